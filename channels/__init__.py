@@ -1,0 +1,1 @@
+"""What flows through the hub: one folder a family, and only the family knows its domain."""

@@ -1,0 +1,1 @@
+"""Between nodes: one interface, one file per backend."""

@@ -1,0 +1,102 @@
+"""The bus as the hub sees it, and the envelope that travels on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from hub.core.delivery import DeliveryClass
+from hub.core.message import Topic
+
+ENVELOPE_VERSION = 1
+
+
+class EnvelopeError(ValueError):
+    """Bytes that are no envelope of a version that this node knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A versioned header and the producer's bytes.
+
+    ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is the
+    position that the same channel had before, so that a receiver sees a gap at once (design part 6).
+    """
+
+    topic: Topic
+    delivery: DeliveryClass
+    data: bytes
+    extra: bytes = b""
+    position: int | None = None
+    previous: int | None = None
+    origin: str = ""
+    """The node that published it: ``event`` and ``state`` echoes are ignored by their own."""
+
+    def encode(self) -> bytes:
+        """Header as one line of JSON, then the producer's bytes untouched."""
+        header = {
+            "v": ENVELOPE_VERSION,
+            "t": list(self.topic),
+            "d": self.delivery.value,
+            "x": len(self.extra),
+            "o": self.origin,
+            "p": self.position,
+            "q": self.previous,
+        }
+        return orjson.dumps(header) + b"\n" + self.extra + self.data
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "Envelope":
+        """The reverse of :meth:`encode`.
+
+        Raises:
+            EnvelopeError: not an envelope, or of another version.
+        """
+        head, newline, body = raw.partition(b"\n")
+        try:
+            header = orjson.loads(head)
+            if not newline or header["v"] != ENVELOPE_VERSION:
+                raise EnvelopeError(f"expected an envelope of version {ENVELOPE_VERSION}, got {header['v']}")
+            split = int(header["x"])
+            return cls(
+                Topic(*header["t"]),
+                DeliveryClass(header["d"]),
+                body[split:],
+                body[:split],
+                header["p"],
+                header["q"],
+                header["o"],
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
+            raise EnvelopeError(f"expected an envelope, got {raw[:40]!r}: {fault}") from fault
+
+
+class Bus(Protocol):
+    """What connects nodes. A backend confirms a subscription before it returns; it never delivers to a node an ``event`` or ``state``
+    envelope that this node published.
+    """
+
+    def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
+        """Who gets what arrives. Called once, before anything else."""
+        ...
+
+    async def subscribe(self, topic: Topic) -> None:
+        """Begin to receive a topic; its channel may be a pattern. Returns when it is in force."""
+        ...
+
+    def unsubscribe(self, topic: Topic) -> None:
+        """Cease to receive a topic."""
+        ...
+
+    def publish(self, envelope: Envelope) -> None:
+        """Send an ``event`` or ``state`` envelope to the other nodes, at most once."""
+        ...
+
+    async def append(self, envelope: Envelope) -> int:
+        """Append a ``log`` envelope; it gets its position and reaches every subscribed node, this one too. Returns the position."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...

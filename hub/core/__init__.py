@@ -1,0 +1,1 @@
+"""What every door shares: channels, topics, messages, subscribers, the router and the hub itself. Sans I/O."""

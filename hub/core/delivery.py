@@ -1,0 +1,83 @@
+"""Delivery classes, and which channel is of which class (design part 3)."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from hub.core.channels import candidates, check_pattern, is_wildcard, overlaps
+from hub.core.ports import Snapshot, Unwatch, Watch
+
+
+class DeliveryClass(Enum):
+    """How a channel recovers. Each class has ONE way, and they never mix."""
+
+    EVENT = "event"
+    """At most once; what is dropped is counted."""
+    STATE = "state"
+    """Keyed values. Overflow, a gap and subscribing all end alike: drop what waits, send a snapshot."""
+    LOG = "log"
+    """Never conflated, has positions. Overflow disconnects; the client comes back and replays."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDeclaration:
+    """What a family says of the channels that it owns."""
+
+    pattern: str
+    delivery: DeliveryClass
+    summary: str
+    personal: bool = False
+    """Messages are for one login, never for all of the tenant."""
+    snapshot: Snapshot | None = None
+    watch: Watch | None = None
+    unwatch: Unwatch | None = None
+
+    def __post_init__(self) -> None:
+        check_pattern(self.pattern)
+        if self.delivery is DeliveryClass.STATE and self.snapshot is None:
+            raise ValueError(f"{self.pattern} is a state channel: it needs a snapshot")
+
+
+_FREE = ChannelDeclaration("/**", DeliveryClass.EVENT, "any channel that no family owns")
+
+
+class ChannelRegistry:
+    """All declarations of a process; a channel that nobody declared is an ``event`` channel for all."""
+
+    __slots__ = ("_by_channel", "_by_pattern")
+
+    def __init__(self, declarations: Iterable[ChannelDeclaration] = ()) -> None:
+        self._by_pattern: dict[str, ChannelDeclaration] = {}
+        self._by_channel: dict[str, ChannelDeclaration] = {}
+        for declaration in declarations:
+            self.declare(declaration)
+
+    def declare(self, declaration: ChannelDeclaration) -> None:
+        """Add one declaration.
+
+        Raises:
+            ValueError: the pattern is declared already.
+        """
+        if declaration.pattern in self._by_pattern:
+            raise ValueError(f"{declaration.pattern} is declared twice")
+        self._by_pattern[declaration.pattern] = declaration
+        self._by_channel.clear()
+
+    def of(self, channel: str) -> ChannelDeclaration:
+        """The declaration that a channel falls under: the most exact one."""
+        found = self._by_channel.get(channel)
+        if found is None:
+            found = next((self._by_pattern[c] for c in candidates(channel) if c in self._by_pattern), _FREE)
+            if len(self._by_channel) >= 65536:  # names come from clients: the cache must not grow with them
+                self._by_channel.clear()
+            self._by_channel[channel] = found
+        return found
+
+    def touching(self, pattern: str) -> list[ChannelDeclaration]:
+        """The declarations some of whose channels ``pattern`` stands for."""
+        if not is_wildcard(pattern):
+            return [self.of(pattern)]
+        return [d for d in self._by_pattern.values() if overlaps(pattern, d.pattern)]
+
+    def __iter__(self) -> Iterator[ChannelDeclaration]:
+        return iter(self._by_pattern.values())

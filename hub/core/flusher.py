@@ -1,0 +1,63 @@
+"""One flush per loop tick, over the sessions that have something, in slices."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from hub.core.ports import Clock, Loop
+
+if TYPE_CHECKING:
+    from hub.core.subscriber import Subscriber
+
+SLICE_S = 0.002
+"""Nothing on the event loop takes longer than this in one piece (design, rule 6)."""
+
+_LOOK_AT_CLOCK_EVERY = 16
+
+
+class FaultObserver(Protocol):
+    """Told of a session whose flush raised: the fault of one must not end the flush of the others."""
+
+    def __call__(self, subscriber: Subscriber, fault: Exception) -> None: ...
+
+
+class Flusher:
+    """The dirty list. Messages that arrive in one tick leave in one frame, so coalescing costs no latency and grows with load."""
+
+    __slots__ = ("_clock", "_dirty", "_loop", "_on_fault", "_scheduled")
+
+    def __init__(self, loop: Loop, clock: Clock, on_fault: FaultObserver) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._on_fault = on_fault
+        self._dirty: deque[Subscriber] = deque()
+        self._scheduled = False
+
+    def mark(self, subscriber: Subscriber) -> None:
+        """Put a session on the list; it must not be on it already."""
+        subscriber.dirty = True
+        self._dirty.append(subscriber)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        until = self._clock.monotonic() + SLICE_S
+        since_look = 0
+        while self._dirty:
+            subscriber = self._dirty.popleft()
+            subscriber.dirty = False
+            try:
+                subscriber.flush()
+            except Exception as fault:
+                self._on_fault(subscriber, fault)
+            since_look += 1
+            if since_look >= _LOOK_AT_CLOCK_EVERY:
+                since_look = 0
+                if self._clock.monotonic() > until:
+                    break
+        if self._dirty:
+            self._loop.call_soon(self._run)
+        else:
+            self._scheduled = False

@@ -1,0 +1,299 @@
+"""The hub: subscribe, unsubscribe, publish. Every door goes through here, and nothing here knows a door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from hub.bus.interface import Bus, Envelope
+from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
+from hub.core.delivery import ChannelRegistry, DeliveryClass
+from hub.core.errors import RefusedError, WireError
+from hub.core.flusher import FaultObserver, Flusher
+from hub.core.limits import Limits
+from hub.core.message import Message, Topic
+from hub.core.ports import Authorizer, Clock, Loop
+from hub.core.principal import Action, Principal
+from hub.core.router import Router
+from hub.core.subscriber import Subscriber
+from hub.core.timers import Timers
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the hub counts; ``/metrics`` reads them."""
+
+    published: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    """``event`` messages that a full queue refused."""
+    conflated: int = 0
+    """``state`` messages that a full queue gave up for a snapshot."""
+    too_slow: int = 0
+    """Sessions that were ended because a ``log`` channel overflowed."""
+    denied: int = 0
+    faults: int = 0
+    """Exceptions that a flush of one session raised."""
+
+
+class Hub:
+    """All topics and subscribers of one process."""
+
+    __slots__ = (
+        "_authorizer",
+        "_bus",
+        "_logins",
+        "_watched",
+        "clock",
+        "counters",
+        "flusher",
+        "limits",
+        "loop",
+        "on_login_gone",
+        "registry",
+        "router",
+        "subscribers",
+        "timers",
+    )
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        registry: ChannelRegistry,
+        authorizer: Authorizer,
+        loop: Loop,
+        clock: Clock,
+        on_fault: FaultObserver,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.registry = registry
+        self.loop = loop
+        self.clock = clock
+        self.timers = Timers(clock)
+        self.counters = Counters()
+        self.router: Router[Subscriber] = Router()
+        self.subscribers: dict[str, Subscriber] = {}
+        self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
+        self._authorizer = authorizer
+        self._bus = bus
+        # watched channels: how many subscribers each has, over all audiences
+        self._watched: dict[tuple[str, str], int] = {}
+        # Bayeux sessions of each (tenant, audience): a statistics subscription ends with the last of them
+        self._logins: dict[tuple[str, str], int] = {}
+        self.on_login_gone: list[Callable[[str, str], None]] = []
+        bus.on_envelope(self._receive)
+
+    def _count_fault(self, on_fault: FaultObserver) -> FaultObserver:
+        def count(subscriber: Subscriber, fault: Exception) -> None:
+            self.counters.faults += 1
+            on_fault(subscriber, fault)
+
+        return count
+
+    # -- who is here ------------------------------------------------------------------------------------------------
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Let a new session in.
+
+        Raises:
+            RefusedError: RATE_LIMITED, the process holds as many sessions as it may.
+        """
+        if len(self.subscribers) >= self.limits.max_sessions:
+            raise RefusedError(WireError.RATE_LIMITED, f"this server holds {self.limits.max_sessions} sessions, its limit")
+        self.subscribers[subscriber.id] = subscriber
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """A session is gone: take back all that it subscribed to. Calling it twice does no harm."""
+        for pattern in list(subscriber.subscriptions):
+            self._remove(subscriber, pattern)
+        self.subscribers.pop(subscriber.id, None)
+        subscriber.queue.clear()
+        subscriber.queued_bytes = 0
+
+    def login_arrived(self, principal: Principal) -> None:
+        """A Bayeux session of this principal began."""
+        for audience in principal.audiences:
+            key = (principal.tenant, audience)
+            self._logins[key] = self._logins.get(key, 0) + 1
+
+    def login_left(self, principal: Principal) -> None:
+        """A Bayeux session of this principal ended; after the last one whoever asked is told."""
+        for audience in principal.audiences:
+            key = (principal.tenant, audience)
+            left = self._logins.get(key, 0) - 1
+            if left > 0:
+                self._logins[key] = left
+                continue
+            self._logins.pop(key, None)
+            for listener in self.on_login_gone:
+                listener(*key)
+
+    def has_login(self, tenant: str, audience: str) -> bool:
+        """Whether a login has a Bayeux session on this node."""
+        return (tenant, audience) in self._logins
+
+    # -- subscribing ------------------------------------------------------------------------------------------------
+
+    async def subscribe(self, subscriber: Subscriber, patterns: Sequence[str]) -> None:
+        """Subscribe to all of ``patterns`` or to none: they are checked whole, then applied whole (contract part 3).
+
+        Returns once the bus has confirmed every topic. The caller then asks for :meth:`send_snapshot`.
+
+        Raises:
+            RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault.
+        """
+        new = [p for p in dict.fromkeys(patterns) if p not in subscriber.subscriptions]
+        for pattern in new:
+            await self._check_subscription(subscriber.principal, pattern)
+        if len(subscriber.subscriptions) + len(new) > self.limits.max_subscriptions:
+            raise RefusedError(
+                WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
+            )
+        opened: list[str] = []
+        try:
+            for pattern in new:
+                if pattern in subscriber.subscriptions:  # a concurrent request of this session came first
+                    continue
+                opened.append(pattern)
+                await self._watch(subscriber.principal.tenant, pattern)
+                topics = self.topics(subscriber.principal, pattern)
+                subscriber.subscriptions[pattern] = topics
+                for topic in topics:
+                    if self.router.add(topic, subscriber):
+                        await self._bus.subscribe(topic)
+        except BaseException:
+            for pattern in opened:
+                self._remove(subscriber, pattern)
+            raise
+        if subscriber.id not in self.subscribers:  # it ended while the bus was asked
+            for pattern in opened:
+                self._remove(subscriber, pattern)
+            raise RefusedError(WireError.SESSION_UNKNOWN)
+
+    async def _check_subscription(self, principal: Principal, pattern: str) -> None:
+        try:
+            check_pattern(pattern)
+        except InvalidChannelError as fault:
+            raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(fault), channel=pattern) from None
+        if pattern.startswith(META) or not await self._authorizer.allows(principal, Action.SUBSCRIBE, pattern):
+            self.counters.denied += 1
+            raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
+
+    async def _watch(self, tenant: str, pattern: str) -> None:
+        declaration = self.registry.of(pattern)
+        if is_wildcard(pattern) or declaration.watch is None:
+            return
+        key = (tenant, pattern)
+        self._watched[key] = self._watched.get(key, 0) + 1
+        if self._watched[key] == 1:
+            try:
+                await declaration.watch(tenant, pattern)
+            except BaseException:
+                self._watched.pop(key, None)
+                raise
+
+    def _unwatch(self, tenant: str, pattern: str) -> None:
+        key = (tenant, pattern)
+        left = self._watched.get(key)
+        if left is None:
+            return
+        if left > 1:
+            self._watched[key] = left - 1
+            return
+        del self._watched[key]
+        if (unwatch := self.registry.of(pattern).unwatch) is not None:
+            unwatch(tenant, pattern)
+
+    def topics(self, principal: Principal, pattern: str) -> tuple[Topic, ...]:
+        """The topics that a pattern stands for, for one principal: what is for all, one's own, never somebody else's."""
+        tenant = principal.tenant
+        own = tuple(Topic(tenant, audience, pattern) for audience in principal.audiences)
+        if is_wildcard(pattern):
+            return (Topic(tenant, "", pattern), *own)
+        return own if self.registry.of(pattern).personal else (Topic(tenant, "", pattern),)
+
+    def unsubscribe(self, subscriber: Subscriber, patterns: Iterable[str]) -> None:
+        """Take subscriptions back. One that is not there is no error (bayeux.md 1.7)."""
+        for pattern in patterns:
+            self._remove(subscriber, pattern)
+
+    def _remove(self, subscriber: Subscriber, pattern: str) -> None:
+        topics = subscriber.subscriptions.pop(pattern, None)
+        if topics is None:
+            return
+        for topic in topics:
+            if self.router.remove(topic, subscriber):
+                self._bus.unsubscribe(topic)
+        self._unwatch(subscriber.principal.tenant, pattern)
+
+    # -- snapshots --------------------------------------------------------------------------------------------------
+
+    async def send_snapshot(self, subscriber: Subscriber, pattern: str) -> None:
+        """Offer the present values of the state channels that ``pattern`` stands for, to this subscriber alone."""
+        tenant = subscriber.principal.tenant
+        for declaration in self.registry.touching(pattern):
+            if declaration.snapshot is None or not overlaps(pattern, declaration.pattern):
+                continue
+            for audience in subscriber.principal.audiences if declaration.personal else ("",):
+                for channel, data in await declaration.snapshot(tenant, audience, pattern):
+                    if pattern in subscriber.subscriptions:
+                        subscriber.offer(Message(channel, data, declaration.delivery))
+
+    def resync(self, subscriber: Subscriber) -> None:
+        """What waited was given up: send snapshots of everything that the session subscribed to."""
+        self.loop.spawn(self._resync(subscriber))
+
+    async def _resync(self, subscriber: Subscriber) -> None:
+        for pattern in list(subscriber.subscriptions):
+            await self.send_snapshot(subscriber, pattern)
+
+    # -- publishing -------------------------------------------------------------------------------------------------
+
+    async def publish(self, principal: Principal, channel: str, data: bytes, *, extra: bytes = b"") -> None:
+        """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`.
+
+        Raises:
+            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED.
+        """
+        try:
+            check_channel(channel)
+        except InvalidChannelError as fault:
+            raise RefusedError(WireError.CHANNEL_INVALID, str(fault), channel=channel) from None
+        if channel.startswith(META) or not await self._authorizer.allows(principal, Action.PUBLISH, channel):
+            self.counters.denied += 1
+            raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
+        if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
+            return
+        await self.emit(principal.tenant, channel, data, extra=extra)
+
+    async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"") -> None:
+        """Publish from within: for all of a tenant, or for one login.
+
+        ``event`` and ``state`` reach local subscribers at once, and other nodes by the bus; ``log`` travels only through the log, which
+        gives each message its position.
+        """
+        declaration = self.registry.of(channel)
+        envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
+        self.counters.published += 1
+        if declaration.delivery is DeliveryClass.LOG:
+            await self._bus.append(envelope)
+            return
+        self._fan_out(envelope)
+        self._bus.publish(envelope)
+
+    def _receive(self, envelope: Envelope) -> None:
+        """The bus delivers: from another node, or from the log."""
+        self._fan_out(envelope)
+
+    def _fan_out(self, envelope: Envelope) -> None:
+        subscribers = self.router.match(envelope.topic)
+        if not subscribers:
+            return
+        message = Message(envelope.topic.channel, envelope.data, envelope.delivery, extra=envelope.extra, position=envelope.position)
+        count = 0
+        for subscriber in subscribers:
+            subscriber.offer(message)
+            count += 1
+        self.counters.delivered += count

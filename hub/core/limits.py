@@ -1,0 +1,40 @@
+"""Every limit and default of the protocols, once, each with its reason. ``docs/limits.md`` is made from this table."""
+
+from dataclasses import dataclass, field, fields
+
+MAX_CHANNEL_LENGTH = 255
+"""Characters of a channel name (contract part 3)."""
+
+MAX_CHANNEL_SEGMENTS = 16
+"""Segments of a channel name (contract part 3): routing costs one look-up a segment."""
+
+
+def _limit(default: int, reason: str) -> int:
+    return field(default=default, metadata={"reason": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds that hold for every session. Settings of the same names override the defaults."""
+
+    timeout_ms: int = _limit(20_000, "how long a /meta/connect is held; what the real Statistics API announces")
+    interval_ms: int = _limit(0, "what a client waits between two connects")
+    max_interval_ms: int = _limit(10_000, "how long a session lives without a connect or a socket")
+    max_message_bytes: int = _limit(64 * 1024, "one Bayeux message or dashboard command")
+    max_request_bytes: int = _limit(1024 * 1024, "one HTTP body or WebSocket message")
+    max_batch: int = _limit(100, "messages in one request or frame")
+    max_subscriptions: int = _limit(500, "channels and patterns that one session may hold")
+    max_json_depth: int = _limit(64, "nesting of arrays and objects: deeper input is an attack on a parser")
+    max_queue_bytes: int = _limit(1024 * 1024, "what may wait for one slow client before its delivery class decides")
+    max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
+    max_sessions: int = _limit(100_000, "sessions of one process; a handshake over it is told to come back later")
+    max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
+    duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
+    heartbeat_s: int = _limit(25, "seconds between the pings of a dashboard connection, below every usual proxy's idle limit")
+    hello_timeout_s: int = _limit(10, "seconds that a dashboard connection may stay without saying who it is")
+
+    @classmethod
+    def table(cls) -> list[tuple[str, int, str]]:
+        """Rows of (name, default, reason), for the reference."""
+        defaults = cls()
+        return [(f.name, getattr(defaults, f.name), f.metadata["reason"]) for f in fields(cls)]

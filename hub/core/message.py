@@ -1,0 +1,52 @@
+"""A message on its way to subscribers, encoded once."""
+
+from typing import NamedTuple
+
+from hub.core.delivery import DeliveryClass
+
+
+class Topic(NamedTuple):
+    """Where a message goes: tenant + audience + channel (design part 3). ``audience`` is empty for all, else one login."""
+
+    tenant: str
+    audience: str
+    channel: str
+
+
+class Message:
+    """One message. ``data`` is the producer's own JSON text, pure ASCII; each wire shape is built from it at most once and shared.
+
+    Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (bayeux.md 1.2, rule 6).
+    """
+
+    __slots__ = ("_bayeux", "_dashboard", "channel", "data", "delivery", "extra", "position")
+
+    def __init__(
+        self, channel: str, data: bytes, delivery: DeliveryClass = DeliveryClass.EVENT, *, extra: bytes = b"", position: int | None = None
+    ) -> None:
+        self.channel = channel
+        self.data = data
+        self.delivery = delivery
+        self.extra = extra
+        """Further members of a Bayeux message, encoded, each led by a comma: ``,"ext":{...}``."""
+        self.position = position
+        self._bayeux: bytes | None = None
+        self._dashboard: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the message counts against a queue's limit: its payload and an allowance for what is around it."""
+        return len(self.data) + len(self.channel) + len(self.extra) + 64
+
+    def bayeux(self) -> bytes:
+        """``{"channel":...,"data":...}`` and what the publisher sent beside them."""
+        if self._bayeux is None:
+            self._bayeux = b'{"channel":"%b","data":%b%b}' % (self.channel.encode(), self.data, self.extra)
+        return self._bayeux
+
+    def dashboard(self) -> bytes:
+        """``{"type":"event","channel":...,"data":...}``, with the position on log channels (contract part 4)."""
+        if self._dashboard is None:
+            position = b"" if self.position is None else b',"position":%d' % self.position
+            self._dashboard = b'{"type":"event","channel":"%b","data":%b%b}' % (self.channel.encode(), self.data, position)
+        return self._dashboard

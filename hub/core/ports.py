@@ -1,0 +1,52 @@
+"""What core needs of the world, as protocols, so that tests can hand it a clock and a loop of their own."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from hub.core.principal import Action, Principal
+
+
+class Clock(Protocol):
+    """Two clocks: one that never goes back, one that outsiders know."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; only differences mean anything."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970-01-01 UTC."""
+        ...
+
+    def wall_us(self) -> int:
+        """Microseconds since 1970-01-01 UTC."""
+        ...
+
+
+class Loop(Protocol):
+    """The two things that core asks of an event loop."""
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run ``callback`` in the next tick."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the rest; what it raises is logged, never lost."""
+        ...
+
+
+class Authorizer(Protocol):
+    """The one decision function (design part 4)."""
+
+    async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
+        """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""
+        ...
+
+
+Snapshot = Callable[[str, str, str], Awaitable[Sequence[tuple[str, bytes]]]]
+"""``(tenant, audience, pattern)`` to the present ``(channel, data)`` pairs; ``audience`` is empty for ``all``."""
+
+Watch = Callable[[str, str], Awaitable[None]]
+"""``(tenant, channel)``: called before a channel's first subscriber is let in; may raise ``RefusedError``."""
+
+Unwatch = Callable[[str, str], None]
+"""``(tenant, channel)``: called after a channel's last subscriber has gone."""

@@ -1,0 +1,46 @@
+"""Who is calling: what a credential yields."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Action(Enum):
+    """What the one decision function is asked about."""
+
+    SUBSCRIBE = "subscribe"
+    PUBLISH = "publish"
+    CALL = "call"
+    """A REST operation; its resource is a path of words, like ``/statistics/read``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller, bound to one tenant.
+
+    ``login`` tells the logins of one subject apart (design part 4): the ``STATISTICS_SESSIONID`` cookie, or without it a hash of the
+    credential. ``token_login`` is always the latter: a session that has the cookie also hears what was asked for by token alone.
+    """
+
+    tenant: str
+    subject: str
+    roles: frozenset[str]
+    login: str
+    token_login: str
+    credential: str = ""
+    """Id of the credential's row, so that its removal can end what it opened; empty for built-in principals."""
+    anonymous: bool = False
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """The audiences, beside ``all``, whose messages this principal may receive."""
+        return (self.login,) if self.login == self.token_login else (self.login, self.token_login)
+
+    def same_caller(self, other: "Principal") -> bool:
+        """Whether both are one subject of one tenant: what a session asks of every later request (contract part 2)."""
+        return self.tenant == other.tenant and self.subject == other.subject
+
+
+def login_key(tenant: str, subject: str, discriminator: str) -> str:
+    """The audience of one login: a hash, so that neither a cookie nor a token can be read from a topic or a Redis key."""
+    return hashlib.blake2b("\x00".join((tenant, subject, discriminator)).encode(), digest_size=16).hexdigest()

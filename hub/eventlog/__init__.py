@@ -1,0 +1,1 @@
+"""The event log: append, read, trim, snapshot. One interface, one file per backend."""

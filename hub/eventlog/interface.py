@@ -1,0 +1,39 @@
+"""The event log as its users see it."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+
+class EventLog(Protocol):
+    """Streams of records, each with a position that rises by one, and one snapshot a stream and owner.
+
+    A stream is named by tenant and name. What ``append`` returned for is on disk (design part 7: acknowledged means committed).
+    """
+
+    async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+        """Append records in order, all or none; returns the position of the last one. Positions start at 1."""
+        ...
+
+    def read(self, tenant: str, stream: str, after: int = 0) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+        """Records after a position, oldest first, in chunks of up to 1,000."""
+        ...
+
+    async def last(self, tenant: str, stream: str) -> int:
+        """The position of the newest record ever appended, 0 when there was none."""
+        ...
+
+    async def trim(self, tenant: str, stream: str, up_to: int) -> None:
+        """Forget records up to and with a position."""
+        ...
+
+    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes) -> None:
+        """Keep ``owner``'s state as of ``position``; it replaces the one before."""
+        ...
+
+    async def load_snapshot(self, tenant: str, stream: str, owner: str) -> tuple[int, bytes] | None:
+        """The snapshot that ``owner`` kept last: (position, state), or None."""
+        ...
+
+    async def close(self) -> None:
+        """Write what waits and close the files."""
+        ...

@@ -1,0 +1,82 @@
+"""A family: one folder of ``channels/`` and one line in ``channels/main.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.routing import BaseRoute
+from typer import Typer
+
+from hub.core.delivery import ChannelDeclaration
+from hub.core.hub import Hub
+from hub.core.ports import Clock
+from hub.eventlog.interface import EventLog
+from hub.ops.settings import Settings
+
+if TYPE_CHECKING:
+    from hub.security.gate import Gate
+
+
+class Service(Protocol):
+    """Something that runs as long as the hub runs."""
+
+    async def start(self) -> None:
+        """Called before the doors open, in the order of the families."""
+        ...
+
+    async def stop(self) -> None:
+        """Called after the doors closed, in the reverse order."""
+        ...
+
+
+@dataclass(slots=True)
+class Context:
+    """What the composition root hands to a family when it builds it."""
+
+    settings: Settings
+    hub: Hub
+    eventlog: EventLog
+    gate: Gate
+    clock: Clock
+    roles: dict[str, list[Any]] = field(default_factory=dict)
+    """Services by role, of every family. Complete only when all are built: look things up in ``start`` or later."""
+
+    def section(self, family: str) -> Any:
+        """The family's own settings, an instance of ``Family.settings``."""
+        return getattr(self.settings, family)
+
+    def of_role(self, role: str) -> list[Any]:
+        """The services that play a role, in the order of the families."""
+        return self.roles.get(role, [])
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a family puts into a running hub."""
+
+    routers: Sequence[APIRouter] = ()
+    routes: Sequence[BaseRoute] = ()
+    """Plain Starlette routes beside the REST API: pages and files."""
+    channels: Sequence[ChannelDeclaration] = ()
+    services: Sequence[Service] = ()
+    roles: dict[str, Any] = field(default_factory=dict)
+    """What it offers to others, by role."""
+    readiness: dict[str, Callable[[], Awaitable[str | None]]] = field(default_factory=dict)
+    """Named checks of ``/readyz``: None when well, else what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family. Adding a family is one folder and one line in ``channels/main.py``."""
+
+    name: str
+    build: Callable[[Context], Parts]
+    settings: type[BaseModel] | None = None
+    commands: Callable[[Typer], None] | None = None
+    """Adds the family's commands to ``hub``."""
+    migrations: str | None = None
+    """Package of its Alembic versions, when it has tables."""
