@@ -231,7 +231,15 @@ class Hub:
     # -- snapshots --------------------------------------------------------------------------------------------------
 
     async def send_snapshot(self, subscriber: Subscriber, pattern: str) -> None:
-        """Offer the present values of the state channels that ``pattern`` stands for, to this subscriber alone."""
+        """Offer the present values of the state channels that ``pattern`` stands for, to this subscriber alone; when its queue is full, as
+        soon as it has read what waits.
+        """
+        if subscriber.queued_bytes > self.limits.max_queue_bytes:
+            subscriber.resync_due = True
+            return
+        await self._snapshot(subscriber, pattern)
+
+    async def _snapshot(self, subscriber: Subscriber, pattern: str) -> None:
         tenant = subscriber.principal.tenant
         for declaration in self.registry.touching(pattern):
             if declaration.snapshot is None or not overlaps(pattern, declaration.pattern):
@@ -239,7 +247,7 @@ class Hub:
             for audience in subscriber.principal.audiences if declaration.personal else ("",):
                 for channel, data in await declaration.snapshot(tenant, audience, pattern):
                     if pattern in subscriber.subscriptions:
-                        subscriber.offer(Message(channel, data, declaration.delivery))
+                        subscriber.offer_snapshot(Message(channel, data, declaration.delivery))
 
     def resync(self, subscriber: Subscriber) -> None:
         """What waited was given up: send snapshots of everything that the session subscribed to."""
@@ -247,7 +255,7 @@ class Hub:
 
     async def _resync(self, subscriber: Subscriber) -> None:
         for pattern in list(subscriber.subscriptions):
-            await self.send_snapshot(subscriber, pattern)
+            await self._snapshot(subscriber, pattern)
 
     # -- publishing -------------------------------------------------------------------------------------------------
 

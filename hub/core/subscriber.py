@@ -44,6 +44,13 @@ class Subscriber:
         if not self.dirty:
             self.hub.flusher.mark(self)
 
+    def offer_snapshot(self, message: Message) -> None:
+        """Queue a part of a snapshot, whatever the limit: were it refused, what the snapshot heals would call for the next one, for ever."""
+        self.queue.append(message)
+        self.queued_bytes += message.size
+        if not self.dirty:
+            self.hub.flusher.mark(self)
+
     def _make_room(self, message: Message, size: int) -> bool:
         """The queue is full: whether ``message`` may still be queued, after what its class says has been done."""
         counters = self.hub.counters

@@ -4,11 +4,24 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 
+class EventLogError(Exception):
+    """The log could not be read or written; of a refused write nothing was recorded."""
+
+
+class LogInUseError(EventLogError):
+    """Another process has the log open: two writers would give one position to two records."""
+
+
 class EventLog(Protocol):
     """Streams of records, each with a position that rises by one, and one snapshot a stream and owner.
 
-    A stream is named by tenant and name. What ``append`` returned for is on disk (design part 7: acknowledged means committed).
+    A stream is named by tenant and name. What ``append`` returned for is on disk (design part 7: acknowledged means committed). Every
+    method raises :class:`EventLogError` when the backend fails or the log is closed. A log is used from one event loop.
     """
+
+    async def tenants(self, stream: str) -> list[str]:
+        """The tenants that ever appended to a stream of this name, sorted."""
+        ...
 
     async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
         """Append records in order, all or none; returns the position of the last one. Positions start at 1."""

@@ -1,0 +1,145 @@
+"""One WebSocket that speaks Bayeux: frames in, frames out, and the session that it leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, MalformedError, read_request
+from hub.bayeux.ports import Connection, Peer
+from hub.bayeux.replies import frames
+from hub.bayeux.session import HeldConnect, ServerSession
+from hub.core.errors import CloseCode
+from hub.core.principal import Principal
+from hub.core.timers import Timer
+
+if TYPE_CHECKING:
+    from hub.bayeux.server import BayeuxServer
+
+UNREAD_QUEUES = 4
+"""Events stop at one queueful of unread bytes; replies cannot wait, so whoever sends requests and reads none of the replies is cut off at
+this many.
+"""
+
+
+class SocketLink:
+    """The conversation of one WebSocket. The transport calls :meth:`receive` for each message, one at a time, :meth:`drained` when the peer
+    has read what waited, and :meth:`gone` once at the end.
+    """
+
+    __slots__ = ("_idle", "_server", "connection", "peer", "session")
+
+    def __init__(self, server: BayeuxServer, connection: Connection, peer: Peer) -> None:
+        self._server = server
+        self.connection = connection
+        self.peer = peer
+        self.session: ServerSession | None = None
+        self._idle: Timer | None = None
+        peer.link = self
+        server.links[self] = None
+        self._start_idle()
+
+    # -- what the transport calls -----------------------------------------------------------------------------------
+
+    async def receive(self, payload: bytes) -> None:
+        """Take one WebSocket message. ``[]`` is ignored; what is no Bayeux request closes the connection (contract part 4)."""
+        try:
+            messages = read_request(payload, self._server.hub.limits)
+        except EmptyRequestError:
+            return
+        except MalformedError as fault:
+            self.refuse(CloseCode.BAD_MESSAGE, str(fault))
+            return
+        except BatchTooLargeError as fault:
+            self.refuse(CloseCode.TOO_LARGE, str(fault))
+            return
+        exchange = await self._server.handle(messages, self.peer)
+        parts = exchange.parts()
+        if self.write(parts):
+            exchange.written()
+        else:
+            exchange.lost()
+        if exchange.held is not None:
+            exchange.held.on_done(self._answer_connect)
+
+    def refuse(self, code: CloseCode, reason: str) -> None:
+        """Close for something that is no Bayeux request, not even a bad one."""
+        self._server.counters.bad_requests += 1
+        self.connection.close(code, reason)
+
+    def drained(self) -> None:
+        """The peer has read all that was written: go on with what waits."""
+        if self.session is not None:
+            self.session.wake()
+
+    def gone(self) -> None:
+        """The WebSocket is over, whoever ended it."""
+        self._server.links.pop(self, None)
+        self._stop_idle()
+        session, self.session = self.session, None
+        if session is not None:
+            session.unbind(self)
+
+    # -- towards the client -----------------------------------------------------------------------------------------
+
+    def push(self, session: ServerSession) -> None:
+        """Send what waits for the session, unless the peer has more than a queueful unread: then the queue's own limit decides."""
+        if not self.writable:
+            return
+        taken = session.take()
+        if taken and not self.write(message.bayeux() for message in taken):
+            session.requeue(taken)
+
+    @property
+    def writable(self) -> bool:
+        """Whether events may be written now."""
+        return self.connection.open and self.connection.buffered <= self._server.hub.limits.max_queue_bytes
+
+    def write(self, parts: Iterable[bytes]) -> bool:
+        """Send encoded messages, many to a frame; False when the connection was over before the last of them."""
+        limits = self._server.hub.limits
+        sent = all(self.connection.write(frame) for frame in frames(parts, limits.max_frame_bytes))
+        if self.connection.buffered > UNREAD_QUEUES * limits.max_queue_bytes:
+            self.connection.close(CloseCode.TOO_SLOW, "replies are not read")
+        return sent
+
+    def _answer_connect(self, held: HeldConnect) -> None:
+        if held.reply is not None:  # a connect that a newer one took the place of gets no reply on a WebSocket (bayeux.md 1.5)
+            self.write([held.reply])
+            held.written()
+
+    # -- its session ------------------------------------------------------------------------------------------------
+
+    def bind(self, session: ServerSession) -> None:
+        """This WebSocket now leads to ``session``."""
+        if self.session is session or not self.connection.open:
+            return
+        before, self.session = self.session, session
+        if before is not None:
+            before.unbind(self)
+        self._stop_idle()
+        session.bind(self)
+
+    def lose_session(self, session: ServerSession) -> None:
+        """The session has ended, or is reached in another way now."""
+        if self.session is session:
+            self.session = None
+            self._start_idle()
+
+    def revoke(self, gone: Callable[[Principal], bool]) -> None:
+        """Close when the credential of the opening handshake is gone: it must not open another session."""
+        if self.peer.principal is not None and gone(self.peer.principal):
+            self.connection.close(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
+
+    def _start_idle(self) -> None:
+        if self._idle is None:
+            self._idle = self._server.hub.timers.after(self._server.hub.limits.hello_timeout_s, self._idle_too_long)
+
+    def _stop_idle(self) -> None:
+        if self._idle is not None:
+            self._server.hub.timers.cancel(self._idle)
+            self._idle = None
+
+    def _idle_too_long(self) -> None:
+        self._idle = None
+        self.connection.close(CloseCode.NORMAL, "no session")

@@ -1,0 +1,276 @@
+"""Bayeux messages on their way in: from the bytes of one request or frame to messages whose members are each kept as the sender's own text.
+
+What is wrong with the request as a whole is raised by :func:`read_request`; what is wrong with one member is a :class:`FieldError`, which
+is answered to that message alone and harms no other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from hub.core.json_guard import BadJsonError, guard
+from hub.core.limits import Limits
+
+HANDSHAKE = "/meta/handshake"
+CONNECT = "/meta/connect"
+DISCONNECT = "/meta/disconnect"
+SUBSCRIBE = "/meta/subscribe"
+UNSUBSCRIBE = "/meta/unsubscribe"
+
+_PRIVATE = frozenset(
+    {
+        "channel",
+        "data",
+        "ext",
+        "clientId",
+        "id",
+        "advice",
+        "successful",
+        "error",
+        "subscription",
+        "connectionType",
+        "version",
+        "minimumVersion",
+        "supportedConnectionTypes",
+        "authentication",
+    }
+)
+"""Members that are the protocol's own, or the publisher's secret: none is broadcast as it stands (bayeux.md 1.2, rules 6 and 8)."""
+
+_QUOTE, _OPEN_OBJECT, _OPEN_ARRAY = b'"'[0], b"{"[0], b"["[0]
+_NULL = b"null"
+_NUMBER_STARTS = frozenset(b"-0123456789")
+
+# Every part that a decoder skips is checked as strictly as what it returns: bad numbers, escapes, commas and control characters are faults
+# wherever they stand. UTF-8 is the one thing that it does not check; the guard has done that before.
+_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
+_integer = msgspec.json.Decoder(int)
+_any = msgspec.json.Decoder()
+
+
+class MalformedError(ValueError):
+    """The request is no Bayeux request at all; the text says what was expected and what came."""
+
+
+class EmptyRequestError(MalformedError):
+    """An empty array: nothing to answer. Old clients keep WebSockets alive with it (bayeux.md 1.2, rule 2)."""
+
+
+class BatchTooLargeError(ValueError):
+    """More messages in one request than ``max_batch``."""
+
+
+class FieldError(ValueError):
+    """A member of a message that has the wrong type; ``field`` names it, the text also says what was expected and what came."""
+
+    def __init__(self, field: str, expected: str, raw: bytes) -> None:
+        super().__init__(f"{field}: expected {expected}, got {_kind(raw)}")
+        self.field = field
+
+
+def _kind(raw: bytes) -> str:
+    """What a JSON text is, in words."""
+    kinds = {_QUOTE: "a text", _OPEN_OBJECT: "an object", _OPEN_ARRAY: "an array", b"t"[0]: "true", b"f"[0]: "false", b"n"[0]: "null"}
+    return kinds.get(raw[0], "a number")
+
+
+class Incoming:
+    """One message. Members are looked at when they are asked for, so a wrong one harms only what needs it. null counts as absent."""
+
+    __slots__ = ("fields", "size")
+
+    def __init__(self, fields: Mapping[str, msgspec.Raw], size: int) -> None:
+        self.fields = fields
+        self.size = size
+        """Bytes of the message's own text."""
+
+    def raw(self, name: str) -> bytes | None:
+        """A member's JSON text as it came, ASCII; None when it is absent or null."""
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        raw = bytes(value)
+        return None if raw == _NULL else raw
+
+    def text(self, name: str) -> str | None:
+        """A member that is a text, None when absent.
+
+        Raises:
+            FieldError: it is something else.
+        """
+        raw = self.raw(name)
+        if raw is None:
+            return None
+        if raw[0] != _QUOTE:
+            raise FieldError(name, "a text", raw)
+        return _text.decode(raw)
+
+    def members(self, name: str) -> dict[str, msgspec.Raw] | None:
+        """A member that is an object, None when absent.
+
+        Raises:
+            FieldError: it is something else.
+        """
+        raw = self.raw(name)
+        if raw is None:
+            return None
+        if raw[0] != _OPEN_OBJECT:
+            raise FieldError(name, "an object", raw)
+        return _object.decode(raw)
+
+    def texts(self, name: str) -> list[str] | None:
+        """A member that is an array of texts, None when absent.
+
+        Raises:
+            FieldError: it is something else, or an element is.
+        """
+        raw = self.raw(name)
+        if raw is None:
+            return None
+        if raw[0] != _OPEN_ARRAY:
+            raise FieldError(name, "an array of texts", raw)
+        found = []
+        for element in _elements.decode(raw):
+            text = bytes(element)
+            if text[0] != _QUOTE:
+                raise FieldError(name, "an array of texts", text)
+            found.append(_text.decode(text))
+        return found
+
+    @property
+    def identifier(self) -> bytes | None:
+        """The ``id`` to be echoed, verbatim; None when it is absent or of a type that an id cannot have."""
+        raw = self.raw("id")
+        return raw if raw is not None and (raw[0] == _QUOTE or raw[0] in _NUMBER_STARTS) else None
+
+    @property
+    def channel_text(self) -> bytes | None:
+        """The ``channel`` to be echoed, verbatim; None when it is absent or no text."""
+        raw = self.raw("channel")
+        return raw if raw is not None and raw[0] == _QUOTE else None
+
+    @property
+    def claimed_id(self) -> str | None:
+        """The ``clientId``; None when it is absent or no text."""
+        raw = self.raw("clientId")
+        return _text.decode(raw) if raw is not None and raw[0] == _QUOTE else None
+
+    def check_common(self) -> None:
+        """Check the members that any message may have.
+
+        Raises:
+            FieldError: ``id`` is neither text nor number, ``clientId`` no text, ``ext`` or ``advice`` no object.
+        """
+        raw = self.raw("id")
+        if raw is not None and self.identifier is None:
+            raise FieldError("id", "a text or a number", raw)
+        raw = self.raw("clientId")
+        if raw is not None and raw[0] != _QUOTE:
+            raise FieldError("clientId", "a text", raw)
+        for name in ("ext", "advice"):
+            raw = self.raw(name)
+            if raw is not None and raw[0] != _OPEN_OBJECT:
+                raise FieldError(name, "an object", raw)
+
+    def timeout_ms(self) -> int | None:
+        """``advice.timeout``: for how long the client wants this connect to be held, in ms; None when it does not say, or says less than 0.
+
+        Raises:
+            FieldError: it is no integer.
+        """
+        advice = self.members("advice")
+        raw = bytes(advice["timeout"]) if advice is not None and "timeout" in advice else _NULL
+        if raw == _NULL:
+            return None
+        try:
+            timeout = _integer.decode(raw)
+        except msgspec.MsgspecError:
+            raise FieldError("advice.timeout", "an integer of milliseconds", raw) from None
+        return timeout if timeout >= 0 else None
+
+    def authentication(self) -> Any:
+        """``ext.authentication`` as a Python value, None when absent. The gate judges what it holds (contract part 2).
+
+        Raises:
+            FieldError: ``ext`` is no object, or there is a number in it that nothing can hold.
+        """
+        ext = self.members("ext")
+        if ext is None or "authentication" not in ext:
+            return None
+        try:
+            return _any.decode(ext["authentication"])
+        except msgspec.MsgspecError:
+            raise FieldError("ext.authentication", "an object with token or apiKey", bytes(ext["authentication"])) from None
+
+    def subscriptions(self) -> list[str] | None:
+        """``subscription``, a text or an array of texts, as a list; None when absent.
+
+        Raises:
+            FieldError: it is something else.
+        """
+        raw = self.raw("subscription")
+        if raw is None:
+            return None
+        if raw[0] == _QUOTE:
+            return [_text.decode(raw)]
+        if raw[0] == _OPEN_ARRAY:
+            return self.texts("subscription")
+        raise FieldError("subscription", "a text or an array of texts", raw)
+
+    def extra(self) -> bytes:
+        """What a publisher sent beside the protocol's members, encoded, each member led by a comma: its unknown members, and its ``ext``
+        without ``authentication`` when anything is left of it.
+        """
+        parts = [b",%b:%b" % (_encode(name), bytes(value)) for name, value in self.fields.items() if name not in _PRIVATE]
+        ext = self.members("ext")
+        if ext:
+            if "authentication" not in ext:
+                parts.append(b',"ext":%b' % bytes(self.fields["ext"]))
+            elif left := [b"%b:%b" % (_encode(name), bytes(value)) for name, value in ext.items() if name != "authentication"]:
+                parts.append(b',"ext":{%b}' % b",".join(left))
+        return b"".join(parts)
+
+
+def _encode(text: str) -> bytes:
+    """A JSON text of ASCII bytes."""
+    return json.dumps(text).encode("ascii")
+
+
+def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
+    """The messages of one HTTP body or WebSocket message: an array of objects, or one bare object (Bayeux 1.0 section 3.1).
+
+    Everything is ASCII from here on: non-ASCII characters were escaped, once (contract part 3).
+
+    Raises:
+        EmptyRequestError: an empty array.
+        MalformedError: not strict JSON in UTF-8, nested deeper than ``max_json_depth``, or anything but objects.
+        BatchTooLargeError: more than ``max_batch`` messages.
+    """
+    try:
+        text = guard(payload, limits.max_json_depth).strip(b" \t\r\n")
+    except BadJsonError as fault:
+        raise MalformedError(str(fault)) from None
+    if text[:1] == b"{":
+        text = b"[%b]" % text
+    try:
+        objects = _objects.decode(text)
+        # a message cannot be larger than the request that it is in: sizes are looked at only where one of them could matter
+        sizes = [len(bytes(raw)) for raw in _elements.decode(text)] if len(text) > limits.max_message_bytes else None
+    except msgspec.ValidationError as fault:
+        raise MalformedError(f"expected an array of objects, got a fault: {fault}") from None
+    except msgspec.DecodeError as fault:
+        raise MalformedError(f"expected JSON text, got a fault: {fault}") from None
+    if not objects:
+        raise EmptyRequestError("expected at least one message, got an empty array")
+    if len(objects) > limits.max_batch:
+        raise BatchTooLargeError(f"expected at most {limits.max_batch} messages in one request, got {len(objects)}")
+    if sizes is None:
+        return [Incoming(fields, 0) for fields in objects]
+    return [Incoming(fields, size) for fields, size in zip(objects, sizes, strict=True)]

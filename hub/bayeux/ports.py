@@ -1,0 +1,88 @@
+"""What the Bayeux conversation needs of the world, as protocols, and what a transport tells it of a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from hub.core.principal import Principal
+
+if TYPE_CHECKING:
+    from hub.bayeux.link import SocketLink
+
+LONG_POLLING = "long-polling"
+WEBSOCKET = "websocket"
+
+TRANSPORTS = (WEBSOCKET, LONG_POLLING)
+"""The connection types that are served, in the order of preference that the handshake reply gives."""
+
+
+class Connection(Protocol):
+    """A WebSocket as the conversation sees it; :class:`hub.transports.socket.Socket` is one. No method awaits, none raises."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait because the peer has not read them."""
+        ...
+
+    @property
+    def open(self) -> bool:
+        """Whether :meth:`write` would send."""
+        ...
+
+    def write(self, payload: bytes) -> bool:
+        """Send one text message; False when the connection is over."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake behind what was written. Idempotent."""
+        ...
+
+
+class Caller(Protocol):
+    """What a credential yielded."""
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who calls; None when the credential is missing, wrong or expired."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Who may come in (contract part 2)."""
+
+    async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
+        """The caller that ``{"token": T}`` or ``{"apiKey": K}`` stands for."""
+        ...
+
+    def anonymous(self, *, discriminator: str = "") -> Principal | None:
+        """A principal for a caller without credentials; None where such callers are not let in."""
+        ...
+
+
+class Peer:
+    """Who sends: an HTTP request, or a WebSocket for as long as it lives."""
+
+    __slots__ = ("browser", "by_cookie", "link", "presented", "principal", "statistics_session")
+
+    def __init__(
+        self,
+        *,
+        principal: Principal | None = None,
+        presented: bool = False,
+        by_cookie: bool = False,
+        browser: str | None = None,
+        statistics_session: str | None = None,
+        link: SocketLink | None = None,
+    ) -> None:
+        self.principal = principal
+        """Who the headers or the sign-in cookie say it is; None when they say nothing, or something that is not so."""
+        self.presented = presented
+        """Whether there was such a credential, good or bad: it decides, and a bad one is refused rather than skipped."""
+        self.by_cookie = by_cookie
+        """The credential was the sign-in cookie, which a browser sends whoever asks."""
+        self.browser = browser
+        """The ``BAYEUX_BROWSER`` cookie, brought or about to be set."""
+        self.statistics_session = statistics_session
+        """The ``STATISTICS_SESSIONID`` cookie, brought or about to be set."""
+        self.link = link
+        """The WebSocket; None for HTTP."""

@@ -1,0 +1,66 @@
+"""Bayeux messages on their way out: replies and advice, as bytes that are pure ASCII."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from hub.bayeux.messages import Incoming
+from hub.core.errors import WireError
+
+SERVER_DISCONNECT = b'{"channel":"/meta/disconnect","successful":true}'
+"""The server ends a session: neither id nor clientId (bayeux.md 1.6)."""
+
+
+def advice(reconnect: str, interval_ms: int, timeout_ms: int) -> bytes:
+    """The member ``advice``, led by a comma, and always whole: a client replaces the old advice by the new one (bayeux.md 1.2, rule 7)."""
+    return b',"advice":{"reconnect":"%b","interval":%d,"timeout":%d}' % (reconnect.encode("ascii"), interval_ms, timeout_ms)
+
+
+def head(message: Incoming) -> bytes:
+    """What every reply begins with: the request's ``id`` and ``channel`` as they came, where it had them."""
+    identifier, channel = message.identifier, message.channel_text
+    return b"{%b%b" % (
+        b"" if identifier is None else b'"id":%b,' % identifier,
+        b"" if channel is None else b'"channel":%b,' % channel,
+    )
+
+
+def success(beginning: bytes, tail: bytes = b"") -> bytes:
+    """A good reply: its :func:`head`, then ``tail``, further encoded members each led by a comma."""
+    return b'%b"successful":true%b}' % (beginning, tail)
+
+
+def failure(beginning: bytes, error: str, tail: bytes = b"") -> bytes:
+    """A bad reply; ``error`` is ``code:args:text`` (Bayeux 1.0 section 3.3), ASCII."""
+    return b'%b"successful":false,"error":"%b"%b}' % (beginning, error.encode("ascii"), tail)
+
+
+def field_error(field: str) -> str:
+    """The error text of a member of the wrong type: its name stands where Bayeux has the arguments of an error."""
+    return WireError.FIELD_INVALID.text.replace("::", f":{field}:", 1)
+
+
+def echo(message: Incoming, name: str) -> bytes:
+    """A member of the request as it came, led by a comma; nothing when it was absent."""
+    raw = message.raw(name)
+    return b"" if raw is None else b',"%b":%b' % (name.encode("ascii"), raw)
+
+
+def array(parts: Iterable[bytes]) -> bytes:
+    """One JSON array of encoded messages."""
+    return b"[%b]" % b",".join(parts)
+
+
+def frames(parts: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """JSON arrays of encoded messages, in order, each of up to ``max_bytes`` payload unless a single message is larger."""
+    waiting: list[bytes] = []
+    size = 0
+    for part in parts:
+        if waiting and size + len(part) > max_bytes:
+            yield array(waiting)
+            waiting = []
+            size = 0
+        waiting.append(part)
+        size += len(part) + 1
+    if waiting:
+        yield array(waiting)

@@ -1,0 +1,486 @@
+"""The server's side of Bayeux 1.0: who owns a request, and one handler for each meta channel.
+
+What the handlers wait for (a decision, a confirmed bus subscription, a snapshot) are ports, so that tests drive them with messages in and
+messages out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hub.bayeux.link import SocketLink
+from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, FieldError, Incoming
+from hub.bayeux.ports import TRANSPORTS, Authenticator, Peer
+from hub.bayeux.replies import advice, array, echo, failure, field_error, head, success
+from hub.bayeux.session import HeldConnect, ServerSession
+from hub.core.channels import META, SERVICE, InvalidChannelError, check_pattern
+from hub.core.errors import CloseCode, RefusedError, WireError
+from hub.core.hub import Hub
+from hub.core.message import Message
+from hub.core.principal import Principal
+
+CLIENT_ID_BYTES = 20
+"""160 random bits: a clientId is all that some sessions ask for, and the contract wants at least 128."""
+
+JITTER_MS = 5000
+"""The longest interval that is advised when many clients come back at once (contract part 3)."""
+
+LIMITED_INTERVAL_MS = 1000
+"""The shortest interval that is advised when a handshake was refused for a limit: an interval of 0 would be a storm."""
+
+_TYPES_MEMBER = b',"supportedConnectionTypes":[%b]' % b",".join(b'"%b"' % name.encode("ascii") for name in TRANSPORTS)
+
+
+@dataclass(slots=True)
+class BayeuxCounters:
+    """What the Bayeux doors count; ``/metrics`` reads them."""
+
+    handshakes: int = 0
+    """Handshakes that opened a session."""
+    handshakes_denied: int = 0
+    """Credentials missing, wrong or expired."""
+    handshakes_limited: int = 0
+    """Refused for a limit, or because the server stops."""
+    handshakes_unsupported: int = 0
+    """No common connection type."""
+    connects: int = 0
+    duplicate_connects: int = 0
+    """Held connects that a newer one took the place of."""
+    disconnects: int = 0
+    """Sessions that ended because the client said so."""
+    expired: int = 0
+    """Sessions that ended because the client was not heard of any more."""
+    revoked: int = 0
+    """Sessions that ended because their credential was removed."""
+    sessions_unknown: int = 0
+    """Messages answered with ``402::session_unknown``."""
+    invalid_messages: int = 0
+    """Messages with a missing member, or one of the wrong type or form."""
+    too_large: int = 0
+    """Messages above ``max_message_bytes``."""
+    publishes_refused: int = 0
+    subscribes_refused: int = 0
+    bad_requests: int = 0
+    """Requests and frames that are no Bayeux at all: not JSON, too many messages, too large."""
+
+
+class Exchange:
+    """What one request, or one WebSocket message, is answered with. The transport writes :meth:`parts`, or awaits ``held``, then says what
+    became of it: :meth:`written` or :meth:`lost`.
+    """
+
+    __slots__ = ("cycle", "first", "held", "messages", "opened", "replies", "session")
+
+    def __init__(self) -> None:
+        self.session: ServerSession | None = None
+        self.first: bytes | None = None
+        """The handshake reply, which comes before everything else."""
+        self.opened: ServerSession | None = None
+        """The session that a handshake opened: HTTP sets its cookies then."""
+        self.messages: deque[Message] = deque()
+        self.replies: list[bytes] = []
+        self.held: HeldConnect | None = None
+        """The connect that is not answered yet; then there is nothing else in this exchange."""
+        self.cycle: int | None = None
+        """The number of the connect that is answered here."""
+
+    def parts(self) -> list[bytes]:
+        """The encoded messages in order: handshake reply, events, other replies, so that a connect reply follows its events
+        (bayeux.md 1.3).
+        """
+        parts = [] if self.first is None else [self.first]
+        parts.extend(message.bayeux() for message in self.messages)
+        parts.extend(self.replies)
+        return parts
+
+    def body(self) -> bytes:
+        """All parts as one JSON array."""
+        return array(self.parts())
+
+    def written(self) -> None:
+        """The response is on its way."""
+        if self.session is not None and self.cycle is not None:
+            self.session.connect_answered(self.cycle)
+
+    def lost(self) -> None:
+        """The response did not reach the client: its events wait again."""
+        if self.session is not None:
+            self.session.requeue(self.messages)
+        self.written()
+
+
+class BayeuxServer:
+    """All Bayeux sessions of one process, over every transport."""
+
+    __slots__ = (
+        "_authenticator",
+        "_draining",
+        "_handlers",
+        "_jitter",
+        "_retry_advice",
+        "_unconnected",
+        "counters",
+        "hub",
+        "links",
+        "none_advice",
+        "sessions",
+    )
+
+    def __init__(self, hub: Hub, authenticator: Authenticator, *, jitter: Callable[[int], int] = secrets.randbelow) -> None:
+        """``jitter(n)`` gives a number of milliseconds below ``n`` by which clients that all come back at once are spread."""
+        self.hub = hub
+        self.counters = BayeuxCounters()
+        self.sessions: dict[str, ServerSession] = {}
+        self.links: dict[SocketLink, None] = {}
+        self.none_advice = advice("none", 0, hub.limits.timeout_ms)
+        self._authenticator = authenticator
+        self._jitter = jitter
+        self._retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
+        self._draining = False
+        self._unconnected = 0
+        self._handlers: dict[str, Callable[[Incoming, ServerSession, Exchange], Awaitable[bytes]]] = {
+            DISCONNECT: self._disconnect,
+            SUBSCRIBE: self._subscribe,
+            UNSUBSCRIBE: self._unsubscribe,
+        }
+
+    # -- advice -----------------------------------------------------------------------------------------------------
+
+    @property
+    def retry_advice(self) -> bytes:
+        """What every handshake and connect reply carries (contract part 3); while draining: shake hands again, some time soon."""
+        if self._draining:
+            return self.handshake_advice()
+        return self._retry_advice
+
+    def handshake_advice(self) -> bytes:
+        """What goes with 402 on a connect; the interval is 0, or spread over 5 s while this server drains."""
+        interval = 1 + self._jitter(JITTER_MS) if self._draining else 0
+        return advice("handshake", interval, self.hub.limits.timeout_ms)
+
+    def _limited_advice(self) -> bytes:
+        return advice("handshake", LIMITED_INTERVAL_MS + self._jitter(JITTER_MS - LIMITED_INTERVAL_MS), self.hub.limits.timeout_ms)
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    def owner(self, messages: Sequence[Incoming]) -> ServerSession | None:
+        """The session that a request claims to be of: the first clientId in it decides for all of its messages (bayeux.md 1.10)."""
+        for message in messages:
+            if (claimed := message.claimed_id) is not None:
+                return self.sessions.get(claimed)
+        return None
+
+    async def handle(self, messages: Sequence[Incoming], peer: Peer) -> Exchange:
+        """Process the messages of one request, in order. A handshake stands alone: what is beside it is answered 402 (contract part 3)."""
+        exchange = Exchange()
+        handshake = next((message for message in messages if is_handshake(message)), None)
+        if handshake is not None:
+            exchange.first = await self._guarded(handshake, self._handshake(handshake, peer, exchange))
+            exchange.replies = [self._unknown(message) for message in messages if message is not handshake]
+            return exchange
+        session = self.owner(messages)
+        if session is None or not session.answers_to(peer):
+            exchange.replies = [self._unknown(message) for message in messages]
+            return exchange
+        exchange.session = session
+        session.touch()
+        if peer.link is not None:
+            peer.link.bind(session)
+        session.requests += 1
+        try:
+            for message in messages:
+                reply = await self._answer(message, session, exchange, peer, alone=len(messages) == 1)
+                if reply is not None:
+                    exchange.replies.append(reply)
+        except BaseException:
+            session.wake()
+            raise
+        finally:
+            session.requests -= 1
+        self._collect(session, exchange, peer)
+        return exchange
+
+    def _collect(self, session: ServerSession, exchange: Exchange, peer: Peer) -> None:
+        """Let what waits ride on the response, unless it has a better way: the connect that has just been held, or a WebSocket."""
+        if session.ended:
+            return
+        here = session.link is peer.link and (peer.link is None or peer.link.writable)
+        if here and exchange.held is None:
+            exchange.messages = session.take()
+        else:
+            session.wake()
+
+    def _unknown(self, message: Incoming) -> bytes:
+        """402; only a connect is also told what to do about it (bayeux.md 1.10)."""
+        self.counters.sessions_unknown += 1
+        tail = self.handshake_advice() if _channel_of(message) == CONNECT else _subscription(message)
+        return failure(head(message), WireError.SESSION_UNKNOWN.text, tail)
+
+    async def _answer(self, message: Incoming, session: ServerSession, exchange: Exchange, peer: Peer, *, alone: bool) -> bytes | None:
+        """The reply to one message of a session's; None when it is a connect that is held."""
+        if session.ended or message.claimed_id != session.id:
+            if (raw := message.raw("clientId")) is None or message.claimed_id is not None:
+                return self._unknown(message)
+            return self._invalid(message, FieldError("clientId", "a text", raw))
+        if _channel_of(message) != CONNECT:
+            return await self._guarded(message, self._dispatch(message, session, exchange))
+        try:
+            self._check(message)
+            return self._connect(message, session, exchange, peer, alone=alone)
+        except (FieldError, RefusedError) as fault:
+            return self._refused(message, fault)
+
+    async def _guarded(self, message: Incoming, work: Awaitable[bytes]) -> bytes:
+        """What is wrong with one message is its own reply, and harms no other."""
+        try:
+            return await work
+        except (FieldError, RefusedError) as fault:
+            return self._refused(message, fault)
+
+    def _refused(self, message: Incoming, fault: FieldError | RefusedError) -> bytes:
+        if isinstance(fault, FieldError):
+            return self._invalid(message, fault)
+        if fault.error is WireError.SESSION_UNKNOWN:
+            return self._unknown(message)
+        if fault.error is WireError.TOO_LARGE:
+            self.counters.too_large += 1
+        elif fault.error in {WireError.CHANNEL_MISSING, WireError.DATA_MISSING, WireError.SUBSCRIPTION_MISSING}:
+            self.counters.invalid_messages += 1
+        return failure(head(message), fault.error.text, self._tail(message))
+
+    def _invalid(self, message: Incoming, fault: FieldError) -> bytes:
+        self.counters.invalid_messages += 1
+        error = WireError.SUBSCRIPTION_INVALID.text if fault.field == "subscription" else field_error(fault.field)
+        return failure(head(message), error, self._tail(message))
+
+    def _tail(self, message: Incoming) -> bytes:
+        """What stands behind the error of a message: the whole advice on a handshake or connect, else the subscription as it came."""
+        channel = _channel_of(message)
+        if channel == HANDSHAKE:
+            return self.none_advice
+        return self.retry_advice if channel == CONNECT else _subscription(message)
+
+    def _check(self, message: Incoming) -> None:
+        """What every message must satisfy, whatever its channel.
+
+        Raises:
+            RefusedError: TOO_LARGE or CHANNEL_MISSING.
+            FieldError: a common member has the wrong type.
+        """
+        if message.size > self.hub.limits.max_message_bytes:
+            raise RefusedError(WireError.TOO_LARGE)
+        if message.text("channel") is None:
+            raise RefusedError(WireError.CHANNEL_MISSING)
+        message.check_common()
+
+    async def _dispatch(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
+        self._check(message)
+        return await self._handlers.get(_channel_of(message), self._publish)(message, session, exchange)
+
+    # -- /meta/handshake --------------------------------------------------------------------------------------------
+
+    async def _handshake(self, message: Incoming, peer: Peer, exchange: Exchange) -> bytes:
+        """MUST contain channel, version, supportedConnectionTypes; MAY contain minimumVersion, ext, id, advice (Bayeux 1.0 section 4.1).
+        The version is not looked at: old clients send "0.9" and work.
+        """
+        self._check(message)
+        offered = message.texts("supportedConnectionTypes") or ()
+        if not set(offered).intersection(TRANSPORTS):
+            self.counters.handshakes_unsupported += 1
+            return failure(head(message), WireError.CONNECTION_TYPES.text, _TYPES_MEMBER + self.none_advice)
+        if self._draining:
+            return self._limited(message)
+        identifier = secrets.token_hex(CLIENT_ID_BYTES)
+        principal = await self._who(message, peer, identifier)
+        if principal is None:
+            self.counters.handshakes_denied += 1
+            return failure(head(message), WireError.HANDSHAKE_DENIED.text, self.none_advice)
+        if self._unconnected >= self.hub.limits.max_unconnected:
+            return self._limited(message)
+        session = ServerSession(self, identifier, principal, browser=peer.browser, by_header=peer.principal is not None)
+        try:
+            self.hub.attach(session)
+        except RefusedError:
+            return self._limited(message)
+        self._open(session, peer)
+        exchange.opened = session
+        tail = b',"clientId":"%b","version":"1.0","minimumVersion":"1.0"' % identifier.encode("ascii")
+        return success(head(message), tail + _TYPES_MEMBER + self.retry_advice)
+
+    async def _who(self, message: Incoming, peer: Peer, identifier: str) -> Principal | None:
+        """Who shakes hands (contract part 2): headers and the sign-in cookie come before ``ext.authentication``; without any of them it is
+        an anonymous client, where those are let in.
+        """
+        if peer.presented:
+            return peer.principal
+        authentication = message.authentication()
+        if authentication is None:
+            return self._authenticator.anonymous(discriminator=identifier)
+        return (await self._authenticator.from_ext(authentication, statistics_session=peer.statistics_session)).principal
+
+    def _limited(self, message: Incoming) -> bytes:
+        self.counters.handshakes_limited += 1
+        return failure(head(message), WireError.RATE_LIMITED.text, self._limited_advice())
+
+    def _open(self, session: ServerSession, peer: Peer) -> None:
+        self.counters.handshakes += 1
+        self.sessions[session.id] = session
+        self._unconnected += 1
+        self.hub.login_arrived(session.principal)
+        session.start_clock()
+        if peer.link is not None:
+            peer.link.bind(session)
+
+    def forget(self, session: ServerSession) -> None:
+        """A session has ended: give back all that it held. Called once for each session, by the session itself."""
+        del self.sessions[session.id]
+        if not session.connected:
+            self._unconnected -= 1
+        self.hub.detach(session)
+        self.hub.login_left(session.principal)
+
+    # -- /meta/connect ----------------------------------------------------------------------------------------------
+
+    def _connect(self, message: Incoming, session: ServerSession, exchange: Exchange, peer: Peer, *, alone: bool) -> bytes | None:
+        """MUST contain channel, clientId, connectionType; MAY contain ext, id, advice (Bayeux 1.0 section 4.2). None when it is held.
+
+        It is answered at once when it is the first, not alone in its request, when the client asks for it with ``advice.timeout`` 0, and on
+        long-polling when something waits (bayeux.md 1.5).
+        """
+        message.text("connectionType")
+        limits = self.hub.limits
+        wanted = message.timeout_ms()
+        timeout_ms = limits.timeout_ms if wanted is None else min(wanted, limits.timeout_ms)
+        self.counters.connects += 1
+        first = not session.connected
+        if first:
+            session.connected = True
+            self._unconnected -= 1
+        if peer.link is None:
+            session.leave_link()
+        session.begin_connect()
+        exchange.cycle = session.cycle
+        waits = session.link is None and bool(session.queue)
+        if first or not alone or timeout_ms == 0 or waits or self._draining:
+            return success(head(message), self.retry_advice)
+        exchange.held = session.hold(head(message), timeout_ms)
+        return None
+
+    # -- /meta/disconnect -------------------------------------------------------------------------------------------
+
+    async def _disconnect(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
+        """MUST contain channel, clientId; MAY contain ext, id (Bayeux 1.0 section 4.3)."""
+        exchange.messages.extend(session.end_by_client())
+        return success(head(message))
+
+    # -- /meta/subscribe, /meta/unsubscribe -------------------------------------------------------------------------
+
+    async def _subscribe(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
+        """MUST contain channel, clientId, subscription, a text or an array; MAY contain ext, id (Bayeux 1.0 section 4.4). An array is
+        checked whole, then applied whole (contract part 3). Subscribing to a ``/service/`` channel succeeds and does nothing (bayeux.md
+        1.7).
+        """
+        try:
+            patterns = self._patterns(message)
+            if len(patterns) > self.hub.limits.max_subscriptions:  # before each of them is looked at
+                raise RefusedError(WireError.RATE_LIMITED)
+            broadcast = [pattern for pattern in patterns if not pattern.startswith(SERVICE)]
+            await self.hub.subscribe(session, broadcast)
+        except RefusedError:
+            self.counters.subscribes_refused += 1
+            raise
+        for pattern in broadcast:
+            await self.hub.send_snapshot(session, pattern)
+        return success(head(message), _subscription(message))
+
+    async def _unsubscribe(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
+        """MUST contain channel, clientId, subscription; MAY contain ext, id (Bayeux 1.0 section 4.5). What is not there is no error."""
+        self.hub.unsubscribe(session, self._patterns(message))
+        return success(head(message), _subscription(message))
+
+    def _patterns(self, message: Incoming) -> list[str]:
+        """The checked patterns of ``subscription``.
+
+        Raises:
+            RefusedError: SUBSCRIPTION_MISSING or SUBSCRIPTION_INVALID.
+            FieldError: neither a text nor an array of texts.
+        """
+        patterns = message.subscriptions()
+        if patterns is None:
+            raise RefusedError(WireError.SUBSCRIPTION_MISSING)
+        if not patterns:
+            raise RefusedError(WireError.SUBSCRIPTION_INVALID, "expected at least one channel, got an empty array")
+        for pattern in patterns:
+            try:
+                check_pattern(pattern)
+            except InvalidChannelError as fault:
+                raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(fault), channel=pattern) from None
+        return list(dict.fromkeys(patterns))
+
+    # -- publish ----------------------------------------------------------------------------------------------------
+
+    async def _publish(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
+        """MUST contain channel, clientId, data; MAY contain ext, id (Bayeux 1.0 section 5.1). The reply never has ``data``: clients tell
+        replies from events by that (bayeux.md 1.8).
+        """
+        channel = _channel_of(message)
+        try:
+            if channel.startswith(META):
+                raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
+            data = message.fields.get("data")  # null is data like any other
+            if data is None:
+                raise RefusedError(WireError.DATA_MISSING, channel=channel)
+            await self.hub.publish(session.principal, channel, bytes(data), extra=message.extra())
+        except RefusedError:
+            self.counters.publishes_refused += 1
+            raise
+        return success(head(message))
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server sends its clients away."""
+        return self._draining
+
+    # -- from outside -----------------------------------------------------------------------------------------------
+
+    def revoke(self, gone: Callable[[Principal], bool]) -> None:
+        """End what was opened with credentials that are gone; a listener of the gate's ``on_revoked``."""
+        for session in [session for session in self.sessions.values() if gone(session.principal)]:
+            session.end_revoked()
+        for link in list(self.links):
+            link.revoke(gone)
+
+    def drain(self) -> Iterator[None]:
+        """The server stops: answer every held connect with ``reconnect: handshake`` and an interval of up to 5 s, close every WebSocket
+        with 1012; from now on no connect is held and no session opened. A step for each client, so that the caller can spread them over
+        time.
+        """
+        self._draining = True
+        return self._drain(list(self.sessions.values()), list(self.links))
+
+    def _drain(self, sessions: list[ServerSession], links: list[SocketLink]) -> Iterator[None]:
+        for session in sessions:
+            if session.held is not None:
+                session.answer_held()
+                yield
+        for link in links:
+            link.connection.close(CloseCode.RESTARTING, "the server stops")
+            yield
+
+
+def is_handshake(message: Incoming) -> bool:
+    """Whether a message is a ``/meta/handshake``: exactly that channel, nothing below it."""
+    return _channel_of(message) == HANDSHAKE
+
+
+def _channel_of(message: Incoming) -> str:
+    """The channel as a text, empty when it is missing or none."""
+    return "" if message.channel_text is None else message.text("channel") or ""
+
+
+def _subscription(message: Incoming) -> bytes:
+    """``subscription`` as it came, on replies to subscribe and unsubscribe (bayeux.md 1.2, rule 5)."""
+    return echo(message, "subscription") if _channel_of(message) in {SUBSCRIBE, UNSUBSCRIBE} else b""

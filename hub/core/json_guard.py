@@ -1,0 +1,80 @@
+"""What every door does to JSON text before a parser sees it: strict UTF-8, bounded depth, and ASCII once and for all.
+
+All checks run in C, over the whole text: none takes a Python step for each character, so hostile input costs what honest input costs.
+"""
+
+import json
+import re
+from itertools import accumulate
+
+import orjson
+
+_BOM = b"\xef\xbb\xbf"
+_STRUCTURE = b'[]{}"'
+_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+_OPENS_AND_CLOSES = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""Brackets as signed bytes: 1 opens a level, -1 closes one."""
+_FORBIDDEN_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_ESCAPED_NON_ASCII = re.compile(r"\\[^\x00-\x7f]")
+
+
+class BadJsonError(ValueError):
+    """Bytes that are no JSON text, or one that is nested too deep; the text says what was expected and what came."""
+
+
+def guard(payload: bytes, max_depth: int) -> bytes:
+    """Return ``payload`` as JSON text of ASCII bytes only, ready for a parser, which still has to check the syntax.
+
+    In a payload that is not ASCII, non-ASCII characters and DEL become ``\\uXXXX``, those beyond the Basic Multilingual Plane a surrogate
+    pair (RFC 8259 section 7); a payload that is ASCII already is returned as it is, the same object. ``max_depth`` is how many arrays and
+    objects may lie in one another.
+
+    Raises:
+        BadJsonError: a byte order mark (RFC 8259 section 8.1), ill-formed UTF-8, a control character or an escape that JSON does not
+            know, or deeper nesting than ``max_depth``.
+    """
+    ascii_payload = payload if payload.isascii() else _to_ascii(payload)
+    # as many brackets as levels, or fewer, cannot be too deep: nearly every message ends here
+    if ascii_payload.count(b"[") + ascii_payload.count(b"{") > max_depth:
+        _check_depth(ascii_payload, max_depth)
+    return ascii_payload
+
+
+def _to_ascii(payload: bytes) -> bytes:
+    if payload.startswith(_BOM):
+        raise BadJsonError("expected JSON text, got a byte order mark before it")
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError as fault:
+        raise BadJsonError(f"expected UTF-8, got the byte 0x{payload[fault.start]:02x} at offset {fault.start}") from None
+    # what follows would escape these, and so make a fault of the sender's unseen
+    if found := _FORBIDDEN_CONTROL.search(payload):
+        raise BadJsonError(f"expected JSON text, got the control character 0x{found[0][0]:02x} at offset {found.start()}")
+    if "\\" in text and _ESCAPED_NON_ASCII.search(text.replace("\\\\", "")):
+        raise BadJsonError('expected one of " \\ / b f n r t u after a backslash, got a character that is not ASCII')
+    # json.dumps escapes in C what is not ASCII, and with it the quotes, backslashes and white space that are the text's own: these are
+    # undone. A NUL can stand for an escaped backslash meanwhile, for no control character is left in what dumps returns.
+    escaped = json.dumps(text)[1:-1].replace("\\\\", "\x00").replace('\\"', '"')
+    return escaped.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\x00", "\\").encode("ascii")
+
+
+def _check_depth(payload: bytes, max_depth: int) -> None:
+    """Strip everything but the brackets outside strings; the depth is the highest of their running sums."""
+    brackets = payload.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_OPENS_AND_CLOSES, _NOT_STRUCTURE)
+    # taking away a pair of neighbouring quotes leaves every other character inside or outside a string, as it was
+    steps = b"".join(brackets.replace(b'""', b"").split(b'"')[::2])
+    if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
+        raise BadJsonError(f"expected at most {max_depth} levels of arrays and objects, got more")
+
+
+def check_syntax(payload: bytes) -> None:
+    """Check that ``payload`` is one strict JSON text (RFC 8259): no NaN, no trailing comma, no lone surrogate, no number that is infinite
+    as a double (``1e400``), which every receiver would read as something else. Run :func:`guard` first.
+
+    Raises:
+        BadJsonError: it is not; the text says where.
+    """
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError as fault:
+        raise BadJsonError(f"expected JSON text, got a fault: {fault}") from None

@@ -1,0 +1,1 @@
+"""The conversation of ``/ws`` (contract part 4), sans I/O: payloads in, payloads out."""

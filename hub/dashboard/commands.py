@@ -1,0 +1,129 @@
+"""Commands of a dashboard client: from the bytes of one frame to checked fields, each kept as its own JSON text.
+
+All that is wrong with one field is a :class:`FieldError`, which is answered; all that is wrong with the frame ends the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from hub.core.json_guard import BadJsonError, check_syntax, guard
+from hub.core.limits import Limits
+
+_SHOWN = 60
+"""Characters of a wrong value that an error message repeats."""
+
+_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text_decoder = msgspec.json.Decoder(str)
+
+_KINDS = {ord("{"): "an object", ord("["): "an array", ord('"'): "a text", ord("t"): "true", ord("f"): "false", ord("n"): "null"}
+
+
+class TooManyError(ValueError):
+    """A frame of more commands than ``max_batch``."""
+
+
+class FieldError(ValueError):
+    """A field that is missing or wrong; the text names the field, what was expected and what came."""
+
+
+class Command:
+    """One command: its fields by name, each the sender's own JSON text (ASCII), and its size in bytes."""
+
+    __slots__ = ("fields", "size")
+
+    def __init__(self, fields: Mapping[str, msgspec.Raw], size: int) -> None:
+        self.fields = fields
+        self.size = size
+
+    def has(self, name: str) -> bool:
+        """Whether the field was sent, be it as null."""
+        return name in self.fields
+
+    def raw(self, name: str) -> bytes | None:
+        """The field's JSON text, None when it was not sent."""
+        value = self.fields.get(name)
+        return None if value is None else bytes(value).strip()
+
+    def shown(self, name: str) -> str:
+        """The field for an error message: its kind, and its beginning where that helps."""
+        raw = self.raw(name)
+        return "nothing" if raw is None else _shown(raw)
+
+    def identifier(self) -> bytes | None:
+        """The ``id`` to be echoed, verbatim: a number or a text. None when the client sent none.
+
+        Raises:
+            FieldError: it is something else.
+        """
+        raw = self.raw("id")
+        if raw is not None and raw[0] in b"{[tfn":
+            raise FieldError(f"expected id to be a number or a text, got {self.shown('id')}")
+        return raw
+
+    def text(self, name: str) -> str:
+        """A field that must be a text.
+
+        Raises:
+            FieldError: it is missing, or something else.
+        """
+        raw = self.raw(name)
+        if raw is None or raw[0] != ord('"'):
+            raise FieldError(f"expected {name} to be a text, got {self.shown(name)}")
+        return _text_decoder.decode(raw)
+
+    def texts(self, name: str) -> list[str]:
+        """A field that must be an array of at least one text; repeats are dropped.
+
+        Raises:
+            FieldError: it is missing, empty, or something else.
+        """
+        raw = self.raw(name)
+        if raw is None or raw[0] != ord("["):
+            raise FieldError(f"expected {name} to be an array of texts, got {self.shown(name)}")
+        elements = _elements(raw)
+        if not elements:
+            raise FieldError(f"expected {name} to hold at least one text, got an empty array")
+        for index, element in enumerate(elements):
+            if element[0] != ord('"'):
+                raise FieldError(f"expected {name}[{index}] to be a text, got {_shown(element)}")
+        return list(dict.fromkeys(_text_decoder.decode(element) for element in elements))
+
+
+def _shown(raw: bytes) -> str:
+    kind = _KINDS.get(raw[0], "a number")
+    if raw[0] in b"{[tfn":
+        return kind
+    text = raw.decode("ascii")
+    return f"{kind}, {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"
+
+
+def _elements(array: bytes) -> list[bytes]:
+    return [bytes(element).strip() for element in _list_decoder.decode(array)]
+
+
+def read_commands(payload: bytes, limits: Limits) -> list[Command]:
+    """The commands of one frame: one object, or an array of objects (contract part 4).
+
+    Raises:
+        BadJsonError: not strict JSON in UTF-8, nested deeper than ``max_json_depth``, or anything but objects.
+        TooManyError: more than ``max_batch`` commands.
+    """
+    text = guard(payload, limits.max_json_depth)
+    check_syntax(text)
+    text = text.strip()
+    if text[0] == ord("["):
+        elements = _elements(text)
+        if len(elements) > limits.max_batch:
+            raise TooManyError(f"expected at most {limits.max_batch} commands in a frame, got {len(elements)}")
+    else:
+        elements = [text]
+    commands = []
+    for element in elements:
+        if element[0] != ord("{"):
+            raise BadJsonError(f"expected an object or an array of objects, got {_shown(element)}")
+        commands.append(Command(_object_decoder.decode(element), len(element)))
+    return commands

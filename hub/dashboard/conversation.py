@@ -1,0 +1,299 @@
+"""The conversation of one ``/ws`` connection: who is it, what does it want, what is it told (contract part 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from hub.core.delivery import DeliveryClass
+from hub.core.errors import CloseCode, RefusedError
+from hub.core.hub import Hub
+from hub.core.json_guard import BadJsonError
+from hub.core.principal import Principal
+from hub.core.timers import Timer
+from hub.dashboard.commands import Command, FieldError, TooManyError, read_commands
+from hub.dashboard.ports import Authenticator, Connection
+from hub.dashboard.session import DashboardSession
+
+BAD_REQUEST = 400
+TOO_LARGE = 413
+TOO_MANY = 429
+
+
+@dataclass(slots=True)
+class DashboardCounters:
+    """What the dashboards' door counts; ``/metrics`` reads them."""
+
+    connections: int = 0
+    welcomed: int = 0
+    not_authenticated: int = 0
+    """Connections closed with 4401 before they were welcomed: no credential, a bad one, or none in time."""
+    bad_messages: int = 0
+    """Connections closed with 4400 or 1009."""
+    too_many: int = 0
+    """Connections closed with 4429."""
+    commands: int = 0
+    errors: int = 0
+    """Commands answered with an error object."""
+
+
+class Conversation:
+    """One connection, from the opening handshake to its end.
+
+    The transport calls :meth:`open` once, :meth:`receive` for each message, one at a time, and :meth:`gone` at the end. It is told what to
+    do through the :class:`Connection`.
+    """
+
+    __slots__ = (
+        "_authenticator",
+        "_closed",
+        "_connection",
+        "_counters",
+        "_handlers",
+        "_hello_timer",
+        "_hub",
+        "_identifier",
+        "_session",
+        "_statistics_session",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        connection: Connection,
+        authenticator: Authenticator,
+        *,
+        identifier: str,
+        counters: DashboardCounters,
+        statistics_session: str | None = None,
+    ) -> None:
+        self._hub = hub
+        self._connection = connection
+        self._authenticator = authenticator
+        self._identifier = identifier
+        """Id of the session to be: opaque, unique, not guessable."""
+        self._statistics_session = statistics_session
+        self._counters = counters
+        self._session: DashboardSession | None = None
+        self._hello_timer: Timer | None = None
+        self._closed = False
+        self._handlers: dict[str, Callable[[DashboardSession, Command, bytes | None], Awaitable[None]]] = {
+            "hello": self._hello_again,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "ping": self._ping,
+        }
+        counters.connections += 1
+
+    # -- what the transport calls -----------------------------------------------------------------------------------
+
+    def open(self, principal: Principal | None) -> None:
+        """The handshake is over: welcome who is known already, else wait for ``hello``."""
+        principal = principal or self._authenticator.anonymous()
+        if principal is not None:
+            self._welcome(principal)
+            return
+        self._hello_timer = self._hub.timers.after(self._hub.limits.hello_timeout_s, self._hello_late)
+
+    async def receive(self, payload: bytes) -> None:
+        """Take one message of the client's: one command or an array of them, carried out in order."""
+        if self.over():
+            return
+        try:
+            commands = read_commands(payload, self._hub.limits)
+        except BadJsonError as fault:
+            self._counters.bad_messages += 1
+            self.close(CloseCode.BAD_MESSAGE, str(fault))
+            return
+        except TooManyError as fault:
+            self._counters.too_many += 1
+            self.close(CloseCode.TOO_MANY, str(fault))
+            return
+        for command in commands:
+            if self.over():
+                return
+            self._counters.commands += 1
+            if self._session is None:
+                await self._first(command)
+            else:
+                await self._dispatch(self._session, command)
+
+    def drained(self) -> None:
+        """The connection has taken all that was written."""
+        if self._session is not None:
+            self._session.drained()
+
+    def refuse(self) -> None:
+        """The credentials that came with the opening handshake are bad."""
+        self._counters.not_authenticated += 1
+        self.close(CloseCode.NOT_AUTHENTICATED, "the credentials are wrong or expired")
+
+    def bad_frame(self, code: CloseCode, reason: str) -> None:
+        """A message that is not even text, or too large (1009)."""
+        self._counters.bad_messages += 1
+        self.close(code, reason)
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """End the conversation; what waits is sent first where the client can take it. Calling it twice does no harm."""
+        self._stop_hello_timer()
+        self._closed = True
+        if self._session is None:
+            self._connection.close(code, reason)
+        elif not self._session.ended:
+            self._session.flush()
+            self._session.end(code, reason)
+
+    def gone(self) -> None:
+        """The connection is over, whoever ended it."""
+        self.close(CloseCode.NORMAL)
+
+    def over(self) -> bool:
+        """Whether nothing will be answered any more."""
+        return self._closed or (self._session is not None and self._session.ended)
+
+    # -- who is it --------------------------------------------------------------------------------------------------
+
+    def _hello_late(self) -> None:
+        self._hello_timer = None
+        self._counters.not_authenticated += 1
+        self.close(CloseCode.NOT_AUTHENTICATED, f"expected hello within {self._hub.limits.hello_timeout_s} s")
+
+    def _stop_hello_timer(self) -> None:
+        if self._hello_timer is not None:
+            self._hub.timers.cancel(self._hello_timer)
+            self._hello_timer = None
+
+    async def _first(self, command: Command) -> None:
+        """A message of a client that nobody knows yet: hello, or the end."""
+        try:
+            kind = command.text("type")
+        except FieldError:
+            kind = ""
+        if kind != "hello":
+            self._counters.not_authenticated += 1
+            self.close(CloseCode.NOT_AUTHENTICATED, f"expected hello first, got type {command.shown('type')}")
+            return
+        await self._authenticate(command)
+
+    async def _authenticate(self, command: Command) -> None:
+        """Welcome whom the token of a hello stands for, or end the conversation."""
+        try:
+            caller = await self._authenticator.from_ext({"token": command.text("token")}, statistics_session=self._statistics_session)
+        except FieldError as fault:
+            self._counters.not_authenticated += 1
+            self.close(CloseCode.NOT_AUTHENTICATED, str(fault))
+            return
+        if self.over():  # it took too long, or the client has gone
+            return
+        if caller.principal is None:
+            self._counters.not_authenticated += 1
+            self.close(CloseCode.NOT_AUTHENTICATED, "the token is wrong or expired")
+            return
+        self._welcome(caller.principal)
+
+    def _welcome(self, principal: Principal) -> None:
+        self._stop_hello_timer()
+        if self._session is not None:  # an anonymous one that now says who it is
+            self._hub.detach(self._session)
+        session = DashboardSession(self._hub, self._identifier, principal, self._connection)
+        try:
+            self._hub.attach(session)
+        except RefusedError as refused:
+            self._counters.too_many += 1
+            self.close(CloseCode.TOO_MANY, refused.detail)
+            return
+        self._session = session
+        self._counters.welcomed += 1
+        self._send_welcome(session)
+
+    def _send_welcome(self, session: DashboardSession) -> None:
+        session.reply(_encode({"type": "welcome", "session": session.id, "heartbeat": self._hub.limits.heartbeat_s}))
+
+    # -- what does it want ------------------------------------------------------------------------------------------
+
+    async def _dispatch(self, session: DashboardSession, command: Command) -> None:
+        identifier: bytes | None = None
+        try:
+            identifier = command.identifier()
+            limit = self._hub.limits.max_message_bytes
+            if command.size > limit:
+                self._error(session, identifier, TOO_LARGE, f"expected a command of at most {limit} bytes, got {command.size}")
+                return
+            kind = command.text("type")
+            handler = self._handlers.get(kind)
+            if handler is None:
+                raise FieldError(f"expected type to be one of {', '.join(self._handlers)}, got {command.shown('type')}")
+            await handler(session, command, identifier)
+        except FieldError as fault:
+            self._error(session, identifier, BAD_REQUEST, str(fault))
+        except RefusedError as refused:
+            self._error(session, identifier, refused.error.code, refused.detail, refused.channel)
+
+    async def _hello_again(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
+        """With ``--open`` a client without credentials is welcomed as anonymous at once, and may still say who it is as its first act."""
+        if not session.principal.anonymous or session.subscriptions:
+            raise FieldError("expected hello only once and first, got it from a session that is authenticated already")
+        if command.has("token"):
+            await self._authenticate(command)
+        else:
+            self._send_welcome(session)
+
+    async def _subscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
+        channels = command.texts("channels")
+        if command.has("since"):
+            raise FieldError(
+                f"expected subscribe without since: replaying from a position is not served by this version, got {command.shown('since')}"
+            )
+        limit = self._hub.limits.max_subscriptions
+        if len(channels) > limit:  # before each of them is looked at
+            self._error(session, identifier, TOO_MANY, f"a session holds at most {limit} subscriptions, got {len(channels)} channels")
+            return
+        place = session.hold()
+        try:
+            await self._hub.subscribe(session, channels)
+        except RefusedError as refused:
+            session.release(place, self._error_object(identifier, refused.error.code, refused.detail, refused.channel))
+            return
+        elements = b",".join(self._subscribed(channel) for channel in channels)
+        session.release(place, _object("subscribed", identifier, b'"channels":[%b]' % elements))
+        for channel in channels:
+            await self._hub.send_snapshot(session, channel)
+
+    def _subscribed(self, channel: str) -> bytes:
+        """One element of the answer. Without ``since`` nothing is recovered, and clients of log channels are told so."""
+        fields: dict[str, object] = {"channel": channel}
+        if any(declaration.delivery is DeliveryClass.LOG for declaration in self._hub.registry.touching(channel)):
+            fields["recovered"] = False
+        return _encode(fields)
+
+    async def _unsubscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
+        channels = command.texts("channels")
+        self._hub.unsubscribe(session, channels)
+        session.reply(_object("unsubscribed", identifier, b'"channels":%b' % _encode(channels)))
+
+    async def _ping(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
+        session.reply(_object("pong", identifier))
+
+    # -- what is it told --------------------------------------------------------------------------------------------
+
+    def _error(self, session: DashboardSession, identifier: bytes | None, code: int, message: str, channel: str = "") -> None:
+        session.reply(self._error_object(identifier, code, message, channel))
+
+    def _error_object(self, identifier: bytes | None, code: int, message: str, channel: str = "") -> bytes:
+        self._counters.errors += 1
+        fields = b'"code":%d,"message":%b' % (code, _encode(message))
+        if channel:
+            fields += b',"channel":' + _encode(channel)
+        return _object("error", identifier, fields)
+
+
+def _encode(value: object) -> bytes:
+    """Compact JSON text of ASCII bytes."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def _object(kind: str, identifier: bytes | None, fields: bytes = b"") -> bytes:
+    """A frame's element: its type, the command's id as it came, and encoded fields."""
+    echoed = b"" if identifier is None else b',"id":' + identifier
+    return b'{"type":"%b"%b%b}' % (kind.encode("ascii"), echoed, b"," + fields if fields else b"")

@@ -1,0 +1,43 @@
+"""What the dashboard conversation needs of the world, as protocols."""
+
+from typing import Protocol
+
+from hub.core.principal import Principal
+
+
+class Connection(Protocol):
+    """The WebSocket as the conversation sees it; :class:`hub.transports.socket.Socket` is one. No method awaits, none raises."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait because the peer has not read them."""
+        ...
+
+    def write(self, payload: bytes) -> bool:
+        """Send one text message; False when the connection is over."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake behind what was written. Idempotent."""
+        ...
+
+
+class Caller(Protocol):
+    """What a credential yielded."""
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who calls; None when the credential is missing, wrong or expired."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Who may come in (contract part 2)."""
+
+    async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
+        """The caller that ``{"token": T}`` stands for."""
+        ...
+
+    def anonymous(self, *, discriminator: str = "") -> Principal | None:
+        """A principal for a caller without credentials; None where such callers are not let in."""
+        ...

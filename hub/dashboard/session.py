@@ -1,0 +1,100 @@
+"""A dashboard's session: what waits leaves as JSON arrays, many messages to a frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hub.core.delivery import DeliveryClass
+from hub.core.errors import CloseCode
+from hub.core.message import Message
+from hub.core.principal import Principal
+from hub.core.subscriber import Subscriber
+from hub.dashboard.ports import Connection
+
+if TYPE_CHECKING:
+    from hub.core.hub import Hub
+
+
+class Reply(Message):
+    """An answer on its way through the same queue as events, so that their order holds.
+
+    It counts as ``log``: never given up, so a client that asks and does not read is disconnected when its queue is full.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__("", payload, DeliveryClass.LOG)
+        self._dashboard = payload
+
+
+class DashboardSession(Subscriber):
+    """One authenticated dashboard connection."""
+
+    __slots__ = ("_connection", "_held", "ended")
+
+    def __init__(self, hub: Hub, identifier: str, principal: Principal, connection: Connection) -> None:
+        super().__init__(hub, identifier, principal)
+        self.ended = False
+        self._connection = connection
+        self._held = False
+
+    def reply(self, payload: bytes) -> None:
+        """Answer a command with one JSON object, behind what waits."""
+        if not self.ended:
+            self.offer(Reply(payload))
+
+    # -- holding events back while a subscribe is under way ---------------------------------------------------------
+
+    def hold(self) -> int:
+        """Send nothing until :meth:`release`: events of a channel may arrive before the bus has confirmed all channels. Returns how many
+        messages wait: the answer's place.
+        """
+        self._held = True
+        return len(self.queue)
+
+    def release(self, at: int, payload: bytes) -> None:
+        """Answer in front of what came since :meth:`hold`, which returned ``at``, and send again."""
+        self._held = False
+        self.reply(payload)
+        if self.queue and isinstance(self.queue[-1], Reply):
+            # an overflow may have shortened the queue meanwhile: insert takes any index
+            self.queue.insert(at, self.queue.pop())
+
+    # -- Subscriber -------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what waits, in frames of up to ``max_frame_bytes``; nothing while the client has more than a queueful unread."""
+        limits = self.hub.limits
+        if self._held or self._connection.buffered > limits.max_queue_bytes:
+            return
+        frame: list[bytes] = []
+        size = 0
+        for message in self.take():
+            encoded = message.dashboard()
+            if frame and size + len(encoded) > limits.max_frame_bytes:
+                self._connection.write(b"[%b]" % b",".join(frame))
+                frame.clear()
+                size = 0
+            frame.append(encoded)
+            size += len(encoded) + 1
+        if frame:
+            self._connection.write(b"[%b]" % b",".join(frame))
+
+    def drained(self) -> None:
+        """The connection has taken all that was written: go on with what waits."""
+        if (self.queue or self.resync_due) and not self.dirty:
+            self.hub.flusher.mark(self)
+
+    def end(self, code: CloseCode, reason: str = "") -> None:
+        """Close the connection and give back all subscriptions. Calling it twice does no harm."""
+        if not self.ended:
+            self.ended = True
+            self.hub.detach(self)
+            self._connection.close(code, reason)
+
+    def end_too_slow(self) -> None:
+        self.end(CloseCode.TOO_SLOW, "messages of a log channel waited for too long; connect and subscribe again")
+
+    def end_revoked(self) -> None:
+        self.end(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")

@@ -1,0 +1,59 @@
+"""The Bayeux door: long-polling and WebSocket on the same paths (contract part 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+
+from starlette.types import Receive, Scope, Send
+
+from hub.bayeux.server import BayeuxServer
+from hub.security.gate import Gate
+from hub.transports.bayeux_websocket import BayeuxWebSocket
+from hub.transports.longpolling import LongPolling
+
+COMETD = "/cometd"
+STATISTICS = "/statistics/v3/notifications"
+
+_BELOW = (f"{COMETD}/", f"{STATISTICS}/")
+_DRAIN_SLICES_PER_SECOND = 20
+
+
+class BayeuxDoor:
+    """A :class:`hub.transports.front.Door` on ``/cometd`` and ``/statistics/v3/notifications``, each with or without a trailing slash and
+    any suffix: clients append the kind of message to the path, and nothing depends on it.
+    """
+
+    __slots__ = ("_long_polling", "_server", "_websocket")
+
+    def __init__(self, server: BayeuxServer, gate: Gate) -> None:
+        self._server = server
+        self._long_polling = LongPolling(server, gate)
+        self._websocket = BayeuxWebSocket(server, gate)
+        # sessions alone are not enough: a WebSocket whose credential is gone must not shake hands again
+        gate.on_revoked.append(server.revoke)
+
+    def serves(self, path: str) -> bool:
+        """``/cometd`` and ``/cometd/x/y``, not ``/cometdx``; likewise the path of the Statistics API."""
+        return path in {COMETD, STATISTICS} or path.startswith(_BELOW)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        statistics = scope["path"].startswith(STATISTICS)
+        if scope["type"] == "http":
+            await self._long_polling.serve(scope, receive, send, statistics=statistics)
+        else:
+            await self._websocket.serve(scope, receive, send, statistics=statistics)
+
+    async def drain(self, seconds: float) -> None:
+        """Send every client away, spread evenly over ``seconds``, so that they do not all come back at once. From the first moment on no
+        connect is held and no session opened.
+        """
+        slices = max(1, math.ceil(seconds * _DRAIN_SLICES_PER_SECOND))
+        in_slice = math.ceil((len(self._server.sessions) + len(self._server.links)) / slices)
+        steps = self._server.drain()
+        for number in range(slices):
+            done = sum(1 for _ in itertools.islice(steps, in_slice))
+            if done < in_slice or number + 1 == slices:
+                break
+            await asyncio.sleep(seconds / slices)

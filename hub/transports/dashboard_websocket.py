@@ -1,0 +1,114 @@
+"""The door ``/ws``: WebSockets of dashboards that do without a CometD library (contract part 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from hub.core.errors import CloseCode
+from hub.core.hub import Hub
+from hub.dashboard.conversation import Conversation, DashboardCounters
+from hub.security.cookies import STATISTICS_COOKIE, read_cookie
+from hub.security.gate import Failure, Gate
+from hub.transports.socket import BadFrameError, Socket, TooLargeError
+
+_PATHS = frozenset({"/ws", "/ws/"})
+
+_DRAIN_SLICES_PER_SECOND = 20
+
+_UPGRADE_BODY = b'{"status":{"code":426,"message":"expected a WebSocket upgrade, got a plain HTTP request"}}'
+_UPGRADE_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(_UPGRADE_BODY)).encode("ascii")),
+    (b"upgrade", b"websocket"),
+    (b"connection", b"upgrade"),
+    (b"cache-control", b"no-store"),
+]
+
+_log = structlog.get_logger(__name__)
+
+
+class DashboardDoor:
+    """A :class:`hub.transports.front.Door`. Browsers cannot see the HTTP status of a refused upgrade, so every WebSocket is accepted, and
+    refused with a close code.
+    """
+
+    __slots__ = ("_conversations", "_draining", "_gate", "_hub", "counters")
+
+    def __init__(self, hub: Hub, gate: Gate) -> None:
+        self._hub = hub
+        self._gate = gate
+        self._conversations: dict[Conversation, None] = {}
+        self._draining = False
+        self.counters = DashboardCounters()
+
+    def serves(self, path: str) -> bool:
+        """``/ws``, with or without a trailing slash."""
+        return path in _PATHS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 426, "headers": _UPGRADE_HEADERS})
+            await send({"type": "http.response.body", "body": _UPGRADE_BODY})
+            return
+        socket = Socket(scope, receive, send, max_message_bytes=self._hub.limits.max_request_bytes)
+        caller = await self._gate.identify(scope)
+        await socket.accept()
+        conversation = Conversation(
+            self._hub,
+            socket,
+            self._gate,
+            identifier=secrets.token_urlsafe(16),
+            counters=self.counters,
+            statistics_session=read_cookie(scope["headers"], STATISTICS_COOKIE),
+        )
+        socket.on_drain(conversation.drained)
+        self._conversations[conversation] = None
+        try:
+            if self._draining:
+                conversation.close(CloseCode.RESTARTING, "the server stops")
+            elif caller.principal is None and caller.failure is not Failure.MISSING:
+                conversation.refuse()
+            else:
+                conversation.open(caller.principal)
+            await _converse(socket, conversation)
+        finally:
+            del self._conversations[conversation]
+            conversation.gone()
+
+    async def drain(self, seconds: float) -> None:
+        """Close every connection with 1012, spread evenly over ``seconds``, so that the clients do not all come back at once. New ones
+        are closed with 1012 as soon as they are made.
+        """
+        self._draining = True
+        open_now = list(self._conversations)
+        # a few clients need no spreading: the fewer there are, the sooner the server has stopped
+        slices = min(max(1, int(seconds * _DRAIN_SLICES_PER_SECOND)), max(1, len(open_now)))
+        for number in range(slices):
+            for conversation in open_now[number::slices]:
+                conversation.close(CloseCode.RESTARTING, "the server stops")
+            if number + 1 < slices and open_now:
+                await asyncio.sleep(1 / _DRAIN_SLICES_PER_SECOND if seconds else 0)
+
+
+async def _converse(socket: Socket, conversation: Conversation) -> None:
+    """Hand over what comes until the connection is over. What one message does wrong ends this connection alone."""
+    while True:
+        try:
+            payload = await socket.receive()
+        except BadFrameError as fault:
+            conversation.bad_frame(CloseCode.BAD_MESSAGE, str(fault))
+            continue
+        except TooLargeError as fault:
+            conversation.bad_frame(CloseCode.TOO_LARGE, str(fault))
+            continue
+        if payload is None:
+            return
+        try:
+            await conversation.receive(payload)
+        except Exception:
+            _log.exception("dashboard_message_failed")
+            conversation.close(CloseCode.INTERNAL, "the server failed")

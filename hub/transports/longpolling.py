@@ -1,0 +1,238 @@
+"""Bayeux over HTTP POST: a response carries what waits, and a ``/meta/connect`` is held until something does (bayeux.md 1.12)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Sequence
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from hub.bayeux.messages import BatchTooLargeError, FieldError, Incoming, MalformedError, read_request
+from hub.bayeux.ports import Peer
+from hub.bayeux.replies import array
+from hub.bayeux.server import BayeuxServer, Exchange, is_handshake
+from hub.bayeux.session import HeldConnect, ServerSession
+from hub.ops.envelope import ApiError
+from hub.security.cookies import STATISTICS_COOKIE, read_cookie
+from hub.security.gate import Failure, Gate
+from hub.security.origin import header, is_secure
+from hub.security.rest import refusal
+from hub.transports.plain_http import BodyTooLargeError, BodyTooSlowError, ClientGoneError, envelope, read_body, respond
+
+BROWSER_COOKIE = "BAYEUX_BROWSER"
+"""Tells browsers apart: a session without credentials answers to its own alone (contract part 2)."""
+
+Headers = list[tuple[bytes, bytes]]
+
+_BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
+_BASE_HEADERS: Headers = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-cache, no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_METHODS = b"POST, OPTIONS"
+_PREFLIGHT: Headers = [
+    (b"access-control-allow-methods", _METHODS),
+    (
+        b"access-control-allow-headers",
+        b"Accept, Authorization, Content-Type, Origin, X-Requested-With, X-API-Key, X-B3-TraceId, X-B3-SpanId, X-B3-SnapId, X-GWS-Unstable",
+    ),
+    (b"access-control-max-age", b"600"),
+]
+_CLOSE = (b"connection", b"close")
+
+_log = structlog.get_logger(__name__)
+
+
+def new_cookie_value() -> str:
+    """128 random bits."""
+    return secrets.token_hex(16)
+
+
+def browser_cookie(headers: Headers) -> str | None:
+    """The ``BAYEUX_BROWSER`` of a request; None when it has none, or one that no Bayeux server would set."""
+    value = read_cookie(headers, BROWSER_COOKIE)
+    return value if value is not None and _BROWSER_VALUE.fullmatch(value) else None
+
+
+def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
+    """A ``Set-Cookie`` header that ends with the browser: for every path, unseen by scripts, not sent along by other sites' requests, and
+    under TLS never without it (contract part 3). The name comes first: one client looks for it at the beginning.
+    """
+    secure = "; Secure" if is_secure(scope) else ""
+    return b"set-cookie", f"{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}".encode("ascii")
+
+
+class LongPolling:
+    """The HTTP side of the Bayeux door."""
+
+    __slots__ = ("_gate", "_server")
+
+    def __init__(self, server: BayeuxServer, gate: Gate) -> None:
+        self._server = server
+        self._gate = gate
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
+        """Answer one request. ``statistics``: the path is that of the Statistics API, which has a cookie of its own, and answers bad header
+        credentials by HTTP status (contract part 2).
+        """
+        cors = self._cors(scope)
+        if scope["method"] != "POST":
+            await self._not_a_post(scope, send, cors)
+            return
+        try:
+            body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes)
+            messages = read_request(body, self._server.hub.limits)
+        except ClientGoneError:
+            return
+        except BodyTooLargeError as fault:
+            await self._bad_request(send, 413, fault, [*cors, _CLOSE])
+            return
+        except BodyTooSlowError as fault:
+            await self._bad_request(send, 408, fault, [*cors, _CLOSE])
+            return
+        except BatchTooLargeError as fault:
+            await self._bad_request(send, 413, fault, cors)
+            return
+        except MalformedError as fault:
+            await self._bad_request(send, 400, fault, cors)
+            return
+        try:
+            answer = await self._handle(scope, messages, statistics=statistics)
+        except Exception:
+            _log.exception("bayeux_request_failed")
+            await respond(send, 500, [*_BASE_HEADERS, *cors], envelope(500, "Internal Server Error"))
+            return
+        if isinstance(answer, ApiError):
+            extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (answer.headers or {}).items()]
+            await respond(send, answer.http_status, [*_BASE_HEADERS, *cors, *extra], _json(answer.body()))
+            return
+        exchange, cookies = answer
+        if exchange.held is not None:
+            await self._hold(exchange.held, receive, send, [*_BASE_HEADERS, *cors])
+            return
+        delivered = False
+        try:
+            delivered = await respond(send, 200, [*_BASE_HEADERS, *cors, *cookies], exchange.body())
+        finally:
+            if delivered:
+                exchange.written()
+            else:
+                exchange.lost()
+
+    # -- who asks ---------------------------------------------------------------------------------------------------
+
+    async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[Exchange, Headers] | ApiError:
+        """Process the messages; the cookies to set come with the exchange."""
+        headers: Headers = scope["headers"]
+        handshake = next((message for message in messages if is_handshake(message)), None)
+        browser = browser_cookie(headers)
+        statistics_session = read_cookie(headers, STATISTICS_COOKIE)
+        cookies: Headers = []
+        if handshake is not None:
+            if statistics and statistics_session is None:
+                statistics_session = new_cookie_value()
+                cookies.append(session_cookie(STATISTICS_COOKIE, statistics_session, scope))
+            if browser is None:
+                browser = new_cookie_value()
+                cookies.append(session_cookie(BROWSER_COOKIE, browser, scope))
+        peer = Peer(browser=browser, statistics_session=statistics_session)
+        failure = await self._identify(scope, peer, self._server.owner(messages), handshake, statistics=statistics)
+        if statistics and failure is not None and (failure is not Failure.MISSING or self._must_know(handshake)):
+            self._server.counters.handshakes_denied += handshake is not None
+            return refusal(failure)
+        exchange = await self._server.handle(messages, peer)
+        return exchange, cookies if exchange.opened is not None else []
+
+    async def _identify(
+        self, scope: Scope, peer: Peer, owner: ServerSession | None, handshake: Incoming | None, *, statistics: bool
+    ) -> Failure | None:
+        """Find out who sends, where it matters, and tell the peer; returns why it is not known."""
+        by_header = any(name in {b"authorization", b"x-api-key"} for name, _ in scope["headers"])
+        asks_for_it = handshake is not None or (owner is not None and owner.by_header)
+        if not (asks_for_it or by_header):
+            return None  # nearly every request: the session is its browser's
+        caller = await self._gate.identify(scope, statistics_session=peer.statistics_session, cookies=asks_for_it)
+        peer.principal = caller.principal
+        peer.presented = caller.failure is not Failure.MISSING
+        peer.by_cookie = caller.by_cookie
+        return caller.failure
+
+    def _must_know(self, handshake: Incoming | None) -> bool:
+        """Whether a request without any credential is refused by HTTP status: a handshake without ``ext.authentication``, unless anonymous
+        clients are let in.
+        """
+        if handshake is None:
+            return False
+        try:
+            named = handshake.authentication() is not None
+        except FieldError:  # the reply to the handshake says so
+            named = True
+        return not named and self._gate.anonymous() is None
+
+    # -- a connect that is held -------------------------------------------------------------------------------------
+
+    async def _hold(self, held: HeldConnect, receive: Receive, send: Send, headers: Headers) -> None:
+        """Wait for the end of a held connect, or for the client to go.
+
+        Nothing runs for a request that waits but the task that the server gave it, and that one listens for the client: ``receive`` says
+        ``http.disconnect`` when the client goes, and also when the response is complete (ASGI HTTP specification, "Disconnect"). So the
+        response is sent by a task that lives for that long.
+        """
+        responding: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        held.on_done(lambda _: responding.append(loop.create_task(self._answer(held, send, headers))))
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            if not responding:
+                held.session.abandon(held)
+        for task in responding:
+            await task
+
+    async def _answer(self, held: HeldConnect, send: Send, headers: Headers) -> None:
+        if held.superseded:
+            status = self._server.hub.limits.duplicate_connect_status
+            await respond(send, status, headers, envelope(status, "a newer /meta/connect of this session took the place of this one"))
+            return
+        delivered = False
+        try:
+            delivered = await respond(send, 200, headers, array(held.parts()))
+        finally:
+            if delivered:
+                held.written()
+            else:
+                held.lost()
+
+    # -- everything else --------------------------------------------------------------------------------------------
+
+    def _cors(self, scope: Scope) -> Headers:
+        """Cross-origin headers, for pages of this hub and of allowed origins alone; the origin is echoed because cookies go along."""
+        origin = header(scope, b"origin")
+        if origin is None:
+            return []
+        vary = (b"vary", b"origin")
+        if not self._gate.from_own_page(scope):
+            return [vary]
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"access-control-allow-credentials", b"true"), vary]
+
+    async def _not_a_post(self, scope: Scope, send: Send, cors: Headers) -> None:
+        if scope["method"] == "OPTIONS":
+            preflight = _PREFLIGHT if len(cors) > 1 else []
+            await respond(send, 204, [*cors, *preflight, (b"allow", _METHODS)], b"")
+            return
+        body = envelope(405, f"expected POST, got {scope['method']}")
+        await respond(send, 405, [*_BASE_HEADERS, *cors, (b"allow", _METHODS)], body)
+
+    async def _bad_request(self, send: Send, status: int, fault: Exception, headers: Headers) -> None:
+        self._server.counters.bad_requests += 1
+        await respond(send, status, [*_BASE_HEADERS, *headers], envelope(status, str(fault)))
+
+
+def _json(body: dict[str, object]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,121 @@
+"""One HTTP request without a framework: its body within bounds, its response, and whether the client was still there to take it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+
+from starlette.types import Receive, Scope, Send
+
+BODY_TIMEOUT_S = 30.0
+"""How long a request's body may take to arrive, and a response to be read. Both fit in memory: who needs longer has gone."""
+
+DISCARD_BYTES = 16 * 1024 * 1024
+"""Of a body that is too large, this much is read and thrown away, so that the client gets to read why; then it is cut off."""
+
+_NO_CONTENT = 204
+"""Has no body, and may not say how long it is (RFC 9110 section 8.6)."""
+
+_AT_ONCE = 64 * 1024
+"""Bytes that a server takes without waiting for the client to read."""
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class BodyTooLargeError(ValueError):
+    """The body is larger than the limit; the text says by how much it may be."""
+
+
+class BodyTooSlowError(TimeoutError):
+    """The body did not arrive in time."""
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """The body of a request, with or without ``Content-Length``, which is not believed.
+
+    Raises:
+        BodyTooLargeError: more than ``max_bytes``.
+        BodyTooSlowError: it did not arrive within ``BODY_TIMEOUT_S``.
+        ClientGoneError: the connection is over.
+    """
+    if _waits_for_continue(scope, max_bytes):
+        raise _too_large(max_bytes)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):  # nearly always
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        return body
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _read_rest(receive, body, max_bytes)
+    except TimeoutError:
+        raise BodyTooSlowError(f"expected the whole body within {BODY_TIMEOUT_S:g} s") from None
+
+
+async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
+    chunks = [first]
+    size = len(first)
+    more = True
+    while more and size <= max_bytes + DISCARD_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            chunks.clear()
+        else:
+            chunks.append(chunk)
+        more = message.get("more_body", False)
+    if size > max_bytes:
+        raise _too_large(max_bytes)
+    return b"".join(chunks)
+
+
+def _waits_for_continue(scope: Scope, max_bytes: int) -> bool:
+    """Whether the client asked before sending a body that it says is too large (RFC 9110 section 10.1.1)."""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"")
+    return b"expect" in headers and length.isdigit() and int(length) > max_bytes
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, got more")
+
+
+async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Send a whole response; returns when the client or its system has taken it. False when the client was gone by then.
+
+    A server may take a send to a lost connection in silence. Where it is the one that the hub runs on, it is asked; under another one such
+    a response counts as written.
+    """
+    length = [(b"content-length", b"%d" % len(body))] if status != _NO_CONTENT else []
+    start = {"type": "http.response.start", "status": status, "headers": [*headers, *length]}
+    server = getattr(send, "__self__", None)
+    try:
+        await send(start)
+        if len(body) <= _AT_ONCE:
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                await send({"type": "http.response.body", "body": b""})  # waits until the client has read
+    except TimeoutError:
+        transport = getattr(server, "transport", None)
+        if transport is not None:
+            transport.abort()
+        return False
+    except OSError:  # what ASGI says a send to a lost connection raises
+        return False
+    return not getattr(server, "disconnected", False)
+
+
+def envelope(code: int, message: str) -> bytes:
+    """The body of an error, as the REST API has it (contract part 9); ASCII."""
+    return json.dumps({"status": {"code": code, "message": message}}, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,118 @@
+"""The world that core asks for in ``hub.core.ports``, made of asyncio and the system's clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+
+from hub.core.timers import RESOLUTION_S, Timers
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class SystemClock:
+    """:class:`hub.core.ports.Clock` of the operating system."""
+
+    __slots__ = ()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def wall_us(self) -> int:
+        return time.time_ns() // 1_000
+
+
+class AsyncioLoop:
+    """:class:`hub.core.ports.Loop` of a running asyncio loop. Make it where that loop runs."""
+
+    __slots__ = ("_loop", "_tasks")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # asyncio itself holds tasks weakly: one that nobody waits for could be collected halfway
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self._loop.call_soon(callback)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            _log.error("background_work_failed", work=task.get_coro().__qualname__, exc_info=fault)  # type: ignore[union-attr]
+
+    async def close(self) -> None:
+        """Cancel what still runs, and wait for its end."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # what they raise is logged by _done
+
+
+class TimerDriver:
+    """One task that sweeps the hub's timers; start and stop it as any :class:`hub.family.Service`."""
+
+    __slots__ = ("_task", "_timers")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to sweep, every ``RESOLUTION_S`` seconds."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Sweep no more; timers that are set stay set."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(RESOLUTION_S)
+            try:
+                self._timers.sweep()
+            except Exception:
+                # one callback's fault: the timers behind it are still set, and the next sweep fires them
+                _log.exception("timer_failed")
+
+
+@contextlib.contextmanager
+def tuned_collector() -> Iterator[None]:
+    """Garbage collection for a process that holds many long-lived objects: what start-up left is never looked at again, and young objects
+    are looked at less often. With the defaults, full collections over tens of thousands of sessions hold up the loop.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end on a new uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

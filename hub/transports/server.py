@@ -1,0 +1,219 @@
+"""uvicorn, as the hub runs it: bind, start, say when ready, and on a signal drain before the sockets are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from hub.core.limits import Limits
+from hub.transports.runtime import tuned_collector
+from hub.transports.uvicorn_protocol import HubHttpProtocol, HubWebSocketProtocol
+
+SHUTDOWN_SECONDS = 5
+"""How long uvicorn waits for connections and requests to end before it cancels them."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle HTTP connection is kept: above the 60 s of usual proxies, which else write into a connection that is just closed."""
+
+PING_TIMEOUT_SECONDS = 20
+"""How long a WebSocket peer may take to answer a ping."""
+
+BACKLOG = 4096
+"""Connections that the system may queue: after a restart all clients come back at once. The system's own limit holds too."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = structlog.get_logger(__name__)
+
+
+class StartError(RuntimeError):
+    """The server could not start; the text says why."""
+
+
+class HubServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to :func:`serve`, and fails with an exception rather than an exit."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn has logged the application's fault
+            raise StartError("the application did not start; the log says why") from None
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a TCP socket to a name or an IPv4 or IPv6 address. Port 0 takes any free one.
+
+    Raises:
+        StartError: the name is not known, or the address cannot be bound.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as fault:
+        raise StartError(f"cannot listen on host {host!r}, port {port}: {fault.strerror or fault}") from fault
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+    except OSError as fault:
+        listener.close()
+        raise StartError(f"cannot listen on host {host!r}, port {port}: {fault.strerror or fault}") from fault
+    return listener
+
+
+def configuration(app: ASGIApp, limits: Limits, *, lifespan: bool) -> uvicorn.Config:
+    """How uvicorn serves ``app``; with ``lifespan`` it starts and stops it too."""
+    return uvicorn.Config(
+        app,
+        http=HubHttpProtocol,
+        ws=HubWebSocketProtocol,
+        ws_max_size=limits.max_request_bytes,
+        ws_ping_interval=limits.heartbeat_s,
+        ws_ping_timeout=PING_TIMEOUT_SECONDS,
+        ws_per_message_deflate=False,  # costs memory per connection, and would keep frames from being shared
+        lifespan="on" if lifespan else "off",
+        interface="asgi3",
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        log_level="warning",  # at "info" uvicorn logs the query string of each WebSocket, and tickets are in there
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        backlog=BACKLOG,
+    )
+
+
+async def serve(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    metrics_app: ASGIApp | None = None,
+    metrics_port: int | None = None,
+    on_ready: Callable[[int], object],
+    drain: Callable[[], Awaitable[None]],
+    drain_seconds: float,
+    limits: Limits | None = None,
+) -> None:
+    """Serve ``app``, and ``metrics_app`` on a port of its own, until SIGTERM or SIGINT; returns when everything is closed.
+
+    ``on_ready`` is called once with the real port, after the application's start-up and with both ports open. The first signal awaits
+    ``drain`` for at most ``drain_seconds``, then closes what is left (WebSockets with 1012); a second one skips whatever is still to come.
+    Run it in the main thread, on uvloop (:func:`hub.transports.runtime.run`).
+
+    Raises:
+        StartError: a port cannot be bound, or the application's start-up failed.
+    """
+    limits = limits or Limits()
+    listener = bind(host, port)
+    servers = [(HubServer(configuration(app, limits, lifespan=True)), listener)]
+    try:
+        if metrics_app is not None and metrics_port is not None:
+            servers.append((HubServer(configuration(metrics_app, limits, lifespan=False)), bind(host, metrics_port)))
+        await _run(servers, lambda: on_ready(listener.getsockname()[1]), drain, drain_seconds)
+    finally:
+        for _, opened in servers:
+            opened.close()
+
+
+async def _run(
+    servers: list[tuple[HubServer, socket.socket]],
+    on_ready: Callable[[], object],
+    drain: Callable[[], Awaitable[None]],
+    drain_seconds: float,
+) -> None:
+    async with _signals() as signals:
+        # what drains must hear the first signal, so the servers run beside it
+        runs = [asyncio.create_task(server.serve([listener])) for server, listener in servers]
+        try:
+            while not all(server.started for server, _ in servers):
+                await asyncio.wait(runs, timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
+                for run in runs:
+                    if run.done():
+                        run.result()  # raises why it did not start
+                        raise StartError("the server ended while it started")
+            with tuned_collector():
+                on_ready()
+                await _until_signal(signals, runs)
+                _log.info("draining", seconds=drain_seconds)
+                await _drain(signals, servers, drain, drain_seconds)
+        finally:
+            for server, _ in servers:
+                server.should_exit = True
+            results = await _finish(signals, servers, runs)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+@contextlib.asynccontextmanager
+async def _signals() -> AsyncIterator[asyncio.Queue[signal.Signals]]:
+    loop = asyncio.get_running_loop()
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, received.put_nowait, number)
+    try:
+        yield received
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _until_signal(signals: asyncio.Queue[signal.Signals], runs: list[asyncio.Task[None]]) -> None:
+    """Wait for a signal, or for a server that ends by itself."""
+    waiting = asyncio.create_task(signals.get())
+    try:
+        await asyncio.wait([waiting, *runs], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+async def _drain(
+    signals: asyncio.Queue[signal.Signals],
+    servers: list[tuple[HubServer, socket.socket]],
+    drain: Callable[[], Awaitable[None]],
+    drain_seconds: float,
+) -> None:
+    draining = asyncio.ensure_future(drain())
+    again = asyncio.ensure_future(signals.get())
+    waiting: list[asyncio.Future[Any]] = [draining, again]
+    await asyncio.wait(waiting, timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+    if again.done():
+        _log.warning("second_signal", effect="quits at once")
+        for server, _ in servers:
+            server.force_exit = True
+    again.cancel()
+    if not draining.done():
+        draining.cancel()
+        _log.warning("drain_unfinished", seconds=drain_seconds)
+    # a fault of the drain must not keep the sockets open: it is logged, and the shutdown goes on
+    (fault,) = await asyncio.gather(draining, return_exceptions=True)
+    if isinstance(fault, Exception):
+        _log.error("drain_failed", exc_info=fault)
+
+
+async def _finish(
+    signals: asyncio.Queue[signal.Signals], servers: list[tuple[HubServer, socket.socket]], runs: list[asyncio.Task[None]]
+) -> list[BaseException | None]:
+    """Wait for uvicorn's own shutdown, which is bounded; a signal that comes meanwhile makes it shorter."""
+    ending = asyncio.gather(*runs, return_exceptions=True)
+    again = asyncio.ensure_future(signals.get())
+    waiting: list[asyncio.Future[Any]] = [ending, again]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    if again.done():
+        for server, _ in servers:
+            server.force_exit = True
+    again.cancel()
+    return await ending

@@ -1,0 +1,181 @@
+"""One WebSocket as every door uses it: prebuilt frames where the server takes them, ASGI ``send`` behind a queue where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import cast
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from hub.transports.frames import EXTENSION, FrameWriter, fit_reason, text_frame
+
+_log = structlog.get_logger(__name__)
+
+
+class BadFrameError(ValueError):
+    """A frame of a kind that the doors do not speak; the text says what was expected and what came."""
+
+
+class TooLargeError(ValueError):
+    """A message above ``max_message_bytes``; the text says by how much."""
+
+
+class _State(Enum):
+    NEW = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    """We sent a close frame, or it waits to be sent."""
+    GONE = auto()
+
+
+class Socket:
+    """One WebSocket connection of an ASGI server.
+
+    The fast path exists when ``scope["extensions"]["hub.frames"]`` holds a :class:`hub.transports.frames.FrameWriter`: :meth:`write` is
+    then one call of the transport's. Under any other ASGI server payloads wait in a queue that one task, made when there is something to
+    send, empties. Both behave alike. Neither bounds what waits: who writes looks at :attr:`buffered`.
+
+    After :meth:`close`, call :meth:`receive` until it returns None before leaving the ASGI application: a server without the fast path may
+    cut the connection, and with it the close frame, when its application returns.
+    """
+
+    __slots__ = ("_close", "_drain", "_drainer", "_max_message_bytes", "_queue", "_queued", "_receive", "_send", "_state", "_writer")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_message_bytes = max_message_bytes
+        self._state = _State.NEW
+        self._drain: Callable[[], object] | None = None
+        # without the fast path only
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._drainer: asyncio.Task[None] | None = None
+        self._close: tuple[int, str] | None = None
+        self._writer = cast("FrameWriter | None", (scope.get("extensions") or {}).get(EXTENSION))
+        if self._writer is not None:
+            self._writer.claim(self._drained)
+
+    async def accept(self, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Answer the opening handshake, with further response headers. When the peer has gone meanwhile, :attr:`open` stays False."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._state = _State.GONE
+            return
+        try:
+            await self._send({"type": "websocket.accept", "headers": list(headers)})
+        except OSError as fault:  # what ASGI says a send to a lost connection raises
+            self._lost(fault)
+            return
+        self._state = _State.OPEN
+
+    async def receive(self) -> bytes | None:
+        """The payload of the next text message, not yet checked to be UTF-8; None when the connection is over.
+
+        What comes after :meth:`close` is thrown away.
+
+        Raises:
+            BadFrameError: a binary message.
+            TooLargeError: a message of more than ``max_message_bytes`` bytes. The fast path's server refuses these by itself (1009).
+        """
+        while self._state is not _State.GONE:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                self._state = _State.GONE
+                self._queue.clear()
+                self._queued = 0
+            elif self._state is _State.OPEN:
+                return self._payload(message)
+        return None
+
+    def _payload(self, message: object) -> bytes:
+        fields = cast("dict[str, str | bytes | None]", message)
+        payload = fields.get("payload")  # of the fast path
+        if payload is None:
+            payload = fields.get("text")
+            if payload is None:
+                raise BadFrameError("expected a text message, got a binary one")
+        if isinstance(payload, str):
+            payload = payload.encode(errors="surrogatepass")
+        if len(payload) > self._max_message_bytes:
+            raise TooLargeError(f"expected a message of at most {self._max_message_bytes} bytes, got {len(payload)}")
+        return payload
+
+    def write(self, payload: bytes) -> bool:
+        """Send one text message, which must be valid UTF-8. Never raises, never awaits; False when the connection is closing or gone."""
+        if self._state is not _State.OPEN:
+            return False
+        if self._writer is not None:
+            return self._writer.write_frame(text_frame(payload))
+        self._queue.append(payload)
+        self._queued += len(payload)
+        self._start_drainer()
+        return True
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait here or in the transport because the peer has not read them."""
+        return self._queued if self._writer is None else self._writer.buffered_bytes
+
+    @property
+    def open(self) -> bool:
+        """Whether :meth:`write` would send: accepted, and neither side has begun to close."""
+        return self._state is _State.OPEN and (self._writer is None or self._writer.writable_now)
+
+    def on_drain(self, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called each time that :attr:`buffered` was above 0 after a write and is 0 again.
+
+        Both water marks are 0, so that whoever stopped writing because of :attr:`buffered`, at whatever limit, is always called.
+        """
+        self._drain = callback
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake behind what waits to be sent. Idempotent; never awaits; a reason that is too long is cut."""
+        if self._state is not _State.OPEN:
+            return
+        self._state = _State.CLOSING
+        if self._writer is not None:
+            self._writer.start_close(code, reason)
+            return
+        self._close = (code, fit_reason(reason))
+        self._start_drainer()
+
+    def _drained(self) -> None:
+        if self._drain is not None and self._state is _State.OPEN:
+            self._drain()
+
+    # -- without the fast path --------------------------------------------------------------------------------------
+
+    def _start_drainer(self) -> None:
+        if self._drainer is None:
+            self._drainer = asyncio.get_running_loop().create_task(self._empty_queue())
+
+    async def _empty_queue(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._queue:
+                payload = self._queue[0]
+                await self._send({"type": "websocket.send", "text": payload.decode()})
+                if not self._queue:  # the peer went meanwhile
+                    break
+                self._queue.popleft()
+                self._queued -= len(payload)
+                if not self._queue:
+                    loop.call_soon(self._drained)
+            if self._close is not None:
+                code, reason = self._close
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except (OSError, RuntimeError) as fault:  # OSError by the ASGI specification; servers also raise RuntimeError after a close
+            self._lost(fault)
+        finally:
+            self._drainer = None
+
+    def _lost(self, fault: Exception) -> None:
+        _log.info("websocket_write_failed", fault=str(fault))
+        self._state = _State.GONE
+        self._queue.clear()
+        self._queued = 0

@@ -1,0 +1,125 @@
+"""A hub whose clock and loop are the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from hub.bus.interface import Bus
+from hub.bus.memory import MemoryBus
+from hub.core.channels import lies_within
+from hub.core.delivery import ChannelDeclaration, ChannelRegistry
+from hub.core.hub import Hub
+from hub.core.limits import Limits
+from hub.core.message import Message
+from hub.core.principal import Action, Principal
+from hub.core.subscriber import Subscriber
+
+
+def principal(subject: str = "ann", *, tenant: str = "t", cookie: str = "") -> Principal:
+    """A principal whose login is its token's, or with ``cookie`` one of its own."""
+    token_login = f"token-{subject}"
+    return Principal(tenant, subject, frozenset(), f"login-{cookie}" if cookie else token_login, token_login)
+
+
+class ManualClock:
+    """Time passes when the test says so; ``step`` seconds pass with each look at it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.step = 0.0
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000)
+
+    def wall_us(self) -> int:
+        return int(self.now * 1_000_000)
+
+
+class ManualLoop:
+    """Runs what it is given when the test says so."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], object]] = []
+        self.work: list[Coroutine[Any, Any, None]] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.callbacks.append(callback)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.work.append(work)
+
+    def tick(self) -> None:
+        """One tick: what is scheduled now, not what that schedules."""
+        now, self.callbacks = self.callbacks, []
+        for callback in now:
+            callback()
+
+    async def run(self) -> None:
+        """Until nothing is left to do."""
+        while self.callbacks or self.work:
+            if self.callbacks:
+                self.tick()
+            else:
+                await self.work.pop(0)
+
+
+class Grants:
+    """Everything but ``/secret/**`` and the wildcards that reach into it."""
+
+    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
+        return not lies_within(resource, "/secret/**") and resource != "/**"
+
+
+class Recorder(Subscriber):
+    """A session that keeps what it is sent."""
+
+    __slots__ = ("ended", "fault", "received")
+
+    def __init__(self, hub: Hub, identifier: str = "s", who: Principal | None = None) -> None:
+        super().__init__(hub, identifier, who or principal())
+        self.received: list[Message] = []
+        self.ended = False
+        self.fault: Exception | None = None
+
+    def flush(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.received.extend(self.take())
+
+    def end_too_slow(self) -> None:
+        self.ended = True
+        self.hub.detach(self)
+
+
+class World:
+    """One hub and what is around it."""
+
+    def __init__(self, declarations: Iterable[ChannelDeclaration] = (), *, limits: Limits | None = None, bus: Bus | None = None) -> None:
+        self.clock = ManualClock()
+        self.loop = ManualLoop()
+        self.bus = bus or MemoryBus(self.clock)
+        self.faults: list[tuple[Subscriber, Exception]] = []
+        self.hub = Hub(
+            bus=self.bus,
+            registry=ChannelRegistry(declarations),
+            authorizer=Grants(),
+            loop=self.loop,
+            clock=self.clock,
+            on_fault=lambda subscriber, fault: self.faults.append((subscriber, fault)),
+            limits=limits,
+        )
+
+    def session(self, identifier: str = "s", who: Principal | None = None) -> Recorder:
+        """A session that has been let in."""
+        recorder = Recorder(self.hub, identifier, who)
+        self.hub.attach(recorder)
+        return recorder
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.hub.timers.sweep()

@@ -1,0 +1,134 @@
+"""The guard in front of every JSON parser."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.core.json_guard import BadJsonError, check_syntax, guard
+
+DEPTH = 64
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+)
+brackets = st.text(st.sampled_from('[]{}"\\,:é'), max_size=12)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max((depth_of(inner) for inner in value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max((depth_of(inner) for inner in value), default=0)
+    return 0
+
+
+def test_ascii_is_returned_as_it_is() -> None:
+    payload = b'{"a":[1, 2.50,"\\u00e9"]}'
+    assert guard(payload, DEPTH) is payload
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"é"', b'"\\u00e9"'),
+        ('"€"', b'"\\u20ac"'),
+        ('"😀"', b'"\\ud83d\\ude00"'),
+        ('"\u2028"', b'"\\u2028"'),
+        ('"é\\n\\\\\\"/\x7f"', b'"\\u00e9\\n\\\\\\"/\\u007f"'),
+        ('{\n\t"é" :\r\n1.10}', b'{\n\t"\\u00e9" :\r\n1.10}'),
+    ],
+)
+def test_what_is_not_ascii_is_escaped_and_all_else_kept(text: str, expected: bytes) -> None:
+    assert guard(text.encode(), DEPTH) == expected
+
+
+@given(values, st.booleans(), st.sampled_from([None, 1]))
+def test_the_value_stays_the_same(value: Any, ascii_only: bool, indent: int | None) -> None:
+    payload = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    guarded = guard(payload, 1000)
+    assert guarded.isascii()
+    assert json.loads(guarded) == value
+
+
+@given(st.recursive(brackets, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(brackets, inner, max_size=3)), st.integers(0, 4))
+def test_depth_is_that_of_the_value_and_not_of_brackets_in_texts(value: Any, limit: int) -> None:
+    payload = json.dumps(value).encode()
+    if depth_of(value) <= limit:
+        assert guard(payload, limit) == payload
+    else:
+        with pytest.raises(BadJsonError, match=f"at most {limit} levels"):
+            guard(payload, limit)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'\xef\xbb\xbf{"a":1}',  # byte order mark
+        b'"\xff"',
+        b'"\xc3"',  # cut short
+        b'"\xc0\x80"',  # overlong
+        b'"\xed\xa0\x80"',  # a surrogate
+        b'"\xf4\x90\x80\x80"',  # above U+10FFFF
+        b'"\xc3\xa9\x01"',  # a control character, which escaping would hide
+        b'"\\\xc3\xa9"',  # an escape that JSON does not know, and would know once escaped
+        b'"\\\\\\\xc3\xa9"',
+        b"[" * 65 + b"]" * 65,
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        b"[" * 1_000_000,
+    ],
+)
+def test_bad_input_is_refused(payload: bytes) -> None:
+    with pytest.raises(BadJsonError, match="expected"):
+        guard(payload, DEPTH)
+
+
+def test_an_escaped_backslash_may_stand_before_any_character() -> None:
+    assert guard('"\\\\é"'.encode(), DEPTH) == b'"\\\\\\u00e9"'
+
+
+@pytest.mark.parametrize("payload", [b"[" * 64 + b"]" * 64, b'["[[[[[[["]' * 1, b'{"a":"}{"}'])
+def test_what_is_within_the_limit_passes(payload: bytes) -> None:
+    assert guard(payload, DEPTH) is payload
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'["' + b'\\"' * 500_000 + b'"]' + b"[]" * 100,
+        b'["' + b"\\" * 1_000_000,
+        b'"' * 1_000_000,
+        ('["' + "é\\\\" * 250_000).encode(),
+        b"[]" * 500_000,
+    ],
+)
+def test_hostile_input_costs_no_more_than_its_size(payload: bytes) -> None:
+    began = time.process_time()
+    try:
+        guard(payload, DEPTH)
+    except BadJsonError:
+        pass
+    assert time.process_time() - began < 20  # quadratic work would take hours, not seconds
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"[1,]", b"[01]", b"[NaN]", b"[1.]", b'"\\x"', b'"\t"', b'"\\ud800"', b"'a'", b"1 2", b"1e400", b"nul"],
+)
+def test_syntax_is_strict(payload: bytes) -> None:
+    with pytest.raises(BadJsonError, match="expected JSON text"):
+        check_syntax(payload)
+
+
+@pytest.mark.parametrize("payload", [b"1e300", b" [ ] ", b"18446744073709551616", b'"\\ud83d\\ude00"'])
+def test_what_is_json_passes(payload: bytes) -> None:
+    check_syntax(payload)

@@ -1,0 +1,191 @@
+"""A hub with a clock and a loop of the test's own, and one dashboard connection to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hub.bus.memory import MemoryBus
+from hub.core.channels import lies_within
+from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
+from hub.core.hub import Hub
+from hub.core.limits import Limits
+from hub.core.message import Topic
+from hub.core.principal import Action, Principal
+from hub.core.subscriber import Subscriber
+from hub.dashboard.conversation import Conversation, DashboardCounters
+
+
+def principal(subject: str = "ann", *, tenant: str = "t", anonymous: bool = False) -> Principal:
+    return Principal(tenant, subject, frozenset(), f"login-{subject}", f"login-{subject}", anonymous=anonymous)
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000)
+
+    def wall_us(self) -> int:
+        return int(self.now * 1_000_000)
+
+
+class ManualLoop:
+    """Runs what it is given when the test says so."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], object]] = []
+        self.work: list[Coroutine[Any, Any, None]] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.callbacks.append(callback)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.work.append(work)
+
+    async def run(self) -> None:
+        while self.callbacks or self.work:
+            if self.callbacks:
+                self.callbacks.pop(0)()
+            else:
+                await self.work.pop(0)
+
+
+class GatedBus(MemoryBus):
+    """A memory bus that, once :attr:`before_confirm` is set, lets something happen before it confirms a subscription."""
+
+    __slots__ = ("before_confirm",)
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.before_confirm: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+    async def subscribe(self, topic: Topic) -> None:
+        await super().subscribe(topic)
+        if self.before_confirm is not None:
+            before, self.before_confirm = self.before_confirm, None
+            await before()
+
+
+class Grants:
+    """Everything but ``/secret/**`` and what lies above it."""
+
+    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
+        return lies_within(resource, "/free/**") or lies_within(resource, "/log/**") or lies_within(resource, "/state/**")
+
+
+@dataclass
+class Wire:
+    """A connection that keeps what is written, and is as slow as the test wants."""
+
+    frames: list[bytes] = field(default_factory=list)
+    closed: tuple[int, str] | None = None
+    buffered: int = 0
+
+    def write(self, payload: bytes) -> bool:
+        if self.closed is not None:
+            return False
+        self.frames.append(payload)
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        if self.closed is None:
+            self.closed = (int(code), reason)
+
+
+@dataclass(frozen=True)
+class Answer:
+    principal: Principal | None
+
+
+@dataclass
+class Tokens:
+    """The token is the name of the principal it stands for; ``bad`` stands for nobody."""
+
+    open: bool = False
+    asked: list[tuple[object, str | None]] = field(default_factory=list)
+    before_answer: Callable[[], None] | None = None
+
+    async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Answer:
+        self.asked.append((authentication, statistics_session))
+        if self.before_answer is not None:
+            self.before_answer()
+        assert isinstance(authentication, dict)
+        return Answer(None if authentication["token"] == "bad" else principal(authentication["token"]))
+
+    def anonymous(self, *, discriminator: str = "") -> Principal | None:
+        return principal("nobody", anonymous=True) if self.open else None
+
+
+class Dashboard:
+    """One hub, one conversation."""
+
+    def __init__(
+        self, *, who: Principal | None = None, tokens: Tokens | None = None, limits: Limits | None = None, opened: bool = True
+    ) -> None:
+        self.clock = ManualClock()
+        self.loop = ManualLoop()
+        self.bus = GatedBus(self.clock)
+        self.values: dict[str, bytes] = {}
+        self.faults: list[Exception] = []
+        self.hub = Hub(
+            bus=self.bus,
+            registry=ChannelRegistry(
+                [
+                    ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),
+                    ChannelDeclaration("/state/**", DeliveryClass.STATE, "state", snapshot=self._snapshot),
+                ]
+            ),
+            authorizer=Grants(),
+            loop=self.loop,
+            clock=self.clock,
+            on_fault=self._fault,
+            limits=limits,
+        )
+        self.tokens = tokens or Tokens()
+        self.wire = Wire()
+        self.counters = DashboardCounters()
+        self.conversation = Conversation(
+            self.hub, self.wire, self.tokens, identifier="s1", counters=self.counters, statistics_session="cookie"
+        )
+        if opened:
+            self.conversation.open(who)
+
+    def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    async def _snapshot(self, tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
+        return list(self.values.items())
+
+    async def send(self, message: object) -> list[Any]:
+        """Send a message (bytes as they are) and return what was answered."""
+        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        await self.conversation.receive(payload)
+        return await self.read()
+
+    async def read(self) -> list[Any]:
+        """What was written since the last call, all frames as one list."""
+        await self.loop.run()
+        assert not self.faults
+        frames, self.wire.frames = self.wire.frames, []
+        return [element for frame in frames for element in json.loads(frame)]
+
+    async def emit(self, channel: str, data: bytes = b"1") -> None:
+        await self.hub.emit("t", channel, data)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.hub.timers.sweep()
+
+
+async def welcomed(**options: Any) -> Dashboard:
+    """A dashboard that has been welcomed, with nothing left to read."""
+    dashboard = Dashboard(who=principal(), **options)
+    await dashboard.read()
+    return dashboard

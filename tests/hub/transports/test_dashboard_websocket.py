@@ -1,0 +1,390 @@
+"""The door /ws on the wire: a real server, a real gate, real clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+from websockets.asyncio.client import ClientConnection, connect
+
+from hub.bus.memory import MemoryBus
+from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
+from hub.core.hub import Hub
+from hub.core.limits import Limits
+from hub.core.principal import login_key
+from hub.core.subscriber import Subscriber
+from hub.security.cookies import CookieSigner
+from hub.security.demo import DemoLookup
+from hub.security.directory import Directory
+from hub.security.gate import Gate
+from hub.transports.dashboard_websocket import DashboardDoor
+from hub.transports.front import Front
+from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
+from tests.hub.transports.harness import RawClient, listening
+
+BEARER = {"Authorization": "Bearer demo-token"}
+
+
+class House:
+    """A hub with one door, and who comes in is somebody of the tenant demo."""
+
+    def __init__(self, *, open_to_all: bool, limits: Limits) -> None:
+        clock = SystemClock()
+        self.gate = Gate(
+            Directory(DemoLookup(), clock),
+            clock,
+            CookieSigner(b"secret", clock, lifetime_s=60),
+            open=open_to_all,
+            allowed_origins=["https://wallboard.example"],
+        )
+        self.loop = AsyncioLoop()
+        self.faults: list[Exception] = []
+        self.hub = Hub(
+            bus=MemoryBus(clock),
+            registry=ChannelRegistry(
+                [
+                    ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),
+                    ChannelDeclaration("/broken", DeliveryClass.STATE, "state", snapshot=self._broken),
+                ]
+            ),
+            authorizer=self.gate,
+            loop=self.loop,
+            clock=clock,
+            on_fault=self._fault,
+            limits=limits,
+        )
+        self.door = DashboardDoor(self.hub, self.gate)
+        self.port = 0
+
+    def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    async def _broken(self, tenant: str, audience: str, pattern: str) -> list[tuple[str, bytes]]:
+        raise KeyError("x")
+
+    async def emit(self, channel: str, data: bytes = b"1") -> None:
+        await self.hub.emit("demo", channel, data)
+
+    def connect(self, path: str = "/ws", **headers: str) -> connect:
+        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers)
+
+    async def cookie(self) -> str:
+        """The sign-in cookie of the demo's user."""
+        user, _ = await self.gate.directory.by_user("demo", "demo")
+        assert user is not None
+        return self.gate.sign_in_cookie(user, secure=False).split(";")[0]
+
+
+@asynccontextmanager
+async def house(
+    *, open_to_all: bool = False, limits: Limits | None = None, server_limits: Limits | None = None, frames: bool = True
+) -> AsyncIterator[House]:
+    made = House(open_to_all=open_to_all, limits=limits or Limits())
+    timers = TimerDriver(made.hub.timers)
+    await timers.start()
+
+    async def rest(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nothing here is for REST")
+
+    async with listening(Front([made.door], rest), limits=server_limits or made.hub.limits, frames=frames) as made.port:
+        yield made
+    await timers.stop()
+    await made.loop.close()
+    assert made.faults == []
+    assert made.hub.subscribers == {}
+
+
+async def read(client: ClientConnection) -> list[Any]:
+    frame = json.loads(await asyncio.wait_for(client.recv(), 10))
+    assert isinstance(frame, list)
+    return frame
+
+
+async def ask(client: ClientConnection, message: object) -> list[Any]:
+    await client.send(json.dumps(message))
+    return await read(client)
+
+
+async def code_of(client: ClientConnection) -> int:
+    """The close code of the server."""
+    await asyncio.wait_for(client.wait_closed(), 10)
+    assert client.close_code is not None
+    return client.close_code
+
+
+def is_welcome(frame: list[Any]) -> bool:
+    (welcome,) = frame
+    return welcome == {"type": "welcome", "session": welcome["session"], "heartbeat": 25} and len(welcome["session"]) >= 22
+
+
+# -- credentials --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/", "/ws?x=1"])
+@pytest.mark.parametrize("headers", [BEARER, {"x-api-key": "demo-key"}, {"x-api-key": "demo-key", **BEARER}])
+async def test_good_headers_are_welcomed(path: str, headers: dict[str, str]) -> None:
+    async with house() as hub, connect(f"ws://127.0.0.1:{hub.port}{path}", additional_headers=headers) as client:
+        assert is_welcome(await read(client))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic ZGVtbzpkZW1v"},
+        {"Authorization": ""},
+        {"x-api-key": "wrong"},
+        {"x-api-key": "wrong", **BEARER},
+        {"x-api-key": "demo-key", "Authorization": "Bearer wrong"},
+        {"Cookie": "HUB_SESSION=forged"},
+        {"Authorization": "Bearer wrong", "Cookie": "good"},
+    ],
+)
+@pytest.mark.parametrize("open_to_all", [False, True])
+async def test_bad_headers_are_accepted_and_closed_4401_never_skipped(headers: dict[str, str], open_to_all: bool) -> None:
+    async with house(open_to_all=open_to_all) as hub:
+        if headers.get("Cookie") == "good":
+            headers = headers | {"Cookie": await hub.cookie()}
+        async with connect(f"ws://127.0.0.1:{hub.port}/ws?ticket=x", additional_headers=headers) as client:
+            assert await code_of(client) == 4401
+        assert hub.door.counters.not_authenticated == 1
+
+
+@pytest.mark.parametrize(
+    ("origin", "welcome"),
+    [(None, True), ("own", True), ("https://wallboard.example", True), ("https://evil.example", False), ("null", False)],
+)
+async def test_the_sign_in_cookie_counts_for_known_origins_only(origin: str | None, welcome: bool) -> None:
+    async with house() as hub:
+        headers = {"Cookie": await hub.cookie()}
+        if origin is not None:
+            headers["Origin"] = f"http://127.0.0.1:{hub.port}" if origin == "own" else origin
+        async with connect(f"ws://127.0.0.1:{hub.port}/ws", additional_headers=headers) as client:
+            if welcome:
+                assert is_welcome(await read(client))
+            else:
+                assert await code_of(client) == 4401
+
+
+async def test_a_ticket_lets_in_once() -> None:
+    async with house() as hub:
+        caller = await hub.gate.from_ext({"token": "demo-token"})
+        assert caller.principal is not None
+        ticket = hub.gate.tickets.issue(caller.principal)
+        async with hub.connect(f"/ws?ticket={ticket}") as client:
+            assert is_welcome(await read(client))
+        async with hub.connect(f"/ws?ticket={ticket}") as client:
+            assert await code_of(client) == 4401
+
+
+@pytest.mark.parametrize(("token", "good"), [("demo-token", True), ("wrong", False), ("", False), ("é" * 1000, False)])
+async def test_hello_with_a_token(token: str, good: bool) -> None:
+    async with house() as hub, hub.connect() as client:
+        await client.send(json.dumps({"type": "hello", "token": token}))
+        if good:
+            assert is_welcome(await read(client))
+        else:
+            assert await code_of(client) == 4401
+
+
+async def test_no_hello_in_time_closes_4401() -> None:
+    async with house(limits=Limits(hello_timeout_s=0)) as hub, hub.connect() as client:
+        assert await code_of(client) == 4401
+
+
+async def test_an_open_hub_lets_in_who_has_no_credentials() -> None:
+    async with house(open_to_all=True) as hub, hub.connect() as client:
+        assert is_welcome(await read(client))
+        (subscribed,) = await ask(client, {"type": "subscribe", "channels": ["/free/a"]})
+        assert subscribed["type"] == "subscribed"
+        (denied,) = await ask(client, {"type": "subscribe", "channels": ["/**"]})
+        assert (denied["code"], denied["channel"]) == (403, "/**")
+
+
+async def test_the_login_is_that_of_the_statistics_cookie() -> None:
+    async with house() as hub, hub.connect(Cookie="x=y; STATISTICS_SESSIONID=abc") as client:
+        assert is_welcome(await ask(client, {"type": "hello", "token": "demo-token"}))
+        (session,) = hub.hub.subscribers.values()
+        assert session.principal.login == login_key("demo", "demo", "abc")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_plain_http_is_told_to_upgrade(method: str) -> None:
+    async with house() as hub, httpx.AsyncClient() as client:
+        response = await client.request(method, f"http://127.0.0.1:{hub.port}/ws")
+    assert response.status_code == 426
+    assert response.headers["Upgrade"] == "websocket"
+    assert response.json()["status"]["code"] == 426
+
+
+def test_the_door_serves_its_path_alone() -> None:
+    serves = DashboardDoor.serves
+    assert [serves(None, path) for path in ("/ws", "/ws/", "/wsx", "/ws/x", "/")] == [True, True, False, False, False]  # type: ignore[arg-type]
+
+
+# -- the conversation on the wire ---------------------------------------------------------------------------------------
+
+
+async def test_subscribe_event_unsubscribe_ping() -> None:
+    async with house() as hub, hub.connect(**BEARER) as client:
+        await read(client)
+        assert await ask(client, {"type": "subscribe", "id": 1, "channels": ["/a", "/log/**"]}) == [
+            {"type": "subscribed", "id": 1, "channels": [{"channel": "/a"}, {"channel": "/log/**", "recovered": False}]}
+        ]
+        await hub.emit("/a", b'{"x":1.10,"y":"\\u00e9"}')
+        assert await read(client) == [{"type": "event", "channel": "/a", "data": {"x": 1.1, "y": "é"}}]
+        await hub.emit("/log/x")
+        (event,) = await read(client)
+        assert event["position"] > 1_600_000_000_000_000
+        assert await ask(client, [{"type": "unsubscribe", "id": 2, "channels": ["/a"]}, {"type": "ping", "id": 3}]) == [
+            {"type": "unsubscribed", "id": 2, "channels": ["/a"]},
+            {"type": "pong", "id": 3},
+        ]
+
+
+async def test_one_fault_of_ours_closes_1011_and_is_logged() -> None:
+    async with house() as hub, hub.connect(**BEARER) as other, hub.connect(**BEARER) as client:
+        with capture_logs() as logs:
+            await client.send('{"type":"subscribe","channels":["/broken"]}')
+            assert await code_of(client) == 1011
+        assert "dashboard_message_failed" in [line["event"] for line in logs]
+        await read(other)
+        assert await ask(other, {"type": "ping"}) == [{"type": "pong"}]
+
+
+async def test_a_revoked_credential_closes_4401() -> None:
+    async with house() as hub, hub.connect(**BEARER) as client:
+        await read(client)
+        for session in list(hub.hub.subscribers.values()):
+            session.end_revoked()
+        assert await code_of(client) == 4401
+
+
+async def test_a_full_server_closes_4429() -> None:
+    async with house(limits=Limits(max_sessions=1)) as hub, hub.connect(**BEARER) as first:
+        await read(first)
+        async with hub.connect(**BEARER) as second:
+            assert await code_of(second) == 4429
+
+
+async def test_draining_closes_1012_and_lets_nobody_in() -> None:
+    async with house() as hub, hub.connect(**BEARER) as first, hub.connect(**BEARER) as second:
+        await read(first)
+        await read(second)
+        await hub.door.drain(0.1)
+        assert await code_of(first) == 1012
+        assert await code_of(second) == 1012
+        async with hub.connect(**BEARER) as third:
+            assert await code_of(third) == 1012
+        await hub.door.drain(60)  # nobody is here: nothing to wait for
+
+
+# -- bad and slow clients -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([(0x81, b"{", True)], 4400),
+        ([(0x81, b'{"type":"ping"', True)], 4400),
+        ([(0x81, b'"\xff"', True)], 4400),  # not UTF-8
+        ([(0x01, b'{"type":"p', True), (0x80, b"\xc3", True)], 4400),
+        ([(0x81, b"[" * 100_000, True)], 4400),
+        ([(0x82, b'{"type":"ping"}', True)], 4400),  # binary
+        ([(0x81, b"[" + b'{"type":"ping"},' * 100 + b"{}]", True)], 4429),
+        ([(0x81, b"x" * 200_001, True)], 1009),
+        ([(0x01, b"x" * 150_000, True), (0x80, b"x" * 150_000, True)], 1009),
+        ([(0x8B, b"x", True)], 1002),  # a reserved opcode
+        ([(0x81, b'{"type":"ping"}', False)], 1002),  # not masked
+    ],
+)
+async def test_garbage_ends_its_own_connection_with_the_right_code(frames: list[tuple[int, bytes, bool]], code: int) -> None:
+    async with house(limits=Limits(max_request_bytes=200_000)) as hub, hub.connect(**BEARER) as other:
+        await read(other)
+        client = await RawClient.connect(hub.port, "/ws", headers="Authorization: Bearer demo-token\r\n")
+        for first, payload, masked in frames:
+            client.frame(first, payload, masked=masked)
+        assert await client.close_code() == code
+        await client.close()
+        assert await ask(other, {"type": "ping"}) == [{"type": "pong"}]
+
+
+async def test_a_server_that_lets_larger_messages_pass_makes_no_difference() -> None:
+    limits = Limits(max_request_bytes=1000)
+    async with house(limits=limits, server_limits=Limits(), frames=False) as hub, hub.connect(**BEARER) as client:
+        await read(client)
+        await client.send("x" * 1001)
+        assert await code_of(client) == 1009
+
+
+async def test_a_fragmented_command_is_one_command() -> None:
+    async with house() as hub, hub.connect(**BEARER) as client:
+        await read(client)
+        await client.send(['{"type":', '"ping"', ',"id":1}'])
+        assert await read(client) == [{"type": "pong", "id": 1}]
+
+
+async def slow_client(hub: House, channel: str) -> RawClient:
+    """A client that has subscribed, and reads nothing any more."""
+    client = await RawClient.connect(hub.port, "/ws", headers="Authorization: Bearer demo-token\r\n")
+    client.text(json.dumps({"type": "subscribe", "channels": [channel]}).encode())
+    while b"subscribed" not in (await client.read_frame())[1]:
+        pass
+    client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    return client
+
+
+async def test_a_reader_that_stops_costs_bounded_memory_and_others_are_served() -> None:
+    limits = Limits(max_queue_bytes=200_000)
+    async with house(limits=limits) as hub, hub.connect(**BEARER) as other:
+        await read(other)
+        slow = await slow_client(hub, "/a")
+        await ask(other, {"type": "subscribe", "channels": ["/a"]})
+        _, stuck = hub.hub.subscribers.values()
+        payload = b'"%b"' % (b"x" * 50_000)
+        received = 0
+        peak = 0
+        for _ in range(400):  # 20 MB: far more than the system's own buffers take
+            await hub.emit("/a", payload)
+            received += len(await read(other))
+            peak = max(peak, stuck.queued_bytes + stuck._connection.buffered)  # type: ignore[attr-defined]
+        assert received == 400
+        assert stuck.dropped > 0
+        assert peak <= 3 * limits.max_queue_bytes
+        slow.writer.transport.abort()
+
+
+async def test_a_slow_reader_that_reads_again_goes_on() -> None:
+    async with house(limits=Limits(max_queue_bytes=200_000)) as hub:
+        slow = await slow_client(hub, "/a")
+        payload = b'"%b"' % (b"x" * 50_000)
+        for _ in range(400):
+            await hub.emit("/a", payload)
+            await asyncio.sleep(0)
+        (stuck,) = hub.hub.subscribers.values()
+        kept = 400 - stuck.dropped
+        assert kept < 400
+        slow.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        while kept:
+            kept -= len(json.loads((await asyncio.wait_for(slow.read_frame(), 10))[1]))
+        await hub.emit("/a", b'"the end"')
+        assert json.loads((await slow.read_frame())[1])[0]["data"] == "the end"
+        await slow.close()
+
+
+async def test_a_slow_reader_of_a_log_is_closed_4408() -> None:
+    async with house(limits=Limits(max_queue_bytes=200_000)) as hub:
+        slow = await slow_client(hub, "/log/a")
+        payload = b'"%b"' % (b"x" * 50_000)
+        while hub.hub.subscribers:
+            await hub.emit("/log/a", payload)
+            await asyncio.sleep(0)
+        slow.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        assert await slow.close_code() == 4408
+        await slow.close()

@@ -1,0 +1,39 @@
+"""The front: doors first, then REST."""
+
+from starlette.types import Message, Receive, Scope, Send
+
+from hub.transports.front import Front
+
+
+class Named:
+    """An ASGI application, and a door when it has a prefix, that writes down what it was asked to serve."""
+
+    def __init__(self, seen: list[tuple[str, str]], name: str, prefix: str = "") -> None:
+        self.seen = seen
+        self.name = name
+        self.prefix = prefix
+
+    def serves(self, path: str) -> bool:
+        return path.startswith(self.prefix)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append((self.name, scope["type"]))
+
+
+async def receive() -> Message:
+    raise AssertionError("the front itself receives nothing")
+
+
+async def send(message: Message) -> None:
+    raise AssertionError("the front itself sends nothing")
+
+
+async def test_the_first_door_that_serves_a_path_gets_it_and_rest_gets_what_is_left() -> None:
+    seen: list[tuple[str, str]] = []
+    front = Front([Named(seen, "first", "/a"), Named(seen, "second", "/a/b"), Named(seen, "third", "/c")], Named(seen, "rest"))
+    await front({"type": "http", "path": "/a/b"}, receive, send)
+    await front({"type": "websocket", "path": "/c"}, receive, send)
+    await front({"type": "http", "path": "/x"}, receive, send)
+    await front({"type": "websocket", "path": "/x"}, receive, send)
+    await front({"type": "lifespan"}, receive, send)
+    assert seen == [("first", "http"), ("third", "websocket"), ("rest", "http"), ("rest", "websocket"), ("rest", "lifespan")]

@@ -1,0 +1,307 @@
+"""The server: ports, start, bounded request heads, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from hub.core.limits import Limits
+from hub.transports.server import HubServer, StartError, bind, serve
+from hub.transports.socket import Socket
+from tests.hub.transports.harness import listening
+
+
+class House:
+    """An application that writes down when it starts and stops; ``/ws`` is a WebSocket that stays open, ``/`` answers."""
+
+    def __init__(self, *, fail: bool = False) -> None:
+        self.story: list[str] = []
+        self.fail = fail
+        self.rest = Starlette(routes=[Route("/", self.answer)], lifespan=self.lifespan)
+
+    async def answer(self, request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.url.scheme)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        if self.fail:
+            raise RuntimeError("no database")
+        self.story.append("started")
+        yield
+        self.story.append("stopped")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self.rest(scope, receive, send)
+            return
+        peer = Socket(scope, receive, send, max_message_bytes=100)
+        await peer.accept()
+        while await peer.receive() is not None:
+            pass
+
+
+class Running:
+    """A server in the test's own process; it ends by a signal, as outside."""
+
+    def __init__(
+        self, house: House, drain: Callable[[], Awaitable[None]] | None = None, *, drain_seconds: float = 5, **options: Any
+    ) -> None:
+        self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.house = house
+        self.task = asyncio.create_task(
+            serve(
+                house,
+                host="127.0.0.1",
+                port=0,
+                on_ready=self.ready.set_result,
+                drain=drain or self.drain,
+                drain_seconds=drain_seconds,
+                **options,
+            )
+        )
+
+    async def drain(self) -> None:
+        self.house.story.append("drained")
+
+    async def port(self) -> int:
+        return await asyncio.wait_for(self.ready, 10)
+
+    async def end(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(self.task, 15)
+
+
+async def fetch(port: int, path: str = "/") -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        return await client.get(f"http://127.0.0.1:{port}{path}")
+
+
+async def test_it_starts_says_its_port_drains_and_stops() -> None:
+    running = Running(house := House())
+    port = await running.port()
+    response = await fetch(port)
+    assert response.text == "http"
+    assert "server" not in response.headers
+    await running.end()
+    assert house.story == ["started", "drained", "stopped"]
+    with pytest.raises(httpx.ConnectError):
+        await fetch(port)
+
+
+async def test_sockets_live_through_the_drain_and_are_closed_1012_after_it() -> None:
+    codes: list[str] = []
+    house = House()
+
+    async def drain() -> None:
+        await client.ping()
+        codes.append("alive")
+
+    running = Running(house, drain)
+    async with connect(f"ws://127.0.0.1:{await running.port()}/ws") as client:
+        ending = asyncio.create_task(running.end())
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        codes.append(str(closed.value.rcvd.code))
+        await ending
+    assert codes == ["alive", "1012"]
+
+
+async def test_metrics_have_a_port_of_their_own() -> None:
+    async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("figures")(scope, receive, send)
+
+    with bind("127.0.0.1", 0) as free:
+        metrics_port = free.getsockname()[1]
+    running = Running(House(), metrics_app=metrics, metrics_port=metrics_port)
+    await running.port()
+    assert (await fetch(metrics_port)).text == "figures"
+    await running.end()
+
+
+async def test_a_drain_that_takes_too_long_is_ended() -> None:
+    running = Running(house := House(), lambda: asyncio.sleep(60), drain_seconds=0.1)
+    await running.port()
+    with capture_logs() as logs:
+        await running.end()
+    assert [line["event"] for line in logs] == ["draining", "drain_unfinished"]
+    assert house.story == ["started", "stopped"]
+
+
+async def test_a_drain_that_fails_is_logged_and_the_shutdown_goes_on() -> None:
+    async def drain() -> None:
+        raise KeyError("x")
+
+    running = Running(house := House(), drain)
+    await running.port()
+    with capture_logs() as logs:
+        await running.end()
+    assert [line["event"] for line in logs] == ["draining", "drain_failed"]
+    assert house.story == ["started", "stopped"]
+
+
+async def test_a_second_signal_quits_at_once() -> None:
+    draining = asyncio.Event()
+
+    async def drain() -> None:
+        draining.set()
+        await asyncio.sleep(60)
+
+    running = Running(house := House(), drain, drain_seconds=60)
+    await running.port()
+    os.kill(os.getpid(), signal.SIGINT)
+    await draining.wait()
+    await running.end()
+    assert house.story == ["started"]
+
+
+async def test_a_signal_while_connections_are_waited_for_quits_at_once() -> None:
+    house = House()
+    waiting = asyncio.Event()
+
+    async def answer(request: Request) -> PlainTextResponse:
+        waiting.set()
+        await asyncio.sleep(60)
+        return PlainTextResponse("late")
+
+    house.rest.router.routes.append(Route("/slow", answer))
+    running = Running(house)
+    port = await running.port()
+    request = asyncio.create_task(fetch(port, "/slow"))
+    await waiting.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    while "drained" not in house.story:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running.task, 4)
+    assert "stopped" not in house.story
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+
+
+async def test_a_cancelled_server_stops_in_order() -> None:
+    running = Running(house := House())
+    await running.port()
+    running.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running.task
+    assert house.story == ["started", "stopped"]
+
+
+async def test_an_application_that_does_not_start_is_an_error() -> None:
+    running = Running(House(fail=True))
+    with pytest.raises(StartError, match="the application did not start"):
+        await running.task
+    assert not running.ready.done()
+
+
+async def test_a_server_that_ends_while_it_starts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(server: HubServer, sockets: list[socket.socket] | None = None) -> None: ...
+
+    monkeypatch.setattr(HubServer, "serve", nothing)
+    with pytest.raises(StartError, match="ended while it started"):
+        await Running(House()).task
+
+
+async def test_a_fault_of_the_shutdown_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutdown = HubServer.shutdown
+
+    async def fail(server: HubServer, sockets: list[socket.socket] | None = None) -> None:
+        await shutdown(server, sockets)
+        raise OSError("the disk is full")
+
+    running = Running(House())
+    await running.port()
+    monkeypatch.setattr(HubServer, "shutdown", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        await running.end()
+
+
+async def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"cannot listen on host '127.0.0.1', port {port}: "):
+            bind("127.0.0.1", port)
+
+
+def test_an_unknown_host_is_an_error_that_names_it() -> None:
+    with pytest.raises(StartError, match=r"cannot listen on host 'no\.such\.host\.invalid', port 1"):
+        bind("no.such.host.invalid", 1)
+
+
+def test_a_name_is_resolved() -> None:
+    with bind("localhost", 0) as listener:
+        assert listener.getsockname()[1] > 0
+        assert listener.family in {socket.AF_INET, socket.AF_INET6}
+
+
+# -- request heads ------------------------------------------------------------------------------------------------------
+
+
+async def answer_to(port: int, *pieces: bytes) -> bytes:
+    """What the server says to bytes that are sent piece by piece, until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b"reset"
+    finally:
+        writer.close()
+
+
+async def test_a_head_in_pieces_is_served() -> None:
+    async with listening(House()) as port:
+        answer = await answer_to(port, b"GET / HT", b"TP/1.1\r\nHost: x\r\n", b"Connection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_head_without_end_is_refused() -> None:
+    async with listening(House()) as port:
+        answer = await answer_to(port, b"GET / HTTP/1.1\r\nX: ", b"x" * 70_000)
+    assert answer == b"reset" or answer.startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize("beginning", [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+async def test_a_head_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.HEAD_TIMEOUT_S", 0.2)
+    async with listening(House()) as port:
+        answer = await answer_to(port, beginning)
+    assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
+
+
+async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.HEAD_TIMEOUT_S", 0.2)
+    async with listening(House()) as port:
+        assert await answer_to(port) == b""
+
+
+async def test_a_body_may_be_larger_than_a_head() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        size = 0
+        while (message := await receive()).get("more_body"):
+            size += len(message["body"])
+        await PlainTextResponse(str(size + len(message["body"])))(scope, receive, send)
+
+    async with listening(app, limits=Limits()) as port, httpx.AsyncClient() as client:
+        assert (await client.post(f"http://127.0.0.1:{port}/", content=b"x" * 300_000)).text == "300000"
