@@ -1,0 +1,192 @@
+"""A node: one process of the hub, put together from settings and families. The only place that knows all the parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import structlog
+from starlette.types import ASGIApp
+
+from hub import __version__
+from hub.bayeux.server import BayeuxServer
+from hub.bus.memory import MemoryBus
+from hub.core.delivery import ChannelRegistry
+from hub.core.hub import Hub
+from hub.core.subscriber import Subscriber
+from hub.eventlog.sqlite import SqliteEventLog
+from hub.family import Context, Family, Parts, Service
+from hub.ops.health import Health
+from hub.ops.metrics import Metrics
+from hub.ops.rest import create_app
+from hub.ops.settings import Settings, SettingsError
+from hub.security.api import router as security_router
+from hub.security.directory import Gone
+from hub.security.service import Security
+from hub.transports.bayeux import BayeuxDoor
+from hub.transports.dashboard_websocket import DashboardDoor
+from hub.transports.front import Front
+from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
+from hub.transports.server import serve
+from hub.transports.tracing import Tracing
+
+_log = structlog.get_logger(__name__)
+
+COUNTERS = "counters"
+"""The role under which a family offers what it counts: a dictionary of part to dataclass of numbers."""
+
+
+def check_supported(settings: Settings) -> None:
+    """Refuse what the contract names and this version does not do yet, rather than do something else.
+
+    Raises:
+        SettingsError: several processes or nodes are asked for.
+    """
+    problems = []
+    if settings.workers != 1:
+        problems.append(f"workers: expected 1, since this version serves from one process, got {settings.workers}")
+    if settings.role != "all":
+        problems.append(f"role: expected all, since this version has no separate stat server, got {settings.role}")
+    if settings.redis_url is not None:
+        problems.append("redis_url: expected nothing, since this version does not connect nodes yet, got a URL")
+    if problems:
+        raise SettingsError(problems)
+
+
+class Node:
+    """Built once, in a running loop; :meth:`run` serves until a signal comes."""
+
+    def __init__(self, settings: Settings, families: Sequence[Family]) -> None:
+        """Put the parts together; nothing is started and no port is open yet.
+
+        Raises:
+            SettingsError: see :func:`check_supported`.
+            LogInUseError: another hub runs on the same data folder.
+        """
+        check_supported(settings)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = settings
+        # the world
+        self.clock = SystemClock()
+        self.loop = AsyncioLoop()
+        # what everything stands on
+        self.security = Security(settings, self.clock, migrations=[f.migrations for f in families if f.migrations])
+        self.eventlog = SqliteEventLog(settings.data_dir)
+        self.metrics = Metrics()
+        self.health = Health()
+        self.bus = MemoryBus(self.clock)
+        self.hub = Hub(
+            bus=self.bus,
+            registry=ChannelRegistry(),
+            authorizer=self.security.gate,
+            loop=self.loop,
+            clock=self.clock,
+            on_fault=_log_fault,
+            limits=settings.limits,
+        )
+        # the families
+        self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock)
+        self.parts = [self._build(family) for family in families]
+        self._services: list[Service] = [
+            self.security,
+            TimerDriver(self.hub.timers),
+            *(service for part in self.parts for service in part.services),
+        ]
+        # the doors
+        self.bayeux = BayeuxServer(self.hub, self.security.gate)
+        self.bayeux_door = BayeuxDoor(self.bayeux, self.security.gate)
+        self.dashboards = DashboardDoor(self.hub, self.security.gate)
+        self.security.gate.on_revoked.append(self._end_revoked)
+        self._observe()
+        self.app: ASGIApp = Front(
+            [self.bayeux_door, self.dashboards],
+            Tracing(
+                create_app(
+                    routers=[security_router, *(router for part in self.parts for router in part.routers)],
+                    routes=[route for part in self.parts for route in part.routes],
+                    gate=self.security.gate,
+                    metrics=self.metrics,
+                    health=self.health,
+                    lifespan=self._lifespan,
+                )
+            ),
+        )
+
+    def _build(self, family: Family) -> Parts:
+        parts = family.build(self.context)
+        for declaration in parts.channels:
+            self.hub.registry.declare(declaration)
+        for role, service in parts.roles.items():
+            self.context.roles.setdefault(role, []).append(service)
+        return parts
+
+    def _observe(self) -> None:
+        self.metrics.counters("hub", self.hub.counters)
+        self.metrics.counters("bayeux", self.bayeux.counters)
+        self.metrics.counters("dashboard", self.dashboards.counters)
+        self.metrics.counters("security", self.security.gate.directory.counters)
+        for offered in self.context.of_role(COUNTERS):
+            for part, source in offered.items():
+                self.metrics.counters(part, source)
+        self.metrics.gauge("hub_sessions", "Sessions of every door that are open now", lambda: len(self.hub.subscribers))
+        self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
+        self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))
+        self.health.register("database", self.security.gate.readiness)
+        for part in self.parts:
+            for name, check in part.readiness.items():
+                self.health.register(name, check)
+
+    def _end_revoked(self, gone: Gone) -> None:
+        """A credential was removed or ran out: so do the sessions that it opened."""
+        for subscriber in list(self.hub.subscribers.values()):
+            if gone(subscriber.principal):
+                subscriber.end_revoked()
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: object) -> AsyncIterator[None]:
+        started: list[Service] = []
+        try:
+            for service in self._services:
+                await service.start()
+                started.append(service)
+            yield
+        finally:
+            for service in reversed(started):
+                try:
+                    await service.stop()
+                except Exception:
+                    # the others are stopped all the same: they hold files
+                    _log.exception("service_stop_failed", service=type(service).__name__)
+            await self.loop.close()
+            await self.bus.close()
+            await self.eventlog.close()
+
+    async def _drain(self) -> None:
+        """Send the clients away before the sockets are closed, so that they come back to another node, and not all at once."""
+        self.health.drain()
+        seconds = self.settings.drain_seconds / 2
+        await asyncio.gather(self.bayeux_door.drain(seconds), self.dashboards.drain(seconds))
+
+    async def run(self, on_ready: Callable[[int], object]) -> None:
+        """Serve until SIGTERM or SIGINT; ``on_ready`` gets the port.
+
+        Raises:
+            StartError: a port cannot be bound, or a service did not start.
+        """
+        _log.info("starting", version=__version__, data_dir=str(self.settings.data_dir))
+        await serve(
+            self.app,
+            host=self.settings.host,
+            port=self.settings.port,
+            metrics_app=self.metrics.app(),
+            metrics_port=self.settings.metrics_port,
+            on_ready=on_ready,
+            drain=self._drain,
+            drain_seconds=self.settings.drain_seconds,
+            limits=self.settings.limits,
+        )
+
+
+def _log_fault(subscriber: Subscriber, fault: Exception) -> None:
+    _log.error("flush_failed", subscriber=type(subscriber).__name__, exc_info=fault)

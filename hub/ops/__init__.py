@@ -1,0 +1,1 @@
+"""Running a hub: settings, logging, metrics, health, and the REST application that carries them."""

@@ -1,0 +1,55 @@
+"""``hub config``: the settings in force, and their reference; and what every administrative command needs of the settings."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from hub.ops.reference import reference, render
+from hub.ops.settings import Settings, SettingsError, load, model_of
+
+if TYPE_CHECKING:
+    from hub.family import Family
+
+BAD_SETTINGS: Final = 2
+"""Exit code when the settings cannot be used, as for wrong flags."""
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; else hub.toml of this folder, if there is one.")
+]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Folder of the hub's own files (default: hub-data).")]
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database-url", metavar="URL", help="postgresql://... or sqlite:///...; else hub.db in the data folder.")
+]
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def load_or_exit(families: Sequence["Family"], *, config: Path | None, flags: dict[str, Any]) -> Settings:
+    """The settings; what is wrong with them goes to standard error, one problem a line, and ends the command with 2."""
+    try:
+        return load(families, config=config, flags=flags)
+    except SettingsError as fault:
+        for problem in fault.problems:
+            errors.print(problem, style="red", markup=False)
+        raise typer.Exit(BAD_SETTINGS) from None
+
+
+def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
+    """Add ``hub config``. ``families`` yields those whose settings are known."""
+
+    @app.command("config", epilog="Examples:  hub config   |   HUB_PORT=9000 hub config   |   hub config --reference > settings.md")
+    def config_command(
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        show_reference: Annotated[bool, typer.Option("--reference", help="Print the reference of all settings as Markdown.")] = False,
+    ) -> None:
+        """Print the settings in force as TOML, secrets hidden; with --reference what each one means."""
+        if show_reference:
+            typer.echo(reference(model_of(families())), nl=False)
+            return
+        settings = load_or_exit(families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
+        typer.echo(render(settings), nl=False)

@@ -1,0 +1,105 @@
+"""``/livez`` and ``/readyz``: two questions, kept apart.
+
+Live: the process answers; restart it when it does not. Ready: every part can serve now, and the server is not about to stop; send it
+clients when it can. A part that fails for a moment makes the hub not ready, never dead: a restart would only add a storm of reconnects.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from hub.ops.envelope import EnvelopeResponse
+
+CHECK_S: Final = 2.0
+"""Seconds that one check may take; probes usually give up after 3."""
+
+Check = Callable[[], Awaitable[str | None]]
+"""None when the part is well, else what is wrong."""
+
+_log = structlog.get_logger(__name__)
+
+
+class PartHealth(BaseModel):
+    """How a part is."""
+
+    status: str = Field(description="`ok` or `failing`.", examples=["ok"])
+    message: str | None = Field(default=None, description="What is wrong.")
+
+
+class Readiness(BaseModel):
+    """How the hub and each of its parts are."""
+
+    status: str = Field(description="`ok`, `failing` or `draining`.", examples=["ok"])
+    parts: dict[str, PartHealth] = Field(default_factory=dict, description="By name of the part.")
+
+
+class Health:
+    """The checks of a process, and whether it drains."""
+
+    __slots__ = ("_checks", "draining")
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+        self.draining = False
+
+    def drain(self) -> None:
+        """The server is about to stop: it still answers, but wants no new clients, and ``/readyz`` says 503 from now on."""
+        self.draining = True
+
+    def register(self, part: str, check: Check) -> None:
+        """Add a part.
+
+        Raises:
+            ValueError: there is a part of that name.
+        """
+        if part in self._checks:
+            raise ValueError(f"the part {part} is registered twice")
+        self._checks[part] = check
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the hub is ready, and the body of ``/readyz``. Every check runs at once, for 2 s at most."""
+        answers = await asyncio.gather(*(self._ask(part, check) for part, check in self._checks.items()))
+        parts = {
+            part: {"status": "ok"} if answer is None else {"status": "failing", "message": answer}
+            for part, answer in zip(self._checks, answers, strict=True)
+        }
+        failing = any(answer is not None for answer in answers)
+        status = "draining" if self.draining else "failing" if failing else "ok"
+        return status == "ok", {"status": status, "parts": parts}
+
+    async def _ask(self, part: str, check: Check) -> str | None:
+        try:
+            async with asyncio.timeout(CHECK_S):
+                return await check()
+        except TimeoutError:
+            return f"no answer within {CHECK_S:g} s"
+        except Exception as fault:  # its text may hold addresses or passwords, and anybody may ask: it goes to the log alone
+            _log.warning("health check failed", part=part, exc_info=True)
+            return f"the check failed: {type(fault).__name__}"
+
+    def router(self) -> APIRouter:
+        """The two routes, open to everybody."""
+        routes = APIRouter(tags=["Operations"])
+
+        @routes.get("/livez", summary="Is the process alive", response_model=Readiness, response_model_exclude_unset=True)
+        async def livez() -> Response:
+            """Answers 200 as long as the process answers at all."""
+            return EnvelopeResponse({"status": "ok"})
+
+        @routes.get(
+            "/readyz",
+            summary="Can the hub serve",
+            response_model=Readiness,
+            responses={503: {"model": Readiness, "description": "A part fails, or the server is about to stop."}},
+        )
+        async def readyz() -> Response:
+            """Answers 200 when every part is well, else 503; the body says how each part is."""
+            ready, body = await self.readiness()
+            return EnvelopeResponse(body, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+
+        return routes

@@ -1,0 +1,112 @@
+"""Logs: one pipe for the hub's own events and everybody else's, as JSON or for people. Secrets never pass it."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.types import Processor
+
+from hub.ops.settings import Settings
+
+MASK: Final = "[hidden]"
+
+_SECRET_KEYS: Final = re.compile(r"(?i)(^|_)(token|secret|password|passwd|authorization|cookie|api_?key|ticket|credential)s?$")
+_SECRET_TEXT: Final = re.compile(
+    r"""(?ix)
+    (?: hub[tk]_ [A-Za-z0-9_-]{16,} )                             # a token or key of the hub
+    | (?: (?<=bearer[ ]) [^\s"',;]+ )                             # Authorization: Bearer T
+    | (?: (?<=[?&]ticket=) [^&\s"']+ )                            # /ws?ticket=T
+    | (?: (?<=HUB_SESSION=) [^;\s"']+ )
+    | (?: (?<=://) [^/\s:@]* : [^/\s@]+ (?=@) )                   # user:password@ of a URL
+    """
+)
+
+_OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio", "alembic", "sqlalchemy")
+
+
+def mask(value: Any) -> Any:
+    """A value without the secrets that it holds, as deep as it goes."""
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(MASK, value)
+    if isinstance(value, bytes):
+        return mask(value.decode("utf-8", "backslashreplace"))
+    if isinstance(value, dict):
+        return {key: MASK if _is_secret(key) and inner else mask(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [mask(inner) for inner in value]
+    return value
+
+
+def _is_secret(key: object) -> bool:
+    return isinstance(key, str) and _SECRET_KEYS.search(key.replace("-", "_")) is not None
+
+
+def _mask_event(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        event[key] = MASK if _is_secret(key) and value else mask(value)
+    return event
+
+
+def _format_exception(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Turn ``exc_info`` into text before the mask, in every format: a traceback's last line often quotes what came."""
+    return structlog.processors.format_exc_info(structlog.get_logger(), "", event)
+
+
+def configure(settings: Settings) -> None:
+    """Send every log record of the process to standard error, as the settings say (``log_level``, ``log_format``)."""
+    set_up(settings.log_level, settings.log_format)
+
+
+def set_up(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    format: Literal["auto", "json", "console"] = "auto",
+    stream: TextIO | None = None,
+) -> None:
+    """Send every log record of the process to ``stream`` (standard error), the hub's own and those of libraries.
+
+    ``format`` is ``json`` (one object a line), ``console`` (for people), or ``auto``: console on a terminal, else JSON. Values bound with
+    ``structlog.contextvars.bind_contextvars`` (``request_id``, ``trace_id``) are added to each record.
+    """
+    out = stream if stream is not None else sys.stderr
+    console = format == "console" or (format == "auto" and out.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.StackInfoRenderer(),
+        structlog.stdlib.ExtraAdder(),
+        _format_exception,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="time")
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _mask_event, renderer],
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name in _OTHERS:  # what libraries set up for themselves would pass by the mask
+        other = logging.getLogger(name)
+        other.handlers.clear()
+        other.propagate = True
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )

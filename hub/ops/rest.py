@@ -1,0 +1,199 @@
+"""The REST application: the families' routers, the envelope, health, metrics and ``/openapi.json``."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hub import __version__
+from hub.core.principal import Principal
+from hub.ops import envelope
+from hub.ops.health import Health
+from hub.ops.metrics import Metrics, RequestTimer
+from hub.security.gate import Gate
+from hub.security.rest import requires
+
+TITLE: Final = "CX Event Hub"
+
+CORS_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Last-Event-ID",
+    "traceparent",
+    "X-Api-Key",
+    "X-B3-SpanId",
+    "X-B3-SnapId",
+    "X-B3-TraceId",
+    "X-Gws-Unstable",
+    "X-Request-Id",
+    "X-Requested-With",
+)
+"""Request headers that pages of other origins may send (genesys.md R17, which spells one of them as the Java library does)."""
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Largest body that the REST application reads at all; single operations have lower limits."""
+
+_DESCRIPTION: Final = (
+    "The REST face of the hub. Every answer is an envelope: `status.code` 0 is done, 1 sent, 2 partly done, else an error."
+)
+
+_STATUS_SCHEMA: Final = {
+    "type": "object",
+    "required": ["code"],
+    "properties": {
+        "code": {"anyOf": [{"type": "integer"}, {"type": "string"}], "description": "What went wrong."},
+        "message": {"type": "string", "description": "In words."},
+        "detail": {"type": "object", "description": "More, by habit `field`, `expected` and `got`."},
+    },
+}
+
+_ERROR_SCHEMA: Final = {
+    "title": "Error",
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": _STATUS_SCHEMA,
+        "errors": {
+            "type": "array",
+            "description": "The failures of a bulk request.",
+            "items": {"type": "object", "properties": {"status": _STATUS_SCHEMA}, "required": ["status"]},
+        },
+    },
+}
+
+_FORBIDDEN_SCHEMA: Final = {
+    "title": "Forbidden",
+    "description": "An unknown API key has no envelope.",
+    "type": "object",
+    "required": ["message"],
+    "properties": {"message": {"type": "string", "const": "Forbidden"}},
+}
+
+_OPEN_ERRORS: Final = {
+    "400": "A field is wrong: `status.detail` names it, what was expected, and what came.",
+    "500": "The server failed to answer.",
+}
+_GUARDED_ERRORS: Final = {
+    "401": "No credential, or a wrong or expired one.",
+    "403": "The credential may not do this.",
+    "503": "A part of the server is not there now.",
+}
+
+
+def create_app(
+    *,
+    gate: Gate,
+    metrics: Metrics,
+    health: Health,
+    routers: Sequence[APIRouter] = (),
+    routes: Sequence[BaseRoute] = (),
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:
+    """Put the REST application together.
+
+    Args:
+        gate: who identifies callers; :func:`hub.security.rest.requires` finds it in ``app.state.gate``. Its allowed origins may call from a
+            browser (CORS), with credentials, so there is never a ``*`` among them.
+        metrics: what ``/metrics`` shows.
+        health: what ``/livez`` and ``/readyz`` show.
+        routers: the REST routes of every part, which ``/openapi.json`` describes.
+        routes: plain routes beside them: pages and files. They come last, so that they cannot hide the API.
+        lifespan: runs around the server's life.
+    """
+    app = FastAPI(
+        title=TITLE,
+        version=__version__,
+        description=_DESCRIPTION,
+        default_response_class=envelope.EnvelopeResponse,
+        docs_url=None,  # the usual pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.gate = gate
+    app.state.metrics = metrics
+    app.state.health = health
+    envelope.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestTimer, metrics=metrics)
+    if gate.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(gate.allowed_origins),
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=list(CORS_HEADERS),
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+    for router in (health.router(), _metrics_router(metrics), *routers):
+        app.include_router(router)
+    app.router.routes.extend(routes)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+class BodyLimit:
+    """Middleware that stops reading a body beyond :data:`MAX_BODY_BYTES`, whatever its Content-Length says."""
+
+    def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        got = 0
+
+        async def counted() -> Message:
+            nonlocal got
+            message = await receive()
+            if message["type"] == "http.request":
+                got += len(message.get("body", b""))
+                if got > self.most:
+                    raise HTTPException(413, f"body: expected at most {self.most} bytes, got more", {"Connection": "close"})
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def _metrics_router(metrics: Metrics) -> APIRouter:
+    routes = APIRouter(tags=["Operations"])
+
+    @routes.get(
+        "/metrics", summary="Metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}, response_class=Response
+    )
+    async def scrape(request: Request, _: Annotated[Principal, requires("/metrics/read")]) -> Response:
+        """The hub's metrics in Prometheus' text form, for administrators. On `metrics_port` they need no credentials."""
+        content_type, body = metrics.render(request.headers.get("accept", ""))
+        return Response(body, media_type=content_type)
+
+    return routes
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document as FastAPI makes it, with the errors as they really leave: in the envelope, 400 where FastAPI would say 422."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    schemas["Error"] = _ERROR_SCHEMA
+    schemas["Forbidden"] = _FORBIDDEN_SCHEMA
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    forbidden = {
+        "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Error"}, {"$ref": "#/components/schemas/Forbidden"}]}}
+    }
+    for operations in document.get("paths", {}).values():
+        for operation in operations.values():
+            responses = operation["responses"]
+            responses.pop("422", None)
+            errors = {**_OPEN_ERRORS, **_GUARDED_ERRORS} if operation.get("security") else _OPEN_ERRORS
+            for status, description in errors.items():
+                responses.setdefault(status, {"description": description, "content": forbidden if status == "403" else error})
+    app.openapi_schema = document
+    return document

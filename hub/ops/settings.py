@@ -1,0 +1,379 @@
+"""Settings: flags win over ``HUB_*`` environment variables, these over the TOML file (contract part 1). Unknown keys are errors.
+
+A family's settings are a section of its own, under the family's name. Every field carries its description, from which
+:mod:`hub.ops.reference` makes the documentation.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, SecretStr, ValidationError, create_model
+from pydantic_core import CoreSchema, core_schema
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from hub.core.limits import Limits
+
+if TYPE_CHECKING:
+    from hub.family import Family
+
+ENV_PREFIX: Final = "HUB_"
+ENV_DELIMITER: Final = "__"
+DEFAULT_FILE: Final = Path("hub.toml")
+
+CLIENT_VARIABLES: Final = frozenset({"HUB_URL", "HUB_TOKEN", "HUB_API_KEY"})
+"""Environment variables of the client commands, which are no settings of the server."""
+
+TEST_PREFIX: Final = "HUB_TEST_"
+
+SHORTEST_SECRET: Final = 16
+"""Characters of ``secret``: less could be guessed, and who guesses it signs in as anybody."""
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used: one line for each problem, with key, what was expected, what came, and where it came from."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def _limits_model() -> type[BaseModel]:
+    made: dict[str, Any] = {name: (int, Field(default=default, ge=0, description=f"{reason}.")) for name, default, reason in Limits.table()}
+    return create_model("LimitsSection", __config__=ConfigDict(extra="forbid"), **made)
+
+
+LIMITS_SECTION: Final = _limits_model()
+"""The fields of :class:`hub.core.limits.Limits`, as a section of the settings."""
+
+
+class _AsLimits:
+    """Validates by :data:`LIMITS_SECTION`, yields :class:`Limits`: core keeps its plain dataclass."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        validate = core_schema.no_info_after_validator_function(
+            lambda section: Limits(**section.model_dump()), handler.generate_schema(LIMITS_SECTION)
+        )
+        return core_schema.no_info_before_validator_function(lambda value: asdict(value) if isinstance(value, Limits) else value, validate)
+
+
+def _split(value: object) -> object:
+    """``a, b`` from an environment variable or a flag is a list of two."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("expected an origin such as https://desk.example.com")
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _origins(value: object) -> object:
+    split = _split(value)
+    if isinstance(split, list | tuple) and all(isinstance(item, str) for item in split):
+        return tuple(_origin(item) for item in split)
+    return split
+
+
+def _public_url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("expected the URL of the hub as clients see it, such as https://hub.example.com")
+    return value.rstrip("/")
+
+
+def _redis_url(value: object) -> object:
+    if isinstance(value, str) and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("expected a URL such as redis://localhost:6379/0")
+    return value
+
+
+def _database_url(value: object) -> object:
+    if isinstance(value, str) and not re.match(r"(postgres|postgresql|postgresql\+asyncpg|sqlite|sqlite\+aiosqlite)://", value):
+        raise ValueError("expected a URL such as postgresql://user:password@host/database or sqlite:///hub.db")
+    return value
+
+
+def _long_enough(value: object) -> object:
+    if isinstance(value, str) and len(value) < SHORTEST_SECRET:
+        raise ValueError(f"expected at least {SHORTEST_SECRET} characters")
+    return value
+
+
+class Settings(BaseSettings):
+    """The hub's own settings. :func:`load` adds a section for each family."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the server listens on; `0.0.0.0` is every one.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve; more than one needs `redis_url`.")
+    role: Literal["all", "edge", "stat-server"] = Field(
+        default="all", description="What the process does: serve clients (`edge`), own statistics (`stat-server`), or both (`all`)."
+    )
+    data_dir: Path = Field(default=Path("hub-data"), description="Folder of the hub's own files: database, event log, secret.")
+    redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
+        default=None, description="Redis that connects several hubs, such as `redis://localhost:6379/0`; without it a hub is alone."
+    )
+    database_url: Annotated[str | None, BeforeValidator(_database_url)] = Field(
+        default=None,
+        description="Database of tenants, users, keys and tokens, such as `postgresql://user:password@host/hub`; "
+        "without it `hub.db` in `data_dir`.",
+    )
+    demo: bool = Field(
+        default=False,
+        description="Adds tenant `demo`, built-in credentials and a simulated contact centre. Never where others can reach it.",
+    )
+    open: bool = Field(
+        default=False,
+        description="Lets clients in without credentials, as tenant `demo`, role `anonymous`. For development and benchmarks.",
+    )
+    public_url: Annotated[str | None, BeforeValidator(_public_url)] = Field(
+        default=None, description="URL of the hub as clients see it, when a proxy is in front, such as `https://hub.example.com`."
+    )
+    secret: Annotated[SecretStr | None, BeforeValidator(_long_enough)] = Field(
+        default=None,
+        description=f"Signs sign-in cookies and links between nodes, at least {SHORTEST_SECRET} characters. "
+        "A single hub makes one and keeps it in `data_dir`; hubs that share Redis need the same one.",
+    )
+    sign_in_hours: int = Field(default=12, ge=1, le=24 * 366, description="Hours that a sign-in cookie is good for.")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port of its own for `/metrics`, without credentials; without it only administrators read it, on the main port.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        default=(),
+        description="Origins of other web pages that may use the hub from a browser, such as `https://desk.example.com`; "
+        "in the environment separated by commas.",
+    )
+    drain_seconds: int = Field(default=10, ge=0, le=3600, description="Seconds over which a stopping server sends its clients away.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`json`: one object a line; `console`: for people; `auto`: console on a terminal, else JSON."
+    )
+    limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what :func:`load` hands over counts: it has merged the sources by then, so that it can say where each value came from."""
+        return (init_settings,)
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database, with its async driver."""
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.data_dir / 'hub.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"{'postgresql+asyncpg' if scheme.startswith('postgres') else 'sqlite+aiosqlite'}://{rest}"
+
+
+def model_of(families: Iterable["Family"]) -> type[Settings]:
+    """The settings of a hub with these families: each one's section is an attribute of the family's name."""
+    sections: dict[str, Any] = {}
+    for family in families:
+        if family.settings is None:
+            continue
+        if family.name in Settings.model_fields:
+            raise ValueError(f"the family {family.name} has the name of a setting of the hub")
+        summary = (family.settings.__doc__ or f"Settings of {family.name}.").strip().splitlines()[0]
+        sections[family.name] = (family.settings, Field(default_factory=family.settings, description=summary))
+    return create_model("Settings", __base__=Settings, **sections) if sections else Settings
+
+
+def load(families: Sequence["Family"], *, config: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """Read the settings.
+
+    Args:
+        families: whose sections are known.
+        config: the TOML file; None takes ``hub.toml`` of the current folder if there is one.
+        flags: what the command line said, by key; None means not said. A section's value is a dictionary.
+
+    Raises:
+        SettingsError: a file that cannot be read, unknown keys, or values that are not what was expected. All problems at once.
+    """
+    model = model_of(families)
+    problems: list[str] = []
+    file, file_name = _read_file(config, problems)
+    environment = _read_environment(model, problems)
+    said = {key: value for key, value in flags.items() if value is not None}
+    problems += _unknown(model, file, lambda path: f"in {file_name}")
+    problems += _unknown(model, said, lambda path: "among the flags")
+    sources = [
+        (said, lambda path: f"the flag --{'-'.join(path).replace('_', '-')}"),
+        (environment, lambda path: f"the environment variable {ENV_PREFIX}{ENV_DELIMITER.join(path).upper()}"),
+        (file, lambda path: str(file_name)),
+    ]
+    if problems:
+        raise SettingsError(problems)
+    merged: dict[str, Any] = {}
+    for values, _ in reversed(sources):
+        merged = _merge(merged, values)
+    try:
+        settings = model(**merged)
+    except ValidationError as fault:
+        raise SettingsError([_problem(error, sources, merged) for error in fault.errors()]) from None
+    if settings.redis_url is not None and settings.secret is None:
+        raise SettingsError(["secret: expected a value, since redis_url is set and all nodes must share one (HUB_SECRET), got nothing"])
+    return settings
+
+
+def _read_file(config: Path | None, problems: list[str]) -> tuple[dict[str, Any], Path]:
+    path = config if config is not None else DEFAULT_FILE
+    if config is None and not path.exists():
+        return {}, path
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path
+    except OSError as fault:
+        problems.append(f"{path}: expected a settings file, got: {fault.strerror}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        problems.append(f"{path}: expected TOML, got a fault: {fault}")
+    return {}, path
+
+
+def _read_environment(model: type[Settings], problems: list[str]) -> dict[str, Any]:
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if not name.startswith(ENV_PREFIX) or name in CLIENT_VARIABLES or name.startswith(TEST_PREFIX) or not os.environ[variable]:
+            continue
+        path = name.removeprefix(ENV_PREFIX).lower().split(ENV_DELIMITER)
+        if (fault := _unknown_path(model, path)) is not None:
+            known, nearest = fault
+            hint = f"; did you mean {ENV_PREFIX}{ENV_DELIMITER.join(nearest).upper()}?" if nearest else ""
+            problems.append(f"{variable}: no such setting{'' if known else ' section'} (from the environment){hint}")
+    try:
+        return EnvSettingsSource(model)()
+    except SourceError as fault:
+        problems.append(f"environment: {fault}")
+        return {}
+
+
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The model of a section, None when ``key`` is a plain value."""
+    annotation = fields_of(model)[key]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return LIMITS_SECTION if annotation is Limits else None
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The keys of a section and the types of their values."""
+    return {name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _unknown_path(model: type[Any], path: Sequence[str]) -> tuple[bool, list[str]] | None:
+    """None when ``path`` leads to a setting; else whether its section is known, and the nearest path that leads to one."""
+    at: type[BaseModel] | None = model
+    for depth, key in enumerate(path):
+        if at is None:  # a free dictionary or a plain value below which nothing is known
+            return True, list(path[:depth])
+        known = fields_of(at)
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+            return depth > 0 or len(path) == 1, [*path[:depth], close[0], *path[depth + 1 :]] if close else []
+        at = _section(at, key)
+    return None
+
+
+def _unknown(model: type[BaseModel], values: Mapping[str, Any], where: Any, lead: tuple[str, ...] = ()) -> list[str]:
+    problems: list[str] = []
+    known = fields_of(model)
+    for key, value in values.items():
+        path = (*lead, key)
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+            hint = f"; did you mean {'.'.join((*lead, close[0]))}?" if close else ""
+            problems.append(f"{'.'.join(path)}: no such setting ({where(path)}){hint}")
+        elif (section := _section(model, key)) is not None and isinstance(value, Mapping):
+            problems += _unknown(section, value, where, path)
+    return problems
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        present = merged.get(key)
+        merged[key] = _merge(present, value) if isinstance(present, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _problem(error: Any, sources: Sequence[tuple[Mapping[str, Any], Any]], merged: Mapping[str, Any]) -> str:
+    """One finding of pydantic as a line: key, expected, got, origin. What came is not shown where it may be secret."""
+    path = _key_path(error["loc"], merged)
+    key = ".".join(path)
+    expected = expectation(error["msg"])
+    got = "nothing" if error["type"] == "missing" else "a hidden value" if _is_secret(path) else repr(_at(merged, path))
+    origin = next((name(path) for values, name in sources if _at(values, path) is not None), "its default")
+    return f"{key}: expected {expected}, got {got} (from {origin})"
+
+
+def expectation(message: str) -> str:
+    """What pydantic expected, of its message: ``a valid integer`` of ``Input should be a valid integer``."""
+    for said, meant in (
+        (r"^String should match pattern ", "text of pattern "),
+        (r"^Input is not a valid path for .*", "a path"),
+        (r"^Field required$", "a value"),
+        (r"^\w+ should (be|have) ", ""),
+        (r"^Value error, (expected )?", ""),
+        (r"^a valid dictionary or instance of \w+$", "a section"),
+    ):
+        message = re.sub(said, meant, message)
+    return message
+
+
+def _key_path(location: Sequence[int | str], merged: Mapping[str, Any]) -> tuple[str, ...]:
+    """The part of an error's location that is keys of the settings: pydantic adds list indexes and names of its own validators."""
+    path: list[str] = []
+    at: Any = merged
+    for step in location:
+        if not isinstance(at, Mapping) or not isinstance(step, str):
+            break
+        if step in at:
+            at = at[step]
+            path.append(step)
+        elif not path or step.isidentifier():
+            path.append(step)
+            break
+    return tuple(path)
+
+
+def _at(values: Mapping[str, Any], path: Sequence[str]) -> Any:
+    at: Any = values
+    for key in path:
+        if not isinstance(at, Mapping):
+            return at
+        at = at.get(key)
+    return at
+
+
+def _is_secret(path: Sequence[str]) -> bool:
+    """Whether a value is not to be shown: secrets, and URLs that may hold a password."""
+    return bool(path) and path[-1].endswith(("secret", "password", "token", "_url")) and path[-1] != "public_url"

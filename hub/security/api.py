@@ -1,0 +1,174 @@
+"""REST: signing in and out, who am I, tickets (contract part 2; ``/api/v1``)."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from hub.core.principal import Principal
+from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
+from hub.security.gate import Gate
+from hub.security.origin import is_secure
+from hub.security.passwords import LONGEST, verify_built_in, verify_password
+from hub.security.rest import authenticated, requires
+from hub.security.store import is_name, is_tenant_name
+from hub.security.tickets import TICKET_S
+
+_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST)]
+
+
+class SignIn(BaseModel):
+    """Either ``token``, or ``tenant``, ``username`` and ``password``."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "hubt_..."}]})
+
+    token: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_SECRET)] | None = Field(
+        default=None, description="A bearer token."
+    )
+    tenant: _Text | None = Field(default=None, description="The user's tenant.")
+    username: _Text | None = Field(default=None, description="The user's name.")
+    password: _Text | None = Field(default=None, description="The user's password.")
+
+
+class Status(BaseModel):
+    """How a request went: code 0 is done."""
+
+    code: int = Field(description="0 done, 1 sent, 2 partly done, else an error.", examples=[0])
+
+
+class Me(BaseModel):
+    """A caller, as the hub sees it."""
+
+    tenant: str = Field(description="The caller's tenant.", examples=["acme"])
+    subject: str = Field(description="The user or name of a token, or `key:` and the name of an API key.", examples=["ana"])
+    roles: list[str] = Field(description="The caller's roles.", examples=[["supervisor"]])
+
+
+class MeAnswer(BaseModel):
+    """Envelope of a caller."""
+
+    status: Status
+    data: Me
+
+
+class Ticket(BaseModel):
+    """A ticket, and how long it is good for."""
+
+    ticket: str = Field(description="Goes into the URL: `/ws?ticket=...`, `/events?ticket=...`.")
+    expiresIn: int = Field(description="Seconds.", examples=[TICKET_S])
+
+
+class TicketAnswer(BaseModel):
+    """Envelope of a ticket."""
+
+    status: Status
+    data: Ticket
+
+
+class Done(BaseModel):
+    """Envelope of an answer without data."""
+
+    status: Status
+
+
+router = APIRouter(prefix="/api/v1", tags=["Access"])
+"""The routes. ``request.app.state.gate`` is the gate (:func:`hub.ops.rest.create_app` sets it)."""
+
+
+@router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer)
+async def sign_in(request: Request, body: SignIn) -> Response:
+    """Check a token, or tenant, user name and password, and set the cookie `HUB_SESSION`, which counts as a credential from then on.
+
+    After 10 failures within 5 minutes for one address and user, answers 429 until the 5 minutes are over.
+    """
+    gate: Gate = request.app.state.gate
+    if not gate.from_own_page(request.scope):
+        raise ApiError(403, "signing in is for pages of this hub, or of an allowed origin")
+    if _is_token_form(body):
+        credential = await _with_token(gate, body)
+        if credential is None:
+            raise ApiError(401, "the token is unknown or expired")
+    else:
+        address = request.client.host if request.client is not None else ""
+        credential = await _with_password(gate, body, address)
+        if credential is None:
+            raise ApiError(401, "tenant, username or password is wrong")
+    answer = EnvelopeResponse(ok(_me(credential.principal())))
+    answer.headers.append("Set-Cookie", gate.sign_in_cookie(credential, secure=is_secure(request.scope)))
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@router.post("/sign-out", summary="Sign a browser out", response_model=Done)
+async def sign_out(request: Request) -> Response:
+    """Take the cookie back from the browser. To end a credential everywhere, remove it: `hub token remove`."""
+    gate: Gate = request.app.state.gate
+    if not gate.from_own_page(request.scope):
+        raise ApiError(403, "signing out is for pages of this hub, or of an allowed origin")
+    answer = EnvelopeResponse(ok())
+    answer.headers.append("Set-Cookie", gate.sign_out_cookie(secure=is_secure(request.scope)))
+    return answer
+
+
+@router.get("/me", summary="Who am I", response_model=MeAnswer)
+async def me(caller: Annotated[Principal, authenticated()]) -> Response:
+    """Tenant, subject and roles of the credential that came with the request."""
+    return EnvelopeResponse(ok(_me(caller)), headers={"Cache-Control": "no-store"})
+
+
+@router.post("/tickets", summary="Get a ticket", response_model=TicketAnswer)
+async def tickets(request: Request, caller: Annotated[Principal, requires("/tickets/write")]) -> Response:
+    """A ticket for one WebSocket (`/ws?ticket=...`) or event stream (`/events?ticket=...`), for pages that cannot send headers with
+    them. It is good once, for 30 seconds.
+    """
+    gate: Gate = request.app.state.gate
+    ticket = gate.tickets.issue(caller)
+    if ticket is None:
+        raise ApiError(429, f"too many tickets wait to be used; try again in {TICKET_S} s", headers={"Retry-After": str(TICKET_S)})
+    return EnvelopeResponse(ok({"ticket": ticket, "expiresIn": TICKET_S}), headers={"Cache-Control": "no-store"})
+
+
+def _is_token_form(body: SignIn) -> bool:
+    """Whether it is the form with a token; neither form, or both, is refused."""
+    password_form = {"tenant": body.tenant, "username": body.username, "password": body.password}
+    if body.token is not None:
+        if given := [name for name, value in password_form.items() if value is not None]:
+            raise ApiError.of_field(given[0], "nothing beside token", "a value")
+        return True
+    for name, value in password_form.items():
+        if value is None:
+            expected = "token, or tenant, username and password" if not any(password_form.values()) else "a value"
+            raise ApiError.of_field("body" if not any(password_form.values()) else name, expected, None)
+    return False
+
+
+async def _with_token(gate: Gate, body: SignIn) -> Credential | None:
+    assert body.token is not None
+    return await gate.directory.by_token(hash_secret(body.token))
+
+
+async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential | None:
+    """The user's credential. Guessing is braked; of tokens it need not be, nobody guesses 256 bits."""
+    assert body.tenant is not None
+    assert body.username is not None
+    assert body.password is not None
+    who = f"{body.tenant}\x00{body.username}"
+    if (wait := gate.brake.wait_s(address, who)) > 0:
+        raise ApiError(429, f"too many failed sign-ins; try again in {wait} s", headers={"Retry-After": str(wait)})
+    gate.brake.tried(address, who)
+    # names that no tenant or user can have are not asked for: a NUL is an error to PostgreSQL, not a miss
+    known = is_tenant_name(body.tenant) and is_name(body.username)
+    credential, built_in = await gate.directory.by_user(body.tenant, body.username) if known else (None, False)
+    if credential is not None and built_in:
+        good = verify_built_in(body.password, credential.fingerprint)
+    else:
+        good = await verify_password(body.password, None if credential is None else credential.fingerprint)
+    if not good:
+        return None
+    gate.brake.succeeded(address, who)
+    return credential
+
+
+def _me(principal: Principal) -> dict[str, Any]:
+    return {"tenant": principal.tenant, "subject": principal.subject, "roles": sorted(principal.roles)}

@@ -1,0 +1,544 @@
+"""``hub tenant``, ``hub role``, ``hub user``, ``hub key``, ``hub token``: administration, directly on the database.
+
+Running nodes follow within 2 s. Exit codes: 0 done; 1 refused, with a sentence that says why; 2 wrong usage or settings.
+"""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.core.principal import Action
+from hub.ops.cli import Config, DatabaseUrl, DataDir, errors, load_or_exit
+from hub.ops.logging import mask, set_up
+from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, parse_grant
+from hub.security.store import AdminError, Key, Role, Store, Tenant, Token, User
+from hub.storage.database import Database
+from hub.storage.migrations import migrate
+
+if TYPE_CHECKING:
+    from hub.family import Family
+
+REFUSED: Final = 1
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_SAVE_IT: Final = "Keep it now: it is not stored and cannot be shown again."
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
+]
+AnyTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")]
+RolesOption = Annotated[
+    list[str] | None,
+    typer.Option("--role", "-r", metavar="ROLE", help=f"{', '.join(BUILT_IN)}, or one of the tenant's own; may be repeated."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Admin:
+    """How a command reaches the database."""
+
+    families: Callable[[], Sequence["Family"]]
+
+    def run(self, work: Callable[[Store], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
+        """Run ``work`` on the database that the settings name; what it refuses ends the command with 1."""
+        settings = load_or_exit(self.families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
+        set_up("warning", "console")
+
+        async def connected() -> T:
+            database = Database(settings.database)
+            try:
+                await migrate(database)
+                return await work(Store(database, lambda: time.time_ns() // 1_000_000))
+            finally:
+                await database.close()
+
+        try:
+            return asyncio.run(connected())
+        except AdminError as fault:
+            _refuse(str(fault))
+        except (SQLAlchemyError, OSError) as fault:
+            reason = str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
+            _refuse(f"database: expected one that answers at {mask(settings.database)}, got: {mask(reason)}")
+
+
+def _refuse(message: str) -> NoReturn:
+    errors.print(message, style="red", markup=False)
+    raise typer.Exit(REFUSED)
+
+
+async def _only(store: Store, tenant: str | None) -> str:
+    """The tenant that a command means."""
+    if tenant is not None:
+        return tenant
+    names = [each.name for each in await store.tenants()]
+    if len(names) == 1:
+        return names[0]
+    there = f"there are: {', '.join(names)}" if names else "there is none; add one with: hub tenant add NAME"
+    raise AdminError(f"--tenant: expected one, got none; {there}")
+
+
+def _moment(ms: int | None) -> str:
+    return "" if not ms else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _row(item: Tenant | Role | User | Key | Token) -> dict[str, str]:
+    """What a table shows of an item."""
+    shown: dict[str, str] = {}
+    for field, value in _plain(item).items():
+        if field.endswith("_ms"):
+            shown[field.removesuffix("_ms")] = _moment(value)
+        elif field == "grants":
+            shown[field] = "\n".join(_grant_text(grant) for grant in value)
+        elif isinstance(value, list):
+            shown[field] = ", ".join(value)
+        else:
+            shown[field] = "" if value is None else str(value)
+    if isinstance(item, Token) and item.roles is None:
+        shown["roles"] = "as its user"
+    return shown
+
+
+def _plain(item: Tenant | Role | User | Key | Token) -> dict[str, Any]:
+    """An item as JSON says it."""
+    if isinstance(item, Role):
+        return {**asdict(item), "grants": [grant.to_json() for grant in item.grants]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(item).items()}
+
+
+def _grant_text(grant: dict[str, Any]) -> str:
+    text = f"{grant['action']} {' '.join(grant['within'])}"
+    return f"{text} except {' '.join(grant['without'])}" if grant["without"] else text
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _show_all(items: Sequence[Any], as_json: bool, nothing: str) -> None:
+    if as_json:
+        _print_json([_plain(item) for item in items])
+        return
+    if not items:
+        errors.print(nothing, markup=False)
+        return
+    table = Table()
+    for column in _row(items[0]):
+        table.add_column(column, overflow="fold")
+    for item in items:
+        table.add_row(*_row(item).values())
+    _out().print(table, markup=False)
+
+
+def _show(item: Any, as_json: bool, *, done: str = "", secret: tuple[str, str] | None = None) -> None:
+    """Print one item, and once its secret: (what it is called, the text)."""
+    if as_json:
+        _print_json({**_plain(item), **({secret[0]: secret[1]} if secret else {})})
+        return
+    if done:
+        errors.print(done, style="green", markup=False)
+    table = Table(show_header=False, box=None)
+    for field, value in _row(item).items():
+        table.add_row(field, value)
+    _out().print(table, markup=False)
+    if secret is not None:
+        typer.echo(f"{secret[0]}: {secret[1]}")
+        errors.print(_SAVE_IT, style="yellow", markup=False)
+
+
+def _removed(what: str, as_json: bool) -> None:
+    if as_json:
+        _print_json({"removed": what})
+    else:
+        errors.print(f"removed {what}; running nodes follow within 2 s", style="green", markup=False)
+
+
+def _out() -> Console:
+    """A console for standard output. A pipe has no width: lines are not broken there."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
+
+
+def lifetime_s(text: str) -> int:
+    """Seconds of ``90s``, ``15m``, ``8h``, ``30d`` or ``2w``.
+
+    Raises:
+        AdminError: it is none of these.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhdw])", text)
+    if found is None:
+        raise AdminError(f"--expires-in: expected a number and a unit such as 90s, 15m, 8h, 30d or 2w, got {text!r}")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _read_password(given: str | None, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        _refuse("password: expected --password-stdin, --password, or a terminal to ask on, got none of them")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _grants(subscribe: list[str] | None, publish: list[str] | None, call: list[str] | None, without: list[str] | None) -> list[Grant]:
+    made = []
+    for action, patterns in ((Action.SUBSCRIBE, subscribe), (Action.PUBLISH, publish), (Action.CALL, call)):
+        if patterns:
+            exceptions = [] if action is Action.CALL else without or []
+            made.append(parse_grant({"action": action.value, "within": patterns, "without": exceptions}))
+    return made
+
+
+def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
+    """Add the commands. ``families`` yields those whose settings may stand in the settings file."""
+    admin = _Admin(families)
+    app.add_typer(_tenants(admin), name="tenant", help="Tenants: one for each contact centre.")
+    app.add_typer(_roles(admin), name="role", help="Roles: what credentials may do.")
+    app.add_typer(_users(admin), name="user", help="Users: who signs in with a password.")
+    app.add_typer(_keys(admin), name="key", help="API keys: for programs.")
+    app.add_typer(_tokens(admin), name="token", help="Bearer tokens: for programs and dashboards, with an end if you like.")
+
+
+def _tenants(admin: _Admin) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.command(epilog="Example:  hub tenant add acme")
+    def add(name: str, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
+        """Add a tenant."""
+        made = admin.run(lambda store: store.add_tenant(name), config, data_dir, database_url)
+        _show(made, json, done=f"added tenant {name}")
+
+    @app.command("list", epilog="Example:  hub tenant list --json")
+    def list_(config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
+        """List the tenants."""
+        found = admin.run(lambda store: store.tenants(), config, data_dir, database_url)
+        _show_all(found, json, "no tenants yet; add one with: hub tenant add NAME")
+
+    @app.command(epilog="Example:  hub tenant show acme")
+    def show(name: str, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
+        """Show a tenant."""
+        _show(admin.run(lambda store: store.tenant(name), config, data_dir, database_url), json)
+
+    @app.command(epilog="Example:  hub tenant remove acme --force")
+    def remove(
+        name: str,
+        force: Annotated[bool, typer.Option("--force", help="Remove its users, keys and tokens with it.")] = False,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Remove a tenant; one that still has users, keys or tokens only by force."""
+        admin.run(lambda store: store.remove_tenant(name, force=force), config, data_dir, database_url)
+        _removed(f"tenant {name}", json)
+
+    return app
+
+
+def _roles(admin: _Admin) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.command(epilog="Example:  hub role add wall --tenant acme --subscribe '/statistics/**' --call /statistics/read")
+    def add(
+        name: str,
+        tenant: TenantOption = None,
+        subscribe: Annotated[list[str] | None, typer.Option(help="Channel or pattern; may be repeated.")] = None,
+        publish: Annotated[list[str] | None, typer.Option(help="Channel or pattern; may be repeated.")] = None,
+        call: Annotated[list[str] | None, typer.Option(help="REST operation such as /statistics/read; may be repeated.")] = None,
+        without: Annotated[list[str] | None, typer.Option("--except", help="Channel or pattern that is excepted; may be repeated.")] = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Add a role of a tenant's own: patterns that it may subscribe to, publish on, and operations that it may call."""
+        try:
+            grants = _grants(subscribe, publish, call, without)
+        except RoleError as fault:
+            _refuse(str(fault))
+
+        async def work(store: Store) -> Role:
+            return await store.add_role(await _only(store, tenant), name, grants)
+
+        _show(admin.run(work, config, data_dir, database_url), json, done=f"added role {name}")
+
+    @app.command("list", epilog="Example:  hub role list")
+    def list_(
+        tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
+    ) -> None:
+        """List the built-in roles and the tenants' own."""
+        own = admin.run(lambda store: store.roles(tenant), config, data_dir, database_url)
+        _show_all([*(Role("", name, grants, 0) for name, grants in BUILT_IN.items()), *own], json, "")
+
+    @app.command(epilog="Example:  hub role show supervisor")
+    def show(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Show what a role allows."""
+
+        async def work(store: Store) -> Role:
+            if name in BUILT_IN:
+                return Role("", name, BUILT_IN[name], 0)
+            own = await store.roles(await _only(store, tenant))
+            for role in own:
+                if role.name == name:
+                    return role
+            raise AdminError(f"role: no role {name!r}; there are: {', '.join([*BUILT_IN, *(role.name for role in own)])}")
+
+        _show(admin.run(work, config, data_dir, database_url), json, done=SUMMARIES.get(name, ""))
+
+    @app.command(epilog="Example:  hub role remove wall --tenant acme")
+    def remove(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Remove a role of a tenant's own that nobody has."""
+
+        async def work(store: Store) -> None:
+            await store.remove_role(await _only(store, tenant), name)
+
+        admin.run(work, config, data_dir, database_url)
+        _removed(f"role {name}", json)
+
+    return app
+
+
+def _users(admin: _Admin) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True)
+    password_option = typer.Option("--password", help="Others of this machine can see it: --password-stdin is better.")
+    stdin_option = typer.Option("--password-stdin", help="Read the password from standard input.")
+
+    @app.command(epilog='Example:  echo "$PASSWORD" | hub user add ana --tenant acme --role supervisor --password-stdin')
+    def add(
+        name: str,
+        tenant: TenantOption = None,
+        role: RolesOption = None,
+        password: Annotated[str | None, password_option] = None,
+        password_stdin: Annotated[bool, stdin_option] = False,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Add a user; asks for the password on a terminal."""
+        chosen = _read_password(password, password_stdin)
+
+        async def work(store: Store) -> User:
+            return await store.add_user(await _only(store, tenant), name, chosen, role or [])
+
+        _show(admin.run(work, config, data_dir, database_url), json, done=f"added user {name}")
+
+    @app.command("list", epilog="Example:  hub user list --tenant acme")
+    def list_(
+        tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
+    ) -> None:
+        """List the users."""
+        found = admin.run(lambda store: store.users(tenant), config, data_dir, database_url)
+        _show_all(found, json, "no users yet; add one with: hub user add NAME --role ROLE")
+
+    @app.command(epilog="Example:  hub user show ana --tenant acme")
+    def show(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Show a user."""
+
+        async def work(store: Store) -> User:
+            return await store.user(await _only(store, tenant), name)
+
+        _show(admin.run(work, config, data_dir, database_url), json)
+
+    @app.command(epilog="Example:  hub user change ana --tenant acme --role admin")
+    def change(
+        name: str,
+        tenant: TenantOption = None,
+        role: RolesOption = None,
+        password: Annotated[str | None, password_option] = None,
+        password_stdin: Annotated[bool, stdin_option] = False,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Give a user other roles, or another password, which ends every sign-in by the old one."""
+        if role is None and password is None and not password_stdin:
+            _refuse("expected --role, --password or --password-stdin, got none of them")
+        chosen = _read_password(password, password_stdin) if password is not None or password_stdin else None
+
+        async def work(store: Store) -> User:
+            return await store.change_user(await _only(store, tenant), name, password=chosen, roles=role)
+
+        _show(admin.run(work, config, data_dir, database_url), json, done=f"changed user {name}")
+
+    @app.command(epilog="Example:  hub user remove ana --tenant acme")
+    def remove(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Remove a user, and the tokens that were made for it."""
+
+        async def work(store: Store) -> None:
+            await store.remove_user(await _only(store, tenant), name)
+
+        admin.run(work, config, data_dir, database_url)
+        _removed(f"user {name}", json)
+
+    return app
+
+
+def _keys(admin: _Admin) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.command(epilog="Example:  hub key add switch --tenant acme --role producer")
+    def add(
+        name: str,
+        tenant: TenantOption = None,
+        role: RolesOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Add an API key, and print it once."""
+
+        async def work(store: Store) -> tuple[Key, str]:
+            return await store.add_key(await _only(store, tenant), name, role or [])
+
+        key, secret = admin.run(work, config, data_dir, database_url)
+        _show(key, json, done=f"added key {name}", secret=("key", secret))
+
+    @app.command("list", epilog="Example:  hub key list")
+    def list_(
+        tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
+    ) -> None:
+        """List the API keys, without their secrets."""
+        found = admin.run(lambda store: store.keys(tenant), config, data_dir, database_url)
+        _show_all(found, json, "no keys yet; add one with: hub key add NAME --role ROLE")
+
+    @app.command(epilog="Example:  hub key show switch --tenant acme")
+    def show(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Show an API key, without its secret."""
+
+        async def work(store: Store) -> Key:
+            return await store.key(await _only(store, tenant), name)
+
+        _show(admin.run(work, config, data_dir, database_url), json)
+
+    @app.command(epilog="Example:  hub key remove switch --tenant acme")
+    def remove(
+        name: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Remove an API key; sessions that it opened end."""
+
+        async def work(store: Store) -> None:
+            await store.remove_key(await _only(store, tenant), name)
+
+        admin.run(work, config, data_dir, database_url)
+        _removed(f"key {name}", json)
+
+    return app
+
+
+def _tokens(admin: _Admin) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.command(epilog="Example:  hub token add wallboard --tenant acme --role dashboard --expires-in 30d")
+    def add(
+        subject: str,
+        tenant: TenantOption = None,
+        role: RolesOption = None,
+        expires_in: Annotated[
+            str | None, typer.Option(metavar="TIME", help="90s, 15m, 8h, 30d or 2w; without it the token has no end.")
+        ] = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Add a bearer token for a user, whose roles it has unless it gets its own, or for a name; print it once."""
+
+        async def work(store: Store) -> tuple[Token, str]:
+            expires_ms = None if expires_in is None else time.time_ns() // 1_000_000 + lifetime_s(expires_in) * 1000
+            return await store.add_token(await _only(store, tenant), subject, role, expires_ms=expires_ms)
+
+        token, secret = admin.run(work, config, data_dir, database_url)
+        _show(token, json, done=f"added token {token.id}", secret=("token", secret))
+
+    @app.command("list", epilog="Example:  hub token list --tenant acme")
+    def list_(
+        tenant: AnyTenant = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False
+    ) -> None:
+        """List the tokens, without their secrets."""
+        found = admin.run(lambda store: store.tokens(tenant), config, data_dir, database_url)
+        _show_all(found, json, "no tokens yet; add one with: hub token add SUBJECT --role ROLE")
+
+    which_help = "Its id, or its subject where that has one token only."
+
+    @app.command(epilog="Example:  hub token show wallboard")
+    def show(
+        which: Annotated[str, typer.Argument(metavar="TOKEN", help=which_help)],
+        tenant: AnyTenant = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Show a token, without its secret."""
+        _show(admin.run(lambda store: store.token(which, tenant), config, data_dir, database_url), json)
+
+    @app.command(epilog="Example:  hub token remove 0c4e8d1f2a3b")
+    def remove(
+        which: Annotated[str, typer.Argument(metavar="TOKEN", help=which_help)],
+        tenant: AnyTenant = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Remove a token; sessions that it opened end."""
+        removed = admin.run(lambda store: store.remove_token(which, tenant), config, data_dir, database_url)
+        _removed(f"token {removed.id} of {removed.subject}", json)
+
+    return app

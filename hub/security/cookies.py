@@ -1,0 +1,144 @@
+"""The sign-in cookie: a signed statement that its bearer signed in with a credential (RFC 7519, HS256).
+
+It names the credential's row and a digest of its fingerprint, so that it ends when the row goes or the password changes.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any, Final
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from hub.core.ports import Clock
+from hub.security.credentials import Credential
+
+SIGN_IN_COOKIE: Final = "HUB_SESSION"
+STATISTICS_COOKIE: Final = "STATISTICS_SESSIONID"
+
+_ISSUER: Final = "cx-event-hub"
+_LONGEST: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What a valid cookie says: the credential's id, the digest of its fingerprint, and what tells this sign-in from others."""
+
+    credential: str
+    version: str
+    number: str
+
+    def is_of(self, credential: Credential) -> bool:
+        """Whether the credential is still the one that signed in."""
+        return credential.id == self.credential and hmac.compare_digest(self.version, version_of(credential))
+
+    @property
+    def discriminator(self) -> str | None:
+        """What tells logins apart: for users the sign-in, for tokens and keys the secret itself, as without a cookie."""
+        return f"sign-in:{self.number}" if self.credential.startswith("user:") else None
+
+
+def version_of(credential: Credential) -> str:
+    """A digest of a credential's fingerprint: the fingerprint itself stays with the server."""
+    return hashlib.sha256(credential.fingerprint.encode()).hexdigest()[:32]
+
+
+class CookieSigner:
+    """Writes and reads sign-in cookies."""
+
+    __slots__ = ("_clock", "_key", "lifetime_s")
+
+    def __init__(self, secret: bytes, clock: Clock, *, lifetime_s: int) -> None:
+        """``secret`` is ``HUB_SECRET``; the cookie's key is derived from it, for it signs other things too."""
+        self._key = OctKey.import_key(hmac.digest(secret, b"sign-in cookie", "sha256"))
+        self._clock = clock
+        self.lifetime_s = lifetime_s
+
+    def sign(self, credential: Credential) -> str:
+        """The cookie's value, good for ``lifetime_s`` seconds and not beyond the credential's own end."""
+        now = self._clock.wall_ms() // 1000
+        expires = now + self.lifetime_s
+        if credential.expires_ms is not None:
+            expires = min(expires, credential.expires_ms // 1000)
+        claims = {
+            "iss": _ISSUER,
+            "sub": credential.id,
+            "ver": version_of(credential),
+            "jti": secrets.token_hex(8),
+            "iat": now,
+            "exp": expires,
+        }
+        return jwt.encode({"alg": "HS256"}, claims, self._key)
+
+    def read(self, value: str) -> SignedIn | None:
+        """What a cookie says; None when it is not ours, changed, or has expired."""
+        if len(value) > _LONGEST:
+            return None
+        try:
+            claims: dict[str, Any] = jwt.decode(value, self._key, algorithms=["HS256"]).claims
+        except (JoseError, ValueError):
+            return None
+        match claims:
+            case {"iss": issuer, "exp": int(expires), "sub": str(credential), "ver": str(version), "jti": str(number)}:
+                good = issuer == _ISSUER and expires > self._clock.wall_ms() // 1000
+                return SignedIn(credential, version, number) if good else None
+            case _:
+                return None
+
+
+def set_cookie(name: str, value: str, *, max_age_s: int, secure: bool) -> str:
+    """A ``Set-Cookie`` header for every path, unseen by scripts, and not sent along by other sites' forms; an empty value takes it back."""
+    cookie: SimpleCookie = SimpleCookie()
+    cookie[name] = value
+    morsel = cookie[name]
+    morsel["path"] = "/"
+    morsel["max-age"] = max_age_s
+    morsel["httponly"] = True
+    morsel["samesite"] = "Lax"
+    if secure:
+        morsel["secure"] = True
+    return morsel.OutputString()
+
+
+def read_cookie(headers: list[tuple[bytes, bytes]], name: str) -> str | None:
+    """The first cookie of a name in a request's headers (RFC 6265 section 5.4); None when there is none or it is empty."""
+    wanted = name.encode()
+    for key, value in headers:
+        if key != b"cookie":
+            continue
+        for pair in value.split(b";"):
+            found, equals, content = pair.strip().partition(b"=")
+            if equals and found == wanted:
+                return content.strip(b'"').decode("latin-1") or None
+    return None
+
+
+def kept_secret(folder: Path) -> bytes:
+    """``HUB_SECRET`` of a single node: made at the first start and kept in ``folder/secret``, readable by its owner alone.
+
+    Two processes that start at once end with the same one: the file appears whole or not at all.
+    """
+    path = folder / "secret"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=folder, prefix="secret.")  # mode 0600
+        try:
+            with os.fdopen(handle, "w") as made:
+                made.write(secrets.token_urlsafe(48))
+            try:
+                os.link(name, path)
+            except FileExistsError:
+                pass
+        finally:
+            Path(name).unlink()
+    secret = path.read_text().strip().encode()
+    if not secret:
+        raise ValueError(f"{path}: expected a secret, got an empty file; remove it and a new one is made")
+    return secret

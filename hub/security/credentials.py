@@ -1,0 +1,60 @@
+"""Credentials: what a caller shows, what the database keeps of it, and what it yields."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from hub.core.principal import Principal, login_key
+from hub.security.roles import Grants
+
+TOKEN_PREFIX: Final = "hubt_"  # noqa: S105  the beginning of every token, so that secret scanners and the log's mask find them
+KEY_PREFIX: Final = "hubk_"
+
+LONGEST_SECRET: Final = 1024
+"""Bytes of a token or key that are looked at: longer ones are none of ours."""
+
+
+def new_token() -> str:
+    """A bearer token of 256 random bits."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def new_key() -> str:
+    """An API key of 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def new_id() -> str:
+    """The id of a row: no secret, short enough to type."""
+    return secrets.token_hex(6)
+
+
+def hash_secret(secret: str | bytes) -> str:
+    """What the database keeps of a token or key: SHA-256 in hexadecimal.
+
+    A lone surrogate, which JSON can bring, is hashed as it is, and matches none.
+    """
+    raw = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+    return hashlib.sha256(raw).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A row that lets somebody in, with all that a change of which must end what it opened: two that are equal let in alike."""
+
+    id: str
+    """``token:...``, ``key:...`` or ``user:...``, with the row's id."""
+    tenant: str
+    subject: str
+    roles: frozenset[str]
+    grants: Grants
+    fingerprint: str
+    """Hash of the secret, the one that is stored: of a password it changes when the password does."""
+    expires_ms: int | None = None
+
+    def principal(self, *, statistics_session: str | None = None, discriminator: str | None = None) -> Principal:
+        """The caller. ``discriminator`` tells logins of one credential apart where it is not the secret that does (sign-in by password)."""
+        own = login_key(self.tenant, self.subject, discriminator or f"token:{self.fingerprint}")
+        login = login_key(self.tenant, self.subject, statistics_session) if statistics_session else own
+        return Principal(self.tenant, self.subject, self.roles, login, own, credential=self.id)

@@ -1,0 +1,56 @@
+"""The built-in credentials of ``--demo`` (contract part 1).
+
+They live in memory only: a database that a demo ran on lets nobody in with them.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hub.security.credentials import Credential, hash_secret
+from hub.security.roles import BUILT_IN, Grants
+
+TENANT: Final = "demo"
+KEY: Final = "demo-key"
+TOKEN: Final = "demo-token"  # noqa: S105  a public one, by design
+USER: Final = "demo"
+PASSWORD: Final = "demo"  # noqa: S105  as above
+
+_ADMIN: Final = frozenset({"admin"})
+
+
+def _credential(identifier: str, subject: str, secret: str) -> Credential:
+    return Credential(identifier, TENANT, subject, _ADMIN, BUILT_IN["admin"], hash_secret(secret))
+
+
+class DemoLookup:
+    """A :class:`hub.security.lookup.Lookup` of three credentials, all of role admin of tenant ``demo``, that never change."""
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self) -> None:
+        made = (
+            _credential("token:demo", USER, TOKEN),
+            _credential("key:demo", f"key:{KEY}", KEY),
+            _credential("user:demo", USER, PASSWORD),
+        )
+        self._by_id = {credential.id: credential for credential in made}
+
+    async def revision(self) -> int:
+        return 0
+
+    async def by_token(self, digest: str) -> Credential | None:
+        token = self._by_id["token:demo"]
+        return token if digest == token.fingerprint else None
+
+    async def by_key(self, digest: str) -> Credential | None:
+        key = self._by_id["key:demo"]
+        return key if digest == key.fingerprint else None
+
+    async def by_user(self, tenant: str, name: str) -> Credential | None:
+        return self._by_id["user:demo"] if (tenant, name) == (TENANT, USER) else None
+
+    async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
+        return {each: self._by_id[each] for each in ids if each in self._by_id}
+
+    async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
+        return tuple(grant for role in sorted(roles) for grant in BUILT_IN.get(role, ()))

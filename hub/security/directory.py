@@ -1,0 +1,173 @@
+"""Credentials with a memory: look-ups cached, and dropped when the database's revision says that something changed."""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hub.core.ports import Clock
+from hub.core.principal import Principal
+from hub.security.credentials import Credential
+from hub.security.lookup import Lookup
+from hub.security.roles import Grants
+
+CACHED: Final = 10_000
+"""Look-ups remembered, found ones and others each: who guesses must not push out who is known."""
+
+Gone = Callable[[Principal], bool]
+"""Whether a principal's credential was removed, changed or has expired."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the directory counts; ``/metrics`` reads them."""
+
+    lookups: int = 0
+    """Questions to the database: the others were answered from memory."""
+    reloads: int = 0
+    """Times that a changed revision emptied the memory."""
+    revoked: int = 0
+    """Credentials in use that were removed, changed, or ran out."""
+
+
+class Directory:
+    """Every credential of a process: the database's, and in front of them those of ``--demo``."""
+
+    __slots__ = (
+        "_absent",
+        "_clock",
+        "_database",
+        "_expiries",
+        "_found",
+        "_generation",
+        "_grants",
+        "_issued",
+        "_overlay",
+        "_revision",
+        "counters",
+    )
+
+    def __init__(self, database: Lookup, clock: Clock, overlay: Lookup | None = None) -> None:
+        self._database = database
+        self._overlay = overlay
+        self._clock = clock
+        self.counters = Counters()
+        # memory of look-ups, by (kind, key); a change of the revision empties it
+        self._found: OrderedDict[tuple[str, str], Credential] = OrderedDict()
+        self._absent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._grants: dict[tuple[str, frozenset[str]], Grants] = {}
+        self._generation = 0
+        self._revision: int | None = None
+        # every credential that let somebody in, as it was then
+        self._issued: dict[str, Credential] = {}
+        self._expiries: list[tuple[int, str]] = []
+
+    @property
+    def generation(self) -> int:
+        """Rises each time that the memory is emptied."""
+        return self._generation
+
+    async def by_token(self, digest: str) -> Credential | None:
+        """The credential of a bearer token; None when there is none or it has expired."""
+        return await self._remember("token", digest, lambda source: source.by_token(digest))
+
+    async def by_key(self, digest: str) -> Credential | None:
+        """The credential of an API key."""
+        return await self._remember("key", digest, lambda source: source.by_key(digest))
+
+    async def by_id(self, identifier: str) -> Credential | None:
+        """The credential with an id, if it is still there and has not expired."""
+
+        async def find(source: Lookup) -> Credential | None:
+            return (await source.by_ids([identifier])).get(identifier)
+
+        return await self._remember("id", identifier, find)
+
+    async def by_user(self, tenant: str, name: str) -> tuple[Credential | None, bool]:
+        """A user, never from memory, and whether it is one of ``--demo``."""
+        if self._overlay is not None and (found := await self._overlay.by_user(tenant, name)) is not None:
+            return found, True
+        return await self._database.by_user(tenant, name), False
+
+    async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
+        """What roles of a tenant allow."""
+        found = self._grants.get((tenant, roles))
+        while found is None:
+            generation = self._generation
+            self.counters.lookups += 1
+            found = await self._database.grants(tenant, roles)
+            if generation != self._generation:
+                found = None
+                continue
+            if len(self._grants) >= CACHED:
+                self._grants.clear()
+            self._grants[tenant, roles] = found
+        return found
+
+    async def _remember(self, kind: str, key: str, find: Callable[[Lookup], Awaitable[Credential | None]]) -> Credential | None:
+        if self._overlay is not None and (built_in := await find(self._overlay)) is not None:
+            return built_in
+        place = (kind, key)
+        while True:
+            if (known := self._found.get(place)) is not None:
+                self._found.move_to_end(place)
+                return self._let_in(known)
+            if place in self._absent:
+                return None
+            generation = self._generation
+            self.counters.lookups += 1
+            found = await find(self._database)
+            if generation != self._generation:  # it was read before a change that the memory knows of: read it again
+                continue
+            if found is None:
+                self._absent[place] = None
+                if len(self._absent) > CACHED:
+                    self._absent.popitem(last=False)
+                return None
+            self._found[place] = found
+            if len(self._found) > CACHED:
+                self._found.popitem(last=False)
+            return self._let_in(found)
+
+    def _let_in(self, credential: Credential) -> Credential | None:
+        if credential.expires_ms is not None and self._clock.wall_ms() >= credential.expires_ms:
+            return None
+        if credential.id not in self._issued:
+            self._issued[credential.id] = credential
+            if credential.expires_ms is not None:
+                heapq.heappush(self._expiries, (credential.expires_ms, credential.id))
+        return credential
+
+    async def refresh(self) -> Gone | None:
+        """Look whether anything changed or ran out; returns who is affected, None when nobody is. Call it once a second.
+
+        The memory is emptied before the credentials in use are read again: whoever is let in meanwhile is let in by what the database
+        says now.
+        """
+        gone: set[str] = set()
+        revision = await self._database.revision()
+        if revision != self._revision:
+            self._forget()
+            if self._revision is not None:
+                self.counters.reloads += 1
+                checked = dict(self._issued)
+                current = await self._database.by_ids(checked)
+                gone.update(each for each, issued in checked.items() if current.get(each) != issued)
+            self._revision = revision  # only now: if the database failed above, the next call has it all to do again
+        now = self._clock.wall_ms()
+        while self._expiries and self._expiries[0][0] <= now:
+            expires, identifier = heapq.heappop(self._expiries)
+            issued = self._issued.get(identifier)
+            if issued is not None and issued.expires_ms == expires:
+                gone.add(identifier)
+        for identifier in gone:
+            self._issued.pop(identifier, None)
+        self.counters.revoked += len(gone)
+        return (lambda principal: principal.credential in gone) if gone else None
+
+    def _forget(self) -> None:
+        self._generation += 1
+        self._found.clear()
+        self._absent.clear()
+        self._grants.clear()

@@ -1,0 +1,293 @@
+"""The gate: who calls, and whether they may. Every door asks here (design part 4; contract part 2)."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+from urllib.parse import parse_qsl
+
+import structlog
+from starlette.types import Scope
+
+from hub.core.ports import Clock
+from hub.core.principal import Action, Principal, login_key
+from hub.security import demo
+from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, CookieSigner, read_cookie, set_cookie
+from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
+from hub.security.directory import Directory, Gone
+from hub.security.origin import from_own_page
+from hub.security.passwords import FailureBrake
+from hub.security.roles import ANONYMOUS, allowed
+from hub.security.tickets import Tickets
+
+REFRESH_S: Final = 1.0
+"""Seconds between two looks at the revision: running nodes follow changes within 2 s (contract part 1)."""
+
+TICKET_PATHS: Final = ("/ws", "/events")
+
+_DECISIONS: Final = 16_384
+"""Decisions remembered; resources come from clients, so the memory must not grow with them."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Failure(Enum):
+    """Why there is no principal."""
+
+    MISSING = "expected a credential, got none"
+    BAD_TOKEN = "the token is unknown, expired or malformed"  # noqa: S105
+    UNKNOWN_KEY = "the API key is unknown"
+    TENANT_MISMATCH = "the API key and the token are of different tenants"
+    BAD_TICKET = "the ticket is unknown, used or expired"
+    FOREIGN_ORIGIN = "the sign-in cookie came from a page of another origin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What :meth:`Gate.identify` found: a principal, or why there is none."""
+
+    principal: Principal | None
+    failure: Failure | None
+    by_cookie: bool = False
+    """The sign-in cookie decided: the browser sends it whoever asks."""
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether somebody showed a good credential."""
+        return self.principal is not None and not self.principal.anonymous
+
+
+def _failed(failure: Failure, *, by_cookie: bool = False) -> Caller:
+    return Caller(None, failure, by_cookie)
+
+
+class Gate:
+    """Who calls, by the rules of contract part 2: the first form of credential that is present decides, and a bad one is refused rather
+    than skipped. Also the authorizer of :class:`hub.core.hub.Hub`.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_decisions",
+        "_directory",
+        "_poll",
+        "_trouble",
+        "allowed_origins",
+        "brake",
+        "cookies",
+        "on_revoked",
+        "open",
+        "tickets",
+    )
+
+    def __init__(
+        self, directory: Directory, clock: Clock, cookies: CookieSigner, *, open: bool = False, allowed_origins: Collection[str] = ()
+    ) -> None:
+        """``open`` lets in who shows nothing (``--open``); ``allowed_origins`` are those whose pages may use the sign-in cookie."""
+        self._directory = directory
+        self._clock = clock
+        self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
+        """Origins of other pages that may use the hub from a browser."""
+        self.cookies = cookies
+        self.open = open
+        self.tickets = Tickets(clock)
+        self.brake = FailureBrake(clock)
+        self.on_revoked: list[Callable[[Gone], None]] = []
+        """Called after credentials were removed, changed or ran out, with a predicate that says whose."""
+        self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
+        self._poll: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
+
+    # -- who calls --------------------------------------------------------------------------------------------------
+
+    async def identify(self, scope: Scope, *, statistics_session: str | None = None, cookies: bool = True) -> Caller:
+        """Who sent an HTTP request or a WebSocket's upgrade.
+
+        Args:
+            scope: the ASGI scope.
+            statistics_session: takes the place of the ``STATISTICS_SESSIONID`` cookie.
+            cookies: whether cookies count; callback-polling must not use them.
+        """
+        authorization: list[bytes] = []
+        keys: list[bytes] = []
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        for name, content in headers:
+            if name == b"authorization":
+                authorization.append(content)
+            elif name == b"x-api-key":
+                keys.append(content)
+        if cookies and statistics_session is None:
+            statistics_session = read_cookie(headers, STATISTICS_COOKIE)
+        if authorization or keys:
+            token = _bearer(authorization) if authorization else None
+            if authorization and token is None:
+                return _failed(Failure.BAD_TOKEN)
+            if len(keys) > 1:
+                return _failed(Failure.UNKNOWN_KEY)
+            return await self._by_secrets(token, keys[0] if keys else None, statistics_session)
+        if cookies and (value := read_cookie(headers, SIGN_IN_COOKIE)) is not None:
+            return await self._by_cookie(scope, value, statistics_session)
+        if scope["path"].rstrip("/") in TICKET_PATHS and b"ticket=" in scope["query_string"]:
+            return self._by_ticket(scope["query_string"], statistics_session)
+        return _failed(Failure.MISSING)
+
+    async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
+        """Who a message says it is from: ``{"token": T}`` or ``{"apiKey": K}`` (Bayeux ``ext.authentication``, the hello of ``/ws``)."""
+        if authentication is None:
+            return _failed(Failure.MISSING)
+        if not isinstance(authentication, dict):
+            return _failed(Failure.BAD_TOKEN)
+        token, key = authentication.get("token"), authentication.get("apiKey")
+        if token is None and key is None:
+            return _failed(Failure.MISSING)
+        if token is not None and not isinstance(token, str):
+            return _failed(Failure.BAD_TOKEN)
+        if key is not None and not isinstance(key, str):
+            return _failed(Failure.UNKNOWN_KEY)
+        return await self._by_secrets(
+            None if token is None else token.encode("utf-8", "surrogatepass"),
+            None if key is None else key.encode("utf-8", "surrogatepass"),
+            statistics_session,
+        )
+
+    def anonymous(self, *, discriminator: str = "") -> Principal | None:
+        """Who shows nothing, under ``--open``: a login of its own, the same one for the same ``discriminator``. None without ``--open``."""
+        if not self.open:
+            return None
+        login = login_key(demo.TENANT, ANONYMOUS, discriminator or secrets.token_hex(16))
+        return Principal(demo.TENANT, ANONYMOUS, frozenset({ANONYMOUS}), login, login, anonymous=True)
+
+    async def _by_secrets(self, token: bytes | None, key: bytes | None, statistics_session: str | None) -> Caller:
+        holder: Credential | None = None
+        if token is not None:
+            holder = await self._directory.by_token(hash_secret(token)) if 0 < len(token) <= LONGEST_SECRET else None
+            if holder is None:
+                return _failed(Failure.BAD_TOKEN)
+        if key is not None:
+            of_key = await self._directory.by_key(hash_secret(key)) if 0 < len(key) <= LONGEST_SECRET else None
+            if of_key is None:
+                return _failed(Failure.UNKNOWN_KEY)
+            if holder is not None and holder.tenant != of_key.tenant:
+                return _failed(Failure.TENANT_MISMATCH)
+            holder = holder or of_key
+        assert holder is not None
+        return Caller(holder.principal(statistics_session=statistics_session), None)
+
+    async def _by_cookie(self, scope: Scope, value: str, statistics_session: str | None) -> Caller:
+        if not from_own_page(scope, self.allowed_origins):
+            return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
+        signed_in = self.cookies.read(value)
+        credential = None if signed_in is None else await self._directory.by_id(signed_in.credential)
+        if signed_in is None or credential is None or not signed_in.is_of(credential):
+            return _failed(Failure.BAD_TOKEN, by_cookie=True)
+        principal = credential.principal(statistics_session=statistics_session, discriminator=signed_in.discriminator)
+        return Caller(principal, None, by_cookie=True)
+
+    def _by_ticket(self, query: bytes, statistics_session: str | None) -> Caller:
+        shown = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "ticket"]
+        if not shown:
+            return _failed(Failure.MISSING)
+        principal = self.tickets.redeem(shown[0])
+        if principal is None:
+            return _failed(Failure.BAD_TICKET)
+        if statistics_session is not None:
+            principal = replace(principal, login=login_key(principal.tenant, principal.subject, statistics_session))
+        return Caller(principal, None)
+
+    # -- signing in -------------------------------------------------------------------------------------------------
+
+    async def credential_of(self, principal: Principal) -> Credential | None:
+        """The credential that a principal showed, if it is still good."""
+        return await self._directory.by_id(principal.credential) if principal.credential else None
+
+    def sign_in_cookie(self, credential: Credential, *, secure: bool) -> str:
+        """The ``Set-Cookie`` header that signs a browser in with a credential; ``secure`` under TLS."""
+        return set_cookie(SIGN_IN_COOKIE, self.cookies.sign(credential), max_age_s=self.cookies.lifetime_s, secure=secure)
+
+    def sign_out_cookie(self, *, secure: bool) -> str:
+        """The ``Set-Cookie`` header that takes the sign-in back."""
+        return set_cookie(SIGN_IN_COOKIE, "", max_age_s=0, secure=secure)
+
+    async def demo_cookie(self, *, secure: bool) -> str | None:
+        """The ``Set-Cookie`` header that signs a browser in as the user of ``--demo``; None where there is none."""
+        user, built_in = await self._directory.by_user(demo.TENANT, demo.USER)
+        return self.sign_in_cookie(user, secure=secure) if user is not None and built_in else None
+
+    def from_own_page(self, scope: Scope) -> bool:
+        """Whether a request comes from a page of the hub, or of an allowed origin, or from no browser."""
+        return from_own_page(scope, self.allowed_origins)
+
+    @property
+    def directory(self) -> Directory:
+        """Where credentials are found."""
+        return self._directory
+
+    # -- may they ---------------------------------------------------------------------------------------------------
+
+    async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
+        """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""
+        question = (principal.tenant, principal.roles, action, resource)
+        known = self._decisions.get(question)
+        if known is None:
+            known = allowed(await self._directory.grants(principal.tenant, principal.roles), action, resource)
+            if len(self._decisions) >= _DECISIONS:
+                self._decisions.clear()
+            self._decisions[question] = known
+        return known
+
+    # -- following changes ------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to follow changes of the database."""
+        await self.refresh()
+        self._poll = asyncio.create_task(self._follow(), name="hub.security.gate")
+
+    async def stop(self) -> None:
+        """Cease to follow."""
+        if self._poll is not None:
+            self._poll.cancel()
+            await asyncio.wait([self._poll])
+            self._poll = None
+
+    async def refresh(self) -> None:
+        """Take up what changed in the database or ran out, and tell the listeners."""
+        generation = self._directory.generation
+        gone = await self._directory.refresh()
+        if generation != self._directory.generation:
+            self._decisions.clear()
+        if gone is None:
+            return
+        self.tickets.revoke(gone)
+        for listener in self.on_revoked:
+            try:
+                listener(gone)
+            except Exception:  # the others must hear of it all the same: it is told once
+                _log.exception("sessions of a revoked credential could not be ended")
+
+    async def readiness(self) -> str | None:
+        """What is wrong with the database, None when nothing is (``/readyz``)."""
+        return self._trouble
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                await self.refresh()
+            except Exception as fault:  # the hub serves those whom it knows until the database is back
+                if self._trouble is None:
+                    _log.exception("credentials cannot be refreshed")
+                self._trouble = f"the database does not answer: {type(fault).__name__}"
+            else:
+                if self._trouble is not None:
+                    _log.info("credentials are refreshed again")
+                self._trouble = None
+
+
+def _bearer(values: list[bytes]) -> bytes | None:
+    """The token of ``Authorization: Bearer T`` (RFC 6750 section 2.1; the scheme in any case). None for anything else, and for two."""
+    if len(values) != 1:
+        return None
+    scheme, _, token = values[0].strip().partition(b" ")
+    return token.strip() or None if scheme.lower() == b"bearer" else None

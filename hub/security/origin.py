@@ -1,0 +1,51 @@
+"""Whether a request that brings a cookie comes from a page that may use it (RFC 6454; the browser sends the cookie whoever asks)."""
+
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of a name (given in lower case); None when there is none."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+
+
+def is_secure(scope: Scope) -> bool:
+    """Whether the request came by TLS, as far as the server knows."""
+    return scope.get("scheme") in {"https", "wss"}
+
+
+def from_own_page(scope: Scope, allowed: Collection[str] = ()) -> bool:
+    """Whether the request comes from a page of this hub, of an ``allowed`` origin (lower case, no slash at its end), or from no browser.
+
+    The host is compared with the port, default ports understood; the scheme is not, for behind a proxy that ends TLS the hub does not know
+    its own.
+    Without an ``Origin``, an unsafe method that the browser marks as cross-site (Fetch Metadata) is refused too.
+    """
+    origin = header(scope, b"origin")
+    if origin is None:
+        site = header(scope, b"sec-fetch-site")
+        return site in {None, "same-origin", "none"} or scope.get("method", "GET") in _SAFE_METHODS
+    origin = origin.lower()
+    if origin in allowed:
+        return True
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:
+        return False
+    host = header(scope, b"host")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or host is None:
+        return False
+    default = _DEFAULT_PORTS[parts.scheme]
+    try:
+        own = urlsplit(f"//{host.lower()}")
+        own_port = own.port
+    except ValueError:
+        return False
+    return (parts.hostname, port or default) == (own.hostname, own_port or default)

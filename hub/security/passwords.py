@@ -1,0 +1,86 @@
+"""Passwords: argon2 in a thread, and a brake on guessing."""
+
+import asyncio
+import hmac
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from hub.core.ports import Clock
+from hub.security.credentials import hash_secret
+
+SHORTEST: Final = 8
+"""Characters of a password (NIST SP 800-63B section 5.1.1)."""
+
+LONGEST: Final = 1024
+"""Characters of a password: hashing takes longer the more there are."""
+
+MOST_FAILURES: Final = 10
+"""Failed sign-ins of one address and user within the window, before more are refused unseen."""
+
+WINDOW_S: Final = 300.0
+"""Seconds after which a first failure is forgotten."""
+
+_MOST_WATCHED: Final = 10_000
+
+_hasher: Final = PasswordHash((Argon2Hasher(),))
+_threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
+"""Each hash takes 64 MiB and a core for some 50 ms: a flood of sign-ins must leave both to the others."""
+
+_NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
+"""Verified where there is no such user, so that the time does not tell."""
+
+
+async def hash_password(password: str) -> str:
+    """The argon2 hash that is stored."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, password)
+
+
+async def verify_password(password: str, stored: str | None) -> bool:
+    """Whether a password is the one that was hashed; takes the same time where nothing is ``stored``."""
+    if len(password) > LONGEST:
+        return False
+    raw = password.encode("utf-8", "surrogatepass")
+    good = await asyncio.get_running_loop().run_in_executor(_threads, _hasher.verify, raw, stored or _NOBODY)
+    return good and stored is not None
+
+
+def verify_built_in(password: str, digest: str) -> bool:
+    """Whether a password is that of a built-in user, which has a plain digest: it is public anyway."""
+    return hmac.compare_digest(hash_secret(password), digest)
+
+
+class FailureBrake:
+    """Counts failed sign-ins by address and user; bounded: the longest unseen pair is forgotten first."""
+
+    __slots__ = ("_clock", "_failures")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+
+    def wait_s(self, address: str, user: str) -> int:
+        """Seconds to wait before another try; 0 when it may come now."""
+        since, count = self._failures.get((address, user), (0.0, 0))
+        left = since + WINDOW_S - self._clock.monotonic()
+        if count < MOST_FAILURES or left <= 0:
+            return 0
+        return max(1, round(left))
+
+    def tried(self, address: str, user: str) -> None:
+        """A sign-in is tried. It counts as failed until :meth:`succeeded`: many tries at once must not slip through together."""
+        now = self._clock.monotonic()
+        since, count = self._failures.get((address, user), (now, 0))
+        if now - since >= WINDOW_S:
+            since, count = now, 0
+        self._failures[address, user] = (since, count + 1)
+        self._failures.move_to_end((address, user))
+        if len(self._failures) > _MOST_WATCHED:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, address: str, user: str) -> None:
+        """A sign-in succeeded: earlier failures are forgotten."""
+        self._failures.pop((address, user), None)

@@ -1,0 +1,88 @@
+"""REST operations ask the gate: a FastAPI dependency that yields the principal or answers as contract part 2 says."""
+
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.core.principal import Action, Principal
+from hub.ops.envelope import ApiError
+from hub.security.cookies import SIGN_IN_COOKIE
+from hub.security.gate import Failure, Gate
+from hub.security.roles import OPERATIONS
+
+_log = structlog.get_logger(__name__)
+
+# what /openapi.json says; the gate itself reads the request
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A token: `Authorization: Bearer T`.")
+_KEY: Final = APIKeyHeader(name="x-api-key", auto_error=False, scheme_name="apiKey", description="An API key, alone or beside a token.")
+_COOKIE: Final = APIKeyCookie(
+    name=SIGN_IN_COOKIE, auto_error=False, scheme_name="cookie", description="The cookie of `POST /api/v1/sign-in`, for browsers."
+)
+
+
+class UnknownKeyError(ApiError):
+    """403 with the body that Genesys' API gateway answers an unknown key with: no envelope (seed 002, "Troubleshooting")."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "Forbidden")
+
+    def body(self) -> dict[str, Any]:
+        return {"message": "Forbidden"}
+
+
+def refusal(failure: Failure) -> ApiError:
+    """The HTTP answer to a caller whom the gate did not identify (contract part 2)."""
+    if failure is Failure.UNKNOWN_KEY:
+        return UnknownKeyError()
+    if failure in (Failure.TENANT_MISMATCH, Failure.FOREIGN_ORIGIN):
+        return ApiError(403, failure.value)
+    return ApiError(401, failure.value, headers={"WWW-Authenticate": "Bearer"})
+
+
+async def _identify(
+    request: Request,
+    _bearer: Annotated[Any, Security(_BEARER)] = None,
+    _key: Annotated[Any, Security(_KEY)] = None,
+    _cookie: Annotated[Any, Security(_COOKIE)] = None,
+) -> Principal:
+    gate: Gate = request.app.state.gate
+    try:
+        caller = await gate.identify(request.scope)
+    except (SQLAlchemyError, OSError):
+        _log.exception("a caller could not be identified")
+        raise ApiError(503, "credentials cannot be looked up now: the database does not answer") from None
+    if caller.principal is None:
+        assert caller.failure is not None
+        raise refusal(caller.failure)
+    return caller.principal
+
+
+def requires(operation: str) -> Any:
+    """A dependency that yields the :class:`Principal` of a caller who may do ``operation``.
+
+    Use it as a default, ``caller: Principal = requires("/statistics/read")``, or within ``Annotated``.
+
+    Answers 401 in the envelope for a missing, expired or wrong token, 403 ``{"message":"Forbidden"}`` for an unknown API key, 403 in the
+    envelope for who may not.
+
+    Raises:
+        ValueError: no such operation in :data:`hub.security.roles.OPERATIONS`.
+    """
+    if operation not in OPERATIONS:
+        raise ValueError(f"expected one of {', '.join(OPERATIONS)}, got {operation}")
+
+    async def permit(request: Request, principal: Annotated[Principal, Depends(_identify)]) -> Principal:
+        gate: Gate = request.app.state.gate
+        if not await gate.allows(principal, Action.CALL, operation):
+            raise ApiError(403, f"this credential may not {OPERATIONS[operation]}", detail={"operation": operation})
+        return principal
+
+    return Depends(permit)
+
+
+def authenticated() -> Any:
+    """A dependency that yields the :class:`Principal` of any caller with a good credential."""
+    return Depends(_identify)

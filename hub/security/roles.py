@@ -1,0 +1,116 @@
+"""Roles: what each allows. A role allows what lies within one of its patterns and overlaps none of its exceptions; roles add up.
+
+The built-in roles stand in :data:`BUILT_IN`, once; tenants add their own. Resources are channel patterns for subscribe and publish, and
+paths of words such as ``/statistics/read`` for REST operations.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hub.core.channels import InvalidChannelError, check_pattern, lies_within, overlaps
+from hub.core.principal import Action
+
+
+def _tree(*roots: str) -> tuple[str, ...]:
+    """A channel and everything below it."""
+    return tuple(pattern for root in roots for pattern in (root, f"{root}/**"))
+
+
+SERVER_ONLY: Final = _tree("/statistics", "/nexus", "/hub", "/meta")
+"""Nobody but the server publishes here, not even an administrator: clients must be able to believe what they read there."""
+
+OPERATIONS: Final = {
+    "/statistics/read": "read values of statistics",
+    "/statistics/subscribe": "open and close statistics subscriptions",
+    "/ingest/write": "send events of the contact centre",
+    "/admin/read": "look at the state of the server",
+    "/admin/write": "stop and start parts of the server",
+    "/metrics/read": "read /metrics on the main port",
+    "/tickets/write": "get tickets for browsers' WebSockets and event streams",
+}
+"""Every REST operation that needs a grant, and what it does."""
+
+
+class RoleError(ValueError):
+    """A role's definition that cannot be used; the text names the field, what was expected, and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Patterns that an action is allowed on, less the exceptions."""
+
+    action: Action
+    within: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+    def covers(self, resource: str) -> bool:
+        """Whether everything that ``resource``, a name or a pattern, stands for is granted."""
+        return any(lies_within(resource, pattern) for pattern in self.within) and not any(
+            overlaps(resource, pattern) for pattern in self.without
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that is stored and that :func:`parse_grant` reads."""
+        return {"action": self.action.value, "within": list(self.within), "without": list(self.without)}
+
+
+Grants = tuple[Grant, ...]
+
+_NOT_FREE: Final = SERVER_ONLY
+_INTERNAL: Final = _tree("/hub", "/meta")
+_LISTEN: Final = Grant(Action.SUBSCRIBE, ("/**",), _INTERNAL)
+
+BUILT_IN: Final[Mapping[str, Grants]] = {
+    "admin": (Grant(Action.SUBSCRIBE, ("/**",)), Grant(Action.PUBLISH, ("/**",)), Grant(Action.CALL, ("/**",))),
+    "supervisor": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/statistics/subscribe", "/tickets/write"))),
+    "dashboard": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/tickets/write"))),
+    "producer": (Grant(Action.PUBLISH, ("/**",), _NOT_FREE), Grant(Action.CALL, ("/ingest/write",))),
+    "anonymous": (Grant(Action.SUBSCRIBE, ("/**",), _NOT_FREE), Grant(Action.PUBLISH, ("/**",), _NOT_FREE)),
+}
+"""The built-in roles. ``anonymous`` is what ``--open`` gives to clients without credentials (contract part 1)."""
+
+SUMMARIES: Final[Mapping[str, str]] = {
+    "admin": "everything in its tenant",
+    "supervisor": "subscribe to statistics, interactions and free channels; read and subscribe statistics by REST",
+    "dashboard": "subscribe to statistics, interactions and free channels; read statistics by REST",
+    "producer": "send events; publish on free channels",
+    "anonymous": "subscribe and publish on free channels",
+}
+"""What each built-in role is for, in words."""
+
+ANONYMOUS: Final = "anonymous"
+
+
+def allowed(grants: Iterable[Grant], action: Action, resource: str) -> bool:
+    """The decision: default deny; nobody publishes where only the server speaks."""
+    if action is Action.PUBLISH and any(overlaps(resource, pattern) for pattern in SERVER_ONLY):
+        return False
+    return any(grant.action is action and grant.covers(resource) for grant in grants)
+
+
+def parse_grant(raw: object) -> Grant:
+    """A grant from its stored form.
+
+    Raises:
+        RoleError: not ``{"action": ..., "within": [...], "without": [...]}``, or a pattern that is none.
+    """
+    if not isinstance(raw, Mapping):
+        raise RoleError(f"grant: expected an object, got {raw!r}")
+    try:
+        action = Action(raw.get("action"))
+    except ValueError:
+        raise RoleError(f"grant.action: expected one of {', '.join(a.value for a in Action)}, got {raw.get('action')!r}") from None
+    within = _patterns(raw.get("within"), "within")
+    if not within:
+        raise RoleError("grant.within: expected at least one pattern, got none")
+    return Grant(action, within, _patterns(raw.get("without", ()), "without"))
+
+
+def _patterns(raw: object, field: str) -> tuple[str, ...]:
+    if not isinstance(raw, Sequence) or isinstance(raw, str) or not all(isinstance(item, str) for item in raw):
+        raise RoleError(f"grant.{field}: expected a list of patterns, got {raw!r}")
+    try:
+        return tuple(check_pattern(item) for item in raw)
+    except InvalidChannelError as fault:
+        raise RoleError(f"grant.{field}: {fault}") from None

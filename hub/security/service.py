@@ -1,0 +1,57 @@
+"""Security as one part of a running hub: database, store and gate, put together from the settings."""
+
+from collections.abc import Sequence
+
+from hub.core.ports import Clock
+from hub.ops.settings import Settings
+from hub.security import demo
+from hub.security.cookies import CookieSigner, kept_secret
+from hub.security.directory import Directory
+from hub.security.gate import Gate
+from hub.security.lookup import DatabaseLookup
+from hub.security.store import Store
+from hub.storage.database import Database
+from hub.storage.migrations import SECURITY, migrate
+
+
+class Security:
+    """Owns the database. ``gate`` may be handed out before :meth:`start`, but identifies nobody until then."""
+
+    __slots__ = ("_migrations", "_settings", "database", "gate", "store")
+
+    def __init__(self, settings: Settings, clock: Clock, *, migrations: Sequence[str] = ()) -> None:
+        """``migrations`` are the packages of the families that have tables (``Family.migrations``).
+
+        Raises:
+            OSError: the data folder cannot be written.
+            ValueError: the file of the kept secret is empty.
+        """
+        self._settings = settings
+        self._migrations = (SECURITY, *migrations)
+        secret = settings.secret.get_secret_value().encode() if settings.secret is not None else kept_secret(settings.data_dir)
+        self.database = Database(settings.database)
+        self.store = Store(self.database, clock.wall_ms)
+        origins = [*settings.allowed_origins]
+        if settings.public_url is not None:
+            scheme, _, rest = settings.public_url.partition("://")
+            origins.append(f"{scheme}://{rest.partition('/')[0]}")
+        self.gate = Gate(
+            Directory(DatabaseLookup(self.database), clock, demo.DemoLookup() if settings.demo else None),
+            clock,
+            CookieSigner(secret, clock, lifetime_s=settings.sign_in_hours * 3600),
+            open=settings.open,
+            allowed_origins=origins,
+        )
+
+    async def start(self) -> None:
+        """Bring the database up to date and begin to follow its changes."""
+        await migrate(self.database, self._migrations)
+        if self._settings.demo or self._settings.open:
+            # the tenant alone: it lets nobody in, and `hub token add --tenant demo` works beside a running demo
+            await self.store.add_tenant(demo.TENANT, exists_ok=True)
+        await self.gate.start()
+
+    async def stop(self) -> None:
+        """Cease to follow and close every connection."""
+        await self.gate.stop()
+        await self.database.close()

@@ -1,0 +1,71 @@
+"""Migrations: every table-owning part brings a package of Alembic versions; all of them are run at start, by one process at a time."""
+
+import asyncio
+import fcntl
+import hashlib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from hub.storage.database import Database
+
+SECURITY: Final = "hub.security.migrations"
+"""The hub's own versions; a family names its own in ``Family.migrations``. Each package begins a branch of its own (``branch_labels``)."""
+
+_ADVISORY_LOCK: Final = int.from_bytes(hashlib.sha256(b"hub.storage.migrations").digest()[:8], "big", signed=True)
+
+
+async def migrate(database: Database, packages: Sequence[str] = (SECURITY,)) -> None:
+    """Bring the database to the newest version of every package. Safe when several processes start at once: the others wait.
+
+    Raises:
+        ModuleNotFoundError: a package that is not there.
+        alembic.util.CommandError: the database has a version that no package knows: it was written by a newer hub.
+    """
+    config = _config(packages)
+    if database.is_sqlite:
+        lock = await asyncio.to_thread(_lock, database.path)
+        try:
+            async with database.engine.connect() as connection:
+                await connection.run_sync(_upgrade, config)
+        finally:
+            if lock is not None:
+                lock.close()
+        return
+    async with database.engine.connect() as connection:
+        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
+        try:
+            await connection.run_sync(_upgrade, config)
+        finally:
+            await connection.rollback()
+            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
+            await connection.commit()
+
+
+def _config(packages: Sequence[str]) -> Config:
+    folders = [str(Path(path)) for package in packages for path in importlib.import_module(package).__path__]
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(folder.replace("%", "%%") for folder in folders))
+    return config
+
+
+def _lock(path: Path | None):  # type: ignore[no-untyped-def]
+    """Hold a lock file beside the database; a process that dies lets go of it."""
+    if path is None:
+        return None
+    lock = path.with_name(f"{path.name}.migrating").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _upgrade(connection: Connection, config: Config) -> None:
+    config.attributes["connection"] = connection
+    command.upgrade(config, "heads")
+    connection.commit()

@@ -1,0 +1,253 @@
+"""/meta/handshake, and whose a session is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hub.bayeux.ports import Peer
+from hub.core.limits import Limits
+from tests.hub.bayeux.harness import HANDSHAKE, NONE, RETRY, Bayeux, Client, Tokens, by_token, handshake
+from tests.hub.core.harness import principal
+
+
+async def test_reply_holds_all_of_it() -> None:
+    (reply,) = await Bayeux().post(by_token())
+    client_id = reply.pop("clientId")
+    assert client_id.isalnum()
+    assert len(client_id) >= 32
+    assert reply == {
+        "id": "1",
+        "channel": "/meta/handshake",
+        "successful": True,
+        "version": "1.0",
+        "minimumVersion": "1.0",
+        "supportedConnectionTypes": ["websocket", "long-polling"],
+        "advice": RETRY,
+    }
+
+
+async def test_advice_says_what_the_limits_say() -> None:
+    (reply,) = await Bayeux(limits=Limits(timeout_ms=500, interval_ms=7)).post(by_token())
+    assert reply["advice"] == {"reconnect": "retry", "interval": 7, "timeout": 500}
+
+
+async def test_client_ids_differ() -> None:
+    bayeux = Bayeux()
+    assert len({(await bayeux.post(by_token()))[0]["clientId"] for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.0", "2", 1.0, None, "missing"])
+async def test_version_is_not_looked_at(version: object) -> None:
+    message = by_token() | {"version": version}
+    if version == "missing":
+        del message["version"]
+    (reply,) = await Bayeux().post(message)
+    assert reply["successful"]
+
+
+@pytest.mark.parametrize("types", [[], ["callback-polling"], ["iframe", "flash"], None])
+async def test_no_common_connection_type(types: object) -> None:
+    bayeux = Bayeux()
+    (reply,) = await bayeux.post(by_token() | {"supportedConnectionTypes": types})
+    assert (reply["successful"], reply["error"]) == (False, "301::connection_types_unsupported")
+    assert reply["supportedConnectionTypes"] == ["websocket", "long-polling"]
+    assert reply["advice"] == NONE
+    assert not bayeux.server.sessions
+
+
+@pytest.mark.parametrize("types", [["long-polling"], ["websocket"], ["x", "long-polling", "y"]])
+async def test_one_common_connection_type_is_enough(types: list[str]) -> None:
+    (reply,) = await Bayeux().post(by_token() | {"supportedConnectionTypes": types})
+    assert reply["successful"]
+
+
+@pytest.mark.parametrize("ext", [{}, {"authentication": {"token": "bad"}}, {"authentication": "ann"}, {"authentication": []}, {"x": 1}])
+async def test_denied(ext: dict[str, Any]) -> None:
+    bayeux = Bayeux()
+    (reply,) = await bayeux.post(handshake(ext=ext))
+    assert reply == {"id": "1", "channel": "/meta/handshake", "successful": False, "error": "403::handshake_denied", "advice": NONE}
+    assert bayeux.server.counters.handshakes_denied == 1
+    assert not bayeux.hub.subscribers
+
+
+async def test_anonymous_where_they_are_let_in() -> None:
+    bayeux = Bayeux(tokens=Tokens(open=True))
+    (reply,) = await bayeux.post(handshake())
+    assert bayeux.server.sessions[reply["clientId"]].principal.anonymous
+
+
+async def test_bad_credentials_are_refused_where_anonymous_are_let_in() -> None:
+    (reply,) = await Bayeux(tokens=Tokens(open=True)).post(by_token("bad"))
+    assert reply["error"] == "403::handshake_denied"
+
+
+async def test_headers_come_before_ext() -> None:
+    bayeux = Bayeux()
+    (reply,) = await bayeux.post(by_token("ext"), peer=Peer(principal=principal("header"), presented=True))
+    assert bayeux.server.sessions[reply["clientId"]].principal.subject == "header"
+    assert bayeux.tokens.asked == []
+
+
+async def test_bad_headers_are_refused_rather_than_skipped() -> None:
+    (reply,) = await Bayeux(tokens=Tokens(open=True)).post(by_token(), peer=Peer(presented=True))
+    assert reply["error"] == "403::handshake_denied"
+
+
+async def test_statistics_session_goes_to_the_gate() -> None:
+    bayeux = Bayeux()
+    await bayeux.post(by_token(), peer=Peer(browser="b", statistics_session="s"))
+    assert bayeux.tokens.asked == [({"token": "ann"}, "s")]
+
+
+async def test_messages_beside_a_handshake_are_answered_402() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    replies = await client.post(client.message("/a", id="a", data=1), by_token(), client.subscribe("/a", id="b"), client.connect(id="c"))
+    assert [reply.get("error") for reply in replies] == [None, *["402::session_unknown"] * 3]
+    assert replies[0]["channel"] == "/meta/handshake"
+    assert [reply.get("id") for reply in replies] == ["1", "a", "b", "c"]
+    assert replies[2]["subscription"] == "/a"
+    assert replies[3]["advice"] == HANDSHAKE
+    assert client.session.subscriptions == {}
+
+
+async def test_second_handshake_of_a_request_is_answered_402() -> None:
+    first, second = await Bayeux().post(by_token(), by_token())
+    assert (first["successful"], second["error"]) == (True, "402::session_unknown")
+
+
+async def test_below_the_channel_is_no_handshake() -> None:
+    (reply,) = await Bayeux().post({"channel": "/meta/handshake/x", "supportedConnectionTypes": ["long-polling"]})
+    assert reply["error"] == "402::session_unknown"
+
+
+async def test_escaped_slashes_are_slashes() -> None:
+    payload = b'[{"channel":"\\/meta\\/handshake","supportedConnectionTypes":["long-polling"],"ext":{"authentication":{"token":"ann"}}}]'
+    exchange = await Bayeux().exchange(payload)
+    assert exchange.opened is not None
+
+
+async def test_too_many_sessions() -> None:
+    bayeux = Bayeux(limits=Limits(max_sessions=1))
+    await bayeux.post(by_token())
+    (reply,) = await bayeux.post(by_token())
+    assert (reply["successful"], reply["error"]) == (False, "429::rate_limited")
+    assert reply["advice"] == {"reconnect": "handshake", "interval": 4999, "timeout": 20000}
+    assert bayeux.server.counters.handshakes_limited == 1
+
+
+async def test_too_many_unconnected() -> None:
+    bayeux = Bayeux(limits=Limits(max_unconnected=1))
+    client = Client(bayeux)
+    await client.shake()
+    (refused,) = await bayeux.post(by_token())
+    assert refused["error"] == "429::rate_limited"
+    await client.post(client.connect(timeout=0))
+    (reply,) = await bayeux.post(by_token())
+    assert reply["successful"]
+
+
+async def test_expired_unconnected_make_room() -> None:
+    bayeux = Bayeux(limits=Limits(max_unconnected=1))
+    await bayeux.post(by_token())
+    bayeux.pass_time(11)
+    (reply,) = await bayeux.post(by_token())
+    assert reply["successful"]
+
+
+async def test_login_is_there_from_handshake_to_end() -> None:
+    bayeux = Bayeux()
+    gone: list[tuple[str, str]] = []
+    bayeux.hub.on_login_gone.append(lambda tenant, audience: gone.append((tenant, audience)))
+    client = await bayeux.client()
+    assert bayeux.hub.has_login("t", "token-ann")
+    await client.post(client.message("/meta/disconnect"))
+    assert gone == [("t", "token-ann")]
+
+
+# -- whose a session is -------------------------------------------------------------------------------------------------
+
+HEADER = {"principal": principal("ann"), "presented": True}
+OTHER = {"principal": principal("eve"), "presented": True}
+FOREIGN = {"principal": principal("ann", tenant="other"), "presented": True}
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "answered"),
+    [
+        # made with a header or the sign-in cookie: the same caller, from any browser
+        (HEADER, HEADER, True),
+        (HEADER, {**HEADER, "browser": "other"}, True),
+        (HEADER, {**HEADER, "by_cookie": True}, True),
+        (HEADER, OTHER, False),
+        (HEADER, FOREIGN, False),
+        (HEADER, {}, False),
+        (HEADER, {"browser": "browser"}, False),
+        (HEADER, {"presented": True}, False),
+        ({**HEADER, "by_cookie": True, "browser": "b"}, {"browser": "b"}, False),
+        # made without: the same browser, and no header that says otherwise
+        ({"browser": "b"}, {"browser": "b"}, True),
+        ({"browser": "b"}, {"browser": "c"}, False),
+        ({"browser": "b"}, {}, False),
+        ({"browser": "b"}, {"browser": "b", **HEADER}, True),
+        ({"browser": "b"}, {"browser": "c", **HEADER}, False),
+        ({"browser": "b"}, {"browser": "b", **OTHER}, False),
+        ({"browser": "b"}, {"browser": "b", "presented": True}, False),
+        # a browser sends the sign-in cookie whoever asks
+        ({"browser": "b"}, {"browser": "b", "presented": True, "by_cookie": True}, True),
+        ({"browser": "b"}, {"browser": "b", **OTHER, "by_cookie": True}, True),
+        # made on a WebSocket without the cookie: the clientId alone
+        ({}, {}, True),
+        ({}, {"browser": "any"}, True),
+        ({}, OTHER, False),
+    ],
+)
+async def test_session_answers_to_its_own_alone(made: dict[str, Any], used: dict[str, Any], answered: bool) -> None:
+    client = await Bayeux().client(peer=Peer(**made))
+    (reply,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer(**used))
+    assert (reply["successful"], reply.get("error")) == ((True, None) if answered else (False, "402::session_unknown"))
+
+
+async def test_connect_of_a_foreigner_is_told_to_shake_hands() -> None:
+    client = await Bayeux().client()
+    (reply,) = await client.bayeux.post(client.connect(), peer=Peer(browser="other"))
+    assert (reply["error"], reply["advice"]) == ("402::session_unknown", HANDSHAKE)
+
+
+async def test_foreigner_does_not_end_the_held_connect() -> None:
+    client = await Bayeux().client()
+    held = await client.hold()
+    await client.bayeux.post(client.connect(), peer=Peer(browser="other"))
+    assert not held.done
+
+
+@pytest.mark.parametrize("client_id", [None, "", "nobody", "x" * 10_000])
+@pytest.mark.parametrize("channel", ["/a", "/meta/subscribe", "/meta/unsubscribe", "/meta/disconnect", "/meta/connect", "/meta/x"])
+async def test_unknown_session(channel: str, client_id: str | None) -> None:
+    bayeux = Bayeux()
+    (reply,) = await bayeux.post({"id": "3", "channel": channel, "clientId": client_id, "data": 1, "subscription": ["/a"]})
+    expected: dict[str, Any] = {"id": "3", "channel": channel, "successful": False, "error": "402::session_unknown"}
+    if channel == "/meta/connect":
+        expected["advice"] = HANDSHAKE
+    elif channel.endswith("subscribe"):
+        expected["subscription"] = ["/a"]
+    assert reply == expected
+    assert bayeux.server.counters.sessions_unknown == 1
+
+
+async def test_second_message_cannot_take_another_session() -> None:
+    bayeux = Bayeux()
+    eve = await bayeux.client(message=by_token("eve"))
+    ann = await bayeux.client()
+    first, second = await eve.post(eve.message("/a", data=1), ann.subscribe("/secret-of-ann"))
+    assert first["successful"]
+    assert second["error"] == "402::session_unknown"
+    assert ann.session.subscriptions == {}
+
+
+async def test_messages_without_a_client_id_are_refused_beside_good_ones() -> None:
+    client = await Bayeux().client()
+    first, second = await client.post({"channel": "/a", "data": 1}, client.message("/a", data=2))
+    assert (first["error"], second["successful"]) == ("402::session_unknown", True)

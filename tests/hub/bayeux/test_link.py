@@ -1,0 +1,433 @@
+"""Bayeux over a WebSocket: frames in, frames out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hub.bayeux.link import UNREAD_QUEUES
+from hub.bayeux.ports import Peer
+from hub.core.errors import CloseCode
+from hub.core.limits import Limits
+from tests.hub.bayeux.harness import HANDSHAKE, NONE, RETRY, Bayeux, Client, SocketClient, by_token
+from tests.hub.core.harness import principal
+
+REPLY = {"id": "9", "channel": "/meta/connect", "successful": True, "advice": RETRY}
+
+
+async def opened(bayeux: Bayeux, subscription: str | None = None, **peer: object) -> SocketClient:
+    client = bayeux.socket(**peer)
+    await client.open()
+    if subscription is not None:
+        await client.subscribed(subscription)
+    return client
+
+
+async def resumed(client: Client, **peer: object) -> SocketClient:
+    """A new socket of the same client, which has not said anything yet."""
+    again = client.bayeux.socket(**peer)
+    again.id = client.id
+    return again
+
+
+async def test_messages_are_pushed_as_they_come() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await client.read() == [{"channel": "/a", "data": 1}]
+
+
+async def test_messages_before_the_first_connect_are_pushed() -> None:
+    bayeux = Bayeux()
+    client = bayeux.socket()
+    (reply,) = await client.send(by_token())
+    client.id = reply["clientId"]
+    await client.subscribed("/a")
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await client.read() == [{"channel": "/a", "data": 1}]
+
+
+async def test_messages_of_one_tick_are_one_frame() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    for _ in range(3):
+        await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.loop.run()
+    assert client.wire.frames == [b"[" + b",".join([b'{"channel":"/a","data":1}'] * 3) + b"]"]
+
+
+async def test_frames_are_bounded() -> None:
+    bayeux = Bayeux(limits=Limits(max_frame_bytes=100))
+    client = await opened(bayeux, "/a")
+    for number in range(5):
+        await bayeux.hub.emit("t", "/a", b'"%d%b"' % (number, b"x" * 20))
+    await bayeux.hub.emit("t", "/a", b'"%b"' % (b"y" * 200))
+    await bayeux.loop.run()
+    assert [len(json.loads(frame)) for frame in client.wire.frames] == [2, 2, 1, 1]
+
+
+async def test_own_copy_comes_before_the_reply() -> None:
+    client = await opened(Bayeux(), "/a")
+    assert await client.send(client.message("/a", data=1)) == [
+        {"channel": "/a", "data": 1},
+        {"id": "9", "channel": "/a", "successful": True},
+    ]
+
+
+async def test_snapshot_comes_with_the_subscribe() -> None:
+    bayeux = Bayeux()
+    bayeux.values = {"/state/a": b"1"}
+    client = await opened(bayeux)
+    replies = await client.send(client.subscribe("/state/a"))
+    assert replies[0] == {"channel": "/state/a", "data": 1}
+
+
+async def test_held_connect_is_answered_by_its_timer_alone() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    assert await client.send(client.connect()) == []
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await client.read() == [{"channel": "/a", "data": 1}]
+    bayeux.pass_time(20.1)
+    assert await client.read() == [REPLY]
+
+
+async def test_session_lives_as_long_as_connects_come() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    for _ in range(3):
+        await client.send(client.connect())
+        bayeux.pass_time(20.1)
+    assert client.id in bayeux.server.sessions
+
+
+async def test_session_without_a_connect_expires_and_the_socket_closes_later() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    bayeux.pass_time(10.1)
+    assert client.id not in bayeux.server.sessions
+    assert client.wire.open
+    (reply,) = await client.send(client.connect())
+    assert reply["advice"] == HANDSHAKE
+    bayeux.pass_time(10.1)
+    assert client.wire.closed == CloseCode.NORMAL
+
+
+async def test_duplicate_connect_gets_no_answer_for_the_first() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    await client.send(client.connect(id="1"))
+    assert await client.send(client.connect(id="2")) == []
+    bayeux.pass_time(20.1)
+    assert [reply["id"] for reply in await client.read()] == ["2"]
+
+
+async def test_disconnect_answers_the_held_connect() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    await client.send(client.connect(id="c"))
+    assert await client.send(client.message("/meta/disconnect")) == [
+        {"id": "c", "channel": "/meta/connect", "successful": True, "advice": NONE},
+        {"id": "9", "channel": "/meta/disconnect", "successful": True},
+    ]
+
+
+# -- bad frames ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"1", b"[1]", b"\xff", b"[" * 100, b'["x"]'])
+async def test_what_is_no_bayeux_closes_the_socket(payload: bytes) -> None:
+    client = await opened(Bayeux())
+    await client.link.receive(payload)
+    assert client.wire.closed == CloseCode.BAD_MESSAGE
+    assert client.bayeux.server.counters.bad_requests == 1
+
+
+async def test_empty_array_is_ignored() -> None:
+    client = await opened(Bayeux())
+    await client.link.receive(b"[]")
+    assert (client.wire.frames, client.wire.closed) == ([], None)
+
+
+async def test_too_many_messages_close_the_socket() -> None:
+    client = await opened(Bayeux(limits=Limits(max_batch=2)))
+    await client.link.receive(b"[{},{},{}]")
+    assert client.wire.closed == CloseCode.TOO_LARGE
+
+
+async def test_wrong_message_is_answered() -> None:
+    client = await opened(Bayeux())
+    assert await client.send({"id": "1", "clientId": client.id}) == [{"id": "1", "successful": False, "error": "400::channel_missing"}]
+
+
+# -- sockets that come and go -------------------------------------------------------------------------------------------
+
+
+async def test_closing_starts_the_clock_at_once() -> None:
+    bayeux = Bayeux(limits=Limits(interval_ms=60_000, max_interval_ms=3000))
+    client = await opened(bayeux)
+    await client.send(client.connect())
+    client.link.gone()
+    bayeux.pass_time(2.9)
+    assert client.id in bayeux.server.sessions
+    bayeux.pass_time(0.2)
+    assert client.id not in bayeux.server.sessions
+
+
+async def test_new_socket_resumes_the_session_and_gets_what_waited() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    client.link.gone()
+    await bayeux.emit("/a")
+    again = await resumed(client)
+    assert await again.send(again.connect(timeout=0)) == [{"channel": "/a", "data": 1}, REPLY]
+
+
+async def test_new_socket_takes_over_at_its_first_message_of_any_kind() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    await client.send(client.connect())
+    again = await resumed(client)
+    await again.send(again.message("/b", data=0))
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await again.read() == [{"channel": "/a", "data": 1}]
+    assert await client.read() == []
+
+
+async def test_connect_held_on_the_old_socket_is_let_go() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    await client.send(client.connect())
+    again = await resumed(client)
+    await again.send(again.message("/b", data=0))
+    client.link.gone()
+    bayeux.pass_time(10.1)  # the new socket never connects
+    assert await client.read() == []
+    assert client.id not in bayeux.server.sessions
+
+
+async def test_end_of_the_old_socket_does_not_touch_the_session() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    again = await resumed(client)
+    await again.send(again.connect())
+    client.link.gone()
+    bayeux.pass_time(15)
+    assert client.id in bayeux.server.sessions
+
+
+async def test_another_caller_cannot_resume() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, principal=principal("ann"), presented=True)
+    eve = await resumed(client, principal=principal("eve"), presented=True)
+    (reply,) = await eve.send(eve.connect())
+    assert reply["error"] == "402::session_unknown"
+    assert client.session.link is client.link
+
+
+async def test_second_handshake_on_one_socket_leaves_the_first_session() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    first = client.id
+    await client.open()
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await client.read() == []
+    await client.send(client.connect())
+    bayeux.pass_time(10.1)
+    assert list(bayeux.server.sessions) == [client.id] != [first]
+
+
+async def test_socket_without_a_session_is_closed() -> None:
+    bayeux = Bayeux()
+    client = bayeux.socket()
+    bayeux.pass_time(10.1)
+    assert client.wire.closed == CloseCode.NORMAL
+
+
+async def test_gone_socket_leaves_no_timer() -> None:
+    bayeux = Bayeux()
+    client = bayeux.socket()
+    client.link.gone()
+    assert (len(bayeux.hub.timers), bayeux.server.links) == (0, {})
+
+
+async def test_session_that_ends_after_its_socket() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    session = client.session
+    client.link.gone()
+    session.unbind(client.link)
+    bayeux.pass_time(10.1)
+    assert not bayeux.server.sessions
+
+
+async def test_socket_that_goes_while_its_message_is_processed() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    client.wire.lost = True
+    await client.link.receive(json.dumps([client.message("/a", data=1)]).encode())
+    client.link.gone()
+    again = await resumed(client)
+    assert (await again.send(again.connect(timeout=0)))[0] == {"channel": "/a", "data": 1}
+
+
+async def test_push_that_fails_queues_again() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    client.wire.write = lambda payload: False  # type: ignore[method-assign]  # the transport has noticed, the socket has not
+    await bayeux.hub.emit("t", "/a", b"1")
+    bayeux.loop.tick()
+    client.link.gone()
+    assert len(client.session.queue) == 1
+
+
+async def test_handshake_of_a_lost_socket() -> None:
+    bayeux = Bayeux()
+    client = bayeux.socket()
+    client.wire.lost = True
+    await client.link.receive(json.dumps([by_token()]).encode())
+    client.link.gone()
+    bayeux.pass_time(10.1)
+    assert not bayeux.server.sessions
+
+
+# -- between the transports ---------------------------------------------------------------------------------------------
+
+
+async def test_long_polling_connect_takes_over() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    await client.send(client.connect())
+    polling = Client(bayeux, peer=Peer())
+    polling.id = client.id
+    held = await polling.hold()
+    await bayeux.emit("/a")
+    assert [message.get("data") for message in held.response()] == [1, None]
+    assert client.link.session is None
+
+
+async def test_long_polling_publish_leaves_the_socket_its_messages() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer())
+    assert reply["successful"]
+    assert await client.read() == [{"channel": "/a", "data": 1}]
+
+
+async def test_socket_takes_over_from_long_polling() -> None:
+    bayeux = Bayeux()
+    polling = await bayeux.client(peer=Peer())
+    await polling.subscribed("/a")
+    held = await polling.hold()
+    client = await resumed(polling)
+    await client.send(client.connect())
+    assert held.connect.superseded
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await client.read() == [{"channel": "/a", "data": 1}]
+
+
+async def test_long_polling_goes_on_when_a_socket_came_and_went() -> None:
+    bayeux = Bayeux()
+    polling = await bayeux.client(peer=Peer())
+    await polling.subscribed("/a")
+    held = await polling.hold()
+    client = await resumed(polling)
+    await client.send(client.message("/b", data=0))
+    client.link.gone()
+    await bayeux.emit("/a")
+    assert [message.get("data") for message in held.response()] == [1, None]
+
+
+# -- slow readers -------------------------------------------------------------------------------------------------------
+
+
+async def test_slow_reader_gets_messages_when_it_has_read() -> None:
+    bayeux = Bayeux(limits=Limits(max_queue_bytes=1000))
+    client = await opened(bayeux, "/a")
+    client.wire.buffered = 1001
+    await bayeux.hub.emit("t", "/a", b"1")
+    assert await client.read() == []
+    client.wire.buffered = 0
+    client.link.drained()
+    assert await client.read() == [{"channel": "/a", "data": 1}]
+
+
+async def test_replies_do_not_carry_messages_to_a_slow_reader() -> None:
+    bayeux = Bayeux(limits=Limits(max_queue_bytes=1000))
+    client = await opened(bayeux, "/a")
+    client.wire.buffered = 1001
+    (reply,) = await client.send(client.message("/a", data=1))
+    assert reply["successful"]
+    assert len(client.session.queue) == 1
+
+
+async def test_queue_of_a_slow_reader_is_bounded() -> None:
+    bayeux = Bayeux(limits=Limits(max_queue_bytes=1000))
+    client = await opened(bayeux, "/a")
+    client.wire.buffered = 1001
+    for _ in range(10):
+        await bayeux.emit("/a", b'"%b"' % (b"x" * 300))
+    assert (len(client.session.queue), client.session.dropped) == (2, 8)
+
+
+async def test_who_reads_no_replies_is_cut_off() -> None:
+    bayeux = Bayeux(limits=Limits(max_queue_bytes=1000))
+    client = await opened(bayeux)
+    client.wire.buffered = 1000 * UNREAD_QUEUES + 1
+    await client.send(client.message("/a", data=1))
+    assert client.wire.closed == CloseCode.TOO_SLOW
+
+
+async def test_drained_without_a_session() -> None:
+    client = Bayeux().socket()
+    client.link.drained()
+    assert await client.read() == []
+
+
+async def test_log_overflow_closes_the_socket() -> None:
+    bayeux = Bayeux(limits=Limits(max_queue_bytes=500))
+    client = await opened(bayeux, "/log/**")
+    await client.send(client.connect())
+    client.wire.buffered = 501
+    for _ in range(3):
+        await bayeux.hub.emit("t", "/log/a", b'"%b"' % (b"x" * 300))
+    assert await client.read() == [{**REPLY, "successful": False, "error": "402::session_unknown", "advice": HANDSHAKE}]
+    assert client.wire.closed == CloseCode.TOO_SLOW
+
+
+# -- ends from our side -------------------------------------------------------------------------------------------------
+
+
+async def test_revoked() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/a")
+    await client.send(client.connect())
+    await bayeux.hub.emit("t", "/a", b"1")
+    bayeux.server.revoke(lambda who: who.subject == "ann")
+    assert await client.read() == [
+        {"channel": "/a", "data": 1},
+        {"channel": "/meta/disconnect", "successful": True},
+        {**REPLY, "advice": NONE},
+    ]
+    assert client.wire.closed == CloseCode.NOT_AUTHENTICATED
+
+
+async def test_revoked_socket_without_a_session_is_closed() -> None:
+    bayeux = Bayeux()
+    ann = bayeux.socket(principal=principal("ann"), presented=True)
+    eve = bayeux.socket(principal=principal("eve"), presented=True)
+    nobody = bayeux.socket()
+    bayeux.server.revoke(lambda who: who.subject == "ann")
+    assert [client.wire.closed for client in (ann, eve, nobody)] == [CloseCode.NOT_AUTHENTICATED, None, None]
+
+
+async def test_drain_closes_every_socket() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    await client.send(client.connect())
+    idle = bayeux.socket()
+    assert len(list(bayeux.server.drain())) == 3
+    (reply,) = await client.read()
+    assert reply["advice"]["reconnect"] == "handshake"
+    assert (client.wire.closed, idle.wire.closed) == (CloseCode.RESTARTING, CloseCode.RESTARTING)

@@ -1,0 +1,83 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from structlog.testing import capture_logs
+
+from hub.ops import health
+from hub.ops.health import Health
+
+
+async def ask(made: Health, path: str) -> httpx.Response:
+    app = FastAPI()
+    app.include_router(made.router())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub.test") as client:
+        return await client.get(path)
+
+
+def answering(answer: str | None) -> Callable[[], Awaitable[str | None]]:
+    async def check() -> str | None:
+        return answer
+
+    return check
+
+
+async def test_a_hub_without_parts_is_ready() -> None:
+    answer = await ask(Health(), "/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "parts": {}})
+
+
+async def test_each_part_is_told() -> None:
+    made = Health()
+    made.register("database", answering(None))
+    made.register("owner", answering("it is restoring"))
+    answer = await ask(made, "/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "status": "failing",
+        "parts": {"database": {"status": "ok"}, "owner": {"status": "failing", "message": "it is restoring"}},
+    }
+
+
+async def test_a_draining_hub_is_not_ready_but_alive() -> None:
+    made = Health()
+    made.register("database", answering(None))
+    made.drain()
+    ready, live = await ask(made, "/readyz"), await ask(made, "/livez")
+    assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
+
+
+async def test_a_check_that_raises_fails_without_telling_the_world_why() -> None:
+    async def check() -> str | None:
+        raise ConnectionError("postgres://ana:geheim@db")
+
+    made = Health()
+    made.register("database", check)
+    with capture_logs() as logs:
+        answer = await ask(made, "/readyz")
+    assert answer.json()["parts"]["database"]["message"] == "the check failed: ConnectionError"
+    assert logs[0]["part"] == "database"
+
+
+async def test_a_check_that_hangs_fails_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang() -> str | None:
+        await asyncio.sleep(60)
+        return None
+
+    monkeypatch.setattr(health, "CHECK_S", 0.01)
+    made = Health()
+    made.register("slow", hang)
+    made.register("quick", answering(None))
+    parts: dict[str, Any] = (await ask(made, "/readyz")).json()["parts"]
+    assert parts == {"slow": {"status": "failing", "message": "no answer within 0.01 s"}, "quick": {"status": "ok"}}
+
+
+def test_a_part_is_registered_once() -> None:
+    made = Health()
+    made.register("a", answering(None))
+    with pytest.raises(ValueError, match="the part a is registered twice"):
+        made.register("a", answering(None))

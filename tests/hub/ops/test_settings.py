@@ -1,0 +1,255 @@
+"""Where settings come from, which one wins, and what is said of those that cannot be used."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from hub.core.limits import Limits
+from hub.ops.settings import Settings, SettingsError, load, model_of
+
+
+class Clockwork(BaseModel):
+    """Settings of a family."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clock: str = Field(default="wall", pattern="^(wall|events)$", description="Which clock.")
+    names: dict[str, str] = Field(default_factory=dict, description="Free names.")
+
+
+FAMILIES: Any = [SimpleNamespace(name="statistics", settings=Clockwork), SimpleNamespace(name="wallboard", settings=None)]
+
+
+@pytest.fixture(autouse=True)
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own and no HUB_ variables."""
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for variable in os.environ:
+        if variable.startswith("HUB_"):
+            monkeypatch.delenv(variable)
+
+
+def settings(config: str | None = None, **flags: Any) -> Any:
+    path = None
+    if config is not None:
+        path = Path("given.toml")
+        path.write_text(config)
+    return load(FAMILIES, config=path, flags=flags)
+
+
+def problems(config: str | None = None, **flags: Any) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        settings(config, **flags)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    made = settings()
+    assert (made.host, made.port, made.workers, made.role, made.data_dir) == ("127.0.0.1", 8080, 1, "all", Path("hub-data"))
+    assert made.limits == Limits()
+    assert made.statistics == Clockwork()
+    assert (made.demo, made.open, made.secret, made.allowed_origins) == (False, False, None, ())
+
+
+def test_flags_win_over_the_environment_and_these_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = 'host = "of-file"\nport = 1\nworkers = 2\n[limits]\nmax_batch = 1\ntimeout_ms = 1'
+    monkeypatch.setenv("HUB_PORT", "2")
+    monkeypatch.setenv("HUB_WORKERS", "3")
+    monkeypatch.setenv("HUB_LIMITS__TIMEOUT_MS", "2")
+    made = settings(config, workers=4, limits={"interval_ms": 9}, host=None)
+    assert (made.host, made.port, made.workers) == ("of-file", 2, 4)
+    assert (made.limits.max_batch, made.limits.timeout_ms, made.limits.interval_ms) == (1, 2, 9)
+
+
+def test_hub_toml_of_the_folder_is_read_if_there_is_one() -> None:
+    Path("hub.toml").write_text("port = 9")
+    assert settings().port == 9
+    assert settings("").port == 8080  # another file is named
+
+
+def test_a_familys_section_is_set_from_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings('[statistics]\nclock = "events"').statistics.clock == "events"
+    assert settings(statistics={"clock": "events"}).statistics.clock == "events"
+    monkeypatch.setenv("HUB_STATISTICS__CLOCK", "events")
+    assert settings().statistics.clock == "events"
+
+
+def test_a_free_dictionary_takes_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings('[statistics.names]\na = "b"').statistics.names == {"a": "b"}
+    monkeypatch.setenv("HUB_STATISTICS__NAMES", '{"c": "d"}')
+    assert settings().statistics.names == {"c": "d"}
+
+
+def test_the_environments_names_may_be_in_any_case_and_empty_ones_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("hub_port", "9")
+    monkeypatch.setenv("HUB_REDIS_URL", "")
+    monkeypatch.setenv("HUB_NOPE", "")
+    assert (settings().port, settings().redis_url) == (9, None)
+
+
+def test_variables_of_clients_and_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HUB_URL", "HUB_TOKEN", "HUB_API_KEY", "HUB_TEST_STRICT"):
+        monkeypatch.setenv(variable, "x")
+    assert settings().port == 8080
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("HUB_PROT", "HUB_PROT: no such setting (from the environment); did you mean HUB_PORT?"),
+        ("HUB_QQQQ", "HUB_QQQQ: no such setting (from the environment)"),
+        (
+            "HUB_LIMITZ__MAX_BATCH",
+            "HUB_LIMITZ__MAX_BATCH: no such setting section (from the environment); did you mean HUB_LIMITS__MAX_BATCH?",
+        ),
+        ("HUB_LIMITS__MAX_BACH", "HUB_LIMITS__MAX_BACH: no such setting (from the environment); did you mean HUB_LIMITS__MAX_BATCH?"),
+        ("HUB_PORT__X", "HUB_PORT__X: no such setting (from the environment); did you mean HUB_PORT?"),
+        ("HUB_WALLBOARD__X", "HUB_WALLBOARD__X: no such setting section (from the environment)"),
+    ],
+)
+def test_an_unknown_variable_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch, variable: str, hint: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert problems() == [hint]
+
+
+def test_unknown_keys_of_file_and_flags_are_errors_that_name_the_nearest() -> None:
+    assert problems("prot = 1\n[limits]\nmax_bach = 1\n[statistic]\nclock = 1\n[zzz]", demoo=True) == [
+        "prot: no such setting (in given.toml); did you mean port?",
+        "limits.max_bach: no such setting (in given.toml); did you mean limits.max_batch?",
+        "statistic: no such setting (in given.toml); did you mean statistics?",
+        "zzz: no such setting (in given.toml)",
+        "demoo: no such setting (among the flags); did you mean demo?",
+    ]
+
+
+def test_each_wrong_value_is_a_line_with_key_expected_got_and_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_LIMITS__MAX_BATCH", "many")
+    monkeypatch.setenv("HUB_STATISTICS__CLOCK", "moon")
+    assert problems('port = "x"\nhost = 5', role="boss", data_dir=7) == [
+        "host: expected a valid string, got 5 (from given.toml)",
+        "port: expected a valid integer, unable to parse string as an integer, got 'x' (from given.toml)",
+        "role: expected 'all', 'edge' or 'stat-server', got 'boss' (from the flag --role)",
+        "data_dir: expected a path, got 7 (from the flag --data-dir)",
+        (
+            "limits.max_batch: expected a valid integer, unable to parse string as an integer, got 'many' "
+            "(from the environment variable HUB_LIMITS__MAX_BATCH)"
+        ),
+        "statistics.clock: expected text of pattern '^(wall|events)$', got 'moon' (from the environment variable HUB_STATISTICS__CLOCK)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"port": 65_536}, "port: expected less than or equal to 65535, got 65536"),
+        ({"port": -1}, "port: expected greater than or equal to 0, got -1"),
+        ({"workers": 0}, "workers: expected greater than or equal to 1, got 0"),
+        ({"limits": 7}, "limits: expected a section, got 7"),
+        ({"limits": {"max_batch": -1}}, "limits.max_batch: expected greater than or equal to 0, got -1"),
+        ({"statistics": "x"}, "statistics: expected a section, got 'x'"),
+        ({"demo": "perhaps"}, "demo: expected a valid boolean, unable to interpret input, got 'perhaps'"),
+        ({"public_url": "hub.example.com"}, "public_url: expected the URL of the hub as clients see it"),
+        ({"public_url": 5}, "public_url: expected a valid string, got 5"),
+        ({"redis_url": "http://x"}, "redis_url: expected a URL such as redis://localhost:6379/0, got a hidden value"),
+        ({"database_url": "mysql://u:geheim@x"}, "database_url: expected a URL such as postgresql://"),
+        ({"secret": "short"}, "secret: expected at least 16 characters, got a hidden value"),
+        ({"allowed_origins": "https://a/b"}, "allowed_origins: expected an origin such as https://desk.example.com, got 'https://a/b'"),
+        ({"allowed_origins": ["*"]}, "allowed_origins: expected an origin"),
+        ({"allowed_origins": [1]}, "allowed_origins: expected a valid string, got [1]"),
+        ({"allowed_origins": 5}, "allowed_origins: expected a valid tuple, got 5"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(values: dict[str, Any], expected: str) -> None:
+    (problem,) = problems(**values)
+    assert problem.startswith(expected)
+    assert "geheim" not in problem
+
+
+def test_a_value_that_must_be_there_is_asked_for() -> None:
+    class Strict(BaseModel):
+        """Settings without a default."""
+
+        need: int = Field(description="Needed.")
+
+    family: Any = SimpleNamespace(name="strict", settings=Strict)
+    with pytest.raises(SettingsError) as caught:
+        load([family], config=None, flags={"strict": {}})
+    assert caught.value.problems == ["strict.need: expected a value, got nothing (from its default)"]
+
+
+def test_json_that_is_none_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_STATISTICS__NAMES", "{")
+    (problem,) = problems()
+    assert problem.startswith("environment: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("port =", "given.toml: expected TOML, got a fault"), ("[a]\n[a]", "given.toml: expected TOML, got a fault")],
+)
+def test_a_file_that_is_no_toml_is_refused(content: str, expected: str) -> None:
+    (problem,) = problems(content)
+    assert problem.startswith(expected)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"x\.toml: expected TOML"):
+        load((), config=tmp_path / "x.toml", flags={})
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: expected a settings file, got: No such file"):
+        load((), config=Path("nowhere.toml"), flags={})
+
+
+def test_origins_are_taken_from_lists_and_from_texts() -> None:
+    assert settings('allowed_origins = ["https://A.b/", "http://c:80"]').allowed_origins == ("https://a.b", "http://c:80")
+    assert settings(allowed_origins="https://a.b, http://c:80,").allowed_origins == ("https://a.b", "http://c:80")
+
+
+def test_the_public_url_has_no_slash_at_its_end() -> None:
+    assert settings(public_url="https://hub.example.com/cx/").public_url == "https://hub.example.com/cx"
+
+
+def test_nodes_that_share_redis_need_a_secret() -> None:
+    (problem,) = problems(redis_url="redis://x")
+    assert problem.startswith("secret: expected a value, since redis_url is set")
+    assert settings(redis_url="redis://x", secret="x" * 16).secret == SecretStr("x" * 16)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (None, "sqlite+aiosqlite:///data/hub.db"),
+        ("postgres://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("postgresql://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("postgresql+asyncpg://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
+        ("sqlite+aiosqlite:///x.db", "sqlite+aiosqlite:///x.db"),
+    ],
+)
+def test_the_database_has_its_async_driver(url: str | None, expected: str) -> None:
+    assert settings(database_url=url, data_dir="data").database == expected
+
+
+def test_limits_may_be_given_as_what_they_are() -> None:
+    assert Settings(limits=Limits(max_batch=1)).limits == Limits(max_batch=1)
+
+
+def test_settings_stay_as_they_are() -> None:
+    made = settings()
+    with pytest.raises(ValueError, match="frozen"):
+        made.port = 1
+
+
+def test_a_family_cannot_take_the_name_of_a_setting() -> None:
+    family: Any = SimpleNamespace(name="port", settings=Clockwork)
+    with pytest.raises(ValueError, match="the family port has the name of a setting"):
+        model_of([family])

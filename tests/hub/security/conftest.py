@@ -1,0 +1,126 @@
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from hub.core.principal import Principal
+from hub.ops.health import Health
+from hub.ops.metrics import Metrics
+from hub.ops.rest import create_app
+from hub.security.api import router as security_router
+from hub.security.cookies import CookieSigner
+from hub.security.demo import DemoLookup
+from hub.security.directory import Directory
+from hub.security.gate import Gate
+from hub.security.lookup import DatabaseLookup
+from hub.security.rest import requires
+from hub.security.store import Store
+from hub.storage.database import Database
+from tests.hub.storage.backends import database, empty_url, light_database, postgres, sqlite
+
+__all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]
+
+SECRET = b"a secret of the tests"
+
+
+class FakeClock:
+    """Stands still until a test moves it; both clocks move together."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wall_ms(self) -> int:
+        return int(self.seconds * 1000)
+
+    def wall_us(self) -> int:
+        return int(self.seconds * 1_000_000)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@dataclass
+class Access:
+    """A gate on a real database, with the tenants acme and rival."""
+
+    clock: FakeClock
+    database: Database
+    store: Store
+    make_gate: Callable[..., Gate]
+    gate: Gate
+
+    async def token(self, subject: str = "ana", role: str = "supervisor", tenant: str = "acme", **more: Any) -> str:
+        return (await self.store.add_token(tenant, subject, [role], **more))[1]
+
+    async def key(self, name: str = "switch", role: str = "producer", tenant: str = "acme") -> str:
+        return (await self.store.add_key(tenant, name, [role]))[1]
+
+
+async def make_access(database: Database, clock: FakeClock) -> Access:
+    store = Store(database, clock.wall_ms)
+
+    def make_gate(*, demo: bool = False, **options: Any) -> Gate:
+        directory = Directory(DatabaseLookup(database), clock, DemoLookup() if demo else None)
+        return Gate(directory, clock, CookieSigner(SECRET, clock, lifetime_s=3600), **options)
+
+    await store.add_tenant("acme")
+    await store.add_tenant("rival")
+    gate = make_gate()
+    await gate.refresh()
+    return Access(clock, database, store, make_gate, gate)
+
+
+@pytest.fixture
+async def access(light_database: Database, clock: FakeClock) -> Access:
+    return await make_access(light_database, clock)
+
+
+@pytest.fixture
+async def access_both(database: Database, clock: FakeClock) -> Access:
+    """The same on each backend."""
+    return await make_access(database, clock)
+
+
+def scope(path: str = "/x", *headers: tuple[str, str], query: str = "", method: str = "GET", scheme: str = "http") -> dict[str, Any]:
+    """An ASGI scope of a request to http://hub.test:8080."""
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in (("host", "hub.test:8080"), *headers)]
+    return {"type": "http", "method": method, "scheme": scheme, "path": path, "query_string": query.encode(), "headers": encoded}
+
+
+def bearer(token: str) -> tuple[str, str]:
+    return ("Authorization", f"Bearer {token}")
+
+
+def build_app(gate: Gate) -> FastAPI:
+    """The REST application with the routes of this part and one guarded route."""
+    routes = APIRouter()
+
+    @routes.get("/guarded")
+    async def guarded(caller: Annotated[Principal, requires("/statistics/read")]) -> dict[str, str]:
+        return {"login": caller.login, "subject": caller.subject}
+
+    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[security_router, routes])
+
+
+def browser(app: FastAPI) -> httpx.AsyncClient:
+    """A client that keeps cookies, of the hub's own pages."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://hub.test:8080", headers={"Origin": "http://hub.test:8080"}
+    )
+
+
+@pytest.fixture
+async def client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
+    async with browser(build_app(access.gate)) as made:
+        yield made

@@ -1,0 +1,186 @@
+"""``hub tenant|role|user|key|token`` on a real database."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from hub.security import cli
+from hub.security.store import AdminError
+
+Hub = Callable[..., Result]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Runs a command in a folder of its own, without any HUB_ variables."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "set_up", lambda *_: None)  # logs are the process's: a test must not redirect those of pytest
+    app = typer.Typer()
+    cli.register(app)
+    runner = CliRunner()
+
+    def run(*arguments: str, input: str | None = None) -> Any:
+        return runner.invoke(app, arguments, input=input)
+
+    return run
+
+
+def as_json(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_tenant_from_beginning_to_end(hub: Hub) -> None:
+    assert as_json(hub("tenant", "add", "acme", "--json"))["name"] == "acme"
+    assert [tenant["name"] for tenant in as_json(hub("tenant", "list", "--json"))] == ["acme"]
+    assert as_json(hub("tenant", "show", "acme", "--json"))["tokens"] == 0
+    assert as_json(hub("tenant", "remove", "acme", "--json")) == {"removed": "tenant acme"}
+    assert as_json(hub("tenant", "list", "--json")) == []
+
+
+def test_a_user_from_beginning_to_end(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    added = hub("user", "add", "ana", "--role", "admin", "--password-stdin", "--json", input="long enough\n")
+    assert as_json(added)["roles"] == ["admin"]
+    assert as_json(hub("user", "change", "ana", "-r", "dashboard", "--password", "another one", "--json"))["roles"] == ["dashboard"]
+    assert [user["name"] for user in as_json(hub("user", "list", "--tenant", "acme", "--json"))] == ["ana"]
+    assert as_json(hub("user", "show", "ana", "--json"))["tenant"] == "acme"
+    assert as_json(hub("user", "remove", "ana", "--json")) == {"removed": "user ana"}
+
+
+def test_a_key_from_beginning_to_end(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    assert as_json(hub("key", "add", "switch", "-t", "acme", "-r", "producer", "--json"))["key"].startswith("hubk_")
+    shown = as_json(hub("key", "show", "switch", "--json"))
+    assert shown == as_json(hub("key", "list", "--json"))[0]
+    assert shown.keys() == {"id", "tenant", "name", "roles", "created_ms"}
+    assert as_json(hub("key", "remove", "switch", "--json")) == {"removed": "key switch"}
+
+
+def test_a_token_from_beginning_to_end(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    made = as_json(hub("token", "add", "wall", "-r", "dashboard", "--expires-in", "30d", "--json"))
+    assert made["token"].startswith("hubt_")
+    assert made["expires_ms"] - made["created_ms"] in range(30 * 86_400_000 - 5000, 30 * 86_400_000 + 5000)
+    shown = as_json(hub("token", "show", made["id"], "--json"))
+    assert shown == as_json(hub("token", "list", "--json"))[0]
+    assert "token" not in shown
+    assert as_json(hub("token", "remove", "wall", "--json")) == {"removed": f"token {made['id']} of wall"}
+
+
+def test_a_role_from_beginning_to_end(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    added = hub("role", "add", "wall", "--subscribe", "/a/**", "--except", "/a/b", "--call", "/statistics/read", "--json")
+    assert as_json(added)["grants"] == [
+        {"action": "subscribe", "within": ["/a/**"], "without": ["/a/b"]},
+        {"action": "call", "within": ["/statistics/read"], "without": []},
+    ]
+    assert {"admin", "wall"} <= {role["name"] for role in as_json(hub("role", "list", "--json"))}
+    assert as_json(hub("role", "show", "wall", "--json"))["tenant"] == "acme"
+    assert as_json(hub("role", "show", "admin", "--json"))["name"] == "admin"
+    assert as_json(hub("role", "remove", "wall", "--json")) == {"removed": "role wall"}
+
+
+def test_people_get_tables_and_the_secret_once(hub: Hub) -> None:
+    assert "there is none" in hub("token", "add", "wall", "-r", "dashboard").stderr
+    assert "no tenants yet" in hub("tenant", "list").stderr
+    assert "added tenant acme" in hub("tenant", "add", "acme").stderr
+    added = hub("token", "add", "wall", "-r", "dashboard")
+    assert re.search(r"^token: hubt_\S{43}$", added.stdout, re.MULTILINE)
+    assert "Keep it now" in added.stderr
+    listed = hub("token", "list")
+    assert "wall" in listed.stdout
+    assert "hubt_" not in listed.output
+    shown = hub("role", "list").stdout
+    assert "subscribe /** except /hub" in shown
+    assert "1970" not in shown
+    assert "running nodes follow within 2 s" in hub("token", "remove", "wall").stderr
+    hub("user", "add", "ana", "-r", "admin", "--password", "long enough")
+    assert "as its user" in hub("token", "add", "ana").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tenant", "add", "a b"), "tenant: expected"),
+        (("tenant", "add", "acme"), "'acme', which is there already"),
+        (("tenant", "show", "nope"), "no tenant 'nope'; there are: acme, rival"),
+        (("tenant", "remove", "rival"), "rival still has 0 users, 1 keys and 0 tokens"),
+        (("token", "add", "x", "-r", "admin"), "--tenant: expected one, got none; there are: acme, rival"),
+        (("token", "add", "x", "-t", "nope", "-r", "admin"), "no tenant 'nope'; there are: acme, rival"),
+        (("token", "add", "x", "-t", "acme"), "roles: expected at least one"),
+        (("token", "add", "x", "-t", "acme", "-r", "boss"), "no role 'boss'; there are: admin"),
+        (("token", "add", "x", "-t", "acme", "-r", "admin", "--expires-in", "soon"), "--expires-in: expected a number and a unit"),
+        (("token", "remove", "nope"), "no token 'nope'"),
+        (("key", "add", "x", "-t", "acme"), "roles: expected at least one"),
+        (("user", "add", "x", "-t", "acme", "-r", "admin", "--password", "short"), "password: expected 8-1024 characters"),
+        (("user", "add", "x", "-t", "acme", "-r", "admin"), "password: expected --password-stdin"),
+        (("user", "change", "x", "-t", "acme"), "expected --role, --password or --password-stdin"),
+        (("role", "add", "x", "-t", "acme"), "grants: expected at least one"),
+        (("role", "add", "x", "-t", "acme", "--subscribe", "nonsense"), "grant.within: a channel is"),
+        (("role", "show", "x", "-t", "acme"), "no role 'x'; there are: admin"),
+    ],
+)
+def test_what_is_refused_says_why_and_ends_with_1(hub: Hub, arguments: tuple[str, ...], message: str) -> None:
+    hub("tenant", "add", "acme")
+    hub("tenant", "add", "rival")
+    hub("key", "add", "switch", "-t", "rival", "-r", "producer")
+    result = hub(*arguments)
+    assert message in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_wrong_usage_ends_with_2(hub: Hub) -> None:
+    assert hub("token", "add").exit_code == 2
+    assert hub("tenant", "list", "--config", "nowhere.toml").exit_code == 2
+
+
+def test_a_database_that_does_not_answer_ends_with_1_and_hides_its_password(hub: Hub) -> None:
+    result = hub("tenant", "list", "--database-url", "postgresql://ana:geheim@127.0.0.1:1/hub")
+    assert "database: expected one that answers" in result.stderr
+    assert "geheim" not in result.output
+    assert result.exit_code == 1
+
+
+def test_a_file_that_is_no_database_ends_with_1(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "other.db").write_text("this is no database, and far longer than a header of one" * 50)
+    result = hub("tenant", "list", "--database-url", "sqlite:///other.db")
+    assert "file is not a database" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_the_folder_may_come_from_flag_environment_and_file(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub("tenant", "add", "of-flag", "--data-dir", "one")
+    monkeypatch.setenv("HUB_DATA_DIR", "two")
+    hub("tenant", "add", "of-environment")
+    monkeypatch.delenv("HUB_DATA_DIR")
+    (tmp_path / "three.toml").write_text('data_dir = "three"')
+    hub("tenant", "add", "of-file", "--config", "three.toml")
+    for folder, name in (("one", "of-flag"), ("two", "of-environment"), ("three", "of-file")):
+        assert [tenant["name"] for tenant in as_json(hub("tenant", "list", "--data-dir", folder, "--json"))] == [name]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("8h", 28_800), ("30d", 2_592_000), ("2w", 1_209_600)])
+def test_a_life_time_has_a_unit(text: str, seconds: int) -> None:
+    assert cli.lifetime_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "8", "h", "0h", "-1h", "1.5h", "8 h", "8y", "8h\n", "٣h"])
+def test_a_life_time_without_one_is_refused(text: str) -> None:
+    with pytest.raises(AdminError, match="--expires-in"):
+        cli.lifetime_s(text)
+
+
+@pytest.mark.parametrize("command", ["tenant", "role", "user", "key", "token"])
+@pytest.mark.parametrize("action", ["add", "list", "show", "remove"])
+def test_every_command_has_help_with_an_example(hub: Hub, command: str, action: str) -> None:
+    result = hub(command, action, "--help")
+    assert result.exit_code == 0
+    assert f"hub {command} {action}" in result.stdout

@@ -1,0 +1,640 @@
+"""Who calls: every form of credential, good and bad, and what happens when one goes."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
+
+from hub.core.principal import Action, Principal, login_key
+from hub.security import directory, gate
+from hub.security.credentials import LONGEST_SECRET, hash_secret
+from hub.security.gate import Failure, Gate
+from hub.security.models import TokenRow
+from hub.security.roles import Grant
+from tests.hub.security.conftest import Access, bearer, scope
+
+
+async def failure(found: Gate, *headers: tuple[str, str], path: str = "/x", **more: Any) -> Failure | None:
+    caller = await found.identify(scope(path, *headers, **more))
+    assert (caller.principal is None) is (caller.failure is not None)
+    return caller.failure
+
+
+async def test_a_bearer_token_yields_its_principal(access_both: Access) -> None:
+    token = await access_both.token("ana", "supervisor")
+    caller = await access_both.gate.identify(scope("/x", bearer(token)))
+    own = login_key("acme", "ana", f"token:{hash_secret(token)}")
+    row = (await access_both.store.tokens())[0]
+    assert caller.principal == Principal("acme", "ana", frozenset({"supervisor"}), own, own, credential=f"token:{row.id}")
+    assert caller.authenticated
+    assert not caller.by_cookie
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR", "Bearer "])
+async def test_the_scheme_may_be_in_any_case(access: Access, scheme: str) -> None:
+    assert await failure(access.gate, ("Authorization", f"{scheme} {await access.token()}")) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer nope", "nope", "Bearer é\xff", "Bearer a b", "Bearer " + "x" * 5000]
+)
+async def test_an_authorization_that_is_no_token_is_refused(access: Access, value: str) -> None:
+    assert await failure(access.gate, ("Authorization", value)) is Failure.BAD_TOKEN
+
+
+async def test_two_authorizations_are_refused(access: Access) -> None:
+    token = bearer(await access.token())
+    assert await failure(access.gate, token, token) is Failure.BAD_TOKEN
+
+
+async def test_an_api_key_alone_has_its_own_role(access_both: Access) -> None:
+    key = await access_both.key("switch", "producer")
+    caller = await access_both.gate.identify(scope("/x", ("X-Api-Key", key)))
+    assert caller.principal is not None
+    assert (caller.principal.subject, caller.principal.roles) == ("key:switch", frozenset({"producer"}))
+
+
+@pytest.mark.parametrize("value", ["", "nope", "é", "x" * 5000])
+async def test_an_unknown_key_is_refused(access: Access, value: str) -> None:
+    assert await failure(access.gate, ("x-api-key", value)) is Failure.UNKNOWN_KEY
+
+
+async def test_two_keys_are_refused(access: Access) -> None:
+    key = ("x-api-key", await access.key())
+    assert await failure(access.gate, key, key) is Failure.UNKNOWN_KEY
+
+
+async def test_a_token_is_no_key_and_a_key_no_token(access: Access) -> None:
+    assert await failure(access.gate, ("x-api-key", await access.token())) is Failure.UNKNOWN_KEY
+    assert await failure(access.gate, bearer(await access.key())) is Failure.BAD_TOKEN
+
+
+async def test_beside_a_key_of_its_tenant_a_token_decides(access: Access) -> None:
+    caller = await access.gate.identify(scope("/x", bearer(await access.token("ana")), ("x-api-key", await access.key())))
+    assert caller.principal is not None
+    assert caller.principal.subject == "ana"
+
+
+async def test_a_key_of_another_tenant_is_refused(access: Access) -> None:
+    key = ("x-api-key", await access.key(tenant="rival"))
+    assert await failure(access.gate, bearer(await access.token()), key) is Failure.TENANT_MISMATCH
+
+
+async def test_a_bad_one_of_two_is_refused(access: Access) -> None:
+    assert await failure(access.gate, bearer(await access.token()), ("x-api-key", "nope")) is Failure.UNKNOWN_KEY
+    assert await failure(access.gate, bearer("nope"), ("x-api-key", await access.key())) is Failure.BAD_TOKEN
+
+
+async def test_nothing_is_missing(access: Access) -> None:
+    assert await failure(access.gate) is Failure.MISSING
+    assert await failure(access.gate, ("Cookie", "a=b")) is Failure.MISSING
+
+
+async def test_the_statistics_cookie_tells_logins_apart_and_lets_nobody_in(access: Access) -> None:
+    token = bearer(await access.token())
+    with_cookie = await access.gate.identify(scope("/x", token, ("Cookie", "STATISTICS_SESSIONID=abc")))
+    without = await access.gate.identify(scope("/x", token))
+    assert with_cookie.principal is not None
+    assert without.principal is not None
+    assert with_cookie.principal.login == login_key("acme", "ana", "abc")
+    assert with_cookie.principal.token_login == without.principal.login
+    assert await failure(access.gate, ("Cookie", "STATISTICS_SESSIONID=abc")) is Failure.MISSING
+
+
+async def test_a_statistics_session_may_be_handed_over(access: Access) -> None:
+    request = scope("/x", bearer(await access.token()), ("Cookie", "STATISTICS_SESSIONID=abc"))
+    caller = await access.gate.identify(request, statistics_session="def")
+    assert caller.principal is not None
+    assert caller.principal.login == login_key("acme", "ana", "def")
+
+
+# -- the sign-in cookie -------------------------------------------------------------------------------------------------
+
+
+async def cookie_of(access: Access, token: str) -> tuple[str, str]:
+    credential = await access.gate.directory.by_token(hash_secret(token))
+    assert credential is not None
+    return ("Cookie", access.gate.sign_in_cookie(credential, secure=False).partition(";")[0])
+
+
+async def test_the_sign_in_cookie_yields_the_same_login_as_its_token(access: Access) -> None:
+    token = await access.token()
+    by_cookie = await access.gate.identify(scope("/x", await cookie_of(access, token)))
+    by_token = await access.gate.identify(scope("/x", bearer(token)))
+    assert by_cookie.principal == by_token.principal
+    assert by_cookie.by_cookie
+
+
+async def test_headers_come_before_the_cookie(access: Access) -> None:
+    cookie = await cookie_of(access, await access.token())
+    assert await failure(access.gate, cookie, bearer("nope")) is Failure.BAD_TOKEN
+    assert await failure(access.gate, cookie, ("x-api-key", "nope")) is Failure.UNKNOWN_KEY
+
+
+@pytest.mark.parametrize("value", ["x", "a.b.c", "é"])
+async def test_a_cookie_that_is_not_ours_is_refused(access: Access, value: str) -> None:
+    assert await failure(access.gate, ("Cookie", f"HUB_SESSION={value}")) is Failure.BAD_TOKEN
+
+
+async def test_a_cookie_ends_with_its_token(access: Access) -> None:
+    cookie = await cookie_of(access, await access.token())
+    await access.store.remove_token("ana")
+    await access.gate.refresh()
+    assert await failure(access.gate, cookie) is Failure.BAD_TOKEN
+
+
+async def test_a_cookie_runs_out(access: Access) -> None:
+    cookie = await cookie_of(access, await access.token())
+    access.clock.advance(3600)
+    assert await failure(access.gate, cookie) is Failure.BAD_TOKEN
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://hub.test:8080", None),
+        ("https://desk.test", None),
+        ("https://evil.test", Failure.FOREIGN_ORIGIN),
+        ("null", Failure.FOREIGN_ORIGIN),
+    ],
+)
+async def test_a_cookie_from_a_foreign_page_is_refused(access: Access, origin: str, expected: Failure | None) -> None:
+    found = access.make_gate(allowed_origins=["https://Desk.test"])
+    cookie = await cookie_of(access, await access.token())
+    assert await failure(found, cookie, ("Origin", origin)) is expected
+    assert await failure(found, bearer(await access.token("bob")), ("Origin", "https://evil.test")) is None
+
+
+async def test_who_takes_no_cookies_sees_none(access: Access) -> None:
+    cookie = await cookie_of(access, await access.token())
+    caller = await access.gate.identify(scope("/x", cookie), cookies=False)
+    assert caller.failure is Failure.MISSING
+    token = bearer(await access.token("bob"))
+    caller = await access.gate.identify(scope("/x", token, ("Cookie", "STATISTICS_SESSIONID=abc")), cookies=False)
+    assert caller.principal is not None
+    assert caller.principal.login == caller.principal.token_login
+
+
+async def test_a_credential_is_found_again_by_its_principal(access: Access) -> None:
+    caller = await access.gate.identify(scope("/x", bearer(await access.token())))
+    assert caller.principal is not None
+    credential = await access.gate.credential_of(caller.principal)
+    assert credential is not None
+    assert credential.principal() == caller.principal
+    anonymous = access.make_gate(open=True).anonymous()
+    assert anonymous is not None
+    assert await access.gate.credential_of(anonymous) is None
+
+
+# -- tickets ------------------------------------------------------------------------------------------------------------
+
+
+async def ticket_of(access: Access) -> str:
+    caller = await access.gate.identify(scope("/x", bearer(await access.token())))
+    assert caller.principal is not None
+    ticket = access.gate.tickets.issue(caller.principal)
+    assert ticket is not None
+    return ticket
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/", "/events"])
+async def test_a_ticket_is_taken_once(access: Access, path: str) -> None:
+    query = f"channel=/a&ticket={await ticket_of(access)}"
+    assert await failure(access.gate, path=path, query=query) is None
+    assert await failure(access.gate, path=path, query=query) is Failure.BAD_TICKET
+
+
+async def test_a_ticket_counts_at_two_doors_only(access: Access) -> None:
+    query = f"ticket={await ticket_of(access)}"
+    for path in ("/x", "/cometd", "/api/v1/me", "/wsx", "/"):
+        assert await failure(access.gate, path=path, query=query) is Failure.MISSING
+    assert await failure(access.gate, path="/ws", query=query) is None
+
+
+@pytest.mark.parametrize("query", ["ticket=", "ticket=nope", "ticket=%00%ff", "ticket=nope&ticket=nope"])
+async def test_a_bad_ticket_is_refused(access: Access, query: str) -> None:
+    assert await failure(access.gate, path="/ws", query=query) is Failure.BAD_TICKET
+
+
+async def test_a_parameter_that_only_looks_like_a_ticket_is_none(access: Access) -> None:
+    assert await failure(access.gate, path="/ws", query="noticket=1") is Failure.MISSING
+
+
+async def test_headers_come_before_a_ticket(access: Access) -> None:
+    query = f"ticket={await ticket_of(access)}"
+    assert await failure(access.gate, bearer("nope"), path="/ws", query=query) is Failure.BAD_TOKEN
+
+
+async def test_a_ticket_keeps_the_login_unless_another_is_named(access: Access) -> None:
+    caller = await access.gate.identify(scope("/ws", query=f"ticket={await ticket_of(access)}"))
+    assert caller.principal is not None
+    ticket = access.gate.tickets.issue(caller.principal)
+    again = await access.gate.identify(scope("/ws", ("Cookie", "STATISTICS_SESSIONID=abc"), query=f"ticket={ticket}"))
+    assert again.principal is not None
+    assert again.principal.token_login == caller.principal.login
+    assert again.principal.login == login_key("acme", "ana", "abc")
+
+
+async def test_a_ticket_goes_with_its_token(access: Access) -> None:
+    ticket = await ticket_of(access)
+    await access.store.remove_token("ana")
+    await access.gate.refresh()
+    assert await failure(access.gate, path="/ws", query=f"ticket={ticket}") is Failure.BAD_TICKET
+
+
+# -- messages that say who they are from --------------------------------------------------------------------------------
+
+
+async def test_a_message_may_bring_a_token_or_a_key(access: Access) -> None:
+    by_token = await access.gate.from_ext({"token": await access.token(), "more": 1}, statistics_session="abc")
+    by_key = await access.gate.from_ext({"apiKey": await access.key()})
+    assert by_token.principal is not None
+    assert by_key.principal is not None
+    assert by_token.principal.login == login_key("acme", "ana", "abc")
+    assert by_key.principal.subject == "key:switch"
+
+
+@pytest.mark.parametrize(
+    ("authentication", "expected"),
+    [
+        (None, Failure.MISSING),
+        ({}, Failure.MISSING),
+        ({"token": None}, Failure.MISSING),
+        ([], Failure.BAD_TOKEN),
+        ("demo-token", Failure.BAD_TOKEN),
+        (1, Failure.BAD_TOKEN),
+        ({"token": ""}, Failure.BAD_TOKEN),
+        ({"token": "nope"}, Failure.BAD_TOKEN),
+        ({"token": 1}, Failure.BAD_TOKEN),
+        ({"token": {"a": 1}}, Failure.BAD_TOKEN),
+        ({"token": "\ud800"}, Failure.BAD_TOKEN),
+        ({"token": "x" * (LONGEST_SECRET + 1)}, Failure.BAD_TOKEN),
+        ({"apiKey": ""}, Failure.UNKNOWN_KEY),
+        ({"apiKey": "nope"}, Failure.UNKNOWN_KEY),
+        ({"apiKey": 1}, Failure.UNKNOWN_KEY),
+        ({"apiKey": "\ud800"}, Failure.UNKNOWN_KEY),
+    ],
+)
+async def test_a_message_that_brings_nothing_good_is_refused(access: Access, authentication: object, expected: Failure) -> None:
+    caller = await access.gate.from_ext(authentication)
+    assert (caller.principal, caller.failure) == (None, expected)
+
+
+async def test_token_and_key_of_a_message_must_be_of_one_tenant(access: Access) -> None:
+    token, key = await access.token(), await access.key(tenant="rival")
+    assert (await access.gate.from_ext({"token": token, "apiKey": key})).failure is Failure.TENANT_MISMATCH
+
+
+# -- demo and open ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_demo_lets_in_with_its_built_in_credentials(access: Access) -> None:
+    found = access.make_gate(demo=True)
+    for headers in ([bearer("demo-token")], [("x-api-key", "demo-key")], [bearer("demo-token"), ("x-api-key", "demo-key")]):
+        caller = await found.identify(scope("/x", *headers))
+        assert caller.principal is not None
+        assert (caller.principal.tenant, caller.principal.roles) == ("demo", frozenset({"admin"}))
+    assert await failure(found, bearer("demo-key")) is Failure.BAD_TOKEN
+    assert await failure(found, bearer(await access.token())) is None
+
+
+async def test_the_demo_signs_a_browser_in(access: Access) -> None:
+    found = access.make_gate(demo=True)
+    cookie = await found.demo_cookie(secure=False)
+    assert cookie is not None
+    caller = await found.identify(scope("/", ("Cookie", cookie.partition(";")[0])))
+    assert caller.principal is not None
+    assert (caller.principal.tenant, caller.principal.subject) == ("demo", "demo")
+
+
+async def test_without_the_demo_its_credentials_are_worth_nothing(access: Access) -> None:
+    cookie = await access.make_gate(demo=True).demo_cookie(secure=False)
+    assert cookie is not None
+    assert await failure(access.gate, bearer("demo-token")) is Failure.BAD_TOKEN
+    assert await failure(access.gate, ("x-api-key", "demo-key")) is Failure.UNKNOWN_KEY
+    assert await failure(access.gate, ("Cookie", cookie.partition(";")[0])) is Failure.BAD_TOKEN
+    assert await access.gate.demo_cookie(secure=False) is None
+
+
+async def test_the_demos_credentials_never_run_out(access: Access) -> None:
+    found = access.make_gate(demo=True)
+    await found.refresh()
+    gone: list[directory.Gone] = []
+    found.on_revoked.append(gone.append)
+    await found.identify(scope("/x", bearer("demo-token")))
+    await access.store.add_tenant("another")
+    await found.refresh()
+    assert gone == []
+    assert await failure(found, bearer("demo-token")) is None
+
+
+async def test_open_lets_in_who_shows_nothing(access: Access) -> None:
+    found = access.make_gate(open=True)
+    first, second = found.anonymous(), found.anonymous()
+    assert first is not None
+    assert second is not None
+    assert first.login != second.login
+    assert found.anonymous(discriminator="b") == found.anonymous(discriminator="b")
+    assert (first.tenant, first.anonymous) == ("demo", True)
+    assert await found.allows(first, Action.PUBLISH, "/free")
+    assert not await found.allows(first, Action.SUBSCRIBE, "/statistics/v3/service")
+
+
+async def test_open_is_no_excuse_for_bad_credentials_and_does_not_open_rest(access: Access) -> None:
+    found = access.make_gate(open=True)
+    assert await failure(found, bearer("nope")) is Failure.BAD_TOKEN
+    assert await failure(found) is Failure.MISSING
+
+
+async def test_without_open_nobody_is_anonymous(access: Access) -> None:
+    assert access.gate.anonymous() is None
+
+
+# -- decisions ----------------------------------------------------------------------------------------------------------
+
+
+async def principal_of(access: Access, token: str) -> Principal:
+    caller = await access.gate.identify(scope("/x", bearer(token)))
+    assert caller.principal is not None
+    return caller.principal
+
+
+async def test_a_tenants_own_role_decides_in_that_tenant_only(access_both: Access) -> None:
+    await access_both.store.add_role("acme", "wall", [Grant(Action.SUBSCRIBE, ("/a/**",), ("/a/secret",))])
+    ana = await principal_of(access_both, await access_both.token("ana", "wall"))
+    assert await access_both.gate.allows(ana, Action.SUBSCRIBE, "/a/b")
+    assert not await access_both.gate.allows(ana, Action.SUBSCRIBE, "/a/**")
+    assert not await access_both.gate.allows(ana, Action.PUBLISH, "/a/b")
+    stranger = Principal("rival", "bob", frozenset({"wall"}), "l", "l")
+    assert not await access_both.gate.allows(stranger, Action.SUBSCRIBE, "/a/b")
+
+
+async def test_decisions_are_remembered_and_bounded(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_DECISIONS", 2)
+    ana = await principal_of(access, await access.token())
+    for channel in ("/a", "/b", "/c", "/a"):
+        assert await access.gate.allows(ana, Action.SUBSCRIBE, channel)
+    assert len(access.gate._decisions) == 2
+
+
+# -- changes while connected --------------------------------------------------------------------------------------------
+
+
+async def revoked(access: Access, *principals: Principal) -> list[bool]:
+    """Who is told to be gone in one refresh."""
+    told: list[directory.Gone] = []
+    access.gate.on_revoked[:] = [told.append]
+    await access.gate.refresh()
+    return [any(gone(principal) for gone in told) for principal in principals]
+
+
+async def test_a_removed_token_is_refused_and_its_sessions_end(access_both: Access) -> None:
+    token, other = await access_both.token("ana"), await access_both.token("bob")
+    ana, bob = await principal_of(access_both, token), await principal_of(access_both, other)
+    await access_both.store.remove_token("ana")
+    assert await revoked(access_both, ana, bob) == [True, False]
+    assert await failure(access_both.gate, bearer(token)) is Failure.BAD_TOKEN
+    assert await failure(access_both.gate, bearer(other)) is None
+    assert await revoked(access_both, ana, bob) == [False, False]
+
+
+async def test_a_removed_key_ends_its_sessions(access_both: Access) -> None:
+    caller = await access_both.gate.identify(scope("/x", ("x-api-key", await access_both.key())))
+    assert caller.principal is not None
+    await access_both.store.remove_key("acme", "switch")
+    assert await revoked(access_both, caller.principal) == [True]
+
+
+async def test_a_removed_tenant_ends_everything_of_it(access: Access) -> None:
+    ana = await principal_of(access, await access.token("ana"))
+    bob = await principal_of(access, await access.token("bob", tenant="rival"))
+    await access.store.remove_tenant("acme", force=True)
+    assert await revoked(access, ana, bob) == [True, False]
+
+
+async def test_another_password_ends_what_the_old_one_opened(access_both: Access) -> None:
+    await access_both.store.add_user("acme", "ana", "long enough", ["admin"])
+    credential, _ = await access_both.gate.directory.by_user("acme", "ana")
+    assert credential is not None
+    cookie = ("Cookie", access_both.gate.sign_in_cookie(credential, secure=False).partition(";")[0])
+    caller = await access_both.gate.identify(scope("/x", cookie))
+    assert caller.principal is not None
+    await access_both.store.change_user("acme", "ana", password="another one")
+    assert await revoked(access_both, caller.principal) == [True]
+    assert await failure(access_both.gate, cookie) is Failure.BAD_TOKEN
+
+
+async def test_other_roles_of_the_user_end_what_its_token_opened(access_both: Access) -> None:
+    await access_both.store.add_user("acme", "ana", "long enough", ["admin"])
+    _, token = await access_both.store.add_token("acme", "ana")
+    ana = await principal_of(access_both, token)
+    await access_both.store.change_user("acme", "ana", roles=["dashboard"])
+    assert await revoked(access_both, ana) == [True]
+    assert (await principal_of(access_both, token)).roles == {"dashboard"}
+
+
+async def test_a_change_of_nothing_that_matters_ends_nothing(access: Access) -> None:
+    ana = await principal_of(access, await access.token("ana"))
+    await access.store.add_tenant("another")
+    await access.token("bob")
+    assert await revoked(access, ana) == [False]
+    assert access.gate.directory.counters.reloads == 1
+
+
+async def test_an_expired_token_is_refused_at_once_and_its_sessions_end(access: Access) -> None:
+    token = await access.token("ana", expires_ms=access.clock.wall_ms() + 5000)
+    ana, bob = await principal_of(access, token), await principal_of(access, await access.token("bob"))
+    assert await revoked(access, ana) == [False]
+    access.clock.advance(5)
+    assert await failure(access.gate, bearer(token)) is Failure.BAD_TOKEN
+    assert await revoked(access, ana, bob) == [True, False]
+    assert await failure(access.gate, bearer(token)) is Failure.BAD_TOKEN
+
+
+async def test_a_removed_token_that_would_expire_later_is_told_once(access: Access) -> None:
+    ana = await principal_of(access, await access.token("ana", expires_ms=access.clock.wall_ms() + 5000))
+    await access.store.remove_token("ana")
+    assert await revoked(access, ana) == [True]
+    access.clock.advance(5)
+    assert await revoked(access, ana) == [False]
+
+
+async def test_a_new_token_is_known_although_it_was_tried_before(access: Access) -> None:
+    token = "a-token-that-comes-later"
+    assert await failure(access.gate, bearer(token)) is Failure.BAD_TOKEN
+    lookups = access.gate.directory.counters.lookups
+    assert await failure(access.gate, bearer(token)) is Failure.BAD_TOKEN
+    assert access.gate.directory.counters.lookups == lookups
+    made, _ = await access.store.add_token("acme", "ana", ["admin"])
+    async with access.database.write() as session:
+        await session.execute(update(TokenRow).where(TokenRow.id == made.id).values(hash=hash_secret(token)))
+    await access.gate.refresh()
+    assert await failure(access.gate, bearer(token)) is None
+
+
+async def test_look_ups_are_remembered_and_bounded(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "CACHED", 2)
+    tokens = [await access.token(f"user-{number}") for number in range(3)]
+    counters = access.gate.directory.counters
+    for token in (*tokens, tokens[2]):
+        assert await failure(access.gate, bearer(token)) is None
+    assert counters.lookups == 3
+    for guess in ("x", "y", "z"):
+        assert await failure(access.gate, bearer(guess)) is Failure.BAD_TOKEN
+    assert counters.lookups == 6
+    assert await failure(access.gate, bearer(tokens[2])) is None  # guesses push out nobody who is known
+    assert counters.lookups == 6
+    assert await failure(access.gate, bearer(tokens[0])) is None
+    assert counters.lookups == 7
+    for tenant in ("a", "b", "c"):
+        await access.gate.directory.grants(tenant, frozenset({"admin"}))
+    assert len(access.gate.directory._grants) == 1
+
+
+async def test_a_look_up_that_a_change_overtakes_is_made_again(access: Access) -> None:
+    """A row read before a removal must not be remembered after it."""
+    token = await access.token()
+    source = access.gate.directory._database
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """The database, one of whose answers comes late."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source, name)
+
+        async def by_token(self, digest: str) -> Any:
+            found = await source.by_token(digest)
+            if not reading.is_set():
+                reading.set()
+                await go_on.wait()
+            return found
+
+    access.gate.directory._database = Slow()
+    identifying = asyncio.create_task(failure(access.gate, bearer(token)))
+    await reading.wait()
+    await access.store.remove_token("ana")
+    await access.gate.refresh()
+    go_on.set()
+    assert await identifying is Failure.BAD_TOKEN
+
+
+async def test_grants_that_a_change_overtakes_are_read_again(access: Access) -> None:
+    await access.store.add_role("acme", "wall", [Grant(Action.SUBSCRIBE, ("/a/**",))])
+    source = access.gate.directory._database
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """The database, one of whose answers comes late."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source, name)
+
+        async def grants(self, tenant: str, roles: frozenset[str]) -> Any:
+            found = await source.grants(tenant, roles)
+            if not reading.is_set():
+                reading.set()
+                await go_on.wait()
+            return found
+
+    access.gate.directory._database = Slow()
+    ana = Principal("acme", "ana", frozenset({"wall"}), "l", "l")
+    deciding = asyncio.create_task(access.gate.allows(ana, Action.SUBSCRIBE, "/a/b"))
+    await reading.wait()
+    await access.store.remove_role("acme", "wall")
+    await access.gate.refresh()
+    go_on.set()
+    assert not await deciding
+
+
+# -- following ----------------------------------------------------------------------------------------------------------
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_running_gate_follows_by_itself(access_both: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "REFRESH_S", 0.01)
+    ana = await principal_of(access_both, await access_both.token())
+    told: list[directory.Gone] = []
+    access_both.gate.on_revoked.append(told.append)
+    await access_both.gate.start()
+    await access_both.store.remove_token("ana")
+    await until(lambda: told)
+    await access_both.gate.stop()
+    assert told[0](ana)
+
+
+async def test_a_listener_that_fails_does_not_keep_it_from_the_others(access: Access) -> None:
+    ana = await principal_of(access, await access.token("ana"))
+    told: list[directory.Gone] = []
+
+    def fail(_: directory.Gone) -> None:
+        raise RuntimeError("stuck")
+
+    access.gate.on_revoked.extend([fail, told.append])
+    await access.store.remove_token("ana")
+    with capture_logs() as logs:
+        await access.gate.refresh()
+    assert told[0](ana)
+    assert [log["log_level"] for log in logs] == ["error"]
+
+
+async def test_a_change_that_the_database_failed_to_tell_is_asked_for_again(access: Access) -> None:
+    ana = await principal_of(access, await access.token("ana"))
+    source = access.gate.directory._database
+
+    class Fails:
+        """A database that fails in the middle of a refresh."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source, name)
+
+        async def by_ids(self, ids: Any) -> Any:
+            raise ConnectionError("no route")
+
+    await access.store.remove_token("ana")
+    access.gate.directory._database = Fails()
+    with pytest.raises(ConnectionError):
+        await access.gate.refresh()
+    access.gate.directory._database = source
+    assert await revoked(access, ana) == [True]
+
+
+async def test_a_gate_that_never_ran_can_be_stopped(access: Access) -> None:
+    await access.gate.stop()
+
+
+async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "REFRESH_S", 0.01)
+    source = access.gate.directory._database
+    down = True
+
+    class Flaky:
+        """A database that can be away."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(source, name)
+
+        async def revision(self) -> int:
+            if down:
+                raise ConnectionError("no route")
+            return await source.revision()
+
+    token = await access.token()
+    assert await failure(access.gate, bearer(token)) is None
+    await access.gate.start()
+    assert await access.gate.readiness() is None
+    with capture_logs():
+        access.gate.directory._database = Flaky()
+        await until(lambda: access.gate._trouble is not None)
+    assert await access.gate.readiness() == "the database does not answer: ConnectionError"
+    assert await failure(access.gate, bearer(token)) is None
+    down = False
+    await until(lambda: access.gate._trouble is None)
+    await access.gate.stop()

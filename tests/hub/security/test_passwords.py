@@ -1,0 +1,62 @@
+import pytest
+
+from hub.security import passwords
+from hub.security.passwords import MOST_FAILURES, WINDOW_S, FailureBrake, hash_password, verify_built_in, verify_password
+from tests.hub.security.conftest import FakeClock
+
+
+async def test_a_password_is_verified_against_its_hash() -> None:
+    stored = await hash_password("correct horse é")
+    assert await verify_password("correct horse é", stored)
+    assert not await verify_password("correct horse e", stored)
+
+
+@pytest.mark.parametrize("password", ["", "\ud800", "\x00", "x" * 100_000])
+async def test_odd_passwords_are_wrong_not_errors(password: str) -> None:
+    assert not await verify_password(password, await hash_password("long enough"))
+
+
+async def test_nobody_has_no_password() -> None:
+    assert not await verify_password("anything", None)
+
+
+def test_a_built_in_password_is_compared() -> None:
+    assert not verify_built_in("demo", "x")
+
+
+def test_the_brake_counts_by_address_and_user(clock: FakeClock) -> None:
+    brake = FailureBrake(clock)
+    for _ in range(MOST_FAILURES):
+        assert brake.wait_s("1.2.3.4", "ana") == 0
+        brake.tried("1.2.3.4", "ana")
+    assert brake.wait_s("1.2.3.4", "ana") == WINDOW_S
+    assert brake.wait_s("1.2.3.4", "bob") == 0
+    assert brake.wait_s("5.6.7.8", "ana") == 0
+
+
+def test_the_brake_opens_after_the_window(clock: FakeClock) -> None:
+    brake = FailureBrake(clock)
+    for _ in range(MOST_FAILURES):
+        brake.tried("a", "ana")
+    clock.advance(WINDOW_S - 0.1)
+    assert brake.wait_s("a", "ana") == 1
+    clock.advance(0.1)
+    assert brake.wait_s("a", "ana") == 0
+    brake.tried("a", "ana")
+    assert brake.wait_s("a", "ana") == 0
+
+
+def test_a_success_forgets_the_failures(clock: FakeClock) -> None:
+    brake = FailureBrake(clock)
+    for _ in range(MOST_FAILURES):
+        brake.tried("a", "ana")
+    brake.succeeded("a", "ana")
+    assert brake.wait_s("a", "ana") == 0
+
+
+def test_the_brake_is_bounded(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_MOST_WATCHED", 3)
+    brake = FailureBrake(clock)
+    for number in range(10):
+        brake.tried("a", str(number))
+    assert len(brake._failures) == 3

@@ -1,0 +1,104 @@
+import pytest
+
+from hub.core.principal import Action
+from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, allowed, parse_grant
+
+SUBSCRIBE, PUBLISH, CALL = Action.SUBSCRIBE, Action.PUBLISH, Action.CALL
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "resource", "expected"),
+    [
+        ("admin", SUBSCRIBE, "/**", True),
+        ("admin", SUBSCRIBE, "/hub/operations", True),
+        ("admin", PUBLISH, "/free", True),
+        ("admin", CALL, "/admin/write", True),
+        ("supervisor", SUBSCRIBE, "/statistics/v3/updates", True),
+        ("supervisor", SUBSCRIBE, "/statistics/**", True),
+        ("supervisor", SUBSCRIBE, "/nexus/v3/interactions", True),
+        ("supervisor", SUBSCRIBE, "/free/*", True),
+        ("supervisor", SUBSCRIBE, "/hub/operations", False),
+        ("supervisor", SUBSCRIBE, "/hub", False),
+        ("supervisor", SUBSCRIBE, "/**", False),
+        ("supervisor", PUBLISH, "/free", False),
+        ("supervisor", CALL, "/statistics/subscribe", True),
+        ("supervisor", CALL, "/tickets/write", True),
+        ("supervisor", CALL, "/ingest/write", False),
+        ("supervisor", CALL, "/metrics/read", False),
+        ("dashboard", SUBSCRIBE, "/statistics/v3/values/**", True),
+        ("dashboard", PUBLISH, "/free", False),
+        ("dashboard", CALL, "/statistics/read", True),
+        ("dashboard", CALL, "/statistics/subscribe", False),
+        ("producer", CALL, "/ingest/write", True),
+        ("producer", CALL, "/statistics/read", False),
+        ("producer", PUBLISH, "/free/of/owners", True),
+        ("producer", SUBSCRIBE, "/free", False),
+        ("anonymous", SUBSCRIBE, "/free", True),
+        ("anonymous", PUBLISH, "/free", True),
+        ("anonymous", SUBSCRIBE, "/free/**", True),
+        ("anonymous", SUBSCRIBE, "/**", False),
+        ("anonymous", SUBSCRIBE, "/*", False),  # it would match /statistics, the channel
+        ("anonymous", SUBSCRIBE, "/statistics", False),
+        ("anonymous", SUBSCRIBE, "/statistics/v3/service", False),
+        ("anonymous", SUBSCRIBE, "/statisticsx", True),
+        ("anonymous", SUBSCRIBE, "/nexus/**", False),
+        ("anonymous", SUBSCRIBE, "/hub/*", False),
+        ("anonymous", SUBSCRIBE, "/meta/connect", False),
+        ("anonymous", CALL, "/statistics/read", False),
+    ],
+)
+def test_what_built_in_roles_allow(role: str, action: Action, resource: str, expected: bool) -> None:
+    assert allowed(BUILT_IN[role], action, resource) is expected
+
+
+@pytest.mark.parametrize("role", BUILT_IN)
+@pytest.mark.parametrize(
+    "channel",
+    ["/statistics", "/statistics/v3/updates", "/nexus/v3/interactions", "/hub/operations", "/meta/connect", "/**", "/statistics/*"],
+)
+def test_nobody_publishes_where_only_the_server_speaks(role: str, channel: str) -> None:
+    assert not allowed(BUILT_IN[role], PUBLISH, channel)
+
+
+def test_nothing_is_allowed_without_a_grant() -> None:
+    assert not allowed((), SUBSCRIBE, "/free")
+
+
+def test_roles_add_up() -> None:
+    grants = (*BUILT_IN["dashboard"], *BUILT_IN["producer"])
+    assert allowed(grants, CALL, "/statistics/read")
+    assert allowed(grants, CALL, "/ingest/write")
+
+
+def test_a_pattern_that_two_grants_cover_only_together_is_denied() -> None:
+    grants = (Grant(SUBSCRIBE, ("/a/b",)), Grant(SUBSCRIBE, ("/a/c",)))
+    assert not allowed(grants, SUBSCRIBE, "/a/*")
+
+
+def test_every_built_in_role_is_explained() -> None:
+    assert SUMMARIES.keys() == BUILT_IN.keys()
+
+
+def test_a_grant_survives_being_stored() -> None:
+    grant = Grant(SUBSCRIBE, ("/a/**", "/b"), ("/a/secret",))
+    assert parse_grant(grant.to_json()) == grant
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([], "grant: expected an object"),
+        ({}, "grant.action: expected one of subscribe, publish, call, got None"),
+        ({"action": "fly", "within": ["/a"]}, "got 'fly'"),
+        ({"action": "call"}, "grant.within: expected a list of patterns, got None"),
+        ({"action": "call", "within": []}, "grant.within: expected at least one pattern"),
+        ({"action": "call", "within": "/a"}, "grant.within: expected a list"),
+        ({"action": "call", "within": [1]}, "grant.within: expected a list"),
+        ({"action": "call", "within": ["nonsense"]}, "grant.within: a channel is"),
+        ({"action": "call", "within": ["/a"], "without": ["/b/**/c"]}, "grant.without"),
+    ],
+)
+def test_a_grant_that_is_none_is_refused(raw: object, message: str) -> None:
+    with pytest.raises(RoleError) as caught:
+        parse_grant(raw)
+    assert message in str(caught.value)

