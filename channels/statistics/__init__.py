@@ -1,0 +1,5 @@
+"""Statistics of agents, queues and groups: the engine, the stat server around it, its API and its channels."""
+
+from channels.statistics.family import family
+
+__all__ = ["family"]

@@ -1,0 +1,314 @@
+"""The Statistics API, ``/statistics/v3`` (seed 002, "Statistics API"; genesys.md 1.2-1.8; contract part 6), and its administration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from channels.statistics.engine.definition import DefinitionError
+from channels.statistics.models import (
+    ObjectsResponse,
+    PeekedStatisticResponse,
+    PeekedStatisticsResponse,
+    PeekRequest,
+    StatisticDataResponse,
+    StatServerResponse,
+    StatusResponse,
+    SubscriptionRequest,
+)
+from channels.statistics.service.notices import described
+from channels.statistics.service.owner import (
+    LimitError,
+    Login,
+    Reading,
+    Readings,
+    Report,
+    StatServer,
+    UnavailableError,
+    UnknownSubscriptionError,
+)
+from channels.statistics.service.requests import ItemError, Refusal, check_id
+from hub.core.principal import Principal
+from hub.eventlog.interface import EventLogError
+from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, ok, status
+from hub.security.rest import requires
+
+BASE = "/statistics/v3"
+ADMIN = "/api/v1"
+
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"model": StatusResponse, "description": "A field is wrong: `status.message` names it, what was expected and what came."},
+    401: {"model": StatusResponse, "description": "The token is missing, expired or wrong."},
+    403: {"model": StatusResponse, "description": 'Not allowed; or an unknown API key (then the body is `{"message":"Forbidden"}`).'},
+    503: {"model": StatusResponse, "description": "The stat server is UNAVAILABLE."},
+}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": StatusResponse, "description": "There is no such subscription or statistic."}}
+
+Verbose = Annotated[
+    str | None, Query(description="`OFF` leaves out name, objectId and objectType. Default `INFO`.", examples=["INFO"], alias="verbose")
+]
+
+
+class _Route(APIRoute):
+    """Turns what the stat server refuses into the envelope."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except UnavailableError as fault:
+                raise ApiError(503, str(fault)) from None
+            except (ItemError, DefinitionError, LimitError) as fault:
+                raise ApiError(400, str(fault), detail={"field": fault.field}) from None
+
+        return answer
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    """The request body for ``/openapi.json``: the route reads and checks it itself, so FastAPI does not know of it."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema, schema.pop("$defs", {}))}}}}
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with its definitions written out where they are referred to; none of ours refers to itself."""
+    if isinstance(part, dict):
+        if (reference := part.get("$ref")) is not None:
+            return _inlined(definitions[reference.removeprefix("#/$defs/")], definitions)
+        return {key: _inlined(value, definitions) for key, value in part.items()}
+    return [_inlined(value, definitions) for value in part] if isinstance(part, list) else part
+
+
+def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter]:
+    """The Statistics API and its administration, over one stat server. Bodies above ``max_body_bytes`` are refused with 413."""
+    api = APIRouter(prefix=BASE, tags=["statistics"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
+
+    @api.post(
+        "/subscriptions",
+        summary="Open a subscription",
+        response_model=None,
+        responses={200: {"model": StatisticDataResponse}},
+        openapi_extra=_body(SubscriptionRequest),
+    )
+    async def open_subscription(
+        request: Request, verbose: Verbose = None, caller: Principal = requires("/statistics/subscribe")
+    ) -> Response:
+        """Open statistics under one subscription and return their present values. The `operationId` becomes the `subscriptionId`; one that
+        the same login uses already is replaced.
+
+        When some statistics fail the status code is 2 and `errors` says which; when all fail the answer is 400.
+        """
+        told = _verbose(verbose)
+        body = await _read_body(request, max_body_bytes)
+        operation_id = body.get("operationId")
+        if operation_id is not None:
+            check_id("operationId", operation_id)
+        items = _statistics(body)
+        done = await server.open_subscription(_login(caller), operation_id, items, verbose=told)
+        errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
+        return _answer(done, errors, _subscription(done, told))
+
+    @api.get(
+        "/subscriptions/{id}/statistic-values",
+        summary="Get the values of statistics in a subscription",
+        response_model=None,
+        responses={200: {"model": StatisticDataResponse}, **_NOT_FOUND},
+    )
+    async def peek_subscription(
+        identifier: Annotated[str, Path(alias="id", description="The subscriptionId.")],
+        statistic_ids: Annotated[
+            list[str] | None,
+            Query(alias="statisticIds", description="Ids, repeated or joined by commas. Default: all."),
+        ] = None,
+        verbose: Verbose = None,
+        caller: Principal = requires("/statistics/read"),
+    ) -> Response:
+        """The present values of the statistics of a subscription."""
+        told = _verbose(verbose)
+        try:
+            done = await server.peek_subscription(_login(caller), identifier, statistic_ids or [])
+        except UnknownSubscriptionError:
+            raise ApiError(
+                404, f"id: expected a subscription of this login, got {identifier}", detail={"field": "id", "subscriptionId": identifier}
+            ) from None
+        errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
+        return _answer(done, errors, _subscription(done, told), none=404)
+
+    @api.delete(
+        "/subscriptions/{id}",
+        summary="Delete a subscription",
+        response_model=None,
+        responses={200: {"model": StatusResponse}},
+    )
+    async def close_subscription(
+        identifier: Annotated[str, Path(alias="id", description="The subscriptionId.")],
+        caller: Principal = requires("/statistics/subscribe"),
+    ) -> Response:
+        """Close all statistics of a subscription. It always succeeds, also for one that is not there (R15)."""
+        await server.close_subscription(_login(caller), identifier)
+        return EnvelopeResponse(ok())
+
+    @api.get(
+        "/statistic-values/{statisticName}",
+        summary="Get the value of a single statistic",
+        response_model=None,
+        responses={200: {"model": PeekedStatisticResponse}, **_NOT_FOUND},
+    )
+    async def read_one(
+        name: Annotated[str, Path(alias="statisticName", description="Name of a predefined statistic.")],
+        object_id: Annotated[str | None, Query(alias="objectId", description="Required.")] = None,
+        object_type: Annotated[str | None, Query(alias="objectType", description="Required.")] = None,
+        caller: Principal = requires("/statistics/read"),
+    ) -> Response:
+        """The present value of one predefined statistic, without a subscription."""
+        done = await server.read(_login(caller), [{"name": name, "objectId": object_id, "objectType": object_type}])
+        for refusal in done.refusals:
+            raise ApiError(404 if refusal.field == "name" else 400, refusal.message, detail={"field": refusal.field})
+        return EnvelopeResponse(ok({"statistic": _item(done.readings[0])}))
+
+    @api.post(
+        "/operations/get-statistic-ex",
+        summary="Get the values of a set of statistics",
+        response_model=None,
+        responses={200: {"model": PeekedStatisticsResponse}},
+        openapi_extra=_body(PeekRequest),
+    )
+    async def read_many(request: Request, caller: Principal = requires("/statistics/read")) -> Response:
+        """The present values of predefined statistics, without a subscription. When some fail the code is 2 and `errors` says which."""
+        items = _statistics(await _read_body(request, max_body_bytes))
+        done = await server.read(_login(caller), items)
+        errors = [
+            _error(refusal, {"name": refusal.name, "objectId": refusal.object_id, "objectType": refusal.object_type})
+            for refusal in done.refusals
+        ]
+        return _answer(done, errors, {"statistics": [_item(reading) for reading in done.readings]})
+
+    return [api, _administration(server)]
+
+
+def _administration(server: StatServer) -> APIRouter:
+    admin = APIRouter(prefix=ADMIN, tags=["stat server"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
+
+    @admin.get("/objects/{objectType}", summary="List the known objects", response_model=None, responses={200: {"model": ObjectsResponse}})
+    async def list_objects(
+        object_type: Annotated[str, Path(alias="objectType", examples=["Agent"])], caller: Principal = requires("/statistics/read")
+    ) -> Response:
+        """The ids of the agents, queues or groups that events have named, and the built-in group `All`."""
+        return EnvelopeResponse(ok({"objects": await server.objects(caller.tenant, object_type)}))
+
+    @admin.get("/stat-server", summary="The stat server's state", response_model=None, responses={200: {"model": StatServerResponse}})
+    async def show(caller: Principal = requires("/admin/read")) -> Response:
+        """Service state, what is open, events, last snapshot."""
+        return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
+
+    @admin.post("/stat-server/stop", summary="Stop the stat server", response_model=None, responses={200: {"model": StatServerResponse}})
+    async def stop(caller: Principal = requires("/admin/write")) -> Response:
+        """Go UNAVAILABLE and drop all subscriptions. Events are still taken into the log."""
+        await server.stop_service(caller.tenant)
+        return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
+
+    @admin.post("/stat-server/start", summary="Start the stat server", response_model=None, responses={200: {"model": StatServerResponse}})
+    async def start(caller: Principal = requires("/admin/write")) -> Response:
+        """Restore the statistics from the log and go AVAILABLE."""
+        try:
+            await server.start_service(caller.tenant)
+        except EventLogError as fault:
+            raise ApiError(503, f"the statistics cannot be restored: {fault}") from fault
+        return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
+
+    return admin
+
+
+def _login(caller: Principal) -> Login:
+    return Login(caller.tenant, caller.login, caller.token_login)
+
+
+def _verbose(value: str | None) -> bool:
+    """Whether to name what each statistic is."""
+    if value not in (None, "INFO", "OFF"):
+        raise ApiError.of_field("verbose", "INFO or OFF", value)
+    return value != "OFF"
+
+
+async def _read_body(request: Request, most: int) -> dict[str, Any]:
+    """The JSON object of the body, whatever its content type says: clients of the original send several."""
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > most:
+            raise ApiError(413, f"body: expected at most {most} bytes, got more", detail={"field": "body"})
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as fault:
+        raise ApiError(400, f"body: expected a JSON object, got {fault}", detail={"field": "body"}) from None
+    if not isinstance(body, dict):
+        raise ApiError.of_field("body", "a JSON object", body)
+    return body
+
+
+def _statistics(body: dict[str, Any]) -> list[object]:
+    """``data.statistics``, a list with something in it."""
+    data = body.get("data")
+    if not isinstance(data, dict):
+        raise ApiError.of_field("data", "an object with statistics", data)
+    items = data.get("statistics")
+    if not isinstance(items, list) or not items:
+        raise ApiError.of_field("data.statistics", "a list of one or more statistics", items)
+    return items
+
+
+def _subscription(done: Readings, verbose: bool) -> dict[str, Any]:
+    return {
+        "subscriptionId": done.subscription_id,
+        "operationId": done.subscription_id,
+        "statistics": [{"statisticId": reading.statistic_id} | _item(reading, verbose=verbose) for reading in done.readings],
+    }
+
+
+def _item(reading: Reading, *, verbose: bool = True) -> dict[str, Any]:
+    head: dict[str, Any] = {}
+    if verbose:
+        head |= described(reading.name, reading.object_id, reading.object_type)
+    return head | {"value": reading.value, "timestamp": reading.timestamp}
+
+
+def _error(refusal: Refusal, which: dict[str, str | None]) -> dict[str, Any]:
+    """One element of ``errors``: which statistic, as far as it is legible, and which field."""
+    detail = {key: value for key, value in which.items() if value is not None} | {"field": refusal.field}
+    return {"status": status(refusal.code, refusal.message, detail)}
+
+
+def _answer(done: Readings, errors: list[dict[str, Any]], data: dict[str, Any], *, none: int = 400) -> Response:
+    """All went well: code 0. Some: HTTP 200, code 2. None: HTTP ``none``; ``detail`` is that of the first."""
+    if not done.readings:
+        first = errors[0]["status"]
+        message = (
+            first["message"] if len(errors) == 1 else f"none of the {len(errors)} statistics could be had; the first: {first['message']}"
+        )
+        raise ApiError(none, message, detail=first["detail"], errors=errors)
+    return EnvelopeResponse(ok(data, code=PARTIAL, errors=errors) if errors else ok(data))
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "state": report.state.value,
+        "statistics": report.statistics,
+        "subscriptions": report.subscriptions,
+        "logins": report.logins,
+        "values": report.values,
+        "position": report.position,
+        "time": report.now_ms,
+        "held": report.held,
+        "eventsApplied": report.events_applied,
+        "eventsRefused": report.events_refused,
+        "lastSnapshot": report.snapshot_ms,
+        "snapshotPosition": report.snapshot_position,
+    }

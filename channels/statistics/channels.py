@@ -1,0 +1,47 @@
+"""The channels of the statistics family, and the stat server behind them (contract part 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from channels.statistics.service.notices import service_state_change
+from channels.statistics.service.owner import SERVICE, UPDATES, VALUES, StatServer
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+
+
+def declarations(server: StatServer) -> list[ChannelDeclaration]:
+    """What the hub has to know of each channel: all are ``state``, so that subscribing and every loss end with a snapshot."""
+
+    async def updates(tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
+        data = await server.present_updates(tenant, audience)
+        return [] if data is None else [(UPDATES, data)]
+
+    async def service(tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
+        return [(SERVICE, service_state_change(server.service_state(tenant)))]
+
+    async def values(tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
+        return await server.present_values(tenant, pattern)
+
+    return [
+        ChannelDeclaration(
+            UPDATES,
+            DeliveryClass.STATE,
+            "StatisticUpdate: changed values of the caller's own subscriptions",
+            personal=True,
+            snapshot=updates,
+        ),
+        ChannelDeclaration(
+            SERVICE,
+            DeliveryClass.STATE,
+            "ServiceStateChange: whether the stat server is AVAILABLE; UNAVAILABLE ends all subscriptions",
+            snapshot=service,
+        ),
+        ChannelDeclaration(
+            f"{VALUES}/**",
+            DeliveryClass.STATE,
+            "{objectType}/{objectId}/{name}: value of a predefined statistic, open while somebody subscribes",
+            snapshot=values,
+            watch=server.watch,
+            unwatch=server.unwatch,
+        ),
+    ]

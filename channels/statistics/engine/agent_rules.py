@@ -1,0 +1,138 @@
+"""What events of agents mean: who is logged in on which media, and ready, not ready, or in after-call work there."""
+
+from __future__ import annotations
+
+from channels import events
+from channels.events import VOICE
+from channels.statistics.engine.centre import Centre
+from channels.statistics.engine.definition import ACTION
+from channels.statistics.engine.objects import Agent, Medium
+from channels.statistics.engine.vocabulary import AFTER_CALL_WORK, LOGGED_IN, LOGGED_OUT, NOT_READY, WAIT_FOR_NEXT_CALL
+
+
+class AgentRules:
+    """One method for each event of an agent; times are milliseconds since 1970."""
+
+    __slots__ = ("_centre",)
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+
+    def login(self, data: events.AgentLogin, at_ms: int) -> None:
+        """Logged in, not ready, on each medium that the agent is not logged in on yet; joins the groups that are named."""
+        agent = self._centre.agent(data.agent_id, at_ms)
+        for group_id in data.groups or ():
+            group = self._centre.any_group("agents", group_id)
+            group.heard = True
+            if agent.id not in group.members:
+                group.join(agent, at_ms)
+        at_ms = agent.at(at_ms)
+        agent.place = data.place_id or agent.place
+        for name in data.media:
+            medium = self.medium(agent, name.lower())
+            medium.dn = data.dn or medium.dn
+            if medium.login is None:
+                self.log_in(agent, medium, NOT_READY, at_ms)
+        agent.touch()
+
+    def medium(self, agent: Agent, name: str) -> Medium:
+        """The agent's medium of a name; the caller logs the agent in on a new one."""
+        medium = agent.media.get(name)
+        if medium is None:
+            medium = agent.media[name] = Medium(name)
+        return medium
+
+    def log_in(self, agent: Agent, medium: Medium, mode: str, at_ms: int) -> None:
+        """An agent's work on a medium begins, in a mode: WaitForNextCall, NotReadyForNextCall or AfterCallWork."""
+        if agent.logged_out is not None:
+            agent.end(agent.logged_out, at_ms)
+            agent.logged_out = None
+        medium.login = agent.begin((ACTION, LOGGED_IN, medium.name), at_ms)
+        medium.mode = mode
+        medium.reason = None
+        agent.occur("AgentLogin", medium.name, at_ms)
+        agent.settle(medium, at_ms)
+
+    def logout(self, data: events.AgentLogout, at_ms: int) -> None:
+        """Logged out of one medium, or of all; calls go on until they are released."""
+        agent = self._centre.agent(data.agent_id, at_ms)
+        at_ms = agent.at(at_ms)
+        for medium in list(agent.media.values()):
+            if medium.login is None or (data.media is not None and medium.name != data.media.lower()):
+                continue
+            self._end_wrap(agent, medium, at_ms)
+            agent.end(medium.login, at_ms)
+            medium.login = None
+            medium.reason = None
+            if agent.last_released is not None and agent.last_released[1] == medium.name:
+                agent.last_released = None
+            agent.occur("AgentLogout", medium.name, at_ms)
+            if agent.logged_out is None and all(m.login is None for m in agent.media.values()):
+                agent.logged_out = agent.begin((ACTION, LOGGED_OUT, ""), at_ms)
+            agent.settle(medium, at_ms)
+            self.drop_medium(agent, medium)
+
+    def drop_medium(self, agent: Agent, medium: Medium) -> None:
+        """A medium on which nothing goes on any more is forgotten."""
+        if medium.login is None and not medium.parties:
+            del agent.media[medium.name]
+
+    def ready(self, data: events.AgentReady, at_ms: int) -> None:
+        """Waits for the next interaction on one medium, or on all that the agent is logged in on."""
+        self._set_mode(data.agent_id, data.media, WAIT_FOR_NEXT_CALL, None, at_ms)
+
+    def not_ready(self, data: events.AgentNotReady, at_ms: int) -> None:
+        """Takes no interactions on one medium, or on all that the agent is logged in on; a new reason alone begins nothing anew."""
+        self._set_mode(data.agent_id, data.media, NOT_READY, data.reason, at_ms)
+
+    def _set_mode(self, agent_id: str, media: str | None, mode: str, reason: str | None, at_ms: int) -> None:
+        agent = self._centre.agent(agent_id, at_ms)
+        at_ms = agent.at(at_ms)
+        if media is not None:
+            chosen = [self.medium(agent, media.lower())]
+        else:
+            chosen = [m for m in agent.media.values() if m.login is not None] or [self.medium(agent, VOICE)]
+        for medium in chosen:
+            if medium.login is None:
+                self.log_in(agent, medium, mode, at_ms)
+            else:
+                self._end_wrap(agent, medium, at_ms)
+                medium.mode = mode
+            medium.reason = reason
+            agent.settle(medium, at_ms)
+
+    def after_call_work(self, data: events.AgentAfterCallWork, at_ms: int) -> None:
+        """Does the paperwork of an interaction, on its medium; without one, on that of the call that ended last."""
+        agent = self._centre.agent(data.agent_id, at_ms)
+        at_ms = agent.at(at_ms)
+        interaction = None if data.interaction_id is None else self._centre.known(data.interaction_id)
+        last = agent.last_released
+        if data.media is not None:
+            name = data.media.lower()
+        elif interaction is not None:
+            name = interaction.media
+        elif last is not None:
+            name = last[1]
+        else:
+            name = next(
+                (m.name for m in agent.media.values() if m.login is not None and (m.name == VOICE or VOICE not in agent.media)), VOICE
+            )
+        medium = self.medium(agent, name)
+        if medium.login is None:
+            self.log_in(agent, medium, AFTER_CALL_WORK, at_ms)
+        elif medium.mode == AFTER_CALL_WORK:
+            return
+        medium.mode = AFTER_CALL_WORK
+        medium.reason = None
+        if last is not None and last[1] == name and data.interaction_id in (None, last[0]):
+            medium.wrap_queue = last[2]
+        elif interaction is not None:
+            medium.wrap_queue = interaction.queue
+        agent.settle(medium, at_ms)
+
+    def _end_wrap(self, agent: Agent, medium: Medium, at_ms: int) -> None:
+        """After-call work is over: tell the queue that the interaction came from."""
+        queue_id, medium.wrap_queue = medium.wrap_queue, None
+        span = medium.mode_span
+        if queue_id is not None and span is not None and span.name == AFTER_CALL_WORK:
+            self._centre.queue(queue_id, at_ms).occur("ACWCompleted", medium.name, at_ms, at_ms // 1000 - span.start_s)

@@ -1,0 +1,123 @@
+"""The contact centre of one tenant as the engine knows it: its agents, queues, groups and interactions, found, made and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from channels.events import VOICE
+from channels.statistics.engine.definition import ObjectType
+from channels.statistics.engine.objects import ALL, Agent, Group, Interaction, Queue
+from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.statistic import Statistic
+
+
+class Centre:
+    """Everything that is known of one contact centre."""
+
+    __slots__ = ("agents", "all_agents", "all_queues", "calendar", "changed", "groups", "idle", "live", "queue_groups", "queues")
+
+    def __init__(self, calendar: Calendar) -> None:
+        self.calendar = calendar
+        self.changed: dict[Statistic, None] = {}
+        """Open statistics that were touched, in order, each once."""
+        self.agents: dict[str, Agent] = {}
+        self.queues: dict[str, Queue] = {}
+        self.all_agents = self._new_group(ALL)
+        self.all_queues = self._new_group(ALL)
+        self.all_agents.heard = self.all_queues.heard = True
+        self.groups: dict[str, Group] = {ALL: self.all_agents}
+        self.queue_groups: dict[str, Group] = {ALL: self.all_queues}
+        self.live: dict[str, Interaction] = {}
+        """Interactions that wait or have parties, the one heard of least recently first."""
+        self.idle: dict[str, Interaction] = {}
+        """The others, in the order in which they were heard of."""
+
+    def _new_group(self, identifier: str) -> Group:
+        return Group(identifier, self.calendar, self.changed)
+
+    def any_agent(self, identifier: str) -> Agent:
+        """The agent of an id, known or made up for the sake of somebody who asks."""
+        agent = self.agents.get(identifier)
+        if agent is None:
+            agent = self.agents[identifier] = Agent(identifier, self.calendar, self.changed, self.calendar.now_ms)
+        return agent
+
+    def any_queue(self, identifier: str) -> Queue:
+        """The queue of an id, known or made up for the sake of somebody who asks."""
+        queue = self.queues.get(identifier)
+        if queue is None:
+            queue = self.queues[identifier] = Queue(identifier, self.calendar, self.changed)
+        return queue
+
+    def any_group(self, kind: str, identifier: str) -> Group:
+        """The group of a kind (``agents``, ``queues``) and id, known or made up for the sake of somebody who asks."""
+        groups = self.groups_of(kind)
+        group = groups.get(identifier)
+        if group is None:
+            group = groups[identifier] = self._new_group(identifier)
+        return group
+
+    def of(self, object_type: ObjectType) -> Mapping[str, Agent | Queue | Group]:
+        """The objects of a type, by id."""
+        if object_type is ObjectType.AGENT:
+            return self.agents
+        if object_type is ObjectType.GROUP_AGENTS:
+            return self.groups
+        return self.queue_groups if object_type is ObjectType.GROUP_QUEUES else self.queues
+
+    def drop_unheard(self, object_type: ObjectType, identifier: str) -> None:
+        """Forget an object that no event spoke of and nobody asks for any more."""
+        found = self.of(object_type).get(identifier)
+        if found is None or found.heard or found.board.statistics or found.board.state_statistics:
+            return
+        for objects in (self.agents, self.queues, self.groups, self.queue_groups):
+            if objects.get(identifier) is found:
+                del objects[identifier]
+
+    def groups_of(self, kind: str) -> dict[str, Group]:
+        """The groups of a kind, by id."""
+        return self.groups if kind == "agents" else self.queue_groups
+
+    def agent(self, identifier: str, at_ms: int) -> Agent:
+        """The agent that an event speaks of."""
+        agent = self.agents.get(identifier)
+        if agent is None:
+            agent = self.agents[identifier] = Agent(identifier, self.calendar, self.changed, at_ms)
+        if not agent.heard:
+            agent.hear(at_ms)
+            self.all_agents.join(agent, at_ms)
+        return agent
+
+    def queue(self, identifier: str, at_ms: int) -> Queue:
+        """The queue that an event speaks of."""
+        queue = self.any_queue(identifier)
+        if not queue.heard:
+            queue.heard = True
+            self.all_queues.join(queue, at_ms)
+        return queue
+
+    def known(self, identifier: str) -> Interaction | None:
+        """The interaction of an id, over or not."""
+        return self.live.get(identifier) or self.idle.get(identifier)
+
+    def interaction(self, identifier: str, media: str | None) -> Interaction | None:
+        """The interaction that an event speaks of; None when it is over."""
+        interaction = self.known(identifier)
+        if interaction is None:
+            interaction = Interaction(identifier, medium_name(media))
+            self.idle[identifier] = interaction
+        return None if interaction.finished else interaction
+
+    def file(self, interaction: Interaction) -> None:
+        """Put an interaction where it belongs after something was heard of it."""
+        identifier = interaction.id
+        waits = interaction.queue is not None and identifier in self.queues[interaction.queue].waiting
+        self.live.pop(identifier, None)
+        self.idle.pop(identifier, None)
+        interaction.touched_ms = self.calendar.now_ms
+        (self.live if waits or interaction.parties else self.idle)[identifier] = interaction
+
+
+def medium_name(media: str | None) -> str:
+    """Media are told apart without regard to case; voice when none is given."""
+    return VOICE if media is None else media.lower()

@@ -1,0 +1,140 @@
+"""The statistics engine of one tenant: events in, values out. Pure: it reads no clock and does no I/O; time is what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from channels.events import Event
+from channels.statistics.engine import snapshot, state
+from channels.statistics.engine.accumulator import Board
+from channels.statistics.engine.centre import Centre
+from channels.statistics.engine.definition import Category, Definition, ObjectType
+from channels.statistics.engine.machine import Machine
+from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.statistic import Statistic
+from channels.statistics.engine.values import Value
+
+
+class Engine:
+    """The state of a contact centre, its totals, and the statistics that are open on it.
+
+    Times are milliseconds since 1970 UTC; days and resets are those of ``zone``. Engine time is the latest of the times of all events and
+    of all calls of :meth:`advance`; it never goes back.
+    """
+
+    __slots__ = ("_calendar", "_centre", "_machine", "_open")
+
+    def __init__(self, *, zone: ZoneInfo, now_ms: int) -> None:
+        self._calendar = Calendar(zone, now_ms)
+        self._centre = Centre(self._calendar)
+        self._machine = Machine(self._centre)
+        self._open: dict[tuple[Definition, ObjectType, str], Statistic] = {}
+
+    @property
+    def now_ms(self) -> int:
+        """Engine time."""
+        return self._calendar.now_ms
+
+    def check(self, event: Event) -> None:
+        """See whether an event can be taken still.
+
+        Raises:
+            channels.events.LateEventError: it is older than the last event of what it is about: of its agents, or, for what happens to an
+                interaction as such (queued, distributed, abandoned in a queue, started, finished), of the interaction; of the group for
+                ``cx.group.changed``. Events of the same time are taken in the order in which they come.
+        """
+        self._machine.check(event)
+
+    def apply(self, event: Event) -> None:
+        """Take an event that :meth:`check` let pass. It counts at its own time, which may lie before engine time."""
+        self.advance(event.time_ms)
+        self._machine.take(event)
+
+    def advance(self, now_ms: int) -> None:
+        """Let time pass. Statistics whose windows are reset on the way are among the changed ones."""
+        passed = self._calendar.advance(now_ms)
+        if passed:
+            changed = self._centre.changed
+            for statistic in self._open.values():
+                if statistic.has_window and statistic.definition.profile in passed:
+                    changed[statistic] = None
+        self._machine.forget()
+
+    def open(self, definition: Definition, object_type: ObjectType, object_id: str) -> Statistic:
+        """Open a statistic, or share the one that is open.
+
+        It has a value at once: the daily window holds the whole day whenever the statistic is opened; other windows begin now.
+        An object that no event spoke of is accepted: an agent is logged out, counts are 0.
+        """
+        key = (definition, object_type, object_id)
+        statistic = self._open.get(key)
+        if statistic is None:
+            statistic = self._open[key] = Statistic(definition, object_type, object_id, self._board(object_type, object_id))
+        statistic.users += 1
+        return statistic
+
+    def close(self, statistic: Statistic) -> None:
+        """Undo one :meth:`open`.
+
+        Raises:
+            ValueError: the statistic is not open.
+        """
+        key = (statistic.definition, statistic.object_type, statistic.object_id)
+        if self._open.get(key) is not statistic:
+            raise ValueError(
+                f"the statistic {statistic.definition.category.value} of {statistic.object_type.value} {statistic.object_id} is not open"
+            )
+        statistic.users -= 1
+        if statistic.users == 0:
+            del self._open[key]
+            statistic.detach()
+            self._centre.changed.pop(statistic, None)
+            self._centre.drop_unheard(statistic.object_type, statistic.object_id)
+
+    def value(self, statistic: Statistic) -> Value:
+        """The value of an open statistic at engine time."""
+        definition = statistic.definition
+        if definition.category is not Category.CURRENT_STATE:
+            return statistic.compute(self._calendar.now_ms)
+        if statistic.object_type is ObjectType.AGENT:
+            return state.agent_value(self._centre.any_agent(statistic.object_id), definition.media)
+        return state.group_value(self._centre.any_group("agents", statistic.object_id), self._centre.agents, definition.media)
+
+    def take_changed(self) -> list[Statistic]:
+        """The open statistics that events or resets touched since the last call, each once, the one touched first first."""
+        changed = list(self._centre.changed)
+        self._centre.changed.clear()
+        return changed
+
+    def objects(self, object_type: ObjectType) -> list[str]:
+        """Ids of the objects that events spoke of, sorted. Groups include ``All``."""
+        return sorted(identifier for identifier, found in self._centre.of(object_type).items() if found.heard)
+
+    def save(self) -> bytes:
+        """Everything that is needed to go on exactly, but for the open statistics: they are opened again by whoever opened them."""
+        return snapshot.save(self._centre)
+
+    @classmethod
+    def restore(cls, state: bytes, *, zone: ZoneInfo) -> Engine:
+        """The engine that was saved. With another zone than before, windows that are open go on to the zone's next reset.
+
+        Raises:
+            snapshot.SnapshotError: the bytes are not a state of this version.
+        """
+        engine = cls.__new__(cls)
+        engine._centre = snapshot.restore(state, zone)
+        engine._machine = Machine(engine._centre)
+        engine._calendar = engine._centre.calendar
+        engine._open = {}
+        return engine
+
+    def _board(self, object_type: ObjectType, object_id: str) -> Board:
+        finders: dict[ObjectType, Callable[[], Board]] = {
+            ObjectType.AGENT: lambda: self._centre.any_agent(object_id).board,
+            ObjectType.QUEUE: lambda: self._centre.any_queue(object_id).board,
+            ObjectType.ROUTE_POINT: lambda: self._centre.any_queue(object_id).board,
+            ObjectType.GROUP_AGENTS: lambda: self._centre.any_group("agents", object_id).board,
+            ObjectType.GROUP_QUEUES: lambda: self._centre.any_group("queues", object_id).board,
+        }
+        return finders[object_type]()

@@ -1,0 +1,155 @@
+"""The state machine: what each event begins and ends, and which instantaneous actions it stands for (Stat Server's model of actions).
+
+An event has its own time, which counts. Its order is checked per agent, or per interaction for what happens to an interaction as such, so
+that producers whose clocks differ a little do not refuse each other's events. Where an event has an effect on another object whose history
+is written further already, the effect is dated to there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from channels import events
+from channels.events import Event, EventData, LateEventError
+from channels.statistics.engine.agent_rules import AgentRules
+from channels.statistics.engine.call_rules import CallRules
+from channels.statistics.engine.centre import Centre
+from channels.statistics.engine.objects import ALL, LONG_AGO_MS, Agent, Group, Interaction
+from channels.statistics.engine.queue_rules import QueueRules
+
+IDLE_MS = 5 * 60 * 1000
+"""An interaction that waits nowhere and in which nobody takes part is forgotten after this time."""
+
+ABANDONED_MS = 7 * 24 * 3600 * 1000
+"""An interaction of which nothing was heard for this time is taken for finished: lost events cost neither memory nor truth for ever."""
+
+
+class Machine:
+    """Takes events in their order, and lets the rules say what each of them means."""
+
+    __slots__ = ("_calls", "_centre", "_forget_at_ms", "_handlers")
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+        self._forget_at_ms = LONG_AGO_MS
+        agents, queues = AgentRules(centre), QueueRules(centre)
+        self._calls = calls = CallRules(centre, agents, queues)
+        self._handlers: dict[type[EventData], Callable[[Any, int], None]] = {
+            events.AgentLogin: agents.login,
+            events.AgentLogout: agents.logout,
+            events.AgentReady: agents.ready,
+            events.AgentNotReady: agents.not_ready,
+            events.AgentAfterCallWork: agents.after_call_work,
+            events.InteractionQueued: queues.queued,
+            events.InteractionDistributed: queues.distributed,
+            events.InteractionAbandoned: calls.abandoned,
+            events.InteractionRinging: calls.ringing,
+            events.InteractionDialing: calls.dialing,
+            events.InteractionEstablished: calls.established,
+            events.InteractionHeld: calls.held,
+            events.InteractionRetrieved: calls.retrieved,
+            events.InteractionReleased: calls.released,
+            events.InteractionRejected: calls.rejected,
+            events.InteractionTransferred: calls.transferred,
+            events.InteractionStarted: calls.started,
+            events.InteractionFinished: calls.finished,
+            events.GroupChanged: self._group_changed,
+        }
+
+    def check(self, event: Event) -> None:
+        """Refuse an event that is older than the last one of what it is about.
+
+        Raises:
+            LateEventError: it is; the text names the object and both times.
+        """
+        for what, ordered in self._concerns(event.data):
+            if event.time_ms < ordered.last_ms:
+                raise LateEventError(
+                    f"time: expected {_iso(ordered.last_ms)} or later, the time of the last event of {what} {ordered.id}; "
+                    f"got {_iso(event.time_ms)}, {ordered.last_ms - event.time_ms} ms earlier"
+                )
+
+    def take(self, event: Event) -> None:
+        """Apply an event. Engine time stands at the event's time or later already."""
+        data = event.data
+        self._handlers[type(data)](data, event.time_ms)
+        for _, ordered in self._concerns(data):
+            if ordered.last_ms < event.time_ms:
+                ordered.last_ms = event.time_ms
+        interaction_id: str | None = getattr(data, "interaction_id", None)
+        if interaction_id is not None:
+            interaction = self._centre.known(interaction_id)
+            if interaction is not None:
+                self._centre.file(interaction)
+
+    def _concerns(self, data: Any) -> Sequence[tuple[str, Agent | Interaction | Group]]:
+        """The known objects whose order an event keeps to, with what they are called."""
+        found: Agent | Interaction | Group | None
+        match _ORDER[type(data)]:
+            case "agent":
+                found = self._centre.agents.get(data.agent_id)
+                return () if found is None else (("agent", found),)
+            case "interaction":
+                found = self._centre.known(data.interaction_id)
+                return () if found is None else (("interaction", found),)
+            case "agents":
+                both = (self._centre.agents.get(data.from_agent_id), self._centre.agents.get(data.to_agent_id))
+                return [("agent", agent) for agent in both if agent is not None]
+            case "abandoned":
+                found = self._centre.agents.get(data.agent_id) if data.queue is None else self._centre.known(data.interaction_id)
+                return () if found is None else (("interaction" if isinstance(found, Interaction) else "agent", found),)
+            case _:
+                found = self._centre.groups_of(data.kind).get(data.group_id)
+                return () if found is None else (("group", found),)
+
+    def forget(self) -> None:
+        """Drop the interactions that are over, and finish those of which nothing was heard for very long."""
+        now_ms = self._centre.calendar.now_ms
+        if now_ms < self._forget_at_ms:
+            return
+        self._forget_at_ms = now_ms + IDLE_MS
+        while self._centre.idle:
+            oldest = next(iter(self._centre.idle.values()))
+            if oldest.touched_ms + IDLE_MS > now_ms:
+                self._forget_at_ms = oldest.touched_ms + IDLE_MS
+                break
+            del self._centre.idle[oldest.id]
+        while self._centre.live:
+            oldest = next(iter(self._centre.live.values()))
+            if oldest.touched_ms + ABANDONED_MS > now_ms:
+                self._forget_at_ms = min(self._forget_at_ms, oldest.touched_ms + ABANDONED_MS)
+                break
+            self._calls.finish(oldest, oldest.touched_ms + ABANDONED_MS)
+            del self._centre.live[oldest.id]
+
+    def _group_changed(self, data: events.GroupChanged, at_ms: int) -> None:
+        if data.group_id == ALL:
+            return
+        group = self._centre.any_group(data.kind, data.group_id)
+        group.heard = True
+        for identifier in group.members.keys() - set(data.members):
+            group.leave(group.members[identifier][0], at_ms)
+        for identifier in dict.fromkeys(data.members):
+            if identifier not in group.members:
+                group.join(self._centre.agent(identifier, at_ms) if data.kind == "agents" else self._centre.queue(identifier, at_ms), at_ms)
+        group.board.touch()
+
+
+_ORDER: dict[type[EventData], str] = {
+    shape: "agent" if "agent_id" in shape.__struct_fields__ else "interaction" for shape in events.EVENT_TYPES.values()
+} | {
+    events.InteractionAbandoned: "abandoned",
+    events.InteractionTransferred: "agents",
+    events.GroupChanged: "group",
+}
+"""By what an event is ordered: by its agent if it names one, else by its interaction.
+
+``cx.interaction.abandoned`` is ordered by the interaction if it names the queue, and ``cx.interaction.transferred`` by both agents.
+"""
+
+
+def _iso(at_ms: int) -> str:
+    """Milliseconds since 1970 as people write a moment."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,380 @@
+"""What the engine knows of a contact centre: agents with their media, queues, groups, interactions.
+
+Data and bookkeeping; what events mean is in ``machine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from channels.statistics.engine.accumulator import FOLD_AT, Accumulator, Board, Key, Span
+from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
+from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.vocabulary import (
+    CALL_ACTIONS,
+    CALL_ON_HOLD,
+    CALL_RINGING,
+    LOGGED_OUT,
+    STATUS_CODES,
+    STATUS_NAMES,
+    WAIT_FOR_NEXT_CALL,
+)
+
+if TYPE_CHECKING:
+    from channels.statistics.engine.statistic import Statistic
+
+ALL = "All"
+"""Id of the two groups that are always there: every agent, every queue."""
+
+_NOT_READY_CODE = STATUS_CODES["NotReadyForNextCall"]
+_VOICE = "voice"
+
+LONG_AGO_MS = -(2**62)
+"""Before every time that an event can have."""
+
+Fan = tuple[tuple[Accumulator, int], ...]
+"""The accumulators that one thing counts in, the member's own first, each with the millisecond since when the member belongs there."""
+
+
+class Member:
+    """An agent or a queue: counts on its own board and on those of its groups."""
+
+    __slots__ = ("board", "calendar", "fans", "groups", "heard", "id")
+
+    def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
+        self.id = identifier
+        self.calendar = calendar
+        self.board = Board(calendar, changed, self)
+        self.heard = False
+        """Whether an event spoke of it. One that was only asked for is forgotten when nobody asks any more."""
+        self.groups: dict[str, Group] = {}
+        self.fans: dict[Key, Fan] = {}
+
+    def spans(self) -> Iterator[Span]:
+        """Everything that goes on."""
+        raise NotImplementedError
+
+    def going_on(self, key: Key) -> Iterator[tuple[Span, int]]:
+        """What goes on of one kind, name and media, with the millisecond since when."""
+        return ((span, span.start_ms) for span in self.spans() if span.key == key)
+
+    def fan(self, key: Key) -> Fan:
+        """Where a thing counts."""
+        fan = self.fans.get(key)
+        if fan is None:
+            groups = ((group.board.at(key), group.members[self.id][1]) for group in self.groups.values())
+            fan = self.fans[key] = ((self.board.at(key), LONG_AGO_MS), *groups)
+        return fan
+
+    def begin(self, key: Key, at_ms: int) -> Span:
+        """Something begins."""
+        span = Span(key, at_ms)
+        for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
+            if accumulator.hooked:
+                accumulator.began(span, at_ms if at_ms > joined_ms else joined_ms)
+        return span
+
+    def end(self, span: Span, at_ms: int) -> int:
+        """Something is over. Returns how long it lasted, in seconds.
+
+        Nearly all that ends began in the window of the day and after joining the group, and lasted some time: then its duration is all
+        there is to note.
+        """
+        key = span.key
+        start_ms = span.start_ms
+        day_ms = self.calendar.daily.reset_ms
+        duration = at_ms // 1000 - span.start_s
+        plain = day_ms <= start_ms < at_ms
+        for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
+            if plain and accumulator.since_ms == day_ms and start_ms >= joined_ms:
+                recent = accumulator.recent
+                recent.append(duration)
+                if len(recent) >= FOLD_AT:
+                    accumulator.fold()
+                if accumulator.hooked:
+                    accumulator.tell_end(span, start_ms, at_ms, counts=True)
+            else:
+                accumulator.ended(span, start_ms if start_ms > joined_ms else joined_ms, at_ms, completed=True)
+        return duration
+
+    def occur(self, name: str, media: str, at_ms: int, duration: int = 0) -> None:
+        """An instantaneous action; ``duration`` in seconds."""
+        key = (ACTION, name, media)
+        day_ms = self.calendar.daily.reset_ms
+        for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
+            if at_ms >= joined_ms:
+                if accumulator.since_ms == day_ms <= at_ms:
+                    accumulator.add(duration)
+                    if accumulator.hooked:
+                        accumulator.tell_occurrence(at_ms, duration)
+                else:
+                    accumulator.occurred(at_ms, duration)
+
+
+class Group:
+    """A group of agents or of queues. It counts what its members do from joining to leaving; what it counted stays when they leave."""
+
+    __slots__ = ("board", "heard", "id", "last_ms", "members")
+
+    def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
+        self.id = identifier
+        self.board = Board(calendar, changed, self)
+        self.heard = False
+        self.last_ms = LONG_AGO_MS
+        """Time of the last ``cx.group.changed``."""
+        self.members: dict[str, tuple[Member, int]] = {}
+        """By id, each with the millisecond at which it joined."""
+
+    def going_on(self, key: Key) -> Iterator[tuple[Span, int]]:
+        """What goes on at the members, each with the millisecond since when it counts: its start, or when the member joined."""
+        for member, joined_ms in self.members.values():
+            for span, start_ms in member.going_on(key):
+                yield span, max(start_ms, joined_ms)
+
+    def join(self, member: Member, at_ms: int) -> None:
+        """A member joins: what it is doing counts from now on, and is as old as it is."""
+        for span in member.spans():
+            self.board.at(span.key).began(span, max(span.start_ms, at_ms))
+        self.members[member.id] = (member, at_ms)
+        member.groups[self.id] = self
+        member.fans.clear()
+        self.board.touch()
+
+    def leave(self, member: Member, at_ms: int) -> None:
+        """A member leaves: what it is doing counts no longer."""
+        joined_ms = self.members.pop(member.id)[1]
+        del member.groups[self.id]
+        member.fans.clear()
+        for span in member.spans():
+            self.board.at(span.key).ended(span, max(span.start_ms, joined_ms), at_ms, completed=False)
+        self.board.touch()
+
+
+class Party:
+    """An agent's part in an interaction: it rings, the agent dials, or they talk."""
+
+    __slots__ = ("agent", "hold", "interaction", "medium", "queue", "span")
+
+    def __init__(self, agent: Agent, medium: Medium, interaction: Interaction, queue: str | None, span: Span) -> None:
+        self.agent = agent
+        self.medium = medium
+        self.interaction = interaction
+        self.queue = queue
+        """The queue that it came from."""
+        self.span = span
+        """CallRinging, CallDialing or one of the Call actions."""
+        self.hold: Span | None = None
+
+    @property
+    def talking(self) -> bool:
+        """Whether the call is established, on hold or not."""
+        return self.span.key[1] in CALL_ACTIONS
+
+
+class Medium:
+    """An agent on one medium: what Stat Server calls a DN."""
+
+    __slots__ = ("dn", "login", "mode", "mode_span", "name", "parties", "reason", "status", "wrap_queue")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dn: str | None = None
+        self.login: Span | None = None
+        """LoggedIn, while it is."""
+        self.mode = WAIT_FOR_NEXT_CALL
+        """What the agent is when no interaction goes on: WaitForNextCall, NotReadyForNextCall or AfterCallWork."""
+        self.mode_span: Span | None = None
+        """The action of the mode, while it goes on. WaitForNextCall is suspended while something rings or is established."""
+        self.reason: str | None = None
+        """Why the agent is not ready."""
+        self.wrap_queue: str | None = None
+        """The queue that the interaction came from which after-call work is for."""
+        self.parties: dict[str, Party] = {}
+        self.status: Span | None = None
+
+    def busy(self) -> bool:
+        """Whether something rings or is established."""
+        return any(party.span.key[1] == CALL_RINGING or party.talking for party in self.parties.values())
+
+    def status_code(self) -> int | None:
+        """The highest of what goes on; the Call action of a call on hold is hidden. None when the agent is not on this medium."""
+        code = -1 if self.login is None else STATUS_CODES["LoggedIn"]
+        if self.mode_span is not None:
+            code = STATUS_CODES[self.mode_span.key[1]]
+        for party in self.parties.values():
+            code = max(code, STATUS_CODES[party.span.key[1] if party.hold is None else CALL_ON_HOLD])
+        return None if code < 0 else code
+
+    def spans(self) -> Iterator[Span]:
+        """The actions that go on."""
+        for span in (self.login, self.mode_span):
+            if span is not None:
+                yield span
+        for party in self.parties.values():
+            yield party.span
+            if party.hold is not None:
+                yield party.hold
+
+
+class Agent(Member):
+    """An agent. One that nobody has heard of is logged out."""
+
+    __slots__ = ("clock_ms", "last_ms", "last_released", "logged_out", "media", "place", "state", "status")
+
+    def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None], at_ms: int) -> None:
+        super().__init__(identifier, calendar, changed)
+        self.last_ms = LONG_AGO_MS
+        """Time of the last event about this agent."""
+        self.clock_ms = at_ms
+        """Time up to which this agent's history is written; what happens later is never written before it."""
+        self.place: str | None = None
+        self.media: dict[str, Medium] = {}
+        self.last_released: tuple[str, str, str | None] | None = None
+        """(interaction, medium, queue) of the call that ended last: what after-call work is for."""
+        self.logged_out: Span | None = self.begin((ACTION, "LoggedOut", ""), at_ms)
+        self.status: Span = self.begin((STATUS, "LoggedOut", ""), at_ms)
+        self.state: dict[str, object] | None = None
+        """The state as subscribers see it, until something changes."""
+
+    def at(self, at_ms: int) -> int:
+        """The moment at which something happens to the agent: never before what is written of the agent already."""
+        if at_ms < self.clock_ms:
+            return self.clock_ms
+        self.clock_ms = at_ms
+        return at_ms
+
+    def hear(self, at_ms: int) -> None:
+        """The first event about the agent: history begins with it, even if somebody asked before, so that asking changes no total."""
+        self.vanish()
+        self.heard = True
+        self.clock_ms = at_ms
+        self.logged_out = self.begin((ACTION, "LoggedOut", ""), at_ms)
+        self.status = self.begin((STATUS, "LoggedOut", ""), at_ms)
+
+    def vanish(self) -> None:
+        """Take back the history of an agent that no event spoke of, without a trace in any total."""
+        assert self.logged_out is not None, "who was never heard of is logged out"
+        self.end(self.logged_out, self.logged_out.start_ms)
+        self.end(self.status, self.status.start_ms)
+
+    def spans(self) -> Iterator[Span]:
+        """The status, the statuses by medium, and all actions that go on."""
+        yield self.status
+        if self.logged_out is not None:
+            yield self.logged_out
+        for medium in self.media.values():
+            if medium.status is not None:
+                yield medium.status
+            yield from medium.spans()
+
+    def highest(self, media: frozenset[str] | None = None) -> tuple[int, Medium | None]:
+        """The agent's status: its code and the medium that it comes from, of all media or of some.
+
+        Stat Server's rule (PlaceAgentStatus): voice if it is above NotReadyForNextCall; else the other media if they are; else the other
+        media if there is no voice login; else voice. Without a login: LoggedOut, the highest status that there is.
+        """
+        best: dict[bool, tuple[int, Medium]] = {}
+        for medium in self.media.values():
+            if medium.login is None or (media is not None and medium.name not in media):
+                continue
+            code = medium.status_code()
+            is_voice = medium.name == _VOICE
+            if code is not None and (is_voice not in best or code > best[is_voice][0]):
+                best[is_voice] = (code, medium)
+        voice, other = best.get(True), best.get(False)
+        if voice is None:
+            return other or (STATUS_CODES["LoggedOut"], None)
+        if other is None or voice[0] > _NOT_READY_CODE or other[0] <= _NOT_READY_CODE:
+            return voice
+        return other
+
+    def settle(self, medium: Medium, at_ms: int) -> None:
+        """Something changed on a medium: begin and end what follows from it.
+
+        That is the mode's action, the medium's status, and the agent's status.
+        """
+        wanted: str | None = medium.mode
+        if medium.login is None or (wanted == WAIT_FOR_NEXT_CALL and medium.busy()):
+            wanted = None
+        span = medium.mode_span
+        if (None if span is None else span.key[1]) != wanted:
+            if span is not None:
+                self.end(span, at_ms)
+            medium.mode_span = None if wanted is None else self.begin((ACTION, wanted, medium.name), at_ms)
+        code = medium.status_code()
+        name = None if code is None else STATUS_NAMES[code]
+        status = medium.status
+        if (None if status is None else status.key[1]) != name:
+            if status is not None:
+                self.end(status, at_ms)
+            medium.status = None if name is None else self.begin((DN_STATUS, name, medium.name), at_ms)
+        self.settle_status(at_ms)
+
+    def settle_status(self, at_ms: int) -> None:
+        """Let the agent's own status follow those of the media."""
+        if len(self.media) == 1:  # as nearly always: no need to compare
+            (medium,) = self.media.values()
+            name = LOGGED_OUT if medium.login is None or medium.status is None else medium.status.key[1]
+        else:
+            name = STATUS_NAMES[self.highest()[0]]
+        if self.status.key[1] != name:
+            self.end(self.status, at_ms)
+            self.status = self.begin((STATUS, name, ""), at_ms)
+        self.touch()
+
+    def touch(self) -> None:
+        """The state changed, the agent's and that of each of its groups."""
+        self.state = None
+        if self.board.state_statistics:
+            self.board.touch()
+        for group in self.groups.values():
+            if group.board.state_statistics:
+                group.board.touch()
+
+
+class Queue(Member):
+    """A queue or route point."""
+
+    __slots__ = ("waiting",)
+
+    def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
+        super().__init__(identifier, calendar, changed)
+        self.waiting: dict[str, Span] = {}
+        """CallWait of each interaction that waits here, by its id."""
+
+    def spans(self) -> Iterator[Span]:
+        """What waits."""
+        return iter(self.waiting.values())
+
+
+class Visit:
+    """An interaction's stay in a queue, and what came of it."""
+
+    __slots__ = ("answered", "entered_s", "gone")
+
+    def __init__(self, entered_s: int) -> None:
+        self.entered_s = entered_s
+        self.answered = False
+        self.gone = False
+        """Abandoned, or on to another queue: nobody will answer it from here."""
+
+
+class Interaction:
+    """A call, a chat, a message: where it waits, who takes part."""
+
+    __slots__ = ("finished", "id", "last_ms", "media", "parties", "queue", "touched_ms", "user_data", "visits")
+
+    def __init__(self, identifier: str, media: str) -> None:
+        self.id = identifier
+        self.media = media
+        self.user_data: dict[str, object] | None = None
+        self.queue: str | None = None
+        """The queue that it entered last."""
+        self.visits: dict[str, Visit] = {}
+        self.parties: dict[str, Party] = {}
+        self.last_ms = LONG_AGO_MS
+        """Time of the last event about the interaction as such, its waiting and its end; an agent's part has the agent's order."""
+        self.touched_ms = 0
+        """Engine time at which it was last heard of."""
+        self.finished = False

@@ -1,0 +1,269 @@
+"""Saving and restoring the engine's state: MessagePack of the structs below.
+
+Saved are what goes on (who does what since when) and the tallies of the daily window. Other windows belong to open statistics, and begin
+again when those are opened again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from channels.statistics.engine.accumulator import Board, Key, Span
+from channels.statistics.engine.centre import Centre
+from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
+from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Member, Party, Queue, Visit
+from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.vocabulary import CALL_ON_HOLD, CALL_WAIT, LOGGED_IN, LOGGED_OUT
+
+VERSION = 1
+
+
+class SnapshotError(ValueError):
+    """Bytes that are not a state which this version can go on from."""
+
+
+class _Totals(msgspec.Struct, array_like=True):
+    """One accumulator, for its daily window."""
+
+    key: Key
+    since_ms: int
+    adjust: int
+    recent: list[int]
+    counts: dict[int, int]
+
+
+class _Party(msgspec.Struct, array_like=True):
+    interaction: str
+    queue: str | None
+    action: str
+    start_ms: int
+    hold_ms: int | None
+
+
+class _Medium(msgspec.Struct, array_like=True):
+    name: str
+    dn: str | None
+    login_ms: int | None
+    mode: str
+    mode_ms: int | None
+    reason: str | None
+    wrap_queue: str | None
+    status: tuple[str, int]
+    parties: list[_Party]
+
+
+class _Agent(msgspec.Struct, array_like=True):
+    id: str
+    last_ms: int
+    clock_ms: int
+    place: str | None
+    last_released: tuple[str, str, str | None] | None
+    logged_out_ms: int | None
+    status: tuple[str, int]
+    media: list[_Medium]
+    totals: list[_Totals]
+
+
+class _Queue(msgspec.Struct, array_like=True):
+    id: str
+    waiting: dict[str, tuple[str, int]]
+    """Interaction, with its media and the millisecond since when it waits."""
+    totals: list[_Totals]
+
+
+class _Group(msgspec.Struct, array_like=True):
+    id: str
+    last_ms: int
+    members: dict[str, int]
+    totals: list[_Totals]
+
+
+class _Interaction(msgspec.Struct, array_like=True):
+    id: str
+    media: str
+    user_data: dict[str, object] | None
+    queue: str | None
+    visits: dict[str, tuple[int, bool, bool]]
+    parties: list[tuple[str, str]]
+    """Agent and medium."""
+    last_ms: int
+    touched_ms: int
+    finished: bool
+
+
+class _State(msgspec.Struct, array_like=True):
+    version: int
+    now_ms: int
+    agents: list[_Agent]
+    queues: list[_Queue]
+    agent_groups: list[_Group]
+    queue_groups: list[_Group]
+    live: list[_Interaction]
+    idle: list[_Interaction]
+
+
+def save(centre: Centre) -> bytes:
+    """The state of a contact centre. Objects that no event spoke of are left out.
+
+    It may run in a thread while values are read and statistics opened, but not while events are applied or time advances.
+    """
+    state = _State(
+        version=VERSION,
+        now_ms=centre.calendar.now_ms,
+        agents=[_save_agent(agent) for agent in list(centre.agents.values()) if agent.heard],
+        queues=[
+            _Queue(queue.id, {i: (span.key[2], span.start_ms) for i, span in queue.waiting.items()}, _save_board(queue.board))
+            for queue in list(centre.queues.values())
+            if queue.heard
+        ],
+        agent_groups=_save_groups(list(centre.groups.values())),
+        queue_groups=_save_groups(list(centre.queue_groups.values())),
+        live=[_save_interaction(interaction) for interaction in centre.live.values()],
+        idle=[_save_interaction(interaction) for interaction in centre.idle.values()],
+    )
+    return msgspec.msgpack.encode(state)
+
+
+def _save_board(board: Board) -> list[_Totals]:
+    return [_Totals(a.key, a.since_ms, a.adjust, a.recent.tolist(), a.counts) for a in board.accumulators.values()]
+
+
+def _save_groups(groups: Iterable[Group]) -> list[_Group]:
+    return [
+        _Group(group.id, group.last_ms, {i: joined_ms for i, (_, joined_ms) in group.members.items()}, _save_board(group.board))
+        for group in groups
+        if group.heard
+    ]
+
+
+def _save_agent(agent: Agent) -> _Agent:
+    return _Agent(
+        agent.id,
+        agent.last_ms,
+        agent.clock_ms,
+        agent.place,
+        agent.last_released,
+        _start(agent.logged_out),
+        (agent.status.name, agent.status.start_ms),
+        [_save_medium(medium) for medium in agent.media.values()],
+        _save_board(agent.board),
+    )
+
+
+def _save_medium(medium: Medium) -> _Medium:
+    assert medium.status is not None, "a medium without a status is forgotten"
+    return _Medium(
+        medium.name,
+        medium.dn,
+        _start(medium.login),
+        medium.mode,
+        _start(medium.mode_span),
+        medium.reason,
+        medium.wrap_queue,
+        (medium.status.name, medium.status.start_ms),
+        [_Party(i, party.queue, party.span.name, party.span.start_ms, _start(party.hold)) for i, party in medium.parties.items()],
+    )
+
+
+def _save_interaction(interaction: Interaction) -> _Interaction:
+    return _Interaction(
+        interaction.id,
+        interaction.media,
+        interaction.user_data,
+        interaction.queue,
+        {queue: (visit.entered_s, visit.answered, visit.gone) for queue, visit in interaction.visits.items()},
+        [(agent_id, party.medium.name) for agent_id, party in interaction.parties.items()],
+        interaction.last_ms,
+        interaction.touched_ms,
+        interaction.finished,
+    )
+
+
+def _start(span: Span | None) -> int | None:
+    return None if span is None else span.start_ms
+
+
+def restore(state: bytes, zone: ZoneInfo) -> Centre:
+    """The contact centre whose state was saved.
+
+    Raises:
+        SnapshotError: the bytes are not a state of this version.
+    """
+    try:
+        saved = msgspec.msgpack.decode(state, type=_State)
+    except msgspec.DecodeError as fault:
+        raise SnapshotError(f"the saved state cannot be read: {fault}") from None
+    if saved.version != VERSION:
+        raise SnapshotError(f"expected a saved state of version {VERSION}; got version {saved.version}")
+    centre = Centre(Calendar(zone, saved.now_ms))
+    interactions = {each.id: _restore_interaction(each) for each in (*saved.live, *saved.idle)}
+    centre.live = {each.id: interactions[each.id] for each in saved.live}
+    centre.idle = {each.id: interactions[each.id] for each in saved.idle}
+    for agent in saved.agents:
+        _restore_agent(centre, agent, interactions)
+    for each in saved.live:
+        for agent_id, medium in each.parties:
+            interactions[each.id].parties[agent_id] = centre.agents[agent_id].media[medium].parties[each.id]
+    for each_queue in saved.queues:
+        queue = centre.any_queue(each_queue.id)
+        queue.heard = True
+        queue.waiting = {i: Span((ACTION, CALL_WAIT, media), start_ms) for i, (media, start_ms) in each_queue.waiting.items()}
+        _restore_board(queue.board, each_queue.totals)
+    for group in saved.agent_groups:
+        _restore_group(centre.any_group("agents", group.id), group, centre.agents)
+    for group in saved.queue_groups:
+        _restore_group(centre.any_group("queues", group.id), group, centre.queues)
+    return centre
+
+
+def _restore_board(board: Board, totals: list[_Totals]) -> None:
+    for each in totals:
+        accumulator = board.at(each.key)
+        accumulator.since_ms, accumulator.adjust = each.since_ms, each.adjust
+        accumulator.load(each.counts, each.recent)
+
+
+def _restore_group(group: Group, saved: _Group, members: dict[str, Agent] | dict[str, Queue]) -> None:
+    group.heard = True
+    group.last_ms = saved.last_ms
+    for identifier, joined_ms in saved.members.items():
+        member: Member = members[identifier]
+        group.members[identifier] = (member, joined_ms)
+        member.groups[group.id] = group
+    _restore_board(group.board, saved.totals)
+
+
+def _restore_interaction(saved: _Interaction) -> Interaction:
+    interaction = Interaction(saved.id, saved.media)
+    interaction.user_data = saved.user_data
+    interaction.queue = saved.queue
+    for queue, (entered_s, answered, gone) in saved.visits.items():
+        visit = interaction.visits[queue] = Visit(entered_s)
+        visit.answered, visit.gone = answered, gone
+    interaction.last_ms, interaction.touched_ms, interaction.finished = saved.last_ms, saved.touched_ms, saved.finished
+    return interaction
+
+
+def _restore_agent(centre: Centre, saved: _Agent, interactions: dict[str, Interaction]) -> None:
+    agent = Agent(saved.id, centre.calendar, centre.changed, saved.clock_ms)
+    centre.agents[saved.id] = agent
+    agent.vanish()
+    agent.heard = True
+    agent.last_ms, agent.place, agent.last_released = saved.last_ms, saved.place, saved.last_released
+    agent.logged_out = None if saved.logged_out_ms is None else Span((ACTION, LOGGED_OUT, ""), saved.logged_out_ms)
+    agent.status = Span((STATUS, saved.status[0], ""), saved.status[1])
+    for each in saved.media:
+        medium = agent.media[each.name] = Medium(each.name)
+        medium.dn, medium.mode, medium.reason, medium.wrap_queue = each.dn, each.mode, each.reason, each.wrap_queue
+        medium.login = None if each.login_ms is None else Span((ACTION, LOGGED_IN, each.name), each.login_ms)
+        medium.mode_span = None if each.mode_ms is None else Span((ACTION, each.mode, each.name), each.mode_ms)
+        medium.status = Span((DN_STATUS, each.status[0], each.name), each.status[1])
+        for part in each.parties:
+            interaction = interactions[part.interaction]
+            party = Party(agent, medium, interaction, part.queue, Span((ACTION, part.action, each.name), part.start_ms))
+            party.hold = None if part.hold_ms is None else Span((ACTION, CALL_ON_HOLD, each.name), part.hold_ms)
+            medium.parties[part.interaction] = party
+    _restore_board(agent.board, saved.totals)

@@ -1,0 +1,86 @@
+"""CurrentState: what goes on at an agent or in a group, as a tree in the shape of Stat Server's AgentStatus."""
+
+from __future__ import annotations
+
+from channels.statistics.engine.accumulator import Span
+from channels.statistics.engine.objects import Agent, Group, Interaction, Medium
+from channels.statistics.engine.values import Value
+from channels.statistics.engine.vocabulary import NOT_READY, STATUS_CODES, STATUS_NAMES
+
+
+def agent_value(agent: Agent, media: frozenset[str] | None) -> Value:
+    """The state of an agent, on all media or on some: status code, its name, and the tree."""
+    tree = agent_tree(agent, media)
+    code = tree["status"]
+    assert isinstance(code, int)
+    return Value(code, STATUS_NAMES[code], state_value=tree)
+
+
+def group_value(group: Group, agents: dict[str, Agent], media: frozenset[str] | None) -> Value:
+    """The states of the agents of a group, by id: how many there are, and their trees."""
+    trees = [agent_tree(agents[identifier], media) for identifier in sorted(group.members)]
+    return Value(len(trees), str(len(trees)), state_value={"groupId": group.id, "agents": trees})
+
+
+def agent_tree(agent: Agent, media: frozenset[str] | None) -> dict[str, object]:
+    """One agent's tree. The whole one is kept until the agent's state changes: a group costs little when few of its agents change."""
+    if media is not None:
+        return _tree(agent, media)
+    if agent.state is None:
+        agent.state = _tree(agent, None)
+    return agent.state
+
+
+def _tree(agent: Agent, media: frozenset[str] | None) -> dict[str, object]:
+    code, medium = agent.highest(media)
+    since = agent.status
+    if media is not None and medium is not None and medium.status is not None:
+        since = medium.status
+    shown = [m for m in agent.media.values() if m.login is not None and (media is None or m.name in media)]
+    return {
+        "agentId": agent.id,
+        "loginId": agent.id,
+        "status": code,
+        "statusName": STATUS_NAMES[code],
+        "time": since.start_s,
+        "place": {
+            "placeId": agent.place,
+            "status": code,
+            "time": since.start_s,
+            "dnStatuses": [_dn(agent, m) for m in shown],
+        },
+    }
+
+
+def _dn(agent: Agent, medium: Medium) -> dict[str, object]:
+    status = medium.status
+    assert status is not None, "who is logged in has a status"
+    actions = [
+        _action(span, None, medium.reason if span.name == NOT_READY else None)
+        for span in (medium.login, medium.mode_span)
+        if span is not None
+    ]
+    for party in medium.parties.values():
+        actions.append(_action(party.span, party.interaction, None))
+        if party.hold is not None:
+            actions.append(_action(party.hold, party.interaction, None))
+    return {
+        "dnId": medium.dn or agent.id,
+        "switchId": None,
+        "dnType": 1,
+        "media": medium.name,
+        "status": STATUS_CODES[status.name],
+        "statusName": status.name,
+        "time": status.start_s,
+        "actions": actions,
+    }
+
+
+def _action(span: Span, interaction: Interaction | None, reason: str | None) -> dict[str, object]:
+    return {
+        "action": span.name,
+        "time": span.start_s,
+        "connectionId": None if interaction is None else interaction.id,
+        "userData": {} if interaction is None or interaction.user_data is None else interaction.user_data,
+        "reasons": {} if reason is None else {"ReasonCode": reason},
+    }

@@ -1,0 +1,118 @@
+"""Statistics: views over the accumulators of one object.
+
+Opening one costs the same whatever happened before, and statistics that are alike in what they count share its cost.
+"""
+
+from __future__ import annotations
+
+from channels.statistics.engine.accumulator import Accumulator, Board, selects
+from channels.statistics.engine.definition import WITHOUT_WINDOW, Category, Definition, ObjectType
+from channels.statistics.engine.values import Value, quotient, whole
+
+
+class Statistic:
+    """One open statistic. Identical ones are one object, which the engine counts the users of."""
+
+    __slots__ = ("_board", "_main", "_rel", "_window", "definition", "object_id", "object_type", "users")
+
+    def __init__(self, definition: Definition, object_type: ObjectType, object_id: str, board: Board) -> None:
+        self.definition = definition
+        self.object_type = object_type
+        self.object_id = object_id
+        self.users = 0
+        self._board = board
+        self._window = board.open_window(definition.profile)
+        self._main: list[Accumulator] = []
+        self._rel: list[Accumulator] = []
+        if definition.category is Category.CURRENT_STATE:
+            board.state_statistics.append(self)
+            return
+        board.statistics.append(self)
+        for accumulator in board.accumulators.values():
+            self.attach(accumulator)
+
+    def attach(self, accumulator: Accumulator) -> None:
+        """Look at an accumulator if a mask selects it."""
+        definition = self.definition
+        main = selects(definition, definition.main_mask, accumulator.key)
+        rel = definition.rel_mask is not None and selects(definition, definition.rel_mask, accumulator.key)
+        if main:
+            self._main.append(accumulator)
+        if rel:
+            self._rel.append(accumulator)
+        if main or rel:
+            accumulator.watch(self)
+
+    def detach(self) -> None:
+        """Undo everything that opening did."""
+        if self.definition.category is Category.CURRENT_STATE:
+            self._board.state_statistics.remove(self)
+        else:
+            self._board.statistics.remove(self)
+        for accumulator in dict.fromkeys((*self._main, *self._rel)):
+            accumulator.unwatch(self)
+        self._board.close_window(self._window)
+
+    @property
+    def has_window(self) -> bool:
+        """Whether a reset of its time profile changes the value."""
+        return self.definition.category not in WITHOUT_WINDOW
+
+    @property
+    def running(self) -> bool:
+        """Whether the value changes as time passes without events."""
+        category = self.definition.category
+        if category in (Category.CURRENT_TIME, Category.CURRENT_MAX_TIME, Category.TOTAL_ADJUSTED_TIME):
+            return any(a.ongoing for a in self._main)
+        if category in (Category.TOTAL_TIME, Category.AVERAGE_TIME):
+            return any(a.ongoing and a.is_status for a in self._main)
+        return False
+
+    def compute(self, now_ms: int) -> Value:
+        """The value at a moment, for every category but CurrentState."""
+        now_s = now_ms // 1000
+        match self.definition.category:
+            case Category.CURRENT_NUMBER:
+                return whole(sum(len(a.ongoing) for a in self._main))
+            case Category.CURRENT_TIME:
+                return whole(sum(now_s - span.start_s for a in self._main for span in a.ongoing))
+            case Category.CURRENT_MAX_TIME:
+                return whole(now_s - min((span.start_s for a in self._main for span in a.ongoing), default=now_s))
+            case Category.TOTAL_NUMBER:
+                return whole(self._number(self._main))
+            case Category.TOTAL_TIME:
+                return whole(self._time(now_s))
+            case Category.TOTAL_ADJUSTED_TIME:
+                return whole(self._adjusted(now_s))
+            case Category.AVERAGE_TIME:
+                return quotient(self._time(now_s), self._number(self._rel if self.definition.rel_mask is not None else self._main))
+            case Category.TOTAL_NUMBER_IN_TIME_RANGE:
+                return whole(self._in_range())
+            case Category.RELATIVE_NUMBER_PERCENTAGE:
+                return quotient(100 * self._in_range(), self._number(self._rel))
+            case Category.CURRENT_STATE:
+                raise ValueError("the state of an object is not a view of accumulators")
+
+    def _number(self, accumulators: list[Accumulator]) -> int:
+        """TotalNumber: actions that completed or occurred in the window; statuses that were in progress in it."""
+        return sum(a.tally(self._window).count + (len(a.ongoing) if a.is_status else 0) for a in accumulators)
+
+    def _time(self, now_s: int) -> int:
+        """TotalTime in seconds: of statuses, what lies in the window; of actions, the whole of those that completed in it."""
+        return sum(self._within(a, now_s) if a.is_status else a.tally(self._window).whole for a in self._main)
+
+    def _adjusted(self, now_s: int) -> int:
+        """TotalAdjustedTime in seconds: what lies in the window, of actions too."""
+        return sum(self._within(a, now_s) for a in self._main)
+
+    def _within(self, accumulator: Accumulator, now_s: int) -> int:
+        """The seconds that lie in the window, of what is over and of what goes on."""
+        tally = accumulator.tally(self._window)
+        since_ms = tally.since_ms
+        return tally.whole + tally.adjust + sum(now_s - max(from_ms, since_ms) // 1000 for from_ms in accumulator.ongoing.values())
+
+    def _in_range(self) -> int:
+        """How many that completed in the window lasted as long as the time range says."""
+        assert self.definition.time_range is not None
+        low, high = self.definition.time_range
+        return sum(a.tally(self._window).between(low, high) for a in self._main)

@@ -1,0 +1,177 @@
+"""The stat server as its callers see it: REST calls, channels and ingest ask, the owner of the tenant answers (design part 5).
+
+Everything that goes in and comes out is plain data, so that an owner may live in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+from channels.statistics.service.requests import Refusal
+
+UPDATES = "/statistics/v3/updates"
+"""``StatisticUpdate`` of the caller's own subscriptions."""
+
+SERVICE = "/statistics/v3/service"
+"""``ServiceStateChange``."""
+
+VALUES = "/statistics/v3/values"
+"""``{objectType}/{objectId}/{name}`` below it: the value of a predefined statistic."""
+
+
+class ServiceState(Enum):
+    """What ``/statistics/v3/service`` says (seed 002, "Service state")."""
+
+    AVAILABLE = "AVAILABLE"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class Login(NamedTuple):
+    """Whose subscriptions are meant: the tenant, the login, and the same caller's login by token alone (contract part 6)."""
+
+    tenant: str
+    key: str
+    token_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One statistic and its value, in the form of the contract; ``timestamp`` in ms."""
+
+    statistic_id: str
+    name: str | None
+    object_type: str
+    object_id: str
+    value: dict[str, Any]
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What became of a request for several statistics."""
+
+    readings: list[Reading]
+    refusals: list[Refusal] = field(default_factory=list)
+    subscription_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The state of a tenant's stat server, for administrators. Times are ms since 1970; None where there was none yet."""
+
+    state: ServiceState
+    statistics: int
+    subscriptions: int
+    logins: int
+    values: int
+    position: int
+    """Of the last event that was taken."""
+    now_ms: int | None
+    held: int
+    """Events that wait for their time."""
+    events_applied: int
+    events_refused: int
+    snapshot_position: int
+    snapshot_ms: int | None
+
+
+class UnavailableError(Exception):
+    """The tenant's stat server is stopped or being restored."""
+
+
+class UnknownSubscriptionError(Exception):
+    """The login has no subscription of that id."""
+
+
+class LimitError(Exception):
+    """A request would go over a limit; ``field`` names what of the request is too much."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class StatServer(Protocol):
+    """Every method raises :class:`UnavailableError` while the tenant's service state is UNAVAILABLE, unless it says otherwise."""
+
+    async def open_subscription(
+        self, login: Login, subscription_id: str | None, items: Sequence[object], *, verbose: bool = True
+    ) -> Readings:
+        """Open the statistics that ``items`` describe (elements of ``data.statistics``) under one subscription.
+
+        A subscription of the same id and login is replaced, unless every item fails. Nothing is opened when every item fails.
+
+        Raises:
+            LimitError: too many statistics or subscriptions.
+        """
+        ...
+
+    async def peek_subscription(self, login: Login, subscription_id: str, statistic_ids: Sequence[str]) -> Readings:
+        """The present values of a subscription, or of the named statistics of it.
+
+        Each of ``statistic_ids`` is an id or several, joined by commas.
+
+        Raises:
+            UnknownSubscriptionError: the login has no such subscription.
+        """
+        ...
+
+    async def close_subscription(self, login: Login, subscription_id: str) -> None:
+        """End a subscription. One that is not there is no error, nor is an unavailable service: it has no subscriptions."""
+        ...
+
+    async def read(self, login: Login, items: Sequence[object]) -> Readings:
+        """The present values of predefined statistics, without a subscription; ``items`` hold name, objectId and objectType.
+
+        Raises:
+            LimitError: too many statistics.
+        """
+        ...
+
+    async def present_updates(self, tenant: str, login: str) -> bytes | None:
+        """One ``StatisticUpdate`` with the present value of every open statistic of a login, as ASCII JSON; None without any, or while
+        unavailable."""
+        ...
+
+    async def watch(self, tenant: str, channel: str) -> None:
+        """Open the statistic of a values channel; while unavailable it is opened when the service comes back.
+
+        Raises:
+            RefusedError: SUBSCRIPTION_INVALID, no such statistic; RATE_LIMITED, too many channels are open.
+        """
+        ...
+
+    def unwatch(self, tenant: str, channel: str) -> None:
+        """Close what :meth:`watch` opened."""
+        ...
+
+    async def present_values(self, tenant: str, pattern: str) -> list[tuple[str, bytes]]:
+        """The present ``(channel, data)`` of the open values channels that a pattern stands for; nothing while unavailable."""
+        ...
+
+    async def objects(self, tenant: str, object_type: str) -> list[str]:
+        """The ids of the objects of one type that events have named, and the built-in groups.
+
+        Raises:
+            DefinitionError: no such object type.
+        """
+        ...
+
+    def service_state(self, tenant: str) -> ServiceState:
+        """The present state; never raises."""
+        ...
+
+    def report(self, tenant: str) -> Report:
+        """What an administrator wants to know; never raises."""
+        ...
+
+    async def start_service(self, tenant: str) -> None:
+        """Restore the tenant's state from its log and go AVAILABLE; nothing when it is already."""
+        ...
+
+    async def stop_service(self, tenant: str) -> None:
+        """Go UNAVAILABLE and drop all subscriptions; nothing when it is already."""
+        ...

@@ -1,0 +1,522 @@
+"""The stat server of this process: the :class:`StatServer` around one engine for each tenant.
+
+One lock a tenant keeps the few things apart that take more than one slice of the loop: a tick, a snapshot, a large request. Events come in
+between their slices; subscriptions may end between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from channels.events import Event
+from channels.statistics.engine.definition import parse_object_type
+from channels.statistics.service.notices import service_state_change, statistic_update
+from channels.statistics.service.notification import OpenStatistic
+from channels.statistics.service.owner import (
+    SERVICE,
+    UPDATES,
+    VALUES,
+    LimitError,
+    Login,
+    Reading,
+    Readings,
+    Report,
+    ServiceState,
+    UnavailableError,
+    UnknownSubscriptionError,
+)
+from channels.statistics.service.pace import Pace
+from channels.statistics.service.requests import Refusal, new_id, parse_item
+from channels.statistics.service.slot import Slot
+from channels.statistics.service.storage import Storage
+from channels.statistics.service.tenant import Counters, Encoder, Subscription, Tenant
+from channels.statistics.service.value_channels import parse_values_channel
+from channels.statistics.settings import StatisticsSettings
+from hub.core.channels import matches
+from hub.core.errors import RefusedError, WireError
+from hub.core.hub import Hub
+from hub.core.ports import Clock
+from hub.eventlog.interface import EventLog, EventLogError
+
+HOUSEKEEPING_S = 1.0
+"""Seconds between two looks at idle logins and due snapshots."""
+
+_log = structlog.get_logger(__name__)
+
+
+class LocalStatServer:
+    """:class:`channels.statistics.service.owner.StatServer` and :class:`channels.events.EventConsumer` of a single process."""
+
+    def __init__(self, *, hub: Hub, eventlog: EventLog, clock: Clock, settings: StatisticsSettings) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._settings = settings
+        self.counters = Counters()
+        self._storage = Storage(eventlog, settings, settings.time_zone(), self.counters, clock)
+        self._slots: dict[str, Slot] = {}
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        hub.on_login_gone.append(self._login_gone)
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Restore every tenant that has a log, then begin to notify.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        await self.restore()
+        self._stopping.clear()
+        self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._keep_house_forever())]
+
+    async def stop(self) -> None:
+        """Cease to notify and save what is not saved yet."""
+        self._stopping.set()
+        self._wake.set()
+        await asyncio.gather(*self._tasks)
+        self._tasks = []
+        for name, slot in self._slots.items():
+            if slot.tenant is not None and slot.tenant.changes:
+                await self._save(name, slot)
+
+    async def restore(self) -> None:
+        """Make every tenant available that has a log.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        for name in await self._storage.tenants():
+            self._slots.setdefault(name, Slot(None, self._now_ms()))
+            await self.start_service(name)
+
+    async def failing(self) -> str | None:
+        """For ``/readyz``: what is wrong, or None."""
+        if not self._tasks:
+            return "the stat server has not been started"
+        if any(task.done() for task in self._tasks):
+            return "the stat server no longer notifies; the log says why"
+        return None
+
+    async def _notify_forever(self) -> None:
+        pause = self._settings.tick_ms / 1000
+        while not self._stopping.is_set():
+            # the first change after a quiet time is told at once, those that follow it within a tick together
+            try:
+                await asyncio.wait_for(self._wake.wait(), pause)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self.tick()
+            await asyncio.sleep(pause)
+
+    async def _keep_house_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await asyncio.wait_for(self._stopping.wait(), HOUSEKEEPING_S)
+            except TimeoutError:
+                await self.keep_house()
+
+    def _now_ms(self) -> int:
+        return round(self._clock.monotonic() * 1000)
+
+    def _slot(self, name: str) -> Slot:
+        slot = self._slots.get(name)
+        if slot is None:  # first use; a tenant that has a log was restored at the start
+            slot = self._slots[name] = Slot(self._storage.empty(), self._now_ms())
+        return slot
+
+    @asynccontextmanager
+    async def _using(self, name: str) -> AsyncIterator[Tenant]:
+        """The tenant at the present moment, for this caller alone."""
+        slot = self._slot(name)
+        async with slot.lock:
+            if slot.tenant is None:
+                raise UnavailableError("the statistics service is UNAVAILABLE; its state is told on /statistics/v3/service")
+            slot.tenant.catch_up()
+            yield slot.tenant
+
+    # -- events (EventConsumer) -------------------------------------------------------------------------------------
+
+    def check(self, tenant: str, event: Event) -> None:
+        """See :meth:`channels.events.EventConsumer.check`. While unavailable every event is let pass: the log keeps it for the restart."""
+        if (present := self._slot(tenant).tenant) is not None:
+            present.check(event)
+
+    def consume(self, tenant: str, events: Sequence[tuple[int, Event]]) -> None:
+        """See :meth:`channels.events.EventConsumer.consume`."""
+        slot = self._slot(tenant)
+        for position, event in events:
+            slot.seen = position
+            if slot.tenant is not None:
+                slot.tenant.take(position, event)
+        now = self._now_ms()
+        if events and (not slot.arrivals or slot.arrivals[-1][0] <= now - 1000):
+            slot.arrivals.append((now, slot.seen))
+        self._wake.set()
+
+    # -- notification -----------------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Tell what is due, of every tenant."""
+        for name, slot in list(self._slots.items()):
+            try:
+                async with slot.lock:
+                    if slot.tenant is not None:
+                        await self._tick_tenant(name, slot.tenant)
+            except Exception:
+                self.counters.tick_failures += 1
+                _log.exception("a tick failed", tenant=name)
+
+    async def _tick_tenant(self, name: str, tenant: Tenant) -> None:
+        now = self._now_ms()
+        tenant.catch_up()
+        notifier = tenant.notifier
+        notifier.changed(tenant.engine.take_changed(), now)
+        due = notifier.next_due()
+        if due is None or due > now:
+            return
+        encoder = Encoder(tenant.engine)
+        pace = Pace(self._clock)
+        told: dict[str, list[tuple[OpenStatistic, bytes]]] = {}
+        for opened in notifier.due(now):
+            if notifier.looked(opened, encoder.value(opened.statistic), now):
+                told.setdefault(opened.target, []).append((opened, encoder.item(opened)))
+            await pace.breathe()
+        for target, items in told.items():
+            # what ended between two slices is told no more
+            present = [item for opened, item in items if not opened.closed]
+            if not present:
+                continue
+            if target.startswith(VALUES):
+                self.counters.values += 1
+                await self._hub.emit(name, target, present[-1])
+            else:
+                self.counters.updates += 1
+                self.counters.update_items += len(present)
+                await self._hub.emit(name, UPDATES, statistic_update(present), audience=target)
+            await pace.breathe()
+
+    # -- subscriptions (StatServer) ---------------------------------------------------------------------------------
+
+    async def open_subscription(
+        self, login: Login, subscription_id: str | None, items: Sequence[object], *, verbose: bool = True
+    ) -> Readings:
+        """See :meth:`StatServer.open_subscription`."""
+        self._check_count(items)
+        async with self._using(login.tenant) as tenant:
+            now = self._now_ms()
+            tenant.touch((login.key, login.token_key), now)
+            subscription = Subscription(login.key, new_id() if subscription_id is None else subscription_id)
+            self._check_limits(tenant, subscription, len(items))
+            readings: list[Reading] = []
+            refusals: list[Refusal] = []
+            taken: set[str] = set()
+            pace = Pace(self._clock)
+            try:
+                for item in items:
+                    wanted = parse_item(item, taken)
+                    if isinstance(wanted, Refusal):
+                        refusals.append(wanted)
+                    else:
+                        opened = tenant.open_for_subscription(subscription, wanted, now, verbose=verbose)
+                        readings.append(_reading(opened, tenant))
+                    await pace.breathe()
+            except BaseException:
+                tenant.discard(subscription)
+                raise
+            if readings:
+                tenant.register(subscription, now)
+            return Readings(readings, refusals, subscription.id)
+
+    async def peek_subscription(self, login: Login, subscription_id: str, statistic_ids: Sequence[str]) -> Readings:
+        """See :meth:`StatServer.peek_subscription`."""
+        async with self._using(login.tenant) as tenant:
+            tenant.touch((login.key, login.token_key), self._now_ms())
+            subscription = tenant.find((login.key, login.token_key), subscription_id)
+            if subscription is None:
+                raise UnknownSubscriptionError(subscription_id)
+            asked = _split(statistic_ids, subscription)
+            encoder = Encoder(tenant.engine)
+            pace = Pace(self._clock)
+            readings: list[Reading] = []
+            refusals: list[Refusal] = []
+            for statistic_id in asked or list(subscription.statistics):
+                opened = subscription.statistics.get(statistic_id)
+                if opened is None:
+                    refusals.append(
+                        Refusal(
+                            statistic_id,
+                            "statisticIds",
+                            f"statisticIds: expected ids of subscription {subscription_id}, got {statistic_id}",
+                            code=404,
+                        )
+                    )
+                else:
+                    readings.append(_reading(opened, tenant, encoder))
+                await pace.breathe()
+            return Readings(readings, refusals, subscription.id)
+
+    async def close_subscription(self, login: Login, subscription_id: str) -> None:
+        """See :meth:`StatServer.close_subscription`."""
+        tenant = self._slot(login.tenant).tenant
+        if tenant is None:
+            return
+        keys = (login.key, login.token_key)
+        tenant.touch(keys, self._now_ms())
+        if (subscription := tenant.find(keys, subscription_id)) is not None:
+            tenant.close_subscription(subscription.login, subscription.id)
+
+    async def read(self, login: Login, items: Sequence[object]) -> Readings:
+        """See :meth:`StatServer.read`."""
+        self._check_count(items)
+        async with self._using(login.tenant) as tenant:
+            tenant.touch((login.key, login.token_key), self._now_ms())
+            readings: list[Reading] = []
+            refusals: list[Refusal] = []
+            pace = Pace(self._clock)
+            engine = tenant.engine
+            for item in items:
+                wanted = parse_item(item, set(), by_name_only=True)
+                if isinstance(wanted, Refusal):
+                    refusals.append(wanted)
+                else:
+                    statistic = engine.open(wanted.opened.definition, wanted.object_type, wanted.object_id)
+                    value = engine.value(statistic).to_json(engine.now_ms)
+                    engine.close(statistic)
+                    readings.append(Reading("", wanted.name, wanted.object_type.value, wanted.object_id, value, engine.now_ms))
+                await pace.breathe()
+            return Readings(readings, refusals)
+
+    async def present_updates(self, tenant: str, login: str) -> bytes | None:
+        """See :meth:`StatServer.present_updates`."""
+        try:
+            async with self._using(tenant) as present:
+                record = present.logins.get(login)
+                if record is None:
+                    return None
+                encoder = Encoder(present.engine)
+                pace = Pace(self._clock)
+                items = []
+                for subscription in list(record.subscriptions.values()):
+                    for opened in list(subscription.statistics.values()):
+                        items.append(encoder.item(opened))
+                        await pace.breathe()
+                return statistic_update(items)
+        except UnavailableError:
+            return None
+
+    async def objects(self, tenant: str, object_type: str) -> list[str]:
+        """See :meth:`StatServer.objects`."""
+        asked = parse_object_type(object_type)
+        async with self._using(tenant) as present:
+            return present.engine.objects(asked)
+
+    def _check_count(self, items: Sequence[object]) -> None:
+        most = self._settings.max_subscription_statistics
+        if len(items) > most:
+            raise LimitError("data.statistics", f"expected at most {most} statistics, got {len(items)}")
+
+    def _check_limits(self, tenant: Tenant, subscription: Subscription, adding: int) -> None:
+        record = tenant.logins.get(subscription.login)
+        if record is None:
+            return
+        replaced = record.subscriptions.get(subscription.id)
+        most = self._settings.max_login_subscriptions
+        if replaced is None and len(record.subscriptions) >= most:
+            raise LimitError("operationId", f"expected at most {most} subscriptions of one login, got one more")
+        most = self._settings.max_login_statistics
+        present = record.statistics - (len(replaced.statistics) if replaced else 0)
+        if present + adding > most:
+            raise LimitError(
+                "data.statistics", f"expected at most {most} statistics of one login, got {adding} more than the {present} open"
+            )
+
+    def _login_gone(self, tenant: str, login: str) -> None:
+        slot = self._slots.get(tenant)
+        if slot is not None and slot.tenant is not None:
+            slot.tenant.close_login(login)
+
+    # -- values channels --------------------------------------------------------------------------------------------
+
+    async def watch(self, tenant: str, channel: str) -> None:
+        """See :meth:`StatServer.watch`."""
+        wanted = parse_values_channel(channel)
+        slot = self._slot(tenant)
+        async with slot.lock:
+            if len(slot.watched) >= self._settings.max_values:
+                raise RefusedError(
+                    WireError.RATE_LIMITED, f"at most {self._settings.max_values} values channels are open at once", channel=channel
+                )
+            slot.watched[channel] = wanted
+            if slot.tenant is not None:
+                slot.tenant.catch_up()
+                slot.tenant.open_value(channel, wanted, self._now_ms())
+
+    def unwatch(self, tenant: str, channel: str) -> None:
+        """See :meth:`StatServer.unwatch`."""
+        slot = self._slot(tenant)
+        slot.watched.pop(channel, None)
+        if slot.tenant is not None:
+            slot.tenant.close_value(channel)
+
+    async def present_values(self, tenant: str, pattern: str) -> list[tuple[str, bytes]]:
+        """See :meth:`StatServer.present_values`."""
+        try:
+            async with self._using(tenant) as present:
+                if (exact := present.values.get(pattern)) is not None:
+                    return [(pattern, Encoder(present.engine).item(exact))]
+                encoder = Encoder(present.engine)
+                pace = Pace(self._clock)
+                found = []
+                for channel, opened in list(present.values.items()):
+                    if matches(pattern, channel):
+                        found.append((channel, encoder.item(opened)))
+                    await pace.breathe()
+                return found
+        except UnavailableError:
+            return []
+
+    # -- service state ----------------------------------------------------------------------------------------------
+
+    def service_state(self, tenant: str) -> ServiceState:
+        """See :meth:`StatServer.service_state`."""
+        return ServiceState.UNAVAILABLE if self._slot(tenant).tenant is None else ServiceState.AVAILABLE
+
+    def report(self, tenant: str) -> Report:
+        """See :meth:`StatServer.report`."""
+        slot = self._slot(tenant)
+        present = slot.tenant
+        logins = list(present.logins.values()) if present else []
+        counters = self.counters
+        return Report(
+            state=self.service_state(tenant),
+            statistics=sum(record.statistics for record in logins),
+            subscriptions=sum(len(record.subscriptions) for record in logins),
+            logins=len(logins),
+            values=len(slot.watched),
+            position=present.position if present else slot.seen,
+            now_ms=present.engine.now_ms if present else None,
+            held=present.held_count if present else 0,
+            events_applied=counters.events_applied,
+            events_refused=counters.events_late + counters.events_ahead,
+            snapshot_position=slot.snapshot_position,
+            snapshot_ms=slot.snapshot_ms,
+        )
+
+    async def start_service(self, tenant: str) -> None:
+        """See :meth:`StatServer.start_service`.
+
+        Raises:
+            EventLogError: the log cannot be read; the service stays unavailable.
+        """
+        slot = self._slot(tenant)
+        async with slot.changing:
+            if slot.tenant is not None:
+                return
+            began = self._clock.monotonic()
+            pace = Pace(self._clock)
+            restored, slot.snapshot_position = await self._storage.restore(tenant, pace.breathe)
+            while restored.position < slot.seen:  # logged while the log was being read
+                await self._storage.replay(tenant, restored, pace.breathe)
+            restored.engine.take_changed()
+            now = self._now_ms()
+            slot.arrivals.append((now, restored.position))
+            async with slot.lock:
+                for channel, wanted in slot.watched.items():
+                    restored.open_value(channel, wanted, now)
+            slot.tenant = restored
+            _log.info(
+                "statistics are available", tenant=tenant, position=restored.position, seconds=round(self._clock.monotonic() - began, 3)
+            )
+            await self._tell_state(tenant)
+            for channel, data in await self.present_values(tenant, f"{VALUES}/**"):
+                await self._hub.emit(tenant, channel, data)
+
+    async def stop_service(self, tenant: str) -> None:
+        """See :meth:`StatServer.stop_service`."""
+        slot = self._slot(tenant)
+        async with slot.changing:
+            present = slot.tenant
+            if present is None:
+                return
+            if present.changes:
+                await self._save(tenant, slot)
+            async with slot.lock:
+                slot.tenant = None
+                slot.seen = max(slot.seen, present.position)
+                self.counters.subscriptions_closed += sum(len(record.subscriptions) for record in present.logins.values())
+            _log.info("statistics are unavailable", tenant=tenant)
+            await self._tell_state(tenant)
+
+    async def _tell_state(self, tenant: str) -> None:
+        await self._hub.emit(tenant, SERVICE, service_state_change(self.service_state(tenant)))
+
+    # -- housekeeping -----------------------------------------------------------------------------------------------
+
+    async def keep_house(self) -> None:
+        """End the subscriptions of logins that are gone silent, save snapshots that are due, trim the log behind them."""
+        now = self._now_ms()
+        for name, slot in list(self._slots.items()):
+            tenant = slot.tenant
+            if tenant is None:
+                continue
+            for login in tenant.idle_logins(now):
+                if not self._hub.has_login(name, login):
+                    tenant.close_login(login)
+            many = tenant.changes >= self._settings.snapshot_events and not slot.failing
+            if many or (tenant.changes and now - slot.saved_ms >= self._settings.snapshot_s * 1000):
+                await self._save(name, slot)
+
+    async def _save(self, name: str, slot: Slot) -> None:
+        """Save one tenant's state; a failure is logged and counted, and tried again after ``snapshot_s``."""
+        slot.saved_ms = self._now_ms()
+        changes = 0
+        try:
+            async with slot.lock:
+                if slot.tenant is None:
+                    return
+                changes = slot.tenant.changes
+                position, state = await self._storage.capture(slot.tenant)
+            await self._storage.save(name, position, state)
+            slot.snapshot_position = position
+            slot.snapshot_ms = self._clock.wall_ms()
+            self.counters.snapshots += 1
+            await self._trim(name, slot)
+            slot.failing = False
+        except EventLogError as fault:
+            self.counters.snapshot_failures += 1
+            slot.failing = True
+            if slot.tenant is not None:
+                slot.tenant.changes += changes
+            _log.error("a snapshot could not be saved", tenant=name, error=str(fault))
+
+    async def _trim(self, name: str, slot: Slot) -> None:
+        """Forget events behind the snapshot that are in the log for longer than repeats are looked for."""
+        old = self._now_ms() - self._settings.retain_s * 1000
+        while slot.arrivals and slot.arrivals[0][0] <= old:
+            slot.cut = slot.arrivals.popleft()[1]
+        if up_to := min(slot.cut, slot.snapshot_position):
+            await self._storage.trim(name, up_to)
+
+
+def _reading(opened: OpenStatistic, tenant: Tenant, encoder: Encoder | None = None) -> Reading:
+    """The value of an open statistic: the one it was opened with, or ``encoder``'s."""
+    value = opened.last if encoder is None else encoder.value(opened.statistic)
+    timestamp = tenant.engine.now_ms
+    return Reading(opened.statistic_id, opened.name, opened.object_type.value, opened.object_id, value.to_json(timestamp), timestamp)
+
+
+def _split(asked: Sequence[str], subscription: Subscription) -> list[str]:
+    """The statistic ids of repeated and comma-joined parameters (genesys.md 1.2), each once; an id that holds a comma is taken whole."""
+    found: dict[str, None] = {}
+    for text in asked:
+        for part in (text,) if text in subscription.statistics else text.split(","):
+            if part := part.strip():
+                found[part] = None
+    return list(found)

@@ -1,0 +1,156 @@
+"""A tenant's state on disk: a snapshot, and the events of the log behind it (design part 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+
+from channels.events import EVENT_STREAM, decode_event, encode_event
+from channels.statistics.engine.engine import Engine
+from channels.statistics.service.tenant import Counters, Tenant
+from channels.statistics.settings import StatisticsSettings
+from hub.core.ports import Clock
+from hub.eventlog.interface import EventLog
+
+OWNER = "statistics"
+"""Under which name the snapshots are kept."""
+
+STATE_VERSION = 1
+
+CAPTURE_SWITCH_S = 0.0005
+"""While a state is captured in a thread the event loop gets the interpreter back within this time; the default, 5 ms, is what a slow flush
+takes already."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _State(msgspec.Struct, array_like=True):
+    """What a snapshot holds: the engine as of a position, and the events up to there that still waited for their time."""
+
+    version: int
+    engine: bytes
+    held: list[bytes]
+
+
+class Storage:
+    """Reads and writes the states of all tenants."""
+
+    __slots__ = ("_capturing", "_clock", "_counters", "_log", "_settings", "_switch_s", "_zone")
+
+    def __init__(self, eventlog: EventLog, settings: StatisticsSettings, zone: ZoneInfo, counters: Counters, clock: Clock) -> None:
+        self._log = eventlog
+        self._settings = settings
+        self._zone = zone
+        self._counters = counters
+        self._clock = clock
+        self._capturing = 0
+        self._switch_s = 0.0
+
+    async def tenants(self) -> list[str]:
+        """The tenants that have a log."""
+        return await self._log.tenants(EVENT_STREAM)
+
+    def empty(self) -> Tenant:
+        """A tenant that nothing is known of."""
+        # time that only events move begins before every event
+        now_ms = self._clock.wall_ms() if self._settings.clock == "wall" else 0
+        return Tenant(Engine(zone=self._zone, now_ms=now_ms), self._settings, self._counters, self._clock)
+
+    async def restore(self, name: str, breathe: Callable[[], Awaitable[None]]) -> tuple[Tenant, int]:
+        """A tenant as its snapshot and log have it, and the position of the snapshot (0 without one).
+
+        Events are taken in the order of their times, as they were when they came: the log holds them in the order of their arrival, and
+        some waited for their time. ``breathe`` is awaited between them.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        tenant, snapshot_position = await self._load(name)
+        await self.replay(name, tenant, breathe)
+        return tenant, snapshot_position
+
+    async def replay(self, name: str, tenant: Tenant, breathe: Callable[[], Awaitable[None]]) -> None:
+        """Take what the log holds behind the tenant's position.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        reach_ms = int(self._settings.watermark_s * 1000)
+        if self._settings.clock == "wall":
+            reach_ms += self._settings.max_ahead_s * 1000
+        async for chunk in self._log.read(name, EVENT_STREAM, tenant.position):
+            for position, record in chunk:
+                try:
+                    event = decode_event(record)
+                except (msgspec.DecodeError, ValueError) as fault:
+                    # a record of another version: the rest of the day is worth more than a refusal to start
+                    _log.error("an event of the log cannot be read", tenant=name, position=position, error=str(fault))
+                    self._counters.events_skipped += 1
+                    tenant.position = position
+                    continue
+                tenant.replay(position, event, reach_ms)
+                await breathe()
+        tenant.catch_up()
+
+    async def _load(self, name: str) -> tuple[Tenant, int]:
+        saved = await self._log.load_snapshot(name, EVENT_STREAM, OWNER)
+        if saved is None:
+            return self.empty(), 0
+        position, raw = saved
+        try:
+            state = msgspec.msgpack.decode(raw, type=_State)
+            if state.version != STATE_VERSION:
+                raise ValueError(f"expected a state of version {STATE_VERSION}, got {state.version}")
+            engine = Engine.restore(state.engine, zone=self._zone)
+            held = [decode_event(record) for record in state.held]
+        except (msgspec.DecodeError, ValueError) as fault:
+            _log.error("a snapshot cannot be read: totals are rebuilt from what the log still holds", tenant=name, error=str(fault))
+            return self.empty(), 0
+        tenant = Tenant(engine, self._settings, self._counters, self._clock)
+        tenant.position = position
+        for event in held:
+            tenant.hold(event)
+        return tenant, position
+
+    async def capture(self, tenant: Tenant) -> tuple[int, bytes]:
+        """The tenant's state as bytes, and the position it is of. The engine is read in a thread; until it is done the tenant is frozen.
+
+        The caller sees to it that nobody else reads or opens statistics meanwhile.
+        """
+        tenant.freeze()
+        self._capturing += 1
+        if self._capturing == 1:
+            self._switch_s = sys.getswitchinterval()
+            sys.setswitchinterval(CAPTURE_SWITCH_S)
+        try:
+            position = tenant.position
+            tenant.changes = 0
+            held = [encode_event(event) for event in tenant.held()]
+            engine = await asyncio.to_thread(tenant.engine.save)
+        finally:
+            self._capturing -= 1
+            if self._capturing == 0:
+                sys.setswitchinterval(self._switch_s)
+            tenant.thaw()
+        return position, msgspec.msgpack.encode(_State(STATE_VERSION, engine, held))
+
+    async def save(self, name: str, position: int, state: bytes) -> None:
+        """Keep a captured state.
+
+        Raises:
+            EventLogError: it could not be written.
+        """
+        await self._log.save_snapshot(name, EVENT_STREAM, OWNER, position, state)
+
+    async def trim(self, name: str, up_to: int) -> None:
+        """Forget events up to and with a position.
+
+        Raises:
+            EventLogError: the log failed.
+        """
+        await self._log.trim(name, EVENT_STREAM, up_to)

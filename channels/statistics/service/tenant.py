@@ -1,0 +1,339 @@
+"""One tenant's statistics while they are available: the engine, the events that wait, and what is open. No event loop here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+
+from channels.events import Event, LateEventError
+from channels.statistics.engine.engine import Engine
+from channels.statistics.engine.statistic import Statistic
+from channels.statistics.engine.values import Value
+from channels.statistics.service.notices import encode_value, update_head, value_head
+from channels.statistics.service.notification import Notifier, OpenStatistic
+from channels.statistics.service.requests import Wanted
+from channels.statistics.settings import StatisticsSettings
+from hub.core.ports import Clock
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the stat servers of all tenants count; ``/metrics`` reads them."""
+
+    events_applied: int = 0
+    events_late: int = 0
+    """Refused: older than what was taken for the same object."""
+    events_ahead: int = 0
+    """Refused: too far in the future."""
+    events_skipped: int = 0
+    """In the log, but late when their turn came: held back or replayed behind a newer one."""
+    updates: int = 0
+    """``StatisticUpdate`` notifications."""
+    update_items: int = 0
+    """Values in them."""
+    values: int = 0
+    """Notifications on values channels."""
+    subscriptions_opened: int = 0
+    subscriptions_closed: int = 0
+    snapshots: int = 0
+    snapshot_failures: int = 0
+    tick_failures: int = 0
+
+
+class AheadEventError(LateEventError):
+    """An event lies further in the future than the stat server accepts; it is refused like a late one: its time is at fault."""
+
+
+class Subscription:
+    """The open statistics of one subscription, by their ids."""
+
+    __slots__ = ("id", "login", "statistics")
+
+    def __init__(self, login: str, identifier: str) -> None:
+        self.login = login
+        self.id = identifier
+        self.statistics: dict[str, OpenStatistic] = {}
+
+
+class LoginRecord:
+    """The subscriptions of one login and when it last called."""
+
+    __slots__ = ("called_ms", "subscriptions")
+
+    def __init__(self, called_ms: int) -> None:
+        self.called_ms = called_ms
+        self.subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def statistics(self) -> int:
+        return sum(len(s.statistics) for s in self.subscriptions.values())
+
+
+class Tenant:
+    """State of one tenant. Times named ``now_ms`` are monotonic milliseconds; the engine's own time is that of the events.
+
+    While :attr:`frozen` (its state is being saved in a thread) the engine must not change: events and closings wait for :meth:`thaw`.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_clock",
+        "_closing",
+        "_counters",
+        "_held",
+        "_newest_ms",
+        "_order",
+        "_settings",
+        "changes",
+        "engine",
+        "frozen",
+        "logins",
+        "notifier",
+        "position",
+        "values",
+    )
+
+    def __init__(self, engine: Engine, settings: StatisticsSettings, counters: Counters, clock: Clock) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._clock = clock
+        # events
+        self.engine = engine
+        self.position = 0
+        """Of the last event that was taken from the log."""
+        self.changes = 0
+        """Events since the last snapshot."""
+        self._newest_ms = engine.now_ms
+        self._held: list[tuple[int, int, Event]] = []
+        self._order = count()
+        # what is open
+        self.logins: dict[str, LoginRecord] = {}
+        self.values: dict[str, OpenStatistic] = {}
+        self.notifier = Notifier(object_gap_ms=settings.immediate_object_ms, group_gap_ms=settings.immediate_group_ms)
+        # what waits while a snapshot is taken
+        self.frozen = False
+        self._backlog: list[tuple[int, Event]] = []
+        self._closing: list[Statistic] = []
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def check(self, event: Event) -> None:
+        """See :meth:`channels.events.EventConsumer.check`."""
+        settings = self._settings
+        if settings.clock == "wall":
+            ahead_ms = event.time_ms - self._clock.wall_ms()
+            if ahead_ms > settings.max_ahead_s * 1000:
+                self._counters.events_ahead += 1
+                raise AheadEventError(f"time: expected at most {settings.max_ahead_s} s in the future, got {ahead_ms / 1000:.1f} s")
+        try:
+            self.engine.check(event)
+        except LateEventError:
+            self._counters.events_late += 1
+            raise
+
+    def take(self, position: int, event: Event) -> None:
+        """Take one event of the log: apply it, or hold it until its time has come."""
+        if self.frozen:
+            self._backlog.append((position, event))
+            return
+        self.position = position
+        self.changes += 1
+        self._newest_ms = max(self._newest_ms, event.time_ms)
+        if event.time_ms > self._horizon_ms():
+            self.hold(event)
+        elif self._held:
+            self.hold(event)
+            self.release(event.time_ms)
+        else:
+            self._apply(event)
+
+    def replay(self, position: int, event: Event, reach_ms: int) -> None:
+        """Take one event while the log is read again: in the order of the times, as far as events within ``reach_ms`` can be out of it."""
+        self.position = position
+        self.changes += 1
+        self._newest_ms = max(self._newest_ms, event.time_ms)
+        self.hold(event)
+        self.release(min(self._newest_ms - reach_ms, self._horizon_ms()))
+
+    def hold(self, event: Event) -> None:
+        """Let an event wait; :meth:`release` takes them in the order of their times, those of one time as they came."""
+        heappush(self._held, (event.time_ms, next(self._order), event))
+
+    def release(self, up_to_ms: int) -> None:
+        """Apply what was held back, up to and with a time."""
+        while self._held and self._held[0][0] <= up_to_ms:
+            self._apply(heappop(self._held)[2])
+
+    def held(self) -> list[Event]:
+        """The events that wait, as they came."""
+        return [event for _, _, event in sorted(self._held, key=lambda entry: entry[1])]
+
+    @property
+    def held_count(self) -> int:
+        """How many events wait for their time."""
+        return len(self._held)
+
+    def catch_up(self) -> None:
+        """Bring the engine to the present: release what is due and let time pass."""
+        horizon = self._horizon_ms()
+        self.release(horizon)
+        if self._settings.clock == "wall":
+            self.engine.advance(horizon)
+
+    def _horizon_ms(self) -> int:
+        """Events up to this time are taken: the clock that counts, less the watermark."""
+        now = self._clock.wall_ms() if self._settings.clock == "wall" else self._newest_ms
+        return now - int(self._settings.watermark_s * 1000)
+
+    def _apply(self, event: Event) -> None:
+        # while this event waited (for its time, for a snapshot, or for its commit) a newer one of the same object may have been released
+        try:
+            self.engine.check(event)
+        except LateEventError:
+            self._counters.events_skipped += 1
+            return
+        self.engine.apply(event)
+        self._counters.events_applied += 1
+
+    def freeze(self) -> None:
+        """The engine's state is being read by another thread: change nothing until :meth:`thaw`."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Do what waited."""
+        self.frozen = False
+        backlog, self._backlog = self._backlog, []
+        for position, event in backlog:
+            self.take(position, event)
+        closing, self._closing = self._closing, []
+        for statistic in closing:
+            self.engine.close(statistic)
+
+    # -- subscriptions ----------------------------------------------------------------------------------------------
+
+    def open_statistic(self, target: str, wanted: Wanted, head: bytes, now_ms: int) -> OpenStatistic:
+        """Open one statistic; ``opened.last`` is its present value."""
+        statistic = self.engine.open(wanted.opened.definition, wanted.object_type, wanted.object_id)
+        opened = OpenStatistic(
+            target=target,
+            statistic_id=wanted.statistic_id,
+            statistic=statistic,
+            name=wanted.name,
+            object_type=wanted.object_type,
+            object_id=wanted.object_id,
+            notification=wanted.opened.notification,
+            value=self.engine.value(statistic),
+            head=head,
+        )
+        self.notifier.add(opened, now_ms)
+        return opened
+
+    def open_for_subscription(self, subscription: Subscription, wanted: Wanted, now_ms: int, *, verbose: bool) -> OpenStatistic:
+        """Open one statistic of a subscription that :meth:`register` makes known afterwards."""
+        head = update_head(
+            subscription.id,
+            wanted.statistic_id,
+            name=wanted.name,
+            object_id=wanted.object_id,
+            object_type=wanted.object_type.value,
+            verbose=verbose,
+        )
+        opened = self.open_statistic(subscription.login, wanted, head, now_ms)
+        subscription.statistics[wanted.statistic_id] = opened
+        return opened
+
+    def register(self, subscription: Subscription, now_ms: int) -> None:
+        """Make a subscription known; one of the same id and login ends."""
+        self.close_subscription(subscription.login, subscription.id)
+        record = self.logins.setdefault(subscription.login, LoginRecord(now_ms))
+        record.subscriptions[subscription.id] = subscription
+        self._counters.subscriptions_opened += 1
+
+    def find(self, logins: Sequence[str], identifier: str) -> Subscription | None:
+        """A subscription of the first of these logins that has one of this id."""
+        for login in logins:
+            if (record := self.logins.get(login)) is not None and (found := record.subscriptions.get(identifier)) is not None:
+                return found
+        return None
+
+    def close_subscription(self, login: str, identifier: str) -> None:
+        """End a subscription; one that is not there is no error."""
+        record = self.logins.get(login)
+        if record is None or (subscription := record.subscriptions.pop(identifier, None)) is None:
+            return
+        if not record.subscriptions:
+            del self.logins[login]
+        self.discard(subscription)
+        self._counters.subscriptions_closed += 1
+
+    def discard(self, subscription: Subscription) -> None:
+        """Close the statistics of a subscription that is known no more, or never was."""
+        for opened in subscription.statistics.values():
+            self._close(opened)
+
+    def close_login(self, login: str) -> None:
+        """End all subscriptions of a login."""
+        record = self.logins.get(login)
+        if record is not None:
+            for identifier in list(record.subscriptions):
+                self.close_subscription(login, identifier)
+
+    def touch(self, logins: Iterable[str], now_ms: int) -> None:
+        """These logins made a REST call."""
+        for login in logins:
+            if (record := self.logins.get(login)) is not None:
+                record.called_ms = now_ms
+
+    def idle_logins(self, now_ms: int) -> list[str]:
+        """Logins whose last REST call is longer ago than a login without a Bayeux session may be silent."""
+        silent_since = now_ms - self._settings.login_idle_s * 1000
+        return [login for login, record in self.logins.items() if record.called_ms <= silent_since]
+
+    # -- values channels --------------------------------------------------------------------------------------------
+
+    def open_value(self, channel: str, wanted: Wanted, now_ms: int) -> OpenStatistic:
+        """Open the statistic of a values channel."""
+        head = value_head(wanted.name or "", wanted.object_id, wanted.object_type.value)
+        opened = self.open_statistic(channel, wanted, head, now_ms)
+        self.values[channel] = opened
+        return opened
+
+    def close_value(self, channel: str) -> None:
+        """Close the statistic of a values channel; one that is not open is no error."""
+        if (opened := self.values.pop(channel, None)) is not None:
+            self._close(opened)
+
+    def _close(self, opened: OpenStatistic) -> None:
+        self.notifier.remove(opened)
+        if self.frozen:
+            self._closing.append(opened.statistic)
+        else:
+            self.engine.close(opened.statistic)
+
+
+class Encoder:
+    """Values at one moment, each computed and encoded once however many have the statistic open."""
+
+    __slots__ = ("_engine", "_known")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[Statistic, tuple[Value, bytes | None]] = {}
+
+    def value(self, statistic: Statistic) -> Value:
+        """The value."""
+        known = self._known.get(statistic)
+        if known is None:
+            known = self._known[statistic] = (self._engine.value(statistic), None)
+        return known[0]
+
+    def item(self, opened: OpenStatistic) -> bytes:
+        """The whole item: what the statistic is, its value and timestamp."""
+        value = self.value(opened.statistic)
+        _, tail = self._known[opened.statistic]
+        if tail is None:
+            tail = encode_value(value, self._engine.now_ms)
+            self._known[opened.statistic] = (value, tail)
+        return opened.head + tail

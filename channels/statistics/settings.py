@@ -1,0 +1,88 @@
+"""Settings of the stat server: section ``statistics`` of the TOML file, ``HUB_STATISTICS__*`` in the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+_LOCALTIME = Path("/etc/localtime")
+
+
+class StatisticsSettings(BaseModel):
+    """How the stat server takes events, notifies and remembers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    zone: str | None = Field(
+        None,
+        description="Time zone of the contact centres, an IANA name like Europe/Madrid: growing windows reset at its midnight. "
+        "Default: the system's zone, UTC where it has none.",
+    )
+    clock: Literal["wall", "events"] = Field(
+        "wall",
+        description="What moves time: the wall clock, or the events alone, for replays and tests; notifications keep real time.",
+    )
+    max_ahead_s: int = Field(
+        300,
+        ge=0,
+        description="Seconds: events further in the future are refused, nearer ones wait for their time. Not with clock = events.",
+    )
+    watermark_s: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds that events are held back, so that those of slower producers keep their order.",
+    )
+    immediate_object_ms: int = Field(
+        200, ge=0, description="Milliseconds between Immediate notifications of an object's statistic, at least."
+    )
+    immediate_group_ms: int = Field(
+        2000, ge=0, description="Milliseconds between Immediate notifications of a group's statistic, at least."
+    )
+    tick_ms: int = Field(20, ge=1, le=1000, description="Notifications of one login that fall into this many milliseconds leave as one.")
+    login_idle_s: int = Field(
+        600, ge=1, description="A login without a Bayeux session loses its subscriptions this many seconds after its last REST call."
+    )
+    snapshot_events: int = Field(50_000, ge=1, description="Save the state after this many events: it bounds the replay after a restart.")
+    snapshot_s: int = Field(60, ge=1, description="Save the state after this many seconds, if there were events.")
+    retain_s: int = Field(
+        600, ge=600, description="Keep events in the log at least this long behind a snapshot: repeats are told by them for ten minutes."
+    )
+    max_subscription_statistics: int = Field(5_000, ge=1, description="Statistics of one subscription.")
+    max_login_statistics: int = Field(10_000, ge=1, description="Statistics of all subscriptions of one login.")
+    max_login_subscriptions: int = Field(100, ge=1, description="Subscriptions of one login.")
+    max_values: int = Field(20_000, ge=1, description="Channels /statistics/v3/values/... that are open at once, of one tenant.")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        if zone is not None and not is_zone(zone):
+            raise ValueError(f"expected an IANA time zone like Europe/Madrid, got {zone!r}")
+        return zone
+
+    def time_zone(self) -> ZoneInfo:
+        """The zone that counts."""
+        return ZoneInfo(self.zone or system_zone())
+
+
+def is_zone(name: str) -> bool:
+    """Whether ``name`` is a zone that this machine knows."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown; not a relative path; a folder like "Europe"
+        return False
+    return True
+
+
+def system_zone(localtime: Path = _LOCALTIME) -> str:
+    """The system's zone by name: ``TZ``, else where ``/etc/localtime`` points to, else UTC."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    if named and is_zone(named):
+        return named
+    if localtime.is_symlink():
+        _, found, name = str(localtime.readlink()).partition("zoneinfo/")
+        if found and is_zone(name):
+            return name
+    return "UTC"

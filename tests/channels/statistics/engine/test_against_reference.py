@@ -1,0 +1,207 @@
+"""The engine against the slow reference, over random histories."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from channels.events import Event
+from channels.statistics.engine import Engine, ObjectType, Statistic, parse_definition
+from tests.channels.statistics.engine.naive import Naive
+from tests.channels.statistics.engine.scene import UTC, event, moment
+
+AGENTS, QUEUES, CALLS, GROUPS = ["ann", "bob"], ["sales", "help"], ["i1", "i2", "i3"], ["g"]
+START = moment("2026-03-10 23:30:00")
+DAY_MS, QUARTER_MS = 86_400_000, 900_000
+
+agents, queues, calls = st.sampled_from(AGENTS), st.sampled_from(QUEUES), st.sampled_from(CALLS)
+media = st.sampled_from(["voice", "chat"])
+perhaps_media, perhaps_queue = st.none() | media, st.none() | queues
+
+
+def kind(name: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    return st.fixed_dictionaries(fields).map(lambda data: (name, {key: value for key, value in data.items() if value is not None}))
+
+
+KINDS = st.one_of(
+    kind(
+        "agent.login", agent=agents, media=st.sampled_from([["voice"], ["chat"], ["voice", "chat"]]), groups=st.sampled_from([None, ["g"]])
+    ),
+    kind("agent.logout", agent=agents, media=perhaps_media),
+    kind("agent.ready", agent=agents, media=perhaps_media),
+    kind("agent.notready", agent=agents, media=perhaps_media),
+    kind("agent.aftercallwork", agent=agents, media=perhaps_media, ixn=st.none() | calls),
+    kind("interaction.queued", ixn=calls, queue=queues, media=media),
+    kind("interaction.distributed", ixn=calls, queue=queues, to=agents),
+    kind("interaction.distributed", ixn=calls, queue=queues, to_queue=queues),
+    kind("interaction.abandoned", ixn=calls, queue=queues, agent=st.none() | agents),
+    kind("interaction.abandoned", ixn=calls, agent=agents),
+    kind("interaction.ringing", ixn=calls, agent=agents, queue=perhaps_queue, media=perhaps_media),
+    kind("interaction.dialing", ixn=calls, agent=agents, queue=perhaps_queue, media=perhaps_media),
+    kind(
+        "interaction.established",
+        ixn=calls,
+        agent=agents,
+        type=st.sampled_from(["inbound", "outbound", "internal", "consult"]),
+        queue=perhaps_queue,
+        media=perhaps_media,
+    ),
+    kind("interaction.held", ixn=calls, agent=agents),
+    kind("interaction.retrieved", ixn=calls, agent=agents),
+    kind("interaction.released", ixn=calls, agent=agents),
+    kind("interaction.rejected", ixn=calls, agent=agents, reason=st.sampled_from(["missed", "refused"])),
+    kind("interaction.transferred", ixn=calls, giver=agents, to=agents),
+    kind("interaction.started", ixn=calls, media=media),
+    kind("interaction.finished", ixn=calls, media=media),
+    kind("group.changed", group=st.just("g"), kind=st.just("agents"), members=st.lists(agents, unique=True)),
+    kind("group.changed", group=st.just("g"), kind=st.just("queues"), members=st.lists(queues, unique=True)),
+)
+STEPS = st.sampled_from([0, 0, 1, 250, 999, 1000, 1500, 7_000, 61_000, 299_999, 300_000, 400_000, 1_000_000])
+HISTORIES = st.lists(st.tuples(STEPS, KINDS), max_size=40)
+
+
+def history(steps: list[tuple[int, tuple[str, dict[str, Any]]]]) -> list[Event]:
+    at_ms, found = START, []
+    for step, (name, data) in steps:
+        at_ms += step
+        found.append(event(at_ms, name, **data))
+    return found
+
+
+IN = "*,~LoggedOut,~NotMonitored"
+TALK = "CallInbound,CallOutbound,CallInternal,CallConsult,CallUnknown"
+AGENT_MASKS = {
+    "AgentStatus": ["*", IN, "WaitForNextCall", TALK, "LoggedOut"],
+    "DNStatus": ["*", "WaitForNextCall", "CallRinging,CallDialing"],
+    "DNAction": [
+        "*",
+        TALK,
+        "AfterCallWork",
+        "WaitForNextCall",
+        "CallOnHold,CallHeld",
+        "AgentLogin,LoggedIn",
+        "CallMissed,CallForwarded,CallReleased",
+    ],
+}
+QUEUE_MASKS = {
+    "DNAction": ["*", "CallWait", "CallEntered", "CallAnswered", "CallAbandoned,CallAbandonedFromRinging", "CallDistributed,CallCleared"]
+}
+CATEGORIES = [
+    "CurrentNumber",
+    "CurrentTime",
+    "CurrentMaxTime",
+    "TotalNumber",
+    "TotalTime",
+    "TotalAdjustedTime",
+    "AverageTime",
+    "TotalNumberInTimeRange",
+]
+OBJECTS = [
+    *((ObjectType.AGENT, agent, ("agent", agent)) for agent in AGENTS),
+    *((ObjectType.QUEUE, queue, ("queue", queue)) for queue in QUEUES),
+    (ObjectType.GROUP_AGENTS, "g", ("agents", "g")),
+    (ObjectType.GROUP_AGENTS, "All", ("agents", "All")),
+    (ObjectType.GROUP_QUEUES, "g", ("queues", "g")),
+    (ObjectType.GROUP_QUEUES, "All", ("queues", "All")),
+]
+
+
+def definitions(object_type: ObjectType) -> list[dict[str, str]]:
+    masks = AGENT_MASKS if object_type in (ObjectType.AGENT, ObjectType.GROUP_AGENTS) else QUEUE_MASKS
+    found = []
+    for subject, each in masks.items():
+        for mask, category, chosen in product(each, CATEGORIES, ["", "Media=chat"]):
+            found.append({"subject": subject, "category": category, "mainMask": mask, "dynamicFilter": chosen, "timeRange": "0-300"})
+    answered = {"subject": "DNAction", "category": "RelativeNumberPercentage", "timeRange": "1-400"}
+    if masks is QUEUE_MASKS:
+        found.append(answered | {"mainMask": "CallAnswered", "relMask": "CallEntered"})
+    else:
+        found.append(answered | {"mainMask": TALK, "relMask": "CallRinging"})
+        found.append({"subject": "DNAction", "category": "AverageTime", "mainMask": f"{TALK},AfterCallWork", "relMask": TALK})
+    return found
+
+
+def open_all(engine: Engine, profile: str) -> list[tuple[Statistic, tuple[str, str]]]:
+    return [
+        (engine.open(parse_definition(raw | {"dynamicTimeProfile": profile}, object_type).definition, object_type, identifier), owner)
+        for object_type, identifier, owner in OBJECTS
+        for raw in definitions(object_type)
+    ]
+
+
+def compare(engine: Engine, naive: Naive, opened: list[tuple[Statistic, tuple[str, str]]], since_ms: int) -> None:
+    for statistic, owner in opened:
+        value = engine.value(statistic)
+        expected = naive.value(statistic.definition, owner, engine.now_ms, since_ms)
+        got = value.int_value if value.float_value is None else value.float_value
+        assert got == pytest.approx(expected), (statistic.definition, owner)
+
+
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SLOW
+@given(HISTORIES, STEPS)
+def test_statistics_that_are_opened_late_show_the_whole_day(steps: list[Any], rest: int) -> None:
+    engine, naive = Engine(zone=UTC, now_ms=START), Naive()
+    for each in history(steps):
+        engine.check(each)
+        engine.apply(each)
+        naive.apply(each)
+    engine.advance(engine.now_ms + rest)
+    compare(engine, naive, open_all(engine, "00:00"), engine.now_ms - engine.now_ms % DAY_MS)
+
+
+@SLOW
+@given(HISTORIES, STEPS)
+def test_statistics_that_are_open_from_the_start_show_the_same(steps: list[Any], rest: int) -> None:
+    engine, naive = Engine(zone=UTC, now_ms=START), Naive()
+    opened = open_all(engine, "00:00")
+    for each in history(steps):
+        engine.apply(each)
+        naive.apply(each)
+    engine.advance(engine.now_ms + rest)
+    compare(
+        engine, naive, [each for each in opened if each[1][1] in naive.dns or each[1][0] != "agent"], engine.now_ms - engine.now_ms % DAY_MS
+    )
+
+
+@SLOW
+@given(HISTORIES, HISTORIES, STEPS)
+def test_other_windows_begin_when_they_are_opened(before: list[Any], after: list[Any], rest: int) -> None:
+    engine, naive = Engine(zone=UTC, now_ms=START), Naive()
+    everything = history([*before, *after])
+    for each in everything[: len(before)]:
+        engine.apply(each)
+        naive.apply(each)
+    heard = set(naive.dns)
+    opened_ms = engine.now_ms
+    opened = [each for each in open_all(engine, "0:00 +0:15") if each[1][0] != "agent" or each[1][1] in heard]
+    for each in everything[len(before) :]:
+        engine.apply(each)
+        naive.apply(each)
+    engine.advance(engine.now_ms + rest)
+    if (
+        len(before) == len(everything) or everything[len(before)].time_ms > opened_ms
+    ):  # what comes at the very moment of opening may or may not count
+        compare(engine, naive, opened, max(opened_ms, engine.now_ms - engine.now_ms % QUARTER_MS))
+
+
+@SLOW
+@given(HISTORIES, HISTORIES)
+def test_a_restored_engine_goes_on_as_if_nothing_had_happened(before: list[Any], after: list[Any]) -> None:
+    through = Engine(zone=UTC, now_ms=START)
+    everything = history([*before, *after])
+    for each in everything[: len(before)]:
+        through.apply(each)
+    restored = Engine.restore(through.save(), zone=UTC)
+    for each in everything[len(before) :]:
+        through.apply(each)
+        restored.apply(each)
+    assert restored.save() == through.save()
+    values = [[engine.value(statistic) for statistic, _ in open_all(engine, "00:00")] for engine in (through, restored)]
+    assert values[0] == values[1]
