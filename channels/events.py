@@ -4,15 +4,20 @@ An event comes in as a CloudEvent; what its ``data`` holds depends on ``type``. 
 validate, and the JSON Schemas that the ingest API publishes are made from them.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# `$` alone would let a line feed at the end pass in Python; with what follows it means the end, here and in JSON Schema
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 """An agent's, a queue's, a group's or an interaction's id: any text without control characters."""
 
-Media = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", examples=["voice", "chat", "email"])]
+Media = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$(?!\n)", examples=["voice", "chat", "email"])
+]
 
 VOICE = "voice"
 
@@ -69,7 +74,7 @@ class InteractionQueued(EventData, frozen=True, kw_only=True):
     interaction_id: Id
     queue: Id
     media: Media = VOICE
-    user_data: dict[str, object] | None = None
+    user_data: dict[str, Any] | None = None
 
 
 class InteractionDistributed(EventData, frozen=True, kw_only=True):
@@ -228,6 +233,171 @@ class LateEventError(ValueError):
     """An event is older than one that was already taken for the same object; the text says which and by how much."""
 
 
+def json_schema(event_type: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the ``data`` of one event type.
+
+    Raises:
+        KeyError: there is no such type.
+    """
+    (described,), definitions = msgspec.json.schema_components([EVENT_TYPES[event_type]], ref_template="#/$defs/{name}")
+    shape = dict(definitions[described["$ref"].removeprefix("#/$defs/")])
+    if event_type == "cx.interaction.distributed":
+        # what the two shapes' own checks ask for, which the types alone do not say
+        shape["oneOf"] = [_given("toAgentId"), _given("toQueue")]
+    elif event_type == "cx.interaction.abandoned":
+        shape["anyOf"] = [_given("queue"), _given("agentId")]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"/ingest/v1/schemas/{event_type}",
+        **shape,
+        "title": event_type,
+    }
+
+
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
+# -- time ---------------------------------------------------------------------------------------------------------------
+
+_RFC_3339 = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAY_S = 86_400
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds since 1970 UTC of an RFC 3339 time with a zone; digits below a millisecond are cut off.
+
+    A leap second (``23:59:60`` UTC, RFC 3339 section 5.7) is the instant after it, as in POSIX time.
+
+    Raises:
+        ValueError: not such a time, or one before 1970; the text says what was expected.
+    """
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError("an RFC 3339 time with a zone, like 2026-03-01T09:30:00.250Z")
+    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
+    fraction, sign, offset_hour, offset_minute = match.group(7, 8, 9, 10)
+    offset_s = 0
+    if sign is not None:
+        if int(offset_hour) > 23 or int(offset_minute) > 59:
+            raise ValueError("a zone between -23:59 and +23:59")
+        offset_s = (int(offset_hour) * 3600 + int(offset_minute) * 60) * (-1 if sign == "-" else 1)
+    if hour > 23 or minute > 59 or second > 60:
+        raise ValueError("a time of day between 00:00:00 and 23:59:60")
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        raise ValueError("a day that is in the calendar") from None
+    seconds = days * _DAY_S + hour * 3600 + minute * 60 + second - offset_s
+    if second == 60 and seconds % _DAY_S != 0:
+        raise ValueError("a leap second only at 23:59:60 UTC")
+    milliseconds = seconds * 1000 + int((fraction or "")[:3].ljust(3, "0"))
+    if milliseconds < 0:
+        raise ValueError("a time not before 1970-01-01T00:00:00Z")
+    return milliseconds
+
+
+def format_time(time_ms: int) -> str:
+    """RFC 3339, in UTC with milliseconds: ``2026-03-01T09:30:00.250Z``."""
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+# -- events as bytes ----------------------------------------------------------------------------------------------------
+
+
+class _CloudEvent(msgspec.Struct):
+    id: str
+    source: str
+    type: str
+    time: str
+    data: EventData
+    specversion: str = "1.0"
+
+
+class _Record(msgspec.Struct):
+    """A record of the event log. ``arrived`` is when the hub took the event: its repeats are told apart by that, also after a restart."""
+
+    type: str
+    time: int
+    source: str
+    id: str
+    data: EventData
+    arrived: int
+
+
+class _RawRecord(msgspec.Struct):
+    type: str
+    time: int
+    source: str
+    id: str
+    data: msgspec.Raw
+
+
+class _Identity(msgspec.Struct):
+    source: str
+    id: str
+    arrived: int
+
+
+_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(_RawRecord)
+_identity_decoder = msgspec.json.Decoder(_Identity)
+_data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in EVENT_TYPES.items()}
+
+
+def decode_data(event_type: str, data: bytes | msgspec.Raw) -> EventData:
+    """The ``data`` of an event, checked.
+
+    Raises:
+        KeyError: there is no such type.
+        msgspec.ValidationError: a field is missing or wrong; the text says which, what was expected and what came.
+        msgspec.DecodeError, UnicodeDecodeError: not JSON text.
+    """
+    return _data_decoders[event_type].decode(data)
+
+
+def encode_cloudevent(event: Event) -> bytes:
+    """An event in the JSON form of CloudEvents 1.0, as producers send it (contract part 7)."""
+    return _encoder.encode(_CloudEvent(event.id, event.source, event.type, format_time(event.time_ms), event.data))
+
+
+def encode_event(event: Event, arrived_ms: int = 0) -> bytes:
+    """A record of the event log: ``{"type","time","source","id","data","arrived"}``, times in milliseconds since 1970 UTC."""
+    return _encoder.encode(_Record(event.type, event.time_ms, event.source, event.id, event.data, arrived_ms))
+
+
+def decode_event(record: bytes) -> Event:
+    """The event that :func:`encode_event` wrote.
+
+    Raises:
+        ValueError: not such a record.
+    """
+    try:
+        raw = _record_decoder.decode(record)
+        return Event(raw.type, raw.time, raw.source, raw.id, decode_data(raw.type, raw.data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as fault:
+        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
+
+
+def decode_identity(record: bytes) -> tuple[str, str, int]:
+    """``(source, id, arrived_ms)`` of a record, without looking at the rest.
+
+    Raises:
+        ValueError: not a record of the event log.
+    """
+    try:
+        identity = _identity_decoder.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
+    return identity.source, identity.id, identity.arrived
+
+
+# -- who takes them -----------------------------------------------------------------------------------------------------
+
 EVENT_STREAM = "events"
 """The stream of the event log, one for each tenant, that ingest appends to and that consumers are rebuilt from."""
 
@@ -252,6 +422,14 @@ EVENT_CONSUMER = "event-consumer"
 """The role of an :class:`EventConsumer` among a family's services."""
 
 
+class EventSinkError(Exception):
+    """The event log could not be written: nothing of the call was taken, the same events may come again."""
+
+
+ACCEPTED = "accepted"
+DUPLICATE = "duplicate"
+
+
 class EventSink(Protocol):
     """Where events go in: validation is done, repeats and order are looked after behind it. Offered by ingest under its role."""
 
@@ -259,6 +437,9 @@ class EventSink(Protocol):
         """Take events; one outcome for each: ``accepted``, ``duplicate``, or a sentence that says why it was refused.
 
         Returns when every accepted event is on disk.
+
+        Raises:
+            EventSinkError: the log could not be written.
         """
         ...
 

@@ -8,21 +8,18 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.core.principal import Action
 from hub.ops.cli import Config, DatabaseUrl, DataDir, errors, load_or_exit
 from hub.ops.logging import mask, set_up
+from hub.security.cli_output import show_all, show_one, show_removed
 from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, parse_grant
-from hub.security.store import AdminError, Key, Role, Store, Tenant, Token, User
+from hub.security.store import AdminError, Key, Role, Store, Token, User
 from hub.storage.database import Database
 from hub.storage.migrations import migrate
 
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 REFUSED: Final = 1
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_SAVE_IT: Final = "Keep it now: it is not stored and cannot be shown again."
 
 T = TypeVar("T")
 
@@ -91,86 +87,6 @@ async def _only(store: Store, tenant: str | None) -> str:
     raise AdminError(f"--tenant: expected one, got none; {there}")
 
 
-def _moment(ms: int | None) -> str:
-    return "" if not ms else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _row(item: Tenant | Role | User | Key | Token) -> dict[str, str]:
-    """What a table shows of an item."""
-    shown: dict[str, str] = {}
-    for field, value in _plain(item).items():
-        if field.endswith("_ms"):
-            shown[field.removesuffix("_ms")] = _moment(value)
-        elif field == "grants":
-            shown[field] = "\n".join(_grant_text(grant) for grant in value)
-        elif isinstance(value, list):
-            shown[field] = ", ".join(value)
-        else:
-            shown[field] = "" if value is None else str(value)
-    if isinstance(item, Token) and item.roles is None:
-        shown["roles"] = "as its user"
-    return shown
-
-
-def _plain(item: Tenant | Role | User | Key | Token) -> dict[str, Any]:
-    """An item as JSON says it."""
-    if isinstance(item, Role):
-        return {**asdict(item), "grants": [grant.to_json() for grant in item.grants]}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(item).items()}
-
-
-def _grant_text(grant: dict[str, Any]) -> str:
-    text = f"{grant['action']} {' '.join(grant['within'])}"
-    return f"{text} except {' '.join(grant['without'])}" if grant["without"] else text
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _show_all(items: Sequence[Any], as_json: bool, nothing: str) -> None:
-    if as_json:
-        _print_json([_plain(item) for item in items])
-        return
-    if not items:
-        errors.print(nothing, markup=False)
-        return
-    table = Table()
-    for column in _row(items[0]):
-        table.add_column(column, overflow="fold")
-    for item in items:
-        table.add_row(*_row(item).values())
-    _out().print(table, markup=False)
-
-
-def _show(item: Any, as_json: bool, *, done: str = "", secret: tuple[str, str] | None = None) -> None:
-    """Print one item, and once its secret: (what it is called, the text)."""
-    if as_json:
-        _print_json({**_plain(item), **({secret[0]: secret[1]} if secret else {})})
-        return
-    if done:
-        errors.print(done, style="green", markup=False)
-    table = Table(show_header=False, box=None)
-    for field, value in _row(item).items():
-        table.add_row(field, value)
-    _out().print(table, markup=False)
-    if secret is not None:
-        typer.echo(f"{secret[0]}: {secret[1]}")
-        errors.print(_SAVE_IT, style="yellow", markup=False)
-
-
-def _removed(what: str, as_json: bool) -> None:
-    if as_json:
-        _print_json({"removed": what})
-    else:
-        errors.print(f"removed {what}; running nodes follow within 2 s", style="green", markup=False)
-
-
-def _out() -> Console:
-    """A console for standard output. A pipe has no width: lines are not broken there."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
-
-
 def lifetime_s(text: str) -> int:
     """Seconds of ``90s``, ``15m``, ``8h``, ``30d`` or ``2w``.
 
@@ -219,18 +135,18 @@ def _tenants(admin: _Admin) -> typer.Typer:
     def add(name: str, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
         """Add a tenant."""
         made = admin.run(lambda store: store.add_tenant(name), config, data_dir, database_url)
-        _show(made, json, done=f"added tenant {name}")
+        show_one(made, json, done=f"added tenant {name}")
 
     @app.command("list", epilog="Example:  hub tenant list --json")
     def list_(config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
         """List the tenants."""
         found = admin.run(lambda store: store.tenants(), config, data_dir, database_url)
-        _show_all(found, json, "no tenants yet; add one with: hub tenant add NAME")
+        show_all(found, json, "no tenants yet; add one with: hub tenant add NAME")
 
     @app.command(epilog="Example:  hub tenant show acme")
     def show(name: str, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None, json: AsJson = False) -> None:
         """Show a tenant."""
-        _show(admin.run(lambda store: store.tenant(name), config, data_dir, database_url), json)
+        show_one(admin.run(lambda store: store.tenant(name), config, data_dir, database_url), json)
 
     @app.command(epilog="Example:  hub tenant remove acme --force")
     def remove(
@@ -243,7 +159,7 @@ def _tenants(admin: _Admin) -> typer.Typer:
     ) -> None:
         """Remove a tenant; one that still has users, keys or tokens only by force."""
         admin.run(lambda store: store.remove_tenant(name, force=force), config, data_dir, database_url)
-        _removed(f"tenant {name}", json)
+        show_removed(f"tenant {name}", json)
 
     return app
 
@@ -273,7 +189,7 @@ def _roles(admin: _Admin) -> typer.Typer:
         async def work(store: Store) -> Role:
             return await store.add_role(await _only(store, tenant), name, grants)
 
-        _show(admin.run(work, config, data_dir, database_url), json, done=f"added role {name}")
+        show_one(admin.run(work, config, data_dir, database_url), json, done=f"added role {name}")
 
     @app.command("list", epilog="Example:  hub role list")
     def list_(
@@ -281,7 +197,7 @@ def _roles(admin: _Admin) -> typer.Typer:
     ) -> None:
         """List the built-in roles and the tenants' own."""
         own = admin.run(lambda store: store.roles(tenant), config, data_dir, database_url)
-        _show_all([*(Role("", name, grants, 0) for name, grants in BUILT_IN.items()), *own], json, "")
+        show_all([*(Role("", name, grants, 0) for name, grants in BUILT_IN.items()), *own], json, "")
 
     @app.command(epilog="Example:  hub role show supervisor")
     def show(
@@ -303,7 +219,7 @@ def _roles(admin: _Admin) -> typer.Typer:
                     return role
             raise AdminError(f"role: no role {name!r}; there are: {', '.join([*BUILT_IN, *(role.name for role in own)])}")
 
-        _show(admin.run(work, config, data_dir, database_url), json, done=SUMMARIES.get(name, ""))
+        show_one(admin.run(work, config, data_dir, database_url), json, done=SUMMARIES.get(name, ""))
 
     @app.command(epilog="Example:  hub role remove wall --tenant acme")
     def remove(
@@ -320,7 +236,7 @@ def _roles(admin: _Admin) -> typer.Typer:
             await store.remove_role(await _only(store, tenant), name)
 
         admin.run(work, config, data_dir, database_url)
-        _removed(f"role {name}", json)
+        show_removed(f"role {name}", json)
 
     return app
 
@@ -348,7 +264,7 @@ def _users(admin: _Admin) -> typer.Typer:
         async def work(store: Store) -> User:
             return await store.add_user(await _only(store, tenant), name, chosen, role or [])
 
-        _show(admin.run(work, config, data_dir, database_url), json, done=f"added user {name}")
+        show_one(admin.run(work, config, data_dir, database_url), json, done=f"added user {name}")
 
     @app.command("list", epilog="Example:  hub user list --tenant acme")
     def list_(
@@ -356,7 +272,7 @@ def _users(admin: _Admin) -> typer.Typer:
     ) -> None:
         """List the users."""
         found = admin.run(lambda store: store.users(tenant), config, data_dir, database_url)
-        _show_all(found, json, "no users yet; add one with: hub user add NAME --role ROLE")
+        show_all(found, json, "no users yet; add one with: hub user add NAME --role ROLE")
 
     @app.command(epilog="Example:  hub user show ana --tenant acme")
     def show(
@@ -372,7 +288,7 @@ def _users(admin: _Admin) -> typer.Typer:
         async def work(store: Store) -> User:
             return await store.user(await _only(store, tenant), name)
 
-        _show(admin.run(work, config, data_dir, database_url), json)
+        show_one(admin.run(work, config, data_dir, database_url), json)
 
     @app.command(epilog="Example:  hub user change ana --tenant acme --role admin")
     def change(
@@ -394,7 +310,7 @@ def _users(admin: _Admin) -> typer.Typer:
         async def work(store: Store) -> User:
             return await store.change_user(await _only(store, tenant), name, password=chosen, roles=role)
 
-        _show(admin.run(work, config, data_dir, database_url), json, done=f"changed user {name}")
+        show_one(admin.run(work, config, data_dir, database_url), json, done=f"changed user {name}")
 
     @app.command(epilog="Example:  hub user remove ana --tenant acme")
     def remove(
@@ -411,7 +327,7 @@ def _users(admin: _Admin) -> typer.Typer:
             await store.remove_user(await _only(store, tenant), name)
 
         admin.run(work, config, data_dir, database_url)
-        _removed(f"user {name}", json)
+        show_removed(f"user {name}", json)
 
     return app
 
@@ -435,7 +351,7 @@ def _keys(admin: _Admin) -> typer.Typer:
             return await store.add_key(await _only(store, tenant), name, role or [])
 
         key, secret = admin.run(work, config, data_dir, database_url)
-        _show(key, json, done=f"added key {name}", secret=("key", secret))
+        show_one(key, json, done=f"added key {name}", secret=("key", secret))
 
     @app.command("list", epilog="Example:  hub key list")
     def list_(
@@ -443,7 +359,7 @@ def _keys(admin: _Admin) -> typer.Typer:
     ) -> None:
         """List the API keys, without their secrets."""
         found = admin.run(lambda store: store.keys(tenant), config, data_dir, database_url)
-        _show_all(found, json, "no keys yet; add one with: hub key add NAME --role ROLE")
+        show_all(found, json, "no keys yet; add one with: hub key add NAME --role ROLE")
 
     @app.command(epilog="Example:  hub key show switch --tenant acme")
     def show(
@@ -459,7 +375,7 @@ def _keys(admin: _Admin) -> typer.Typer:
         async def work(store: Store) -> Key:
             return await store.key(await _only(store, tenant), name)
 
-        _show(admin.run(work, config, data_dir, database_url), json)
+        show_one(admin.run(work, config, data_dir, database_url), json)
 
     @app.command(epilog="Example:  hub key remove switch --tenant acme")
     def remove(
@@ -476,7 +392,7 @@ def _keys(admin: _Admin) -> typer.Typer:
             await store.remove_key(await _only(store, tenant), name)
 
         admin.run(work, config, data_dir, database_url)
-        _removed(f"key {name}", json)
+        show_removed(f"key {name}", json)
 
     return app
 
@@ -504,7 +420,7 @@ def _tokens(admin: _Admin) -> typer.Typer:
             return await store.add_token(await _only(store, tenant), subject, role, expires_ms=expires_ms)
 
         token, secret = admin.run(work, config, data_dir, database_url)
-        _show(token, json, done=f"added token {token.id}", secret=("token", secret))
+        show_one(token, json, done=f"added token {token.id}", secret=("token", secret))
 
     @app.command("list", epilog="Example:  hub token list --tenant acme")
     def list_(
@@ -512,7 +428,7 @@ def _tokens(admin: _Admin) -> typer.Typer:
     ) -> None:
         """List the tokens, without their secrets."""
         found = admin.run(lambda store: store.tokens(tenant), config, data_dir, database_url)
-        _show_all(found, json, "no tokens yet; add one with: hub token add SUBJECT --role ROLE")
+        show_all(found, json, "no tokens yet; add one with: hub token add SUBJECT --role ROLE")
 
     which_help = "Its id, or its subject where that has one token only."
 
@@ -526,7 +442,7 @@ def _tokens(admin: _Admin) -> typer.Typer:
         json: AsJson = False,
     ) -> None:
         """Show a token, without its secret."""
-        _show(admin.run(lambda store: store.token(which, tenant), config, data_dir, database_url), json)
+        show_one(admin.run(lambda store: store.token(which, tenant), config, data_dir, database_url), json)
 
     @app.command(epilog="Example:  hub token remove 0c4e8d1f2a3b")
     def remove(
@@ -539,6 +455,6 @@ def _tokens(admin: _Admin) -> typer.Typer:
     ) -> None:
         """Remove a token; sessions that it opened end."""
         removed = admin.run(lambda store: store.remove_token(which, tenant), config, data_dir, database_url)
-        _removed(f"token {removed.id} of {removed.subject}", json)
+        show_removed(f"token {removed.id} of {removed.subject}", json)
 
     return app

@@ -470,12 +470,16 @@ async def test_snapshot_that_is_due_comes_to_the_held_connect() -> None:
 LATER = {"reconnect": "handshake", "interval": 5000, "timeout": 20000}
 
 
+def sent_away() -> dict[str, Any]:
+    return {"id": "9", "channel": "/meta/connect", "successful": False, "error": "402::session_unknown", "advice": LATER}
+
+
 async def test_drain_answers_held_connects() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
     held = await client.hold()
     assert len(list(bayeux.server.drain())) == 1
-    assert held.response() == [connected(advice=LATER)]
+    assert held.response() == [sent_away()]
     assert bayeux.server.draining
 
 
@@ -483,7 +487,17 @@ async def test_draining_holds_no_connect() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
     list(bayeux.server.drain())
-    assert await client.post(client.connect()) == [connected(advice=LATER)]
+    assert await client.post(client.connect()) == [sent_away()]
+
+
+async def test_drain_loses_no_message() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    await client.subscribed("/a")
+    held = await client.hold()
+    await bayeux.hub.emit("t", "/a", b"1")
+    list(bayeux.server.drain())
+    assert [message.get("data") for message in held.response()] == [1, None]
 
 
 async def test_draining_opens_no_session() -> None:

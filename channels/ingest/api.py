@@ -1,0 +1,226 @@
+"""``POST /ingest/v1/events``: CloudEvents in (contract part 7)."""
+
+import codecs
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from channels.events import ACCEPTED, DUPLICATE, EVENT_TYPES, Event, EventSinkError, format_time
+from channels.ingest.cloudevents import EventError, parse_event, split_document, split_lines
+from channels.ingest.sequencer import Sequencer, Slicer
+from channels.ingest.settings import IngestSettings
+from hub.core.ports import Clock
+from hub.core.principal import Principal
+from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status
+from hub.security.rest import requires
+
+ONE: Final = "application/cloudevents+json"
+BATCH: Final = "application/cloudevents-batch+json"
+LINES: Final = "application/x-ndjson"
+PLAIN: Final = "application/json"
+CONTENT_TYPES: Final = (ONE, BATCH, LINES, PLAIN)
+"""What the body may be; ``application/json`` is one event or an array of them."""
+
+_UTF8_AT_ONCE = 256 * 1024
+
+
+class Ingest:
+    """One request: read, split, check, take. Every step gives way to the event loop in slices."""
+
+    __slots__ = ("_clock", "_sequencer", "_settings")
+
+    def __init__(self, *, sequencer: Sequencer, settings: IngestSettings, clock: Clock) -> None:
+        self._sequencer = sequencer
+        self._settings = settings
+        self._clock = clock
+
+    async def post(self, request: Request, tenant: str) -> Response:
+        """Take the events of a request for a tenant.
+
+        Raises:
+            ApiError: 400 malformed, 413 too large or too many, 415 of an unknown content type, 503 the event log could not be written.
+        """
+        counters = self._sequencer.counters
+        counters.requests += 1
+        arrived_ms = self._clock.wall_ms()
+        slicer = Slicer(self._clock)
+        try:
+            kind = content_type(request)
+            body = await self._read(request)
+            counters.bytes += len(body)
+            parts = await self._split(kind, body, slicer)
+            events, failures, count = await self._parse(parts, arrived_ms, slicer)
+        except ApiError:
+            counters.refused_requests += 1
+            raise
+        counters.refused_invalid += len(failures)
+        try:
+            outcomes = await self._sequencer.accept(tenant, [event for _, event in events])
+        except EventSinkError as fault:
+            raise ApiError(503, f"nothing was taken, try again: {fault}", headers={"Retry-After": "1"}) from fault
+        for (index, event), outcome in zip(events, outcomes, strict=True):
+            if outcome not in (ACCEPTED, DUPLICATE):
+                detail = {"field": "time", "expected": outcome, "got": show(format_time(event.time_ms))}
+                failures.append({"index": index, "status": status(400, f"time: {outcome}", detail)})
+        return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count)
+
+    async def _read(self, request: Request) -> bytes:
+        """The body, but no more than the limit: a chunked one says its size only by coming."""
+        limit = self._settings.max_body_bytes
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise ApiError.of_field("body", f"at most {limit} bytes", int(announced), http_status=413)
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit:
+                    raise ApiError(
+                        413,
+                        f"body: expected at most {limit} bytes, got more",
+                        detail={"field": "body", "expected": f"at most {limit} bytes", "got": "more"},
+                    )
+                pieces.append(piece)
+        except ClientDisconnect:
+            raise ApiError(400, "the body ended before it was whole") from None
+        return b"".join(pieces)
+
+    async def _split(self, kind: str, body: bytes, slicer: Slicer) -> Iterable[bytes | msgspec.Raw]:
+        """The events of a body, still as text."""
+        if kind == LINES:
+            # each line is an event for itself: what is wrong with one is its own failure
+            return split_lines(body)
+        await _check_utf8(body, slicer)
+        try:
+            return split_document(body, one=kind in (ONE, PLAIN), many=kind in (BATCH, PLAIN))
+        except EventError as fault:
+            raise ApiError(400, str(fault), detail=_detail(fault)) from None
+
+    async def _parse(
+        self, parts: Iterable[bytes | msgspec.Raw], arrived_ms: int, slicer: Slicer
+    ) -> tuple[list[tuple[int, Event]], list[dict[str, Any]], int]:
+        """The good events with their indices, the failures, and how many there were in all."""
+        limit = self._settings.max_events
+        events: list[tuple[int, Event]] = []
+        failures: list[dict[str, Any]] = []
+        count = 0
+        for index, part in enumerate(parts):
+            count = index + 1
+            if count > limit:
+                raise ApiError(
+                    413,
+                    f"body: expected at most {limit} events, got more",
+                    detail={"field": "body", "expected": f"at most {limit} events", "got": "more"},
+                )
+            try:
+                events.append((index, parse_event(part, arrived_ms=arrived_ms, max_depth=self._settings.max_depth)))
+            except EventError as fault:
+                failures.append({"index": index, "status": status(400, str(fault), _detail(fault))})
+            if slicer.over:
+                await slicer.rest()
+        return events, failures, count
+
+
+def content_type(request: Request) -> str:
+    """Which of :data:`CONTENT_TYPES` the body is.
+
+    Raises:
+        ApiError: 415, another one, or text that is not plain UTF-8.
+    """
+    given = request.headers.get("content-type", "")
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    if kind not in CONTENT_TYPES:
+        raise ApiError.of_field("Content-Type", f"one of {', '.join(CONTENT_TYPES)}", given or None, http_status=415)
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
+            raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise ApiError.of_field("Content-Encoding", "identity", encoding, http_status=415)
+    return kind
+
+
+def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int) -> Response:
+    """200 with the figures, ``status.code`` 2 when some events failed; 400 when none of ``count`` events was good (a repeat is good)."""
+    data = {"accepted": accepted, "duplicates": duplicates}
+    failures.sort(key=_index)
+    if not failures:
+        return EnvelopeResponse(ok(data))
+    if accepted or duplicates:
+        return EnvelopeResponse(ok(data, code=PARTIAL, errors=failures))
+    first = failures[0]["status"]
+    message = first["message"] if count == 1 else f"none of {count} events was good; the first: {first['message']}"
+    return EnvelopeResponse({**failure(400, message, first["detail"], errors=failures), "data": data}, 400)
+
+
+def _index(failed: dict[str, Any]) -> int:
+    index: int = failed["index"]
+    return index
+
+
+def _detail(fault: EventError) -> dict[str, str]:
+    return {"field": fault.field, "expected": fault.expected, "got": fault.got}
+
+
+async def _check_utf8(body: bytes, slicer: Slicer) -> None:
+    if body.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for at in range(0, len(body), _UTF8_AT_ONCE):
+            decoder.decode(body[at : at + _UTF8_AT_ONCE])
+            if slicer.over:
+                await slicer.rest()
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as fault:
+        got = f"the byte 0x{fault.object[fault.start]:02x}"
+        raise ApiError(400, f"body: expected UTF-8, got {got}", detail={"field": "body", "expected": "UTF-8", "got": got}) from None
+
+
+_EVENT_SCHEMA: Final = {
+    "type": "object",
+    "required": ["id", "source", "type", "data"],
+    "properties": {
+        "specversion": {"type": "string", "enum": ["1.0"]},
+        "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "source": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "type": {"type": "string", "enum": list(EVENT_TYPES)},
+        "time": {"type": "string", "format": "date-time", "description": "the time that counts; without it the time of arrival"},
+        "data": {"type": "object", "description": "by type; see /ingest/v1/schemas/{type}"},
+    },
+}
+_EVENTS_SCHEMA: Final = {"type": "array", "items": _EVENT_SCHEMA}
+_REQUEST_BODY: Final = {
+    "required": True,
+    "content": {
+        ONE: {"schema": _EVENT_SCHEMA},
+        BATCH: {"schema": _EVENTS_SCHEMA},
+        LINES: {"schema": {"type": "string", "description": "one event a line"}},
+        PLAIN: {"schema": {"oneOf": [_EVENT_SCHEMA, _EVENTS_SCHEMA]}},
+    },
+}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The good events are on disk; status.code 2 when some failed, errors[].index says which"},
+    400: {"description": "Malformed, or no event was good"},
+    413: {"description": "More bytes or events than one request may have"},
+    415: {"description": "A content type that is not accepted"},
+    503: {"description": "The event log could not be written; nothing was taken"},
+}
+
+
+def make_router(ingest: Ingest) -> APIRouter:
+    """The route of ``ingest``."""
+    router = APIRouter(prefix="/ingest/v1", tags=["ingest"])
+
+    @router.post("/events", summary="Send events", responses=_ANSWERS, openapi_extra={"requestBody": _REQUEST_BODY})
+    async def post_events(request: Request, caller: Principal = requires("/ingest/write")) -> Response:
+        """Take CloudEvents: validate, drop repeats, order by time, write to disk, and only then answer."""
+        return await ingest.post(request, caller.tenant)
+
+    return router

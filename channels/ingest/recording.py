@@ -1,0 +1,170 @@
+"""Recordings of events: NDJSON or a JSON array of CloudEvents, plain or gzipped, from a file or standard input."""
+
+import asyncio
+import io
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+
+from channels.events import format_time, parse_time
+from hub.client.pace import Due
+
+_READ_BYTES: Final = 64 * 1024
+_STDIN: Final = 0
+_GZIP: Final = b"\x1f\x8b"
+_GZIP_WINDOW: Final = 31  # zlib's way to say "a gzip header, the largest window"
+_MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+
+class RecordingError(Exception):
+    """The file cannot be read as events at all."""
+
+
+def open_recording(name: str) -> io.FileIO:
+    """Open a recording, unbuffered; ``-`` is standard input.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return io.FileIO(_STDIN, closefd=False) if name == "-" else io.FileIO(name)
+
+
+async def read_events(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
+    """The events as text, each with its place (``line 7`` or ``event 7``). Reads in a thread: standard input may be a live pipe.
+
+    Raises:
+        RecordingError: a JSON array that is malformed, a line that never ends, or damaged compression.
+    """
+    pieces = _read_pieces(stream)
+    head = b""
+    async for piece in pieces:
+        head += piece
+        if head.strip():
+            break
+    if head.lstrip()[:1] == b"[":
+        rest = [piece async for piece in pieces]
+        try:
+            events = _array.decode(head + b"".join(rest))
+        except (msgspec.DecodeError, RecursionError) as fault:
+            raise RecordingError(f"expected a JSON array of events, got a fault: {fault}") from None
+        for number, event in enumerate(events, 1):
+            yield f"event {number}", bytes(event)
+        return
+    number = 0
+    waiting = head
+    while True:
+        *lines, waiting = waiting.split(b"\n")
+        for line in lines:
+            number += 1
+            if line.strip():
+                yield f"line {number}", line
+        if len(waiting) > _MAX_EVENT_BYTES:
+            raise RecordingError(f"line {number + 1}: expected at most {_MAX_EVENT_BYTES} bytes, got more")
+        try:
+            waiting += await anext(pieces)
+        except StopAsyncIteration:
+            break
+    if waiting.strip():
+        yield f"line {number + 1}", waiting
+
+
+async def _read_pieces(stream: io.FileIO) -> AsyncIterator[bytes]:
+    """What the file holds, in pieces, unpacked when it begins like gzip (RFC 1952; several members may follow one another)."""
+    piece = await _read(stream)
+    packed = piece[:2] == _GZIP
+    unpack = zlib.decompressobj(_GZIP_WINDOW)
+    while piece:
+        if not packed:
+            yield piece
+        else:
+            try:
+                yield unpack.decompress(piece)
+                while unpack.eof and unpack.unused_data:
+                    rest, unpack = unpack.unused_data, zlib.decompressobj(_GZIP_WINDOW)
+                    yield unpack.decompress(rest)
+            except zlib.error as fault:
+                raise RecordingError(f"expected gzip data, got a fault: {fault}") from None
+        piece = await _read(stream)
+    if packed and not unpack.eof:
+        raise RecordingError("expected the end of the gzip data, the file ends before it")
+
+
+async def _read(stream: io.FileIO) -> bytes:
+    """Read once, in a thread of its own: a read of standard input may never end, and must not keep the command from ending."""
+    loop = asyncio.get_running_loop()
+    piece: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(data: bytes | None, fault: OSError | None) -> None:
+        if piece.done():
+            return
+        if fault is not None:
+            piece.set_exception(RecordingError(f"cannot be read: {fault.strerror}"))
+        else:
+            piece.set_result(data or b"")
+
+    def read() -> None:
+        data: bytes | None = None
+        problem: OSError | None = None
+        try:
+            data = stream.read(_READ_BYTES)
+        except OSError as fault:
+            problem = fault
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, data, problem)
+
+    threading.Thread(target=read, name="recording", daemon=True).start()
+    return await piece
+
+
+async def as_recorded(stream: io.FileIO, refuse: Callable[[str, str], None]) -> AsyncIterator[Due]:
+    """Every event as it stands, at once. ``refuse(why, place)`` hears of what is no event."""
+    async for place, text in read_events(stream):
+        try:
+            time_ms = _time_of(_attributes(text))
+        except ValueError as fault:
+            refuse(str(fault), place)
+            continue
+        yield Due(0.0, text, time_ms, place)
+
+
+async def shifted(stream: io.FileIO, refuse: Callable[[str, str], None], *, start_ms: int, speed: float) -> AsyncIterator[Due]:
+    """Every event with its time moved: the first happens at ``start_ms``, and gaps are divided by ``speed``.
+
+    Only ``time`` is written anew; all other members are kept as the text that they were.
+    """
+    first_ms: int | None = None
+    async for place, text in read_events(stream):
+        try:
+            attributes = _attributes(text)
+            time_ms = _time_of(attributes)
+        except ValueError as fault:
+            refuse(str(fault), place)
+            continue
+        if first_ms is None:
+            first_ms = time_ms
+        after_ms = (time_ms - first_ms) / speed
+        attributes["time"] = msgspec.Raw(f'"{format_time(start_ms + int(after_ms))}"'.encode())
+        yield Due(after_ms / 1000, _encoder.encode(attributes), time_ms, place)
+
+
+def _attributes(text: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _object.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+        raise ValueError(f"expected an event as a JSON object, got a fault: {fault}") from None
+
+
+def _time_of(attributes: dict[str, msgspec.Raw]) -> int:
+    if "time" not in attributes:
+        raise ValueError("time: expected an RFC 3339 time, got nothing")
+    try:
+        return parse_time(msgspec.json.decode(attributes["time"], type=str))
+    except ValueError as fault:  # msgspec's errors are ValueErrors too
+        raise ValueError(f"time: expected {fault}, got {bytes(attributes['time'])[:60].decode(errors='replace')}") from None

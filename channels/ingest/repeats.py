@@ -1,0 +1,59 @@
+"""Which events were taken already: the same source and id within ten minutes counts once (contract part 7)."""
+
+import hashlib
+from collections import deque
+
+_BUCKET_MS = 10_000
+"""Events that arrived within one bucket are forgotten together, so that forgetting costs a little often, not a lot at once."""
+
+
+def key_of(source: str, identifier: str) -> bytes:
+    """What stands for (source, id): 16 bytes, however long the two are. A control character cannot be part of either."""
+    return hashlib.blake2b(f"{source}\x00{identifier}".encode(), digest_size=16).digest()
+
+
+class Repeats:
+    """The keys of one tenant's events of the last while, by their time of arrival. Memory is bounded by count."""
+
+    __slots__ = ("_arrived", "_buckets", "_max", "_window_ms")
+
+    def __init__(self, *, window_ms: int, at_most: int) -> None:
+        self._window_ms = window_ms
+        self._max = at_most
+        self._arrived: dict[bytes, int] = {}
+        self._buckets: deque[tuple[int, list[bytes]]] = deque()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._arrived
+
+    def __len__(self) -> int:
+        return len(self._arrived)
+
+    def seen(self, key: bytes, now_ms: int) -> bool:
+        """Whether an event with this key arrived within the window that ends now."""
+        arrived = self._arrived.get(key)
+        return arrived is not None and now_ms - arrived <= self._window_ms
+
+    def remember(self, key: bytes, arrived_ms: int) -> None:
+        """Keep the key of an event that was taken. Times of arrival never go back."""
+        number = arrived_ms // _BUCKET_MS
+        if not self._buckets or self._buckets[-1][0] < number:
+            self._buckets.append((number, []))
+        self._buckets[-1][1].append(key)
+        self._arrived[key] = arrived_ms
+
+    def forget(self, now_ms: int) -> int:
+        """Let go of what left the window, and of the oldest when there are too many; returns how many went before their time."""
+        early = 0
+        while self._buckets:
+            number, keys = self._buckets[0]
+            old = (number + 1) * _BUCKET_MS - 1 < now_ms - self._window_ms
+            if not old and len(self._arrived) <= self._max:
+                break
+            self._buckets.popleft()
+            for key in keys:
+                # it may have come again since, when its first time was over
+                if self._arrived.get(key, -1) // _BUCKET_MS == number:
+                    del self._arrived[key]
+                    early += not old
+        return early

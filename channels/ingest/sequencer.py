@@ -1,0 +1,241 @@
+"""Behind validation: one order for each tenant, repeats counted once, everything on disk before anybody hears of it.
+
+For each tenant one call at a time goes through: sort by time, drop repeats, ask the consumers, append to the event log, hand to the
+consumers in the order of the log. So the log and what the consumers saw are always the same sequence, and replaying the log rebuilds them.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from channels.events import (
+    ACCEPTED,
+    DUPLICATE,
+    EVENT_STREAM,
+    Event,
+    EventConsumer,
+    EventSinkError,
+    LateEventError,
+    decode_identity,
+    encode_event,
+)
+from channels.ingest.repeats import Repeats, key_of
+from hub.core.flusher import SLICE_S
+from hub.core.ports import Clock
+from hub.eventlog.interface import EventLog
+
+_log = structlog.get_logger(__name__)
+
+_TAIL_FIRST_STEP = 1_000
+_TAIL_GROWTH = 4
+_CONSUME_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Counters:
+    """What ingest counts; ``/metrics`` reads them."""
+
+    requests: int = 0
+    bytes: int = 0
+    """Bytes of request bodies that were read."""
+    accepted: int = 0
+    duplicates: int = 0
+    refused_invalid: int = 0
+    """Events that are no CloudEvents of a known type and shape."""
+    refused_late: int = 0
+    """Events that a consumer refused: older than what it already took, or too far ahead."""
+    refused_requests: int = 0
+    """Whole requests: content type, size, malformed."""
+    log_failures: int = 0
+    """Calls that the event log could not write."""
+    consumer_faults: int = 0
+    """Exceptions of consumers for events that they had let pass."""
+    forgotten_early: int = 0
+    """Repeats that would no longer be recognised within their window, because there were too many."""
+
+
+class Slicer:
+    """Lets the event loop go on whenever one piece of work has taken its share (design, rule 6)."""
+
+    __slots__ = ("_clock", "_until")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until = clock.monotonic() + SLICE_S
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to :meth:`rest`."""
+        return self._clock.monotonic() > self._until
+
+    async def rest(self) -> None:
+        """Give way to everything else that is ready, once."""
+        await asyncio.sleep(0)
+        self._until = self._clock.monotonic() + SLICE_S
+
+
+class _Tenant:
+    __slots__ = ("last_ms", "lock", "recovered", "repeats")
+
+    def __init__(self, repeats: Repeats) -> None:
+        self.lock = asyncio.Lock()
+        self.repeats = repeats
+        self.recovered = False
+        self.last_ms = 0
+
+
+class Sequencer:
+    """The :class:`channels.events.EventSink`."""
+
+    __slots__ = ("_clock", "_consumers", "_eventlog", "_find_consumers", "_tenants", "_under_way", "_window_ms", "counters", "repeats_max")
+
+    def __init__(
+        self, *, eventlog: EventLog, clock: Clock, find_consumers: Callable[[], Sequence[EventConsumer]], repeats_s: int, repeats_max: int
+    ) -> None:
+        self.counters = Counters()
+        self.repeats_max = repeats_max
+        self._eventlog = eventlog
+        self._clock = clock
+        self._find_consumers = find_consumers
+        self._consumers: Sequence[EventConsumer] = ()
+        self._window_ms = repeats_s * 1000
+        self._tenants: dict[str, _Tenant] = {}
+        self._under_way: set[asyncio.Task[list[str]]] = set()
+
+    async def start(self) -> None:
+        """Find the consumers: all families are built now."""
+        self._consumers = tuple(self._find_consumers())
+
+    async def stop(self) -> None:
+        """Wait until what was begun is on disk and with the consumers."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def accept(self, tenant: str, events: Sequence[Event]) -> list[str]:
+        """Take events: see :class:`channels.events.EventSink`.
+
+        A caller that is cancelled meanwhile does not stop the work: what is in the log must reach the consumers too.
+
+        Raises:
+            EventSinkError: the log could not be written; nothing was taken, and nothing counts as a repeat later.
+        """
+        task = asyncio.create_task(self._accept(tenant, events))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _accept(self, name: str, events: Sequence[Event]) -> list[str]:
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            tenant = self._tenants[name] = _Tenant(Repeats(window_ms=self._window_ms, at_most=self.repeats_max))
+        async with tenant.lock:
+            if not tenant.recovered:
+                await self._recover(name, tenant)
+            # the wall clock may be set back; times of arrival must not be
+            now_ms = tenant.last_ms = max(tenant.last_ms, self._clock.wall_ms())
+            self.counters.forgotten_early += tenant.repeats.forget(now_ms)
+            slicer = Slicer(self._clock)
+            outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer)
+            if taken:
+                last = await self._append(name, records)
+                for key, _ in taken:
+                    tenant.repeats.remember(key, now_ms)
+                self.counters.accepted += len(taken)
+                first = last - len(taken) + 1
+                await self._hand_out(name, [(first + n, event) for n, (_, event) in enumerate(taken)], slicer)
+            return outcomes
+
+    async def _judge(
+        self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, slicer: Slicer
+    ) -> tuple[list[str], list[tuple[bytes, Event]], list[bytes]]:
+        """An outcome for each event, and those to take in the order of their time with their keys and log records."""
+        outcomes = [ACCEPTED] * len(events)
+        taken: list[tuple[bytes, Event]] = []
+        records: list[bytes] = []
+        new: set[bytes] = set()
+        # stable: events of one millisecond stay in the order that their producer gave them
+        for index in sorted(range(len(events)), key=lambda i: events[i].time_ms):
+            event = events[index]
+            key = key_of(event.source, event.id)
+            if key in new or tenant.repeats.seen(key, now_ms):
+                self.counters.duplicates += 1
+                outcomes[index] = DUPLICATE
+                continue
+            try:
+                for consumer in self._consumers:
+                    consumer.check(name, event)
+            except LateEventError as fault:
+                self.counters.refused_late += 1
+                outcomes[index] = str(fault)
+                continue
+            new.add(key)
+            taken.append((key, event))
+            records.append(encode_event(event, now_ms))
+            if slicer.over:
+                await slicer.rest()
+        return outcomes, taken, records
+
+    async def _append(self, name: str, records: Sequence[bytes]) -> int:
+        try:
+            return await self._eventlog.append(name, EVENT_STREAM, records)
+        except Exception as fault:
+            # whatever went wrong there (a full disk, a lost connection), the caller's answer is the same: not taken, try again
+            self.counters.log_failures += 1
+            _log.exception("event log not written", tenant=name, events=len(records))
+            raise EventSinkError(f"the event log could not be written: {fault}") from fault
+
+    async def _hand_out(self, name: str, positioned: Sequence[tuple[int, Event]], slicer: Slicer) -> None:
+        for at in range(0, len(positioned), _CONSUME_AT_ONCE):
+            some = positioned[at : at + _CONSUME_AT_ONCE]
+            for consumer in self._consumers:
+                try:
+                    consumer.consume(name, some)
+                except Exception:
+                    # the events are in the log: they count as taken, and a restart of the consumer sees them again
+                    self.counters.consumer_faults += 1
+                    _log.exception("event consumer failed", tenant=name, consumer=type(consumer).__name__, first=some[0][0])
+            if slicer.over:
+                await slicer.rest()
+
+    async def _recover(self, name: str, tenant: _Tenant) -> None:
+        """After a restart: the keys of what arrived within the window stand at the end of the log."""
+        now_ms = self._clock.wall_ms()
+        since_ms = now_ms - self._window_ms
+        try:
+            start = await self._tail_start(name, since_ms)
+            repeats = Repeats(window_ms=self._window_ms, at_most=self.repeats_max)
+            slicer = Slicer(self._clock)
+            last_ms = 0
+            async for chunk in self._eventlog.read(name, EVENT_STREAM, start):
+                for _, record in chunk:
+                    source, identifier, arrived_ms = decode_identity(record)
+                    last_ms = max(last_ms, min(arrived_ms, now_ms))
+                    if last_ms >= since_ms:
+                        repeats.remember(key_of(source, identifier), last_ms)
+                    if slicer.over:
+                        await slicer.rest()
+        except Exception as fault:
+            self.counters.log_failures += 1
+            _log.exception("event log not read", tenant=name)
+            raise EventSinkError(f"the event log could not be read: {fault}") from fault
+        tenant.repeats = repeats
+        tenant.last_ms = last_ms
+        tenant.recovered = True
+
+    async def _tail_start(self, name: str, since_ms: int) -> int:
+        """A position after which everything that arrived since then is found: looks back in growing steps."""
+        last = await self._eventlog.last(name, EVENT_STREAM)
+        step = _TAIL_FIRST_STEP
+        while True:
+            start = max(0, last - step)
+            async for chunk in self._eventlog.read(name, EVENT_STREAM, start):
+                position, record = chunk[0]
+                # a gap behind `start` says that older records are trimmed: nothing is further back
+                if position > start + 1 or decode_identity(record)[2] < since_ms:
+                    return start
+                break
+            if start == 0 or start == last:
+                return start
+            step *= _TAIL_GROWTH

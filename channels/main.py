@@ -1,0 +1,118 @@
+"""The composition root: the list of families, and the ``hub`` command."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import structlog
+import typer
+
+from channels import ingest, simulator, statistics, wallboard
+from hub import __version__
+from hub.eventlog.interface import LogInUseError
+from hub.family import Family
+from hub.node import Node, check_supported
+from hub.ops import cli as ops_cli
+from hub.ops.logging import configure as configure_logging
+from hub.ops.settings import Settings, SettingsError, load
+from hub.security import cli as security_cli
+from hub.transports.runtime import run
+from hub.transports.server import StartError
+
+FAMILIES: Final[tuple[Family, ...]] = (statistics.family, ingest.family, simulator.family, wallboard.family)
+"""Every family, in the order in which their services start: who lives on events comes before who takes them in."""
+
+cli = typer.Typer(
+    name="hub",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="The real-time event hub for contact centres.",
+    epilog="Example: `hub serve --demo`, then open http://localhost:8080",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hub {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False) -> None:
+    pass
+
+
+def _fail(problem: object) -> typer.Exit:
+    for line in str(problem).splitlines():
+        typer.secho(f"hub: {line}", fg="red", err=True)
+    return typer.Exit(2)
+
+
+@cli.command(
+    epilog="Examples:\n\n"
+    "`hub serve --demo` — a simulated contact centre and built-in credentials, to look around\n\n"
+    "`hub serve --host 0.0.0.0 --data-dir /var/lib/hub` — for real; then `hub tenant add`, `hub token add`\n\n"
+    "`HUB_LIMITS__TIMEOUT_MS=30000 hub serve --config hub.toml` — see `hub config --reference` for every setting"
+)
+def serve(
+    config: Annotated[Path | None, typer.Option(help="Settings file; else `hub.toml` of this folder, if there is one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8080]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve. [default: 1]")] = None,
+    role: Annotated[str | None, typer.Option(help="all, edge or stat-server. [default: all]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the hub's files. [default: ./hub-data]")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis that connects nodes.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="PostgreSQL in place of SQLite.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on a port of its own, without credentials.")] = None,
+    demo: Annotated[bool | None, typer.Option("--demo", help="Tenant demo, built-in credentials, a simulated contact centre.")] = None,
+    open_: Annotated[bool | None, typer.Option("--open", help="Let clients in without credentials. For development only.")] = None,
+) -> None:
+    """Start the server."""
+    flags = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "role": role,
+        "data_dir": data_dir,
+        "redis_url": redis_url,
+        "database_url": database_url,
+        "metrics_port": metrics_port,
+        "demo": demo,
+        "open": open_,
+    }
+    try:
+        settings = load(FAMILIES, config=config, flags=flags)
+        check_supported(settings)
+    except SettingsError as fault:
+        raise _fail(fault) from None
+    configure_logging(settings)
+    try:
+        run(_serve(settings))
+    except (StartError, LogInUseError, OSError, ValueError) as fault:
+        raise _fail(fault) from None
+
+
+async def _serve(settings: Settings) -> None:
+    log = structlog.get_logger("hub")
+    if settings.open:
+        log.warning("open_to_everybody", effect="clients without credentials are let in as role anonymous of tenant demo; never do this in public")
+    if settings.demo:
+        log.warning("demo", effect="built-in credentials demo-token, demo-key and demo / demo are valid; never do this in public")
+
+    def ready(port: int) -> None:
+        shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
+        log.info("listening", url=f"http://{shown}:{port}", host=settings.host, port=port)
+
+    await Node(settings, FAMILIES).run(ready)
+
+
+ops_cli.register(cli, lambda: FAMILIES)
+security_cli.register(cli, lambda: FAMILIES)
+for _family in FAMILIES:
+    if _family.commands is not None:
+        _family.commands(cli)
+
+if __name__ == "__main__":
+    sys.exit(cli())

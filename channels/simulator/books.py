@@ -1,0 +1,142 @@
+"""The simulator's own books: what happened, counted by the model itself as it happens.
+
+Nothing here is derived from events. So a statistics engine that is fed with the events must come to the same figures by its own way, and
+where it does not, one of the two is wrong. Figures are named like the predefined statistics that they correspond to.
+
+Every duration is in whole seconds, the way stat servers count: both moments are cut to whole seconds before they are subtracted.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from channels.simulator.status import Status
+
+SERVICE_LEVEL_S = 20
+"""Answered within this many seconds is good service."""
+
+
+def seconds_between(began_ms: int, ended_ms: int) -> int:
+    """05:40:56.949 to 05:41:07.542 is 11 s, not 10.593."""
+    return ended_ms // 1000 - began_ms // 1000
+
+
+@dataclass(slots=True)
+class AgentBook:
+    """One agent. Times in seconds."""
+
+    status: Status = Status.LOGGED_OUT
+    since_ms: int = 0
+    in_status_s: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    inbound: int = 0
+    outbound: int = 0
+    internal: int = 0
+    consult: int = 0
+    missed: int = 0
+    """Rang out, or the caller gave up while it rang."""
+    refused: int = 0
+    transferred: int = 0
+    calls_s: int = 0
+    """Length of the completed calls of every type, holds included."""
+    wraps_s: int = 0
+    """Length of the completed after-call work."""
+
+    @property
+    def calls(self) -> int:
+        """Completed calls of every type."""
+        return self.inbound + self.outbound + self.internal + self.consult
+
+    def until(self, now_ms: int) -> dict[Status, int]:
+        """Seconds in each status, the present one up to now."""
+        times = dict(self.in_status_s)
+        times[self.status] += seconds_between(self.since_ms, now_ms)
+        return times
+
+    def figures(self, now_ms: int) -> dict[str, int | float]:
+        """By the name of the statistic."""
+        times = self.until(now_ms)
+        return {
+            "LoginDuration": sum(s for status, s in times.items() if status is not Status.LOGGED_OUT),
+            "ReadyDuration": times[Status.READY],
+            "NotReadyDuration": times[Status.NOT_READY],
+            "TalkDuration": times[Status.TALK],
+            "HoldDuration": times[Status.HOLD],
+            "WrapDuration": times[Status.WRAP],
+            "InboundCalls": self.inbound,
+            "OutboundCalls": self.outbound,
+            "InternalCalls": self.internal,
+            "ConsultCalls": self.consult,
+            "MissedCalls": self.missed,
+            "RefusedCalls": self.refused,
+            "InteractionTransferred": self.transferred,
+            "AverageHandlingTime": (self.calls_s + self.wraps_s) / self.calls if self.calls else 0,
+        }
+
+
+@dataclass(slots=True)
+class QueueBook:
+    """One queue. Times in seconds."""
+
+    entered: int = 0
+    answered: int = 0
+    abandoned: int = 0
+    abandoned_ringing: int = 0
+    distributed: int = 0
+    overflowed: int = 0
+    answered_in_time: int = 0
+    answered_s: int = 0
+    """What the answered ones waited, from entering to the answer."""
+    abandoned_s: int = 0
+    distributed_s: int = 0
+    waiting: int = 0
+
+    def figures(self) -> dict[str, int | float]:
+        """By the name of the statistic."""
+        ended = self.answered + self.abandoned + self.distributed
+        waited_s = self.answered_s + self.abandoned_s + self.distributed_s
+        return {
+            "CallsEntered": self.entered,
+            "TotalAnswered": self.answered,
+            "TotalAbandoned": self.abandoned,
+            "TotalDistributed": self.distributed,
+            "CurrentInQueue": self.waiting,
+            "ServiceLevel": 100 * self.answered_in_time / self.entered if self.entered else 0,
+            "AverageWaitingTime": waited_s / ended if ended else 0,
+            "AverageDistributionTime": self.distributed_s / self.distributed if self.distributed else 0,
+        }
+
+
+class Books:
+    """All agents and queues of a centre."""
+
+    __slots__ = ("agents", "queues")
+
+    def __init__(self, agents: list[str], queues: list[str], start_ms: int) -> None:
+        self.agents = {agent: AgentBook(since_ms=start_ms) for agent in agents}
+        self.queues = {queue: QueueBook() for queue in queues}
+
+    def status(self, agent: str, status: Status, now_ms: int) -> None:
+        """An agent's status is another one from now on."""
+        book = self.agents[agent]
+        book.in_status_s[book.status] += seconds_between(book.since_ms, now_ms)
+        book.status, book.since_ms = status, now_ms
+
+    def call_ended(self, agent: str, call_type: str, began_ms: int, now_ms: int) -> None:
+        """An agent's part in a call that was established ended, by release or by transfer."""
+        book = self.agents[agent]
+        setattr(book, call_type, getattr(book, call_type) + 1)
+        book.calls_s += seconds_between(began_ms, now_ms)
+
+    def answered(self, queue: str, entered_ms: int, now_ms: int) -> None:
+        """A customer of a queue was connected with an agent."""
+        book = self.queues[queue]
+        book.answered += 1
+        waited_s = seconds_between(entered_ms, now_ms)
+        book.answered_s += waited_s
+        book.answered_in_time += waited_s < SERVICE_LEVEL_S
+
+    def as_json(self, now_ms: int) -> dict[str, Any]:
+        """Every figure by object and statistic, as of a moment."""
+        return {
+            "agents": {agent: book.figures(now_ms) for agent, book in self.agents.items()},
+            "queues": {queue: book.figures() for queue, book in self.queues.items()},
+        }

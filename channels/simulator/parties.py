@@ -1,0 +1,50 @@
+"""Who and what moves through the simulation: agents, queues, interactions."""
+
+from collections import deque
+
+from channels.simulator.centre import AgentProfile, QueueProfile
+from channels.simulator.status import Status
+
+
+class Agent:
+    """An agent, and what stands in the way of the next call. ``plan`` invalidates what was planned for an earlier situation."""
+
+    __slots__ = ("break_due", "leaving", "plan", "profile", "status")
+
+    def __init__(self, profile: AgentProfile) -> None:
+        self.profile = profile
+        self.status = Status.LOGGED_OUT
+        self.plan = 0
+        self.leaving = False
+        self.break_due: tuple[str, int] | None = None
+
+
+class Queue:
+    """A queue and who waits in it, the next one first."""
+
+    __slots__ = ("profile", "waiting")
+
+    def __init__(self, profile: QueueProfile) -> None:
+        self.profile = profile
+        self.waiting: deque[Call] = deque()
+
+
+class Call:
+    """An interaction of any medium. ``plan`` as for agents."""
+
+    __slots__ = ("agent", "answered_ms", "consult_due", "entered_ms", "id", "kind", "left_ms", "media", "plan", "queue", "second")
+
+    def __init__(self, identifier: str, kind: str, media: str) -> None:
+        self.id = identifier
+        self.kind = kind
+        self.media = media
+        self.queue: Queue | None = None
+        self.entered_ms = 0
+        self.agent: Agent | None = None
+        self.second: Agent | None = None
+        """The other party of a consult or internal call."""
+        self.answered_ms = 0
+        self.left_ms = 0
+        """What is left of the conversation, while it is on hold."""
+        self.consult_due = False
+        self.plan = 0

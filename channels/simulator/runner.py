@@ -1,0 +1,196 @@
+"""The simulated centre of ``--demo``: feeds the tenant ``demo`` in real time, beginning in the middle of a living day."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Final
+
+import structlog
+
+from channels.events import (
+    ACCEPTED,
+    DUPLICATE,
+    EVENT_STREAM,
+    Event,
+    EventSink,
+    EventSinkError,
+    InteractionFinished,
+    InteractionStarted,
+    decode_event,
+)
+from channels.simulator.centre import DAY_MS, HOUR_MS, demo_centre
+from channels.simulator.model import Model
+from channels.simulator.settings import SimulatorSettings
+from hub.core.ports import Clock
+from hub.eventlog.interface import EventLog
+
+_log = structlog.get_logger(__name__)
+
+TENANT: Final = "demo"
+SOURCE: Final = "/simulator"
+
+_BATCH: Final = 1_000
+_HISTORY_MS: Final = 8 * HOUR_MS
+"""How much of the day so far is lived through at most: a shift's totals are there within seconds."""
+_BREATHE_EVERY: Final = 50
+_LOOK_BACK: Final = 20_000
+"""Records of the log in which interactions that an earlier run left open are looked for: an hour and more of a large centre."""
+_TICK_S: Final = 0.02
+_LOOK_AT_CLOCK_S: Final = 0.5
+_PAUSE_FIRST_S: Final = 0.5
+_PAUSE_MOST_S: Final = 10.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the simulator counts; ``/metrics`` reads them."""
+
+    events: int = 0
+    refused: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What an earlier run left behind."""
+
+    last_ms: int
+    """Time of the newest event in the log; 0 when it is empty."""
+    unfinished: tuple[tuple[str, str], ...]
+    """(id, medium) of interactions that were started and not finished."""
+
+
+class Runner:
+    """A service that runs as long as the hub does.
+
+    At the start it lives through the day so far as fast as it can (from midnight, eight hours ago, or where the log ends, whichever is
+    last), so that the day's totals are not zero; then it goes on with the clock. Agents and interactions of an earlier run are ended first.
+    """
+
+    __slots__ = ("_clock", "_eventlog", "_find_sink", "_settings", "_sink", "_task", "_zone", "counters", "fault")
+
+    def __init__(
+        self, *, settings: SimulatorSettings, eventlog: EventLog, clock: Clock, zone: tzinfo | None, find_sink: Callable[[], EventSink]
+    ) -> None:
+        self.counters = Counters()
+        self.fault: str | None = None
+        """Why it no longer runs; None as long as it does."""
+        self._settings = settings
+        self._eventlog = eventlog
+        self._clock = clock
+        self._zone = zone
+        self._find_sink = find_sink
+        self._sink: EventSink | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin beside everything else: the hub does not wait for the day so far."""
+        self._sink = self._find_sink()
+        self._task = asyncio.create_task(self._run_logged())
+
+    async def stop(self) -> None:
+        """Stop at once; the next start ends what is left open."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def readiness(self) -> str | None:
+        """For ``/readyz``: whether it runs."""
+        return self.fault
+
+    async def _run_logged(self) -> None:
+        try:
+            await self._run()
+        except Exception as fault:
+            self.fault = f"the simulator stopped: {fault}"
+            _log.exception("simulator stopped")
+
+    async def _run(self) -> None:
+        previous = await self._previous()
+        now_ms = self._clock.wall_ms()
+        midnight_ms = self._midnight(now_ms)
+        start_ms = max(midnight_ms, now_ms - _HISTORY_MS, previous.last_ms + 1)
+        seed = secrets.randbits(32) if self._settings.seed is None else self._settings.seed
+        model = Model(
+            demo_centre(self._settings.agents, load=self._settings.load),
+            seed=seed,
+            start_ms=start_ms,
+            midnight_ms=midnight_ms,
+            source=SOURCE,
+            run=f"{start_ms:x}",
+            log_out_first=previous.last_ms > 0,
+            unfinished=previous.unfinished,
+        )
+        _log.info("simulating", tenant=TENANT, agents=self._settings.agents, seed=seed, since_ms=start_ms)
+        while True:
+            await self._advance(model)
+            next_ms = model.next_ms
+            assert next_ms is not None, "somebody always comes to a centre that never closes"
+            # not longer than a moment: a wall clock may be moved
+            await asyncio.sleep(min(max((next_ms - self._clock.wall_ms()) / 1000, _TICK_S), _LOOK_AT_CLOCK_S))
+
+    async def _advance(self, model: Model) -> None:
+        """Send what happened up to now, in batches, giving way to the event loop meanwhile."""
+        batch: list[Event] = []
+        now_ms = self._clock.wall_ms()
+        for event in model.run_until(now_ms):
+            if event.time_ms > now_ms:  # the model begins after an event that lies ahead of this clock
+                await asyncio.sleep((event.time_ms - now_ms) / 1000)
+                now_ms = event.time_ms
+            batch.append(event)
+            if len(batch) % _BREATHE_EVERY == 0:
+                await asyncio.sleep(0)
+            if len(batch) >= _BATCH:
+                await self._send(batch)
+                batch = []
+        if batch:
+            await self._send(batch)
+
+    async def _send(self, batch: list[Event]) -> None:
+        assert self._sink is not None
+        pause_s = _PAUSE_FIRST_S
+        while True:
+            try:
+                outcomes = await self._sink.accept(TENANT, batch)
+                break
+            except EventSinkError as fault:
+                self.counters.retries += 1
+                _log.warning("simulated events not taken, trying again", reason=str(fault), pause_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _PAUSE_MOST_S)
+        self.counters.events += len(batch)
+        refused = [outcome for outcome in outcomes if outcome not in (ACCEPTED, DUPLICATE)]
+        if refused:
+            self.counters.refused += len(refused)
+            _log.warning("simulated events refused", count=len(refused), first=refused[0])
+
+    async def _previous(self) -> Previous:
+        """Read the end of the log."""
+        last = await self._eventlog.last(TENANT, EVENT_STREAM)
+        if last == 0:
+            return Previous(0, ())
+        # where every record is trimmed already, all that is known is that they lie behind
+        last_ms = 0
+        started: dict[str, str] = {}
+        count = 0
+        async for chunk in self._eventlog.read(TENANT, EVENT_STREAM, max(0, last - _LOOK_BACK)):
+            for _, record in chunk:
+                event = decode_event(record)
+                last_ms = max(last_ms, event.time_ms)
+                if event.source == SOURCE:
+                    if isinstance(event.data, InteractionStarted):
+                        started[event.data.interaction_id] = event.data.media
+                    elif isinstance(event.data, InteractionFinished):
+                        started.pop(event.data.interaction_id, None)
+                count += 1
+                if count % _BREATHE_EVERY == 0:
+                    await asyncio.sleep(0)
+        return Previous(last_ms if count else self._clock.wall_ms(), tuple(started.items()))
+
+    def _midnight(self, now_ms: int) -> int:
+        """The last midnight of the zone's clock. On the day of a clock change the curve of the day is an hour off, no more."""
+        now = datetime.fromtimestamp(now_ms / 1000, self._zone).astimezone(self._zone)
+        midnight_ms = int(now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+        return max(midnight_ms, now_ms - DAY_MS)

@@ -1,0 +1,108 @@
+"""Sends events at their time: those that are due leave together, 20 ms or 1,000 of them at most."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from hub.client.producer import Outcome, Producer
+
+BATCH_S: Final = 0.02
+BATCH_EVENTS: Final = 1_000
+BATCH_BYTES: Final = 4 * 1024 * 1024
+
+
+class Due(NamedTuple):
+    """An event and when to send it."""
+
+    at_s: float
+    """Seconds after the first."""
+    payload: bytes
+    """The encoded CloudEvent."""
+    simulated_ms: int = 0
+    """What its own clock said, for the progress line."""
+    label: str = ""
+    """How to call it in an error: a line of a file."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What was sent so far."""
+
+    sent: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why events were refused, each with how often; the first few keep the name of their event."""
+    simulated_ms: int = 0
+
+    def add(self, batch: list[Due], outcome: Outcome) -> None:
+        """Count a batch."""
+        self.sent += len(batch)
+        self.accepted += outcome.accepted
+        self.duplicates += outcome.duplicates
+        self.simulated_ms = batch[-1].simulated_ms
+        for index, why in outcome.refused:
+            self.refuse(why, batch[index].label)
+
+    def refuse(self, why: str, label: str = "") -> None:
+        """Count an event that was refused, here or by the hub."""
+        self.refused += 1
+        self.reasons[f"{label}: {why}" if label and len(self.reasons) < 10 else why] += 1
+
+
+async def send_paced(
+    events: AsyncIterator[Due], producer: Producer, progress: Progress, *, stop: asyncio.Event, on_batch: Callable[[], None]
+) -> None:
+    """Send every event when it is due, until there are no more or ``stop`` is set. None is sent before its time.
+
+    Raises:
+        ProducerError: the hub stayed away or refuses whole requests.
+    """
+    loop = asyncio.get_running_loop()
+    start: float | None = None
+    batch: list[Due] = []
+    size = 0
+    stopped = asyncio.ensure_future(stop.wait())
+    coming: asyncio.Future[Due] | None = None
+
+    async def flush() -> None:
+        nonlocal batch, size
+        if batch:
+            progress.add(batch, await producer.send([due.payload for due in batch]))
+            on_batch()
+            batch, size = [], 0
+
+    try:
+        while not stop.is_set():
+            coming = asyncio.ensure_future(anext(events))
+            # a source that is slow, like a pipe, must not hold back what it gave already
+            await asyncio.wait({coming, stopped}, timeout=BATCH_S, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                await flush()
+                await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                break
+            try:
+                due = coming.result()
+            except StopAsyncIteration:
+                break
+            if start is None:
+                start = loop.time() - due.at_s
+            if start + due.at_s > loop.time():
+                # what is due leaves now; what comes within the next moment will go together
+                await flush()
+                await asyncio.wait({stopped}, timeout=max(start + due.at_s - loop.time(), BATCH_S))
+                if stop.is_set():
+                    break
+            batch.append(due)
+            size += len(due.payload)
+            if len(batch) >= BATCH_EVENTS or size >= BATCH_BYTES:
+                await flush()
+        await flush()
+    finally:
+        for future in (stopped, coming):
+            if future is not None and not future.done():
+                future.cancel()

@@ -1,0 +1,155 @@
+"""A producer of events: sends batches of CloudEvents to a running hub over HTTP, and tries again when the hub is away."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+PATH: Final = "/ingest/v1/events"
+CONTENT_TYPE: Final = "application/cloudevents-batch+json"
+
+_AGAIN = frozenset({429, 502, 503, 504})
+"""Answers that say "not now": the hub is starting, draining, or cannot write."""
+_BACKOFF_FIRST_S = 0.2
+_BACKOFF_MOST_S = 5.0
+
+
+class ProducerError(Exception):
+    """The hub cannot be reached, or refuses whole requests; the text says what to do."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one batch."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    """(index in the batch, why) of each event that was refused."""
+
+    def add(self, other: "Outcome", offset: int) -> None:
+        """Add the outcome of a part of the batch that began at ``offset``."""
+        self.accepted += other.accepted
+        self.duplicates += other.duplicates
+        self.refused.extend((offset + index, why) for index, why in other.refused)
+
+
+class Producer:
+    """One connection to a hub. Use it as an asynchronous context manager.
+
+    Args:
+        url: Where the hub is, like ``http://127.0.0.1:8080``.
+        token: A bearer token, or empty.
+        api_key: An API key, or empty.
+        give_up_s: Seconds of failing without a break after which :meth:`send` raises.
+    """
+
+    __slots__ = ("_give_up_s", "_headers", "_session", "_stopping", "_url", "retries")
+
+    def __init__(self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Content-Type": CONTENT_TYPE}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        if api_key:
+            self._headers["x-api-key"] = api_key
+        self._give_up_s = give_up_s
+        self._session: aiohttp.ClientSession | None = None
+        self._stopping = asyncio.Event()
+        self.retries = 0
+
+    def stop_trying(self) -> None:
+        """From now on a failure is final: somebody wants to end."""
+        self._stopping.set()
+
+    async def __aenter__(self) -> "Producer":
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60, connect=10))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, events: Sequence[bytes]) -> Outcome:
+        """Send a batch of encoded CloudEvents; tries again while the hub is away, which is safe: the hub counts repeats once.
+
+        Raises:
+            ProducerError: the hub stayed away, or refuses these credentials or requests.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._give_up_s
+        pause_s = _BACKOFF_FIRST_S
+        while True:
+            try:
+                http_status, answer = await self._post(b"[" + b",".join(events) + b"]")
+            except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+                reason = str(fault) or type(fault).__name__
+            else:
+                if http_status not in _AGAIN:
+                    break
+                reason = f"HTTP {http_status}: {_message(answer)}"
+            if self._stopping.is_set():
+                raise ProducerError(f"{self._url} did not take the last events: {reason}")
+            if loop.time() + pause_s > give_up:
+                raise ProducerError(f"{self._url} did not take events for {self._give_up_s:g} s; last: {reason}")
+            self.retries += 1
+            await self._pause(pause_s)
+            pause_s = min(pause_s * 2, _BACKOFF_MOST_S)
+        if http_status == 413 and len(events) > 1:
+            return await self._halves(events)
+        return self._read(http_status, answer, len(events))
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _post(self, body: bytes) -> tuple[int, Any]:
+        assert self._session is not None, "use the producer in `async with`"
+        async with self._session.post(f"{self._url}{PATH}", data=body, headers=self._headers) as response:
+            raw = await response.read()
+            try:
+                return response.status, orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                return response.status, None
+
+    async def _halves(self, events: Sequence[bytes]) -> Outcome:
+        """The hub takes less in one request than was sent."""
+        middle = len(events) // 2
+        outcome = await self.send(events[:middle])
+        outcome.add(await self.send(events[middle:]), middle)
+        return outcome
+
+    def _read(self, http_status: int, answer: Any, count: int) -> Outcome:
+        try:
+            if http_status == 200 or (http_status == 400 and answer["errors"]):
+                data = answer["data"]
+                refused = [(error["index"], error["status"]["message"]) for error in answer.get("errors", ())]
+                return Outcome(data["accepted"], data["duplicates"], refused)
+        except (KeyError, TypeError):
+            pass  # not the answer of a hub to a batch: said below
+        if http_status == 413 and count == 1:
+            return Outcome(refused=[(0, _message(answer))])
+        hint = {
+            401: "give a valid token with --token or HUB_TOKEN",
+            403: "give a valid API key or a token whose role may send events (producer or admin)",
+            404: "is this the address of a hub? give it with --url or HUB_URL",
+        }.get(http_status)
+        raise ProducerError(f"{self._url}{PATH} answered HTTP {http_status}: {_message(answer)}" + (f"; {hint}" if hint else ""))
+
+
+def _message(answer: Any) -> str:
+    """The sentence of an error envelope, or of the shorter form for unknown API keys."""
+    try:
+        return str(answer["status"]["message"])
+    except (KeyError, TypeError):
+        pass
+    try:
+        return str(answer["message"])
+    except (KeyError, TypeError):
+        return "no message"

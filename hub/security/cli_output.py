@@ -1,0 +1,101 @@
+"""What administrative commands print: tables for people, JSON for scripts. Words go to standard error, data to standard output."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hub.ops.cli import errors
+from hub.security.store import Key, Role, Tenant, Token, User
+
+Item = Tenant | Role | User | Key | Token
+
+_SAVE_IT: Final = "Keep it now: it is not stored and cannot be shown again."
+
+
+def _moment(ms: int | None) -> str:
+    return "" if not ms else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _row(item: Item) -> dict[str, str]:
+    """What a table shows of an item."""
+    shown: dict[str, str] = {}
+    for field, value in _plain(item).items():
+        if field.endswith("_ms"):
+            shown[field.removesuffix("_ms")] = _moment(value)
+        elif field == "grants":
+            shown[field] = "\n".join(_grant_text(grant) for grant in value)
+        elif isinstance(value, list):
+            shown[field] = ", ".join(value)
+        else:
+            shown[field] = "" if value is None else str(value)
+    if isinstance(item, Token) and item.roles is None:
+        shown["roles"] = "as its user"
+    return shown
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    """An item as JSON says it."""
+    if isinstance(item, Role):
+        return {**asdict(item), "grants": [grant.to_json() for grant in item.grants]}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(item).items()}
+
+
+def _grant_text(grant: dict[str, Any]) -> str:
+    text = f"{grant['action']} {' '.join(grant['within'])}"
+    return f"{text} except {' '.join(grant['without'])}" if grant["without"] else text
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def show_all(items: Sequence[Item], as_json: bool, nothing: str) -> None:
+    """Print items; ``nothing`` goes to standard error where there are none."""
+    if as_json:
+        _print_json([_plain(item) for item in items])
+        return
+    if not items:
+        errors.print(nothing, markup=False)
+        return
+    table = Table()
+    for column in _row(items[0]):
+        table.add_column(column, overflow="fold")
+    for item in items:
+        table.add_row(*_row(item).values())
+    _out().print(table, markup=False)
+
+
+def show_one(item: Item, as_json: bool, *, done: str = "", secret: tuple[str, str] | None = None) -> None:
+    """Print one item, and once its secret: (what it is called, the text)."""
+    if as_json:
+        _print_json({**_plain(item), **({secret[0]: secret[1]} if secret else {})})
+        return
+    if done:
+        errors.print(done, style="green", markup=False)
+    table = Table(show_header=False, box=None)
+    for field, value in _row(item).items():
+        table.add_row(field, value)
+    _out().print(table, markup=False)
+    if secret is not None:
+        typer.echo(f"{secret[0]}: {secret[1]}")
+        errors.print(_SAVE_IT, style="yellow", markup=False)
+
+
+def show_removed(what: str, as_json: bool) -> None:
+    """Say that something is gone."""
+    if as_json:
+        _print_json({"removed": what})
+    else:
+        errors.print(f"removed {what}; running nodes follow within 2 s", style="green", markup=False)
+
+
+def _out() -> Console:
+    """A console for standard output. A pipe has no width: lines are not broken there."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)

@@ -1,0 +1,129 @@
+"""The REST application with ingest in it, over a log in memory, under a clock that the test moves."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from channels.events import EVENT_STREAM, Event, LateEventError, decode_event
+from channels.ingest import api, schemas
+from channels.ingest.sequencer import Sequencer
+from channels.ingest.settings import IngestSettings
+from hub.eventlog.interface import EventLog
+from hub.eventlog.memory import MemoryEventLog
+from hub.ops.health import Health
+from hub.ops.metrics import Metrics
+from hub.ops.rest import create_app
+from hub.security.cookies import CookieSigner
+from hub.security.demo import DemoLookup
+from hub.security.directory import Directory
+from hub.security.gate import Gate
+
+NOON_MS = 1_772_366_400_000
+"""2026-03-01 12:00:00 UTC."""
+
+
+class ManualClock:
+    """Time that the test moves. ``restless`` makes each look at it cost 3 ms, so that every slice of work is over at once."""
+
+    def __init__(self, *, restless: bool = False) -> None:
+        self.seconds = 1000.0
+        self.wall = NOON_MS
+        self.restless = restless
+
+    def monotonic(self) -> float:
+        self.seconds += 0.003 if self.restless else 0
+        return self.seconds
+
+    def wall_ms(self) -> int:
+        return self.wall
+
+    def wall_us(self) -> int:
+        return self.wall * 1000
+
+
+class Recorder:
+    """An :class:`EventConsumer` that keeps what it saw, and refuses what is older than the last event of its source."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, Event]] = []
+        self.last: dict[str, int] = {}
+        self.faults = 0
+
+    def check(self, tenant: str, event: Event) -> None:
+        last = self.last.get(event.source, 0)
+        if event.time_ms < last:
+            raise LateEventError(f"{event.source} is at {last} already")
+
+    def consume(self, tenant: str, events: Sequence[tuple[int, Event]]) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("consumer fault")
+        self.seen.extend(events)
+        self.last.update((event.source, event.time_ms) for _, event in events)
+
+
+class Ingesting:
+    """Sequencer, application and a client of it that is signed in as the demo's administrator."""
+
+    def __init__(self, *, log: EventLog | None = None, clock: ManualClock | None = None, **settings: Any) -> None:
+        self.clock = clock or ManualClock()
+        self.log = log or MemoryEventLog()
+        self.recorder = Recorder()
+        self.settings = IngestSettings(**settings)
+        self.sequencer = Sequencer(
+            eventlog=self.log,
+            clock=self.clock,
+            find_consumers=lambda: [self.recorder],
+            repeats_s=self.settings.repeats_s,
+            repeats_max=self.settings.repeats_max,
+        )
+        gate = Gate(Directory(DemoLookup(), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
+        ingest = api.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock)
+        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[api.make_router(ingest), schemas.router])
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(self.app)
+        headers = {"Authorization": "Bearer demo-token"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub", headers=headers) as client:
+            await self.sequencer.start()
+            yield client
+            await self.sequencer.stop()
+
+    async def logged(self, tenant: str = "demo") -> list[tuple[int, Event]]:
+        """What the log holds."""
+        return [(position, decode_event(record)) async for chunk in self.log.read(tenant, EVENT_STREAM) for position, record in chunk]
+
+
+def cloudevent(identifier: str = "1", **members: Any) -> dict[str, Any]:
+    """A good event, or with ``members`` one that is not."""
+    return {
+        "specversion": "1.0",
+        "id": identifier,
+        "source": "/switch",
+        "type": "cx.agent.ready",
+        "time": "2026-03-01T11:59:00Z",
+        "data": {"agentId": "ana.lopez"},
+    } | members
+
+
+@contextmanager
+def served(hub: Ingesting) -> Iterator[str]:
+    """Serve the application on a port of its own, in a thread; yields the address."""
+    asyncio.run(hub.sequencer.start())
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(hub.app, log_config=None, lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()

@@ -1,0 +1,68 @@
+"""The composition of one process: what it refuses to do, and that a part which fails does not keep the others from stopping."""
+
+from pathlib import Path
+
+import pytest
+
+from hub.eventlog.interface import LogInUseError
+from hub.family import Context, Family, Parts
+from hub.node import Node, check_supported
+from hub.ops.settings import Settings, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"workers": 2}, "workers"),
+        ({"role": "edge"}, "role"),
+        ({"redis_url": "redis://localhost:6379/0", "secret": "0123456789abcdef"}, "redis_url"),
+    ],
+)
+def test_what_this_version_cannot_do_is_refused_by_name(changes: dict[str, object], key: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_supported(Settings(**changes))
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [key]
+
+
+class _Recorder:
+    def __init__(self, name: str, journal: list[str], *, breaks: bool = False) -> None:
+        self.name = name
+        self.journal = journal
+        self.breaks = breaks
+
+    async def start(self) -> None:
+        self.journal.append(f"start {self.name}")
+
+    async def stop(self) -> None:
+        self.journal.append(f"stop {self.name}")
+        if self.breaks:
+            raise RuntimeError(f"{self.name} cannot stop")
+
+
+def _family(name: str, journal: list[str], *, breaks: bool = False) -> Family:
+    def build(context: Context) -> Parts:
+        return Parts(services=[_Recorder(name, journal, breaks=breaks)], roles={"recorder": name})
+
+    return Family(name, build)
+
+
+async def test_services_stop_in_the_reverse_order_even_when_one_fails(tmp_path: Path) -> None:
+    journal: list[str] = []
+    node = Node(Settings(data_dir=tmp_path), [_family("first", journal), _family("second", journal, breaks=True)])
+    async with node._lifespan(None):
+        assert journal == ["start first", "start second"]
+    assert journal == ["start first", "start second", "stop second", "stop first"]
+
+
+async def test_roles_are_found_in_the_order_of_the_families(tmp_path: Path) -> None:
+    node = Node(Settings(data_dir=tmp_path), [_family("first", []), _family("second", [])])
+    async with node._lifespan(None):
+        assert node.context.of_role("recorder") == ["first", "second"]
+        assert node.context.of_role("nobody") == []
+
+
+async def test_a_second_hub_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
+    node = Node(Settings(data_dir=tmp_path), [])
+    async with node._lifespan(None):
+        with pytest.raises(LogInUseError, match="one data folder serves one hub"):
+            Node(Settings(data_dir=tmp_path), [])
