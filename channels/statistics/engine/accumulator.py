@@ -12,7 +12,7 @@ the order in which things of different agents come in: one that is a little olde
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from channels.statistics.engine.definition import ACTION, Definition
@@ -45,8 +45,8 @@ class Span:
 class Source(Protocol):
     """Whose board it is: knows what goes on."""
 
-    def going_on(self, key: Key) -> Iterable[tuple[Span, int]]:
-        """What goes on of one kind, name and media, each with the millisecond since when it counts here."""
+    def going_on(self) -> Iterable[tuple[Span, int]]:
+        """What goes on, each with the millisecond since when it counts here."""
         ...
 
 
@@ -165,12 +165,11 @@ class Accumulator(Tally):
         self.hooked = bool(self.extra)
         """Whether more is to be done than to count for the day: somebody watches, or another window is open."""
 
-    def watch(self, statistic: Statistic) -> None:
-        """A statistic looks at this from now on."""
-        if not self.watchers:
-            self.ongoing = dict(self._board.source.going_on(self.key))
+    def watch(self, statistic: Statistic) -> bool:
+        """A statistic looks at this from now on. True when it is the first: :meth:`Board.look` then has to say what goes on."""
         self.watchers.append(statistic)
         self.hooked = True
+        return len(self.watchers) == 1
 
     def unwatch(self, statistic: Statistic) -> None:
         """A statistic looks at this no more."""
@@ -281,9 +280,18 @@ class Board:
         found = self.accumulators.get(key)
         if found is None:
             found = self.accumulators[key] = Accumulator(key, self)
-            for statistic in self.statistics:
-                statistic.attach(found)
+            if [statistic for statistic in self.statistics if statistic.attach(found)]:
+                self.look([found])
         return found
+
+    def look(self, accumulators: Sequence[Accumulator]) -> None:
+        """Find out what goes on of the things that are watched from now on: in one walk, for a group may have thousands of members."""
+        if not accumulators:
+            return
+        wanted = {accumulator.key: accumulator.ongoing for accumulator in accumulators}
+        for span, since_ms in self.source.going_on():
+            if (ongoing := wanted.get(span.key)) is not None:
+                ongoing[span] = since_ms
 
     def touch(self) -> None:
         """The state of the object changed."""

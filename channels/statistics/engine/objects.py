@@ -5,6 +5,7 @@ Data and bookkeeping; what events mean is in ``machine``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ Fan = tuple[tuple[Accumulator, int], ...]
 """The accumulators that one thing counts in, the member's own first, each with the millisecond since when the member belongs there."""
 
 
-class Member:
+class Member(ABC):
     """An agent or a queue: counts on its own board and on those of its groups."""
 
     __slots__ = ("board", "calendar", "fans", "groups", "heard", "id")
@@ -51,13 +52,13 @@ class Member:
         self.groups: dict[str, Group] = {}
         self.fans: dict[Key, Fan] = {}
 
+    @abstractmethod
     def spans(self) -> Iterator[Span]:
         """Everything that goes on."""
-        raise NotImplementedError
 
-    def going_on(self, key: Key) -> Iterator[tuple[Span, int]]:
-        """What goes on of one kind, name and media, with the millisecond since when."""
-        return ((span, span.start_ms) for span in self.spans() if span.key == key)
+    def going_on(self) -> Iterator[tuple[Span, int]]:
+        """What goes on, with the millisecond since when."""
+        return ((span, span.start_ms) for span in self.spans())
 
     def fan(self, key: Key) -> Fan:
         """Where a thing counts."""
@@ -126,11 +127,12 @@ class Group:
         self.members: dict[str, tuple[Member, int]] = {}
         """By id, each with the millisecond at which it joined."""
 
-    def going_on(self, key: Key) -> Iterator[tuple[Span, int]]:
+    def going_on(self) -> Iterator[tuple[Span, int]]:
         """What goes on at the members, each with the millisecond since when it counts: its start, or when the member joined."""
         for member, joined_ms in self.members.values():
-            for span, start_ms in member.going_on(key):
-                yield span, max(start_ms, joined_ms)
+            for span in member.spans():
+                start_ms = span.start_ms
+                yield span, start_ms if start_ms > joined_ms else joined_ms
 
     def join(self, member: Member, at_ms: int) -> None:
         """A member joins: what it is doing counts from now on, and is as old as it is."""

@@ -233,6 +233,7 @@ def _restore_group(group: Group, saved: _Group, members: dict[str, Agent] | dict
         member: Member = members[identifier]
         group.members[identifier] = (member, joined_ms)
         member.groups[group.id] = group
+        member.fans.clear()
     _restore_board(group.board, saved.totals)
 
 

@@ -28,11 +28,10 @@ class Statistic:
             board.state_statistics.append(self)
             return
         board.statistics.append(self)
-        for accumulator in board.accumulators.values():
-            self.attach(accumulator)
+        board.look([accumulator for accumulator in board.accumulators.values() if self.attach(accumulator)])
 
-    def attach(self, accumulator: Accumulator) -> None:
-        """Look at an accumulator if a mask selects it."""
+    def attach(self, accumulator: Accumulator) -> bool:
+        """Look at an accumulator if a mask selects it. True when nobody looked at it before."""
         definition = self.definition
         main = selects(definition, definition.main_mask, accumulator.key)
         rel = definition.rel_mask is not None and selects(definition, definition.rel_mask, accumulator.key)
@@ -40,8 +39,7 @@ class Statistic:
             self._main.append(accumulator)
         if rel:
             self._rel.append(accumulator)
-        if main or rel:
-            accumulator.watch(self)
+        return (main or rel) and accumulator.watch(self)
 
     def detach(self) -> None:
         """Undo everything that opening did."""

@@ -155,10 +155,25 @@ class Notifier:
         if opened.immediate:
             self._plan_look(opened, now_ms)
         else:
-            # periods keep their rhythm; those that a stalled process missed are skipped, not made up for
-            opened.beat_ms += max((now_ms - opened.beat_ms) // opened.period_ms + 1, 1) * opened.period_ms
-            self._schedule(opened, opened.beat_ms)
+            self._plan_beat(opened, now_ms)
         return send
+
+    def failed(self, opened: OpenStatistic, last: Value, now_ms: int) -> None:
+        """What was due could not be told: ``last`` is still what was sent last, and it is looked at again, a second later if Immediate."""
+        if opened.closed:
+            return
+        opened.last = last
+        if not opened.immediate:
+            if opened.due_ms == _NEVER:
+                self._plan_beat(opened, now_ms)
+        elif now_ms + RUNNING_LOOK_MS < opened.due_ms:
+            self._schedule(opened, now_ms + RUNNING_LOOK_MS)
+
+    def _plan_beat(self, opened: OpenStatistic, now_ms: int) -> None:
+        """Plan the next look of a Periodical statistic."""
+        # periods keep their rhythm; those that a stalled process missed are skipped, not made up for
+        opened.beat_ms += max((now_ms - opened.beat_ms) // opened.period_ms + 1, 1) * opened.period_ms
+        self._schedule(opened, opened.beat_ms)
 
     def _plan_look(self, opened: OpenStatistic, now_ms: int) -> None:
         """Plan the look of an Immediate statistic that no event asks for."""

@@ -18,7 +18,6 @@ from channels.statistics.service.notices import service_state_change, statistic_
 from channels.statistics.service.notification import OpenStatistic
 from channels.statistics.service.owner import (
     SERVICE,
-    UPDATES,
     VALUES,
     LimitError,
     Login,
@@ -33,6 +32,7 @@ from channels.statistics.service.pace import Pace
 from channels.statistics.service.requests import Refusal, new_id, parse_item
 from channels.statistics.service.slot import Slot
 from channels.statistics.service.storage import Storage
+from channels.statistics.service.telling import tell_due
 from channels.statistics.service.tenant import Counters, Encoder, Subscription, Tenant
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
@@ -40,7 +40,7 @@ from hub.core.channels import matches
 from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.ports import Clock
-from hub.eventlog.interface import EventLog, EventLogError
+from hub.eventlog.interface import EventLog
 
 HOUSEKEEPING_S = 1.0
 """Seconds between two looks at idle logins and due snapshots."""
@@ -76,10 +76,12 @@ class LocalStatServer:
         self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._keep_house_forever())]
 
     async def stop(self) -> None:
-        """Cease to notify and save what is not saved yet."""
+        """Cease to notify and save what is not saved yet, also when something of it failed."""
         self._stopping.set()
         self._wake.set()
-        await asyncio.gather(*self._tasks)
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if outcome is not None:
+                _log.error("a task of the stat server had ended before its time", exc_info=outcome)
         self._tasks = []
         for name, slot in self._slots.items():
             if slot.tenant is not None and slot.tenant.changes:
@@ -112,7 +114,11 @@ class LocalStatServer:
             except TimeoutError:
                 pass
             self._wake.clear()
-            await self.tick()
+            try:
+                await self.tick()
+            except Exception:
+                self.counters.tick_failures += 1
+                _log.exception("a round of notifications failed")
             await asyncio.sleep(pause)
 
     async def _keep_house_forever(self) -> None:
@@ -120,7 +126,11 @@ class LocalStatServer:
             try:
                 await asyncio.wait_for(self._stopping.wait(), HOUSEKEEPING_S)
             except TimeoutError:
-                await self.keep_house()
+                try:
+                    await self.keep_house()
+                except Exception:
+                    self.counters.housekeeping_failures += 1
+                    _log.exception("a round of housekeeping failed")
 
     def _now_ms(self) -> int:
         return round(self._clock.monotonic() * 1000)
@@ -152,7 +162,7 @@ class LocalStatServer:
         """See :meth:`channels.events.EventConsumer.consume`."""
         slot = self._slot(tenant)
         for position, event in events:
-            slot.seen = position
+            slot.seen = max(slot.seen, position)
             if slot.tenant is not None:
                 slot.tenant.take(position, event)
         now = self._now_ms()
@@ -168,39 +178,10 @@ class LocalStatServer:
             try:
                 async with slot.lock:
                     if slot.tenant is not None:
-                        await self._tick_tenant(name, slot.tenant)
+                        await tell_due(name, slot.tenant, self._now_ms(), hub=self._hub, clock=self._clock, counters=self.counters)
             except Exception:
                 self.counters.tick_failures += 1
                 _log.exception("a tick failed", tenant=name)
-
-    async def _tick_tenant(self, name: str, tenant: Tenant) -> None:
-        now = self._now_ms()
-        tenant.catch_up()
-        notifier = tenant.notifier
-        notifier.changed(tenant.engine.take_changed(), now)
-        due = notifier.next_due()
-        if due is None or due > now:
-            return
-        encoder = Encoder(tenant.engine)
-        pace = Pace(self._clock)
-        told: dict[str, list[tuple[OpenStatistic, bytes]]] = {}
-        for opened in notifier.due(now):
-            if notifier.looked(opened, encoder.value(opened.statistic), now):
-                told.setdefault(opened.target, []).append((opened, encoder.item(opened)))
-            await pace.breathe()
-        for target, items in told.items():
-            # what ended between two slices is told no more
-            present = [item for opened, item in items if not opened.closed]
-            if not present:
-                continue
-            if target.startswith(VALUES):
-                self.counters.values += 1
-                await self._hub.emit(name, target, present[-1])
-            else:
-                self.counters.updates += 1
-                self.counters.update_items += len(present)
-                await self._hub.emit(name, UPDATES, statistic_update(present), audience=target)
-            await pace.breathe()
 
     # -- subscriptions (StatServer) ---------------------------------------------------------------------------------
 
@@ -349,6 +330,8 @@ class LocalStatServer:
         wanted = parse_values_channel(channel)
         slot = self._slot(tenant)
         async with slot.lock:
+            if channel in slot.watched:
+                return
             if len(slot.watched) >= self._settings.max_values:
                 raise RefusedError(
                     WireError.RATE_LIMITED, f"at most {self._settings.max_values} values channels are open at once", channel=channel
@@ -461,20 +444,27 @@ class LocalStatServer:
 
     async def keep_house(self) -> None:
         """End the subscriptions of logins that are gone silent, save snapshots that are due, trim the log behind them."""
-        now = self._now_ms()
         for name, slot in list(self._slots.items()):
-            tenant = slot.tenant
-            if tenant is None:
-                continue
-            for login in tenant.idle_logins(now):
-                if not self._hub.has_login(name, login):
-                    tenant.close_login(login)
-            many = tenant.changes >= self._settings.snapshot_events and not slot.failing
-            if many or (tenant.changes and now - slot.saved_ms >= self._settings.snapshot_s * 1000):
-                await self._save(name, slot)
+            try:
+                await self._keep_tenant(name, slot)
+            except Exception:
+                self.counters.housekeeping_failures += 1
+                _log.exception("housekeeping failed", tenant=name)
+
+    async def _keep_tenant(self, name: str, slot: Slot) -> None:
+        now = self._now_ms()
+        tenant = slot.tenant
+        if tenant is None:
+            return
+        for login in tenant.idle_logins(now):
+            if not self._hub.has_login(name, login):
+                tenant.close_login(login)
+        many = tenant.changes >= self._settings.snapshot_events and not slot.failing
+        if many or (tenant.changes and now - slot.saved_ms >= self._settings.snapshot_s * 1000):
+            await self._save(name, slot)
 
     async def _save(self, name: str, slot: Slot) -> None:
-        """Save one tenant's state; a failure is logged and counted, and tried again after ``snapshot_s``."""
+        """Save one tenant's state; a failure of any kind is logged and counted, and tried again after ``snapshot_s``."""
         slot.saved_ms = self._now_ms()
         changes = 0
         try:
@@ -489,12 +479,13 @@ class LocalStatServer:
             self.counters.snapshots += 1
             await self._trim(name, slot)
             slot.failing = False
-        except EventLogError as fault:
+        except Exception:
+            # the disk, or a state that has no form: the totals live on, and so must the saving of the other tenants
             self.counters.snapshot_failures += 1
             slot.failing = True
             if slot.tenant is not None:
                 slot.tenant.changes += changes
-            _log.error("a snapshot could not be saved", tenant=name, error=str(fault))
+            _log.exception("a snapshot could not be saved", tenant=name)
 
     async def _trim(self, name: str, slot: Slot) -> None:
         """Forget events behind the snapshot that are in the log for longer than repeats are looked for."""

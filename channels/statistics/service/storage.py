@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
 
-from channels.events import EVENT_STREAM, decode_event, encode_event
+from channels.events import EVENT_STREAM, Event, decode_event, encode_event
 from channels.statistics.engine.engine import Engine
 from channels.statistics.service.tenant import Counters, Tenant
 from channels.statistics.settings import StatisticsSettings
@@ -22,9 +23,11 @@ OWNER = "statistics"
 
 STATE_VERSION = 1
 
+T = TypeVar("T")
+
 CAPTURE_SWITCH_S = 0.0005
-"""While a state is captured in a thread the event loop gets the interpreter back within this time; the default, 5 ms, is what a slow flush
-takes already."""
+"""While a state is captured or restored in a thread the event loop gets the interpreter back within this time; the default, 5 ms, is what a
+slow flush takes already."""
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +43,7 @@ class _State(msgspec.Struct, array_like=True):
 class Storage:
     """Reads and writes the states of all tenants."""
 
-    __slots__ = ("_capturing", "_clock", "_counters", "_log", "_settings", "_switch_s", "_zone")
+    __slots__ = ("_clock", "_counters", "_log", "_settings", "_switch_s", "_threads", "_zone")
 
     def __init__(self, eventlog: EventLog, settings: StatisticsSettings, zone: ZoneInfo, counters: Counters, clock: Clock) -> None:
         self._log = eventlog
@@ -48,7 +51,7 @@ class Storage:
         self._zone = zone
         self._counters = counters
         self._clock = clock
-        self._capturing = 0
+        self._threads = 0
         self._switch_s = 0.0
 
     async def tenants(self) -> list[str]:
@@ -103,11 +106,8 @@ class Storage:
             return self.empty(), 0
         position, raw = saved
         try:
-            state = msgspec.msgpack.decode(raw, type=_State)
-            if state.version != STATE_VERSION:
-                raise ValueError(f"expected a state of version {STATE_VERSION}, got {state.version}")
-            engine = Engine.restore(state.engine, zone=self._zone)
-            held = [decode_event(record) for record in state.held]
+            # nobody else knows the engine yet: a thread may build it
+            engine, held, faults = await self._in_thread(lambda: _decode_state(raw, self._zone))
         except (msgspec.DecodeError, ValueError) as fault:
             _log.error("a snapshot cannot be read: totals are rebuilt from what the log still holds", tenant=name, error=str(fault))
             return self.empty(), 0
@@ -115,7 +115,23 @@ class Storage:
         tenant.position = position
         for event in held:
             tenant.hold(event)
+        for unreadable in faults:
+            _log.error("an event that waited for its time cannot be read", tenant=name, error=str(unreadable))
+            self._counters.events_skipped += 1
         return tenant, position
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do long work beside the event loop, which gets its turn all the while."""
+        self._threads += 1
+        if self._threads == 1:
+            self._switch_s = sys.getswitchinterval()
+            sys.setswitchinterval(CAPTURE_SWITCH_S)
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            self._threads -= 1
+            if self._threads == 0:
+                sys.setswitchinterval(self._switch_s)
 
     async def capture(self, tenant: Tenant) -> tuple[int, bytes]:
         """The tenant's state as bytes, and the position it is of. The engine is read in a thread; until it is done the tenant is frozen.
@@ -123,19 +139,12 @@ class Storage:
         The caller sees to it that nobody else reads or opens statistics meanwhile.
         """
         tenant.freeze()
-        self._capturing += 1
-        if self._capturing == 1:
-            self._switch_s = sys.getswitchinterval()
-            sys.setswitchinterval(CAPTURE_SWITCH_S)
         try:
             position = tenant.position
             tenant.changes = 0
             held = [encode_event(event) for event in tenant.held()]
-            engine = await asyncio.to_thread(tenant.engine.save)
+            engine = await self._in_thread(tenant.engine.save)
         finally:
-            self._capturing -= 1
-            if self._capturing == 0:
-                sys.setswitchinterval(self._switch_s)
             tenant.thaw()
         return position, msgspec.msgpack.encode(_State(STATE_VERSION, engine, held))
 
@@ -154,3 +163,23 @@ class Storage:
             EventLogError: the log failed.
         """
         await self._log.trim(name, EVENT_STREAM, up_to)
+
+
+def _decode_state(raw: bytes, zone: ZoneInfo) -> tuple[Engine, list[Event], list[ValueError]]:
+    """The engine of a snapshot, the events that waited, and what is wrong with those of them that cannot be read.
+
+    Raises:
+        msgspec.DecodeError, ValueError: not a state of this version.
+    """
+    state = msgspec.msgpack.decode(raw, type=_State)
+    if state.version != STATE_VERSION:
+        raise ValueError(f"expected a state of version {STATE_VERSION}, got {state.version}")
+    engine = Engine.restore(state.engine, zone=zone)
+    held: list[Event] = []
+    faults: list[ValueError] = []
+    for record in state.held:
+        try:
+            held.append(decode_event(record))
+        except ValueError as fault:
+            faults.append(fault)
+    return engine, held, faults

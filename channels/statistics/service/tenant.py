@@ -39,7 +39,10 @@ class Counters:
     subscriptions_closed: int = 0
     snapshots: int = 0
     snapshot_failures: int = 0
+    """Snapshots that could not be taken or written."""
     tick_failures: int = 0
+    """Notifications that could not be told, and whole ticks that failed."""
+    housekeeping_failures: int = 0
 
 
 class AheadEventError(LateEventError):
@@ -134,9 +137,13 @@ class Tenant:
             raise
 
     def take(self, position: int, event: Event) -> None:
-        """Take one event of the log: apply it, or hold it until its time has come."""
+        """Take one event of the log: apply it, or hold it until its time has come. One that was taken before is ignored: a service that
+        starts while ingest hands out a batch has read the rest of it from the log already.
+        """
         if self.frozen:
             self._backlog.append((position, event))
+            return
+        if position <= self.position:
             return
         self.position = position
         self.changes += 1

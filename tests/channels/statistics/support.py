@@ -70,6 +70,9 @@ class AsyncioLoop:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    async def breathe(self) -> None:
+        await asyncio.sleep(0)
+
 
 class Everything:
     """An authorizer that allows all."""

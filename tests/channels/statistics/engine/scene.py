@@ -35,7 +35,7 @@ NINE = moment("2026-03-10 09:00:00")
 """A Tuesday, 09:00 UTC."""
 
 
-def event(at_ms: int, kind: str, **data: Any) -> Event:
+def event(at_ms: int, kind: str, /, **data: Any) -> Event:
     """An event of type ``cx.<kind>``."""
     fields = {ALIASES.get(key, key): value for key, value in data.items()}
     return Event(f"cx.{kind}", at_ms, "test", "1", msgspec.convert(fields, EVENT_TYPES[f"cx.{kind}"]))
@@ -51,7 +51,7 @@ class Scene:
     def ms(self, seconds: float) -> int:
         return self.start_ms + round(seconds * 1000)
 
-    def at(self, seconds: float, kind: str, **data: Any) -> Scene:
+    def at(self, seconds: float, kind: str, /, **data: Any) -> Scene:
         """Check and apply an event."""
         found = event(self.ms(seconds), kind, **data)
         self.engine.check(found)

@@ -96,6 +96,31 @@ async def test_a_batch_is_consumed_in_its_order() -> None:
     assert (report.position, report.events_applied) == (10, 10)
 
 
+async def test_an_event_that_is_handed_over_twice_counts_once() -> None:
+    centre = Centre()
+    batch = call(centre)
+    await centre.feed(*batch)
+    centre.server.consume("t", list(enumerate(batch, 1)))
+    report = centre.server.report("t")
+    assert (report.position, report.events_applied) == (2, 2)
+    await centre.feed(*call(centre))
+    centre.server.consume("t", [(1, batch[0])])
+    assert await inbound_calls(centre) == 2
+    assert centre.server._slots["t"].seen == 4
+
+
+async def test_an_event_that_is_handed_over_twice_during_a_snapshot_counts_once() -> None:
+    centre = Centre()
+    batch = call(centre)
+    tenant = centre.server._slot("t").tenant
+    assert tenant is not None
+    tenant.freeze()
+    await centre.feed(*batch)
+    centre.server.consume("t", list(enumerate(batch, 1)))
+    tenant.thaw()
+    assert (tenant.position, tenant.changes) == (2, 2)
+
+
 async def test_an_empty_batch_changes_nothing() -> None:
     centre = Centre()
     centre.server.consume("t", [])

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from channels.events import EVENT_STREAM
+from channels.statistics.engine.engine import Engine
 from channels.statistics.service.owner import ServiceState
 from channels.statistics.service.storage import CAPTURE_SWITCH_S, OWNER
 from hub.eventlog.interface import EventLog, EventLogError
 from hub.eventlog.memory import MemoryEventLog
 from hub.eventlog.sqlite import SqliteEventLog
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, login
+
+OVERSIZE = (
+    b'{"type":"cx.interaction.queued","time":1773133200000,"source":"s","id":"i",'
+    b'"data":{"interactionId":"big","queue":"q","userData":{"n":18446744073709551616}}}'
+)
+"""A record from before numbers were bounded."""
 
 DAY = ("LoginDuration", "ReadyDuration", "InboundCalls", "AverageHandlingTime", "CurrentAgentState")
 
@@ -198,6 +207,49 @@ async def test_a_record_that_cannot_be_read_is_skipped_and_counted() -> None:
     assert done.readings[0].value["intValue"] == 1
 
 
+async def test_a_record_whose_numbers_cannot_be_kept_is_skipped_and_counted() -> None:
+    centre = Centre()
+    await centre.feed(*call(centre))
+    await centre.log.append("t", EVENT_STREAM, [b"%b" % OVERSIZE])
+    again = await restarted(centre)
+    assert again.server.counters.events_skipped == 1
+    await again.feed(*call(again))
+    await again.server.stop()
+    assert (again.server.counters.snapshots, again.server.counters.snapshot_failures) == (1, 0)
+
+
+async def test_an_event_that_waited_and_cannot_be_read_is_skipped_and_counted_without_the_rest() -> None:
+    centre = Centre()
+    await centre.feed(*call(centre), *call(centre, at_s=10))
+    await centre.server.stop()
+    position, raw = await centre.log.load_snapshot("t", EVENT_STREAM, OWNER) or (0, b"")
+    version, engine, held = msgspec.msgpack.decode(raw)
+    await centre.log.save_snapshot("t", EVENT_STREAM, OWNER, position, msgspec.msgpack.encode([version, engine, [*held, OVERSIZE]]))
+    again = await restarted(centre)
+    assert again.server.counters.events_skipped == 1
+    report = again.server.report("t")
+    assert (report.snapshot_position, report.held) == (4, 2)
+
+
+async def test_a_snapshot_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    centre = Centre()
+    await part_of_a_day(centre)
+    await centre.server.stop()
+    threads = []
+    restore = Engine.restore
+
+    def seen(*args: Any, **options: Any) -> Engine:
+        threads.append(threading.current_thread())
+        return restore(*args, **options)
+
+    monkeypatch.setattr(Engine, "restore", seen)
+    before = sys.getswitchinterval()
+    await restarted(centre)
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+    assert sys.getswitchinterval() == before
+
+
 # -- snapshots ------------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +347,24 @@ async def test_a_snapshot_that_cannot_be_saved_is_counted_and_tried_again() -> N
     assert (counters.snapshots, counters.snapshot_failures) == (1, 1)
 
 
+async def test_a_state_that_has_no_form_is_counted_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflow(_: Engine) -> bytes:
+        raise OverflowError("Integer value out of range")
+
+    centre = Centre(snapshot_events=1)
+    await centre.feed(*call(centre))
+    await centre.feed(*call(centre), tenant="u")
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "save", overflow)
+        await centre.server.keep_house()
+        await centre.server.stop()
+    counters = centre.server.counters
+    assert (counters.snapshots, counters.snapshot_failures) == (0, 4)
+    await centre.server.stop()
+    assert (counters.snapshots, counters.snapshot_failures) == (2, 4)
+    assert (await restarted(centre)).server.report("u").snapshot_position == 2
+
+
 async def kept(log: EventLog) -> list[int]:
     return [position async for chunk in log.read("t", EVENT_STREAM) for position, _ in chunk]
 
@@ -351,8 +421,74 @@ async def test_readiness_says_when_the_server_does_not_run() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert "no longer notifies" in (await centre.server.failing() or "")
-    with pytest.raises(asyncio.CancelledError):
-        await centre.server.stop()
+    await centre.server.stop()
+
+
+@pytest.mark.parametrize("part", [0, 1])
+async def test_a_stop_saves_also_when_a_task_had_failed(part: int) -> None:
+    centre = Centre(tick_ms=1)
+    await centre.server.start()
+    await centre.feed(*call(centre))
+    centre.server._tasks[part].cancel()
+    await centre.server.stop()
+    assert (await restarted(centre)).server.report("t").snapshot_position == 2
+
+
+async def until(done: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not done():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_round_of_notifications_that_fails_is_counted_and_the_next_one_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    centre = Centre(tick_ms=1)
+    monkeypatch.setattr(centre.server, "tick", failing_once(centre.server.tick))
+    await centre.server.start()
+    await centre.server.open_subscription(login(), "sub", [agent_item()])
+    listener = await centre.subscribe("/statistics/v3/updates")
+    listener.taken()
+    await until(lambda: centre.server.counters.tick_failures)
+    await centre.feed(*call(centre))
+    await until(lambda: listener.received)
+    assert await centre.server.failing() is None
+    assert centre.server.counters.tick_failures == 1
+    await centre.server.stop()
+
+
+async def test_a_round_of_housekeeping_that_fails_is_counted_and_the_next_one_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels.statistics.service.owner_local.HOUSEKEEPING_S", 0.001)
+    centre = Centre(tick_ms=1, snapshot_events=1)
+    monkeypatch.setattr(centre.server, "keep_house", failing_once(centre.server.keep_house))
+    await centre.server.start()
+    await centre.feed(*call(centre))
+    await until(lambda: centre.server.counters.snapshots)
+    assert await centre.server.failing() is None
+    assert centre.server.counters.housekeeping_failures == 1
+    await centre.server.stop()
+
+
+def failing_once(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """``work``, whose first call raises: a fault of others."""
+    faults = [RuntimeError("fault")]
+
+    async def call_it() -> None:
+        if faults:
+            raise faults.pop()
+        await work()
+
+    return call_it
+
+
+async def test_housekeeping_of_one_tenant_that_fails_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    centre = Centre(snapshot_events=1)
+    await centre.feed(*call(centre), tenant="a")
+    await centre.feed(*call(centre), tenant="b")
+    first = centre.server._slots["a"].tenant
+    assert first is not None
+    first.logins["x"] = None  # type: ignore[assignment]
+    await centre.server.keep_house()
+    assert centre.server.counters.housekeeping_failures == 1
+    assert centre.server.report("b").snapshot_position == 2
 
 
 async def test_housekeeping_runs_by_itself(running: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
