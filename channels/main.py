@@ -97,7 +97,7 @@ def serve(
 async def _serve(settings: Settings) -> None:
     log = structlog.get_logger("hub")
     if settings.open:
-        log.warning("open_to_everybody", effect="clients without credentials are let in as role anonymous of tenant demo; never do this in public")
+        log.warning("open", effect="clients without credentials are let in, as role anonymous of tenant demo; never do this in public")
     if settings.demo:
         log.warning("demo", effect="built-in credentials demo-token, demo-key and demo / demo are valid; never do this in public")
 

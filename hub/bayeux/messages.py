@@ -84,12 +84,21 @@ def _kind(raw: bytes) -> str:
 class Incoming:
     """One message. Members are looked at when they are asked for, so a wrong one harms only what needs it. null counts as absent."""
 
-    __slots__ = ("fields", "size")
+    __slots__ = ("channel", "channel_text", "claimed_id", "fields", "size")
 
     def __init__(self, fields: Mapping[str, msgspec.Raw], size: int) -> None:
+        """``size``: bytes of the message's own text, 0 where it cannot matter."""
         self.fields = fields
         self.size = size
-        """Bytes of the message's own text."""
+        # these are asked for several times in the life of every message
+        raw = self.raw("channel")
+        self.channel_text = raw if raw is not None and raw[0] == _QUOTE else None
+        """The ``channel`` to be echoed, verbatim; None when it is absent or no text."""
+        self.channel = "" if self.channel_text is None else _text.decode(self.channel_text)
+        """The ``channel``; empty when it is absent or no text."""
+        raw = self.raw("clientId")
+        self.claimed_id = _text.decode(raw) if raw is not None and raw[0] == _QUOTE else None
+        """The ``clientId``; None when it is absent or no text."""
 
     def raw(self, name: str) -> bytes | None:
         """A member's JSON text as it came, ASCII; None when it is absent or null."""
@@ -149,18 +158,6 @@ class Incoming:
         """The ``id`` to be echoed, verbatim; None when it is absent or of a type that an id cannot have."""
         raw = self.raw("id")
         return raw if raw is not None and (raw[0] == _QUOTE or raw[0] in _NUMBER_STARTS) else None
-
-    @property
-    def channel_text(self) -> bytes | None:
-        """The ``channel`` to be echoed, verbatim; None when it is absent or no text."""
-        raw = self.raw("channel")
-        return raw if raw is not None and raw[0] == _QUOTE else None
-
-    @property
-    def claimed_id(self) -> str | None:
-        """The ``clientId``; None when it is absent or no text."""
-        raw = self.raw("clientId")
-        return _text.decode(raw) if raw is not None and raw[0] == _QUOTE else None
 
     def check_common(self) -> None:
         """Check the members that any message may have.
@@ -259,18 +256,27 @@ def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
         raise MalformedError(str(fault)) from None
     if text[:1] == b"{":
         text = b"[%b]" % text
+    sizes = None
     try:
-        objects = _objects.decode(text)
         # a message cannot be larger than the request that it is in: sizes are looked at only where one of them could matter
-        sizes = [len(bytes(raw)) for raw in _elements.decode(text)] if len(text) > limits.max_message_bytes else None
+        if len(payload) > limits.max_message_bytes:
+            # of the sender's own text: escaping made it longer
+            sent = payload.strip(b" \t\r\n")
+            sizes = [len(bytes(raw)) for raw in _elements.decode(b"[%b]" % sent if sent[:1] == b"{" else sent)]
+            _check_count(len(sizes), limits)  # before a million tiny objects are made
+        objects = _objects.decode(text)
     except msgspec.ValidationError as fault:
         raise MalformedError(f"expected an array of objects, got a fault: {fault}") from None
     except msgspec.DecodeError as fault:
         raise MalformedError(f"expected JSON text, got a fault: {fault}") from None
-    if not objects:
-        raise EmptyRequestError("expected at least one message, got an empty array")
-    if len(objects) > limits.max_batch:
-        raise BatchTooLargeError(f"expected at most {limits.max_batch} messages in one request, got {len(objects)}")
+    _check_count(len(objects), limits)
     if sizes is None:
         return [Incoming(fields, 0) for fields in objects]
     return [Incoming(fields, size) for fields, size in zip(objects, sizes, strict=True)]
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if not count:
+        raise EmptyRequestError("expected at least one message, got an empty array")
+    if count > limits.max_batch:
+        raise BatchTooLargeError(f"expected at most {limits.max_batch} messages in one request, got {count}")

@@ -62,7 +62,7 @@ class Authenticator(Protocol):
 class Peer:
     """Who sends: an HTTP request, or a WebSocket for as long as it lives."""
 
-    __slots__ = ("browser", "by_cookie", "link", "presented", "principal", "statistics_session")
+    __slots__ = ("browser", "by_cookie", "link", "offered", "presented", "principal", "statistics_session")
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Peer:
         presented: bool = False,
         by_cookie: bool = False,
         browser: str | None = None,
+        offered: str | None = None,
         statistics_session: str | None = None,
         link: SocketLink | None = None,
     ) -> None:
@@ -82,6 +83,8 @@ class Peer:
         """The credential was the sign-in cookie, which a browser sends whoever asks."""
         self.browser = browser
         """The ``BAYEUX_BROWSER`` cookie, brought or about to be set."""
+        self.offered = offered
+        """A ``BAYEUX_BROWSER`` cookie that a WebSocket was given with its opening handshake; whether it is kept is not known."""
         self.statistics_session = statistics_session
         """The ``STATISTICS_SESSIONID`` cookie, brought or about to be set."""
         self.link = link

@@ -20,6 +20,7 @@ from hub.core.channels import META, SERVICE, InvalidChannelError, check_pattern
 from hub.core.errors import CloseCode, RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.message import Message
+from hub.core.pace import Pace
 from hub.core.principal import Principal
 
 CLIENT_ID_BYTES = 20
@@ -120,12 +121,12 @@ class BayeuxServer:
         "_draining",
         "_handlers",
         "_jitter",
-        "_retry_advice",
         "_unconnected",
         "counters",
         "hub",
         "links",
         "none_advice",
+        "retry_advice",
         "sessions",
     )
 
@@ -138,7 +139,8 @@ class BayeuxServer:
         self.none_advice = advice("none", 0, hub.limits.timeout_ms)
         self._authenticator = authenticator
         self._jitter = jitter
-        self._retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
+        # what every good handshake and connect reply carries (contract part 3)
+        self.retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
         self._draining = False
         self._unconnected = 0
         self._handlers: dict[str, Callable[[Incoming, ServerSession, Exchange], Awaitable[bytes]]] = {
@@ -148,13 +150,6 @@ class BayeuxServer:
         }
 
     # -- advice -----------------------------------------------------------------------------------------------------
-
-    @property
-    def retry_advice(self) -> bytes:
-        """What every handshake and connect reply carries (contract part 3); while draining: shake hands again, some time soon."""
-        if self._draining:
-            return self.handshake_advice()
-        return self._retry_advice
 
     def handshake_advice(self) -> bytes:
         """What goes with 402 on a connect; the interval is 0, or spread over 5 s while this server drains."""
@@ -182,7 +177,7 @@ class BayeuxServer:
             exchange.replies = [self._unknown(message) for message in messages if message is not handshake]
             return exchange
         session = self.owner(messages)
-        if session is None or not session.answers_to(peer):
+        if session is None or not (session.answers_to(peer) or await self._proves(messages, peer, session)):
             exchange.replies = [self._unknown(message) for message in messages]
             return exchange
         exchange.session = session
@@ -190,8 +185,10 @@ class BayeuxServer:
         if peer.link is not None:
             peer.link.bind(session)
         session.requests += 1
+        pace = Pace(self.hub.clock, self.hub.loop)
         try:
             for message in messages:
+                await pace.step()
                 reply = await self._answer(message, session, exchange, peer, alone=len(messages) == 1)
                 if reply is not None:
                     exchange.replies.append(reply)
@@ -202,6 +199,22 @@ class BayeuxServer:
             session.requests -= 1
         self._collect(session, exchange, peer)
         return exchange
+
+    async def _proves(self, messages: Sequence[Incoming], peer: Peer, session: ServerSession) -> bool:
+        """Whether a request without a credential of its own brings one in ``ext.authentication`` that is of the session's caller: how a
+        client that keeps no cookies takes its session over to a new WebSocket (contract part 2).
+        """
+        if peer.presented or session.by_header:
+            return False
+        for message in messages:
+            try:
+                authentication = message.authentication()
+            except FieldError:
+                return False
+            if authentication is not None:
+                caller = await self._authenticator.from_ext(authentication, statistics_session=peer.statistics_session)
+                return caller.principal is not None and caller.principal.same_caller(session.principal)
+        return False
 
     def _collect(self, session: ServerSession, exchange: Exchange, peer: Peer) -> None:
         """Let what waits ride on the response, unless it has a better way: the connect that has just been held, or a WebSocket."""
@@ -214,9 +227,9 @@ class BayeuxServer:
             session.wake()
 
     def _unknown(self, message: Incoming) -> bytes:
-        """402; only a connect is also told what to do about it (bayeux.md 1.10)."""
+        """402; only a connect, and a handshake beside another one, is also told what to do about it (bayeux.md 1.10)."""
         self.counters.sessions_unknown += 1
-        tail = self.handshake_advice() if _channel_of(message) == CONNECT else _subscription(message)
+        tail = self.handshake_advice() if message.channel in {CONNECT, HANDSHAKE} else _subscription(message)
         return failure(head(message), WireError.SESSION_UNKNOWN.text, tail)
 
     async def _answer(self, message: Incoming, session: ServerSession, exchange: Exchange, peer: Peer, *, alone: bool) -> bytes | None:
@@ -225,7 +238,7 @@ class BayeuxServer:
             if (raw := message.raw("clientId")) is None or message.claimed_id is not None:
                 return self._unknown(message)
             return self._invalid(message, FieldError("clientId", "a text", raw))
-        if _channel_of(message) != CONNECT:
+        if message.channel != CONNECT:
             return await self._guarded(message, self._dispatch(message, session, exchange))
         try:
             self._check(message)
@@ -258,7 +271,7 @@ class BayeuxServer:
 
     def _tail(self, message: Incoming) -> bytes:
         """What stands behind the error of a message: the whole advice on a handshake or connect, else the subscription as it came."""
-        channel = _channel_of(message)
+        channel = message.channel
         if channel == HANDSHAKE:
             return self.none_advice
         return self.retry_advice if channel == CONNECT else _subscription(message)
@@ -272,13 +285,13 @@ class BayeuxServer:
         """
         if message.size > self.hub.limits.max_message_bytes:
             raise RefusedError(WireError.TOO_LARGE)
-        if message.text("channel") is None:
+        if message.channel_text is None and message.text("channel") is None:
             raise RefusedError(WireError.CHANNEL_MISSING)
         message.check_common()
 
     async def _dispatch(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
         self._check(message)
-        return await self._handlers.get(_channel_of(message), self._publish)(message, session, exchange)
+        return await self._handlers.get(message.channel, self._publish)(message, session, exchange)
 
     # -- /meta/handshake --------------------------------------------------------------------------------------------
 
@@ -300,7 +313,9 @@ class BayeuxServer:
             return failure(head(message), WireError.HANDSHAKE_DENIED.text, self.none_advice)
         if self._unconnected >= self.hub.limits.max_unconnected:
             return self._limited(message)
-        session = ServerSession(self, identifier, principal, browser=peer.browser, by_header=peer.principal is not None)
+        # not every WebSocket client keeps cookies: without a credential nothing but the clientId could lead such a one back
+        browser = peer.offered if peer.browser is None and not principal.anonymous else peer.browser
+        session = ServerSession(self, identifier, principal, browser=browser, by_header=peer.principal is not None)
         try:
             self.hub.attach(session)
         except RefusedError:
@@ -364,7 +379,9 @@ class BayeuxServer:
         session.begin_connect()
         exchange.cycle = session.cycle
         waits = session.link is None and bool(session.queue)
-        if first or not alone or timeout_ms == 0 or waits or self._draining:
+        if self._draining:
+            return failure(head(message), WireError.SESSION_UNKNOWN.text, self.handshake_advice())
+        if first or not alone or timeout_ms == 0 or waits:
             return success(head(message), self.retry_advice)
         exchange.held = session.hold(head(message), timeout_ms)
         return None
@@ -426,7 +443,7 @@ class BayeuxServer:
         """MUST contain channel, clientId, data; MAY contain ext, id (Bayeux 1.0 section 5.1). The reply never has ``data``: clients tell
         replies from events by that (bayeux.md 1.8).
         """
-        channel = _channel_of(message)
+        channel = message.channel
         try:
             if channel.startswith(META):
                 raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
@@ -454,9 +471,9 @@ class BayeuxServer:
             link.revoke(gone)
 
     def drain(self) -> Iterator[None]:
-        """The server stops: answer every held connect with ``reconnect: handshake`` and an interval of up to 5 s, close every WebSocket
-        with 1012; from now on no connect is held and no session opened. A step for each client, so that the caller can spread them over
-        time.
+        """The server stops: answer every held connect with 402, ``reconnect: handshake`` and an interval of up to 5 s, close every
+        WebSocket with 1012; from now on no connect is held and no session opened. A step for each client, so that the caller can spread
+        them over time.
         """
         self._draining = True
         return self._drain(list(self.sessions.values()), list(self.links))
@@ -464,7 +481,7 @@ class BayeuxServer:
     def _drain(self, sessions: list[ServerSession], links: list[SocketLink]) -> Iterator[None]:
         for session in sessions:
             if session.held is not None:
-                session.answer_held()
+                session.send_away()
                 yield
         for link in links:
             link.connection.close(CloseCode.RESTARTING, "the server stops")
@@ -473,14 +490,9 @@ class BayeuxServer:
 
 def is_handshake(message: Incoming) -> bool:
     """Whether a message is a ``/meta/handshake``: exactly that channel, nothing below it."""
-    return _channel_of(message) == HANDSHAKE
-
-
-def _channel_of(message: Incoming) -> str:
-    """The channel as a text, empty when it is missing or none."""
-    return "" if message.channel_text is None else message.text("channel") or ""
+    return message.channel == HANDSHAKE
 
 
 def _subscription(message: Incoming) -> bytes:
     """``subscription`` as it came, on replies to subscribe and unsubscribe (bayeux.md 1.2, rule 5)."""
-    return echo(message, "subscription") if _channel_of(message) in {SUBSCRIBE, UNSUBSCRIBE} else b""
+    return echo(message, "subscription") if message.channel in {SUBSCRIBE, UNSUBSCRIBE} else b""

@@ -125,9 +125,13 @@ class ServerSession(Subscriber):
         """Whether a request may use this session (contract part 2): same credentials, or without them the same browser."""
         if self.by_header:
             return peer.principal is not None and self.principal.same_caller(peer.principal)
-        if peer.presented and not peer.by_cookie and (peer.principal is None or not self.principal.same_caller(peer.principal)):
+        if peer.principal is not None and self.principal.same_caller(peer.principal):
+            return True
+        if peer.presented and not peer.by_cookie:
             return False
-        if self.browser is None or (peer.link is not None and peer.link is self.link):
+        if peer.link is not None and peer.link is self.link:
+            return True
+        if self.browser is None:  # made over a WebSocket that brought neither a credential nor a cookie: its clientId is all that it has
             return True
         return peer.browser is not None and hmac.compare_digest(self.browser.encode(), peer.browser.encode())
 
@@ -185,15 +189,29 @@ class ServerSession(Subscriber):
             self.hub.flusher.mark(self)
         return held
 
+    def send_away(self) -> None:
+        """The server stops: end the connect that is held, with what waits and the advice to shake hands again.
+
+        It is answered 402, not as a success: to clients that advice means something on a failed reply alone.
+        """
+        held = self._answer()
+        if held is not None:
+            held.reply = failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice())
+            held.finish()
+
     def answer_held(self) -> None:
-        """Answer the connect that is held, with what waits: a message came, its time is over, or the server drains."""
+        """Answer the connect that is held, with what waits: a message came, or its time is over."""
+        held = self._answer()
+        if held is not None:
+            held.reply = success(held.beginning, self._server.retry_advice)
+            held.finish()
+
+    def _answer(self) -> HeldConnect | None:
+        """Let go of the connect that is held; on long-polling it takes with it what waits."""
         held = self._release()
-        if held is None:
-            return
-        if self.link is None:
+        if held is not None and self.link is None:
             held.messages = self.take()
-        held.reply = success(held.beginning, self._server.retry_advice)
-        held.finish()
+        return held
 
     def abandon(self, held: HeldConnect) -> None:
         """The client of a held connect has gone: what waits goes on waiting, and the clock starts."""

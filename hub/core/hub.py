@@ -12,6 +12,7 @@ from hub.core.errors import RefusedError, WireError
 from hub.core.flusher import FaultObserver, Flusher
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
+from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.principal import Action, Principal
 from hub.core.router import Router
@@ -42,6 +43,7 @@ class Hub:
     __slots__ = (
         "_authorizer",
         "_bus",
+        "_interest",
         "_logins",
         "_watched",
         "clock",
@@ -78,6 +80,8 @@ class Hub:
         self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
         self._authorizer = authorizer
         self._bus = bus
+        # topics that somebody subscribes to, or is about to: the bus brings them as long as it is not 0
+        self._interest: dict[Topic, int] = {}
         # watched channels: how many subscribers each has, over all audiences
         self._watched: dict[tuple[str, str], int] = {}
         # Bayeux sessions of each (tenant, audience): a statistics subscription ends with the last of them
@@ -142,35 +146,70 @@ class Hub:
         Returns once the bus has confirmed every topic. The caller then asks for :meth:`send_snapshot`.
 
         Raises:
-            RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault.
+            RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault; SESSION_UNKNOWN when
+                the session ended meanwhile.
         """
         new = [p for p in dict.fromkeys(patterns) if p not in subscriber.subscriptions]
-        for pattern in new:
-            await self._check_subscription(subscriber.principal, pattern)
         if len(subscriber.subscriptions) + len(new) > self.limits.max_subscriptions:
             raise RefusedError(
                 WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
             )
-        opened: list[str] = []
+        pace = Pace(self.clock, self.loop)
+        for pattern in new:
+            await self._check_subscription(subscriber.principal, pattern)
+            await pace.step()
+        held: dict[str, tuple[Topic, ...]] = {}
         try:
             for pattern in new:
-                if pattern in subscriber.subscriptions:  # a concurrent request of this session came first
-                    continue
-                opened.append(pattern)
-                await self._watch(subscriber.principal.tenant, pattern)
-                topics = self.topics(subscriber.principal, pattern)
-                subscriber.subscriptions[pattern] = topics
-                for topic in topics:
-                    if self.router.add(topic, subscriber):
-                        await self._bus.subscribe(topic)
+                await self._hold(subscriber.principal, pattern, held)
+                await pace.step()
+            if subscriber.id not in self.subscribers:  # it ended while the bus was asked
+                raise RefusedError(WireError.SESSION_UNKNOWN)
+            # concurrent requests of this session may have brought it here since
+            if len(subscriber.subscriptions.keys() | held.keys()) > self.limits.max_subscriptions:
+                raise RefusedError(
+                    WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
+                )
         except BaseException:
-            for pattern in opened:
-                self._remove(subscriber, pattern)
+            for pattern, topics in held.items():
+                self._let_go(subscriber.principal.tenant, pattern, topics)
             raise
-        if subscriber.id not in self.subscribers:  # it ended while the bus was asked
-            for pattern in opened:
-                self._remove(subscriber, pattern)
-            raise RefusedError(WireError.SESSION_UNKNOWN)
+        # from here on nothing is awaited: another request of this session sees all of it or nothing
+        for pattern, topics in held.items():
+            if pattern in subscriber.subscriptions:
+                self._let_go(subscriber.principal.tenant, pattern, topics)
+                continue
+            subscriber.subscriptions[pattern] = topics
+            for topic in topics:
+                self.router.add(topic, subscriber)
+
+    async def _hold(self, principal: Principal, pattern: str, held: dict[str, tuple[Topic, ...]]) -> None:
+        """Have what a subscription needs: its value watched, its topics confirmed by the bus. ``held`` says what is to be let go."""
+        declaration = self.registry.of(pattern)
+        watches = declaration.watch is not None and not is_wildcard(pattern)
+        if declaration.watch is not None and watches:
+            # asked for every subscriber, since the first one's may be under way still, or fail; nothing is awaited before it is counted
+            await declaration.watch(principal.tenant, pattern)
+            key = (principal.tenant, pattern)
+            self._watched[key] = self._watched.get(key, 0) + 1
+        topics = self.topics(principal, pattern)
+        for topic in topics:
+            self._interest[topic] = self._interest.get(topic, 0) + 1
+        held[pattern] = topics
+        for topic in topics:
+            if not self.router.count(topic):
+                await self._bus.subscribe(topic)
+
+    def _let_go(self, tenant: str, pattern: str, topics: tuple[Topic, ...]) -> None:
+        """Undo one :meth:`_hold`."""
+        for topic in topics:
+            left = self._interest[topic] - 1
+            if left:
+                self._interest[topic] = left
+            else:
+                del self._interest[topic]
+                self._bus.unsubscribe(topic)
+        self._unwatch(tenant, pattern)
 
     async def _check_subscription(self, principal: Principal, pattern: str) -> None:
         try:
@@ -180,19 +219,6 @@ class Hub:
         if pattern.startswith(META) or not await self._authorizer.allows(principal, Action.SUBSCRIBE, pattern):
             self.counters.denied += 1
             raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
-
-    async def _watch(self, tenant: str, pattern: str) -> None:
-        declaration = self.registry.of(pattern)
-        if is_wildcard(pattern) or declaration.watch is None:
-            return
-        key = (tenant, pattern)
-        self._watched[key] = self._watched.get(key, 0) + 1
-        if self._watched[key] == 1:
-            try:
-                await declaration.watch(tenant, pattern)
-            except BaseException:
-                self._watched.pop(key, None)
-                raise
 
     def _unwatch(self, tenant: str, pattern: str) -> None:
         key = (tenant, pattern)
@@ -224,9 +250,8 @@ class Hub:
         if topics is None:
             return
         for topic in topics:
-            if self.router.remove(topic, subscriber):
-                self._bus.unsubscribe(topic)
-        self._unwatch(subscriber.principal.tenant, pattern)
+            self.router.remove(topic, subscriber)
+        self._let_go(subscriber.principal.tenant, pattern, topics)
 
     # -- snapshots --------------------------------------------------------------------------------------------------
 

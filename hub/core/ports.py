@@ -33,6 +33,10 @@ class Loop(Protocol):
         """Run ``work`` beside the rest; what it raises is logged, never lost."""
         ...
 
+    async def breathe(self) -> None:
+        """Let everything else that is ready run once."""
+        ...
+
 
 class Authorizer(Protocol):
     """The one decision function (design part 4)."""
@@ -46,7 +50,7 @@ Snapshot = Callable[[str, str, str], Awaitable[Sequence[tuple[str, bytes]]]]
 """``(tenant, audience, pattern)`` to the present ``(channel, data)`` pairs; ``audience`` is empty for ``all``."""
 
 Watch = Callable[[str, str], Awaitable[None]]
-"""``(tenant, channel)``: called before a channel's first subscriber is let in; may raise ``RefusedError``."""
+"""``(tenant, channel)``: called before each of a channel's subscribers is let in: open it if it is not; may raise ``RefusedError``."""
 
 Unwatch = Callable[[str, str], None]
 """``(tenant, channel)``: called after a channel's last subscriber has gone."""

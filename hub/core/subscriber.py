@@ -45,7 +45,7 @@ class Subscriber:
             self.hub.flusher.mark(self)
 
     def offer_snapshot(self, message: Message) -> None:
-        """Queue a part of a snapshot, whatever the limit: were it refused, what the snapshot heals would call for the next one, for ever."""
+        """Queue a part of a snapshot, whatever the limit: a refused snapshot would call for the next one, for ever."""
         self.queue.append(message)
         self.queued_bytes += message.size
         if not self.dirty:

@@ -11,7 +11,7 @@ from hub.bayeux.server import BayeuxServer
 from hub.core.errors import CloseCode
 from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate
-from hub.transports.longpolling import browser_cookie, new_cookie_value, session_cookie
+from hub.transports.longpolling import BROWSER_COOKIE, browser_cookie, new_cookie_value, session_cookie
 from hub.transports.socket import BadFrameError, Socket, TooLargeError
 
 _log = structlog.get_logger(__name__)
@@ -29,8 +29,8 @@ class BayeuxWebSocket:
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
         """Converse over one WebSocket until it is over. It is accepted whoever asks: the handshake's reply says who is refused.
 
-        ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is not set: a session that
-        was made here can be resumed by a new socket with its clientId alone.
+        ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is offered to who has none,
+        and binds what is made with ``ext.authentication``; an anonymous session of a client that brought none is bound by its clientId.
         """
         socket = Socket(scope, receive, send, max_message_bytes=self._server.hub.limits.max_request_bytes)
         headers = scope["headers"]
@@ -39,12 +39,18 @@ class BayeuxWebSocket:
         if statistics and statistics_session is None:
             statistics_session = new_cookie_value()
             cookies.append(session_cookie(STATISTICS_COOKIE, statistics_session, scope))
+        browser = browser_cookie(headers)
+        offered = None
+        if browser is None:
+            offered = new_cookie_value()
+            cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
         caller = await self._gate.identify(scope, statistics_session=statistics_session)
         peer = Peer(
             principal=caller.principal,
             presented=caller.failure is not Failure.MISSING,
             by_cookie=caller.by_cookie,
-            browser=browser_cookie(headers),
+            browser=browser,
+            offered=offered,
             statistics_session=statistics_session,
         )
         await socket.accept(cookies)

@@ -52,6 +52,9 @@ class AsyncioLoop:
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
+    async def breathe(self) -> None:
+        await asyncio.sleep(0)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:

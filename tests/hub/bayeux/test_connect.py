@@ -125,18 +125,19 @@ async def test_held_one_is_woken_when_the_response_that_should_carry_it_is_lost(
 
 
 async def test_messages_wait_while_a_request_is_processed() -> None:
-    """The flush comes while the subscribe is still waiting for the bus: the event rides on the subscribe's response."""
+    """The flush comes while a second subscribe is still waiting for the bus: the event rides on the response."""
     bayeux = Bayeux()
     client = await bayeux.client()
     held = await client.hold()
 
     async def slowly(topic: Any) -> None:
         await bayeux.bus.subscribe(topic)
-        await bayeux.emit("/a", b"1")
+        if topic.channel == "/b":
+            await bayeux.emit("/a", b"1")
 
     bayeux.hub._bus = _Hooked(bayeux.bus, slowly)  # type: ignore[assignment]
-    replies = await client.post(client.subscribe("/a"))
-    assert [message.get("data") for message in replies] == [1, None]
+    replies = await client.post(client.subscribe("/a"), client.subscribe("/b"))
+    assert [message.get("data") for message in replies] == [1, None, None]
     assert not held.done
 
 
@@ -211,6 +212,17 @@ async def test_stale_connect_cannot_start_the_clock() -> None:
     bayeux.pass_time(15)
     assert not second.done
     assert client.id in bayeux.server.sessions
+
+
+async def test_whoever_comes_late_is_told_at_once() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    exchange = await bayeux.exchange([client.connect()])
+    assert exchange.held is not None
+    bayeux.pass_time(20.1)
+    ended: list[object] = []
+    exchange.held.on_done(ended.append)
+    assert ended == [exchange.held]
 
 
 # -- a client that goes -------------------------------------------------------------------------------------------------

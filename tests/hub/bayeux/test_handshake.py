@@ -192,7 +192,7 @@ FOREIGN = {"principal": principal("ann", tenant="other"), "presented": True}
         ({"browser": "b"}, {"browser": "c"}, False),
         ({"browser": "b"}, {}, False),
         ({"browser": "b"}, {"browser": "b", **HEADER}, True),
-        ({"browser": "b"}, {"browser": "c", **HEADER}, False),
+        ({"browser": "b"}, {"browser": "c", **HEADER}, True),  # the same caller, by a credential
         ({"browser": "b"}, {"browser": "b", **OTHER}, False),
         ({"browser": "b"}, {"browser": "b", "presented": True}, False),
         # a browser sends the sign-in cookie whoever asks
@@ -251,3 +251,29 @@ async def test_messages_without_a_client_id_are_refused_beside_good_ones() -> No
     client = await Bayeux().client()
     first, second = await client.post({"channel": "/a", "data": 1}, client.message("/a", data=2))
     assert (first["error"], second["successful"]) == ("402::session_unknown", True)
+
+
+async def test_authenticated_websocket_session_answers_to_nobody_who_only_has_its_client_id() -> None:
+    client = Client(Bayeux(), peer=Peer(offered="cookie"))
+    await client.shake()
+    (stolen,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer())
+    assert stolen["error"] == "402::session_unknown"
+    (again,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer(browser="cookie"))
+    assert again["successful"] is True
+
+
+async def test_authenticated_websocket_session_is_taken_over_with_the_same_credential() -> None:
+    client = Client(Bayeux(), peer=Peer(offered="cookie"))
+    await client.shake()
+    (refused,) = await client.bayeux.post(client.message("/a", data=1, ext={"authentication": {"token": "bob"}}), peer=Peer())
+    assert refused["error"] == "402::session_unknown"
+    (taken,) = await client.bayeux.post(client.message("/a", data=1, ext={"authentication": {"token": "ann"}}), peer=Peer())
+    assert taken["successful"] is True
+
+
+async def test_second_handshake_of_a_request_is_told_what_to_do() -> None:
+    bayeux = Bayeux()
+    handshake = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]}
+    first, second = await bayeux.post({**handshake, "id": "1"}, {**handshake, "id": "2"}, peer=Peer())
+    assert (first["id"], second["id"], second["error"]) == ("1", "2", "402::session_unknown")
+    assert second["advice"] == {"reconnect": "handshake", "interval": 0, "timeout": 20000}

@@ -104,6 +104,12 @@ def test_non_ascii_is_escaped_once() -> None:
     assert message.raw("data") == b'"\\u00e9\\ud83d\\udc4b\\u00e9"'
 
 
+@pytest.mark.parametrize("element", [b"{}", b"1"])
+def test_large_batch_is_refused_before_it_is_looked_at(element: bytes) -> None:
+    with pytest.raises(BatchTooLargeError):
+        read_request(b"[%b]" % b",".join([element] * 100_000), LIMITS)
+
+
 def test_last_of_repeated_members_counts() -> None:
     assert one(b'[{"channel":"/a","channel":"/b"}]').text("channel") == "/b"
 

@@ -46,12 +46,17 @@ class ManualLoop:
     def __init__(self) -> None:
         self.callbacks: list[Callable[[], object]] = []
         self.work: list[Coroutine[Any, Any, None]] = []
+        self.breaths = 0
+        """How often work gave way."""
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self.callbacks.append(callback)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self.work.append(work)
+
+    async def breathe(self) -> None:
+        self.breaths += 1
 
     def tick(self) -> None:
         """One tick: what is scheduled now, not what that schedules."""

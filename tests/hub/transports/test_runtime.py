@@ -43,6 +43,14 @@ async def test_spawned_work_survives_a_collection_and_its_fault_is_logged() -> N
     assert isinstance(logs[0]["exc_info"], KeyError)
 
 
+async def test_a_breath_lets_run_what_is_ready() -> None:
+    loop = AsyncioLoop()
+    done: list[int] = []
+    loop.call_soon(lambda: done.append(1))
+    await loop.breathe()
+    assert done == [1]
+
+
 async def test_closing_the_loop_ends_what_runs_and_logs_nothing() -> None:
     loop = AsyncioLoop()
     ended: list[bool] = []

@@ -1,0 +1,154 @@
+"""Topics to subscribers; deadlines on a wheel."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from hub.core.message import Topic
+from hub.core.router import Router
+from hub.core.timers import RESOLUTION_S, Timers
+from tests.hub.core.harness import ManualClock
+
+
+def topic(channel: str, audience: str = "", tenant: str = "t") -> Topic:
+    return Topic(tenant, audience, channel)
+
+
+def test_first_and_last_subscriber_are_told() -> None:
+    router: Router[str] = Router()
+    assert [router.add(topic("/a"), name) for name in ("x", "y", "x")] == [True, False, False]
+    assert [router.remove(topic("/a"), name) for name in ("x", "x", "y", "y")] == [False, False, True, False]
+    assert len(router) == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reached"),
+    [("/a/b", True), ("/a/*", True), ("/a/**", True), ("/**", True), ("/a", False), ("/*", False), ("/a/b/**", False), ("/a/c", False)],
+)
+def test_patterns(pattern: str, reached: bool) -> None:
+    router: Router[str] = Router()
+    router.add(topic(pattern), "x")
+    assert list(router.match(topic("/a/b"))) == (["x"] if reached else [])
+
+
+def test_each_subscriber_once() -> None:
+    router: Router[str] = Router()
+    for pattern in ("/a", "/*", "/**"):
+        router.add(topic(pattern), "x")
+    router.add(topic("/**"), "y")
+    assert sorted(router.match(topic("/a"))) == ["x", "y"]
+
+
+def test_tenants_and_audiences_are_apart() -> None:
+    router: Router[str] = Router()
+    router.add(topic("/**"), "all")
+    router.add(topic("/**", audience="login"), "one")
+    router.add(topic("/**", tenant="u"), "other")
+    assert list(router.match(topic("/a"))) == ["all"]
+    assert list(router.match(topic("/a", audience="login"))) == ["one"]
+
+
+def test_match_may_be_changed_while_it_is_walked() -> None:
+    router: Router[str] = Router()
+    for name in "xyz":
+        router.add(topic("/a"), name)
+    for name in router.match(topic("/a")):
+        router.remove(topic("/a"), name)
+    assert router.count(topic("/a")) == 0
+
+
+def test_topics() -> None:
+    router: Router[str] = Router()
+    router.add(topic("/a"), "x")
+    assert (list(router.topics()), router.count(topic("/a"))) == ([topic("/a")], 1)
+
+
+# -- timers -------------------------------------------------------------------------------------------------------------
+
+
+def test_timer_fires_after_its_time_never_before() -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    fired: list[str] = []
+    timers.after(1, lambda: fired.append("x"))
+    clock.now += 0.999
+    assert (timers.sweep(), fired) == (0, [])
+    clock.now += RESOLUTION_S + 0.001
+    assert (timers.sweep(), fired, len(timers)) == (1, ["x"], 0)
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_timer_that_is_due_fires_in_the_next_sweep(seconds: float) -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    fired: list[str] = []
+    timers.after(seconds, lambda: fired.append("x"))
+    assert fired == []
+    clock.now += 2 * RESOLUTION_S
+    timers.sweep()
+    assert fired == ["x"]
+
+
+def test_order_is_that_of_the_deadlines() -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    fired: list[float] = []
+    deadlines = [number / 2 for number in range(20)]
+    for deadline in random.Random(1).sample(deadlines, 20):
+        timers.after(deadline, lambda at=deadline: fired.append(at))  # type: ignore[misc]
+    clock.now += 60
+    assert timers.sweep() == 20
+    assert fired == deadlines
+
+
+def test_cancelled_timer_does_not_fire() -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    timer = timers.after(1, lambda: pytest.fail("cancelled"))
+    timers.cancel(timer)
+    timers.cancel(timer)
+    clock.now += 5
+    assert (timers.sweep(), len(timers)) == (0, 0)
+
+
+def test_callback_may_cancel_another_of_the_same_moment() -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    second = []
+    timers.after(1, lambda: timers.cancel(second[0]))
+    second.append(timers.after(1, lambda: pytest.fail("cancelled")))
+    clock.now += 5
+    assert timers.sweep() == 1
+
+
+def test_callback_may_set_another() -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    fired: list[str] = []
+    timers.after(1, lambda: timers.after(0, lambda: fired.append("x")))
+    clock.now += 5
+    timers.sweep()
+    assert fired == []
+    clock.now += 2 * RESOLUTION_S
+    timers.sweep()
+    assert fired == ["x"]
+
+
+def test_fault_of_one_callback_leaves_the_others_set() -> None:
+    clock = ManualClock()
+    timers = Timers(clock)
+    fired: list[str] = []
+
+    def fault() -> None:
+        raise KeyError("x")
+
+    timers.after(1, fault)
+    timers.after(1, lambda: fired.append("same moment"))
+    timers.after(2, lambda: fired.append("later"))
+    clock.now += 5
+    with pytest.raises(KeyError):
+        timers.sweep()
+    timers.sweep()
+    assert fired == ["same moment", "later"]
