@@ -5,8 +5,9 @@ validate, and the JSON Schemas that the ingest API publishes are made from them.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
+from math import isfinite
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
@@ -22,6 +23,26 @@ Media = Annotated[
 VOICE = "voice"
 
 CallType = Literal["inbound", "outbound", "internal", "consult"]
+
+
+NUMBERS = "a number of at most 64 bits"
+"""What ``userData`` may hold of numbers: integers from -2^63 to 2^64-1, and finite ones of double precision. Snapshots (MessagePack) and
+answers (JSON) have no form for others."""
+
+_LEAST_INTEGER = -(1 << 63)
+_INTEGER_BOUND = 1 << 64
+_SHOWN_BITS = 128
+_SHOWN_PATH = 120
+
+
+class NumberError(ValueError):
+    """A number that the hub cannot keep. ``path`` is where in ``data`` (like ``userData.order.total``), ``got`` what came, as text."""
+
+    def __init__(self, path: str, number: float) -> None:
+        bits = number.bit_length() if isinstance(number, int) else 0
+        self.path = path if len(path) <= _SHOWN_PATH else f"{path[:_SHOWN_PATH]}..."
+        self.got = f"an integer of {bits} bits" if bits > _SHOWN_BITS else repr(number)
+        super().__init__(f"{self.path}: expected {NUMBERS}, got {self.got}")
 
 
 class EventData(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -69,12 +90,48 @@ class AgentAfterCallWork(EventData, frozen=True, kw_only=True):
 
 
 class InteractionQueued(EventData, frozen=True, kw_only=True):
-    """An interaction enters a queue."""
+    """An interaction enters a queue. Numbers anywhere in ``user_data`` have at most 64 bits; others raise :class:`NumberError`."""
 
     interaction_id: Id
     queue: Id
     media: Media = VOICE
     user_data: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.user_data and not _numbers_fit(self.user_data):
+            raise NumberError(*_misfit("userData", self.user_data))
+
+
+def _numbers_fit(user_data: dict[str, Any]) -> bool:
+    """Whether every number in it, however deep, is one that can be kept."""
+    nested: list[Iterable[Any]] = [user_data.values()]
+    while nested:
+        for value in nested.pop():
+            if isinstance(value, int):
+                if not _LEAST_INTEGER <= value < _INTEGER_BOUND:
+                    return False
+            elif isinstance(value, float):
+                if not isfinite(value):
+                    return False
+            elif isinstance(value, dict):
+                nested.append(value.values())
+            elif isinstance(value, list | tuple):
+                nested.append(value)
+    return True
+
+
+def _misfit(path: str, user_data: dict[str, Any]) -> tuple[str, float]:
+    """The first number that does not fit, with its place. Apart from the check: the places of those that fit need not be written out."""
+    entered: list[tuple[str, Any]] = [(path, user_data)]
+    while True:
+        place, value = entered.pop()
+        if isinstance(value, int | float):
+            if not _numbers_fit({"": value}):
+                return place, value
+        elif isinstance(value, dict):
+            entered.extend((f"{place}.{name}", inner) for name, inner in reversed(value.items()))
+        elif isinstance(value, list | tuple):
+            entered.extend((f"{place}[{index}]", value[index]) for index in reversed(range(len(value))))
 
 
 class InteractionDistributed(EventData, frozen=True, kw_only=True):
@@ -230,7 +287,8 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class LateEventError(ValueError):
-    """An event is older than one that was already taken for the same object; the text says which and by how much."""
+    """An event is older than one that was already taken for the same object. The text is ``time: expected ..., got ...`` and says which
+    object and by how much."""
 
 
 def json_schema(event_type: str) -> dict[str, Any]:
@@ -265,6 +323,8 @@ _RFC_3339 = re.compile(
 )
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
+_YEAR_10000_MS = (date.max.toordinal() + 1 - _EPOCH_DAY) * _DAY_S * 1000
+"""Times from here on have no form in RFC 3339, whose years have four digits."""
 
 
 def parse_time(text: str) -> int:
@@ -273,7 +333,7 @@ def parse_time(text: str) -> int:
     A leap second (``23:59:60`` UTC, RFC 3339 section 5.7) is the instant after it, as in POSIX time.
 
     Raises:
-        ValueError: not such a time, or one before 1970; the text says what was expected.
+        ValueError: not such a time, or one before 1970 or after 9999 UTC; the text says what was expected.
     """
     match = _RFC_3339.fullmatch(text)
     if match is None:
@@ -297,6 +357,9 @@ def parse_time(text: str) -> int:
     milliseconds = seconds * 1000 + int((fraction or "")[:3].ljust(3, "0"))
     if milliseconds < 0:
         raise ValueError("a time not before 1970-01-01T00:00:00Z")
+    if milliseconds >= _YEAR_10000_MS:
+        # its own year had four digits, but the zone moves it
+        raise ValueError("a time before the year 10000 UTC")
     return milliseconds
 
 
@@ -354,7 +417,8 @@ def decode_data(event_type: str, data: bytes | msgspec.Raw) -> EventData:
 
     Raises:
         KeyError: there is no such type.
-        msgspec.ValidationError: a field is missing or wrong; the text says which, what was expected and what came.
+        msgspec.ValidationError: a field is missing or wrong; the text says which, what was expected and what came. Its ``__cause__`` is
+            :class:`NumberError` when that was it.
         msgspec.DecodeError, UnicodeDecodeError: not JSON text.
     """
     return _data_decoders[event_type].decode(data)

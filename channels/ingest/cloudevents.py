@@ -4,6 +4,7 @@ The fast path is one typed parse of the attributes and one of ``data``. Only wha
 """
 
 import json
+import math
 import re
 import typing
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from channels.events import EVENT_TYPES, Event, decode_data, parse_time
-from hub.core.json_guard import BadJsonError, guard
+from channels.events import EVENT_TYPES, NUMBERS, Event, NumberError, decode_data, parse_time
+from hub.core.json_guard import BadJsonError, guard, replace_lone_surrogates
 from hub.ops.envelope import show
 
 SPECVERSION: Final = "1.0"
@@ -74,6 +75,8 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
     try:
         data = decode_data(attributes.type, attributes.data)
     except msgspec.ValidationError as fault:
+        if isinstance(fault.__cause__, NumberError):
+            raise EventError(f"data.{fault.__cause__.path}", NUMBERS, fault.__cause__.got) from None
         raise _explain(fault, bytes(attributes.data), "data", shape) from None
     try:
         time_ms = arrived_ms if attributes.time is None else parse_time(attributes.time)
@@ -93,6 +96,8 @@ def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:
     Raises:
         EventError: not JSON text, or neither of what was asked for; ``field`` is ``body``.
     """
+    if b"\\ud" in body or b"\\uD" in body:
+        body = replace_lone_surrogates(body)  # a text that was cut inside a character harms nobody but itself
     start = body.lstrip(b" \t\r\n")[:1]
     expected = " or ".join(name for name, wanted in (("an event (a JSON object)", one), ("an array of events", many)) if wanted)
     try:
@@ -156,6 +161,8 @@ def _explain(fault: msgspec.ValidationError, text: bytes, root: str, shape: type
     if missing := _MISSING.fullmatch(what):
         return EventError(f"{root}{path}.{missing['name']}".lstrip("."), "a value", "nothing")
     got = _value_at(value, path)
+    if what.endswith("out of range"):  # beyond what msgspec reads at all
+        return EventError(field, NUMBERS, got)
     if what.startswith("Invalid enum value"):
         return EventError(field, _choices(shape, path), got)
     expected = _EXPECTED.fullmatch(what)
@@ -195,11 +202,16 @@ def _loads(text: bytes) -> typing.Any:
     Raises:
         ValueError: not JSON text.
     """
-    return json.loads(text, parse_int=_integer, parse_constant=_no_constant)
+    return json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_no_constant)
 
 
 def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= 40 else f"{digits[:40]}..."
+
+
+def _float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
 
 
 def _no_constant(name: str) -> typing.Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from hub.core.json_guard import BadJsonError, guard
+from hub.core.json_guard import BadJsonError, guard, replace_lone_surrogates
 from hub.core.limits import Limits
 
 HANDSHAKE = "/meta/handshake"
@@ -261,7 +261,7 @@ def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
         # a message cannot be larger than the request that it is in: sizes are looked at only where one of them could matter
         if len(payload) > limits.max_message_bytes:
             # of the sender's own text: escaping made it longer
-            sent = payload.strip(b" \t\r\n")
+            sent = replace_lone_surrogates(payload).strip(b" \t\r\n")
             sizes = [len(bytes(raw)) for raw in _elements.decode(b"[%b]" % sent if sent[:1] == b"{" else sent)]
             _check_count(len(sizes), limits)  # before a million tiny objects are made
         objects = _objects.decode(text)

@@ -1,4 +1,4 @@
-"""What every door does to JSON text before a parser sees it: strict UTF-8, bounded depth, and ASCII once and for all.
+"""What every door does to JSON text before a parser sees it: strict UTF-8, no half characters, bounded depth, and ASCII once and for all.
 
 All checks run in C, over the whole text: none takes a Python step for each character, so hostile input costs what honest input costs.
 """
@@ -16,6 +16,12 @@ _OPENS_AND_CLOSES = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """Brackets as signed bytes: 1 opens a level, -1 closes one."""
 _FORBIDDEN_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _ESCAPED_NON_ASCII = re.compile(r"\\[^\x00-\x7f]")
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD](?:"
+    rb"[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
+)
+"""The escape of a high surrogate without a low one behind it, or of a low one without a high one before it."""
 
 
 class BadJsonError(ValueError):
@@ -26,14 +32,17 @@ def guard(payload: bytes, max_depth: int) -> bytes:
     """Return ``payload`` as JSON text of ASCII bytes only, ready for a parser, which still has to check the syntax.
 
     In a payload that is not ASCII, non-ASCII characters and DEL become ``\\uXXXX``, those beyond the Basic Multilingual Plane a surrogate
-    pair (RFC 8259 section 7); a payload that is ASCII already is returned as it is, the same object. ``max_depth`` is how many arrays and
-    objects may lie in one another.
+    pair (RFC 8259 section 7). A lone surrogate escape, which ``JSON.stringify`` writes for a text that was cut inside a character beyond
+    that plane, becomes ``\\ufffd``, as encoders of the WHATWG Encoding standard have it; pairs stay as they are. A payload that is ASCII
+    already and has no lone surrogate comes back byte for byte. ``max_depth`` is how many arrays and objects may lie in one another.
 
     Raises:
         BadJsonError: a byte order mark (RFC 8259 section 8.1), ill-formed UTF-8, a control character or an escape that JSON does not
             know, or deeper nesting than ``max_depth``.
     """
     ascii_payload = payload if payload.isascii() else _to_ascii(payload)
+    if b"\\ud" in payload or b"\\uD" in payload:
+        ascii_payload = replace_lone_surrogates(ascii_payload)
     # as many brackets as levels, or fewer, cannot be too deep: nearly every message ends here
     if ascii_payload.count(b"[") + ascii_payload.count(b"{") > max_depth:
         _check_depth(ascii_payload, max_depth)
@@ -56,6 +65,17 @@ def _to_ascii(payload: bytes) -> bytes:
     # undone. A NUL can stand for an escaped backslash meanwhile, for no control character is left in what dumps returns.
     escaped = json.dumps(text)[1:-1].replace("\\\\", "\x00").replace('\\"', '"')
     return escaped.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\x00", "\\").encode("ascii")
+
+
+def replace_lone_surrogates(payload: bytes) -> bytes:
+    """Write ``\\ufffd`` for each lone surrogate escape of ``payload``, which must be UTF-8. No length changes: :func:`guard`'s caller can
+    have a parser measure the text as it was sent.
+    """
+    if b"\\\\" not in payload:
+        return _LONE_SURROGATE.sub(rb"\\ufffd", payload)
+    # what follows an escaped backslash is no escape: these are put out of the way, as a byte that UTF-8 does not have
+    hidden = payload.replace(b"\\\\", b"\xff\xff")
+    return _LONE_SURROGATE.sub(rb"\\ufffd", hidden).replace(b"\xff\xff", b"\\\\")
 
 
 def _check_depth(payload: bytes, max_depth: int) -> None:

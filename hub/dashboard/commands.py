@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hub.core.json_guard import BadJsonError, check_syntax, guard
+from hub.core.json_guard import BadJsonError, check_syntax, guard, replace_lone_surrogates
 from hub.core.limits import Limits
 
 _SHOWN = 60
@@ -31,7 +31,10 @@ class FieldError(ValueError):
 
 
 class Command:
-    """One command: its fields by name, each the sender's own JSON text (ASCII), and its size in bytes."""
+    """One command: its fields by name, each the sender's own JSON text (ASCII), and its size.
+
+    ``size`` is in bytes of UTF-8, as they came; 0 where the whole frame is no larger than one command may be.
+    """
 
     __slots__ = ("fields", "size")
 
@@ -121,9 +124,18 @@ def read_commands(payload: bytes, limits: Limits) -> list[Command]:
             raise TooManyError(f"expected at most {limits.max_batch} commands in a frame, got {len(elements)}")
     else:
         elements = [text]
+    sizes = _sizes(payload, elements) if len(payload) > limits.max_message_bytes else [0] * len(elements)
     commands = []
-    for element in elements:
+    for element, size in zip(elements, sizes, strict=True):
         if element[0] != ord("{"):
             raise BadJsonError(f"expected an object or an array of objects, got {_shown(element)}")
-        commands.append(Command(_object_decoder.decode(element), len(element)))
+        commands.append(Command(_object_decoder.decode(element), size))
     return commands
+
+
+def _sizes(payload: bytes, elements: list[bytes]) -> list[int]:
+    """The size of each element in the frame as it came: what the guard has escaped is longer than what the client sent."""
+    if payload.isascii():
+        return [len(element) for element in elements]
+    sent = replace_lone_surrogates(payload).strip()
+    return [len(element) for element in _elements(sent)] if sent[:1] == b"[" else [len(sent)]

@@ -80,18 +80,18 @@ class DashboardDoor:
             conversation.gone()
 
     async def drain(self, seconds: float) -> None:
-        """Close every connection with 1012, spread evenly over ``seconds``, so that the clients do not all come back at once. New ones
-        are closed with 1012 as soon as they are made.
+        """Close every connection with 1012, spread over at most ``seconds``, so that the clients do not all come back at once. A few
+        clients take less: one slice each, ``_DRAIN_SLICES_PER_SECOND`` of them a second. New ones are closed as soon as they are made.
         """
         self._draining = True
         open_now = list(self._conversations)
-        # a few clients need no spreading: the fewer there are, the sooner the server has stopped
-        slices = min(max(1, int(seconds * _DRAIN_SLICES_PER_SECOND)), max(1, len(open_now)))
+        # the fewer there are, the sooner the server has stopped
+        slices = max(1, min(int(seconds * _DRAIN_SLICES_PER_SECOND), len(open_now)))
         for number in range(slices):
+            if number:
+                await asyncio.sleep(1 / _DRAIN_SLICES_PER_SECOND)
             for conversation in open_now[number::slices]:
                 conversation.close(CloseCode.RESTARTING, "the server stops")
-            if number + 1 < slices and open_now:
-                await asyncio.sleep(1 / _DRAIN_SLICES_PER_SECOND if seconds else 0)
 
 
 async def _converse(socket: Socket, conversation: Conversation) -> None:

@@ -21,7 +21,7 @@ from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header, is_secure
 from hub.security.rest import refusal
-from hub.transports.plain_http import BodyTooLargeError, BodyTooSlowError, ClientGoneError, envelope, read_body, respond
+from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
 """Tells browsers apart: a session without credentials answers to its own alone (contract part 2)."""
@@ -91,9 +91,6 @@ class LongPolling:
             return
         except BodyTooLargeError as fault:
             await self._bad_request(send, 413, fault, [*cors, _CLOSE])
-            return
-        except BodyTooSlowError as fault:
-            await self._bad_request(send, 408, fault, [*cors, _CLOSE])
             return
         except BatchTooLargeError as fault:
             await self._bad_request(send, 413, fault, cors)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
-BODY_TIMEOUT_S = 30.0
-"""How long a request's body may take to arrive, and a response to be read. Both fit in memory: who needs longer has gone."""
+RESPONSE_TIMEOUT_S = 30.0
+"""How long a response may take to be read. It fits in memory: who needs longer has gone."""
 
 DISCARD_BYTES = 16 * 1024 * 1024
 """Of a body that is too large, this much is read and thrown away, so that the client gets to read why; then it is cut off."""
@@ -29,16 +29,12 @@ class BodyTooLargeError(ValueError):
     """The body is larger than the limit; the text says by how much it may be."""
 
 
-class BodyTooSlowError(TimeoutError):
-    """The body did not arrive in time."""
-
-
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """The body of a request, with or without ``Content-Length``, which is not believed.
+    """The body of a request, with or without ``Content-Length``, which is not believed. How long it may take is the server's to bound
+    (:class:`hub.transports.uvicorn_protocol.HubHttpProtocol`): it ends the connection.
 
     Raises:
         BodyTooLargeError: more than ``max_bytes``.
-        BodyTooSlowError: it did not arrive within ``BODY_TIMEOUT_S``.
         ClientGoneError: the connection is over.
     """
     if _waits_for_continue(scope, max_bytes):
@@ -51,11 +47,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
         return body
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _read_rest(receive, body, max_bytes)
-    except TimeoutError:
-        raise BodyTooSlowError(f"expected the whole body within {BODY_TIMEOUT_S:g} s") from None
+    return await _read_rest(receive, body, max_bytes)
 
 
 async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
@@ -104,7 +96,7 @@ async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]
             await send({"type": "http.response.body", "body": body})
         else:
             await send({"type": "http.response.body", "body": body, "more_body": True})
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            async with asyncio.timeout(RESPONSE_TIMEOUT_S):
                 await send({"type": "http.response.body", "body": b""})  # waits until the client has read
     except TimeoutError:
         transport = getattr(server, "transport", None)

@@ -1,4 +1,4 @@
-"""uvicorn's protocols, with what the hub needs beside them: prebuilt frames, an end for peers that never read, bounded request heads."""
+"""uvicorn's protocols, with what the hub needs beside them: prebuilt frames, an end for peers that never read, bounds for what is sent."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Any, cast
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.exceptions import ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from hub.transports.frames import EXTENSION, fit_reason
 
@@ -26,21 +29,58 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 10.0
 """How long a new connection, or a request head that has begun, may take to arrive."""
 
+BODY_TIMEOUT_S = 30.0
+"""How long the body of a request may take to arrive, from the end of its head on."""
+
+MAX_FRAGMENTS = 1024
+"""Frames of one WebSocket message: each costs some microseconds, however few bytes it has. Nearly every message is one frame."""
+
+MAX_FRAMES_PER_READ = 4096
+"""Frames in one read of the socket, of 256 KB at most: so many are smaller than useful messages are, and hold up the loop."""
+
 _log = structlog.get_logger(__name__)
+
+
+class BoundedServerProtocol(ServerProtocol):
+    """The parser of a WebSocket whose frames are bounded in number too. It stops at the one that is too many, amid a read.
+
+    Closes with 1009 (RFC 6455 section 7.4.1: "too big for it to process") above ``MAX_FRAGMENTS`` in one message, and with 1008 ("violates
+    its policy") above ``MAX_FRAMES_PER_READ``.
+    """
+
+    _fragments = 0
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CONT:
+            self._fragments += 1
+            if self._fragments >= MAX_FRAGMENTS:
+                self._end(CloseCode.MESSAGE_TOO_BIG, f"expected a message in at most {MAX_FRAGMENTS} frames, got more")
+        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            self._fragments = 0
+        if len(self.events) >= MAX_FRAMES_PER_READ:
+            self._end(CloseCode.POLICY_VIOLATION, f"expected at most {MAX_FRAMES_PER_READ} frames at once, got more")
+        super().recv_frame(frame)
+
+    def _end(self, code: CloseCode, reason: str) -> None:
+        self.fail(code, reason)
+        raise ProtocolError(reason)  # ends the parser; the close code is given already
 
 
 class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     """A WebSocket of uvicorn that takes prebuilt frames: the :class:`hub.transports.frames.FrameWriter` of its scope.
 
     Whole frames of the application and of uvicorn (pings, pongs) interleave safely: server frames are unmasked and stateless, and uvicorn
-    never fragments. It differs from its base in three more points. Closing never waits for a peer to read. A peer that leaves bytes
-    unread while the connection closes is cut off after ``CLOSE_TIMEOUT_S``: the transport alone would keep them for ever. And once
-    claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8.
+    never fragments. It differs from its base in more points. Closing never waits for a peer to read. A peer that leaves bytes unread while
+    the connection closes is cut off after ``CLOSE_TIMEOUT_S``: the transport alone would keep them for ever. Frames are bounded in number
+    (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, once it reads again (RFC 6455 section
+    5.5.3). And once claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_TIMEOUT_S
+        self.conn = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
+        self._late_pong = b""
         self._on_drain: Callable[[], None] | None = None
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
@@ -56,10 +96,13 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             # the application's task is only scheduled so far: it sees this
             cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
 
-    def handle_cont(self, event: Frame) -> None:
-        # an endless run of empty fragments passes every check of size, but each would be kept
-        if event.data or event.fin:
-            super().handle_cont(event)
+    def handle_ping(self) -> None:
+        # the first ping of a read finds the answers to all of them
+        answers = self.conn.data_to_send()
+        if self.writable.is_set() or self.conn.state is not State.OPEN:
+            self.transport.write(b"".join(answers))
+        elif answers:
+            self._late_pong = answers[-1]
 
     def send_receive_event_to_app(self) -> None:
         if self._on_drain is None or self.curr_msg_data_type != "text":
@@ -98,6 +141,9 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._late_pong:
+            self.write_frame(self._late_pong)
+            self._late_pong = b""
         if self._on_drain is not None:
             self._on_drain()
 
@@ -145,20 +191,22 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
 
 class HubHttpProtocol(HttpToolsProtocol):
-    """An HTTP connection of uvicorn whose request heads are bounded in size and in time."""
+    """An HTTP connection of uvicorn whose request heads are bounded in size and in time, and their bodies in time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_open = True
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._body_open = False
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs while a head or a body is awaited, and never for what comes in one piece."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class has it
         super().connection_made(transport)
-        self._start_head_timer()
+        self._start_timer(HEAD_TIMEOUT_S, self._head_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -168,33 +216,58 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_open = False
-        self._stop_head_timer()
+        self._body_open = True
+        self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._body_open = False
+        self._stop_timer()
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # nearly every head comes in one piece: then nothing is counted and no timer is set
-        if self._head_open and not self.transport.is_closing():
+        # nearly every request comes in one piece: then nothing is counted and no timer is set
+        if self._body_open:
+            if self._timer is None and not self.transport.is_closing():
+                self._start_timer(BODY_TIMEOUT_S, self._body_late)
+        elif self._head_open and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            elif self._head_timer is None:
-                self._start_head_timer()
+            elif self._timer is None:
+                self._start_timer(HEAD_TIMEOUT_S, self._head_late)
 
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._head_late)
+    def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(seconds, late)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _head_late(self) -> None:
-        self._head_timer = None
+        self._timer = None
         if self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:  # connected and silent: nothing to answer
             self.transport.close()
+
+    def _body_late(self) -> None:
+        self._timer = None
+        if self.flow.read_paused or self.pipeline:
+            # the application has not read what came, or answers an earlier request of this connection: the client is not to blame
+            self._start_timer(BODY_TIMEOUT_S, self._body_late)
+            return
+        cycle = self.cycle
+        if cycle is None or not cycle.response_started:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:  # answered before the body was there, or half answered: nothing else can be said
+            self.transport.close()
+        if cycle is not None and not cycle.response_complete:
+            # as when the connection is lost: the application is told so, and what it still answers is not written
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _refuse(self, status: HTTPStatus) -> None:
         if not self.transport.is_closing():

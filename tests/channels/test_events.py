@@ -1,4 +1,5 @@
 import contextlib
+import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +13,8 @@ from channels.events import (
     EVENT_TYPES,
     AgentLogin,
     Event,
+    InteractionQueued,
+    NumberError,
     decode_data,
     decode_event,
     decode_identity,
@@ -78,6 +81,27 @@ def test_media_of_a_login_is_voice_when_nothing_is_said() -> None:
     assert _data("cx.agent.login", {"agentId": "a"}) == AgentLogin(agent_id="a", media=("voice",))
 
 
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("place", ["n", "list", "tuple"])
+def test_a_number_that_cannot_be_kept_is_refused_of_every_producer(number: float, place: str) -> None:
+    user_data: dict[str, Any] = {"ok": [1, True, "x", None, 0.5], "x": {"n": number, "list": [0, number], "tuple": (0, number)}[place]}
+    with pytest.raises(NumberError, match=r"^userData\.x(\[1\])?: expected a number of at most 64 bits, got "):
+        InteractionQueued(interaction_id="i", queue="q", user_data=user_data)
+
+
+def test_the_place_of_a_number_is_cut() -> None:
+    with pytest.raises(NumberError) as caught:
+        InteractionQueued(interaction_id="i", queue="q", user_data={"x" * 10_000: 1 << 64})
+    assert len(caught.value.path) == 123
+
+
+def test_a_record_with_a_number_that_cannot_be_kept_is_refused() -> None:
+    record = b'{"type":"cx.interaction.queued","time":1,"source":"s","id":"i","data":{"interactionId":"i","queue":"q","userData":{"n":%d}}}'
+    assert decode_event(record % ((1 << 64) - 1)).id == "i"
+    with pytest.raises(ValueError, match="64 bits"):
+        decode_event(record % (1 << 64))
+
+
 # -- schemas --------------------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +144,8 @@ def test_there_is_no_schema_of_an_unknown_type() -> None:
         ("2026-03-01T09:30:00.0-00:00", 1_772_357_400_000),
         ("2024-02-29T00:00:00Z", 1_709_164_800_000),
         ("2016-12-31T23:59:60Z", 1_483_228_800_000),
+        ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+        ("9999-12-31T23:59:59+01:00", 253_402_297_199_000),
         ("2017-01-01T00:59:60.5+01:00", 1_483_228_800_500),
     ],
 )
@@ -155,6 +181,9 @@ def test_a_time_is_read(text: str, time_ms: int) -> None:
         ("2026-03-01T09:30:00+01:60", "zone"),
         ("1969-12-31T23:59:59Z", "1970"),
         ("1970-01-01T00:00:00+01:00", "1970"),
+        ("9999-12-31T23:59:59-01:00", "year 10000"),
+        ("9999-12-31T23:59:59.999-00:01", "year 10000"),
+        ("9999-12-31T23:59:60Z", "year 10000"),
     ],
 )
 def test_what_is_no_time_is_refused(text: str, expected: str) -> None:
@@ -180,6 +209,13 @@ def test_a_time_that_was_written_is_read_again(time_ms: int) -> None:
 def test_any_other_text_is_refused_and_nothing_worse(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse_time(text) >= 0
+
+
+@given(st.datetimes(datetime(9999, 12, 30), datetime.max), st.integers(-23 * 60 - 59, 23 * 60 + 59))
+def test_every_time_that_is_taken_can_be_written(moment: datetime, offset: int) -> None:
+    zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+    with contextlib.suppress(ValueError):
+        assert parse_time(format_time(time_ms := parse_time(f"{moment:%Y-%m-%dT%H:%M:%S}{zone}"))) == time_ms
 
 
 # -- bytes ----------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from channels.events import EVENT_STREAM, Event, LateEventError, decode_event
+from channels.events import EVENT_STREAM, Event, LateEventError, decode_event, format_time
 from channels.ingest import api, schemas
 from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
@@ -58,7 +58,10 @@ class Recorder:
     def check(self, tenant: str, event: Event) -> None:
         last = self.last.get(event.source, 0)
         if event.time_ms < last:
-            raise LateEventError(f"{event.source} is at {last} already")
+            raise LateEventError(
+                f"time: expected {format_time(last)} or later, the time of the last event of source {event.source}; "
+                f"got {format_time(event.time_ms)}, {last - event.time_ms} ms earlier"
+            )
 
     def consume(self, tenant: str, events: Sequence[tuple[int, Event]]) -> None:
         if self.faults:

@@ -5,13 +5,14 @@ import jsonschema
 import orjson
 import pytest
 
-from channels.events import EVENT_TYPES
-from channels.ingest.api import BATCH, LINES, ONE, PLAIN
+from channels.events import EVENT_TYPES, AgentReady, Event
+from channels.ingest.api import BATCH, LINES, ONE, PLAIN, refusal
 from hub.eventlog.memory import MemoryEventLog
 from tests.channels.examples import WHOLE
 from tests.channels.ingest.support import NOON_MS, Ingesting, ManualClock, cloudevent
 
 EVENTS = "/ingest/v1/events"
+_EVENT = Event("cx.agent.ready", NOON_MS, "/switch", "1", AgentReady(agent_id="ana"))
 
 
 async def _post(hub: Ingesting, body: Any, content_type: str | None = BATCH, **headers: str) -> tuple[int, Any]:
@@ -123,11 +124,53 @@ async def test_a_late_event_is_one_that_fails() -> None:
     assert (status, answer["status"], answer["data"]) == (200, {"code": 2}, {"accepted": 1, "duplicates": 0})
     late, invalid = answer["errors"]
     assert (late["index"], invalid["index"]) == (0, 2)
-    assert late["status"]["detail"] == {
-        "field": "time",
-        "expected": "/switch is at 1772366340000 already",
-        "got": '"2026-03-01T11:58:59.500Z"',
+    assert late["status"] == {
+        "code": 400,
+        "message": "time: expected 2026-03-01T11:59:00.000Z or later, the time of the last event of source /switch, "
+        "got 2026-03-01T11:58:59.500Z, 500 ms earlier",
+        "detail": {
+            "field": "time",
+            "expected": "2026-03-01T11:59:00.000Z or later, the time of the last event of source /switch",
+            "got": "2026-03-01T11:58:59.500Z, 500 ms earlier",
+        },
     }
+
+
+def test_an_event_of_the_future_is_told_what_was_expected() -> None:
+    fault = refusal("time: expected at most 300 s in the future, got 300.5 s", _EVENT)
+    assert str(fault) == "time: expected at most 300 s in the future, got 300.5 s"
+    assert (fault.field, fault.expected, fault.got) == ("time", "at most 300 s in the future", "300.5 s")
+
+
+def test_an_object_may_be_called_like_a_part_of_the_sentence() -> None:
+    fault = refusal("time: expected 3 or later, the time of the last event of agent x; got 1, got 2; got 1, 2 ms earlier", _EVENT)
+    assert (fault.expected, fault.got) == ("3 or later, the time of the last event of agent x; got 1, got 2", "1, 2 ms earlier")
+
+
+def test_a_refusal_in_other_words_is_told_whole() -> None:
+    fault = refusal("the day is closed", _EVENT)
+    assert (fault.field, fault.expected, fault.got) == ("time", "one that is in order (the day is closed)", '"2026-03-01T12:00:00.000Z"')
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-01:00", "9999-12-31T23:59:60Z"])
+async def test_a_time_beyond_the_year_9999_is_an_error_of_its_event(time: str) -> None:
+    status, answer = await _post(Ingesting(), [cloudevent("1", time=time), cloudevent("2")])
+    assert (status, answer["data"]["accepted"]) == (200, 1)
+    assert answer["errors"][0]["status"]["detail"] == {"field": "time", "expected": "a time before the year 10000 UTC", "got": f'"{time}"'}
+
+
+async def test_a_number_that_cannot_be_kept_is_an_error_of_its_event() -> None:
+    data = b'{"interactionId":"i","queue":"q","userData":{"order":[{"total":18446744073709551616}]}}'
+    body = b'{"id":"1","source":"s","type":"cx.interaction.queued","data":%b}' % data
+    hub = Ingesting()
+    status, answer = await _post(hub, _lines(body, cloudevent("2")), LINES)
+    assert (status, answer["data"]["accepted"]) == (200, 1)
+    assert answer["errors"][0]["status"]["detail"] == {
+        "field": "data.userData.order[0].total",
+        "expected": "a number of at most 64 bits",
+        "got": "18446744073709551616",
+    }
+    assert len(await hub.logged()) == 1
 
 
 async def test_a_malformed_line_fails_alone() -> None:

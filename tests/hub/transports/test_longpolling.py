@@ -146,11 +146,13 @@ async def test_large_body_is_refused_before_it_is_sent() -> None:
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_http, "BODY_TIMEOUT_S", 0.05)
+@pytest.mark.parametrize("begun", [b"", b"["])
+async def test_body_that_never_comes(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.05)
     async with house() as built:
-        answer = await raw_request(built, b"POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n[")
+        answer = await raw_request(built, b"POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n" + begun)
     assert answer.startswith(b"HTTP/1.1 408 ")
+    assert built.server.counters.bad_requests == 0
 
 
 @pytest.mark.parametrize("begun", [b"", b"["])
@@ -491,7 +493,7 @@ async def test_client_that_stops_reading_is_cut_off(monkeypatch: pytest.MonkeyPa
     async with house(limits=LARGE) as built, built.client() as client:
         await client.opened("/a")
         raw = await _raw_hold(built, client)
-        monkeypatch.setattr(plain_http, "BODY_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(plain_http, "RESPONSE_TIMEOUT_S", 0.1)
         session = await _answer_much(built, client)
         await until(lambda: len(session.queue) == MUCH)
         raw.close()
@@ -561,7 +563,7 @@ async def test_server_that_raises_at_a_lost_connection() -> None:
 
 
 async def test_stalled_send_under_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_http, "BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(plain_http, "RESPONSE_TIMEOUT_S", 0.01)
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body"):

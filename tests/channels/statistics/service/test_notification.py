@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login
+import pytest
+
+from channels.statistics.engine.engine import Engine
+from channels.statistics.engine.statistic import Statistic
+from channels.statistics.engine.values import Value
+from hub.core.hub import Hub
+from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login, principal
 
 GAP_S = 0.2
 GROUP_GAP_S = 2.0
@@ -204,7 +211,7 @@ async def test_closed_statistics_leave_no_entries_behind() -> None:
     centre = Centre()
     for n in range(40):
         items = [agent_item(str(k), notificationMode="Periodical", notificationFrequency=86_400) for k in range(50)]
-        await centre.server.open_subscription(login(), f"sub{n}", items)  # type: ignore[arg-type]
+        await centre.server.open_subscription(login(), f"sub{n}", items)
         await centre.server.close_subscription(login(), f"sub{n}")
     tenant = centre.server._slots["t"].tenant
     assert tenant is not None
@@ -223,6 +230,68 @@ async def test_a_fault_in_one_tick_does_not_end_the_next() -> None:
     await centre.feed(*call(centre))
     await centre.tick()
     assert values(listener) == [1]
+
+
+@pytest.mark.parametrize("mode", [{}, {"notificationMode": "Periodical", "notificationFrequency": 1}])
+async def test_a_statistic_that_fails_takes_nothing_from_the_others_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, mode: dict[str, object]
+) -> None:
+    centre = Centre()
+    items = [agent_item(agent, agent=agent, **mode) for agent in ("bad1", "bad2", "good")]  # type: ignore[arg-type]
+    await centre.server.open_subscription(login(), "sub", items)
+    await centre.server.open_subscription(login("other"), "sub", [agent_item("good", agent="good")])
+    listener = await centre.subscribe("/statistics/v3/updates")
+    listener.taken()
+    for agent in ("bad1", "bad2", "good"):
+        await centre.feed(*call(centre, agent))
+    value = Engine.value
+
+    def broken(engine: Engine, statistic: Statistic) -> Value:
+        found = value(engine, statistic)
+        if statistic in bad:
+            raise TypeError("fault")
+        return found
+
+    tenant = centre.server._slots["t"].tenant
+    assert tenant is not None
+    bad = {opened.statistic for name, opened in tenant.logins["login"].subscriptions["sub"].statistics.items() if name != "good"}
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "value", broken)
+        await centre.tick(1)
+    assert [item["statisticId"] for item in items_of(listener.taken())] == ["good"]
+    assert (centre.server.counters.updates, centre.server.counters.tick_failures) == (2, 2)
+    await centre.tick(1)
+    assert sorted(item["statisticId"] for item in items_of(listener.taken())) == ["bad1", "bad2"]
+
+
+@pytest.mark.parametrize("mode", [{}, {"notificationMode": "Periodical", "notificationFrequency": 1}])
+async def test_a_target_that_fails_takes_nothing_from_the_others_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, mode: dict[str, object]
+) -> None:
+    centre = Centre()
+    await centre.server.open_subscription(login("first"), "sub", [agent_item(**mode)])  # type: ignore[arg-type]
+    await centre.server.open_subscription(login("first"), "ended", [agent_item(**mode)])  # type: ignore[arg-type]
+    await centre.server.open_subscription(login(), "sub", [agent_item(**mode)])  # type: ignore[arg-type]
+    listener = await centre.subscribe("/statistics/v3/updates")
+    first = await centre.subscribe("/statistics/v3/updates", who=principal("first"), identifier="s2")
+    listener.taken()
+    first.taken()
+    await centre.feed(*call(centre))
+    emit = Hub.emit
+
+    async def broken(hub: Hub, *args: Any, audience: str = "") -> None:
+        if audience == "first":
+            await centre.server.close_subscription(login("first"), "ended")
+            raise ConnectionError("fault")
+        await emit(hub, *args, audience=audience)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Hub, "emit", broken)
+        await centre.tick(1)
+    assert (values(listener), values(first)) == ([1], [])
+    assert (centre.server.counters.updates, centre.server.counters.tick_failures) == (1, 1)
+    await centre.tick(1)
+    assert (values(listener), values(first)) == ([], [1])
 
 
 async def test_immediate_that_runs_is_told_of_an_event_before_its_next_look() -> None:
