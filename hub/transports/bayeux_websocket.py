@@ -29,8 +29,8 @@ class BayeuxWebSocket:
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
         """Converse over one WebSocket until it is over. It is accepted whoever asks: the handshake's reply says who is refused.
 
-        ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is offered to who has none,
-        and binds what is made with ``ext.authentication``; an anonymous session of a client that brought none is bound by its clientId.
+        ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is offered to clients
+        without it, and binds what is made with ``ext.authentication``; an anonymous session is bound to it only if the client brought it.
         """
         socket = Socket(scope, receive, send, max_message_bytes=self._server.hub.limits.max_request_bytes)
         headers = scope["headers"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.core.json_guard import BadJsonError, check_syntax, guard
+from hub.core.json_guard import BadJsonError, check_syntax, guard, replace_lone_surrogates
 
 DEPTH = 64
 
@@ -92,6 +92,41 @@ def test_bad_input_is_refused(payload: bytes) -> None:
         guard(payload, DEPTH)
 
 
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (rb'"\ud83d"', rb'"\ufffd"'),
+        (rb'"\uDE00 x"', rb'"\ufffd x"'),
+        (rb'"\ud83d\ude00"', rb'"\ud83d\ude00"'),
+        (rb'"\uD83D\ud83d\uDE00\udE00"', rb'"\ufffd\ud83d\uDE00\ufffd"'),
+        (rb'"\ud83d\n\ude00"', rb'"\ufffd\n\ufffd"'),
+        (rb'"\ud83d\\ude00"', rb'"\ufffd\\ude00"'),
+        (rb'"\\ud83d"', rb'"\\ud83d"'),  # an escaped backslash, and then four letters and figures
+        (rb'"\\\ud83d"', rb'"\\\ufffd"'),
+        (rb'{"\udbff":"\udc00"}', rb'{"\ufffd":"\ufffd"}'),
+        ('"\\ud83d😀é"'.encode(), rb'"\ufffd\ud83d\ude00\u00e9"'),
+        (rb'"\ud7ff\ue000"', rb'"\ud7ff\ue000"'),
+    ],
+)
+def test_a_lone_surrogate_becomes_the_replacement_character(payload: bytes, expected: bytes) -> None:
+    guarded = guard(payload, DEPTH)
+    assert guarded == expected
+    check_syntax(guarded)
+
+
+@given(st.text(st.sampled_from('\ud83d\ude00\\u"é😀n'), max_size=12), st.booleans())
+def test_texts_with_halves_of_characters_arrive_as_encoders_write_them(text: str, ascii_only: bool) -> None:
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    escaped = json.dumps(text) if ascii_only else json.dumps(text, ensure_ascii=False)
+    payload = escaped.replace("\ud83d", "\\ud83d").replace("\ude00", "\\uDE00").encode()
+    assert json.loads(guard(payload, DEPTH)) == whole
+
+
+def test_replacing_lone_surrogates_changes_no_length() -> None:
+    payload = '["é\\ud83d", "\\\\ud83d", "😀"]'.encode()
+    assert replace_lone_surrogates(payload) == '["é\\ufffd", "\\\\ud83d", "😀"]'.encode()
+
+
 def test_an_escaped_backslash_may_stand_before_any_character() -> None:
     assert guard('"\\\\é"'.encode(), DEPTH) == b'"\\\\\\u00e9"'
 
@@ -109,6 +144,8 @@ def test_what_is_within_the_limit_passes(payload: bytes) -> None:
         b'"' * 1_000_000,
         ('["' + "é\\\\" * 250_000).encode(),
         b"[]" * 500_000,
+        b'"' + b"\\ud83d" * 200_000,
+        b'"' + b"\\" * 1_000_000 + b"ud83d",
     ],
 )
 def test_hostile_input_costs_no_more_than_its_size(payload: bytes) -> None:

@@ -14,7 +14,7 @@ from hub.security.api import router as security_router
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
-from hub.security.gate import Gate
+from hub.security.gate import Failure, Gate
 from hub.security.lookup import DatabaseLookup
 from hub.security.rest import requires
 from hub.security.store import Store
@@ -124,3 +124,15 @@ def browser(app: FastAPI) -> httpx.AsyncClient:
 async def client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
     async with browser(build_app(access.gate)) as made:
         yield made
+
+
+async def failure(found: Gate, *headers: tuple[str, str], path: str = "/x", **more: Any) -> Failure | None:
+    caller = await found.identify(scope(path, *headers, **more))
+    assert (caller.principal is None) is (caller.failure is not None)
+    return caller.failure
+
+
+async def principal_of(access: Access, token: str) -> Principal:
+    caller = await access.gate.identify(scope("/x", bearer(token)))
+    assert caller.principal is not None
+    return caller.principal

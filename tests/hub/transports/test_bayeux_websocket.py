@@ -147,12 +147,14 @@ async def test_anonymous_where_they_are_let_in() -> None:
 async def test_statistics_cookie_is_set_where_it_is_missing(built: House) -> None:
     async with built.connect(STATISTICS) as socket:
         assert socket.response is not None
-        (cookie,) = socket.response.headers.get_all("Set-Cookie")
-    assert cookie.startswith("STATISTICS_SESSIONID=")
-    for path, headers in [(STATISTICS, {"Cookie": "STATISTICS_SESSIONID=s"}), (PATH, {})]:
+        statistics, browser = socket.response.headers.get_all("Set-Cookie")
+    assert statistics.startswith("STATISTICS_SESSIONID=")
+    assert browser.startswith("BAYEUX_BROWSER=")
+    brought = {"Cookie": f"STATISTICS_SESSIONID=s; BAYEUX_BROWSER={'b' * 20}"}
+    for path, headers, names in [(STATISTICS, brought, []), (PATH, brought, []), (PATH, {}, ["BAYEUX_BROWSER"])]:
         async with built.connect(path, **headers) as socket:
             assert socket.response is not None
-            assert socket.response.headers.get_all("Set-Cookie") == []
+            assert [cookie.partition("=")[0] for cookie in socket.response.headers.get_all("Set-Cookie")] == names
 
 
 async def test_statistics_cookie_tells_the_login(built: House) -> None:
@@ -164,9 +166,14 @@ async def test_statistics_cookie_tells_the_login(built: House) -> None:
 async def test_new_socket_resumes_the_session(built: House) -> None:
     async with built.connect() as socket:
         client_id = await opened(socket)
+        assert socket.response is not None
+        cookie = socket.response.headers["Set-Cookie"].partition(";")[0]
     await until(lambda: built.server.sessions[client_id].link is None)
     await built.emit("/a")
     async with built.connect() as socket:
+        (reply,) = await talk(socket, {"channel": "/a", "clientId": client_id, "data": 2})
+    assert reply["error"] == "402::session_unknown"
+    async with built.connect(Cookie=cookie) as socket:
         received = await talk(
             socket, {"channel": "/meta/connect", "clientId": client_id, "connectionType": "websocket", "advice": {"timeout": 0}}
         )

@@ -285,6 +285,32 @@ async def test_draining_closes_1012_and_lets_nobody_in() -> None:
         await hub.door.drain(60)  # nobody is here: nothing to wait for
 
 
+@pytest.mark.parametrize(
+    ("clients", "seconds", "sleeps"), [(0, 5, 0), (1, 5, 0), (10, 5, 9), (100, 5, 99), (1000, 5, 99), (1000, 0.01, 0), (1000, 0, 0)]
+)
+async def test_draining_takes_the_longer_the_more_there_are(
+    monkeypatch: pytest.MonkeyPatch, clients: int, seconds: float, sleeps: int
+) -> None:
+    made = House(open_to_all=True, limits=Limits())
+    story: list[int] = []
+    closed: list[int] = []
+
+    class Open:
+        def close(self, code: int, reason: str) -> None:
+            closed.append(code)
+
+    async def sleep(duration: float) -> None:
+        assert duration == 0.05
+        story.append(len(closed))
+
+    made.door._conversations.update({Open(): None for _ in range(clients)})  # type: ignore[misc]
+    monkeypatch.setattr("hub.transports.dashboard_websocket.asyncio.sleep", sleep)
+    await made.door.drain(seconds)
+    assert len(story) == sleeps
+    assert closed == [1012] * clients
+    assert story == [round((number + 1) * clients / (sleeps + 1)) for number in range(sleeps)]  # evenly
+
+
 # -- bad and slow clients -----------------------------------------------------------------------------------------------
 
 
@@ -300,6 +326,7 @@ async def test_draining_closes_1012_and_lets_nobody_in() -> None:
         ([(0x81, b"[" + b'{"type":"ping"},' * 100 + b"{}]", True)], 4429),
         ([(0x81, b"x" * 200_001, True)], 1009),
         ([(0x01, b"x" * 150_000, True), (0x80, b"x" * 150_000, True)], 1009),
+        ([(0x01, b"x", True)] + [(0x00, b"x", True)] * 1024, 1009),
         ([(0x8B, b"x", True)], 1002),  # a reserved opcode
         ([(0x81, b'{"type":"ping"}', False)], 1002),  # not masked
     ],

@@ -305,3 +305,96 @@ async def test_a_body_may_be_larger_than_a_head() -> None:
 
     async with listening(app, limits=Limits()) as port, httpx.AsyncClient() as client:
         assert (await client.post(f"http://127.0.0.1:{port}/", content=b"x" * 300_000)).text == "300000"
+
+
+# -- request bodies -----------------------------------------------------------------------------------------------------
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+
+
+async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(f"read {len(body)}")(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[POST], [POST[:20], POST[20:]], [POST + b"x"], [POST] + [b"x"] * 20, [POST[:-2] + b"Expect: 100-continue\r\n\r\n"]]
+)
+async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.1)
+    async with listening(read_and_answer) as port:
+        answer = await answer_to(port, *pieces)
+    assert answer == b"reset" or answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+async def test_the_application_is_told_that_the_body_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.1)
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend([await receive(), await receive()])
+        await PlainTextResponse("too late")(scope, receive, send)
+
+    async with listening(app) as port:
+        answer = await answer_to(port, POST + b"x")
+    assert [message["type"] for message in seen] == ["http.request", "http.disconnect"]
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"too late" not in answer
+
+
+async def test_a_request_that_is_held_with_its_body_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.05)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        await asyncio.sleep(0.2)
+        await PlainTextResponse("held")(scope, receive, send)
+
+    async with listening(app) as port:
+        answer = await answer_to(port, POST[:-2] + b"Connection: close\r\n\r\n", b"x" * 100)
+    assert answer.endswith(b"held")
+
+
+async def test_a_request_behind_one_that_is_held_has_its_time_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.05)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        waiting = asyncio.ensure_future(receive())  # as a held connect does: it has the server read on
+        await asyncio.sleep(0.2)
+        await PlainTextResponse("held")(scope, receive, send)
+        await waiting
+
+    async with listening(app) as port:
+        answer = await answer_to(port, POST + b"x" * 100 + POST)
+    first, second = answer.split(b"held")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_the_application_does_not_read_yet_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.25)
+        await read_and_answer(scope, receive, send)
+
+    async with listening(app) as port, httpx.AsyncClient() as client:
+        assert (await client.post(f"http://127.0.0.1:{port}/", content=b"x" * 10_000_000)).text == "read 10000000"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_is_answered_before_its_body_has_come_is_closed_without_a_word(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"1234" if whole else b"12", "more_body": not whole})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with listening(app) as port:
+        answer = await answer_to(port, POST + b"x")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"1234" if whole else b"12")

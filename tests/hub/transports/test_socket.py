@@ -11,10 +11,11 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from hub.core.limits import Limits
 from hub.transports.socket import BadFrameError, Socket, TooLargeError
-from hub.transports.uvicorn_protocol import HubWebSocketProtocol
+from hub.transports.uvicorn_protocol import BoundedServerProtocol, HubWebSocketProtocol
 from tests.hub.transports.harness import RawClient, listening, socket_app
 
 Start = Callable[..., Any]
@@ -319,23 +320,70 @@ async def test_the_fast_path_hands_on_what_is_no_utf_8() -> None:
     assert seen == [b'"\xc3\xa9\xff"']
 
 
-async def test_empty_fragments_are_not_kept() -> None:
-    port_protocols: list[Any] = []
+@pytest.mark.parametrize("fragment", [b"", b"x"])
+async def test_a_message_in_too_many_frames_ends_its_connection(fragment: bytes) -> None:
+    async with listening(socket_app(echo)) as port:
+        client = await RawClient.connect(port)
+        for _ in range(2):  # each message counts by itself
+            client.frame(0x01, b"a")
+            for _ in range(1022):
+                client.frame(0x00, fragment)
+            client.frame(0x80, b"b")
+            assert await client.read_frame() == (1, b"a" + fragment * 1022 + b"b")
+        client.frame(0x01, b"a")
+        for _ in range(1024):
+            client.frame(0x00, fragment)
+        assert await client.close_code() == 1009
+        await client.close()
+
+
+def test_no_frame_is_parsed_behind_the_one_that_is_too_many() -> None:
+    parser = BoundedServerProtocol(state=State.OPEN)
+    parser.receive_data(b"\x01\x81\0\0\0\0x" + b"\x00\x81\0\0\0\0x" * 30_000)
+    assert len(parser.events_received()) == 1024
+    assert parser.close_sent is not None
+    assert (parser.close_sent.code, parser.close_sent.reason) == (1009, "expected a message in at most 1024 frames, got more")
+
+
+@pytest.mark.parametrize("first", [0x81, 0x89, 0x8A])  # texts, pings, pongs
+async def test_too_many_frames_at_once_end_their_connection(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.MAX_FRAMES_PER_READ", 50)
+    async with listening(socket_app(echo)) as port:
+        client = await RawClient.connect(port)
+        for _ in range(51):
+            client.frame(first)
+        assert await client.close_code() == 1008
+        await client.close()
+
+
+async def test_of_the_pings_of_a_peer_that_does_not_read_the_last_is_answered() -> None:
+    sizes: list[int] = []
 
     async def serve(socket: Socket) -> None:
-        port_protocols.append(socket._writer)
-        await echo(socket)
+        await socket.accept()
+        while socket.buffered < 200_000:
+            socket.write(b"x" * 50_000)
+        for _ in range(2):
+            await socket.receive()
+            sizes.append(socket.buffered)
+        socket.write(b"the end")
 
     async with listening(socket_app(serve)) as port:
         client = await RawClient.connect(port)
-        client.frame(0x01, b"a")
-        for _ in range(1000):
-            client.frame(0x00)
-        client.frame(0x89, b"all sent")
-        assert await client.read_frame() == (10, b"all sent")
-        assert len(port_protocols[0].frames) == 1
-        client.frame(0x80, b"b")
-        assert await client.read_frame() == (1, b"ab")
+        client.text(b"before")
+        for number in range(1000):
+            client.frame(0x89, b"%0100d" % number)
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        client.text(b"behind")
+        while len(sizes) < 2:
+            await asyncio.sleep(0.005)
+        assert sizes[1] <= sizes[0]
+        while (frame := await client.read_frame()) != (1, b"the end"):
+            assert frame[0] == 1
+        assert await client.read_frame() == (10, b"%0100d" % 999)
+        client.frame(0x89, b"again")
+        assert await client.read_frame() == (10, b"again")
         await client.close()
 
 

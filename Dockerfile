@@ -1,0 +1,33 @@
+# syntax=docker/dockerfile:1
+FROM python:3.11-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/hub
+WORKDIR /src
+# the dependencies are a layer of their own: a change of the code does not install them again
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+RUN mkdir hub channels && touch hub/__init__.py channels/__init__.py \
+    && /opt/hub/bin/pip install --constraint constraints.txt .
+COPY hub hub
+COPY channels channels
+RUN /opt/hub/bin/pip install --no-deps --force-reinstall --constraint constraints.txt .
+
+FROM python:3.11-slim
+LABEL org.opencontainers.image.title="CX Event Hub" \
+      org.opencontainers.image.description="The self-hosted real-time event hub for contact centres" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN groupadd --system --gid 10001 hub && useradd --system --uid 10001 --gid hub --home-dir /data --shell /usr/sbin/nologin hub \
+    && install -d -o hub -g hub -m 0750 /data
+COPY --from=build /opt/hub /opt/hub
+ENV PATH=/opt/hub/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HUB_DATA_DIR=/data
+WORKDIR /data
+# by number, so that an orchestrator can see that it is not root
+USER 10001:10001
+VOLUME /data
+EXPOSE 8080
+# /data is the only folder that is written to: run it with --read-only
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('HUB_PORT', '8080') + '/livez', timeout=2)"]
+CMD ["hub", "serve", "--host", "0.0.0.0"]

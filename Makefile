@@ -1,0 +1,74 @@
+# make run        the hub with its demo on http://localhost:8080
+# make test       every test that this machine can run; the others are named with the reason
+# make lint       style, types, the rules of the house, generated documents
+# make bench      figures of this machine, beside its own limit
+# make test-long  the long forms of the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NODE_CLIENTS := tests/clients/node
+
+# what a target installed is remembered by a stamp: a second run installs nothing
+BASE := $(VENV)/.installed
+TEST := $(VENV)/.installed-test
+NODE := $(NODE_CLIENTS)/node_modules/.installed
+
+PYTEST_ARGS ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-long lint format bench reference clean
+
+help:
+	@sed -n 's/^# make /  make /p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or later is needed, {sys.executable} is " + sys.version.split()[0] + "; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(BASE): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(TEST): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $(BASE) $@
+
+# without npm there is nothing to install; the tests that need it say so themselves
+$(NODE): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
+	@if command -v npm > /dev/null; then \
+		echo "npm ci in $(NODE_CLIENTS)"; npm ci --prefix $(NODE_CLIENTS) --no-audit --no-fund --loglevel=error && touch $@; \
+	else \
+		echo "npm is not installed: the tests with Node clients will be skipped"; \
+	fi
+
+run: $(BASE)
+	$(BIN)/hub serve --demo
+
+test: $(TEST) $(NODE)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+test-long: $(TEST) $(NODE)
+	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+
+lint: $(TEST)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.reference --check
+
+format: $(TEST)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+reference: $(TEST)
+	$(BIN)/python -m tools.reference
+
+bench: $(TEST)
+	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.fanout
+
+clean:
+	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,123 @@
+"""Fixtures of the black-box tests, and the rule that under HUB_TEST_STRICT=1 a skip is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.hub_process import HubProcess
+from tests.support.puppet import Puppet, why_no_node
+
+STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
+
+SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4"}
+"""Hubs of one test do not need the whole demo, whose past day takes a moment to simulate."""
+
+HubFactory = Callable[..., HubProcess]
+NodeFactory = Callable[[str], Puppet]
+
+
+def chromium() -> str | None:
+    """The path of Debian's Chromium, or None."""
+    return shutil.which("chromium")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and say why."""
+    if item.get_closest_marker("node") and (why := why_no_node()):
+        pytest.skip(why)
+    if item.get_closest_marker("browser") and chromium() is None:
+        pytest.skip("Chromium is not installed: Debian's package is chromium")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long form of a campaign runs only when asked for: `make test-long`. Left out, not skipped: no machine is at fault."""
+    if "long" in config.getoption("markexpr"):
+        return
+    kept = [item for item in items if not item.get_closest_marker("long")]
+    if len(kept) != len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = kept
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and HUB_TEST_STRICT=1 makes that a failure: {reason}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    outcome: Any = yield
+    _refuse_skip(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the logs of the hubs that a failed test used."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    _refuse_skip(report)
+    if report.failed:
+        used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, HubProcess)]
+        for hub in {id(hub): hub for hub in [*used, *item.stash.get(_STARTED, [])]}.values():
+            report.sections.append((f"log of the hub on port {hub.port}", hub.log()))
+
+
+_STARTED: pytest.StashKey[list[HubProcess]] = pytest.StashKey()
+
+
+@pytest.fixture
+def hub_process(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[HubFactory]:
+    """Start hubs: ``hub_process(*flags, environment={...})``; without flags ``--demo``. Each ends with the test."""
+    started: list[HubProcess] = request.node.stash.setdefault(_STARTED, [])
+
+    def start(*flags: str, environment: Mapping[str, str] = {}) -> HubProcess:
+        folder = tmp_path / f"hub-{len(started)}"
+        folder.mkdir()
+        hub = HubProcess(folder, flags or ("--demo",), SMALL_CENTRE | dict(environment))
+        started.append(hub)
+        return hub.start()
+
+    yield start
+    _close_all(started)
+
+
+@pytest.fixture(scope="session")
+def demo_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """One `hub serve --demo` for all tests of a worker that leave it as they found it: each works in channels and ids of its own."""
+    hub = HubProcess(tmp_path_factory.mktemp("demo-hub"))
+    try:
+        yield hub.start()
+    finally:
+        hub.close()
+
+
+def _close_all(parts: Sequence[HubProcess | Puppet]) -> None:
+    faults = []
+    for part in parts:
+        try:
+            part.close()
+        except RuntimeError as fault:
+            faults.append(str(fault))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def node() -> Iterator[NodeFactory]:
+    """Start a script of tests/clients/node in a process of its own: ``node("cometd.mjs")``. Each ends with the test."""
+    started: list[Puppet] = []
+
+    def start(script: str) -> Puppet:
+        puppet = Puppet(script)
+        started.append(puppet)
+        return puppet
+
+    yield start
+    _close_all(started)

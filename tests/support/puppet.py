@@ -1,0 +1,158 @@
+"""A foreign client library in a process of its own, driven by the test: see tests/clients/node/harness.mjs for the protocol."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+NODE_FOLDER = Path(__file__).parents[1] / "clients" / "node"
+RECORD_SEPARATOR = "\x1e"
+REPLY_WITHIN_S = 20.0
+
+Event = dict[str, Any]
+
+
+def why_no_node() -> str | None:
+    """None when the Node clients can run here, else what is missing."""
+    if shutil.which("node") is None:
+        return "Node.js is not installed"
+    if not (NODE_FOLDER / "node_modules" / "cometd").is_dir():
+        return "the packages of tests/clients/node are not installed: run `make test`, or `npm ci` in that folder"
+    return None
+
+
+class Puppet:
+    """One process that runs a client library. Every wait has an end, and says what came instead."""
+
+    def __init__(self, script: str, *, program: str = "node", folder: Path = NODE_FOLDER) -> None:
+        self._process = subprocess.Popen(
+            [program, script],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        self._calls = 0
+        self._replies: dict[int, Event] = {}
+        self._events: list[Event] = []
+        self._printed: list[str] = []
+        self._incoming: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+        self.wait("ready")
+
+    def _read(self, lines: IO[str]) -> None:
+        for line in lines:
+            printed, separator, record = line.partition(RECORD_SEPARATOR)
+            if separator:
+                self._incoming.put(json.loads(record))
+            if printed.strip():
+                self._printed.append(printed.rstrip())
+        self._incoming.put(None)
+
+    def _take_until(self, found: Callable[[], Any], timeout: float, what: str) -> Any:
+        until = time.monotonic() + timeout
+        while (result := found()) is None:
+            try:
+                record = self._incoming.get(timeout=max(until - time.monotonic(), 0))
+            except queue.Empty:
+                raise AssertionError(
+                    f"no {what} within {timeout} s; waiting events: {self._events}; printed: {self._printed[-20:]}"
+                ) from None
+            if record is None:
+                raise AssertionError(f"the client's process ended while the test waited for {what}; printed: {self._printed[-20:]}")
+            if "call" in record:
+                self._replies[record["call"]] = record
+            else:
+                self._events.append(record)
+        return result
+
+    def call(self, name: str, *args: Any, timeout: float = REPLY_WITHIN_S) -> Any:
+        """Call one of the script's commands and wait for its result.
+
+        Raises:
+            AssertionError: the command failed, or did not answer in time.
+        """
+        number = self.start(name, *args)
+        return self.result(number, name, timeout=timeout)
+
+    def start(self, name: str, *args: Any) -> int:
+        """Call a command without waiting; :meth:`result` waits."""
+        self._calls += 1
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"call": self._calls, "name": name, "args": args}) + "\n")
+        self._process.stdin.flush()
+        return self._calls
+
+    def result(self, number: int, name: str = "", *, timeout: float = REPLY_WITHIN_S) -> Any:
+        """The result of a command that :meth:`start` began."""
+        reply = self._take_until(lambda: self._replies.pop(number, None), timeout, f"reply to {name or number}")
+        assert "error" not in reply, f"{name or number}: {reply['error']}"
+        return reply["result"]
+
+    def wait(self, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
+        """The first event of that name that the condition holds for and that no earlier wait took."""
+
+        def find() -> Event | None:
+            for index, candidate in enumerate(self._events):
+                if candidate["event"] == event and where(candidate):
+                    return self._events.pop(index)
+            return None
+
+        found: Event = self._take_until(find, timeout, f"event {event!r}")
+        return found
+
+    def meta(self, channel: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
+        """The next message on a meta channel that the condition holds for."""
+        found = self.wait("meta", lambda event: event["channel"] == channel and where(event["message"]), timeout=timeout)
+        message: Event = found["message"]
+        return message
+
+    def message(self, channel: str | None = None, *, timeout: float = REPLY_WITHIN_S) -> Event:
+        """The next message that a subscription delivered (of that channel)."""
+        found = self.wait("message", lambda event: channel is None or event["message"]["channel"] == channel, timeout=timeout)
+        message: Event = found["message"]
+        return message
+
+    def waiting(self, event: str) -> list[Event]:
+        """Events of that name that have come and that nothing took yet."""
+        while True:
+            try:
+                record = self._incoming.get_nowait()
+            except queue.Empty:
+                return [candidate for candidate in self._events if candidate["event"] == event]
+            if record is not None and "call" in record:
+                self._replies[record["call"]] = record
+            elif record is not None:
+                self._events.append(record)
+
+    def freeze(self) -> None:
+        """Stop the process where it stands, as a laptop's sleep does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(5)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # a command that the killed process had not read
+        self._process.stdout.close()

@@ -1,0 +1,208 @@
+"""The rules of the house that no linter knows: sizes, words, what is in the wheel, what every command's help says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from channels.main import FAMILIES, cli
+from hub.core.limits import Limits
+from hub.ops.settings import LIMITS_SECTION, model_of
+from tests.support.hub_process import HUB_COMMAND, clean_environment
+
+ROOT = Path(__file__).parents[1]
+MAX_MODULE_LINES = 600
+
+
+def tracked() -> list[Path]:
+    """The files of the project: what git would commit, or in a copy without git everything outside the ignored folders."""
+    git = shutil.which("git")
+    if git and (ROOT / ".git").exists():
+        command = [git, "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+        return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+    ignored = {".venv", "node_modules", "__pycache__", ".git"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and ignored.isdisjoint(path.parts)]
+
+
+FILES = tracked()
+MODULES = [path for path in FILES if path.suffix == ".py"]
+TEXTS = [path for path in FILES if b"\0" not in path.read_bytes()[:8192]]
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def where(pattern: str, paths: list[Path], flags: re.RegexFlag = re.IGNORECASE) -> list[str]:
+    """Every line that the pattern is found in, as ``file:line: text``."""
+    search = re.compile(pattern, flags).search
+    return [
+        f"{relative(path)}:{number}: {line.strip()[:120]}"
+        for path in paths
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if search(line)
+    ]
+
+
+def test_modules_have_one_job() -> None:
+    large = {relative(path): lines for path in MODULES if (lines := len(path.read_text().splitlines())) > MAX_MODULE_LINES}
+    assert large == {}
+
+
+def test_no_module_is_a_drawer() -> None:
+    assert [relative(path) for path in MODULES if path.stem in {"utils", "_utils", "helpers", "misc", "common"}] == []
+
+
+def test_nothing_is_left_undone() -> None:
+    own = [path for path in MODULES if path != Path(__file__)]
+    assert where(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError", own, re.NOFLAG) == []
+
+
+def test_no_exception_is_swallowed_unseen() -> None:
+    """A bare ``except``, or ``except Exception: pass``, hides a fault."""
+    found = []
+    for path in MODULES:
+        for handler in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler)):
+            broad = handler.type is None or (isinstance(handler.type, ast.Name) and handler.type.id in {"Exception", "BaseException"})
+            if broad and len(handler.body) == 1 and isinstance(handler.body[0], ast.Pass):
+                found.append(f"{relative(path)}:{handler.lineno}")
+    assert found == []
+
+
+def test_no_address_of_a_package_mirror() -> None:
+    hosts = ["registry" + r"\.npmjs", "files" + r"\.pythonhosted", "pypi" + r"\.org/simple", "--index" + "-url", "--extra" + "-index"]
+    assert where("|".join(hosts), TEXTS) == []
+
+
+def test_no_path_of_a_machine() -> None:
+    folders = "|".join(["home", "root", "Users", "work", "farm"])
+    assert where(rf"(?<![\w.\-:/}}*$~])/(?:{folders})/[a-z._]", [path for path in TEXTS if path != Path(__file__)]) == []
+
+
+def test_lock_file_names_no_host() -> None:
+    text = (ROOT / "tests/clients/node/package-lock.json").read_text()
+    assert '"resolved"' not in text
+    assert "://" not in re.sub(r'"(?:url|homepage)": "[^"]*"', "", text)
+
+
+def test_constraints_pin_every_dependency_exactly() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    names = {re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0].lower() for requirement in wanted}
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+    assert {name.replace("_", "-") for name in names} - pinned == set()
+
+
+def test_node_packages_are_pinned_exactly() -> None:
+    packages = json.loads((ROOT / "tests/clients/node/package.json").read_text())["dependencies"]
+    assert [name for name, version in packages.items() if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
+
+
+def test_every_test_folder_is_a_package() -> None:
+    folders = {path.parent for path in MODULES if path.is_relative_to(ROOT / "tests")}
+    assert [relative(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names in a wheel that is built from a copy of the tracked files: nothing that git does not know gets in."""
+    copy = tmp_path_factory.mktemp("source")
+    for path in FILES:
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "--wheel-dir", "dist", "."]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = (copy / "dist").glob("*.whl")
+    return zipfile.ZipFile(built).namelist()
+
+
+def test_wheel_holds_package_data(wheel: list[str]) -> None:
+    sources = [path for path in FILES if path.relative_to(ROOT).parts[0] in {"hub", "channels"}]
+    assert {relative(path) for path in sources} - set(wheel) == set()
+    assert any(name.endswith("library.toml") for name in wheel)
+    assert any(name.startswith("channels/wallboard/") and name.endswith(".html") for name in wheel)
+    assert any("/migrations/" in name and re.search(r"_\d{4}_[^/]*\.py$", name) for name in wheel)
+
+
+def test_wheel_holds_nothing_else(wheel: list[str]) -> None:
+    assert [name for name in wheel if not name.startswith(("hub/", "channels/", "cx_event_hub-"))] == []
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every command; of groups only the first, the others do nothing themselves."""
+    inner = getattr(command, "commands", {})
+    if not path or not inner:
+        yield path
+    for name, below in inner.items():
+        yield from commands(below, (*path, name))
+
+
+def every_command() -> list[tuple[str, ...]]:
+    return list(commands(typer.main.get_command(cli)))
+
+
+@pytest.mark.parametrize("path", every_command(), ids=lambda path: " ".join(path) or "hub")
+def test_help_shows_an_example(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    shown = CliRunner().invoke(cli, [*path, "--help"], prog_name="hub")
+    assert shown.exit_code == 0, shown.output
+    assert " ".join(("hub", *path)) in shown.output
+    assert re.search(r"Examples?:", shown.output), shown.output
+
+
+def test_unknown_command_is_refused() -> None:
+    done = subprocess.run([str(HUB_COMMAND), "srve"], capture_output=True, text=True, env=clean_environment(), timeout=60, check=False)
+    assert done.returncode == 2
+    assert "srve" in done.stderr
+
+
+def test_generated_documents_are_current() -> None:
+    done = subprocess.run([sys.executable, "-m", "tools.reference", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    links = [
+        (page, target)
+        for page in FILES
+        if page.suffix == ".md"
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not target.startswith("#")
+    ]
+    dead = [f"{relative(page)}: {target}" for page, target in links if not (page.parent / target.partition("#")[0]).exists()]
+    assert dead == []
+
+
+def test_every_setting_is_documented() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+
+    def keys(model: type[BaseModel], lead: str = "HUB_") -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            inner = LIMITS_SECTION if field.annotation is Limits else field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from keys(inner, f"{lead}{name.upper()}__")
+            else:
+                assert field.description, name
+                yield f"{lead}{name.upper()}"
+
+    assert [key for key in keys(model_of(FAMILIES)) if key not in page] == []

@@ -1,0 +1,114 @@
+"""Writes the pages of docs/ that are made from the code: `python -m tools.reference`, or with --check only says which are not current."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import itertools
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+from channels.main import FAMILIES
+from hub.core.errors import CloseCode, WireError
+from hub.core.limits import MAX_CHANNEL_LENGTH, MAX_CHANNEL_SEGMENTS, Limits
+from hub.ops.reference import reference as settings_reference
+from hub.ops.settings import model_of
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+NOTE = "<!-- Made from the code by `make reference`; do not edit. -->\n"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def member_docs(enum: type[Enum]) -> dict[str, str]:
+    """The text that stands below each member of an enum in its source."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(enum)).body if isinstance(node, ast.ClassDef))
+    found = {}
+    for member, text in itertools.pairwise(body):
+        if (
+            isinstance(member, ast.Assign)
+            and isinstance(member.targets[0], ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[member.targets[0].id] = inspect.cleandoc(str(text.value.value)).replace("``", "`")
+    return found
+
+
+def limits_page() -> str:
+    """docs/limits.md"""
+    rows = [[f"`{name}`", str(default), f"{reason[0].upper()}{reason[1:]}."] for name, default, reason in Limits.table()]
+    return f"""{NOTE}# Limits
+
+Every limit and default of the protocols, with its reason. Each is a setting of the section `limits`: `max_batch` is
+`HUB_LIMITS__MAX_BATCH` in the environment, and in `hub.toml`
+
+    [limits]
+    max_batch = 200
+
+Names that end in `_ms` are milliseconds, in `_s` seconds, in `_bytes` bytes.
+
+{table(["setting", "default", "why"], rows)}
+
+Two belong to the protocol and are no settings: a channel name has at most {MAX_CHANNEL_LENGTH} characters and
+{MAX_CHANNEL_SEGMENTS} segments.
+"""
+
+
+def errors_page() -> str:
+    """docs/errors.md"""
+    wire = [[f"`{error.text}`", str(error.code), f"{error.reason[0].upper()}{error.reason[1:]}."] for error in WireError]
+    docs = member_docs(CloseCode)
+    close = [[str(code.value), docs[code.name].replace("\n", " ")] for code in CloseCode]
+    return f"""{NOTE}# Errors
+
+## Bayeux and dashboards
+
+The text stands in the field `error` of a Bayeux reply, the code in the error object of a dashboard connection. Client libraries
+act on the Bayeux texts: a session that is not known is 402 and nothing else, because 401 and 403 are read as failures of
+authentication.
+
+{table(["Bayeux text", "code", "what is wrong"], wire)}
+
+## WebSocket close codes
+
+{table(["code", "when"], close)}
+"""
+
+
+def settings_page() -> str:
+    """docs/settings.md: what `hub config --reference` prints"""
+    return settings_reference(model_of(FAMILIES))
+
+
+PAGES: dict[str, Callable[[], str]] = {"limits.md": limits_page, "errors.md": errors_page, "settings.md": settings_page}
+"""Every generated page of docs/."""
+
+
+def main() -> int:
+    """Write the pages, or with --check compare them. The exit code is 1 when one is not current."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is not current")
+    check = parser.parse_args().check
+    stale = []
+    for name, page in PAGES.items():
+        text, path = page(), DOCS / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.stderr.write(f"docs/: {', '.join(stale)} {'not current: run `make reference`' if check else 'written'}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
