@@ -45,6 +45,8 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     """The conversation ended as it should."""
+    POLICY = 1008
+    """Thousands of tiny frames in one read: what only an attack sends."""
     TOO_LARGE = 1009
     """A frame or message above ``max_request_bytes``."""
     INTERNAL = 1011

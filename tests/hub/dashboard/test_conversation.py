@@ -287,7 +287,7 @@ async def test_the_present_values_of_state_channels_follow_the_answer() -> None:
     ]
 
 
-async def test_events_that_come_before_the_bus_confirms_follow_the_answer() -> None:
+async def test_a_subscription_is_in_force_once_the_bus_confirms_it() -> None:
     dashboard = await welcomed()
     await dashboard.send({"type": "subscribe", "channels": ["/free/old"]})
 
@@ -299,7 +299,9 @@ async def test_events_that_come_before_the_bus_confirms_follow_the_answer() -> N
     dashboard.bus.before_confirm = meanwhile
     await dashboard.emit("/free/old", b"1")
     events = await dashboard.send({"type": "subscribe", "id": 1, "channels": ["/free/new"]})
-    assert [(e["type"], e.get("data")) for e in events] == [("event", 1), ("subscribed", None), ("event", 2)]
+    assert [(e["type"], e.get("data")) for e in events] == [("event", 1), ("subscribed", None)]
+    await dashboard.emit("/free/new", b"3")
+    assert [e["data"] for e in await dashboard.read()] == [3]
 
 
 async def test_a_refused_channel_is_named_and_the_whole_array_refused() -> None:

@@ -261,6 +261,8 @@ async def answer_to(port: int, *pieces: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for piece in pieces:
+            if writer.is_closing():  # the server has gone meanwhile
+                break
             writer.write(piece)
             await asyncio.sleep(0.02)
         return await asyncio.wait_for(reader.read(), 10)
