@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
 from starlette.types import Receive, Scope, Send
 
 from hub.bayeux.link import SocketLink
@@ -11,10 +10,9 @@ from hub.bayeux.server import BayeuxServer
 from hub.core.errors import CloseCode
 from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate
+from hub.transports.converse import converse
 from hub.transports.longpolling import BROWSER_COOKIE, browser_cookie, new_cookie_value, session_cookie
-from hub.transports.socket import BadFrameError, Socket, TooLargeError
-
-_log = structlog.get_logger(__name__)
+from hub.transports.socket import Socket
 
 
 class BayeuxWebSocket:
@@ -59,26 +57,6 @@ class BayeuxWebSocket:
         try:
             if self._server.draining:
                 socket.close(CloseCode.RESTARTING, "the server stops")
-            await _converse(socket, link)
+            await converse(socket, link.receive, link.refuse, socket.close, fault="bayeux_message_failed")
         finally:
             link.gone()
-
-
-async def _converse(socket: Socket, link: SocketLink) -> None:
-    """Hand over what comes until the connection is over. What one message does wrong ends this connection alone."""
-    while True:
-        try:
-            payload = await socket.receive()
-        except BadFrameError as fault:
-            link.refuse(CloseCode.BAD_MESSAGE, str(fault))
-            continue
-        except TooLargeError as fault:
-            link.refuse(CloseCode.TOO_LARGE, str(fault))
-            continue
-        if payload is None:
-            return
-        try:
-            await link.receive(payload)
-        except Exception:
-            _log.exception("bayeux_message_failed")
-            socket.close(CloseCode.INTERNAL, "the server failed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-import structlog
 from starlette.types import Receive, Scope, Send
 
 from hub.core.errors import CloseCode
@@ -13,7 +12,8 @@ from hub.core.hub import Hub
 from hub.dashboard.conversation import Conversation, DashboardCounters
 from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate
-from hub.transports.socket import BadFrameError, Socket, TooLargeError
+from hub.transports.converse import converse
+from hub.transports.socket import Socket
 
 _PATHS = frozenset({"/ws", "/ws/"})
 
@@ -27,8 +27,6 @@ _UPGRADE_HEADERS = [
     (b"connection", b"upgrade"),
     (b"cache-control", b"no-store"),
 ]
-
-_log = structlog.get_logger(__name__)
 
 
 class DashboardDoor:
@@ -74,7 +72,7 @@ class DashboardDoor:
                 conversation.refuse()
             else:
                 conversation.open(caller.principal)
-            await _converse(socket, conversation)
+            await converse(socket, conversation.receive, conversation.bad_frame, conversation.close, fault="dashboard_message_failed")
         finally:
             del self._conversations[conversation]
             conversation.gone()
@@ -92,23 +90,3 @@ class DashboardDoor:
                 await asyncio.sleep(1 / _DRAIN_SLICES_PER_SECOND)
             for conversation in open_now[number::slices]:
                 conversation.close(CloseCode.RESTARTING, "the server stops")
-
-
-async def _converse(socket: Socket, conversation: Conversation) -> None:
-    """Hand over what comes until the connection is over. What one message does wrong ends this connection alone."""
-    while True:
-        try:
-            payload = await socket.receive()
-        except BadFrameError as fault:
-            conversation.bad_frame(CloseCode.BAD_MESSAGE, str(fault))
-            continue
-        except TooLargeError as fault:
-            conversation.bad_frame(CloseCode.TOO_LARGE, str(fault))
-            continue
-        if payload is None:
-            return
-        try:
-            await conversation.receive(payload)
-        except Exception:
-            _log.exception("dashboard_message_failed")
-            conversation.close(CloseCode.INTERNAL, "the server failed")

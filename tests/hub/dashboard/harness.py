@@ -16,50 +16,11 @@ from hub.core.message import Topic
 from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
 from hub.dashboard.conversation import Conversation, DashboardCounters
+from tests.hub.core.harness import ManualClock, ManualLoop
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", anonymous: bool = False) -> Principal:
     return Principal(tenant, subject, frozenset(), f"login-{subject}", f"login-{subject}", anonymous=anonymous)
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return int(self.now * 1000)
-
-    def wall_us(self) -> int:
-        return int(self.now * 1_000_000)
-
-
-class ManualLoop:
-    """Runs what it is given when the test says so."""
-
-    def __init__(self) -> None:
-        self.callbacks: list[Callable[[], object]] = []
-        self.work: list[Coroutine[Any, Any, None]] = []
-        self.breaths = 0
-        """How often work gave way."""
-
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        self.callbacks.append(callback)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self.work.append(work)
-
-    async def breathe(self) -> None:
-        self.breaths += 1
-
-    async def run(self) -> None:
-        while self.callbacks or self.work:
-            if self.callbacks:
-                self.callbacks.pop(0)()
-            else:
-                await self.work.pop(0)
 
 
 class GatedBus(MemoryBus):
