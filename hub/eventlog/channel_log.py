@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from hub.core.message import Topic
+from hub.core.message import Topic, queued_size
 
 PAGE_RECORDS = 256
 """Records of one page at most."""
@@ -27,12 +27,17 @@ class Record(NamedTuple):
     data: bytes
     extra: bytes
 
+    @property
+    def size(self) -> int:
+        """What it counts against the queue that it is read for."""
+        return queued_size(self.channel, self.data, self.extra)
+
 
 class Span(NamedTuple):
     """How far a tenant's log reaches: all that was ever published after ``floor`` is there, up to ``top``, the newest record.
 
     ``floor`` is never 0: a log that begins anew, because its file is gone or it was in memory, cannot vouch for what was before it, so it
-    begins at the microsecond of its making. Without records ``top`` is ``floor``.
+    begins at the microsecond before its making. Without records ``top`` is ``floor``.
     """
 
     floor: int
@@ -72,7 +77,7 @@ class ChannelLog(Protocol):
         ...
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
-        """The next records after a position: at most ``PAGE_RECORDS``, and of ``data`` at most ``max_bytes``, but at least one."""
+        """The next records after a position: at most ``PAGE_RECORDS``, together of at most ``max_bytes``, but at least one."""
         ...
 
     async def span(self, tenant: str) -> Span:

@@ -58,7 +58,7 @@ class MemoryChannelLog:
             raise EventLogError("the channel log is closed")
         log = self._logs.get(tenant)
         if log is None:
-            log = self._logs[tenant] = _Log(self._clock.wall_us())
+            log = self._logs[tenant] = _Log(self._clock.wall_us() - 1)
         return log
 
     async def append(self, topic: Topic, data: bytes, extra: bytes) -> tuple[int, int]:
@@ -86,10 +86,10 @@ class MemoryChannelLog:
             record = kept.record
             if kept.audience not in selection.audiences or not any(matches(p, record.channel) for p in selection.patterns):
                 continue
-            if found and (len(found) == PAGE_RECORDS or size + len(record.data) > max_bytes):
+            if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
                 return Page(found, found[-1].position, log.floor, more=True)
             found.append(record)
-            size += len(record.data)
+            size += record.size
         more = end < len(log.kept)
         return Page(found, log.kept[end - 1].position if more else max(log.top, after), log.floor, more)
 

@@ -104,10 +104,10 @@ class SqliteChannelLog:
                     record = Record(*row)
                     if many and not any(matches(pattern, record.channel) for pattern in selection.patterns):
                         continue
-                    if found and (len(found) == PAGE_RECORDS or size + len(record.data) > max_bytes):
+                    if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
                         return Page(found, found[-1].position, floor, more=True)
                     found.append(record)
-                    size += len(record.data)
+                    size += record.size
                 return Page(found, max(top, after), floor, more=False)
             finally:
                 connection.execute("COMMIT")
@@ -182,8 +182,8 @@ class SqliteChannelLog:
     def _id(self, connection: sqlite3.Connection, tenant: str) -> int:
         identifier = self._ids.get(tenant)
         if identifier is None:
-            now = self._clock.wall_us()
-            connection.execute("INSERT INTO logs (tenant, floor, top) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (tenant, now, now))
+            before = self._clock.wall_us() - 1
+            connection.execute("INSERT INTO logs (tenant, floor, top) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (tenant, before, before))
             (identifier,) = connection.execute("SELECT id FROM logs WHERE tenant = ?", (tenant,)).fetchone()
             self._ids[tenant] = int(identifier)
         return int(identifier)
