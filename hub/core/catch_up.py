@@ -13,6 +13,7 @@ from hub.core.channels import matches
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Message
 from hub.eventlog.channel_log import Selection
+from hub.eventlog.interface import EventLogError
 
 if TYPE_CHECKING:
     from hub.core.hub import Hub
@@ -92,11 +93,15 @@ class CatchUp:
         """Offer one page; True when there is nothing more. From the answer of the log on nothing is awaited."""
         principal = self._subscriber.principal
         selection = Selection(principal.tenant, ("", *principal.audiences), tuple(lag.patterns))
-        page = await self._hub.read_log(selection, lag.cursor, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
+        try:
+            page = await self._hub.read_log(selection, lag.cursor, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
+        except EventLogError:
+            page = None
         if self._subscriber.id not in self._hub.subscribers:
             return True
-        if page.floor > lag.cursor:  # what it had still to read is gone: it must hear of that, not miss it
-            self._hub.counters.too_slow += 1
+        # the log cannot be read, or what was still to be read is gone: the client must come back and hear of it, not miss it
+        if page is None or page.floor > lag.cursor:
+            self._hub.counters.replays_broken += 1
             self._subscriber.end_too_slow()
             return True
         for record in page.records:

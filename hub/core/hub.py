@@ -21,6 +21,7 @@ from hub.core.router import Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
 from hub.eventlog.channel_log import Page, Selection
+from hub.eventlog.interface import EventLogError
 
 EVERYTHING = 0
 """A position from which all that the log still has is replayed."""
@@ -44,6 +45,8 @@ class Counters:
     """Subscriptions from a position, after which nothing is missing."""
     not_recovered: int = 0
     """Subscriptions from a position, after which something may be missing."""
+    replays_broken: int = 0
+    """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
     denied: int = 0
     faults: int = 0
     """Exceptions that a flush of one session raised."""
@@ -182,8 +185,7 @@ class Hub:
 
         Raises:
             RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault; REPLAY_INVALID, by
-                ``strict``; SESSION_UNKNOWN when the session ended meanwhile.
-            EventLogError: the log cannot be read.
+                ``strict``; SESSION_UNKNOWN when the session ended meanwhile; UNAVAILABLE when the log cannot be read.
         """
         patterns = list(dict.fromkeys(patterns))
         since = since or {}
@@ -230,6 +232,14 @@ class Hub:
         """Whether all after ``since`` is there, or from which position on it is; ``cursors`` says from where it has to be read."""
         if not self.is_log(pattern):
             return Subscribed(pattern)
+        try:
+            return await self._outcome_of_log(principal, pattern, since, cursors, strict=strict)
+        except EventLogError as fault:
+            raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from fault
+
+    async def _outcome_of_log(
+        self, principal: Principal, pattern: str, since: int | None, cursors: dict[str, int], *, strict: bool
+    ) -> Subscribed:
         span = await self._bus.log.span(principal.tenant)
         self._tops.setdefault(principal.tenant, span.top)
         if since is None:
@@ -392,7 +402,7 @@ class Hub:
         """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`.
 
         Raises:
-            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED.
+            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED; UNAVAILABLE when it is a log channel's and could not be recorded.
         """
         try:
             check_channel(channel)
@@ -403,13 +413,19 @@ class Hub:
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
         if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
             return
-        await self.emit(principal.tenant, channel, data, extra=extra)
+        try:
+            await self.emit(principal.tenant, channel, data, extra=extra)
+        except EventLogError as fault:
+            raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
 
     async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"") -> None:
         """Publish from within: for all of a tenant, or for one login.
 
         ``event`` and ``state`` reach local subscribers at once, and other nodes by the bus; ``log`` travels only through the log, which
         gives each message its position.
+
+        Raises:
+            EventLogError: a ``log`` message could not be recorded; nobody has received it.
         """
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)

@@ -280,7 +280,29 @@ async def test_what_is_trimmed_before_it_is_read_ends_the_session() -> None:
     world.hub.replay(session)
     await world.loop.run()
     assert session.ended
-    assert world.hub.counters.too_slow == 1
+    assert world.hub.counters.replays_broken == 1
+
+
+async def test_a_log_that_fails_ends_the_replay() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.log.close()
+    world.hub.replay(session)
+    await world.loop.run()
+    assert session.ended
+    assert world.hub.counters.replays_broken == 1
+
+
+async def test_a_log_that_fails_refuses_subscribe_and_publish() -> None:
+    world = Logged()
+    await world.log.close()
+    session = world.session()
+    for attempt in (world.hub.subscribe(session, ["/log/a"]), world.hub.publish(session.principal, "/log/a", b"1")):
+        with pytest.raises(RefusedError) as refused:
+            await attempt
+        assert refused.value.error is WireError.UNAVAILABLE
 
 
 async def test_somebody_elses_personal_messages_are_not_replayed() -> None:
