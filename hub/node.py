@@ -12,10 +12,14 @@ from starlette.types import ASGIApp
 from hub import __version__
 from hub.bayeux.server import BayeuxServer
 from hub.bus.memory import MemoryBus
-from hub.core.delivery import ChannelRegistry
+from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
 from hub.core.subscriber import Subscriber
+from hub.eventlog.channel_log import ChannelLog
+from hub.eventlog.channel_log_memory import MemoryChannelLog
+from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.sqlite import SqliteEventLog
+from hub.eventlog.trimmer import Trimmer
 from hub.family import Context, Family, Parts, Service
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -75,22 +79,32 @@ class Node:
         self.eventlog = SqliteEventLog(settings.data_dir)
         self.metrics = Metrics()
         self.health = Health()
-        self.bus = MemoryBus(self.clock)
+        retention = settings.replay.retention
+        in_memory = settings.replay.store == "memory"
+        self.channel_log: ChannelLog = (
+            MemoryChannelLog(self.clock, retention) if in_memory else SqliteChannelLog(settings.data_dir, self.clock, retention)
+        )
+        self.bus = MemoryBus(self.clock, log=self.channel_log)
         self.hub = Hub(
             bus=self.bus,
-            registry=ChannelRegistry(),
+            registry=ChannelRegistry(
+                ChannelDeclaration(pattern, DeliveryClass.LOG, "kept by the setting replay.channels")
+                for pattern in settings.replay.channels
+            ),
             authorizer=self.security.gate,
             loop=self.loop,
             clock=self.clock,
             on_fault=_log_fault,
             limits=settings.limits,
         )
+        self.trimmer = Trimmer(self.channel_log)
         # the families
         self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock)
         self.parts = [self._build(family) for family in families]
         self._services: list[Service] = [
             self.security,
             TimerDriver(self.hub.timers),
+            self.trimmer,
             *(service for part in self.parts for service in part.services),
         ]
         # the doors
@@ -131,6 +145,7 @@ class Node:
                 self.metrics.counters(part, source)
         self.metrics.gauge("hub_sessions", "Sessions of every door that are open now", lambda: len(self.hub.subscribers))
         self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
+        self.metrics.gauge("hub_log_trimmed", "Messages that the log has forgotten since the start", lambda: self.trimmer.trimmed)
         self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))
         self.health.register("database", self.security.gate.readiness)
         for part in self.parts:

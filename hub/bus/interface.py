@@ -8,6 +8,7 @@ import orjson
 
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
+from hub.eventlog.channel_log import ChannelLog
 
 ENVELOPE_VERSION = 1
 
@@ -20,8 +21,8 @@ class EnvelopeError(ValueError):
 class Envelope:
     """A versioned header and the producer's bytes.
 
-    ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is the
-    position that the same channel had before, so that a receiver sees a gap at once (design part 6).
+    ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is one
+    after which the same topic had no other message, so that a receiver sees a gap at once (design part 6).
     """
 
     topic: Topic
@@ -74,8 +75,11 @@ class Envelope:
 
 class Bus(Protocol):
     """What connects nodes. A backend confirms a subscription before it returns; it never delivers to a node an ``event`` or ``state``
-    envelope that this node published.
+    envelope that this node published. ``log`` is what it appends to: whoever subscribes reads there what was published before.
     """
+
+    @property
+    def log(self) -> ChannelLog: ...
 
     def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
         """Who gets what arrives. Called once, before anything else."""

@@ -20,8 +20,11 @@ class WireError(Enum):
     SUBSCRIPTION_INVALID = ("403::subscription_invalid", 403, "a subscription is not a valid channel or pattern")
     SUBSCRIBE_DENIED = ("403:denied:subscribe_denied", 403, "subscribing to this channel is not allowed")
     PUBLISH_DENIED = ("403:denied:publish_denied", 403, "publishing to this channel is not allowed")
+    REPLAY_INVALID = ("400::replay_id_invalid", 400, "the position is not one that the log can replay from")
+    MESSAGE_DELETED = ("404::message_deleted", 404, "an extension of the server refused the message")
     TOO_LARGE = ("413::message_too_large", 413, "the message is too large")
     RATE_LIMITED = ("429::rate_limited", 429, "a limit of this session or server is reached")
+    UNAVAILABLE = ("503::unavailable", 503, "the server cannot read or write its log now")
     CONNECTION_TYPES = ("301::connection_types_unsupported", 301, "no common connection type")
 
     def __init__(self, text: str, code: int, reason: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hub.bus.interface import Bus, Envelope
+from hub.core.catch_up import CatchUp
 from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
@@ -18,6 +20,11 @@ from hub.core.principal import Action, Principal
 from hub.core.router import Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
+from hub.eventlog.channel_log import Page, Selection
+from hub.eventlog.interface import EventLogError
+
+EVERYTHING = 0
+"""A position from which all that the log still has is replayed."""
 
 
 @dataclass(slots=True)
@@ -32,9 +39,27 @@ class Counters:
     """``state`` messages that a full queue gave up for a snapshot."""
     too_slow: int = 0
     """Sessions that were ended because a ``log`` channel overflowed."""
+    replayed: int = 0
+    """Messages that were read from the log for sessions that asked for what they missed."""
+    recovered: int = 0
+    """Subscriptions from a position, after which nothing is missing."""
+    not_recovered: int = 0
+    """Subscriptions from a position, after which something may be missing."""
+    replays_broken: int = 0
+    """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
     denied: int = 0
     faults: int = 0
     """Exceptions that a flush of one session raised."""
+
+
+class Subscribed(NamedTuple):
+    """What became of one pattern of a subscribe."""
+
+    pattern: str
+    position: int | None = None
+    """All that is published on the pattern's log channels after this position follows; None where it stands for no log channel."""
+    recovered: bool = False
+    """Whether that is the position that was asked for: the client has missed nothing."""
 
 
 class Hub:
@@ -45,6 +70,7 @@ class Hub:
         "_bus",
         "_interest",
         "_logins",
+        "_tops",
         "_watched",
         "clock",
         "counters",
@@ -52,6 +78,8 @@ class Hub:
         "limits",
         "loop",
         "on_login_gone",
+        "on_subscribed",
+        "on_unsubscribed",
         "registry",
         "router",
         "subscribers",
@@ -87,6 +115,11 @@ class Hub:
         # Bayeux sessions of each (tenant, audience): a statistics subscription ends with the last of them
         self._logins: dict[tuple[str, str], int] = {}
         self.on_login_gone: list[Callable[[str, str], None]] = []
+        # who wants to hear of each subscription that begins or ends: (subscriber, pattern)
+        self.on_subscribed: list[Callable[[Subscriber, str], None]] = []
+        self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = []
+        # the newest position of each tenant's log that local subscribers have been offered
+        self._tops: dict[str, int] = {}
         bus.on_envelope(self._receive)
 
     def _count_fault(self, on_fault: FaultObserver) -> FaultObserver:
@@ -115,6 +148,7 @@ class Hub:
         self.subscribers.pop(subscriber.id, None)
         subscriber.queue.clear()
         subscriber.queued_bytes = 0
+        subscriber.catch_up = None
 
     def login_arrived(self, principal: Principal) -> None:
         """A Bayeux session of this principal began."""
@@ -140,16 +174,22 @@ class Hub:
 
     # -- subscribing ------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, subscriber: Subscriber, patterns: Sequence[str]) -> None:
+    async def subscribe(
+        self, subscriber: Subscriber, patterns: Sequence[str], *, since: Mapping[str, int] | None = None, strict: bool = False
+    ) -> list[Subscribed]:
         """Subscribe to all of ``patterns`` or to none: they are checked whole, then applied whole (contract part 3).
 
-        Returns once the bus has confirmed every topic. The caller then asks for :meth:`send_snapshot`.
+        ``since`` maps patterns to the positions after which the client wants to hear their log channels; with ``strict`` one from which
+        something may be missing is refused. Returns once the bus has confirmed every topic, what became of each pattern. The caller then
+        answers, asks for :meth:`send_snapshot`, and for what is replayed by :meth:`replay`.
 
         Raises:
-            RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault; SESSION_UNKNOWN when
-                the session ended meanwhile.
+            RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault; REPLAY_INVALID, by
+                ``strict``; SESSION_UNKNOWN when the session ended meanwhile; UNAVAILABLE when the log cannot be read.
         """
-        new = [p for p in dict.fromkeys(patterns) if p not in subscriber.subscriptions]
+        patterns = list(dict.fromkeys(patterns))
+        since = since or {}
+        new = [p for p in patterns if p not in subscriber.subscriptions]
         if len(subscriber.subscriptions) + len(new) > self.limits.max_subscriptions:
             raise RefusedError(
                 WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
@@ -158,6 +198,8 @@ class Hub:
         for pattern in new:
             await self._check_subscription(subscriber.principal, pattern)
             await pace.step()
+        cursors: dict[str, int] = {}
+        outcomes = [await self._outcome(subscriber.principal, pattern, since.get(pattern), cursors, strict=strict) for pattern in patterns]
         held: dict[str, tuple[Topic, ...]] = {}
         try:
             for pattern in new:
@@ -182,6 +224,74 @@ class Hub:
             subscriber.subscriptions[pattern] = topics
             for topic in topics:
                 self.router.add(topic, subscriber)
+            for listener in self.on_subscribed:
+                listener(subscriber, pattern)
+        return self._take_positions(subscriber, outcomes, cursors)
+
+    async def _outcome(self, principal: Principal, pattern: str, since: int | None, cursors: dict[str, int], *, strict: bool) -> Subscribed:
+        """Whether all after ``since`` is there, or from which position on it is; ``cursors`` says from where it has to be read."""
+        if not self.is_log(pattern):
+            return Subscribed(pattern)
+        try:
+            return await self._outcome_of_log(principal, pattern, since, cursors, strict=strict)
+        except EventLogError as fault:
+            raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from fault
+
+    async def _outcome_of_log(
+        self, principal: Principal, pattern: str, since: int | None, cursors: dict[str, int], *, strict: bool
+    ) -> Subscribed:
+        span = await self._bus.log.span(principal.tenant)
+        self._tops.setdefault(principal.tenant, span.top)
+        if since is None:
+            return Subscribed(pattern, span.top)
+        known = span.floor <= since <= span.top
+        if not known and EVERYTHING < since < span.floor and not is_wildcard(pattern):
+            known = await self._bus.log.complete_since(self.topics(principal, pattern), since)
+        if since != EVERYTHING or not strict:
+            self.counters.recovered += known
+            self.counters.not_recovered += not known
+        cursors[pattern] = min(max(since, span.floor), span.top)
+        if known:
+            return Subscribed(pattern, since, recovered=True)
+        if strict and since != EVERYTHING:
+            raise RefusedError(WireError.REPLAY_INVALID, f"expected a position of the log, got {since}", channel=pattern)
+        return Subscribed(pattern, cursors[pattern])
+
+    def _take_positions(self, subscriber: Subscriber, outcomes: list[Subscribed], cursors: Mapping[str, int]) -> list[Subscribed]:
+        """The session has been let in: what it wants from the past it has still to read, the rest begins now. Nothing is awaited."""
+        behind: dict[int, list[str]] = {}
+        taken = []
+        for outcome in outcomes:
+            if outcome.position is None:
+                taken.append(outcome)
+            elif (cursor := cursors.get(outcome.pattern)) is None:
+                taken.append(outcome._replace(position=self._tops[subscriber.principal.tenant]))
+            else:
+                behind.setdefault(cursor, []).append(outcome.pattern)
+                taken.append(outcome)
+        if behind:
+            if subscriber.catch_up is None:
+                subscriber.catch_up = CatchUp(self, subscriber)
+            for position, patterns in behind.items():
+                subscriber.catch_up.add(patterns, position)
+        return taken
+
+    def replay(self, subscriber: Subscriber) -> None:
+        """Begin to send what a session asked for with ``since``, if it did."""
+        if subscriber.catch_up is not None:
+            subscriber.catch_up.resume()
+
+    async def read_log(self, selection: Selection, after: int, max_bytes: int) -> Page:
+        """The next page of what was published on log channels."""
+        return await self._bus.log.read(selection, after, max_bytes)
+
+    def is_log(self, pattern: str) -> bool:
+        """Whether a pattern stands for log channels, among others perhaps."""
+        return any(declaration.delivery is DeliveryClass.LOG for declaration in self.registry.touching(pattern))
+
+    def position(self, tenant: str) -> int | None:
+        """The newest position of a tenant's log that its subscribers here have been offered; None while nobody has asked for one."""
+        return self._tops.get(tenant)
 
     async def _hold(self, principal: Principal, pattern: str, held: dict[str, tuple[Topic, ...]]) -> None:
         """Have what a subscription needs: its value watched, its topics confirmed by the bus. ``held`` says what is to be let go."""
@@ -251,6 +361,10 @@ class Hub:
             return
         for topic in topics:
             self.router.remove(topic, subscriber)
+        if subscriber.catch_up is not None:
+            subscriber.catch_up.drop(pattern)
+        for listener in self.on_unsubscribed:
+            listener(subscriber, pattern)
         self._let_go(subscriber.principal.tenant, pattern, topics)
 
     # -- snapshots --------------------------------------------------------------------------------------------------
@@ -272,7 +386,7 @@ class Hub:
             for audience in subscriber.principal.audiences if declaration.personal else ("",):
                 for channel, data in await declaration.snapshot(tenant, audience, pattern):
                     if pattern in subscriber.subscriptions:
-                        subscriber.offer_snapshot(Message(channel, data, declaration.delivery))
+                        subscriber.offer_anyway(Message(channel, data, declaration.delivery))
 
     def resync(self, subscriber: Subscriber) -> None:
         """What waited was given up: send snapshots of everything that the session subscribed to."""
@@ -288,7 +402,7 @@ class Hub:
         """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`.
 
         Raises:
-            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED.
+            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED; UNAVAILABLE when it is a log channel's and could not be recorded.
         """
         try:
             check_channel(channel)
@@ -299,18 +413,28 @@ class Hub:
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
         if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
             return
-        await self.emit(principal.tenant, channel, data, extra=extra)
+        try:
+            await self.emit(principal.tenant, channel, data, extra=extra)
+        except EventLogError as fault:
+            raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
 
     async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"") -> None:
         """Publish from within: for all of a tenant, or for one login.
 
         ``event`` and ``state`` reach local subscribers at once, and other nodes by the bus; ``log`` travels only through the log, which
         gives each message its position.
+
+        Raises:
+            EventLogError: a ``log`` message could not be recorded; nobody has received it.
         """
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
         self.counters.published += 1
         if declaration.delivery is DeliveryClass.LOG:
+            if (
+                tenant not in self._tops
+            ):  # before anything is on its way: whoever subscribes meanwhile is told of nothing that it has not heard
+                self._tops.setdefault(tenant, (await self._bus.log.span(tenant)).top)
             await self._bus.append(envelope)
             return
         self._fan_out(envelope)
@@ -318,6 +442,9 @@ class Hub:
 
     def _receive(self, envelope: Envelope) -> None:
         """The bus delivers: from another node, or from the log."""
+        if envelope.position is not None:
+            tenant = envelope.topic.tenant
+            self._tops[tenant] = max(self._tops.get(tenant, 0), envelope.position)
         self._fan_out(envelope)
 
     def _fan_out(self, envelope: Envelope) -> None:

@@ -13,6 +13,11 @@ class Topic(NamedTuple):
     channel: str
 
 
+def queued_size(channel: str, data: bytes, extra: bytes) -> int:
+    """Bytes that a message counts against a queue's limit: its payload and an allowance for what is around it."""
+    return len(data) + len(channel) + len(extra) + 64
+
+
 class Message:
     """One message. ``data`` is the producer's own JSON text, pure ASCII; each wire shape is built from it at most once and shared.
 
@@ -35,8 +40,8 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes that the message counts against a queue's limit: its payload and an allowance for what is around it."""
-        return len(self.data) + len(self.channel) + len(self.extra) + 64
+        """See :func:`queued_size`."""
+        return queued_size(self.channel, self.data, self.extra)
 
     def bayeux(self) -> bytes:
         """``{"channel":...,"data":...}`` and what the publisher sent beside them."""

@@ -10,7 +10,11 @@ from hub.core.message import Message, Topic
 from hub.core.principal import Principal
 
 if TYPE_CHECKING:
+    from hub.core.catch_up import CatchUp
     from hub.core.hub import Hub
+
+PUBLIC_ID_CHARACTERS = 16
+"""Characters of a session's id that may be shown. The rest, at least 128 random bits of a Bayeux clientId, is known to its client alone."""
 
 
 class Subscriber:
@@ -19,23 +23,44 @@ class Subscriber:
     ``offer`` is called for every message of every subscriber: no await, no lock, no task (design part 3).
     """
 
-    __slots__ = ("dirty", "dropped", "hub", "id", "principal", "queue", "queued_bytes", "resync_due", "subscriptions")
+    __slots__ = (
+        "catch_up",
+        "dirty",
+        "dropped",
+        "hub",
+        "id",
+        "principal",
+        "queue",
+        "queued_bytes",
+        "reserved_bytes",
+        "resync_due",
+        "since_ms",
+        "subscriptions",
+    )
 
     def __init__(self, hub: Hub, identifier: str, principal: Principal) -> None:
         self.hub = hub
         self.id = identifier
         self.principal = principal
+        self.since_ms = hub.clock.wall_ms()
+        """When it began, in milliseconds since 1970."""
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
         # what waits to be sent
         self.queue: deque[Message] = deque()
         self.queued_bytes = 0
+        self.reserved_bytes = 0
+        """Bytes of ``queued_bytes`` that are not in the queue: sent, but kept until the client acknowledges them."""
         self.dirty = False
+        self.catch_up: CatchUp | None = None
+        """What it has still to read from the log."""
         # what overflowed
         self.dropped = 0
         self.resync_due = False
 
     def offer(self, message: Message) -> None:
         """Queue a message and ask for a flush in this tick; over the limit the message's delivery class decides."""
+        if message.position is not None and self.catch_up is not None and self.catch_up.takes(message):
+            return
         size = message.size
         if self.queued_bytes + size > self.hub.limits.max_queue_bytes and not self._make_room(message, size):
             return
@@ -44,8 +69,10 @@ class Subscriber:
         if not self.dirty:
             self.hub.flusher.mark(self)
 
-    def offer_snapshot(self, message: Message) -> None:
-        """Queue a part of a snapshot, whatever the limit: a refused snapshot would call for the next one, for ever."""
+    def offer_anyway(self, message: Message) -> None:
+        """Queue a message whatever the limit: a part of a snapshot (a refused one would call for the next, for ever), or of a page of the
+        log, which was read because there was room.
+        """
         self.queue.append(message)
         self.queued_bytes += message.size
         if not self.dirty:
@@ -58,7 +85,7 @@ class Subscriber:
         kept = deque(m for m in self.queue if m.delivery is not DeliveryClass.STATE)
         if len(kept) < waiting:
             self.queue = kept
-            self.queued_bytes = sum(m.size for m in kept)
+            self.queued_bytes = self.reserved_bytes + sum(m.size for m in kept)
             self.resync_due = True
             counters.conflated += waiting - len(kept)
         if message.delivery is DeliveryClass.STATE:
@@ -80,11 +107,26 @@ class Subscriber:
     def take(self) -> deque[Message]:
         """Everything that waits, in order; the queue is empty after."""
         taken, self.queue = self.queue, deque()
-        self.queued_bytes = 0
+        self.queued_bytes = self.reserved_bytes
         if self.resync_due:
             self.resync_due = False
             self.hub.resync(self)
+        if self.catch_up is not None:
+            self.catch_up.resume()
         return taken
+
+    @property
+    def public_id(self) -> str:
+        """Names the session to administrators and in presence events; nobody can use it to act as the session's client."""
+        return self.id[:PUBLIC_ID_CHARACTERS]
+
+    @property
+    def door(self) -> str:
+        """How the client is connected now, in a word."""
+        raise AssertionError("a door's session defines door")
+
+    def caught_up(self) -> None:
+        """All that it asked for from the log has been queued; from now on it hears its channels directly."""
 
     def flush(self) -> None:
         """Send what waits, if the connection can take it now. Called at most once a tick."""
@@ -93,6 +135,10 @@ class Subscriber:
     def end_too_slow(self) -> None:
         """A log channel overflowed: end the connection so that the client comes back and replays."""
         raise AssertionError("a door's session defines end_too_slow")
+
+    def disconnect(self) -> None:
+        """The server ends the session: an administrator, or the application, asked for it."""
+        raise AssertionError("a door's session defines disconnect")
 
     def end_revoked(self) -> None:
         """The credential that opened this session was removed or lost its roles."""

@@ -15,9 +15,13 @@ from hub.core.limits import Limits
 _SHOWN = 60
 """Characters of a wrong value that an error message repeats."""
 
+POSITION_END = 2**53
+"""Positions are below this: every JSON reader holds them exactly."""
+
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text_decoder = msgspec.json.Decoder(str)
+_integer_decoder = msgspec.json.Decoder(int)
 
 _KINDS = {ord("{"): "an object", ord("["): "an array", ord('"'): "a text", ord("t"): "true", ord("f"): "false", ord("n"): "null"}
 
@@ -77,6 +81,23 @@ class Command:
         if raw is None or raw[0] != ord('"'):
             raise FieldError(f"expected {name} to be a text, got {self.shown(name)}")
         return _text_decoder.decode(raw)
+
+    def position(self, name: str) -> int | None:
+        """A field that is a position of the log (contract part 4), None when it was not sent.
+
+        Raises:
+            FieldError: it is no integer, or none from 0 to 2^53 - 1.
+        """
+        raw = self.raw(name)
+        if raw is None:
+            return None
+        try:
+            position = _integer_decoder.decode(raw)
+        except msgspec.MsgspecError:
+            position = -1
+        if not 0 <= position < POSITION_END:
+            raise FieldError(f"expected {name} to be a position, an integer from 0 to 2^53 - 1, got {self.shown(name)}")
+        return position
 
     def texts(self, name: str) -> list[str]:
         """A field that must be an array of at least one text; repeats are dropped.

@@ -6,9 +6,8 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from hub.core.delivery import DeliveryClass
 from hub.core.errors import CloseCode, RefusedError
-from hub.core.hub import Hub
+from hub.core.hub import Hub, Subscribed
 from hub.core.json_guard import BadJsonError
 from hub.core.principal import Principal
 from hub.core.timers import Timer
@@ -241,31 +240,24 @@ class Conversation:
 
     async def _subscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
         channels = command.texts("channels")
-        if command.has("since"):
-            raise FieldError(
-                f"expected subscribe without since: replaying from a position is not served by this version, got {command.shown('since')}"
-            )
+        since = command.position("since")
         limit = self._hub.limits.max_subscriptions
         if len(channels) > limit:  # before each of them is looked at
             self._error(session, identifier, TOO_MANY, f"a session holds at most {limit} subscriptions, got {len(channels)} channels")
             return
         place = session.hold()
         try:
-            await self._hub.subscribe(session, channels)
+            outcomes = await self._hub.subscribe(session, channels, since=None if since is None else dict.fromkeys(channels, since))
         except RefusedError as refused:
             session.release(place, self._error_object(identifier, refused.error.code, refused.detail, refused.channel))
             return
-        elements = b",".join(self._subscribed(channel) for channel in channels)
+        elements = b",".join(_subscribed(outcome, asked=since is not None) for outcome in outcomes)
         session.release(place, _object("subscribed", identifier, b'"channels":[%b]' % elements))
+        if any(outcome.position is not None for outcome in outcomes):
+            session.follow_log()
+        self._hub.replay(session)
         for channel in channels:
             await self._hub.send_snapshot(session, channel)
-
-    def _subscribed(self, channel: str) -> bytes:
-        """One element of the answer. Without ``since`` nothing is recovered, and clients of log channels are told so."""
-        fields: dict[str, object] = {"channel": channel}
-        if any(declaration.delivery is DeliveryClass.LOG for declaration in self._hub.registry.touching(channel)):
-            fields["recovered"] = False
-        return _encode(fields)
 
     async def _unsubscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
         channels = command.texts("channels")
@@ -273,7 +265,8 @@ class Conversation:
         session.reply(_object("unsubscribed", identifier, b'"channels":%b' % _encode(channels)))
 
     async def _ping(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
-        session.reply(_object("pong", identifier))
+        position = session.news()
+        session.reply(_object("pong", identifier, b"" if position is None else b'"position":%d' % position))
 
     # -- what is it told --------------------------------------------------------------------------------------------
 
@@ -286,6 +279,18 @@ class Conversation:
         if channel:
             fields += b',"channel":' + _encode(channel)
         return _object("error", identifier, fields)
+
+
+def _subscribed(outcome: Subscribed, *, asked: bool) -> bytes:
+    """One element of the answer to a subscribe. ``asked``: it came with ``since``, so the client is told whether it has missed nothing,
+    also on a channel that has no log.
+    """
+    fields: dict[str, object] = {"channel": outcome.pattern}
+    if outcome.position is not None:
+        fields["position"] = outcome.position
+    if asked or outcome.position is not None:
+        fields["recovered"] = outcome.recovered
+    return _encode(fields)
 
 
 def _encode(value: object) -> bytes:

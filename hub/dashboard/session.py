@@ -9,6 +9,7 @@ from hub.core.errors import CloseCode
 from hub.core.message import Message
 from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
+from hub.core.timers import Timer
 from hub.dashboard.ports import Connection
 
 if TYPE_CHECKING:
@@ -31,13 +32,19 @@ class Reply(Message):
 class DashboardSession(Subscriber):
     """One authenticated dashboard connection."""
 
-    __slots__ = ("_connection", "_held", "ended")
+    __slots__ = ("_connection", "_held", "_news", "_told", "ended")
+
+    door = "ws"
 
     def __init__(self, hub: Hub, identifier: str, principal: Principal, connection: Connection) -> None:
         super().__init__(hub, identifier, principal)
         self.ended = False
         self._connection = connection
         self._held = False
+        self._news: Timer | None = None
+        """Runs while the session hears log channels."""
+        self._told = 0
+        """The last position that it was told by itself, not with an event."""
 
     def reply(self, payload: bytes) -> None:
         """Answer a command with one JSON object, behind what waits."""
@@ -60,6 +67,34 @@ class DashboardSession(Subscriber):
         if self.queue and isinstance(self.queue[-1], Reply):
             # an overflow may have shortened the queue meanwhile: insert takes any index
             self.queue.insert(at, self.queue.pop())
+
+    # -- how far the log is, for clients that hear nothing -----------------------------------------------------------
+
+    def follow_log(self) -> None:
+        """The session hears log channels now: tell it every ``heartbeat_s`` how far the log is. A client that hears nothing for long would
+        else come back with a position that has been trimmed, and be told that it may have missed something.
+        """
+        if self._news is None:
+            self._news = self.hub.timers.after(self.hub.limits.heartbeat_s, self._tell)
+
+    def _tell(self) -> None:
+        if not self.queue and (position := self.news()) is not None:
+            self.reply(b'{"type":"position","position":%d}' % position)
+        self._news = None
+        if not self.ended:  # answering may have ended it
+            self.follow_log()
+
+    def news(self) -> int | None:
+        """The log's present position, up to which this session has heard all; None when it has nothing to do with the log, catches up, or
+        knows it already.
+        """
+        if self._news is None or self.catch_up is not None:
+            return None
+        position = self.hub.position(self.principal.tenant)
+        if position is None or position <= self._told:
+            return None
+        self._told = position
+        return position
 
     # -- Subscriber -------------------------------------------------------------------------------------------------
 
@@ -90,11 +125,17 @@ class DashboardSession(Subscriber):
         """Close the connection and give back all subscriptions. Calling it twice does no harm."""
         if not self.ended:
             self.ended = True
+            if self._news is not None:
+                self.hub.timers.cancel(self._news)
+                self._news = None
             self.hub.detach(self)
             self._connection.close(code, reason)
 
     def end_too_slow(self) -> None:
         self.end(CloseCode.TOO_SLOW, "messages of a log channel waited for too long; connect and subscribe again")
+
+    def disconnect(self) -> None:
+        self.end(CloseCode.FORBIDDEN, "disconnected by an administrator")
 
     def end_revoked(self) -> None:
         self.end(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")

@@ -19,7 +19,9 @@ from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from hub.core.channels import InvalidChannelError, check_pattern, overlaps
 from hub.core.limits import Limits
+from hub.eventlog.channel_log import Retention
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -32,6 +34,9 @@ CLIENT_VARIABLES: Final = frozenset({"HUB_URL", "HUB_TOKEN", "HUB_API_KEY"})
 """Environment variables of the client commands, which are no settings of the server."""
 
 TEST_PREFIX: Final = "HUB_TEST_"
+
+NO_LOG_OF_YOURS: Final = ("/meta", "/service", "/statistics", "/nexus", "/hub")
+"""Channels whose delivery class is the server's to say."""
 
 SHORTEST_SECRET: Final = 16
 """Characters of ``secret``: less could be guessed, and who guesses it signs in as anybody."""
@@ -113,6 +118,43 @@ def _long_enough(value: object) -> object:
     return value
 
 
+def _log_patterns(value: object) -> object:
+    split = _split(value)
+    if not isinstance(split, list | tuple) or not all(isinstance(item, str) for item in split):
+        return split
+    for item in split:
+        try:
+            check_pattern(item)
+        except InvalidChannelError as fault:
+            raise ValueError(str(fault)) from None
+        if any(overlaps(item, f"{tree}/**") or item == tree for tree in NO_LOG_OF_YOURS) and item != "/**":
+            raise ValueError(f"expected channels outside {', '.join(NO_LOG_OF_YOURS)}, got {item}")
+    return tuple(split)
+
+
+class ReplaySettings(BaseModel):
+    """The log of channels whose messages are kept for a while, so that clients that come back get what they missed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_log_patterns)] = Field(
+        default=(),
+        description="Channels and patterns of your own that are kept, such as `/orders/**`; in the environment separated by commas. "
+        "The hub's own log channels are kept in any case.",
+    )
+    store: Literal["sqlite", "memory"] = Field(
+        default="sqlite", description="Where messages are kept: `sqlite` is `channels.db` in `data_dir`, `memory` forgets with the process."
+    )
+    max_messages: int = Field(default=100_000, ge=1, description="Messages that are kept for each tenant, the newest ones.")
+    max_age_s: int = Field(default=24 * 3600, ge=1, description="Seconds that a message is kept.")
+    max_bytes: int = Field(default=256 * 1024 * 1024, ge=1024, description="Bytes of messages that are kept for each tenant.")
+
+    @property
+    def retention(self) -> Retention:
+        """The three bounds, as the log takes them."""
+        return Retention(self.max_messages, self.max_age_s, self.max_bytes)
+
+
 class Settings(BaseSettings):
     """The hub's own settings. :func:`load` adds a section for each family."""
 
@@ -172,6 +214,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`json`: one object a line; `console`: for people; `auto`: console on a terminal, else JSON."
+    )
+    replay: ReplaySettings = Field(
+        default_factory=ReplaySettings,
+        description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",
     )
     limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
 

@@ -10,6 +10,7 @@ from hub.bus.interface import Bus, Envelope
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
+from hub.eventlog.channel_log import Selection
 from tests.hub.core.harness import ManualClock
 
 A, B, OTHER = Topic("t", "", "/a"), Topic("t", "", "/b"), Topic("u", "", "/a")
@@ -62,10 +63,11 @@ async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus
     received: list[Envelope] = []
     bus.on_envelope(received.append)
     await bus.subscribe(A)
+    floor = (await bus.log.span("t")).floor
     positions = [await bus.append(log(topic, b"%d" % number)) for number, topic in enumerate((A, B, A))]
     of_a = [envelope for envelope in received if envelope.topic == A]
     assert [(envelope.position, envelope.previous, envelope.data) for envelope in of_a] == [
-        (positions[0], None, b"0"),
+        (positions[0], floor, b"0"),
         (positions[2], positions[0], b"2"),
     ]
     assert {envelope.origin for envelope in received} == {"node-1"}
@@ -90,3 +92,9 @@ async def test_unsubscribing_from_what_is_not_there_does_no_harm(bus: Bus) -> No
     bus.unsubscribe(A)
     bus.unsubscribe(A)
     await bus.close()
+
+
+async def test_appended_can_be_read_again(bus: Bus) -> None:
+    position = await bus.append(log(A, b"verbatim"))
+    (record,) = (await bus.log.read(Selection("t", ("",), ("/a",)), 0, 1000)).records
+    assert (record.position, record.data) == (position, b"verbatim")

@@ -12,6 +12,7 @@ from hub.bus.interface import Envelope
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.errors import CloseCode, RefusedError, WireError
+from hub.core.hub import Subscribed
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
 from hub.core.principal import login_key
@@ -379,13 +380,13 @@ async def test_refused_opening_refuses_the_subscription() -> None:
     assert watched.calls == ["+/values/a"]
 
 
-async def _side_by_side(watched: Watched, *subscribing: Coroutine[Any, Any, None]) -> list[BaseException | None]:
+async def _side_by_side(watched: Watched, *subscribing: Coroutine[Any, Any, list[Subscribed]]) -> list[BaseException | None]:
     """Begin all of them before any opening is done."""
     watched.gate = asyncio.Event()
     running = asyncio.gather(*subscribing, return_exceptions=True)
     await asyncio.sleep(0)
     watched.gate.set()
-    return await running
+    return [None if isinstance(result, list) else result for result in await running]
 
 
 async def test_two_requests_of_one_session_open_once_and_close_once() -> None:

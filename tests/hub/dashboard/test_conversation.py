@@ -208,8 +208,16 @@ async def test_after_the_end_nothing_is_answered() -> None:
         ({"type": "unsubscribe", "channels": {"a": 1}}, "expected channels to be an array of texts, got an object"),
         ({"type": "unsubscribe", "channels": [[]]}, "expected channels[0] to be a text, got an array"),
         (
-            {"type": "subscribe", "channels": ["/log/a"], "since": 12},
-            "expected subscribe without since: replaying from a position is not served by this version, got a number, 12",
+            {"type": "subscribe", "channels": ["/log/a"], "since": "12"},
+            'expected since to be a position, an integer from 0 to 2^53 - 1, got a text, "12"',
+        ),
+        (
+            {"type": "subscribe", "channels": ["/log/a"], "since": -1},
+            "expected since to be a position, an integer from 0 to 2^53 - 1, got a number, -1",
+        ),
+        (
+            {"type": "subscribe", "channels": ["/log/a"], "since": 2**53},
+            f"expected since to be a position, an integer from 0 to 2^53 - 1, got a number, {2**53}",
         ),
     ],
 )
@@ -266,10 +274,11 @@ async def test_subscribe_event_unsubscribe() -> None:
 
 async def test_log_channels_carry_positions_and_say_that_nothing_was_recovered() -> None:
     dashboard = await welcomed()
+    position = dashboard.clock.wall_us() - 1
     (subscribed,) = await dashboard.send({"type": "subscribe", "channels": ["/log/a", "/log/**", "/free/a"]})
     assert subscribed["channels"] == [
-        {"channel": "/log/a", "recovered": False},
-        {"channel": "/log/**", "recovered": False},
+        {"channel": "/log/a", "position": position, "recovered": False},
+        {"channel": "/log/**", "position": position, "recovered": False},
         {"channel": "/free/a"},
     ]
     await dashboard.emit("/log/a")

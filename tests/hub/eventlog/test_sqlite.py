@@ -107,7 +107,7 @@ async def test_a_fault_of_the_disk_reaches_the_caller_and_the_log_goes_on(tmp_pa
     await log.append("t", "s", [b"a"])
     blocker = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
     blocker.execute("PRAGMA busy_timeout = 0")
-    log._writing.execute("PRAGMA busy_timeout = 1")
+    log.file.writing.execute("PRAGMA busy_timeout = 1")
     blocker.execute("BEGIN IMMEDIATE")
     with pytest.raises(EventLogError, match="cannot be written: database is locked"):
         await log.append("t", "s", [b"b"])
@@ -119,7 +119,7 @@ async def test_a_fault_of_the_disk_reaches_the_caller_and_the_log_goes_on(tmp_pa
 
 async def test_a_fault_of_reading_reaches_the_caller(tmp_path: Path) -> None:
     log = SqliteEventLog(tmp_path)
-    log._reading.close()
+    log.file.reading.close()
     with pytest.raises(EventLogError, match="cannot be read"):
         await log.last("t", "s")
     await log.close()

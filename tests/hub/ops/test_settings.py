@@ -253,3 +253,21 @@ def test_a_family_cannot_take_the_name_of_a_setting() -> None:
     family: Any = SimpleNamespace(name="port", settings=Clockwork)
     with pytest.raises(ValueError, match="the family port has the name of a setting"):
         model_of([family])
+
+
+@pytest.mark.parametrize("channels", ["/orders/**, /chat", ""])
+def test_log_channels_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, channels: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUB_REPLAY__CHANNELS", channels)
+    loaded = load([], config=None, flags={})
+    assert loaded.replay.channels == (("/orders/**", "/chat") if channels else ())
+
+
+@pytest.mark.parametrize(
+    ("channels", "text"), [("orders", "a channel is /segment"), ("/statistics/v3/**", "expected channels outside"), ("/hub/x", "outside")]
+)
+def test_log_channels_that_are_not_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, channels: str, text: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUB_REPLAY__CHANNELS", channels)
+    with pytest.raises(SettingsError, match=text):
+        load([], config=None, flags={})

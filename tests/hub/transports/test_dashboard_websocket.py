@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -235,7 +236,7 @@ async def test_subscribe_event_unsubscribe_ping() -> None:
     async with house() as hub, hub.connect(**BEARER) as client:
         await read(client)
         assert await ask(client, {"type": "subscribe", "id": 1, "channels": ["/a", "/log/**"]}) == [
-            {"type": "subscribed", "id": 1, "channels": [{"channel": "/a"}, {"channel": "/log/**", "recovered": False}]}
+            {"type": "subscribed", "id": 1, "channels": [{"channel": "/a"}, {"channel": "/log/**", "position": ANY, "recovered": False}]}
         ]
         await hub.emit("/a", b'{"x":1.10,"y":"\\u00e9"}')
         assert await read(client) == [{"type": "event", "channel": "/a", "data": {"x": 1.1, "y": "é"}}]

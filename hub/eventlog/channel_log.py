@@ -1,0 +1,99 @@
+"""The log of ``log`` channels as its users see it: positions, pages of what was published, and how far back it reaches (design part 6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from hub.core.message import Topic, queued_size
+
+PAGE_RECORDS = 256
+"""Records of one page at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a tenant's log keeps: the newest records within all three bounds."""
+
+    max_messages: int = 100_000
+    max_age_s: int = 24 * 3600
+    max_bytes: int = 256 * 1024 * 1024
+
+
+class Record(NamedTuple):
+    """One message of a log channel. ``data`` and ``extra`` as in :class:`hub.core.message.Message`."""
+
+    position: int
+    channel: str
+    data: bytes
+    extra: bytes
+
+    @property
+    def size(self) -> int:
+        """What it counts against the queue that it is read for."""
+        return queued_size(self.channel, self.data, self.extra)
+
+
+class Span(NamedTuple):
+    """How far a tenant's log reaches: all that was ever published after ``floor`` is there, up to ``top``, the newest record.
+
+    ``floor`` is never 0: a log that begins anew, because its file is gone or it was in memory, cannot vouch for what was before it, so it
+    begins at the microsecond before its making. Without records ``top`` is ``floor``.
+    """
+
+    floor: int
+    top: int
+
+
+class Page(NamedTuple):
+    """Some records in the order of their positions; up to ``upto`` there are no others. ``more``: read on from there."""
+
+    records: Sequence[Record]
+    upto: int
+    floor: int
+    """The log's floor at the moment of reading: above the position that was asked for, something is missing."""
+    more: bool
+
+
+class Selection(NamedTuple):
+    """Whose records are wanted: those for all of a tenant (audience ``""``) and one's own, of channels that a pattern stands for."""
+
+    tenant: str
+    audiences: tuple[str, ...]
+    patterns: tuple[str, ...]
+
+
+class ChannelLog(Protocol):
+    """Positions are one increasing number per tenant, ``max(previous + 1, microseconds since 1970)``, below 2^53: wildcards and several
+    channels resume from one number, and positions from before a lost log never look valid. What :meth:`append` returned for is kept as
+    the backend promises: on disk, or for as long as the process lives.
+
+    Every method raises :class:`hub.eventlog.interface.EventLogError` when the backend fails or the log is closed.
+    """
+
+    async def append(self, topic: Topic, data: bytes, extra: bytes) -> tuple[int, int]:
+        """Append one message; returns its position, and one after which the topic had no other: its last one, as far as that is kept,
+        else the floor. Messages get their positions in the order of the calls.
+        """
+        ...
+
+    async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
+        """The next records after a position: at most ``PAGE_RECORDS``, together of at most ``max_bytes``, but at least one."""
+        ...
+
+    async def span(self, tenant: str) -> Span:
+        """How far back and forth the log reaches."""
+        ...
+
+    async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
+        """Whether all that these topics, without wildcards, ever had after a position is surely there, although other topics' records of
+        that time are gone.
+        """
+        ...
+
+    async def trim(self) -> int:
+        """Forget what :class:`Retention` does not keep; returns how many records."""
+        ...
+
+    async def close(self) -> None:
+        """Write what waits and let go of files."""
+        ...

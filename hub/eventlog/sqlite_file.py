@@ -1,0 +1,191 @@
+"""One SQLite file of the hub: one writer thread, one reader thread, one process.
+
+Durability (design part 7): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``. Everything that waits when the writer is free goes into one
+transaction, so that a commit's fsync is shared by all that arrived during the one before: the busier the file, the larger the groups,
+and a lone write waits for nobody.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from hub.eventlog.interface import EventLogError, LogInUseError
+
+T = TypeVar("T")
+
+MAX_GROUP = 512
+"""Operations of one transaction at most, so that the first of them does not wait for an endless queue."""
+
+Operation = Callable[[sqlite3.Connection], T]
+"""Runs inside the writer's transaction, in the writer's thread."""
+
+
+class SqliteFile:
+    """A file that this process alone has open (mode 0600). Its users hand it operations and queries; none of them touches a connection.
+
+    Raises:
+        LogInUseError: another process (or another object of this one) has the file open.
+        EventLogError: the file cannot be opened, is no database, or was made by a later version.
+    """
+
+    def __init__(self, path: Path, *, schema: str, version: int, on_rollback: Callable[[], object] = lambda: None) -> None:
+        """``schema``: statements that make what is not there yet; ``version``: ``PRAGMA user_version``, a file of a later one is refused
+        rather than guessed at; ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
+        """
+        self.path = path
+        self._on_rollback = on_rollback
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _lock(path)
+        except OSError as fault:
+            raise EventLogError(f"{path} cannot be opened: {fault}") from fault
+        with ExitStack() as undo:
+            undo.callback(os.close, self._lock)
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its side files the same mode
+                self.writing = undo.enter_context(closing(_connect(path)))
+                _prepare(self.writing, path, schema, version)
+                self.reading = undo.enter_context(closing(_connect(path)))
+            except (OSError, sqlite3.Error) as fault:
+                raise EventLogError(f"{path} cannot be opened: {fault}") from fault
+            self._files = undo.pop_all()
+        self._closed = False
+        self._queue: SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = SimpleQueue()
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{path.stem}-read")
+        self._writer = threading.Thread(target=self._write_forever, name=f"{path.stem}-write", daemon=True)
+        self._writer.start()
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Run ``operation`` in the writer's next transaction; returns when that is on disk.
+
+        Raises:
+            EventLogError: it was refused, and nothing of it was recorded; or the file is closed.
+        """
+        self._check_open()
+        future: Future[T] = Future()
+        self._queue.put((operation, future))
+        return await asyncio.wrap_future(future)
+
+    async def read(self, query: Operation[T]) -> T:
+        """Run ``query`` in the reader's thread.
+
+        Raises:
+            EventLogError: the file cannot be read, or is closed.
+        """
+        self._check_open()
+
+        def fetch() -> T:
+            try:
+                return query(self.reading)
+            except sqlite3.Error as fault:
+                raise EventLogError(f"{self.path} cannot be read: {fault}") from fault
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, fetch)
+
+    async def rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
+        """All rows of one query; see :meth:`read`."""
+        return await self.read(lambda connection: connection.execute(query, parameters).fetchall())
+
+    async def close(self) -> None:
+        """Write what waits, stop both threads and let the file go. Calling it twice does no harm."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._reader.shutdown)
+        self._files.close()
+
+    # -- the writer's thread ----------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventLogError(f"{self.path} is closed")
+
+    def _write_forever(self) -> None:
+        """The writer thread: one transaction for all that waits, until the end mark."""
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group = [first]
+            ended = False
+            while len(group) < MAX_GROUP and not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    ended = True
+                    break
+                group.append(following)
+            # from here on a caller that gives up no longer stops its operation
+            self._commit([(operation, future) for operation, future in group if future.set_running_or_notify_cancel()])
+            if ended:
+                return
+
+    def _commit(self, group: list[tuple[Operation[Any], Future[Any]]]) -> None:
+        """Commit all of a group; when that fails each alone, so that one bad operation does not take the others with it."""
+        try:
+            results = self._transact([operation for operation, _ in group])
+        except Exception as fault:
+            if len(group) == 1:
+                error = EventLogError(f"{self.path} cannot be written: {fault}")
+                error.__cause__ = fault
+                group[0][1].set_exception(error)
+                return
+            for one in group:
+                self._commit([one])
+            return
+        for (_, future), result in zip(group, results, strict=True):
+            future.set_result(result)
+
+    def _transact(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        connection = self.writing
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [operation(connection) for operation in operations]
+            connection.execute("COMMIT")
+        except BaseException:
+            self._on_rollback()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+
+def _lock(path: Path) -> int:
+    """Take the lock beside the file for as long as the returned descriptor is open; the kernel lets it go when the process dies."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise LogInUseError(
+            f"{path} is in use by process {holder}: one data folder serves one hub; stop the other hub or give this one its own --data-dir"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection for one thread to use at a time; transactions are begun by hand."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA journal_size_limit = 67108864")  # a long replay must not leave a giant WAL file behind
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > known:
+        raise EventLogError(f"{path} was made by a later version: expected schema {known} or less, got {version}")
+    connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {known}; COMMIT;")

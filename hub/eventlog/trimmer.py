@@ -1,0 +1,50 @@
+"""Forgets what the log of ``log`` channels no longer has to keep, as a service of the node."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from hub.eventlog.channel_log import ChannelLog
+from hub.eventlog.interface import EventLogError
+
+EVERY_S = 10.0
+"""Seconds between two sweeps: a log may hold as much more than it should as is published meanwhile."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Trimmer:
+    """One task; start and stop it as any :class:`hub.family.Service`."""
+
+    __slots__ = ("_log", "_task", "trimmed")
+
+    def __init__(self, log: ChannelLog) -> None:
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+        self.trimmed = 0
+        """Records forgotten since the start."""
+
+    async def start(self) -> None:
+        """Begin to sweep."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.eventlog.trimmer")
+
+    async def stop(self) -> None:
+        """Sweep no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def sweep(self) -> None:
+        """Sweep once."""
+        try:
+            self.trimmed += await self._log.trim()
+        except EventLogError:  # the log grows meanwhile; whoever appends to it is told
+            _log.exception("log_not_trimmed")
+
+    async def _run(self) -> None:
+        while True:
+            await self.sweep()
+            await asyncio.sleep(EVERY_S)

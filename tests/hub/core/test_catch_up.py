@@ -1,0 +1,344 @@
+"""Replay: what a session missed comes from the log, and then what is published now, without a gap, a repeat or a message out of order."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.bus.memory import MemoryBus
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.errors import RefusedError, WireError
+from hub.core.hub import EVERYTHING, Subscribed
+from hub.core.limits import Limits
+from hub.eventlog.channel_log import Page, Retention, Selection
+from hub.eventlog.channel_log_memory import MemoryChannelLog
+from tests.hub.core.harness import ManualClock, Recorder, World
+
+DECLARATIONS = [ChannelDeclaration("/log/**", DeliveryClass.LOG, "a log")]
+
+
+class Slow(MemoryChannelLog):
+    """A log in memory; something may happen while a page is read."""
+
+    __slots__ = ("meanwhile",)
+
+    def __init__(self, clock: ManualClock, retention: Retention | None = None) -> None:
+        super().__init__(clock, retention)
+        self.meanwhile = None
+
+    async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
+        page = await super().read(selection, after, max_bytes)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return page
+
+
+class Logged(World):
+    """A world with a log."""
+
+    def __init__(self, *, limits: Limits | None = None, retention: Retention | None = None) -> None:
+        clock = ManualClock()
+        self.log = Slow(clock, retention)
+        super().__init__(DECLARATIONS, limits=limits, bus=MemoryBus(clock, log=self.log))
+        self.clock = clock
+
+    async def publish(self, *numbers: int, channel: str = "/log/a") -> int:
+        """Publish numbers; returns the position of the last."""
+        for number in numbers:
+            await self.hub.emit("t", channel, b"%d" % number)
+        position = self.hub.position("t")
+        assert position is not None
+        return position
+
+    async def since(self, session: Recorder, position: int, *patterns: str) -> list[Subscribed]:
+        patterns = patterns or ("/log/a",)
+        outcomes = await self.hub.subscribe(session, patterns, since=dict.fromkeys(patterns, position))
+        self.hub.replay(session)
+        return outcomes
+
+
+def heard(session: Recorder) -> list[int]:
+    return [int(message.data) for message in session.received]
+
+
+async def test_what_was_missed_comes_first() -> None:
+    world = Logged()
+    await world.publish(1, 2)
+    position = await world.publish(3)
+    await world.publish(4, 5)
+    session = world.session()
+    assert await world.since(session, position) == [Subscribed("/log/a", position, recovered=True)]
+    await world.loop.run()
+    await world.publish(6)
+    await world.loop.run()
+    assert heard(session) == [4, 5, 6]
+    assert session.catch_up is None
+
+
+async def test_messages_have_their_positions() -> None:
+    world = Logged()
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a"])
+    position = await world.publish(1)
+    await world.loop.run()
+    assert [message.position for message in session.received] == [position]
+
+
+async def test_without_since_the_position_is_where_the_session_begins() -> None:
+    world = Logged()
+    position = await world.publish(1)
+    session = world.session()
+    assert await world.hub.subscribe(session, ["/log/a", "/free"]) == [Subscribed("/log/a", position), Subscribed("/free")]
+    await world.loop.run()
+    assert heard(session) == []
+
+
+async def test_nothing_published_yet_is_a_position_too() -> None:
+    world = Logged()
+    (outcome,) = await world.hub.subscribe(world.session(), ["/log/a"])
+    await world.publish(1)
+    session = world.session("later")
+    assert outcome.position is not None
+    assert (await world.since(session, outcome.position))[0].recovered
+    await world.loop.run()
+    assert heard(session) == [1]
+
+
+async def test_everything_is_all_that_is_kept() -> None:
+    world = Logged()
+    await world.publish(1, 2)
+    session = world.session()
+    (outcome,) = await world.since(session, EVERYTHING)
+    await world.loop.run()
+    assert heard(session) == [1, 2]
+    assert not outcome.recovered
+
+
+async def test_a_wildcard_replays_all_its_channels_in_order() -> None:
+    world = Logged()
+    for number in range(6):
+        await world.publish(number, channel=f"/log/{number % 3}")
+    session = world.session()
+    await world.since(session, EVERYTHING, "/log/**", "/log/1")
+    await world.loop.run()
+    assert heard(session) == list(range(6))
+
+
+async def test_what_is_gone_is_said_to_be_missing() -> None:
+    world = Logged(retention=Retention(max_messages=2))
+    position = await world.publish(1)
+    await world.publish(2, 3, 4)
+    await world.log.trim()
+    session = world.session()
+    (outcome,) = await world.since(session, position)
+    await world.loop.run()
+    assert not outcome.recovered
+    assert outcome.position > position
+    assert heard(session) == [3, 4]
+    assert (world.hub.counters.recovered, world.hub.counters.not_recovered) == (0, 1)
+
+
+async def test_a_quiet_channel_is_recovered_although_others_were_trimmed() -> None:
+    world = Logged(retention=Retention(max_messages=2))
+    position = await world.publish(1, channel="/log/quiet")
+    await world.publish(2, channel="/log/a")
+    await world.publish(3, channel="/log/quiet")
+    await world.publish(4, channel="/log/a")
+    await world.log.trim()
+    session = world.session()
+    (outcome,) = await world.since(session, position, "/log/quiet")
+    await world.loop.run()
+    assert outcome.recovered
+    assert heard(session) == [3]
+
+
+async def test_a_position_of_the_future_is_not_recovered() -> None:
+    world = Logged()
+    position = await world.publish(1)
+    session = world.session()
+    assert await world.since(session, position + 1) == [Subscribed("/log/a", position)]
+    await world.publish(2)
+    await world.loop.run()
+    assert heard(session) == [2]
+
+
+@pytest.mark.parametrize("wrong", [-10, 10])
+async def test_strict_refuses_what_is_not_recovered_and_subscribes_to_nothing(wrong: int) -> None:
+    world = Logged(retention=Retention(max_messages=1))
+    position = await world.publish(1, 2, 3)
+    await world.log.trim()
+    session = world.session()
+    with pytest.raises(RefusedError) as refused:
+        await world.hub.subscribe(session, ["/log/b", "/log/a"], since={"/log/a": position + wrong}, strict=True)
+    assert (refused.value.error, refused.value.channel) == (WireError.REPLAY_INVALID, "/log/a")
+    assert session.subscriptions == {}
+
+
+async def test_what_is_published_while_a_page_is_read_comes_once_and_in_order() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+
+    async def meanwhile() -> None:
+        await world.publish(2)
+
+    world.log.meanwhile = meanwhile
+    await world.since(session, EVERYTHING)
+    await world.loop.run()
+    await world.publish(3)
+    await world.loop.run()
+    assert heard(session) == [1, 2, 3]
+
+
+async def test_other_channels_go_on_meanwhile() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/other", "/free"])
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.publish(2, channel="/log/other")
+    await world.hub.emit("t", "/free", b"3")
+    await world.publish(4)  # comes from the log, behind 1
+    world.hub.replay(session)
+    await world.loop.run()
+    assert heard(session) == [2, 3, 1, 4]
+
+
+async def test_a_channel_of_another_pattern_keeps_its_order() -> None:
+    """The session hears /log/a by a wildcard already: while it catches up by name, what is new must not overtake what is old."""
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/*"])
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.publish(2)
+    world.hub.replay(session)
+    await world.loop.run()
+    assert heard(session) == [1, 2]
+
+
+async def test_unsubscribing_ends_the_replay() -> None:
+    world = Logged()
+    await world.publish(1, 2)
+    await world.publish(3, channel="/log/b")
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a", "/log/b"], since={"/log/a": EVERYTHING, "/log/b": EVERYTHING})
+    world.hub.unsubscribe(session, ["/log/a"])
+    world.hub.replay(session)
+    await world.loop.run()
+    assert heard(session) == [3]
+
+
+async def test_a_session_that_ends_meanwhile_is_forgotten() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+
+    async def meanwhile() -> None:
+        world.hub.detach(session)
+
+    world.log.meanwhile = meanwhile
+    await world.since(session, EVERYTHING)
+    await world.loop.run()
+    assert heard(session) == []
+    assert session.catch_up is None
+    assert len(world.hub.router) == 0
+
+
+async def test_a_slow_reader_is_read_ahead_for_by_half_a_queue() -> None:
+    world = Logged(limits=Limits(max_queue_bytes=4000))
+    for number in range(200):
+        await world.publish(number)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    session.dirty = True  # it cannot be flushed
+    world.hub.replay(session)
+    while world.loop.work:
+        await world.loop.work.pop(0)
+    assert 0 < session.queued_bytes <= 4000 + 200
+    waiting = len(session.queue)
+    assert waiting < 200
+    session.dirty = False
+    session.flush()
+    await world.loop.run()
+    assert heard(session) == list(range(200))
+    assert world.hub.counters.replayed == 200
+
+
+async def test_what_is_trimmed_before_it_is_read_ends_the_session() -> None:
+    """It must come back and be told that something is missing, not miss it in silence."""
+    world = Logged(retention=Retention(max_messages=2))
+    position = await world.publish(1)
+    await world.publish(2, 3)
+    session = world.session()
+    (outcome,) = await world.hub.subscribe(session, ["/log/a"], since={"/log/a": position})
+    assert outcome.recovered
+    await world.publish(4, 5)
+    await world.log.trim()
+    world.hub.replay(session)
+    await world.loop.run()
+    assert session.ended
+    assert world.hub.counters.replays_broken == 1
+
+
+async def test_a_log_that_fails_ends_the_replay() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.log.close()
+    world.hub.replay(session)
+    await world.loop.run()
+    assert session.ended
+    assert world.hub.counters.replays_broken == 1
+
+
+async def test_a_log_that_fails_refuses_subscribe_and_publish() -> None:
+    world = Logged()
+    await world.log.close()
+    session = world.session()
+    for attempt in (world.hub.subscribe(session, ["/log/a"]), world.hub.publish(session.principal, "/log/a", b"1")):
+        with pytest.raises(RefusedError) as refused:
+            await attempt
+        assert refused.value.error is WireError.UNAVAILABLE
+
+
+async def test_somebody_elses_personal_messages_are_not_replayed() -> None:
+    world = Logged()
+    await world.hub.emit("t", "/log/a", b"1", audience="token-bob")
+    await world.hub.emit("t", "/log/a", b"2", audience="token-ann")
+    await world.hub.emit("u", "/log/a", b"3")
+    session = world.session()
+    await world.since(session, EVERYTHING, "/log/*")
+    await world.loop.run()
+    assert heard(session) == [2]
+
+
+@given(
+    script=st.lists(st.sampled_from(["a", "b", "page", "flush", "join"]), max_size=40),
+    queue=st.sampled_from([300, 1000, 1_000_000]),
+)
+@settings(max_examples=150, deadline=None)
+async def test_nothing_is_missed_repeated_or_out_of_order(script: list[str], queue: int) -> None:
+    world = Logged(limits=Limits(max_queue_bytes=queue))
+    session = world.session()
+    published: list[int] = []
+    joined = False
+    for step in [*script, "join"]:
+        if step in "ab":
+            published.append(len(published))
+            await world.publish(published[-1], channel=f"/log/{step}")
+        elif step == "page" and world.loop.work:
+            await world.loop.work.pop(0)
+        elif step == "flush":
+            world.loop.tick()
+        elif step == "join" and not joined:
+            joined = True
+            await world.since(session, EVERYTHING, "/log/**")
+        if session.ended:  # a queue of 300 bytes overflows as it should
+            return
+    await world.loop.run()
+    assert heard(session) == published
+    assert session.catch_up is None
