@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.hub_process import HubProcess
-from tests.support.puppet import Puppet, why_no_node
+from tests.support.puppet import why_no_node
 
 STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
 
@@ -19,7 +19,6 @@ SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4"}
 """Hubs of one test do not need the whole demo, whose past day takes a moment to simulate."""
 
 HubFactory = Callable[..., HubProcess]
-NodeFactory = Callable[[str], Puppet]
 
 
 def chromium() -> str | None:
@@ -99,7 +98,7 @@ def demo_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
         hub.close()
 
 
-def _close_all(parts: Sequence[HubProcess | Puppet]) -> None:
+def _close_all(parts: Sequence[HubProcess]) -> None:
     faults = []
     for part in parts:
         try:
@@ -107,17 +106,3 @@ def _close_all(parts: Sequence[HubProcess | Puppet]) -> None:
         except RuntimeError as fault:
             faults.append(str(fault))
     assert not faults, "\n".join(faults)
-
-
-@pytest.fixture
-def node() -> Iterator[NodeFactory]:
-    """Start a script of tests/clients/node in a process of its own: ``node("cometd.mjs")``. Each ends with the test."""
-    started: list[Puppet] = []
-
-    def start(script: str) -> Puppet:
-        puppet = Puppet(script)
-        started.append(puppet)
-        return puppet
-
-    yield start
-    _close_all(started)

@@ -1,13 +1,20 @@
-"""A real Chromium for the tests of this folder."""
+"""What the tests of this folder share: client libraries in long-lived processes, and a real Chromium."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, async_playwright
 
+from tests.clients.foreign import TOKEN, Connect, Kind
 from tests.conftest import chromium
+from tests.support.hub_process import HubProcess
+from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
+
+NodeFactory = Callable[[str], Puppet]
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # Chromium refuses to run its sandbox as root, as CI does
@@ -20,6 +27,63 @@ CHROMIUM_FLAGS = [
     # a page that the test fulfils itself comes from no address, which these checks take for a foreign network
     "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
 ]
+
+_channels = itertools.count()
+
+
+@pytest.fixture
+def channel() -> str:
+    """A channel that no other test uses: the hub is shared."""
+    return f"/test/clients/{next(_channels)}"
+
+
+@pytest.fixture(scope="session")
+def shared_process() -> Iterator[Callable[[str, str, Any], PuppetProcess]]:
+    """The one process of a script in which every test of a worker has its clients: starting one costs more than most tests do."""
+    running: dict[str, PuppetProcess] = {}
+
+    def of(script: str, program: str = "node", folder: Any = NODE_FOLDER) -> PuppetProcess:
+        if script not in running:
+            running[script] = PuppetProcess(script, program=program, folder=folder)
+        return running[script]
+
+    yield of
+    for process in running.values():
+        process.close()
+
+
+@pytest.fixture
+def connect(shared_process: Callable[..., PuppetProcess]) -> Iterator[Connect]:
+    """Make clients of a kind: see :data:`tests.clients.foreign.Connect`. Each leaves with the test."""
+    made: list[Puppet] = []
+
+    def make(hub: HubProcess, kind: Kind, *, handshake: bool = True, url: str | None = None, **options: Any) -> Puppet:
+        process = shared_process(kind.script, kind.program, kind.folder)
+        client = kind.open(process, url or hub.url, **options)
+        made.append(client)
+        if handshake:
+            reply = client.call("handshake", TOKEN)
+            assert reply["successful"], reply
+        return client
+
+    yield make
+    for client in made:
+        client.drop()
+
+
+@pytest.fixture
+def node() -> Iterator[NodeFactory]:
+    """Start a script of tests/clients/node in a process that the test has for itself: ``node("cometd.mjs")``. Each ends with the test."""
+    started: list[PuppetProcess] = []
+
+    def start(script: str) -> Puppet:
+        process = PuppetProcess(script)
+        started.append(process)
+        return process.client()
+
+    yield start
+    for process in started:
+        process.close()
 
 
 @pytest.fixture

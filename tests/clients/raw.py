@@ -33,6 +33,10 @@ class RawSession:
         assert response.status_code == httpx.codes.OK, response.text
         return response.text
 
+    def message(self, channel: str, data: Any) -> dict[str, Any]:
+        """A publish of this session's, for :meth:`send`."""
+        return {"channel": channel, "clientId": self.client_id, "data": data}
+
     def publish_text(self, channel: str, data: str) -> None:
         """Publish ``data``, a JSON text, verbatim."""
         replies = json.loads(self.send_text(f'[{{"channel":{json.dumps(channel)},"clientId":"{self.client_id}","data":{data}}}]'))

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import HubFactory, NodeFactory
+from tests.clients.foreign import KINDS, Connect
+from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
 from tests.support.puppet import Event, Puppet
 
@@ -35,12 +36,12 @@ READY_TIME = {
 
 
 @pytest.fixture
-def genesys(node: NodeFactory) -> Genesys:
+def genesys(connect: Connect) -> Genesys:
     """Start the library against a hub; ``initialized=False`` leaves ``initialize`` to the test."""
+    (kind,) = (kind for kind in KINDS if kind.library == "genesys")
 
     def start(hub: HubProcess, *, initialized: bool = True) -> Puppet:
-        client = node("genesys.mjs")
-        client.call("open", {"url": hub.url, "apiKey": hub.api_key})
+        client = connect(hub, kind, handshake=False)
         if initialized:
             client.call("initialize", hub.token)
             client.wait("initialized")
@@ -137,9 +138,12 @@ def test_updates_follow_events(demo_hub: HubProcess, genesys: Genesys, agent: st
 
 
 def test_update_made_right_after_creating_is_not_missed(demo_hub: HubProcess, genesys: Genesys, agent: str) -> None:
-    """The library creates the subscription before its own Bayeux subscribe has reached the hub."""
-    client = genesys(demo_hub)
+    """The application creates its subscription before the library's own Bayeux subscribe has reached the hub."""
+    client = genesys(demo_hub, initialized=False)
+    client.call("initializeHeld", demo_hub.token)
+    client.wait("initialized")
     client.call("createSubscription", "race", [state_of(agent)])
+    client.call("release")
     assert update_of(client, "state")["value"]["stringValue"] == "LoggedOut"
 
 

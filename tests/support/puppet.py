@@ -1,7 +1,8 @@
-"""A foreign client library in a process of its own, driven by the test: see tests/clients/node/harness.mjs for the protocol."""
+"""Foreign client libraries in a process of their own, driven by the test: see tests/clients/node/harness.mjs for the protocol."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import queue
 import shutil
@@ -24,13 +25,14 @@ def why_no_node() -> str | None:
     """None when the Node clients can run here, else what is missing."""
     if shutil.which("node") is None:
         return "Node.js is not installed"
-    if not (NODE_FOLDER / "node_modules" / "cometd").is_dir():
-        return "the packages of tests/clients/node are not installed: run `make test`, or `npm ci` in that folder"
+    missing = [name for name in ("cometd", "cometd8", "faye") if not (NODE_FOLDER / "node_modules" / name).is_dir()]
+    if missing:
+        return f"the packages {', '.join(missing)} of tests/clients/node are not installed: run `make test`, or `npm ci` in that folder"
     return None
 
 
-class Puppet:
-    """One process that runs a client library. Every wait has an end, and says what came instead."""
+class PuppetProcess:
+    """One process that runs client libraries; :meth:`client` makes one more in it. Every wait has an end, and says what came instead."""
 
     def __init__(self, script: str, *, program: str = "node", folder: Path = NODE_FOLDER) -> None:
         self._process = subprocess.Popen(
@@ -42,14 +44,15 @@ class Puppet:
             text=True,
             encoding="utf-8",
         )
-        self._calls = 0
+        self._calls = itertools.count(1)
+        self._clients = itertools.count(1)
         self._replies: dict[int, Event] = {}
         self._events: list[Event] = []
         self._printed: list[str] = []
         self._incoming: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
-        self.wait("ready")
+        self.wait(None, "ready")
 
     def _read(self, lines: IO[str]) -> None:
         for line in lines:
@@ -59,6 +62,56 @@ class Puppet:
             if printed.strip():
                 self._printed.append(printed.rstrip())
         self._incoming.put(None)
+
+    def client(self) -> Puppet:
+        """One more client."""
+        return Puppet(self, next(self._clients))
+
+    def start(self, client: int, name: str, *args: Any) -> int:
+        """Call a client's command without waiting; :meth:`result` waits."""
+        number = next(self._calls)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"call": number, "client": client, "name": name, "args": args}) + "\n")
+        self._process.stdin.flush()
+        return number
+
+    def result(self, number: int, name: str, *, timeout: float) -> Any:
+        """The result of the command that :meth:`start` began under that number.
+
+        Raises:
+            AssertionError: the command failed, or did not answer in time.
+        """
+        reply = self._take_until(lambda: self._replies.pop(number, None), timeout, f"reply to {name}")
+        assert "error" not in reply, f"{name}: {reply['error']}"
+        return reply["result"]
+
+    def wait(
+        self, client: int | None, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S
+    ) -> Event:
+        """A client's first event of that name that the condition holds for and that no earlier wait took."""
+
+        def find() -> Event | None:
+            for index, candidate in enumerate(self._events):
+                if (candidate["client"], candidate["event"]) == (client, event) and where(candidate):
+                    return self._events.pop(index)
+            return None
+
+        found: Event = self._take_until(find, timeout, f"event {event!r}")
+        return found
+
+    def waiting(self, client: int, event: str) -> list[Event]:
+        """A client's events of that name that have come and that nothing took yet."""
+        while True:
+            try:
+                record = self._incoming.get_nowait()
+            except queue.Empty:
+                return [candidate for candidate in self._events if (candidate["client"], candidate["event"]) == (client, event)]
+            if record is not None:
+                self._sort(record)
+
+    def forget(self, client: int) -> None:
+        """Throw away what a client told."""
+        self._events = [event for event in self._events if event["client"] != client]
 
     def _take_until(self, found: Callable[[], Any], timeout: float, what: str) -> Any:
         until = time.monotonic() + timeout
@@ -71,70 +124,14 @@ class Puppet:
                 ) from None
             if record is None:
                 raise AssertionError(f"the client's process ended while the test waited for {what}; printed: {self._printed[-20:]}")
-            if "call" in record:
-                self._replies[record["call"]] = record
-            else:
-                self._events.append(record)
+            self._sort(record)
         return result
 
-    def call(self, name: str, *args: Any, timeout: float = REPLY_WITHIN_S) -> Any:
-        """Call one of the script's commands and wait for its result.
-
-        Raises:
-            AssertionError: the command failed, or did not answer in time.
-        """
-        number = self.start(name, *args)
-        return self.result(number, name, timeout=timeout)
-
-    def start(self, name: str, *args: Any) -> int:
-        """Call a command without waiting; :meth:`result` waits."""
-        self._calls += 1
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"call": self._calls, "name": name, "args": args}) + "\n")
-        self._process.stdin.flush()
-        return self._calls
-
-    def result(self, number: int, name: str = "", *, timeout: float = REPLY_WITHIN_S) -> Any:
-        """The result of a command that :meth:`start` began."""
-        reply = self._take_until(lambda: self._replies.pop(number, None), timeout, f"reply to {name or number}")
-        assert "error" not in reply, f"{name or number}: {reply['error']}"
-        return reply["result"]
-
-    def wait(self, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
-        """The first event of that name that the condition holds for and that no earlier wait took."""
-
-        def find() -> Event | None:
-            for index, candidate in enumerate(self._events):
-                if candidate["event"] == event and where(candidate):
-                    return self._events.pop(index)
-            return None
-
-        found: Event = self._take_until(find, timeout, f"event {event!r}")
-        return found
-
-    def meta(self, channel: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
-        """The next message on a meta channel that the condition holds for."""
-        found = self.wait("meta", lambda event: event["channel"] == channel and where(event["message"]), timeout=timeout)
-        message: Event = found["message"]
-        return message
-
-    def message(self, channel: str | None = None, *, timeout: float = REPLY_WITHIN_S) -> Event:
-        """The next message that a subscription delivered (of that channel)."""
-        found = self.wait("message", lambda event: channel is None or event["message"]["channel"] == channel, timeout=timeout)
-        message: Event = found["message"]
-        return message
-
-    def waiting(self, event: str) -> list[Event]:
-        """Events of that name that have come and that nothing took yet."""
-        while True:
-            try:
-                record = self._incoming.get_nowait()
-            except queue.Empty:
-                return [candidate for candidate in self._events if candidate["event"] == event]
-            if record is not None and "call" in record:
-                self._replies[record["call"]] = record
-            elif record is not None:
-                self._events.append(record)
+    def _sort(self, record: Event) -> None:
+        if "call" in record:
+            self._replies[record["call"]] = record
+        else:
+            self._events.append(record)
 
     def freeze(self) -> None:
         """Stop the process where it stands, as a laptop's sleep does."""
@@ -156,3 +153,49 @@ class Puppet:
         except BrokenPipeError:
             pass  # a command that the killed process had not read
         self._process.stdout.close()
+
+
+class Puppet:
+    """One client in a :class:`PuppetProcess`."""
+
+    def __init__(self, process: PuppetProcess, number: int) -> None:
+        self.process = process
+        self._number = number
+
+    def call(self, name: str, *args: Any, timeout: float = REPLY_WITHIN_S) -> Any:
+        """Call one of the script's commands and wait for its result.
+
+        Raises:
+            AssertionError: the command failed, or did not answer in time.
+        """
+        return self.process.result(self.process.start(self._number, name, *args), name, timeout=timeout)
+
+    def start(self, name: str, *args: Any) -> Callable[[], Any]:
+        """Call a command without waiting; what comes back waits for its result."""
+        number = self.process.start(self._number, name, *args)
+        return lambda: self.process.result(number, name, timeout=REPLY_WITHIN_S)
+
+    def wait(self, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
+        """The first event of that name that the condition holds for and that no earlier wait took."""
+        return self.process.wait(self._number, event, where, timeout=timeout)
+
+    def meta(self, channel: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
+        """The next message on a meta channel that the condition holds for."""
+        found = self.wait("meta", lambda event: event["channel"] == channel and where(event["message"]), timeout=timeout)
+        message: Event = found["message"]
+        return message
+
+    def message(self, channel: str | None = None, *, timeout: float = REPLY_WITHIN_S) -> Event:
+        """The next message that a subscription delivered (of that channel)."""
+        found = self.wait("message", lambda event: channel is None or event["message"]["channel"] == channel, timeout=timeout)
+        message: Event = found["message"]
+        return message
+
+    def waiting(self, event: str) -> list[Event]:
+        """Events of that name that have come and that nothing took yet."""
+        return self.process.waiting(self._number, event)
+
+    def drop(self) -> None:
+        """Leave the client: it disconnects if it can, and what it still tells goes unheard."""
+        self.call("drop")
+        self.process.forget(self._number)

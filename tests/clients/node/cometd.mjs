@@ -1,25 +1,41 @@
-/* The CometD project's own JavaScript client, as a puppet (see harness.mjs). */
-import {CometD} from "cometd";
-import {AckExtension} from "cometd/AckExtension.js";
-import {TimeSyncExtension} from "cometd/TimeSyncExtension.js";
+/* The CometD project's own JavaScript client, versions 8 and 9, as puppets (see harness.mjs). Each is like a browser of its own. */
 import {adapt} from "cometd-nodejs-client";
 import * as ws from "ws";
 
-import {emit, serve} from "./harness.mjs";
+import {serve} from "./harness.mjs";
 
-const EXTENSIONS = {ack: AckExtension, timesync: TimeSyncExtension};
 const META = ["/meta/handshake", "/meta/connect", "/meta/subscribe", "/meta/disconnect", "/meta/unsuccessful"];
+const CONFIGURATION = {logLevel: "warn", backoffIncrement: 200, maxNetworkDelay: 5000};
 
-let cometd = null;
-let established = false;
-const subscriptions = new Map();
-const received = [];
+/* Node.js has one window for all clients: what tells them apart is the transport's context over HTTP, the end of the URL on WebSocket. */
+const jarOf = new WeakMap();
+const headersOf = new Map();
 
-/** Keeps the text of each response or frame before the library parses it: only the text shows whether a number came through verbatim. */
-function keepTexts(transport) {
+adapt({
+    cookies: {
+        // the adapter hands over the same URL object when it sends a request and when it has the response
+        retrieveCookies(context, url, done) {
+            jarOf.set(url, context.jar);
+            done(null, [...context.jar.values()]);
+        },
+        storeCookie(url, header, done) {
+            const [cookie] = header.split(";");
+            jarOf.get(url).set(cookie.split("=")[0], cookie);
+            done();
+        },
+    },
+});
+window.WebSocket = class extends ws.WebSocket {
+    constructor(address, protocol) {
+        super(address, protocol, {headers: headersOf.get(address) ?? {}});
+    }
+};
+
+/** Hands each response or frame to `keep` before the library parses it: only the text shows whether a number came through verbatim. */
+function keepTexts(transport, keep) {
     const convert = transport.convertToMessages.bind(transport);
     transport.convertToMessages = (text) => {
-        received.push(text);
+        keep(text);
         return convert(text);
     };
 }
@@ -31,69 +47,85 @@ function plain({failure, ...message}) {
 
 const settled = (start) => new Promise((resolve) => start((reply) => resolve(plain(reply))));
 
-const onMessage = (subscription) => (message) => emit("message", {subscription, message});
+serve((emit) => {
+    let cometd = null;
+    let established = false;
+    const subscriptions = new Map();
+    const received = [];
+    const onMessage = (subscription) => (message) => emit("message", {subscription, message});
 
-serve({
-    /** `transports` are those that the client may use; `headers` go with each request and with the WebSocket's upgrade. */
-    open({url, transports, headers = {}, extensions = [], configuration = {}}) {
-        adapt();
-        window.WebSocket = class extends ws.WebSocket {
-            constructor(address, protocol) {
-                super(address, protocol, {headers});
+    return {
+        /** `library` is the npm package; `transports` are those that the client may use; `headers` go with each request and upgrade. */
+        async open({url, library = "cometd", transports, headers = {}, extensions = [], configuration = {}}) {
+            const {CometD} = await import(library);
+            cometd = new CometD();
+            for (const type of cometd.getTransportTypes()) {
+                if (!transports.includes(type)) {
+                    cometd.unregisterTransport(type);
+                }
             }
-        };
-        cometd = new CometD();
-        for (const type of cometd.getTransportTypes()) {
-            if (!transports.includes(type)) {
-                cometd.unregisterTransport(type);
+            for (const type of transports) {
+                const transport = cometd.findTransport(type);
+                transport.context = {jar: new Map()};
+                keepTexts(transport, (text) => received.push(text));
             }
-        }
-        for (const type of transports) {
-            keepTexts(cometd.findTransport(type));
-        }
-        for (const name of extensions) {
-            cometd.registerExtension(name, new EXTENSIONS[name]());
-        }
-        cometd.configure({url, requestHeaders: headers, logLevel: "warn", backoffIncrement: 200, maxNetworkDelay: 5000, ...configuration});
-        for (const channel of META) {
-            cometd.addListener(channel, (message) => emit("meta", {channel, message: plain(message)}));
-        }
-        // the library forgets subscriptions on a new handshake; the manual's advice is to subscribe again in this listener
-        cometd.addListener("/meta/handshake", (message) => {
-            if (message.successful && established) {
-                cometd.batch(() => {
-                    for (const [channel, handle] of subscriptions) {
-                        subscriptions.set(channel, cometd.resubscribe(handle));
-                    }
-                });
+            for (const name of extensions) {
+                const module = await import(`${library}/${name}.js`);
+                cometd.registerExtension(name, new module[name]());
             }
-            established ||= message.successful;
-        });
-    },
-    handshake: (props = {}) => settled((reply) => cometd.handshake(props, reply)),
-    subscribe: (channel, props = {}) => settled((reply) => {
-        subscriptions.set(channel, cometd.subscribe(channel, onMessage(channel), props, reply));
-    }),
-    unsubscribe: (channel) => settled((reply) => {
-        cometd.unsubscribe(subscriptions.get(channel), reply);
-        subscriptions.delete(channel);
-    }),
-    publish: (channel, data, props = {}) => settled((reply) => cometd.publish(channel, data, props, reply)),
-    /** Publishes `pairs` of channel and data in one batch: one request or frame. */
-    publishBatch: (pairs) => new Promise((resolve) => {
-        const replies = [];
-        cometd.batch(() => {
-            for (const [channel, data] of pairs) {
-                cometd.publish(channel, data, (reply) => {
-                    replies.push(plain(reply));
-                    if (replies.length === pairs.length) {
-                        resolve(replies);
-                    }
-                });
+            const urls = {};
+            if (Object.keys(headers).length > 0) {
+                urls.websocket = `${url}/${crypto.randomUUID()}`;
+                headersOf.set(urls.websocket.replace(/^http/, "ws"), headers);
             }
-        });
-    }),
-    disconnect: () => settled((reply) => cometd.disconnect(reply)),
-    status: () => ({status: cometd.getStatus(), clientId: cometd.getClientId(), transport: cometd.getTransport()?.type ?? null, advice: cometd.getAdvice()}),
-    received: () => received.map((text) => (typeof text === "string" ? text : JSON.stringify(text))),
+            cometd.configure({url, urls, requestHeaders: headers, ...CONFIGURATION, ...configuration});
+            for (const channel of META) {
+                cometd.addListener(channel, (message) => emit("meta", {channel, message: plain(message)}));
+            }
+            // the library forgets subscriptions on a new handshake; the manual's advice is to subscribe again in this listener
+            cometd.addListener("/meta/handshake", (message) => {
+                if (message.successful && established) {
+                    cometd.batch(() => {
+                        for (const [channel, handle] of subscriptions) {
+                            subscriptions.set(channel, cometd.resubscribe(handle));
+                        }
+                    });
+                }
+                established ||= message.successful;
+            });
+        },
+        handshake: (authentication = null) =>
+            settled((reply) => cometd.handshake(authentication ? {ext: {authentication}} : {}, reply)),
+        subscribe: (channel, props = {}) => settled((reply) => {
+            subscriptions.set(channel, cometd.subscribe(channel, onMessage(channel), props, reply));
+        }),
+        unsubscribe: (channel) => settled((reply) => {
+            cometd.unsubscribe(subscriptions.get(channel), reply);
+            subscriptions.delete(channel);
+        }),
+        publish: (channel, data, props = {}) => settled((reply) => cometd.publish(channel, data, props, reply)),
+        /** Publishes `pairs` of channel and data in one batch: one request or frame. */
+        publishBatch: (pairs) => new Promise((resolve) => {
+            const replies = [];
+            cometd.batch(() => {
+                for (const [channel, data] of pairs) {
+                    cometd.publish(channel, data, (reply) => {
+                        replies.push(plain(reply));
+                        if (replies.length === pairs.length) {
+                            resolve(replies);
+                        }
+                    });
+                }
+            });
+        }),
+        disconnect: () => settled((reply) => cometd.disconnect(reply)),
+        status: () => ({
+            status: cometd.getStatus(),
+            clientId: cometd.getClientId(),
+            transport: cometd.getTransport()?.type ?? null,
+            advice: cometd.getAdvice(),
+        }),
+        received: () => received.map((text) => (typeof text === "string" ? text : JSON.stringify(text))),
+        drop: () => cometd?.disconnect(),
+    };
 });

@@ -1,34 +1,95 @@
-/* The Statistics API's own JavaScript client library, unmodified, as a puppet (see harness.mjs). */
+/* The Statistics API's own JavaScript client library, unmodified, as a puppet (see harness.mjs). It brings CometD's client 3 along. */
 import {createRequire} from "node:module";
 
-import {emit, serve} from "./harness.mjs";
+import {serve} from "./harness.mjs";
 
 const Statistics = createRequire(import.meta.url)("genesys-statistics-client-js");
+const META = ["/meta/handshake", "/meta/connect", "/meta/subscribe", "/meta/disconnect"];
+const CONFIGURATION = {logLevel: "warn", backoffIncrement: 200};
 
-let statistics = null;
+serve((emit) => {
+    let statistics = null;
+    let cometd = null;
+    const subscriptions = new Map();
 
-serve({
-    open({url, apiKey}) {
-        statistics = new Statistics(apiKey, url);
-        statistics.on(statistics.SERVICE_CHANGE_EVENT, (data) => emit("service", {data}));
-        statistics.on(statistics.UPDATES_EVENT, (data) => emit("updates", {data}));
-        const {cometd} = statistics.notifications;
-        for (const channel of ["/meta/handshake", "/meta/connect", "/meta/subscribe", "/meta/disconnect"]) {
-            cometd.addListener(channel, (message) => emit("meta", {channel, message: {...message, failure: undefined}}));
-        }
-    },
-    /** Resolves after the handshake; a refused one never settles, so the test is told of it by the event `meta`. */
-    initialize(token, configuration = {}) {
-        statistics.initialize(token, configuration).then(
-            () => emit("initialized", {}),
-            (fault) => emit("fault", {message: String(fault)}),
-        );
-    },
-    createSubscription: (id, descriptors, verbose = true) => statistics.createSubscription(id, descriptors, verbose),
-    peek: (id, ids = [], verbose = true) => statistics.peekSubscriptionStats(id, ids, verbose),
-    value: (name, objectId, objectType) => statistics.getStatValue(name, objectId, objectType),
-    values: (infos) => statistics.getStatValues(infos),
-    deleteSubscription: (id) => statistics.deleteSubscription(id),
-    cookies: () => statistics.cookieJar.getCookies({domain: "127.0.0.1", path: "/", secure: false, script: false}).map(String),
-    destroy: () => statistics.destroy(),
+    const plain = (message) => ({...message, failure: undefined});
+    const settled = (start) => new Promise((resolve) => start((reply) => resolve(plain(reply))));
+
+    return {
+        open({url, apiKey}) {
+            statistics = new Statistics(apiKey, url);
+            statistics.on(statistics.SERVICE_CHANGE_EVENT, (data) => emit("service", {data}));
+            statistics.on(statistics.UPDATES_EVENT, (data) => emit("updates", {data}));
+            cometd = statistics.notifications.cometd;
+            for (const channel of META) {
+                cometd.addListener(channel, (message) => emit("meta", {channel, message: plain(message)}));
+            }
+        },
+        /** Tells of the handshake by the event `initialized`; a refused one never settles, so the test is told of it by the event `meta`. */
+        initialize(token, configuration = {}) {
+            statistics.initialize(token, {...CONFIGURATION, ...configuration}).then(
+                () => emit("initialized", {}),
+                (fault) => emit("fault", {message: String(fault)}),
+            );
+        },
+        /** Keeps Bayeux messages, such as the library's own subscribes, from now until `release`. */
+        initializeHeld(token) {
+            this.initialize(token);
+            cometd.startBatch();
+        },
+        release: () => cometd.endBatch(),
+        createSubscription: (id, descriptors, verbose = true) => statistics.createSubscription(id, descriptors, verbose),
+        peek: (id, ids = [], verbose = true) => statistics.peekSubscriptionStats(id, ids, verbose),
+        value: (name, objectId, objectType) => statistics.getStatValue(name, objectId, objectType),
+        values: (infos) => statistics.getStatValues(infos),
+        deleteSubscription: (id) => statistics.deleteSubscription(id),
+        cookies: () => statistics.cookieJar.getCookies({domain: "127.0.0.1", path: "/", secure: false, script: false}).map(String),
+        destroy: () => statistics.destroy(),
+
+        /* what every Bayeux client can do: the library's own CometD client, which applications use for channels of their own */
+        handshake({token}) {
+            const reply = new Promise((resolve) => {
+                const listener = cometd.addListener("/meta/handshake", (message) => {
+                    cometd.removeListener(listener);
+                    resolve(plain(message));
+                });
+            });
+            this.initialize(token);
+            cometd.addListener("/meta/handshake", (message) => {
+                if (message.successful) {
+                    cometd.batch(() => {
+                        for (const [channel, handle] of subscriptions) {
+                            subscriptions.set(channel, cometd.resubscribe(handle));
+                        }
+                    });
+                }
+            });
+            return reply;
+        },
+        subscribe: (channel) => settled((reply) => {
+            const onMessage = (message) => emit("message", {subscription: channel, message});
+            subscriptions.set(channel, cometd.subscribe(channel, onMessage, reply));
+        }),
+        unsubscribe: (channel) => settled((reply) => {
+            cometd.unsubscribe(subscriptions.get(channel), reply);
+            subscriptions.delete(channel);
+        }),
+        publish: (channel, data) => settled((reply) => cometd.publish(channel, data, reply)),
+        publishBatch: (pairs) => new Promise((resolve) => {
+            const replies = [];
+            cometd.batch(() => {
+                for (const [channel, data] of pairs) {
+                    cometd.publish(channel, data, (reply) => {
+                        replies.push(plain(reply));
+                        if (replies.length === pairs.length) {
+                            resolve(replies);
+                        }
+                    });
+                }
+            });
+        }),
+        disconnect: () => settled((reply) => cometd.disconnect(reply)),
+        status: () => ({clientId: cometd.getClientId(), transport: cometd.getTransport()?.getType() ?? null}),
+        drop: () => statistics?.destroy(),
+    };
 });
