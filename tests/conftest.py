@@ -13,6 +13,9 @@ import pytest
 from tests.support.hub_process import HubProcess
 from tests.support.puppet import why_no_node
 
+pytest_plugins = ["tests.conformance.plugin"]
+"""Here, and not beside its tests: its options are read, and its table printed, where nothing is collected too."""
+
 STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
 
 SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4"}
