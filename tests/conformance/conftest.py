@@ -57,14 +57,21 @@ class Server:
         endpoint = Endpoint(self.endpoint.url, options.pop("path", self.endpoint.path))
         return _KINDS[transport](endpoint, **{"token": self.token, **options})
 
-    def make_token(self, subject: str) -> str:
-        """A bearer token for ``subject``, with the role of dashboards: made once, by the command of the suite's own hub."""
+    def make_token(self, subject: str, role: str = "admin") -> str:
+        """A bearer token for ``subject``: made once, by the command of the suite's own hub."""
         if self.hub is None:
             pytest.skip(NOT_OFFERED_TEXT + "the rule needs two credentials, and only the suite's own hub gives them out")
         if subject not in self._tokens:
-            made = self.hub.command("token", "add", subject, "--role", "dashboard", "--json")
+            made = self.hub.command("token", "add", subject, "--role", role, "--json")
             self._tokens[subject] = json.loads(made)["token"]
         return self._tokens[subject]
+
+    @property
+    def far_reaching_token(self) -> str | None:
+        """A credential that reaches every channel: ``/**`` must lie within what one may read, and anonymous clients of our hub may not read
+        all.
+        """
+        return self.token if self.hub is None else self.make_token("far-reaching")
 
 
 @pytest.fixture(scope="session")
