@@ -32,6 +32,10 @@ class PollingClient(Client):
         """The request that carries a JSON text."""
         raise NotImplementedError
 
+    def build_messages(self, *messages: Message) -> Request:
+        """The request that carries messages, for a test that looks at its response itself."""
+        return self.build(json.dumps(messages))
+
     def read(self, response: Response) -> list[Message]:
         """The messages of a response.
 
@@ -41,7 +45,7 @@ class PollingClient(Client):
         raise NotImplementedError
 
     async def send(self, *messages: Message) -> Pending:
-        one = self.build(json.dumps(messages))
+        one = self.build_messages(*messages)
         await one.send()
         return self._sent(messages, self._answer(one))
 
