@@ -49,7 +49,7 @@ async def settled(asked: Awaitable[Any]) -> JsonObject:
     try:
         await asked
     except ServerError as fault:
-        return {"successful": False, **fault.response}
+        return {"successful": False, **(fault.response or {})}
     return {"successful": True}
 
 

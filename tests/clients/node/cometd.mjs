@@ -9,7 +9,13 @@ const CONFIGURATION = {logLevel: "warn", backoffIncrement: 200, maxNetworkDelay:
 
 /* Node.js has one window for all clients: what tells them apart is the transport's context over HTTP, the end of the URL on WebSocket. */
 const jarOf = new WeakMap();
-const headersOf = new Map();
+const clientOf = new Map();
+
+/** Puts the cookie of a Set-Cookie header into a jar, a Map of name to `name=value`. */
+function keepCookie(jar, header) {
+    const [cookie] = header.split(";");
+    jar.set(cookie.split("=")[0], cookie);
+}
 
 adapt({
     cookies: {
@@ -19,15 +25,16 @@ adapt({
             done(null, [...context.jar.values()]);
         },
         storeCookie(url, header, done) {
-            const [cookie] = header.split(";");
-            jarOf.get(url).set(cookie.split("=")[0], cookie);
+            keepCookie(jarOf.get(url), header);
             done();
         },
     },
 });
 window.WebSocket = class extends ws.WebSocket {
     constructor(address, protocol) {
-        super(address, protocol, {headers: headersOf.get(address) ?? {}});
+        const {jar, headers} = clientOf.get(address);
+        super(address, protocol, {headers: {...headers, ...(jar.size > 0 ? {Cookie: [...jar.values()].join("; ")} : {})}});
+        this.on("upgrade", (response) => (response.headers["set-cookie"] ?? []).forEach((header) => keepCookie(jar, header)));
     }
 };
 
@@ -64,20 +71,18 @@ serve((emit) => {
                     cometd.unregisterTransport(type);
                 }
             }
+            const jar = new Map();
             for (const type of transports) {
                 const transport = cometd.findTransport(type);
-                transport.context = {jar: new Map()};
+                transport.context = {jar};
                 keepTexts(transport, (text) => received.push(text));
             }
             for (const name of extensions) {
                 const module = await import(`${library}/${name}.js`);
                 cometd.registerExtension(name, new module[name]());
             }
-            const urls = {};
-            if (Object.keys(headers).length > 0) {
-                urls.websocket = `${url}/${crypto.randomUUID()}`;
-                headersOf.set(urls.websocket.replace(/^http/, "ws"), headers);
-            }
+            const urls = {websocket: `${url}/${crypto.randomUUID()}`};
+            clientOf.set(urls.websocket.replace(/^http/, "ws"), {jar, headers});
             cometd.configure({url, urls, requestHeaders: headers, ...CONFIGURATION, ...configuration});
             for (const channel of META) {
                 cometd.addListener(channel, (message) => emit("meta", {channel, message: plain(message)}));

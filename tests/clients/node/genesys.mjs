@@ -10,13 +10,15 @@ const CONFIGURATION = {logLevel: "warn", backoffIncrement: 200};
 serve((emit) => {
     let statistics = null;
     let cometd = null;
+    let settings = null;
     const subscriptions = new Map();
 
     const plain = (message) => ({...message, failure: undefined});
     const settled = (start) => new Promise((resolve) => start((reply) => resolve(plain(reply))));
 
     return {
-        open({url, apiKey}) {
+        open({url, apiKey, configuration = {}}) {
+            settings = {...CONFIGURATION, ...configuration};
             statistics = new Statistics(apiKey, url);
             statistics.on(statistics.SERVICE_CHANGE_EVENT, (data) => emit("service", {data}));
             statistics.on(statistics.UPDATES_EVENT, (data) => emit("updates", {data}));
@@ -26,8 +28,8 @@ serve((emit) => {
             }
         },
         /** Tells of the handshake by the event `initialized`; a refused one never settles, so the test is told of it by the event `meta`. */
-        initialize(token, configuration = {}) {
-            statistics.initialize(token, {...CONFIGURATION, ...configuration}).then(
+        initialize(token) {
+            statistics.initialize(token, settings).then(
                 () => emit("initialized", {}),
                 (fault) => emit("fault", {message: String(fault)}),
             );
