@@ -112,7 +112,7 @@ def test_constraints_pin_every_dependency_exactly() -> None:
 
 def test_node_packages_are_pinned_exactly() -> None:
     packages = json.loads((ROOT / "tests/clients/node/package.json").read_text())["dependencies"]
-    assert [name for name, version in packages.items() if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
+    assert [name for name, version in packages.items() if not re.fullmatch(r"(npm:[a-z-]+@)?\d+\.\d+\.\d+", version)] == []
 
 
 def test_every_test_folder_is_a_package() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import mimetypes
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
 
 from tests.clients.foreign import TOKEN, Connect, Kind
 from tests.conftest import chromium
@@ -15,6 +18,9 @@ from tests.support.hub_process import HubProcess
 from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
 
 NodeFactory = Callable[[str], Puppet]
+
+PAGE_FOLDER = Path(__file__).with_name("browser")
+LIBRARY_FOLDER = NODE_FOLDER / "node_modules" / "cometd"
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # Chromium refuses to run its sandbox as root, as CI does
@@ -87,11 +93,34 @@ def node() -> Iterator[NodeFactory]:
 
 
 @pytest.fixture
-async def browser_context() -> AsyncIterator[BrowserContext]:
-    """A fresh profile of Debian's Chromium: no cookies, nothing cached."""
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_FLAGS)
-        context = await browser.new_context()
-        yield context
-        await context.close()
+        yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def browser_context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A fresh profile: no cookies, nothing cached."""
+    context = await browser.new_context()
+    yield context
+    await context.close()
+
+
+async def serve_library(route: Route) -> None:
+    """Answer a request below /cometd-test/ with the page or a file of the npm package: the browser takes them for the hub's own."""
+    name = urlsplit(route.request.url).path.removeprefix("/cometd-test/")
+    file = LIBRARY_FOLDER / name.removeprefix("lib/") if name.startswith("lib/") else PAGE_FOLDER / name
+    await route.fulfill(body=file.read_bytes(), content_type=mimetypes.guess_type(file)[0])
+
+
+async def open_page(context: BrowserContext, page_origin: str, hub_url: str, transport: str) -> Page:
+    """A page of ``page_origin`` whose CometD client is configured for the hub."""
+    page = await context.new_page()
+    await page.route("**/cometd-test/**", serve_library)
+    await page.goto(f"{page_origin}/cometd-test/cometd.html")
+    await page.wait_for_function("window.loaded")
+    await page.evaluate("([url, transport]) => window.start(url, [transport])", [f"{hub_url}/cometd", transport])
+    return page

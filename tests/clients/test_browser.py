@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import mimetypes
-from pathlib import Path
-from urllib.parse import urlsplit
-
 import pytest
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import BrowserContext, Page, expect
 
+from tests.clients.conftest import open_page
 from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
-from tests.support.puppet import NODE_FOLDER
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 
-PAGE_FOLDER = Path(__file__).with_name("browser")
-LIBRARY_FOLDER = NODE_FOLDER / "node_modules" / "cometd"
 PATIENCE_MS = 30_000
 """How long a page may take on a machine that does much else."""
 
 AUTHENTICATION = {"ext": {"authentication": {"token": HubProcess.token}}}
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def channel() -> str:
-    return f"/test/browser/{next(_numbers)}"
-
-
-async def serve_library(route: Route) -> None:
-    """Answer a request below /cometd-test/ with the page or a file of the npm package: the browser takes them for the hub's own."""
-    name = urlsplit(route.request.url).path.removeprefix("/cometd-test/")
-    file = LIBRARY_FOLDER / name.removeprefix("lib/") if name.startswith("lib/") else PAGE_FOLDER / name
-    await route.fulfill(body=file.read_bytes(), content_type=mimetypes.guess_type(file)[0])
-
-
-async def open_client(context: BrowserContext, page_origin: str, hub: HubProcess, transport: str) -> Page:
-    """A page of ``page_origin`` whose CometD client is configured for the hub."""
-    page = await context.new_page()
-    await page.route("**/cometd-test/**", serve_library)
-    await page.goto(f"{page_origin}/cometd-test/cometd.html")
-    await page.wait_for_function("window.loaded")
-    await page.evaluate("([url, transport]) => window.start(url, [transport])", [f"{hub.url}/cometd", transport])
-    return page
 
 
 @pytest.fixture(params=["websocket", "long-polling"])
@@ -55,7 +24,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 async def test_publish_and_receive(demo_hub: HubProcess, browser_context: BrowserContext, transport: str, channel: str) -> None:
-    page = await open_client(browser_context, demo_hub.url, demo_hub, transport)
+    page = await open_page(browser_context, demo_hub.url, demo_hub.url, transport)
     assert (await page.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]
     assert (await page.evaluate("channel => window.subscribe(channel)", channel))["successful"]
     assert (await page.evaluate("channel => window.publish(channel, {hi: '世界'})", channel))["successful"]
@@ -66,7 +35,7 @@ async def test_publish_and_receive(demo_hub: HubProcess, browser_context: Browse
 
 async def test_two_tabs(demo_hub: HubProcess, browser_context: BrowserContext, transport: str, channel: str) -> None:
     """Two tabs share the cookies, and are two sessions all the same."""
-    tabs = [await open_client(browser_context, demo_hub.url, demo_hub, transport) for _ in range(2)]
+    tabs = [await open_page(browser_context, demo_hub.url, demo_hub.url, transport) for _ in range(2)]
     for tab in tabs:
         await tab.evaluate("props => window.handshake(props)", AUTHENTICATION)
         await tab.evaluate("channel => window.subscribe(channel)", channel)
@@ -78,7 +47,7 @@ async def test_two_tabs(demo_hub: HubProcess, browser_context: BrowserContext, t
 
 
 async def test_reload(demo_hub: HubProcess, browser_context: BrowserContext, transport: str, channel: str) -> None:
-    page = await open_client(browser_context, demo_hub.url, demo_hub, transport)
+    page = await open_page(browser_context, demo_hub.url, demo_hub.url, transport)
     await page.evaluate("props => window.handshake(props)", AUTHENTICATION)
     await page.reload()
     await page.wait_for_function("window.loaded")
@@ -91,7 +60,7 @@ async def test_sign_in_cookie(demo_hub: HubProcess, browser_context: BrowserCont
     """The demo's page signs the browser in; a Bayeux client on the hub's own origin then needs no credential of its own."""
     page = await browser_context.new_page()
     await page.goto(demo_hub.url)
-    client = await open_client(browser_context, demo_hub.url, demo_hub, transport)
+    client = await open_page(browser_context, demo_hub.url, demo_hub.url, transport)
     assert (await client.evaluate("window.handshake()"))["successful"]
 
 
@@ -101,7 +70,7 @@ async def test_sign_in_cookie_is_not_taken_from_a_foreign_page(
     page = await browser_context.new_page()
     await page.goto(demo_hub.url)
     # another port of the same host is the same site: the browser does send the cookie along
-    client = await open_client(browser_context, "http://localhost:1", demo_hub, transport)
+    client = await open_page(browser_context, "http://localhost:1", demo_hub.url, transport)
     reply = await client.evaluate("window.handshake()")
     assert not reply["successful"]
     # a WebSocket is told so; over HTTP the browser itself keeps the answer from a page that CORS does not name
@@ -111,7 +80,7 @@ async def test_sign_in_cookie_is_not_taken_from_a_foreign_page(
 async def test_allowed_origin(hub_process: HubFactory, browser_context: BrowserContext, transport: str, channel: str) -> None:
     """A page of another origin of the same site works when the settings name that origin."""
     hub = hub_process("--demo", environment={"HUB_ALLOWED_ORIGINS": "http://localhost:1"})
-    page = await open_client(browser_context, "http://localhost:1", hub, transport)
+    page = await open_page(browser_context, "http://localhost:1", hub.url, transport)
     assert (await page.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]
     await hears_itself(page, channel)
 
@@ -121,7 +90,7 @@ async def test_allowed_origin_of_another_site(
 ) -> None:
     """The browser keeps the hub's cookies from another site, so over HTTP each request brings its credential in a header."""
     hub = hub_process("--demo", environment={"HUB_ALLOWED_ORIGINS": "http://pages.example"})
-    page = await open_client(browser_context, "http://pages.example", hub, transport)
+    page = await open_page(browser_context, "http://pages.example", hub.url, transport)
     if transport == "long-polling":
         await page.evaluate("headers => window.client.configure({requestHeaders: headers})", hub.headers)
     assert (await page.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]

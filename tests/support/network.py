@@ -182,9 +182,9 @@ class Network:
 
     def forget(self) -> list[Connection]:
         """Lose the present connections without a word to either end, as a router does that was switched off: both stay half open.
-        New ones pass. Returns the lost ones.
+        New ones pass, and so do those that have not reached the hub yet. Returns the lost ones.
         """
-        lost = list(self._connections)
+        lost = [connection for connection in self._connections if connection.hub is not None]
 
         def forget() -> None:
             for connection in lost:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import queue
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,10 +35,11 @@ def why_no_node() -> str | None:
 class PuppetProcess:
     """One process that runs client libraries; :meth:`client` makes one more in it. Every wait has an end, and says what came instead."""
 
-    def __init__(self, script: str, *, program: str = "node", folder: Path = NODE_FOLDER) -> None:
+    def __init__(self, script: str, *, program: str = "node", folder: Path = NODE_FOLDER, environment: Mapping[str, str] = {}) -> None:
         self._process = subprocess.Popen(
             [program, script],
             cwd=folder,
+            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

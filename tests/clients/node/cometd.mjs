@@ -61,6 +61,12 @@ serve((emit) => {
     const received = [];
     const onMessage = (subscription) => (message) => emit("message", {subscription, message});
 
+    /** Subscribes until there is an answer: a request that got lost in the network is the application's to repeat. */
+    function subscribeAgain(channel) {
+        const repeat = (reply) => reply.failure && subscribeAgain(channel);
+        subscriptions.set(channel, cometd.subscribe(channel, onMessage(channel), {}, repeat));
+    }
+
     return {
         /** `library` is the npm package; `transports` are those that the client may use; `headers` go with each request and upgrade. */
         async open({url, library = "cometd", transports, headers = {}, extensions = [], configuration = {}}) {
@@ -90,11 +96,7 @@ serve((emit) => {
             // the library forgets subscriptions on a new handshake; the manual's advice is to subscribe again in this listener
             cometd.addListener("/meta/handshake", (message) => {
                 if (message.successful && established) {
-                    cometd.batch(() => {
-                        for (const [channel, handle] of subscriptions) {
-                            subscriptions.set(channel, cometd.resubscribe(handle));
-                        }
-                    });
+                    cometd.batch(() => [...subscriptions.keys()].forEach(subscribeAgain));
                 }
                 established ||= message.successful;
             });
