@@ -30,7 +30,7 @@ class PollingClient(Client):
 
     def build(self, text: str) -> Request:
         """The request that carries a JSON text."""
-        raise NotImplementedError
+        raise AssertionError("a client says how its requests look")
 
     def build_messages(self, *messages: Message) -> Request:
         """The request that carries messages, for a test that looks at its response itself."""
@@ -42,7 +42,7 @@ class PollingClient(Client):
         Raises:
             AssertionError: it has another status than 200, or holds something else.
         """
-        raise NotImplementedError
+        raise AssertionError("a client says how its requests look")
 
     async def send(self, *messages: Message) -> Pending:
         one = self.build_messages(*messages)
