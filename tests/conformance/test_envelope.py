@@ -186,7 +186,7 @@ async def test_no_channel(client: Client) -> None:
     assert (reply["successful"], reply["error"]) == (False, "400::channel_missing")
 
 
-@rule("1.3.1", "the reply to a connect stands behind the events that it delivers", CHOICE, [LONG_POLLING, "callback-polling"])
+@rule("1.3.1", "the reply to a connect stands behind the events that it delivers", CHOICE, HTTP)
 async def test_events_before_connect_reply(client: Client, new_session: Any, channel: str) -> None:
     await succeeded(client.subscribe(channel))
     publisher = await new_session()
