@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, MalformedError, read_request
 from hub.bayeux.ports import Connection, Peer
 from hub.bayeux.replies import frames
-from hub.bayeux.session import HeldConnect, ServerSession
+from hub.bayeux.session import ServerSession
 from hub.core.errors import CloseCode
 from hub.core.principal import Principal
 from hub.core.timers import Timer
@@ -87,7 +88,7 @@ class SocketLink:
         if not self.writable:
             return
         taken = session.take()
-        if taken and not self.write(message.bayeux() for message in taken):
+        if taken and not self.write(session.encode(taken)):
             session.requeue(taken)
 
     @property
@@ -104,9 +105,12 @@ class SocketLink:
         return sent
 
     def _answer_connect(self, held: HeldConnect) -> None:
-        if held.reply is not None:  # a connect that a newer one took the place of gets no reply on a WebSocket (bayeux.md 1.5)
-            self.write([held.reply])
+        if held.reply is None:  # a connect that a newer one took the place of gets no reply on a WebSocket (bayeux.md 1.5)
+            return
+        if self.write(held.parts()):
             held.written()
+        else:
+            held.lost()
 
     # -- its session ------------------------------------------------------------------------------------------------
 

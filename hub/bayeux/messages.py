@@ -192,6 +192,26 @@ class Incoming:
             raise FieldError("advice.timeout", "an integer of milliseconds", raw) from None
         return timeout if timeout >= 0 else None
 
+    def acknowledged(self) -> int | None:
+        """``ext.ack`` of a connect: the last batch that the client has seen; None when it says nothing of that.
+
+        Raises:
+            FieldError: it is neither an integer nor a boolean, which stands there in handshakes.
+        """
+        ext = self.members("ext")
+        raw = bytes(ext["ack"]) if ext is not None and "ack" in ext else _NULL
+        if raw in {_NULL, b"true", b"false"}:
+            return None
+        try:
+            return _integer.decode(raw)
+        except msgspec.MsgspecError:
+            raise FieldError("ext.ack", "the number of a batch", raw) from None
+
+    def wants_acknowledgement(self) -> bool:
+        """Whether a handshake turns the ack extension on: ``ext.ack`` is true, or an object."""
+        ext = self.members("ext")
+        return ext is not None and (bytes(ext.get("ack", _NULL)) == b"true" or bytes(ext.get("ack", _NULL))[0] == _OPEN_OBJECT)
+
     def authentication(self) -> Any:
         """``ext.authentication`` as a Python value, None when absent. The gate judges what it holds (contract part 2).
 

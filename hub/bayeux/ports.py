@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 LONG_POLLING = "long-polling"
 WEBSOCKET = "websocket"
+CALLBACK_POLLING = "callback-polling"
 
-TRANSPORTS = (WEBSOCKET, LONG_POLLING)
+TRANSPORTS = (WEBSOCKET, LONG_POLLING, CALLBACK_POLLING)
 """The connection types that are served, in the order of preference that the handshake reply gives."""
 
 
@@ -62,7 +63,7 @@ class Authenticator(Protocol):
 class Peer:
     """Who sends: an HTTP request, or a WebSocket for as long as it lives."""
 
-    __slots__ = ("browser", "by_cookie", "link", "offered", "presented", "principal", "statistics_session")
+    __slots__ = ("browser", "by_cookie", "callback", "link", "offered", "presented", "principal", "statistics_session")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Peer:
         offered: str | None = None,
         statistics_session: str | None = None,
         link: SocketLink | None = None,
+        callback: bool = False,
     ) -> None:
         self.principal = principal
         """Who the headers or the sign-in cookie say it is; None when they say nothing, or something that is not so."""
@@ -89,3 +91,5 @@ class Peer:
         """The ``STATISTICS_SESSIONID`` cookie, brought or about to be set."""
         self.link = link
         """The WebSocket; None for HTTP."""
+        self.callback = callback
+        """It came by callback-polling: it brings neither cookies nor headers, and events ride on the replies to connects alone."""

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from hub.bayeux.messages import Incoming
 from hub.core.errors import WireError
-
-SERVER_DISCONNECT = b'{"channel":"/meta/disconnect","successful":true}'
-"""The server ends a session: neither id nor clientId (bayeux.md 1.6)."""
+from hub.core.message import Message
 
 
-def advice(reconnect: str, interval_ms: int, timeout_ms: int) -> bytes:
+class ServerDisconnect(Message):
+    """The server ends a session: neither id nor clientId (bayeux.md 1.6). It stands in the queue behind what the client is to get first."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("/meta/disconnect", b"")
+        self._bayeux = b'{"channel":"/meta/disconnect","successful":true}'
+
+
+class Prepared(Message):
+    """A message for one session whose Bayeux form an extension has changed."""
+
+    __slots__ = ()
+
+    def __init__(self, message: Message, encoded: bytes) -> None:
+        super().__init__(message.channel, message.data, message.delivery, extra=message.extra)
+        self._bayeux = encoded
+
+
+def advice(reconnect: str, interval_ms: int, timeout_ms: int, *, many_clients: bool = False) -> bytes:
     """The member ``advice``, led by a comma, and always whole: a client replaces the old advice by the new one (bayeux.md 1.2, rule 7)."""
-    return b',"advice":{"reconnect":"%b","interval":%d,"timeout":%d}' % (reconnect.encode("ascii"), interval_ms, timeout_ms)
+    many = b',"multiple-clients":true' if many_clients else b""
+    return b',"advice":{"reconnect":"%b","interval":%d,"timeout":%d%b}' % (reconnect.encode("ascii"), interval_ms, timeout_ms, many)
+
+
+def ext(members: Mapping[str, bytes]) -> bytes:
+    """The member ``ext`` of encoded members, led by a comma; nothing when there are none."""
+    if not members:
+        return b""
+    return b',"ext":{%b}' % b",".join(b'"%b":%b' % (name.encode("ascii"), value) for name, value in members.items())
 
 
 def head(message: Incoming) -> bytes:

@@ -6,16 +6,23 @@ messages out.
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
+from hub.bayeux.acknowledge import Acknowledged
+from hub.bayeux.counters import BayeuxCounters
+from hub.bayeux.exchange import Exchange
+from hub.bayeux.extensions import Extension, ExtensionMessage, Extensions, FaultReport
 from hub.bayeux.link import SocketLink
 from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, FieldError, Incoming
 from hub.bayeux.ports import TRANSPORTS, Authenticator, Peer
-from hub.bayeux.replies import advice, array, echo, failure, field_error, head, success
-from hub.bayeux.session import HeldConnect, ServerSession
+from hub.bayeux.replay import asks_for_replay, invalid_position, positions
+from hub.bayeux.replies import Prepared, advice, echo, ext, failure, field_error, head, success
+from hub.bayeux.services import Services
+from hub.bayeux.session import ServerSession
+from hub.bayeux.timesync import read_timesync
 from hub.core.channels import META, SERVICE, InvalidChannelError, check_pattern
 from hub.core.errors import CloseCode, RefusedError, WireError
 from hub.core.hub import Hub
@@ -23,8 +30,10 @@ from hub.core.message import Message
 from hub.core.pace import Pace
 from hub.core.principal import Principal
 
-CLIENT_ID_BYTES = 20
-"""160 random bits: a clientId is all that some sessions ask for, and the contract wants at least 128."""
+CLIENT_ID_BYTES = 24
+"""192 random bits, of which the first 64 may be shown (:data:`hub.core.subscriber.PUBLIC_ID_CHARACTERS`): a clientId is all that some
+sessions ask for, and the contract wants at least 128.
+"""
 
 JITTER_MS = 5000
 """The longest interval that is advised when many clients come back at once (contract part 3)."""
@@ -35,84 +44,6 @@ LIMITED_INTERVAL_MS = 1000
 _TYPES_MEMBER = b',"supportedConnectionTypes":[%b]' % b",".join(b'"%b"' % name.encode("ascii") for name in TRANSPORTS)
 
 
-@dataclass(slots=True)
-class BayeuxCounters:
-    """What the Bayeux doors count; ``/metrics`` reads them."""
-
-    handshakes: int = 0
-    """Handshakes that opened a session."""
-    handshakes_denied: int = 0
-    """Credentials missing, wrong or expired."""
-    handshakes_limited: int = 0
-    """Refused for a limit, or because the server stops."""
-    handshakes_unsupported: int = 0
-    """No common connection type."""
-    connects: int = 0
-    duplicate_connects: int = 0
-    """Held connects that a newer one took the place of."""
-    disconnects: int = 0
-    """Sessions that ended because the client said so."""
-    expired: int = 0
-    """Sessions that ended because the client was not heard of any more."""
-    revoked: int = 0
-    """Sessions that ended because their credential was removed."""
-    sessions_unknown: int = 0
-    """Messages answered with ``402::session_unknown``."""
-    invalid_messages: int = 0
-    """Messages with a missing member, or one of the wrong type or form."""
-    too_large: int = 0
-    """Messages above ``max_message_bytes``."""
-    publishes_refused: int = 0
-    subscribes_refused: int = 0
-    bad_requests: int = 0
-    """Requests and frames that are no Bayeux at all: not JSON, too many messages, too large."""
-
-
-class Exchange:
-    """What one request, or one WebSocket message, is answered with. The transport writes :meth:`parts`, or awaits ``held``, then says what
-    became of it: :meth:`written` or :meth:`lost`.
-    """
-
-    __slots__ = ("cycle", "first", "held", "messages", "opened", "replies", "session")
-
-    def __init__(self) -> None:
-        self.session: ServerSession | None = None
-        self.first: bytes | None = None
-        """The handshake reply, which comes before everything else."""
-        self.opened: ServerSession | None = None
-        """The session that a handshake opened: HTTP sets its cookies then."""
-        self.messages: deque[Message] = deque()
-        self.replies: list[bytes] = []
-        self.held: HeldConnect | None = None
-        """The connect that is not answered yet; then there is nothing else in this exchange."""
-        self.cycle: int | None = None
-        """The number of the connect that is answered here."""
-
-    def parts(self) -> list[bytes]:
-        """The encoded messages in order: handshake reply, events, other replies, so that a connect reply follows its events
-        (bayeux.md 1.3).
-        """
-        parts = [] if self.first is None else [self.first]
-        parts.extend(message.bayeux() for message in self.messages)
-        parts.extend(self.replies)
-        return parts
-
-    def body(self) -> bytes:
-        """All parts as one JSON array."""
-        return array(self.parts())
-
-    def written(self) -> None:
-        """The response is on its way."""
-        if self.session is not None and self.cycle is not None:
-            self.session.connect_answered(self.cycle)
-
-    def lost(self) -> None:
-        """The response did not reach the client: its events wait again."""
-        if self.session is not None:
-            self.session.requeue(self.messages)
-        self.written()
-
-
 class BayeuxServer:
     """All Bayeux sessions of one process, over every transport."""
 
@@ -121,17 +52,32 @@ class BayeuxServer:
         "_draining",
         "_handlers",
         "_jitter",
+        "_many_clients_advice",
         "_unconnected",
+        "activity_counts_deliveries",
         "counters",
+        "extensions",
         "hub",
         "links",
         "none_advice",
+        "occupied",
         "retry_advice",
+        "services",
         "sessions",
     )
 
-    def __init__(self, hub: Hub, authenticator: Authenticator, *, jitter: Callable[[int], int] = secrets.randbelow) -> None:
-        """``jitter(n)`` gives a number of milliseconds below ``n`` by which clients that all come back at once are spread."""
+    def __init__(
+        self,
+        hub: Hub,
+        authenticator: Authenticator,
+        *,
+        jitter: Callable[[int], int] = secrets.randbelow,
+        extensions: Iterable[Extension] = (),
+        on_fault: FaultReport = lambda _source, _fault: None,
+    ) -> None:
+        """``jitter(n)`` gives a number of milliseconds below ``n`` by which clients that all come back at once are spread; ``on_fault`` is
+        told of exceptions of extensions and services, which are counted in any case.
+        """
         self.hub = hub
         self.counters = BayeuxCounters()
         self.sessions: dict[str, ServerSession] = {}
@@ -141,8 +87,17 @@ class BayeuxServer:
         self._jitter = jitter
         # what every good handshake and connect reply carries (contract part 3)
         self.retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
+        self._many_clients_advice = advice("retry", hub.limits.many_clients_interval_ms, hub.limits.timeout_ms, many_clients=True)
         self._draining = False
         self._unconnected = 0
+        # connects of each browser that long-polling holds
+        self.occupied: Counter[str] = Counter()
+        self.activity_counts_deliveries = bool(hub.limits.activity_ms and hub.limits.activity_counts_deliveries)
+        self.services = Services(on_fault)
+        self.extensions = Extensions(extensions, on_fault)
+        if not self.extensions.none:
+            hub.on_publish = self.extensions.published
+            self.extensions.started(self)
         self._handlers: dict[str, Callable[[Incoming, ServerSession, Exchange], Awaitable[bytes]]] = {
             DISCONNECT: self._disconnect,
             SUBSCRIBE: self._subscribe,
@@ -173,7 +128,8 @@ class BayeuxServer:
         exchange = Exchange()
         handshake = next((message for message in messages if is_handshake(message)), None)
         if handshake is not None:
-            exchange.first = await self._guarded(handshake, self._handshake(handshake, peer, exchange))
+            first = await self._guarded(handshake, self._handshake(handshake, peer, exchange))
+            exchange.first = self.outgoing(exchange.opened, first)
             exchange.replies = [self._unknown(message) for message in messages if message is not handshake]
             return exchange
         session = self.owner(messages)
@@ -182,6 +138,7 @@ class BayeuxServer:
             return exchange
         exchange.session = session
         session.touch()
+        session.by_callback = peer.callback
         if peer.link is not None:
             peer.link.bind(session)
         session.requests += 1
@@ -191,7 +148,7 @@ class BayeuxServer:
                 await pace.step()
                 reply = await self._answer(message, session, exchange, peer, alone=len(messages) == 1)
                 if reply is not None:
-                    exchange.replies.append(reply)
+                    exchange.replies.append(self.outgoing(session, reply))
         except BaseException:
             session.wake()
             raise
@@ -221,8 +178,10 @@ class BayeuxServer:
         if session.ended:
             return
         here = session.link is peer.link and (peer.link is None or peer.link.writable)
+        if session.acknowledged is not None or (peer.callback and exchange.cycle is None):
+            here = False  # its events ride on replies to connects alone
         if here and exchange.held is None:
-            exchange.messages = session.take()
+            exchange.messages.extend(session.take())
         else:
             session.wake()
 
@@ -238,13 +197,37 @@ class BayeuxServer:
             if (raw := message.raw("clientId")) is None or message.claimed_id is not None:
                 return self._unknown(message)
             return self._invalid(message, FieldError("clientId", "a text", raw))
+        if not self.extensions.none:
+            passed = await self._incoming(session, message)
+            if passed is None:
+                return failure(head(message), WireError.MESSAGE_DELETED.text, self._tail(message))
+            message = passed
+            if session.id not in self.sessions:  # it ended while an extension waited
+                return self._unknown(message)
         if message.channel != CONNECT:
+            session.active_at = self.hub.clock.monotonic()
             return await self._guarded(message, self._dispatch(message, session, exchange))
         try:
             self._check(message)
             return self._connect(message, session, exchange, peer, alone=alone)
         except (FieldError, RefusedError) as fault:
             return self._refused(message, fault)
+
+    async def _incoming(self, session: ServerSession | None, message: Incoming) -> Incoming | None:
+        """A message as the extensions leave it; None when one of them refused it."""
+        seen = ExtensionMessage(dict(message.fields))
+        if not await self.extensions.incoming(session, seen):
+            return None
+        return Incoming(seen.members, message.size) if seen.changed else message
+
+    def outgoing(self, session: ServerSession | None, reply: bytes) -> bytes:
+        """A reply as the extensions leave it."""
+        return reply if self.extensions.none else self.extensions.reply(session, reply)
+
+    def outgoing_message(self, session: ServerSession, message: Message) -> Message:
+        """A message for one session as the extensions leave it."""
+        encoded = self.extensions.reply(session, message.bayeux())
+        return message if encoded is message.bayeux() else Prepared(message, encoded)
 
     async def _guarded(self, message: Incoming, work: Awaitable[bytes]) -> bytes:
         """What is wrong with one message is its own reply, and harms no other."""
@@ -300,6 +283,12 @@ class BayeuxServer:
         The version is not looked at: old clients send "0.9" and work.
         """
         self._check(message)
+        if not self.extensions.none:
+            passed = await self._incoming(None, message)
+            if passed is None:
+                return failure(head(message), WireError.MESSAGE_DELETED.text, self.none_advice)
+            message = passed
+        timesync = read_timesync(message, self.hub.clock.wall_ms())
         offered = message.texts("supportedConnectionTypes") or ()
         if not set(offered).intersection(TRANSPORTS):
             self.counters.handshakes_unsupported += 1
@@ -322,8 +311,17 @@ class BayeuxServer:
             return self._limited(message)
         self._open(session, peer)
         exchange.opened = session
+        members: dict[str, bytes] = {}
+        if message.wants_acknowledgement():
+            session.acknowledged = Acknowledged()
+            members["ack"] = b"true"
+        if timesync is not None:
+            members["timesync"] = timesync.member(self.hub.clock.wall_ms())
+        if asks_for_replay(message):
+            session.replay = True
+            members["replay"] = b"true"
         tail = b',"clientId":"%b","version":"1.0","minimumVersion":"1.0"' % identifier.encode("ascii")
-        return success(head(message), tail + _TYPES_MEMBER + self.retry_advice)
+        return success(head(message), tail + _TYPES_MEMBER + ext(members) + self.retry_advice)
 
     async def _who(self, message: Incoming, peer: Peer, identifier: str) -> Principal | None:
         """Who shakes hands (contract part 2): headers and the sign-in cookie come before ``ext.authentication``; without any of them it is
@@ -346,8 +344,22 @@ class BayeuxServer:
         self._unconnected += 1
         self.hub.login_arrived(session.principal)
         session.start_clock()
+        session.by_callback = peer.callback
         if peer.link is not None:
             peer.link.bind(session)
+        if not self.extensions.none:
+            session.extensions = self.extensions.session_opened(session)
+
+    def release_browser(self, browser: str) -> None:
+        """A connect of this browser is held no more."""
+        self.occupied[browser] -= 1
+        if not self.occupied[browser]:
+            del self.occupied[browser]
+
+    def idle_too_long(self, session: ServerSession) -> bool:
+        """Whether the session has had no traffic but its connects for longer than it may (the activity extension, bayeux.md 2.1)."""
+        limit = self.hub.limits.activity_ms
+        return bool(limit) and self.hub.clock.monotonic() - session.active_at > limit / 1000
 
     def forget(self, session: ServerSession) -> None:
         """A session has ended: give back all that it held. Called once for each session, by the session itself."""
@@ -368,6 +380,8 @@ class BayeuxServer:
         message.text("connectionType")
         limits = self.hub.limits
         wanted = message.timeout_ms()
+        batch = message.acknowledged()
+        timesync = read_timesync(message, self.hub.clock.wall_ms())
         timeout_ms = limits.timeout_ms if wanted is None else min(wanted, limits.timeout_ms)
         self.counters.connects += 1
         first = not session.connected
@@ -378,13 +392,28 @@ class BayeuxServer:
             session.leave_link()
         session.begin_connect()
         exchange.cycle = session.cycle
-        waits = session.link is None and bool(session.queue)
+        if batch is not None:
+            session.acknowledge(batch)
         if self._draining:
             return failure(head(message), WireError.SESSION_UNKNOWN.text, self.handshake_advice())
-        if first or not alone or timeout_ms == 0 or waits:
-            return success(head(message), self.retry_advice)
-        exchange.held = session.hold(head(message), timeout_ms)
-        return None
+        if self.idle_too_long(session):
+            session.disconnect()
+            if session.ended:
+                return success(head(message), self.none_advice)
+        advised = self.none_advice if session.parting else self.retry_advice
+        if not (first or not alone or timeout_ms == 0 or session.waits or session.parting):
+            browser = None if peer.link is not None or peer.callback else peer.browser
+            if browser is None or self.occupied[browser] < limits.max_held_per_browser:
+                exchange.held = session.hold(head(message), timeout_ms, timesync=timesync, browser=browser)
+                return None
+            self.counters.many_clients += 1
+            advised = self._many_clients_advice
+        if session.acknowledged is not None or session.parting:
+            exchange.messages.extend(session.take_for_connect())
+        reply = session.connect_reply(head(message), timesync, advised)
+        if session.parting:
+            session.end_by_connect()
+        return reply
 
     # -- /meta/disconnect -------------------------------------------------------------------------------------------
 
@@ -405,13 +434,21 @@ class BayeuxServer:
             if len(patterns) > self.hub.limits.max_subscriptions:  # before each of them is looked at
                 raise RefusedError(WireError.RATE_LIMITED)
             broadcast = [pattern for pattern in patterns if not pattern.startswith(SERVICE)]
-            await self.hub.subscribe(session, broadcast)
-        except RefusedError:
+            since = positions(message, broadcast)
+            outcomes = await self.hub.subscribe(session, broadcast, since=since, strict=True)
+        except RefusedError as refused:
             self.counters.subscribes_refused += 1
+            if refused.error is WireError.REPLAY_INVALID and since is not None:
+                return failure(head(message), invalid_position(since[refused.channel]), _subscription(message))
             raise
+        session.replay = session.replay or since is not None
         for pattern in broadcast:
             await self.hub.send_snapshot(session, pattern)
-        return success(head(message), _subscription(message))
+        self.hub.replay(session)
+        members: dict[str, bytes] = {}
+        if session.replay and (begin := {o.pattern: o.position for o in outcomes if o.position is not None}):
+            members["replay"] = json.dumps(begin, separators=(",", ":")).encode("ascii")
+        return success(head(message), _subscription(message) + ext(members))
 
     async def _unsubscribe(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
         """MUST contain channel, clientId, subscription; MAY contain ext, id (Bayeux 1.0 section 4.5). What is not there is no error."""
@@ -451,6 +488,8 @@ class BayeuxServer:
             if data is None:
                 raise RefusedError(WireError.DATA_MISSING, channel=channel)
             await self.hub.publish(session.principal, channel, bytes(data), extra=message.extra())
+            if channel.startswith(SERVICE):
+                await self.services.handle(session, channel, bytes(data), message.identifier)
         except RefusedError:
             self.counters.publishes_refused += 1
             raise

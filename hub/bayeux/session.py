@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hmac
+import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from hub.bayeux.ports import Peer
-from hub.bayeux.replies import SERVER_DISCONNECT, failure, success
+from hub.bayeux.acknowledge import Acknowledged
+from hub.bayeux.extensions import SessionExtension
+from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.ports import CALLBACK_POLLING, LONG_POLLING, WEBSOCKET, Peer
+from hub.bayeux.replies import ServerDisconnect, ext, failure, success
+from hub.bayeux.timesync import Timesync
+from hub.core.channels import check_channel
 from hub.core.errors import CloseCode, WireError
 from hub.core.message import Message
 from hub.core.principal import Principal
@@ -19,63 +25,6 @@ from hub.core.timers import Timer
 if TYPE_CHECKING:
     from hub.bayeux.link import SocketLink
     from hub.bayeux.server import BayeuxServer
-
-
-class HeldConnect:
-    """A ``/meta/connect`` that is not answered yet. It ends once, and then says so to whoever waits.
-
-    ``beginning`` is the head of its reply. ``messages`` and ``reply`` are set when it ends; ``reply`` stays None when a newer connect took
-    its place, or when nobody is there to be answered any more.
-    """
-
-    __slots__ = ("_done", "_waiter", "beginning", "closing", "cycle", "link", "messages", "reply", "session", "superseded", "timer")
-
-    def __init__(self, session: ServerSession, beginning: bytes, cycle: int) -> None:
-        self.session = session
-        self.beginning = beginning
-        self.cycle = cycle
-        self.link = session.link
-        """The WebSocket that it came by; None for long-polling."""
-        self.timer: Timer | None = None
-        self.messages: deque[Message] = deque()
-        self.closing: bytes | None = None
-        """A message that stands between the events and the reply: the server's own ``/meta/disconnect``."""
-        self.reply: bytes | None = None
-        self.superseded = False
-        self._waiter: Callable[[HeldConnect], object] | None = None
-        self._done = False
-
-    def on_done(self, waiter: Callable[[HeldConnect], object]) -> None:
-        """Call ``waiter`` once when this connect has ended; at once when it has already."""
-        if self._done:
-            waiter(self)
-        else:
-            self._waiter = waiter
-
-    def finish(self) -> None:
-        """Say that it has ended."""
-        self._done = True
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter(self)
-
-    def parts(self) -> list[bytes]:
-        """The encoded messages of the response: events first, the connect reply last (bayeux.md 1.3)."""
-        parts = [message.bayeux() for message in self.messages]
-        if self.closing is not None:
-            parts.append(self.closing)
-        if self.reply is not None:
-            parts.append(self.reply)
-        return parts
-
-    def written(self) -> None:
-        """The response is on its way."""
-        self.session.connect_answered(self.cycle)
-
-    def lost(self) -> None:
-        """The response did not reach the client: what it carried waits again, in front of what came since."""
-        self.session.requeue(self.messages)
-        self.session.connect_answered(self.cycle)
 
 
 class ServerSession(Subscriber):
@@ -90,13 +39,21 @@ class ServerSession(Subscriber):
         "_expiry",
         "_expiry_at",
         "_server",
+        "_told",
+        "acknowledged",
+        "active_at",
         "browser",
+        "by_callback",
         "by_header",
+        "calls",
         "connected",
         "cycle",
         "ended",
+        "extensions",
         "held",
         "link",
+        "parting",
+        "replay",
         "requests",
     )
 
@@ -110,14 +67,35 @@ class ServerSession(Subscriber):
         self.connected = False
         """Whether a connect ever came."""
         self.ended = False
+        self.parting = False
+        """The server has ended it; the client is told so by its next connect."""
+        # what the handshake turned on
+        self.acknowledged: Acknowledged | None = None
+        self.replay = False
+        self._told = 0
+        """The last position of the log that a connect reply told."""
+        self.extensions: tuple[SessionExtension, ...] = ()
+        # how it is reached
+        self.by_callback = False
+        """Its last request came by callback-polling."""
         self.link: SocketLink | None = None
         self.held: HeldConnect | None = None
         self.cycle = 0
         self.requests = 0
         """HTTP requests of this session that are being processed: what is published meanwhile rides on their responses."""
+        self.calls = 0
+        """Remote calls that are under way."""
+        self.active_at = server.hub.clock.monotonic()
+        """When there was the last traffic but connects."""
         self._deadline = math.inf
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
+
+    @property
+    def door(self) -> str:
+        if self.link is not None:
+            return WEBSOCKET
+        return CALLBACK_POLLING if self.by_callback else LONG_POLLING
 
     # -- whose it is ------------------------------------------------------------------------------------------------
 
@@ -180,11 +158,13 @@ class ServerSession(Subscriber):
             self._server.counters.duplicate_connects += 1
             self._supersede()
 
-    def hold(self, beginning: bytes, timeout_ms: int) -> HeldConnect:
+    def hold(self, beginning: bytes, timeout_ms: int, *, timesync: Timesync | None, browser: str | None) -> HeldConnect:
         """Hold the connect that has just begun until something waits, for at most ``timeout_ms``."""
-        held = HeldConnect(self, beginning, self.cycle)
-        held.timer = self.hub.timers.after(timeout_ms / 1000, self.answer_held)
+        held = HeldConnect(self, beginning, self.cycle, timesync=timesync, browser=browser)
+        held.timer = self.hub.timers.after(timeout_ms / 1000, self._held_long_enough)
         self.held = held
+        if browser is not None:
+            self._server.occupied[browser] += 1
         if self.resync_due and not self.dirty:
             self.hub.flusher.mark(self)
         return held
@@ -196,21 +176,72 @@ class ServerSession(Subscriber):
         """
         held = self._answer()
         if held is not None:
-            held.reply = failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice())
-            held.finish()
+            self._finish(held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice()))
+
+    def _held_long_enough(self) -> None:
+        if self._server.idle_too_long(self):
+            self.disconnect()
+        else:
+            self.answer_held()
+
+    def _finish(self, held: HeldConnect, reply: bytes) -> None:
+        held.reply = self._server.outgoing(self, reply)
+        held.finish()
 
     def answer_held(self) -> None:
         """Answer the connect that is held, with what waits: a message came, or its time is over."""
         held = self._answer()
         if held is not None:
-            held.reply = success(held.beginning, self._server.retry_advice)
-            held.finish()
+            self._finish(held, self.connect_reply(held.beginning, held.timesync, self._server.retry_advice))
+
+    def connect_reply(self, beginning: bytes, timesync: Timesync | None, advice: bytes) -> bytes:
+        """A good reply to a connect, with what the session's extensions say in it. What goes with it has been taken."""
+        members: dict[str, bytes] = {}
+        if self.acknowledged is not None:
+            members["ack"] = b"%d" % self.acknowledged.batch
+        if timesync is not None:
+            members["timesync"] = timesync.member(self.hub.clock.wall_ms())
+        if self.replay and self.catch_up is None and not self.queue:
+            position = self.hub.position(self.principal.tenant)
+            if position is not None and position > self._told:  # who hears nothing for long must not fall behind what is kept
+                self._told = position
+                members["replay"] = b"%d" % position
+        return success(beginning, ext(members) + advice)
+
+    def take_for_connect(self) -> deque[Message]:
+        """What goes with the reply to a connect: all that waits, behind all that the client has not acknowledged."""
+        taken = self.take()
+        if self.acknowledged is None:
+            return taken
+        self._server.counters.resent += len(self.acknowledged)
+        batch = self.acknowledged.send(taken)
+        self._reserve()
+        return batch
+
+    def acknowledge(self, batch: int) -> None:
+        """The client has seen all batches up to this one."""
+        if self.acknowledged is not None:
+            self.acknowledged.acknowledge(batch)
+            self._reserve()
+            self.hub.replay(self)  # there may be room again
+
+    def _reserve(self) -> None:
+        assert self.acknowledged is not None
+        self.queued_bytes += self.acknowledged.bytes - self.reserved_bytes
+        self.reserved_bytes = self.acknowledged.bytes
+
+    @property
+    def waits(self) -> bool:
+        """Whether a connect that has come is answered at once, because there is something that it alone can carry."""
+        if self.acknowledged is not None:
+            return bool(self.queue or self.acknowledged)
+        return self.link is None and bool(self.queue)
 
     def _answer(self) -> HeldConnect | None:
-        """Let go of the connect that is held; on long-polling it takes with it what waits."""
+        """Let go of the connect that is held; it takes with it what waits, but on a WebSocket without acknowledgement."""
         held = self._release()
-        if held is not None and self.link is None:
-            held.messages = self.take()
+        if held is not None and (self.link is None or self.acknowledged is not None):
+            held.messages = self.take_for_connect()
         return held
 
     def abandon(self, held: HeldConnect) -> None:
@@ -232,8 +263,13 @@ class ServerSession(Subscriber):
 
     def _release(self) -> HeldConnect | None:
         held, self.held = self.held, None
-        if held is not None and held.timer is not None:
+        if held is None:
+            return None
+        if held.timer is not None:
             self.hub.timers.cancel(held.timer)
+        if held.browser is not None:
+            self._server.release_browser(held.browser)
+            held.browser = None
         return held
 
     # -- what waits -------------------------------------------------------------------------------------------------
@@ -241,7 +277,7 @@ class ServerSession(Subscriber):
     def flush(self) -> None:
         if self.ended:
             return
-        if self.link is not None:
+        if self.link is not None and self.acknowledged is None:
             self.link.push(self)
         elif self.held is None or self.requests:
             return  # it waits for the next response
@@ -250,9 +286,35 @@ class ServerSession(Subscriber):
         else:
             self.take()  # nothing but a snapshot is due: ask for it
 
+    def encode(self, messages: Iterable[Message]) -> list[bytes]:
+        """Messages as this session gets them, on their way out."""
+        if messages and self._server.activity_counts_deliveries:
+            self.active_at = self.hub.clock.monotonic()
+        if self.replay:
+            return [message.replayable() for message in messages]
+        return [message.bayeux() for message in messages]
+
+    def deliver(self, channel: str, data: Any, *, id: str | None = None) -> None:
+        """Send a message to this session alone, whether it subscribed to the channel or not; ``data`` is any JSON value.
+
+        Raises:
+            ValueError: ``data`` is no JSON, or the channel is none.
+        """
+        encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).encode("ascii")
+        extra = b"" if id is None else b',"id":%b' % json.dumps(id).encode("ascii")
+        self.deliver_message(Message(check_channel(channel), encoded, extra=extra))
+
+    def deliver_message(self, message: Message) -> None:
+        """As :meth:`deliver`, of a message that is made already."""
+        if self.ended or self.parting:
+            return
+        if not self._server.extensions.none:
+            message = self._server.outgoing_message(self, message)
+        self.offer(message)
+
     def requeue(self, messages: Iterable[Message]) -> None:
-        """Put messages back in front: they were taken and did not reach the client."""
-        if self.ended:
+        """Put messages back in front: they were taken and did not reach the client. What has to be acknowledged is kept anyway."""
+        if self.ended or self.acknowledged is not None:
             return
         for message in reversed(list(messages)):
             self.queue.appendleft(message)
@@ -304,9 +366,30 @@ class ServerSession(Subscriber):
         self._server.counters.disconnects += 1
         self._end()
         if held is not None:
-            held.reply = success(held.beginning, self._server.none_advice)
-            held.finish()
+            self._finish(held, success(held.beginning, self._server.none_advice))
         return waiting
+
+    def disconnect(self) -> None:
+        """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
+        between two connects is told by its next one.
+        """
+        if self.ended or self.parting:
+            return
+        self._server.counters.disconnected += 1
+        if self.held is None and (self.link is None or self.acknowledged is not None):
+            self.parting = True
+            self.hub.unsubscribe(self, list(self.subscriptions))
+            self.resync_due = False
+            self.catch_up = None
+            self.offer_anyway(ServerDisconnect())
+            self.start_clock()
+            return
+        self._send_home()
+
+    def _send_home(self) -> None:
+        held = self._part(ServerDisconnect())
+        if held is not None:
+            self._finish(held, self.connect_reply(held.beginning, held.timesync, self._server.none_advice))
 
     def end_revoked(self) -> None:
         """The credential is gone: ``/meta/disconnect`` from the server, then the connect reply with ``reconnect: none``."""
@@ -314,10 +397,7 @@ class ServerSession(Subscriber):
             return
         self._server.counters.revoked += 1
         link = self.link
-        held = self._part(SERVER_DISCONNECT)
-        if held is not None:
-            held.reply = success(held.beginning, self._server.none_advice)
-            held.finish()
+        self._send_home()
         if link is not None:
             link.connection.close(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
 
@@ -330,24 +410,29 @@ class ServerSession(Subscriber):
         self.queued_bytes = 0
         held = self._part(None)
         if held is not None:
-            held.reply = failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice())
-            held.finish()
+            self._finish(held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice()))
         if link is not None:
             link.connection.close(CloseCode.TOO_SLOW, "messages of a log channel waited for too long; shake hands again")
 
-    def _part(self, closing: bytes | None) -> HeldConnect | None:
+    def _part(self, closing: Message | None) -> HeldConnect | None:
         """End it, with what waits and a last message on the way to the client where there is a way; returns the connect to be answered."""
         self.resync_due = False
+        self.catch_up = None
         held = self._release()
-        if self.link is not None:
+        if self.link is not None and self.acknowledged is None:
             self.link.push(self)
             if closing is not None:
-                self.link.write([closing])
+                self.link.write([closing.bayeux()])
         elif held is not None:
-            held.messages = self.take()
-            held.closing = closing
+            if closing is not None:
+                self.offer_anyway(closing)
+            held.messages = self.take_for_connect()
         self._end()
         return held
+
+    def end_by_connect(self) -> None:
+        """The connect after :meth:`disconnect` has come, and takes all with it: the session is over."""
+        self._end()
 
     def _end(self) -> None:
         self.ended = True

@@ -24,6 +24,7 @@ class WireError(Enum):
     MESSAGE_DELETED = ("404::message_deleted", 404, "an extension of the server refused the message")
     TOO_LARGE = ("413::message_too_large", 413, "the message is too large")
     RATE_LIMITED = ("429::rate_limited", 429, "a limit of this session or server is reached")
+    INTERNAL = ("500::internal_error", 500, "the server failed; it is logged")
     UNAVAILABLE = ("503::unavailable", 503, "the server cannot read or write its log now")
     CONNECTION_TYPES = ("301::connection_types_unsupported", 301, "no common connection type")
 

@@ -78,6 +78,7 @@ class Hub:
         "limits",
         "loop",
         "on_login_gone",
+        "on_publish",
         "on_subscribed",
         "on_unsubscribed",
         "registry",
@@ -118,6 +119,8 @@ class Hub:
         # who wants to hear of each subscription that begins or ends: (subscriber, pattern)
         self.on_subscribed: list[Callable[[Subscriber, str], None]] = []
         self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = []
+        self.on_publish: Callable[[str, bytes, bytes], tuple[bytes, bytes] | None] | None = None
+        """Looks at the channel, data and extra of each message that is published, once; what it returns is delivered, None drops it."""
         # the newest position of each tenant's log that local subscribers have been offered
         self._tops: dict[str, int] = {}
         bus.on_envelope(self._receive)
@@ -427,6 +430,11 @@ class Hub:
         Raises:
             EventLogError: a ``log`` message could not be recorded; nobody has received it.
         """
+        if self.on_publish is not None:
+            passed = self.on_publish(channel, data, extra)
+            if passed is None:
+                return
+            data, extra = passed
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
         self.counters.published += 1

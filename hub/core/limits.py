@@ -30,6 +30,10 @@ class Limits:
     max_sessions: int = _limit(100_000, "sessions of one process; a handshake over it is told to come back later")
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
+    max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
+    many_clients_interval_ms: int = _limit(2000, "what a session waits between two connects while its browser has as many held as it may")
+    activity_ms: int = _limit(0, "a Bayeux session without any traffic but its connects ends after this; 0 never ends it")
+    activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")
     heartbeat_s: int = _limit(25, "seconds between the pings of a dashboard connection, below every usual proxy's idle limit")
     hello_timeout_s: int = _limit(10, "seconds that a dashboard connection may stay without saying who it is")
 

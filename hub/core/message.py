@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from hub.core.delivery import DeliveryClass
+from hub.core.replay_id import with_replay_id
 
 
 class Topic(NamedTuple):
@@ -24,7 +25,7 @@ class Message:
     Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (bayeux.md 1.2, rule 6).
     """
 
-    __slots__ = ("_bayeux", "_dashboard", "channel", "data", "delivery", "extra", "position")
+    __slots__ = ("_bayeux", "_dashboard", "_replayable", "channel", "data", "delivery", "extra", "position")
 
     def __init__(
         self, channel: str, data: bytes, delivery: DeliveryClass = DeliveryClass.EVENT, *, extra: bytes = b"", position: int | None = None
@@ -37,6 +38,7 @@ class Message:
         self.position = position
         self._bayeux: bytes | None = None
         self._dashboard: bytes | None = None
+        self._replayable: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -48,6 +50,24 @@ class Message:
         if self._bayeux is None:
             self._bayeux = b'{"channel":"%b","data":%b%b}' % (self.channel.encode(), self.data, self.extra)
         return self._bayeux
+
+    def replayable(self) -> bytes:
+        """As :meth:`bayeux`, with the position in ``data.event.replayId``; where ``data`` has no place for it, in a member ``replayId`` of
+        the message itself. Without a position it is :meth:`bayeux`.
+        """
+        if self._replayable is None:
+            if self.position is None:
+                self._replayable = self.bayeux()
+            elif (data := with_replay_id(self.data, self.position)) is not None:
+                self._replayable = b'{"channel":"%b","data":%b%b}' % (self.channel.encode(), data, self.extra)
+            else:
+                self._replayable = b'{"channel":"%b","data":%b,"replayId":%d%b}' % (
+                    self.channel.encode(),
+                    self.data,
+                    self.position,
+                    self.extra,
+                )
+        return self._replayable
 
     def dashboard(self) -> bytes:
         """``{"type":"event","channel":...,"data":...}``, with the position on log channels (contract part 4)."""

@@ -1,4 +1,4 @@
-"""The Bayeux door: long-polling and WebSocket on the same paths (contract part 3)."""
+"""The Bayeux door: WebSocket, long-polling and callback-polling on the same paths (contract part 3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from hub.bayeux.server import BayeuxServer
 from hub.security.gate import Gate
 from hub.transports.bayeux_websocket import BayeuxWebSocket
+from hub.transports.callback_polling import CallbackPolling, is_callback_polling
 from hub.transports.longpolling import LongPolling
 
 COMETD = "/cometd"
@@ -25,10 +26,11 @@ class BayeuxDoor:
     any suffix: clients append the kind of message to the path, and nothing depends on it.
     """
 
-    __slots__ = ("_long_polling", "_server", "_websocket")
+    __slots__ = ("_callback_polling", "_long_polling", "_server", "_websocket")
 
     def __init__(self, server: BayeuxServer, gate: Gate) -> None:
         self._server = server
+        self._callback_polling = CallbackPolling(server)
         self._long_polling = LongPolling(server, gate)
         self._websocket = BayeuxWebSocket(server, gate)
         # sessions alone are not enough: a WebSocket whose credential is gone must not shake hands again
@@ -40,7 +42,9 @@ class BayeuxDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         statistics = scope["path"].startswith(STATISTICS)
-        if scope["type"] == "http":
+        if scope["type"] == "http" and is_callback_polling(scope):
+            await self._callback_polling.serve(scope, receive, send)
+        elif scope["type"] == "http":
             await self._long_polling.serve(scope, receive, send, statistics=statistics)
         else:
             await self._websocket.serve(scope, receive, send, statistics=statistics)

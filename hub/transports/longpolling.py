@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import secrets
@@ -11,16 +10,18 @@ from collections.abc import Sequence
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from hub.bayeux.exchange import Exchange
 from hub.bayeux.messages import BatchTooLargeError, FieldError, Incoming, MalformedError, read_request
 from hub.bayeux.ports import Peer
 from hub.bayeux.replies import array
-from hub.bayeux.server import BayeuxServer, Exchange, is_handshake
-from hub.bayeux.session import HeldConnect, ServerSession
+from hub.bayeux.server import BayeuxServer, is_handshake
+from hub.bayeux.session import ServerSession
 from hub.ops.envelope import ApiError
 from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header, is_secure
 from hub.security.rest import refusal
+from hub.transports.answering import Answering
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
@@ -34,7 +35,7 @@ _BASE_HEADERS: Headers = [
     (b"cache-control", b"no-cache, no-store"),
     (b"x-content-type-options", b"nosniff"),
 ]
-_METHODS = b"POST, OPTIONS"
+_METHODS = b"GET, POST, OPTIONS"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", _METHODS),
     (
@@ -109,17 +110,8 @@ class LongPolling:
             await respond(send, answer.http_status, [*_BASE_HEADERS, *cors, *extra], _json(answer.body()))
             return
         exchange, cookies = answer
-        if exchange.held is not None:
-            await self._hold(exchange.held, receive, send, [*_BASE_HEADERS, *cors])
-            return
-        delivered = False
-        try:
-            delivered = await respond(send, 200, [*_BASE_HEADERS, *cors, *cookies], exchange.body())
-        finally:
-            if delivered:
-                exchange.written()
-            else:
-                exchange.lost()
+        answering = Answering(send, [*_BASE_HEADERS, *cors, *cookies], array, self._server.hub.limits.duplicate_connect_status)
+        await answering.answer(exchange, receive)
 
     # -- who asks ---------------------------------------------------------------------------------------------------
 
@@ -171,41 +163,6 @@ class LongPolling:
             named = True
         return not named and self._gate.anonymous() is None
 
-    # -- a connect that is held -------------------------------------------------------------------------------------
-
-    async def _hold(self, held: HeldConnect, receive: Receive, send: Send, headers: Headers) -> None:
-        """Wait for the end of a held connect, or for the client to go.
-
-        Nothing runs for a request that waits but the task that the server gave it, and that one listens for the client: ``receive`` says
-        ``http.disconnect`` when the client goes, and also when the response is complete (ASGI HTTP specification, "Disconnect"). So the
-        response is sent by a task that lives for that long.
-        """
-        responding: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
-        held.on_done(lambda _: responding.append(loop.create_task(self._answer(held, send, headers))))
-        try:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-        finally:
-            if not responding:
-                held.session.abandon(held)
-        for task in responding:
-            await task
-
-    async def _answer(self, held: HeldConnect, send: Send, headers: Headers) -> None:
-        if held.superseded:
-            status = self._server.hub.limits.duplicate_connect_status
-            await respond(send, status, headers, envelope(status, "a newer /meta/connect of this session took the place of this one"))
-            return
-        delivered = False
-        try:
-            delivered = await respond(send, 200, headers, array(held.parts()))
-        finally:
-            if delivered:
-                held.written()
-            else:
-                held.lost()
-
     # -- everything else --------------------------------------------------------------------------------------------
 
     def _cors(self, scope: Scope) -> Headers:
@@ -223,7 +180,7 @@ class LongPolling:
             preflight = _PREFLIGHT if len(cors) > 1 else []
             await respond(send, 204, [*cors, *preflight, (b"allow", _METHODS)], b"")
             return
-        body = envelope(405, f"expected POST, got {scope['method']}")
+        body = envelope(405, f"expected POST, or GET with the parameter message (callback-polling), got {scope['method']}")
         await respond(send, 405, [*_BASE_HEADERS, *cors, (b"allow", _METHODS)], body)
 
     async def _bad_request(self, send: Send, status: int, fault: Exception, headers: Headers) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hub.bayeux.exchange import Exchange
+from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.link import SocketLink
 from hub.bayeux.messages import read_request
 from hub.bayeux.ports import Peer
-from hub.bayeux.server import BayeuxServer, Exchange
-from hub.bayeux.session import HeldConnect
+from hub.bayeux.server import BayeuxServer
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.limits import Limits
 from hub.core.principal import Principal

@@ -23,7 +23,7 @@ async def test_reply_holds_all_of_it() -> None:
         "successful": True,
         "version": "1.0",
         "minimumVersion": "1.0",
-        "supportedConnectionTypes": ["websocket", "long-polling"],
+        "supportedConnectionTypes": ["websocket", "long-polling", "callback-polling"],
         "advice": RETRY,
     }
 
@@ -47,12 +47,12 @@ async def test_version_is_not_looked_at(version: object) -> None:
     assert reply["successful"]
 
 
-@pytest.mark.parametrize("types", [[], ["callback-polling"], ["iframe", "flash"], None])
+@pytest.mark.parametrize("types", [[], ["polling"], ["iframe", "flash"], None])
 async def test_no_common_connection_type(types: object) -> None:
     bayeux = Bayeux()
     (reply,) = await bayeux.post(by_token() | {"supportedConnectionTypes": types})
     assert (reply["successful"], reply["error"]) == (False, "301::connection_types_unsupported")
-    assert reply["supportedConnectionTypes"] == ["websocket", "long-polling"]
+    assert reply["supportedConnectionTypes"] == ["websocket", "long-polling", "callback-polling"]
     assert reply["advice"] == NONE
     assert not bayeux.server.sessions
 

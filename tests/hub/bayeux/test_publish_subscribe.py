@@ -88,7 +88,7 @@ async def test_session_that_ends_while_the_bus_confirms() -> None:
     client = await bayeux.client()
     session = client.session
 
-    async def ends(*arguments: Any) -> None:
+    async def ends(*arguments: Any, **options: Any) -> None:
         session.end_revoked()
         raise RefusedError(WireError.SESSION_UNKNOWN)
 

@@ -63,7 +63,7 @@ def test_other_paths_are_not_served(path: str) -> None:
 async def test_other_methods(built: House, method: str) -> None:
     async with built.client() as client:
         response = await client.http.request(method, PATH)
-    assert (response.status_code, response.headers["allow"]) == (405, "POST, OPTIONS")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST, OPTIONS")
 
 
 async def test_response_headers(built: House) -> None:
@@ -364,7 +364,7 @@ async def test_preflight(built: House, origin: str, allowed: bool) -> None:
     assert (response.status_code, response.content) == (204, b"")
     assert ("authorization" in response.headers.get("access-control-allow-headers", "").lower()) == allowed
     assert ("access-control-allow-origin" in response.headers) == allowed
-    assert response.headers["allow"] == "POST, OPTIONS"
+    assert response.headers["allow"] == "GET, POST, OPTIONS"
 
 
 # -- a connect that is held ---------------------------------------------------------------------------------------------

@@ -1,0 +1,39 @@
+"""The ack extension: what was sent is kept until the client says that it came (bayeux.md 2.2)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from hub.core.message import Message
+
+
+class Acknowledged:
+    """The batches of one session. Each successful connect reply has a number, 1, 2, 3, ..., also where it carries nothing; the next connect
+    brings the last number that the client has seen. What is not acknowledged by then is sent again, in front of what is newer.
+    """
+
+    __slots__ = ("_sent", "batch", "bytes")
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[int, Message]] = deque()
+        self.batch = 0
+        """The number of the last connect reply."""
+        self.bytes = 0
+        """What the messages that are kept count against the session's queue."""
+
+    def acknowledge(self, batch: int) -> None:
+        """The client has seen all batches up to this one."""
+        while self._sent and self._sent[0][0] <= batch:
+            self.bytes -= self._sent.popleft()[1].size
+
+    def send(self, messages: Iterable[Message]) -> deque[Message]:
+        """A connect reply goes out: what goes with it, ``messages`` behind all that is not acknowledged."""
+        self.batch += 1
+        for message in messages:
+            self._sent.append((self.batch, message))
+            self.bytes += message.size
+        return deque(message for _, message in self._sent)
+
+    def __len__(self) -> int:
+        return len(self._sent)

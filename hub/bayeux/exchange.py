@@ -1,0 +1,57 @@
+"""What one request, or one WebSocket message, is answered with."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from hub.bayeux.replies import array
+from hub.core.message import Message
+
+if TYPE_CHECKING:
+    from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.session import ServerSession
+
+
+class Exchange:
+    """The transport writes :meth:`parts`, or awaits ``held``, then says what became of it: :meth:`written` or :meth:`lost`."""
+
+    __slots__ = ("cycle", "first", "held", "messages", "opened", "replies", "session")
+
+    def __init__(self) -> None:
+        self.session: ServerSession | None = None
+        self.first: bytes | None = None
+        """The handshake reply, which comes before everything else."""
+        self.opened: ServerSession | None = None
+        """The session that a handshake opened: HTTP sets its cookies then."""
+        self.messages: deque[Message] = deque()
+        self.replies: list[bytes] = []
+        self.held: HeldConnect | None = None
+        """The connect that is not answered yet; then there is nothing else in this exchange."""
+        self.cycle: int | None = None
+        """The number of the connect that is answered here."""
+
+    def parts(self) -> list[bytes]:
+        """The encoded messages in order: handshake reply, events, other replies, so that a connect reply follows its events
+        (bayeux.md 1.3).
+        """
+        parts = [] if self.first is None else [self.first]
+        if self.session is not None:
+            parts.extend(self.session.encode(self.messages))
+        parts.extend(self.replies)
+        return parts
+
+    def body(self) -> bytes:
+        """All parts as one JSON array."""
+        return array(self.parts())
+
+    def written(self) -> None:
+        """The response is on its way."""
+        if self.session is not None and self.cycle is not None:
+            self.session.connect_answered(self.cycle)
+
+    def lost(self) -> None:
+        """The response did not reach the client: its events wait again."""
+        if self.session is not None:
+            self.session.requeue(self.messages)
+        self.written()

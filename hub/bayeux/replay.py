@@ -1,0 +1,62 @@
+"""The replay extension in Salesforce's form: a handshake turns it on, a subscribe says from where (peers.md 1.3, contract part 4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from hub.bayeux.messages import FieldError, Incoming
+from hub.core.hub import EVERYTHING
+
+NEW_ONLY = -1
+ALL_RETAINED = -2
+
+_POSITION = re.compile(rb'"?(-1|-2|[0-9]{1,19})"?')
+_map = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def asks_for_replay(message: Incoming) -> bool:
+    """Whether a handshake has ``ext.replay``: true, or anything but false and null."""
+    ext = message.members("ext")
+    return ext is not None and bytes(ext.get("replay", b"false")) not in {b"false", b"null"}
+
+
+def positions(message: Incoming, patterns: Iterable[str]) -> dict[str, int] | None:
+    """From where a subscribe wants each of its patterns: ``ext.replay``, a map of channel to -1 (only what is new), -2 (all that is kept)
+    or a position, each a number or a numeric text. None where there is no map; channels that the request does not subscribe to do not
+    matter, for clients send the map of all that they ever heard.
+
+    Raises:
+        FieldError: it is no such map.
+    """
+    ext = message.members("ext")
+    if ext is None or "replay" not in ext:
+        return None
+    raw = bytes(ext["replay"])
+    if raw in {b"true", b"false", b"null"}:  # the form of a handshake: some clients send it with every message
+        return None
+    try:
+        asked = _map.decode(raw)
+    except msgspec.MsgspecError:
+        raise FieldError("ext.replay", "a map of channel to -1, -2 or a position", raw) from None
+    found: dict[str, int] = {}
+    for pattern in patterns:
+        if pattern not in asked:
+            continue
+        value = bytes(asked[pattern])
+        if not _POSITION.fullmatch(value) or (value[:1] == b'"') != (value[-1:] == b'"'):
+            raise FieldError("ext.replay", "a map of channel to -1, -2 or a position", value)
+        position = int(value.strip(b'"'))
+        if position != NEW_ONLY:
+            found[pattern] = EVERYTHING if position == ALL_RETAINED else position
+    return found
+
+
+def invalid_position(position: int) -> str:
+    """The error of a subscribe from a position that the log cannot replay from, in the words that Salesforce's clients look for."""
+    return (
+        f"400::The replayId {{{position}}} you provided was invalid. "
+        "Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."
+    )

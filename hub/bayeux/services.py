@@ -1,0 +1,126 @@
+"""Services: what listens on ``/service/`` channels, whose messages go to the server alone (Bayeux 1.0 section 2.4, bayeux.md 1.9)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hub.core.channels import SERVICE, candidates, check_channel, check_pattern
+from hub.core.errors import RefusedError, WireError
+from hub.core.message import Message
+
+if TYPE_CHECKING:
+    from hub.bayeux.session import ServerSession
+
+MOST_CALLS = 100
+"""Remote calls of one session that may be under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMessage:
+    """What a client sent to a service channel."""
+
+    channel: str
+    data: Any
+    id: str | None
+    """The message's id, for services that answer with the same one."""
+
+
+Listener = Callable[["ServerSession", ServiceMessage], Awaitable[None]]
+"""Handles a message of a session; answers, if it wants to, by ``session.deliver(channel, data)``."""
+
+RemoteCall = Callable[["ServerSession", Any], Awaitable[Any]]
+"""Handles the data of a remote call and returns the result's."""
+
+
+class RemoteCallError(Exception):
+    """Raised by a remote call's handler: the client's call fails, and gets ``data``."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(str(data))
+        self.data = data
+
+
+class Services:
+    """Who listens on which service channel. Whether a client may publish there at all is the role's to say, as for any channel."""
+
+    __slots__ = ("_calls", "_listeners", "_on_fault", "calls_failed")
+
+    def __init__(self, on_fault: Callable[[object, Exception], object]) -> None:
+        self._listeners: dict[str, list[Listener]] = {}
+        self._calls: dict[str, RemoteCall] = {}
+        self._on_fault = on_fault
+        self.calls_failed = 0
+        """Remote calls whose handler raised something else than :class:`RemoteCallError`."""
+
+    def listen(self, pattern: str, listener: Listener) -> None:
+        """Have ``listener`` handle what clients publish on a service channel, or on all that ``pattern`` stands for.
+
+        Raises:
+            ValueError: it is no pattern below ``/service/``.
+        """
+        self._check(check_pattern(pattern))
+        self._listeners.setdefault(pattern, []).append(listener)
+
+    def remote(self, target: str, call: RemoteCall) -> None:
+        """Serve CometD's remote calls to ``target``, which are published on ``/service/<target>``.
+
+        Raises:
+            ValueError: the target makes no channel, or has a handler already.
+        """
+        channel = check_channel(SERVICE + target.lstrip("/"))
+        if channel in self._calls:
+            raise ValueError(f"{channel} serves remote calls already")
+        self._calls[channel] = call
+
+    def _check(self, pattern: str) -> None:
+        if not pattern.startswith(SERVICE):
+            raise ValueError(f"expected a channel below {SERVICE}, got {pattern}")
+
+    async def handle(self, session: ServerSession, channel: str, data: bytes, identifier: bytes | None) -> None:
+        """Hand a message to all who listen; a remote call goes on by itself, and its result is delivered when it is there.
+
+        Raises:
+            RefusedError: RATE_LIMITED, too many calls are under way; INTERNAL, a listener raised.
+        """
+        call = self._calls.get(channel)
+        if call is not None:
+            if session.calls >= MOST_CALLS:
+                raise RefusedError(WireError.RATE_LIMITED, f"expected at most {MOST_CALLS} calls at a time", channel=channel)
+            session.calls += 1
+            session.hub.loop.spawn(self._call(call, session, channel, data, identifier))
+        listeners = [listener for candidate in candidates(channel) for listener in self._listeners.get(candidate, ())]
+        if not listeners:
+            return
+        text = msgspec.json.decode(identifier) if identifier is not None else None
+        message = ServiceMessage(channel, msgspec.json.decode(data), None if text is None else str(text))
+        for listener in listeners:
+            try:
+                await listener(session, message)
+            except RefusedError:
+                raise
+            except Exception as fault:
+                self._on_fault(listener, fault)
+                raise RefusedError(WireError.INTERNAL, channel=channel) from fault
+
+    async def _call(self, call: RemoteCall, session: ServerSession, channel: str, data: bytes, identifier: bytes | None) -> None:
+        successful = True
+        try:
+            result = json.dumps(await call(session, msgspec.json.decode(data)), separators=(",", ":"))
+        except RemoteCallError as failure:
+            successful = False
+            result = json.dumps(failure.data, separators=(",", ":"))
+        except Exception as fault:  # of the handler's, or a result that is no JSON: the client must not wait for ever
+            self.calls_failed += 1
+            self._on_fault(call, fault)
+            successful = False
+            result = '"the server failed"'
+        finally:
+            session.calls -= 1
+        echoed = b"" if identifier is None else b',"id":%b' % identifier
+        extra = b'%b,"successful":%b' % (echoed, b"true" if successful else b"false")
+        session.deliver_message(Message(channel, result.encode("ascii"), extra=extra))

@@ -1,0 +1,48 @@
+"""The timesync extension: how far the client's clock is from the server's (bayeux.md 2.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from hub.bayeux.messages import FieldError, Incoming
+
+ACCURATE_MS = 25
+"""A client whose offset is known this well is not answered: CometD's ``accuracyTarget``."""
+
+_number = msgspec.json.Decoder(int | float)
+
+
+class Timesync(NamedTuple):
+    """One request: all in milliseconds."""
+
+    client_ms: int
+    received_ms: int
+    accuracy_ms: int
+
+    def member(self, now_ms: int) -> bytes:
+        """``{"tc","ts","p","a"}``: the client's time, ours when the request came, how long the answer took, how wrong the client was."""
+        return b'{"tc":%d,"ts":%d,"p":%d,"a":%d}' % (self.client_ms, self.received_ms, now_ms - self.received_ms, self.accuracy_ms)
+
+
+def read_timesync(message: Incoming, now_ms: int) -> Timesync | None:
+    """``ext.timesync`` of a handshake or connect, ``{"tc": client time, "l": lag, "o": offset}``; None where there is none, or where the
+    client's clock is known well enough already.
+
+    Raises:
+        FieldError: it is no object of numbers.
+    """
+    ext = message.members("ext")
+    if ext is None or "timesync" not in ext:
+        return None
+    raw = bytes(ext["timesync"])
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        client, lag, offset = (round(_number.decode(fields.get(name, b"0"))) for name in ("tc", "l", "o"))
+    except (msgspec.MsgspecError, OverflowError):
+        raise FieldError("ext.timesync", "an object of tc, l and o, numbers of milliseconds", raw) from None
+    accuracy = client + offset + lag - now_ms
+    if "tc" not in fields:
+        raise FieldError("ext.timesync", "an object of tc, l and o, numbers of milliseconds", raw)
+    return Timesync(client, now_ms, accuracy) if lag == 0 or abs(accuracy) >= ACCURATE_MS else None

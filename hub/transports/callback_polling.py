@@ -1,0 +1,106 @@
+"""Bayeux by script elements (JSONP): a GET whose response calls a function of the page with the messages (bayeux.md 1.13).
+
+A script element sends the cookies of the hub from any page, and runs what comes back there. So neither cookies nor headers are looked at,
+and none is set: a session is made with ``ext.authentication`` (or anonymous, where those are let in), and its clientId, which no other page
+can know, leads back to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import parse_qs
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from hub.bayeux.messages import BatchTooLargeError, Incoming, MalformedError, read_request
+from hub.bayeux.ports import Peer
+from hub.bayeux.server import BayeuxServer
+from hub.transports.answering import Answering, Headers
+from hub.transports.plain_http import envelope, respond
+
+DEFAULT_CALLBACK = "jsonpcallback"
+
+LONGEST_CALLBACK = 64
+
+_CALLBACK = re.compile(rf"[A-Za-z0-9._\-]{{1,{LONGEST_CALLBACK}}}")
+_COMMON: Headers = [
+    (b"cache-control", b"no-cache, no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_SCRIPT: Headers = [
+    (b"content-type", b"text/javascript;charset=UTF-8"),
+    # opened by itself, as a page or by a plug-in, it is a file to be saved
+    (b"content-disposition", b"attachment; filename=f.txt"),
+    *_COMMON,
+]
+_ERROR: Headers = [(b"content-type", b"application/json"), *_COMMON]
+
+_log = structlog.get_logger(__name__)
+
+
+class BadCallbackError(ValueError):
+    """The parameter ``jsonp`` is no name of a function; the text says what was expected and what came."""
+
+
+def is_callback_polling(scope: Scope) -> bool:
+    """Whether an HTTP request is one of this transport: a GET with the parameter ``message``."""
+    return scope["method"] == "GET" and b"message=" in scope["query_string"]
+
+
+class CallbackPolling:
+    """The script side of the Bayeux door."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: BayeuxServer) -> None:
+        self._server = server
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Errors have an HTTP status all the same, which a page sees as a script that could not be loaded."""
+        try:
+            callback, messages = self._read(scope["query_string"])
+        except BatchTooLargeError as fault:
+            await self._bad_request(send, 413, fault)
+            return
+        except (MalformedError, BadCallbackError) as fault:
+            await self._bad_request(send, 400, fault)
+            return
+        try:
+            exchange = await self._server.handle(messages, Peer(callback=True))
+        except Exception:
+            _log.exception("bayeux_request_failed")
+            await respond(send, 500, _ERROR, envelope(500, "Internal Server Error"))
+            return
+
+        def render(parts: Iterable[bytes]) -> bytes:
+            # all of it is ASCII, so no line separator (U+2028) can end a text early; the comment in front keeps the answer from being
+            # taken for a file of another kind that begins with the callback's name
+            return b"/**/%b([%b]);" % (callback, b",".join(parts))
+
+        await Answering(send, _SCRIPT, render, self._server.hub.limits.duplicate_connect_status).answer(exchange, receive)
+
+    def _read(self, query: bytes) -> tuple[bytes, list[Incoming]]:
+        """The callback's name and the messages; ``message`` may come several times.
+
+        Raises:
+            BadCallbackError: the name is not one of letters, digits and ``. _ -``, at most 64 of them.
+            MalformedError, BatchTooLargeError: as :func:`hub.bayeux.messages.read_request`.
+        """
+        try:
+            fields = parse_qs(query.decode("ascii"), keep_blank_values=True, errors="strict")
+        except (UnicodeDecodeError, ValueError):
+            raise MalformedError("expected a query of percent-encoded UTF-8, got other bytes") from None
+        callback = fields.get("jsonp", [DEFAULT_CALLBACK])[0]
+        if not _CALLBACK.fullmatch(callback):
+            expected = f"a name of at most {LONGEST_CALLBACK} letters, digits, . _ or -"
+            raise BadCallbackError(f"expected jsonp to be {expected}, got {callback[:80]!r}")
+        messages = [message for text in fields["message"] for message in read_request(text.encode(), self._server.hub.limits)]
+        if len(messages) > self._server.hub.limits.max_batch:
+            raise BatchTooLargeError(f"expected at most {self._server.hub.limits.max_batch} messages in one request, got {len(messages)}")
+        return callback.encode("ascii"), messages
+
+    async def _bad_request(self, send: Send, status: int, fault: Exception) -> None:
+        self._server.counters.bad_requests += 1
+        await respond(send, status, _ERROR, envelope(status, str(fault)))
