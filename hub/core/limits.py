@@ -36,6 +36,7 @@ class Limits:
     activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")
     heartbeat_s: int = _limit(25, "seconds between the pings of a dashboard connection, below every usual proxy's idle limit")
     hello_timeout_s: int = _limit(10, "seconds that a dashboard connection may stay without saying who it is")
+    sse_comment_s: int = _limit(15, "seconds between the comments of an event stream, below every usual proxy's idle limit; 0 sends none")
 
     @classmethod
     def table(cls) -> list[tuple[str, int, str]]:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 from hub.core.delivery import DeliveryClass
 from hub.core.replay_id import with_replay_id
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+"""JSON text holds line ends between its tokens alone, where a space means the same."""
+
 
 class Topic(NamedTuple):
     """Where a message goes: tenant + audience + channel (design part 3). ``audience`` is empty for all, else one login."""
@@ -25,7 +28,7 @@ class Message:
     Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (bayeux.md 1.2, rule 6).
     """
 
-    __slots__ = ("_bayeux", "_dashboard", "_replayable", "channel", "data", "delivery", "extra", "position")
+    __slots__ = ("_bayeux", "_dashboard", "_replayable", "_sse", "channel", "data", "delivery", "extra", "position")
 
     def __init__(
         self, channel: str, data: bytes, delivery: DeliveryClass = DeliveryClass.EVENT, *, extra: bytes = b"", position: int | None = None
@@ -39,6 +42,7 @@ class Message:
         self._bayeux: bytes | None = None
         self._dashboard: bytes | None = None
         self._replayable: bytes | None = None
+        self._sse: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -75,3 +79,13 @@ class Message:
             position = b"" if self.position is None else b',"position":%d' % self.position
             self._dashboard = b'{"type":"event","channel":"%b","data":%b%b}' % (self.channel.encode(), self.data, position)
         return self._dashboard
+
+    def sse(self) -> bytes:
+        """A block of ``text/event-stream``: ``event: message``, ``data: {"channel":...,"data":...}`` in one line, and on log channels
+        ``id:``, the position (contract part 4; WHATWG HTML section 9.2.5).
+        """
+        if self._sse is None:
+            data = self.data if b"\n" not in self.data and b"\r" not in self.data else self.data.translate(_ONE_LINE)
+            identifier = b"" if self.position is None else b"id: %d\n" % self.position
+            self._sse = b'event: message\ndata: {"channel":"%b","data":%b}\n%b\n' % (self.channel.encode(), data, identifier)
+        return self._sse

@@ -265,8 +265,7 @@ class Conversation:
         session.reply(_object("unsubscribed", identifier, b'"channels":%b' % _encode(channels)))
 
     async def _ping(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
-        position = session.news()
-        session.reply(_object("pong", identifier, b"" if position is None else b'"position":%d' % position))
+        session.reply(_object("pong", identifier))
 
     # -- what is it told --------------------------------------------------------------------------------------------
 

@@ -78,23 +78,13 @@ class DashboardSession(Subscriber):
             self._news = self.hub.timers.after(self.hub.limits.heartbeat_s, self._tell)
 
     def _tell(self) -> None:
-        if not self.queue and (position := self.news()) is not None:
+        position = self.hub.position(self.principal.tenant)
+        if position is not None and position > self._told and not self.queue and self.catch_up is None:
+            self._told = position
             self.reply(b'{"type":"position","position":%d}' % position)
         self._news = None
         if not self.ended:  # answering may have ended it
             self.follow_log()
-
-    def news(self) -> int | None:
-        """The log's present position, up to which this session has heard all; None when it has nothing to do with the log, catches up, or
-        knows it already.
-        """
-        if self._news is None or self.catch_up is not None:
-            return None
-        position = self.hub.position(self.principal.tenant)
-        if position is None or position <= self._told:
-            return None
-        self._told = position
-        return position
 
     # -- Subscriber -------------------------------------------------------------------------------------------------
 

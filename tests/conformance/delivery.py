@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from tests.conformance.clients import Client, Message
@@ -23,7 +23,13 @@ async def heard_until_end(subscriber: Client, publisher: Client, end: str) -> li
     return (await subscriber.receive_until(lambda event: event["channel"] == end))[:-1]
 
 
-async def succeeded(*replies: Any) -> None:
-    """Await replies, each of which must be a success."""
-    for reply in await asyncio.gather(*replies):
-        assert reply.get("successful") is True, f"expected success, got {reply}"
+async def succeeded(*replies: Coroutine[Any, Any, Message]) -> None:
+    """Await replies one after the other, each of which must be a success."""
+    waiting = deque(replies)
+    try:
+        while waiting:
+            reply = await waiting.popleft()
+            assert reply.get("successful") is True, f"expected success, got {reply}"
+    finally:
+        for left in waiting:
+            left.close()

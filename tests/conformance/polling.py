@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from http.cookies import SimpleCookie
 from typing import Any
@@ -28,21 +29,21 @@ class PollingClient(Client):
         self.response: Response | None = None
         """The last response that came."""
 
+    @abstractmethod
     def build(self, text: str) -> Request:
         """The request that carries a JSON text."""
-        raise AssertionError("a client says how its requests look")
 
     def build_messages(self, *messages: Message) -> Request:
         """The request that carries messages, for a test that looks at its response itself."""
         return self.build(json.dumps(messages))
 
+    @abstractmethod
     def read(self, response: Response) -> list[Message]:
         """The messages of a response.
 
         Raises:
             AssertionError: it has another status than 200, or holds something else.
         """
-        raise AssertionError("a client says how its requests look")
 
     async def send(self, *messages: Message) -> Pending:
         one = self.build_messages(*messages)

@@ -15,6 +15,8 @@ WEBSOCKET = "websocket"
 LONG_POLLING = "long-polling"
 CALLBACK_POLLING = "callback-polling"
 
+EVERY = (WEBSOCKET, LONG_POLLING, CALLBACK_POLLING)
+"""The connection types of the table."""
 ALL = (WEBSOCKET, LONG_POLLING)
 """The connection types that every server of today has; callback-polling joins them when the hub serves it."""
 HTTP = (LONG_POLLING,)
@@ -56,8 +58,8 @@ def rule(identifier: str, sentence: str, level: str = MUST, transports: Sequence
         raise ValueError(f"rule id: expected a part and a number (1.5.2) or a part of the contract (C3.limits), got {identifier!r}")
     if level not in _LEVELS:
         raise ValueError(f"level of rule {identifier}: expected one of {', '.join(_LEVELS)}, got {level!r}")
-    if not transports or not set(transports) <= {*ALL, CALLBACK_POLLING}:
-        raise ValueError(f"transports of rule {identifier}: expected some of {', '.join(ALL)}, got {transports!r}")
+    if not transports or not set(transports) <= set(EVERY):
+        raise ValueError(f"transports of rule {identifier}: expected some of {', '.join(EVERY)}, got {transports!r}")
     mark = pytest.mark.rule(Rule(identifier, sentence, level, tuple(transports)))
 
     def marked(test: Test) -> Test:
@@ -123,9 +125,9 @@ class RuleTable:
 
     def text(self) -> list[str]:
         """The table as lines of text."""
-        lines = [_line("rule", "level", "", ALL)]
+        lines = [_line("rule", "level", "", EVERY)]
         for rule, outcomes in self.rows():
-            cells = [outcomes[name].result if name in outcomes else "-" for name in ALL]
+            cells = [outcomes[name].result if name in outcomes else "-" for name in EVERY]
             first, *rest = textwrap.wrap(rule.sentence, _SENTENCE_WIDTH)
             lines.append(_line(rule.id, rule.level, first, cells))
             lines.extend(_line("", "", more, ("", "", "")).rstrip() for more in rest)

@@ -46,15 +46,19 @@ export class TotalsView {
   /**
    * A long figure (an hour's wait, a thousand agents) is set smaller rather than cut off. Measured only when something about it changed.
    * @param {Part} part
-   * @param {number} length
+   * @param {string} shape  changes when the width of the figure may
    */
-  #fit(part, length) {
-    const key = `${length} ${innerWidth} ${innerHeight} ${document.documentElement.className}`;
+  #fit(part, shape) {
+    const key = `${shape} ${innerWidth} ${innerHeight} ${document.documentElement.className}`;
     if (key === part.fitted) return;
     part.fitted = key;
     part.figure.style.removeProperty("--fit");
-    const excess = part.figure.scrollWidth / part.figure.clientWidth;
-    if (excess > 1) part.figure.style.setProperty("--fit", (0.97 / excess).toFixed(3));
+    // fonts do not scale evenly: what was measured large may still be a little too wide when it is small
+    let fit = 1;
+    for (let tries = 0; tries < 4 && part.figure.scrollWidth > part.figure.clientWidth; tries += 1) {
+      fit *= (0.97 * part.figure.clientWidth) / part.figure.scrollWidth;
+      part.figure.style.setProperty("--fit", fit.toFixed(3));
+    }
   }
 
   /**
@@ -66,11 +70,12 @@ export class TotalsView {
   #set(name, figure, aside, level = "") {
     const part = this.#parts.get(name);
     if (!part) return;
+    const quiet = figure === "0" || figure === "0:00" || figure === UNKNOWN;
     setText(part.figure, figure);
-    this.#fit(part, figure.length);
     setText(part.aside, aside);
     setData(part.root, "level", level);
-    setData(part.root, "quiet", figure === "0" || figure === "0:00" || figure === UNKNOWN ? "yes" : "");
+    setData(part.root, "quiet", quiet ? "yes" : "");
+    this.#fit(part, `${figure.length} ${quiet}`);  // last: a quiet figure is of another weight, and without its unit
   }
 }
 

@@ -344,6 +344,7 @@ def test_theme_follows_the_system_until_it_is_chosen(open_page: Open) -> None:
     expect(root).to_have_attribute("data-theme", "dark")
     page.reload()
     expect(root).to_have_attribute("data-theme", "dark")
+    expect(page.locator("[aria-live]").first).to_contain_text("live", ignore_case=True)  # the keys are there once the page is
     page.keyboard.press("t")
     expect(root).to_have_attribute("data-theme", "light")
 
