@@ -33,6 +33,7 @@ from hub.transports.dashboard_websocket import DashboardDoor
 from hub.transports.front import Front
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
+from hub.transports.sse import EventStreamDoor
 from hub.transports.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
@@ -111,10 +112,11 @@ class Node:
         self.bayeux = BayeuxServer(self.hub, self.security.gate)
         self.bayeux_door = BayeuxDoor(self.bayeux, self.security.gate)
         self.dashboards = DashboardDoor(self.hub, self.security.gate)
+        self.streams = EventStreamDoor(self.hub, self.security.gate)
         self.security.gate.on_revoked.append(self._end_revoked)
         self._observe()
         self.app: ASGIApp = Front(
-            [self.bayeux_door, self.dashboards],
+            [self.bayeux_door, self.dashboards, self.streams],
             Tracing(
                 create_app(
                     routers=[security_router, *(router for part in self.parts for router in part.routers)],
@@ -139,11 +141,13 @@ class Node:
         self.metrics.counters("hub", self.hub.counters)
         self.metrics.counters("bayeux", self.bayeux.counters)
         self.metrics.counters("dashboard", self.dashboards.counters)
+        self.metrics.counters("sse", self.streams.counters)
         self.metrics.counters("security", self.security.gate.directory.counters)
         for offered in self.context.of_role(COUNTERS):
             for part, source in offered.items():
                 self.metrics.counters(part, source)
         self.metrics.gauge("hub_sessions", "Sessions of every door that are open now", lambda: len(self.hub.subscribers))
+        self.metrics.gauge("hub_sse_streams", "Event streams that are open now", lambda: len(self.streams))
         self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
         self.metrics.gauge("hub_log_trimmed", "Messages that the log has forgotten since the start", lambda: self.trimmer.trimmed)
         self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))
@@ -181,7 +185,7 @@ class Node:
         """Send the clients away before the sockets are closed, so that they come back to another node, and not all at once."""
         self.health.drain()
         seconds = self.settings.drain_seconds / 2
-        await asyncio.gather(self.bayeux_door.drain(seconds), self.dashboards.drain(seconds))
+        await asyncio.gather(self.bayeux_door.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
 
     async def run(self, on_ready: Callable[[int], object]) -> None:
         """Serve until SIGTERM or SIGINT; ``on_ready`` gets the port.

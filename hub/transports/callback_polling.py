@@ -45,8 +45,8 @@ class BadCallbackError(ValueError):
 
 
 def is_callback_polling(scope: Scope) -> bool:
-    """Whether an HTTP request is one of this transport: a GET with the parameter ``message``."""
-    return scope["method"] == "GET" and b"message=" in scope["query_string"]
+    """Whether an HTTP request is one of this transport: a GET with one of its parameters."""
+    return scope["method"] == "GET" and any(name in scope["query_string"] for name in (b"message=", b"jsonp="))
 
 
 class CallbackPolling:
@@ -95,7 +95,10 @@ class CallbackPolling:
         callback = fields.get("jsonp", [DEFAULT_CALLBACK])[0]
         if not _CALLBACK.fullmatch(callback):
             expected = f"a name of at most {LONGEST_CALLBACK} letters, digits, . _ or -"
-            raise BadCallbackError(f"expected jsonp to be {expected}, got {callback[:80]!r}")
+            # what came is not repeated: it may be a script of somebody else's
+            raise BadCallbackError(f"expected jsonp to be {expected}, got {len(callback)} characters with others among them")
+        if "message" not in fields:
+            raise MalformedError("expected the parameter message to hold messages, got none")
         messages = [message for text in fields["message"] for message in read_request(text.encode(), self._server.hub.limits)]
         if len(messages) > self._server.hub.limits.max_batch:
             raise BatchTooLargeError(f"expected at most {self._server.hub.limits.max_batch} messages in one request, got {len(messages)}")

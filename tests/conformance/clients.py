@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tests.conformance.rules import ALL
+from tests.conformance.rules import EVERY
 from tests.conformance.wire import PATIENCE_S, Endpoint
 
 Message = dict[str, Any]
@@ -126,7 +126,7 @@ class Client(ABC):
 
     def handshake_message(self, **members: Any) -> Message:
         """What CometD's JavaScript client sends (bayeux.md 3.3)."""
-        standard: Message = {"version": "1.0", "minimumVersion": "1.0", "supportedConnectionTypes": list(ALL)}
+        standard: Message = {"version": "1.0", "minimumVersion": "1.0", "supportedConnectionTypes": list(EVERY)}
         built = {**self.message("/meta/handshake", clientId=None), **standard, **members}
         if self.token is not None:
             ext = built.get("ext") or {}

@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.clients import Client
 from tests.conformance.plugin import NOT_OFFERED_TEXT
 from tests.conformance.polling import CallbackClient, LongPollingClient
-from tests.conformance.rules import ALL, CALLBACK_POLLING, LONG_POLLING, WEBSOCKET
+from tests.conformance.rules import CALLBACK_POLLING, EVERY, LONG_POLLING, WEBSOCKET
 from tests.conformance.sockets import SocketClient
 from tests.conformance.wire import Endpoint
 from tests.support.hub_process import HubProcess
@@ -42,7 +42,7 @@ class Server:
     @cached_property
     def offered(self) -> tuple[str, ...]:
         """The transports that the server names in the reply to a handshake over long-polling."""
-        message: dict[str, Any] = {"id": "1", "channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": list(ALL)}
+        message: dict[str, Any] = {"id": "1", "channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": list(EVERY)}
         if self.token is not None:
             message["ext"] = {"authentication": {"token": self.token}}
         url = self.endpoint.url.rstrip("/") + self.endpoint.path

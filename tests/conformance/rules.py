@@ -17,9 +17,8 @@ CALLBACK_POLLING = "callback-polling"
 
 EVERY = (WEBSOCKET, LONG_POLLING, CALLBACK_POLLING)
 """The connection types of the table."""
-ALL = (WEBSOCKET, LONG_POLLING)
-"""The connection types that every server of today has; callback-polling joins them when the hub serves it."""
-HTTP = (LONG_POLLING,)
+ALL = (WEBSOCKET, LONG_POLLING, CALLBACK_POLLING)
+HTTP = (LONG_POLLING, CALLBACK_POLLING)
 
 MUST = "MUST"
 """The specification says MUST, or clients break without it."""

@@ -8,6 +8,7 @@ from typing import Any
 from tests.conformance.clients import is_reply
 from tests.conformance.delivery import heard, succeeded
 from tests.conformance.rules import CHOICE, HTTP, LONG_POLLING, SHOULD, WEBSOCKET, rule
+from tests.conformance.wire import Response
 
 
 def publish_text(client: Any, channel: str, data: str) -> str:
@@ -19,7 +20,8 @@ async def raw_body(client: Any) -> str:
     """What the next connect, over HTTP, is answered with, as text."""
     async with client.build_messages(client.connect_message()) as request:
         await request.send()
-        return (await request.response()).body.decode("ascii")
+        response: Response = await request.response()
+        return response.body.decode("ascii")
 
 
 @rule("1.8.1", "the reply has channel, successful and the id, and no data")
@@ -44,7 +46,8 @@ async def test_event(client: Any, new_session: Any, channel: str) -> None:
 async def test_falsy_data(client: Any, new_session: Any, channel: str) -> None:
     await succeeded(client.subscribe(channel))
     publisher = await new_session()
-    for data in ("", 0, False, {}, []):
+    falsy: tuple[Any, ...] = ("", 0, False, {}, [])
+    for data in falsy:
         assert (await publisher.publish(channel, data))["successful"] is True
     events = await client.receive(5)
     assert [(type(event["data"]), event["data"]) for event in events] == [(str, ""), (int, 0), (bool, False), (dict, {}), (list, [])]

@@ -56,7 +56,8 @@ async def test_missing_fails(client: Any) -> None:
 
 @rule("1.7.5", "a subscription that is no text and no array of texts is refused: 403::subscription_invalid", CHOICE)
 async def test_of_the_wrong_type(client: Any) -> None:
-    for wrong in (1, {}, True, [], [1], [["/a"]], ["/a", 1]):
+    kinds: tuple[Any, ...] = (1, {}, True, [], [1], [["/a"]], ["/a", 1])
+    for wrong in kinds:
         reply = await client.ask("/meta/subscribe", subscription=wrong)
         assert (reply["successful"], reply["error"], reply["subscription"]) == (False, INVALID, wrong)
 

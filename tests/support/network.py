@@ -137,10 +137,15 @@ class Network:
 
     async def _stop(self) -> None:
         self._server.close()
-        for connection, task in list(self._connections.items()):
-            connection.reset()
+        while self._connections:  # what was accepted before comes in until now
+            for connection, task in list(self._connections.items()):
+                connection.reset()
+                task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
-        await asyncio.gather(*self._connections.values(), return_exceptions=True)
+        await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self, (reader, writer))

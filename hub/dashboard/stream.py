@@ -1,0 +1,357 @@
+"""One event stream of ``/events``, sans I/O: what was asked for, and what waits as blocks of ``text/event-stream`` (contract part 4).
+
+The format is that of WHATWG HTML section 9.2. A block without ``data`` dispatches nothing in the browser, and an ``id`` in it counts all
+the same (section 9.2.6): by such blocks a stream that hears nothing learns how far the log is.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import parse_qsl
+
+from hub.core.delivery import DeliveryClass
+from hub.core.hub import Subscribed
+from hub.core.limits import Limits
+from hub.core.message import Message
+from hub.core.principal import Principal
+from hub.core.subscriber import Subscriber
+from hub.core.timers import Timer
+from hub.dashboard.commands import POSITION_END
+
+if TYPE_CHECKING:
+    from hub.core.hub import Hub
+
+RETRY_MS = 2000
+"""What a browser waits at least before it comes back by itself, in milliseconds."""
+
+RETRY_JITTER_MS = 2000
+"""Up to so many more: streams that end together do not come back together."""
+
+RESTART_JITTER_MS = 5000
+"""Instead of the latter when the server stops: the spread that Bayeux clients get then."""
+
+STALLED_AFTER = 2
+"""Comments in a row that found a client which read nothing since the one before: it is taken for gone."""
+
+_SHOWN = 60
+"""Characters of a wrong value that an error message repeats."""
+
+_POSITION_DIGITS = 16
+"""No position has more: 2^53 has 16."""
+
+
+class QueryError(ValueError):
+    """A part of the query that is missing or wrong: its name, what was expected, and what came."""
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got}")
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+
+class StreamRequest(NamedTuple):
+    """What a client asks for."""
+
+    channels: list[str]
+    since: int | None
+    """The position after which it wants to hear log channels."""
+    resumes: bool
+    """It says how far it was, understood or not: then it is told whether it has missed something."""
+
+
+def read_request(query: bytes, last_event_id: str | None, limits: Limits) -> StreamRequest:
+    """Read the query ``channel=/a&channel=/b/**``, and where to resume: the header ``Last-Event-ID``, else ``lastEventId`` or ``since``.
+
+    The header decides where it is there: a browser that comes back repeats the query of its first request, and tells its newest position
+    by the header. A last event id that is no position of this log is none of ours: the stream begins now, and nothing was recovered.
+
+    Raises:
+        QueryError: no channel, too many of them, or a ``since`` that is no position.
+    """
+    channels: dict[str, None] = {}
+    by_id: str | None = None
+    since: str | None = None
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name == "channel":
+            channels[value] = None
+        elif name == "lastEventId":
+            by_id = value
+        elif name == "since":
+            since = value
+    if not channels:
+        raise QueryError("channel", "at least one channel or pattern, as in ?channel=/a&channel=/b/**", "none")
+    if len(channels) > limits.max_subscriptions:
+        raise QueryError("channel", f"at most {limits.max_subscriptions} channels", str(len(channels)))
+    for identifier in (last_event_id, by_id):
+        if identifier:
+            return StreamRequest(list(channels), _position(identifier), resumes=True)
+    if since is None:
+        return StreamRequest(list(channels), None, resumes=False)
+    position = _position(since)
+    if position is None:
+        shown = since if len(since) <= _SHOWN else since[:_SHOWN] + "..."
+        raise QueryError("since", "a position, an integer from 0 to 2^53 - 1", json.dumps(shown))
+    return StreamRequest(list(channels), position, resumes=True)
+
+
+def _position(text: str) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) <= _POSITION_DIGITS):
+        return None
+    position = int(text)
+    return position if position < POSITION_END else None
+
+
+def gaps(hub: Hub, outcomes: Sequence[Subscribed]) -> list[Subscribed]:
+    """Of the patterns of a client that resumes those on which it may have missed something. A state channel's snapshot makes up for all."""
+    return [outcome for outcome in outcomes if not (outcome.recovered or _is_state(hub, outcome.pattern))]
+
+
+def _is_state(hub: Hub, pattern: str) -> bool:
+    declarations = hub.registry.touching(pattern)
+    return bool(declarations) and all(declaration.delivery is DeliveryClass.STATE for declaration in declarations)
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """What the door of event streams counts; ``/metrics`` reads them."""
+
+    opened: int = 0
+    comments: int = 0
+    not_authenticated: int = 0
+    """Requests without a credential, or with a bad one."""
+    denied: int = 0
+    """Requests for a channel that is not allowed."""
+    bad_requests: int = 0
+    """Requests without a channel, with a bad one, or with another method."""
+    too_many: int = 0
+    """Requests that the server had no room for."""
+    client_gone: int = 0
+    """Streams that the client ended."""
+    too_slow: int = 0
+    """Streams that were ended because a log channel overflowed, or the rest of a replay was gone."""
+    stalled: int = 0
+    """Streams that were ended because the client read nothing for a while."""
+    revoked: int = 0
+    disconnected: int = 0
+    """Streams that an administrator or the application ended."""
+
+
+class Outlet(Protocol):
+    """The response as the stream sees it; :class:`hub.transports.sse.Response` is one. No method awaits, none raises."""
+
+    def wake(self) -> None:
+        """Something waits: ask :meth:`StreamSession.next_chunk` soon. May be called any number of times."""
+        ...
+
+    def unread(self) -> int | None:
+        """None when the client takes what it is sent; else a number that stays the same for as long as it reads nothing."""
+        ...
+
+    def close(self) -> None:
+        """The stream has ended: send what :meth:`StreamSession.next_chunk` still has, then end the response. A client that does not read
+        is cut off after a while.
+        """
+        ...
+
+
+class StreamSession(Subscriber):
+    """One event stream. The transport asks for :meth:`next_chunk` whenever the client can take more."""
+
+    __slots__ = (
+        "_beat",
+        "_comment_due",
+        "_counters",
+        "_follows",
+        "_jitter",
+        "_last_words",
+        "_outlet",
+        "_sending",
+        "_stalls",
+        "_told",
+        "_unread",
+        "ended",
+    )
+
+    door = "sse"
+
+    def __init__(
+        self,
+        hub: Hub,
+        identifier: str,
+        principal: Principal,
+        outlet: Outlet,
+        counters: StreamCounters,
+        *,
+        jitter: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        """``jitter(n)`` gives a number below ``n`` that spreads what would else happen to all streams at once."""
+        super().__init__(hub, identifier, principal)
+        self.ended = False
+        self._outlet = outlet
+        self._counters = counters
+        self._jitter = jitter
+        self._sending: deque[Message] = deque()
+        """Taken from the queue, and not handed over yet."""
+        self._last_words = b""
+        """The block that ends the stream."""
+        self._follows = False
+        """It hears log channels."""
+        self._told = 0
+        """The newest position that the client knows."""
+        self._beat: Timer | None = None
+        self._comment_due = False
+        self._stalls = 0
+        self._unread: int | None = None
+
+    # -- its beginning ----------------------------------------------------------------------------------------------
+
+    def open(self, outcomes: Sequence[Subscribed], *, resumes: bool) -> bytes:
+        """The first blocks, after the hub has let the stream in: when to come back, from which position on everything follows, and, where
+        the client resumes, on which channels it may have missed something (event ``gap``).
+        """
+        self._counters.opened += 1
+        opening = b"retry: %d\n" % (RETRY_MS + self._jitter(RETRY_JITTER_MS))
+        positions = [outcome.position for outcome in outcomes if outcome.position is not None]
+        if positions:
+            self._follows = True
+            # of several the first: what follows it on any of them is still to come
+            self._told = min(positions)
+            opening += b"id: %d\n" % self._told
+        opening += b"\n"
+        if resumes and (missed := gaps(self.hub, outcomes)):
+            opening += b"event: gap\ndata: %b\n\n" % _gap(missed)
+        if seconds := self.hub.limits.sse_comment_s:
+            self._arm(seconds * (1 - self._jitter(1000) / 2000))
+        return opening
+
+    # -- comments ---------------------------------------------------------------------------------------------------
+
+    def _arm(self, seconds: float) -> None:
+        self._beat = self.hub.timers.after(seconds, self._on_beat)
+
+    def _on_beat(self) -> None:
+        """Say that the stream is alive, and find out whether the client is: what it does not read for long, it will not read."""
+        unread = self._outlet.unread()
+        self._stalls = self._stalls + 1 if unread is not None and unread == self._unread else 0
+        self._unread = unread
+        if self._stalls >= STALLED_AFTER:
+            self._beat = None
+            self._counters.stalled += 1
+            self.end("the client does not read")
+            return
+        if unread is None:
+            self._comment_due = True
+            self._outlet.wake()
+        self._arm(self.hub.limits.sse_comment_s)
+
+    def _comment(self) -> bytes:
+        self._comment_due = False
+        self._counters.comments += 1
+        position = self._news()
+        return b":\n\n" if position is None else b":\nid: %d\n\n" % position
+
+    def _news(self) -> int | None:
+        """The log's present position, up to which this stream has been sent all; None where the client knows it, or it is not so."""
+        if not self._follows or self.catch_up is not None or self.ended:
+            return None
+        position = self.hub.position(self.principal.tenant)
+        if position is None or position <= self._told:
+            return None
+        self._told = position
+        return position
+
+    # -- what waits -------------------------------------------------------------------------------------------------
+
+    def next_chunk(self) -> bytes | None:
+        """What to send next: blocks that wait, up to ``max_frame_bytes`` of them, a comment, or the end. None when nothing waits."""
+        if not self._sending and not self.ended:
+            self._sending = self.take()
+        blocks: list[bytes] = []
+        size = 0
+        while self._sending:
+            message = self._sending[0]
+            block = message.sse()
+            if blocks and size + len(block) > self.hub.limits.max_frame_bytes:
+                return b"".join(blocks)
+            self._sending.popleft()
+            blocks.append(block)
+            size += len(block)
+            if message.position is not None and message.position > self._told:
+                self._told = message.position
+        if self._comment_due and not self.queue:
+            blocks.append(self._comment())
+        if self._last_words:
+            blocks.append(self._last_words)
+            self._last_words = b""
+        return b"".join(blocks) if blocks else None
+
+    def flush(self) -> None:
+        self._outlet.wake()
+
+    # -- its end ----------------------------------------------------------------------------------------------------
+
+    def end(self, reason: str = "", *, retry_ms: int | None = None, send_rest: bool = False) -> None:
+        """End the stream and give back all subscriptions; calling it twice does no harm.
+
+        ``reason`` is for people: it stands in a comment. ``retry_ms`` is when browsers shall come back; ``send_rest``: with what waits.
+        """
+        if self.ended:
+            return
+        self.resync_due = False
+        self.catch_up = None
+        rest = self.take()
+        if send_rest:
+            self._sending.extend(rest)
+        else:
+            self._sending.clear()
+        self.ended = True
+        self._comment_due = False
+        if self._beat is not None:
+            self.hub.timers.cancel(self._beat)
+            self._beat = None
+        self.hub.detach(self)
+        retry = b"" if retry_ms is None else b"retry: %d\n" % retry_ms
+        self._last_words = b"%b: %b\n\n" % (retry, reason.encode("ascii", "replace")) if reason else b""
+        self._outlet.close()
+
+    def send_away(self) -> None:
+        """The server stops: the client gets what waits, and comes back after a time of its own."""
+        self.end("the server stops", retry_ms=restart_ms(self._jitter), send_rest=True)
+
+    def client_gone(self) -> None:
+        """The connection is over."""
+        if not self.ended:
+            self._counters.client_gone += 1
+            self.end()
+
+    def end_too_slow(self) -> None:
+        if not self.ended:
+            self._counters.too_slow += 1
+            self.end("messages of a log channel waited for too long, or what was to be replayed is gone; come back")
+
+    def disconnect(self) -> None:
+        if not self.ended:
+            self._counters.disconnected += 1
+            self.end("disconnected by an administrator", send_rest=True)
+
+    def end_revoked(self) -> None:
+        if not self.ended:
+            self._counters.revoked += 1
+            self.end("the credential was removed or changed")
+
+
+def restart_ms(jitter: Callable[[int], int] = secrets.randbelow) -> int:
+    """When a client of a server that stops shall come back, in milliseconds: each at a time of its own."""
+    return 1000 + jitter(RESTART_JITTER_MS)
+
+
+def _gap(missed: Sequence[Subscribed]) -> bytes:
+    """What the event ``gap`` says: from which position on a channel is complete again; null where it has none."""
+    channels = [{"channel": outcome.pattern, "position": outcome.position, "recovered": False} for outcome in missed]
+    return json.dumps({"channels": channels}, separators=(",", ":")).encode("ascii")
