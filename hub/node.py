@@ -23,6 +23,7 @@ from hub.eventlog.trimmer import Trimmer
 from hub.family import Context, Family, Parts, Service
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
+from hub.ops.plugins import load_extensions
 from hub.ops.rest import create_app
 from hub.ops.settings import Settings, SettingsError
 from hub.security.api import router as security_router
@@ -109,7 +110,9 @@ class Node:
             *(service for part in self.parts for service in part.services),
         ]
         # the doors
-        self.bayeux = BayeuxServer(self.hub, self.security.gate)
+        self.bayeux = BayeuxServer(
+            self.hub, self.security.gate, extensions=load_extensions(settings.extensions), on_fault=_log_extension_fault
+        )
         self.bayeux_door = BayeuxDoor(self.bayeux, self.security.gate)
         self.dashboards = DashboardDoor(self.hub, self.security.gate)
         self.streams = EventStreamDoor(self.hub, self.security.gate)
@@ -151,6 +154,10 @@ class Node:
         self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
         self.metrics.gauge("hub_log_trimmed", "Messages that the log has forgotten since the start", lambda: self.trimmer.trimmed)
         self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))
+        extensions = self.bayeux.extensions
+        self.metrics.gauge("hub_extensions_refused", "Messages that an extension refused or dropped", lambda: extensions.refused)
+        self.metrics.gauge("hub_extensions_faults", "Exceptions of extensions", lambda: extensions.faults)
+        self.metrics.gauge("hub_calls_failed", "Remote calls whose handler raised", lambda: self.bayeux.services.calls_failed)
         self.health.register("database", self.security.gate.readiness)
         for part in self.parts:
             for name, check in part.readiness.items():
@@ -209,3 +216,8 @@ class Node:
 
 def _log_fault(subscriber: Subscriber, fault: Exception) -> None:
     _log.error("flush_failed", subscriber=type(subscriber).__name__, exc_info=fault)
+
+
+def _log_extension_fault(source: object, fault: Exception) -> None:
+    name = getattr(source, "__qualname__", type(source).__qualname__)
+    _log.error("extension_failed", source=name, exc_info=fault)

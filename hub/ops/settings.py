@@ -210,6 +210,11 @@ class Settings(BaseSettings):
         description="Origins of other web pages that may use the hub from a browser, such as `https://desk.example.com`; "
         "in the environment separated by commas.",
     )
+    extensions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Extensions of your own, as `module:Class` or `path/to/file.py:Class`, in the order in which they see incoming messages; "
+        "in the environment separated by commas.",
+    )
     drain_seconds: int = Field(default=10, ge=0, le=3600, description="Seconds over which a stopping server sends its clients away.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
