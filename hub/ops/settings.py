@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     )
     extensions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
-        description="Extensions of your own, as `module:Class` or `path/to/file.py:Class`, in the order in which they see incoming messages; "
+        description="Extensions of your own, as `module:Class` or `path/to/file.py:Class`, in the order in which they see what comes in; "
         "in the environment separated by commas.",
     )
     drain_seconds: int = Field(default=10, ge=0, le=3600, description="Seconds over which a stopping server sends its clients away.")
