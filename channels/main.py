@@ -9,7 +9,7 @@ import typer
 
 from channels import ingest, simulator, statistics, wallboard
 from hub import __version__
-from hub.eventlog.interface import LogInUseError
+from hub.eventlog.interface import EventLogError
 from hub.family import Family
 from hub.node import Node, check_supported
 from hub.ops import cli as ops_cli
@@ -54,6 +54,7 @@ def _fail(problem: object) -> typer.Exit:
     epilog="Examples:\n\n"
     "`hub serve --demo` — a simulated contact centre and built-in credentials, to look around\n\n"
     "`hub serve --host 0.0.0.0 --data-dir /var/lib/hub` — for real; then `hub tenant add`, `hub token add`\n\n"
+    "`hub serve --demo --extensions samples/extension.py:Desk` — code of your own beside it, see docs/extensions.md\n\n"
     "`HUB_LIMITS__TIMEOUT_MS=30000 hub serve --config hub.toml` — see `hub config --reference` for every setting"
 )
 def serve(
@@ -66,6 +67,9 @@ def serve(
     redis_url: Annotated[str | None, typer.Option(help="Redis that connects nodes.")] = None,
     database_url: Annotated[str | None, typer.Option(help="PostgreSQL in place of SQLite.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on a port of its own, without credentials.")] = None,
+    extensions: Annotated[
+        list[str] | None, typer.Option(help="Extension of your own, `module:Class` or `file.py:Class`; may be given several times.")
+    ] = None,
     demo: Annotated[bool | None, typer.Option("--demo", help="Tenant demo, built-in credentials, a simulated contact centre.")] = None,
     open_: Annotated[bool | None, typer.Option("--open", help="Let clients in without credentials. For development only.")] = None,
 ) -> None:
@@ -79,6 +83,7 @@ def serve(
         "redis_url": redis_url,
         "database_url": database_url,
         "metrics_port": metrics_port,
+        "extensions": tuple(extensions) if extensions else None,
         "demo": demo,
         "open": open_,
     }
@@ -90,7 +95,7 @@ def serve(
     configure_logging(settings)
     try:
         run(_serve(settings))
-    except (StartError, LogInUseError, OSError, ValueError) as fault:
+    except (SettingsError, StartError, EventLogError, OSError, ValueError) as fault:
         raise _fail(fault) from None
 
 
