@@ -36,6 +36,8 @@ class BayeuxCounters:
     """Messages with a missing member, or one of the wrong type or form."""
     too_large: int = 0
     """Messages above ``max_message_bytes``."""
+    unread_replies: int = 0
+    """WebSockets that were closed because the client asked and read none of the answers."""
     publishes_refused: int = 0
     subscribes_refused: int = 0
     bad_requests: int = 0

@@ -100,7 +100,8 @@ class SocketLink:
         """Send encoded messages, many to a frame; False when the connection was over before the last of them."""
         limits = self._server.hub.limits
         sent = all(self.connection.write(frame) for frame in frames(parts, limits.max_frame_bytes))
-        if self.connection.buffered > UNREAD_QUEUES * limits.max_queue_bytes:
+        if self.connection.open and self.connection.buffered > UNREAD_QUEUES * limits.max_queue_bytes:
+            self._server.counters.unread_replies += 1
             self.connection.close(CloseCode.TOO_SLOW, "replies are not read")
         return sent
 
