@@ -28,24 +28,31 @@ class Connection:
 
     async def run(self, host: str, port: int) -> None:
         """Relay until both directions have ended."""
+        try:
+            await self._relay(host, port)
+        finally:
+            self.close()
+            for writer in (self.client, self.hub):
+                if writer is not None:
+                    with contextlib.suppress(OSError):  # how it was lost does not matter any more
+                        await writer.wait_closed()
+
+    async def _relay(self, host: str, port: int) -> None:
         await self._network.passing.wait()
         try:
             hub_reader, self.hub = await asyncio.open_connection(host, port)
         except OSError:
             self._reset(self.client)  # nobody listens there: the client is told so, as well as one can who has accepted it already
             return
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                pumps = [
-                    tasks.create_task(self._pump(self._client_reader, self.hub, from_hub=False)),
-                    tasks.create_task(self._pump(hub_reader, self.client, from_hub=True)),
-                ]
-                if self._network.idle_s is not None:
-                    watch = tasks.create_task(self._cut_when_idle(self._network.idle_s))
-                    await asyncio.wait(pumps)
-                    watch.cancel()
-        finally:
-            self.close()
+        async with asyncio.TaskGroup() as tasks:
+            pumps = [
+                tasks.create_task(self._pump(self._client_reader, self.hub, from_hub=False)),
+                tasks.create_task(self._pump(hub_reader, self.client, from_hub=True)),
+            ]
+            if self._network.idle_s is not None:
+                watch = tasks.create_task(self._cut_when_idle(self._network.idle_s))
+                await asyncio.wait(pumps)
+                watch.cancel()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, from_hub: bool) -> None:
         # a connection that either end, or the test, has reset is no fault of the relay's
@@ -110,7 +117,7 @@ class Network:
         """Connections that were cut because they were idle."""
         self.passing: asyncio.Event = asyncio.Event()
         self.port = 0
-        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._connections: set[Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -136,28 +143,26 @@ class Network:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
-        self._server.close()
-        while self._connections:  # what was accepted before comes in until now
-            for connection, task in list(self._connections.items()):
+        """Reset everything until the last task has ended by itself: one that is cancelled halfway leaves an open socket behind.
+
+        The server is closed last: asyncio drops, open, what it accepted in the tick of the close (``Server._attach`` of Python 3.11).
+        """
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        self.passing.set()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection in self._connections:  # what was accepted before comes in until now
                 connection.reset()
-                task.cancel()
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        await asyncio.sleep(0)
+            await asyncio.wait(tasks, timeout=0.02)
+        self._server.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self, (reader, writer))
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections[connection] = task
+        self._connections.add(connection)
         try:
             await connection.run(*self._target)
-        except asyncio.CancelledError:
-            pass  # the network ends; asyncio's own server logs what its handler raises
         finally:
-            del self._connections[connection]
+            self._connections.discard(connection)
 
     def _call(self, run: Callable[[], Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_WITHIN_S)
@@ -189,11 +194,13 @@ class Network:
         """Lose the present connections without a word to either end, as a router does that was switched off: both stay half open.
         New ones pass, and so do those that have not reached the hub yet. Returns the lost ones.
         """
-        lost = [connection for connection in self._connections if connection.hub is not None]
+        lost = []
 
         def forget() -> None:
-            for connection in lost:
-                connection.forgotten = True
+            for connection in self._connections:
+                if connection.hub is not None:
+                    connection.forgotten = True
+                    lost.append(connection)
 
         self._now(forget)
         return lost
