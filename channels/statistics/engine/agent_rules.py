@@ -33,6 +33,7 @@ class AgentRules:
             medium.dn = data.dn or medium.dn
             if medium.login is None:
                 self.log_in(agent, medium, NOT_READY, at_ms)
+                agent.settle(medium, at_ms)
         agent.touch()
 
     def medium(self, agent: Agent, name: str) -> Medium:
@@ -43,7 +44,11 @@ class AgentRules:
         return medium
 
     def log_in(self, agent: Agent, medium: Medium, mode: str, at_ms: int) -> None:
-        """An agent's work on a medium begins, in a mode: WaitForNextCall, NotReadyForNextCall or AfterCallWork."""
+        """An agent's work on a medium begins, in a mode: WaitForNextCall, NotReadyForNextCall or AfterCallWork.
+
+        The caller settles the medium, once all that one event says is done: a status that shows only between two parts of one event would
+        cut the one that goes on before and after it in two.
+        """
         if agent.logged_out is not None:
             agent.end(agent.logged_out, at_ms)
             agent.logged_out = None
@@ -51,7 +56,6 @@ class AgentRules:
         medium.mode = mode
         medium.reason = None
         agent.occur("AgentLogin", medium.name, at_ms)
-        agent.settle(medium, at_ms)
 
     def logout(self, data: events.AgentLogout, at_ms: int) -> None:
         """Logged out of one medium, or of all; calls go on until they are released."""

@@ -31,7 +31,7 @@ def _run(*arguments: str) -> Result:
     app = typer.Typer()
     app.callback()(lambda: None)
     register(app)
-    return CliRunner().invoke(app, ["feed", *arguments])
+    return CliRunner().invoke(app, ["feed", *arguments], env={"COLUMNS": "300"})  # messages in one line, whatever the path in them
 
 
 def _now() -> ManualClock:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from channels.events import Event, LateEventError
@@ -166,8 +166,18 @@ def states(engine: Engine) -> list[Any]:
 SLOW = settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
+# the second call logs the agent in on voice while a chat rings: CallRinging goes on, through the WaitForNextCall of that one moment
+LOGGED_IN_BY_A_CALL = [
+    (0, ("agent.login", {"agent": "ann", "media": ["voice"]})),
+    (0, ("interaction.ringing", {"ixn": "i1", "agent": "ann", "media": "chat"})),
+    (0, ("agent.logout", {"agent": "ann", "media": "voice"})),
+    (1, ("interaction.ringing", {"ixn": "i2", "agent": "ann"})),
+]
+
+
 @SLOW
 @given(HISTORIES, STEPS, CHOICES)
+@example(LOGGED_IN_BY_A_CALL, 0, 5)
 def test_statistics_that_are_opened_late_show_the_whole_day(steps: list[Any], rest: int, choice: int) -> None:
     engine, naive = Engine(zone=UTC, now_ms=START), Naive()
     run(engine, naive, history(steps))
