@@ -9,6 +9,7 @@ import typer
 
 from channels import ingest, simulator, statistics, wallboard
 from hub import __version__
+from hub.client import cli as client_cli
 from hub.eventlog.interface import EventLogError
 from hub.family import Family
 from hub.node import Node, check_supported
@@ -115,6 +116,7 @@ async def _serve(settings: Settings) -> None:
 
 ops_cli.register(cli, lambda: FAMILIES)
 security_cli.register(cli, lambda: FAMILIES)
+client_cli.register(cli)
 for _family in FAMILIES:
     if _family.commands is not None:
         _family.commands(cli)

@@ -1,0 +1,375 @@
+"""A Bayeux client for asyncio: over WebSocket or long-polling, it comes back by itself, subscribes again, and resumes logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from yarl import URL
+
+from hub.client.conversation import ALL, INVALID_REPLAY_ID, NEW, Conversation, Message, Outgoing, Reply
+from hub.client.credentials import Credential, Credentials
+from hub.client.errors import (
+    BayeuxError,
+    ClosedError,
+    ConnectionLostError,
+    PublishError,
+    RemoteCallError,
+    ReplayError,
+    SubscribeError,
+)
+from hub.client.link import UNKNOWN_SESSION, Ask, Link, Patience, State
+from hub.client.routes import Routes
+from hub.client.subscription import Gap, Overflow, Subscribing, Subscription
+from hub.client.transports import LONG_POLLING, WEBSOCKET
+
+DEFAULT_PATH: Final = "/cometd"
+SERVICE: Final = "/service/"
+MOST_MESSAGES: Final = 50
+"""Messages in one request: hubs take 100, other servers may be stricter about bytes."""
+
+
+class BayeuxClient:
+    """A client of a Bayeux server, CX Event Hub's or another. Use it in ``async with``.
+
+    Args:
+        url: The server, such as ``http://localhost:8080``; ``/cometd`` is added where there is no path.
+        token: A bearer token, or a function (asynchronous or not) that gives the present one.
+        api_key: An API key, or such a function.
+        credentials_in: ``headers`` sends them with each request; ``ext`` in the handshake's ``ext.authentication`` alone.
+        headers: More headers for each request.
+        transports: Those that may be used, the preferred one first: of ``websocket`` and ``long-polling``.
+        ack: Ask for the ack extension: nothing is lost with a connection. Over WebSocket each batch then takes a round trip.
+        resume: Ask for positions on log channels, and go on from them in a new session: nothing is lost with a session either. The server
+            puts the position into the data, as ``event.replayId``.
+        open_within_s: Seconds for which opening is tried.
+        request_timeout_s: Seconds for which a publish, a subscribe or a call may take, with a reconnect in between.
+        max_network_delay_s: Seconds after which a connect that the server should have answered is taken for lost.
+        backoff_s: After a failure the client waits 0, 1, 2, ... times this, up to ``max_backoff_s``, and less at random.
+        max_backoff_s: See there.
+        max_message_bytes: The largest frame or response that is taken.
+        on_state: Called with the state and its reason when either changes. It must not raise.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Credential = "",
+        api_key: Credential = "",
+        credentials_in: Literal["headers", "ext"] = "headers",
+        headers: Mapping[str, str] | None = None,
+        transports: Sequence[str] = (WEBSOCKET, LONG_POLLING),
+        ack: bool = True,
+        resume: bool = True,
+        open_within_s: float = 30.0,
+        request_timeout_s: float = 30.0,
+        max_network_delay_s: float = 10.0,
+        backoff_s: float = 1.0,
+        max_backoff_s: float = 60.0,
+        max_message_bytes: int = 64 * 1024 * 1024,
+        on_state: Callable[[State, str], object] | None = None,
+    ) -> None:
+        if not transports or not set(transports) <= {WEBSOCKET, LONG_POLLING}:
+            raise ValueError(f"transports: expected some of {WEBSOCKET} and {LONG_POLLING}, got {list(transports)}")
+        self._request_timeout_s = request_timeout_s
+        self._on_state = on_state
+        self._conversation = Conversation(ack=ack, positions=resume)
+        self._routes = Routes()
+        self._calls: dict[str, asyncio.Future[Message]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._link = Link(
+            _checked(url),
+            self._conversation,
+            Credentials(token, api_key, in_ext=credentials_in == "ext", headers=headers or {}),
+            transports,
+            Patience(
+                open_within_s=open_within_s,
+                request_timeout_s=request_timeout_s,
+                max_network_delay_s=max_network_delay_s,
+                backoff_s=backoff_s,
+                max_backoff_s=max_backoff_s,
+            ),
+            max_message_bytes,
+            self,
+        )
+
+    @property
+    def state(self) -> State:
+        """How client and server stand."""
+        return self._link.state
+
+    @property
+    def reason(self) -> str:
+        """Why the state is what it is."""
+        return self._link.reason
+
+    @property
+    def reconnects(self) -> int:
+        """Times that a connection was lost and the same session went on."""
+        return self._link.reconnects
+
+    @property
+    def rehandshakes(self) -> int:
+        """Times that a new session had to be made."""
+        return self._link.rehandshakes
+
+    @property
+    def client_id(self) -> str | None:
+        """The id of the present session. Whoever knows it may be able to speak for this client: do not show it."""
+        return self._conversation.client_id
+
+    @property
+    def transport(self) -> str | None:
+        """The transport in use, ``websocket`` or ``long-polling``."""
+        return None if self._link.transport is None else self._link.transport.name
+
+    # opening and closing
+
+    async def __aenter__(self) -> BayeuxClient:
+        await self.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Make a session.
+
+        Raises:
+            HandshakeDeniedError: the server does not let the client in.
+            ConnectionLostError: nobody answered within ``open_within_s``.
+            ProtocolError: what answers is no Bayeux server.
+        """
+        await self._link.open()
+
+    async def close(self) -> None:
+        """Say goodbye, if there is somebody to hear it, and end. What waits in subscriptions is still handed out."""
+        for task in list(self._tasks):
+            task.cancel()
+        await self._link.close()
+
+    # what users do
+
+    def subscribe(
+        self,
+        *patterns: str,
+        replay: int | None = None,
+        max_queue: int = 10_000,
+        on_overflow: Overflow = "raise",
+        on_gap: Gap = "raise",
+    ) -> Subscribing:
+        """Subscribe to channels, and to patterns such as ``/a/*`` and ``/a/**``: ``await`` it, or use it in ``async with``.
+
+        Args:
+            patterns: At least one.
+            replay: On log channels, where to begin: the position of the last message that you have, ALL or NEW.
+            max_queue: See :class:`~hub.client.subscription.Subscription`, also for the next two.
+            on_overflow: See there.
+            on_gap: See there.
+
+        Raises:
+            ReplayError: the server cannot replay from there.
+            SubscribeError: the server refuses.
+            ConnectionLostError: there was no answer in time.
+        """
+        if not patterns:
+            raise ValueError("expected at least one channel or pattern, got none")
+        if replay is not None and (taken := [pattern for pattern in patterns if self._routes.has(pattern)]):
+            raise ValueError(f"{taken[0]} is subscribed to already: a replay would repeat there what has come; unsubscribe first")
+
+        async def subscribe() -> Subscription:
+            subscription = Subscription(
+                patterns, replay=replay, max_queue=max_queue, on_overflow=on_overflow, on_gap=on_gap, give_up=self._give_up
+            )
+            self._routes.add(subscription)  # before it is asked for: present values come in front of the reply
+            try:
+                await self._subscribe(subscription)
+            except BaseException:
+                self._routes.remove(subscription)
+                subscription.end()
+                raise
+            return subscription
+
+        return Subscribing(subscribe)
+
+    async def publish(self, channel: str, data: Any) -> None:
+        """Publish; returns when the server has taken it.
+
+        Args:
+            channel: No pattern.
+            data: What ``msgspec`` can write as JSON; a :class:`msgspec.Raw` is sent as it is.
+
+        Raises:
+            PublishError: the server refused it.
+            ConnectionLostError: there was no answer: it may have arrived, or not.
+        """
+        (reply,) = await self._link.request(lambda: [self._conversation.publish(channel, data)], repeatable=False)
+        if not reply.successful:
+            raise PublishError(channel, reply.error)
+
+    async def publish_many(self, messages: Iterable[tuple[str, Any]]) -> list[PublishError | None]:
+        """Publish (channel, data) pairs, as many in a request as may be. They arrive in their order.
+
+        Returns:
+            For each, None, or the error with which the server refused it.
+
+        Raises:
+            ConnectionLostError: there was no answer: of the last request some may have arrived.
+        """
+        pairs = list(messages)
+        found: list[PublishError | None] = []
+        for start in range(0, len(pairs), MOST_MESSAGES):
+            part = pairs[start : start + MOST_MESSAGES]
+            replies = await self._link.request(partial(self._publishes, part), repeatable=False)
+            found += [None if r.successful else PublishError(channel, r.error) for r, (channel, _) in zip(replies, part, strict=True)]
+        return found
+
+    async def call(self, target: str, data: Any = None, *, timeout_s: float | None = None) -> Any:
+        """A remote call, as CometD has it: publishes on ``/service/TARGET``, and returns the data that comes back.
+
+        Raises:
+            RemoteCallError: it failed on the server.
+            PublishError: the server refused it.
+            ConnectionLostError: there was no result in time, or the session ended; it may have been served.
+        """
+        channel = SERVICE + target.lstrip("/")
+        result: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        identifier = ""
+
+        def build() -> list[Outgoing]:
+            nonlocal identifier
+            self._calls.pop(identifier, None)
+            message = self._conversation.publish(channel, data)
+            identifier = message["id"]
+            self._calls[identifier] = result
+            return [message]
+
+        try:
+            (reply,) = await self._link.request(build, repeatable=False)
+            if not reply.successful:
+                raise PublishError(channel, reply.error)
+            async with asyncio.timeout(timeout_s or self._request_timeout_s):
+                message = await result
+        except TimeoutError:
+            raise ConnectionLostError(f"{target}: no result came within {timeout_s or self._request_timeout_s:g} s") from None
+        finally:
+            self._calls.pop(identifier, None)
+        if message.successful is False:
+            raise RemoteCallError(target, message.data)
+        return message.data
+
+    def _publishes(self, pairs: Iterable[tuple[str, Any]]) -> list[Outgoing]:
+        return [self._conversation.publish(channel, data) for channel, data in pairs]
+
+    # what the link tells
+
+    def on_message(self, message: Message) -> None:
+        """See :class:`hub.client.link.User`."""
+        call = self._calls.get(message.id) if message.id is not None and message.channel.startswith(SERVICE) else None
+        if call is None:
+            for overflowed in self._routes.deliver(message):
+                self._spawn(self._abandon(overflowed))
+        elif not call.done():
+            call.set_result(message)
+
+    def on_position(self, position: int, asked: int) -> None:
+        """See :class:`hub.client.link.User`."""
+        self._routes.reached(position, asked)
+
+    async def on_session(self, ask: Ask) -> None:
+        """See :class:`hub.client.link.User`: subscribe to everything again, logs from where they were. What is refused ends."""
+        self._fail_calls(ConnectionLostError("the session of the call has ended"))
+        self._routes.restart()
+        wanted = self._routes.patterns()
+        while wanted:
+            part, wanted = wanted[:MOST_MESSAGES], wanted[MOST_MESSAGES:]
+            replies = await ask([self._conversation.subscribe({pattern: position}) for pattern, position in part])
+            for (pattern, _), reply in zip(part, replies, strict=True):
+                if reply.error.startswith(UNKNOWN_SESSION):
+                    raise ConnectionLostError("the new session is unknown already")
+                if reply.successful:
+                    self._begun(reply, self._routes.of(pattern))
+                else:
+                    wanted += self._refused(pattern, reply.error)
+
+    def on_end(self, failure: BayeuxError) -> None:
+        """See :class:`hub.client.link.User`."""
+        self._fail_calls(failure)
+        for subscription in self._routes.all():
+            subscription.end(None if isinstance(failure, ClosedError) else failure)
+
+    def on_state(self, state: State, reason: str) -> None:
+        """See :class:`hub.client.link.User`."""
+        if self._on_state is not None:
+            self._on_state(state, reason)
+
+    def _fail_calls(self, failure: BayeuxError) -> None:
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(failure)
+
+    # subscriptions
+
+    async def _subscribe(self, subscription: Subscription) -> None:
+        """Subscribe, and again after a reconnect: repeating it is no error."""
+        (reply,) = await self._link.request(lambda: [self._conversation.subscribe(subscription.positions)], repeatable=True)
+        if not reply.successful:
+            raise _refusal(subscription.patterns, reply.error)
+        self._begun(reply, [subscription])
+
+    def _refused(self, pattern: str, error: str) -> list[tuple[str, int | None]]:
+        """A new session was refused a pattern that the last one had. Returns what is to be tried instead."""
+        refusal = _refusal([pattern], error)
+        again: dict[str, int | None] = {}
+        for subscription in self._routes.of(pattern):
+            if isinstance(refusal, ReplayError) and subscription.on_gap != "raise":
+                position = ALL if subscription.on_gap == "all" else NEW
+                subscription.positions[pattern] = position
+                again[pattern] = min(position, again.get(pattern) or NEW)
+            else:
+                self._routes.remove(subscription)
+                subscription.end(refusal)
+        return list(again.items())
+
+    def _begun(self, reply: Reply, subscriptions: Iterable[Subscription]) -> None:
+        """The server has taken a subscribe, and may have said where it begins."""
+        begins = reply.ext.get("replay")
+        for subscription in subscriptions:
+            subscription.begun = self._conversation.sent
+            for pattern, position in begins.items() if isinstance(begins, Mapping) else ():
+                if pattern in subscription.positions and (subscription.positions[pattern] or NEW) < 0:
+                    subscription.positions[pattern] = position
+
+    async def _give_up(self, subscription: Subscription) -> None:
+        """Unsubscribe from what nobody else here is subscribed to."""
+        free = self._routes.remove(subscription)
+        if free and self._link.failure is None:
+            await self._link.request(lambda: [self._conversation.unsubscribe(free)], repeatable=True)
+
+    async def _abandon(self, subscription: Subscription) -> None:
+        """Give up a subscription that ran over."""
+        try:
+            await self._give_up(subscription)
+        except BayeuxError:
+            pass  # a new session will not ask for it
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _checked(url: str) -> URL:
+    found = URL(url)
+    if found.scheme not in {"http", "https"} or not found.host:
+        raise ValueError(f"url: expected http://HOST[:PORT] or https://HOST, got {url!r}")
+    return found.with_path(DEFAULT_PATH) if found.path in {"", "/"} else found
+
+
+def _refusal(patterns: Sequence[str], error: str) -> SubscribeError:
+    kind = ReplayError if error.startswith(INVALID_REPLAY_ID) else SubscribeError
+    return kind(", ".join(patterns), error)

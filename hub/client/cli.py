@@ -1,0 +1,251 @@
+"""``hub listen`` and ``hub publish``: a running hub's channels, from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.console import Console
+
+from hub.client.bayeux import BayeuxClient
+from hub.client.console import FAILED, REFUSED
+from hub.client.conversation import ALL, NEW, Message
+from hub.client.errors import BayeuxError, PublishError, SubscribeError
+from hub.client.link import State
+from hub.client.transports import LONG_POLLING, WEBSOCKET
+from hub.core.channels import InvalidChannelError, check_channel, check_pattern
+
+_TOGETHER: Final = 500
+"""Lines of standard input that are sent together, when so many are at hand."""
+_READ_BYTES: Final = 64 * 1024
+
+Url = Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")]
+Token = Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token")]
+ApiKey = Annotated[str, typer.Option(envvar="HUB_API_KEY", help="An API key")]
+Transport = Annotated[str, typer.Option(help=f"{WEBSOCKET} or {LONG_POLLING}; else the first of them that passes")]
+
+_URL: Final = "http://127.0.0.1:8080"
+
+
+def _transports(name: str) -> Sequence[str]:
+    if name not in {"", WEBSOCKET, LONG_POLLING}:
+        raise typer.BadParameter(f"expected {WEBSOCKET} or {LONG_POLLING}, got {name}", param_hint="--transport")
+    return (name,) if name else (WEBSOCKET, LONG_POLLING)
+
+
+def _client(url: str, **options: Any) -> BayeuxClient:
+    try:
+        return BayeuxClient(url, **options)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault).removeprefix("url: "), param_hint="--url") from None
+
+
+def _since(text: str) -> int | None:
+    named = {"": None, "all": ALL, "new": NEW}
+    if text in named:
+        return named[text]
+    if not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter(f"expected all, new, or a position, got {text}", param_hint="--since")
+    return int(text)
+
+
+def _json(text: str | bytes) -> msgspec.Raw:
+    """The text, when it is JSON: it is sent as it was written.
+
+    Raises:
+        ValueError: it is no JSON; says where it goes wrong.
+    """
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as fault:
+        shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        raise ValueError(f"expected JSON, got {shown[:60]!r}: {fault}") from None
+    return msgspec.Raw(text)
+
+
+def line(message: Message) -> str:
+    """One message as one line: ``{"channel":...,"data":...}``, and ``position`` where it has one. The data stands as it came."""
+    position = "" if message.position is None else f',"position":{message.position}'
+    return f'{{"channel":{msgspec.json.encode(message.channel).decode()},"data":{message.text}{position}}}\n'
+
+
+async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
+    """Do something until it ends, or Ctrl-C or SIGTERM comes, which is a good end."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 0
+
+
+def _run(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command; what goes wrong is one line on standard error."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code = asyncio.run(_until_stopped(work))
+    except BrokenPipeError:  # whoever read has enough, as head(1) has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        code = 0
+    except (SubscribeError, PublishError) as fault:
+        errors.print(f"refused: {fault}", style="red", markup=False)
+        code = REFUSED
+    except BayeuxError as fault:
+        errors.print(str(fault), style="red", markup=False)
+        code = FAILED
+    raise typer.Exit(code)
+
+
+def _tell(errors: Console) -> Callable[[State, str], None]:
+    def tell(state: State, reason: str) -> None:
+        if state is not State.DISCONNECTED:
+            errors.print(f"{state.value}{f': {reason}' if reason else ''}", style="dim", markup=False)
+
+    return tell
+
+
+async def _listen(client: BayeuxClient, patterns: Sequence[str], since: int | None, count: int, errors: Console) -> int:
+    async with client, client.subscribe(*patterns, replay=since) as messages:
+        errors.print(f"listening to {', '.join(patterns)}", style="dim", markup=False)
+        heard = 0
+        async for message in messages:
+            sys.stdout.write(line(message))
+            sys.stdout.flush()
+            heard += 1
+            if heard == count:
+                break
+    return 0
+
+
+async def _pieces() -> AsyncIterator[list[bytes]]:
+    """Lines of standard input, as they come: read in a thread, for a file cannot be waited for, and a terminal must not hold the end up."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[list[bytes] | None] = asyncio.Queue(4)
+
+    def read() -> None:
+        rest = b""
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody wants the rest
+            while chunk := os.read(sys.stdin.fileno(), _READ_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                asyncio.run_coroutine_threadsafe(queue.put(lines), loop).result()
+            asyncio.run_coroutine_threadsafe(queue.put([rest] if rest else []), loop).result()
+            asyncio.run_coroutine_threadsafe(queue.put(None), loop).result()
+
+    threading.Thread(target=read, daemon=True).start()
+    while (lines := await queue.get()) is not None:
+        for start in range(0, len(lines), _TOGETHER):
+            yield lines[start : start + _TOGETHER]
+
+
+async def _publish_lines(client: BayeuxClient, channel: str, errors: Console) -> int:
+    taken = refused = number = 0
+    try:
+        with errors.status("connecting") as status:
+            async with client:
+                async for lines in _pieces():
+                    wanted: list[tuple[int, msgspec.Raw]] = []
+                    for text in lines:
+                        number += 1
+                        if not text.strip():
+                            continue
+                        try:
+                            wanted.append((number, _json(text)))
+                        except ValueError as fault:
+                            refused += 1
+                            errors.print(f"line {number}: {fault}", style="red", markup=False)
+                    answers = await client.publish_many((channel, data) for _, data in wanted)
+                    for (at, _), answer in zip(wanted, answers, strict=True):
+                        if answer is None:
+                            taken += 1
+                        else:
+                            refused += 1
+                            errors.print(f"line {at}: refused: {answer.error}", style="red", markup=False)
+                    status.update(f"{taken:,} published, {refused:,} refused")
+    finally:
+        errors.print(f"{taken:,} published, {refused:,} refused")
+    return REFUSED if refused else 0
+
+
+async def _publish_one(client: BayeuxClient, channel: str, data: msgspec.Raw) -> int:
+    async with client:
+        await client.publish(channel, data)
+    return 0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``hub``."""
+
+    @app.command(
+        "listen",
+        epilog="Examples:\n\n"
+        "`hub listen /my/** --token demo-token` — everything below /my, a line an event\n\n"
+        "`hub listen /orders/** --since all --token ... | jq .data` — all that is kept of a log channel, then what is new\n\n"
+        "`hub listen /my/channel --count 1 --token ...` — wait for one event, print it, end",
+    )
+    def listen(
+        channels: Annotated[list[str], typer.Argument(metavar="CHANNEL...", help="Channels, and patterns such as /a/* and /a/**")],
+        url: Url = _URL,
+        token: Token = "",
+        api_key: ApiKey = "",
+        transport: Transport = "",
+        since: Annotated[str, typer.Option(help="On log channels: all, new, or the position of the last event that you have")] = "",
+        count: Annotated[int, typer.Option(help="End after so many events; 0 is never", min=0)] = 0,
+    ) -> None:
+        """Print events as they come, each as one line of JSON: {"channel":...,"data":...}.
+
+        With --since each line of a log channel has its "position" too, and a lost connection loses nothing there. What the connection
+        does is said on standard error. Ends with 0 on Ctrl-C, with 1 when the hub refuses a channel, with 2 when it cannot be reached
+        or does not let you in.
+        """
+        try:
+            patterns = [check_pattern(channel) for channel in channels]
+        except InvalidChannelError as fault:
+            raise typer.BadParameter(str(fault), param_hint="CHANNEL") from None
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        replay = _since(since)
+        client = _client(
+            url, token=token, api_key=api_key, transports=_transports(transport), resume=replay is not None, on_state=_tell(errors)
+        )
+        _run(_listen(client, patterns, replay, count, errors))
+
+    @app.command(
+        "publish",
+        epilog="Examples:\n\n"
+        """`hub publish /my/channel '{"hi":1}' --token demo-token`\n\n"""
+        "`my-program | hub publish /my/channel - --token ...` — each line of standard input is an event",
+    )
+    def publish(
+        channel: Annotated[str, typer.Argument(help="A channel, no pattern")],
+        data: Annotated[str, typer.Argument(metavar="JSON", help="The event's data; - takes one from each line of standard input")],
+        url: Url = _URL,
+        token: Token = "",
+        api_key: ApiKey = "",
+        transport: Transport = "",
+    ) -> None:
+        """Publish an event, or one for each line of standard input. The data is sent as it is written: 1.10 stays 1.10.
+
+        Ends with 0 when the hub has taken all, with 1 when something was refused or is no JSON, with 2 when the hub cannot be reached,
+        does not let you in, or went away before it answered.
+        """
+        try:
+            check_channel(channel)
+        except InvalidChannelError as fault:
+            raise typer.BadParameter(str(fault), param_hint="CHANNEL") from None
+        client = _client(url, token=token, api_key=api_key, transports=_transports(transport), resume=False, ack=False)
+        if data == "-":
+            _run(_publish_lines(client, channel, Console(stderr=True, highlight=False, soft_wrap=True)))
+        try:
+            raw = _json(data)
+        except ValueError as fault:
+            raise typer.BadParameter(str(fault), param_hint="JSON") from None
+        _run(_publish_one(client, channel, raw))

@@ -1,0 +1,281 @@
+"""What a Bayeux client says and what it understands: requests in, bytes out; bytes in, replies and messages out. Sans I/O.
+
+The rules are Bayeux 1.0's and CometD's (bayeux.md parts 1 and 2.2), the replay extension is Salesforce's (peers.md 1.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from hub.client.errors import ProtocolError
+
+ALL: Final = -2
+"""Replay all that is kept."""
+NEW: Final = -1
+"""Replay nothing: only what is published from now on."""
+
+META_HANDSHAKE: Final = "/meta/handshake"
+META_CONNECT: Final = "/meta/connect"
+META_SUBSCRIBE: Final = "/meta/subscribe"
+META_UNSUBSCRIBE: Final = "/meta/unsubscribe"
+META_DISCONNECT: Final = "/meta/disconnect"
+INVALID_REPLAY_ID: Final = "400::The replayId"
+
+_NOTHING: Final = msgspec.Raw()
+
+Outgoing = dict[str, Any]
+"""A message that is to be sent; its ``id`` is a text."""
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's advice (Bayeux 1.0 section 3.5 and 8); members that are not given have CometD's defaults."""
+
+    reconnect: str = "retry"
+    interval: float = 0
+    """Milliseconds to wait before the next connect or handshake."""
+    timeout: float | None = None
+    """Milliseconds for which the server holds a connect."""
+
+
+class _Event(msgspec.Struct):
+    replayId: int | None = None
+
+
+class _Positioned(msgspec.Struct):
+    event: _Event | None = None
+
+
+class _Incoming(_Event):
+    channel: str = ""
+    data: msgspec.Raw = _NOTHING
+    id: str | int | None = None
+    successful: bool | None = None
+    error: str | None = None
+    clientId: str | None = None
+    advice: Advice | None = None
+    ext: msgspec.Raw = _NOTHING
+    supportedConnectionTypes: list[str] | None = None
+
+
+_messages = msgspec.json.Decoder(list[_Incoming])
+_position = msgspec.json.Decoder(_Positioned)
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The server's answer to one request."""
+
+    id: str
+    channel: str
+    successful: bool
+    error: str
+    advice: Advice | None
+    ext: Mapping[str, Any]
+    connection_types: Sequence[str] = ()
+
+
+class Message:
+    """A message that was published on a channel, or that the server sent to this client alone."""
+
+    __slots__ = ("_data", "_ext", "channel", "id", "position", "successful", "text")
+
+    def __init__(
+        self,
+        channel: str,
+        text: str,
+        *,
+        identifier: str | None = None,
+        successful: bool | None = None,
+        ext: msgspec.Raw = _NOTHING,
+        position: int | None = None,
+    ) -> None:
+        self.channel = channel
+        self.text = text
+        """The data, as JSON, character for character as it came: here 1.10 is still 1.10, and 2^64 exact."""
+        self.id = identifier
+        """Set on what answers a remote call or a service."""
+        self.successful = successful
+        """Set on what answers a remote call: whether it succeeded."""
+        self.position = position
+        """Where it stands in the log, on log channels when the client asked for positions; else None."""
+        self._ext = ext
+        self._data: Any = msgspec.UNSET
+
+    @property
+    def data(self) -> Any:
+        """The data, decoded when it is first looked at."""
+        if self._data is msgspec.UNSET:
+            self._data = msgspec.json.decode(self.text)
+        return self._data
+
+    @property
+    def ext(self) -> Any:
+        """The publisher's ``ext``, decoded; None when there is none."""
+        return msgspec.json.decode(self._ext) if self._ext else None
+
+    def __repr__(self) -> str:
+        return f"Message(channel={self.channel!r}, text={self.text!r}, position={self.position!r})"
+
+
+Heard = Reply | Message
+
+
+def encode(messages: Sequence[Outgoing]) -> bytes:
+    """A request's body: one JSON array.
+
+    Raises:
+        TypeError: something in it is no JSON, such as a set.
+    """
+    return _encode(messages)
+
+
+def _ext_of(raw: msgspec.Raw) -> Mapping[str, Any]:
+    ext = msgspec.json.decode(raw) if raw else None
+    return ext if isinstance(ext, dict) else {}
+
+
+class Conversation:
+    """One client's side of Bayeux: what it knows of its session, the messages that it sends, and what it makes of those that come.
+
+    Args:
+        ack: Ask for the ack extension.
+        positions: Ask for positions on log channels: the replay extension.
+    """
+
+    __slots__ = ("_ids", "ack", "ack_wanted", "advice", "client_id", "positions", "positions_wanted")
+
+    def __init__(self, *, ack: bool = True, positions: bool = True) -> None:
+        self.ack_wanted = ack
+        self.positions_wanted = positions
+        self.client_id: str | None = None
+        self.advice = Advice()
+        self.ack: int | None = None
+        """The last batch that came; None when the server has not confirmed the extension."""
+        self.positions = False
+        """Whether the server tells positions."""
+        self._ids = 0
+
+    @property
+    def sent(self) -> int:
+        """The id of the newest message, as a number: ids rise."""
+        return self._ids
+
+    # what is sent
+
+    def _message(self, channel: str, **members: Any) -> Outgoing:
+        self._ids += 1
+        message: Outgoing = {"id": str(self._ids), "channel": channel}
+        if self.client_id is not None:
+            message["clientId"] = self.client_id
+        return message | members
+
+    def handshake(self, connection_types: Sequence[str], authentication: Mapping[str, str] | None = None) -> Outgoing:
+        """A new session is wanted: forget the old one."""
+        self.client_id = None
+        self.advice = Advice(timeout=self.advice.timeout)
+        self.ack, self.positions = None, False
+        ext: dict[str, Any] = {}
+        if self.ack_wanted:
+            ext["ack"] = True
+        if self.positions_wanted:
+            ext["replay"] = True
+        if authentication:
+            ext["authentication"] = dict(authentication)
+        message = self._message(META_HANDSHAKE, version="1.0", minimumVersion="1.0", supportedConnectionTypes=list(connection_types))
+        return message | ({"ext": ext} if ext else {})
+
+    def connect(self, connection_type: str, *, at_once: bool) -> Outgoing:
+        """The next connect; ``at_once`` when the server is not to hold it, as the first one and one over a new connection."""
+        message = self._message(META_CONNECT, connectionType=connection_type)
+        if at_once:
+            message["advice"] = {"timeout": 0}
+        if self.ack is not None:
+            message["ext"] = {"ack": self.ack}
+        return message
+
+    def subscribe(self, patterns: Mapping[str, int | None]) -> Outgoing:
+        """Subscribe to patterns, each with the position to replay from (or ALL, NEW), or None."""
+        message = self._message(META_SUBSCRIBE, subscription=list(patterns))
+        since = {pattern: position for pattern, position in patterns.items() if position is not None}
+        self.positions = self.positions or bool(since)
+        return message | ({"ext": {"replay": since}} if since else {})
+
+    def unsubscribe(self, patterns: Iterable[str]) -> Outgoing:
+        """Unsubscribe from patterns."""
+        return self._message(META_UNSUBSCRIBE, subscription=list(patterns))
+
+    def publish(self, channel: str, data: Any) -> Outgoing:
+        """Publish; ``data`` may be a :class:`msgspec.Raw`, which is sent as it is."""
+        return self._message(channel, data=data)
+
+    def disconnect(self) -> Outgoing:
+        """Say goodbye."""
+        return self._message(META_DISCONNECT)
+
+    # what comes
+
+    def receive(self, body: bytes | str, hear: Callable[[Heard], None]) -> None:
+        """Read a frame or a response, and tell ``hear`` of each message of it in order.
+
+        The session, the advice, the batch and the position of the log are brought up to date right before the message that says so is told.
+
+        Raises:
+            ProtocolError: it is no array of Bayeux messages.
+        """
+        try:
+            messages = _messages.decode(body if isinstance(body, str) else body.decode())  # data is only skipped: its UTF-8 is checked here
+        except (msgspec.MsgspecError, UnicodeError) as fault:
+            start = body[:80] if isinstance(body, str) else body[:80].decode("utf-8", "replace")
+            raise ProtocolError(f"expected an array of Bayeux messages, got {start!r} ({fault})") from None
+        for message in messages:
+            if not message.channel.startswith("/"):
+                raise ProtocolError(f"expected a channel, such as /a/b, in each message, got {message.channel!r}")
+            is_meta = message.channel.startswith("/meta/")
+            if is_meta or message.data == _NOTHING:
+                hear(self._reply(message))
+            else:
+                hear(self._delivery(message))
+
+    def _reply(self, message: _Incoming) -> Reply:
+        ext = _ext_of(message.ext)
+        if message.advice is not None:
+            timeout = message.advice.timeout
+            self.advice = msgspec.structs.replace(message.advice, timeout=self.advice.timeout if timeout is None else timeout)
+        successful = bool(message.successful)
+        if successful and message.channel == META_HANDSHAKE:
+            if not message.clientId:
+                raise ProtocolError("expected a clientId in the reply to the handshake, got none")
+            self.client_id = message.clientId
+            self.ack = 0 if self.ack_wanted and ext.get("ack") else None
+            self.positions = bool(ext.get("replay"))
+        elif message.channel == META_CONNECT and self.ack is not None and isinstance(ext.get("ack"), int):
+            self.ack = ext["ack"]
+        error = message.error or ("" if successful else "the server gave no reason")
+        identifier = "" if message.id is None else str(message.id)
+        types = message.supportedConnectionTypes or ()
+        return Reply(identifier, message.channel, successful, error, message.advice, ext, types)
+
+    def _delivery(self, message: _Incoming) -> Message:
+        raw = bytes(message.data)
+        position = None
+        if self.positions:
+            position = message.replayId
+            if position is None and b'"replayId"' in raw:
+                try:
+                    event = _position.decode(raw).event
+                except msgspec.MsgspecError:
+                    event = None  # the publisher's own data that looks like it
+                position = None if event is None else event.replayId
+        return Message(
+            message.channel,
+            raw.decode(),
+            identifier=None if message.id is None else str(message.id),
+            successful=message.successful,
+            ext=message.ext,
+            position=position,
+        )

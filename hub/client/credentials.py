@@ -1,0 +1,62 @@
+"""What a client shows of itself: a token or an API key, in headers or in the handshake, that may change while it runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+
+Credential = str | Callable[[], str | Awaitable[str]]
+"""A token or key, or what gives the present one."""
+
+
+async def _present(credential: Credential) -> str:
+    if isinstance(credential, str):
+        return credential
+    found = credential()
+    return await found if inspect.isawaitable(found) else found
+
+
+class Credentials:
+    """A token, an API key, or neither.
+
+    Args:
+        token: A bearer token; empty for none.
+        api_key: An API key; empty for none.
+        in_ext: Show them in ``ext.authentication`` of the handshake, not in headers.
+        headers: Other headers that go with each request.
+    """
+
+    __slots__ = ("_api_key", "_headers", "_in_ext", "_shown", "_token")
+
+    def __init__(self, token: Credential, api_key: Credential, *, in_ext: bool, headers: Mapping[str, str]) -> None:
+        self._token = token
+        self._api_key = api_key
+        self._in_ext = in_ext
+        self._headers = dict(headers)
+        self._shown: tuple[str, str] = ("", "")
+
+    async def _both(self) -> tuple[str, str]:
+        return await _present(self._token), await _present(self._api_key)
+
+    async def headers(self) -> dict[str, str]:
+        """The headers of a request that is made now."""
+        found = dict(self._headers)
+        if not self._in_ext:
+            token, api_key = self._shown = await self._both()
+            if token:
+                found["Authorization"] = f"Bearer {token}"
+            if api_key:
+                found["x-api-key"] = api_key
+        return found
+
+    async def authentication(self) -> dict[str, str] | None:
+        """``ext.authentication`` of a handshake that is made now; None when headers do."""
+        if not self._in_ext:
+            return None
+        token, api_key = self._shown = await self._both()
+        found = {"token": token} if token else {}
+        return found | ({"apiKey": api_key} if api_key else {}) or None
+
+    async def changed(self) -> bool:
+        """Whether another credential is at hand than the one that was shown last."""
+        return await self._both() != self._shown

@@ -1,0 +1,413 @@
+"""A session with a Bayeux server, and its life: handshake, connect after connect, and back again when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import aiohttp
+from yarl import URL
+
+from hub.client.conversation import META_CONNECT, META_DISCONNECT, Conversation, Heard, Message, Outgoing, Reply, encode
+from hub.client.credentials import Credentials
+from hub.client.errors import (
+    BayeuxError,
+    ClosedError,
+    ConnectionLostError,
+    HandshakeDeniedError,
+    ProtocolError,
+    ServerDisconnectedError,
+)
+from hub.client.transports import LONG_POLLING, LongPolling, Transport, WebSocket
+
+UNKNOWN_SESSION: Final = "402"
+MOST_REQUESTS: Final = 8
+"""Requests under way at a time, beside the held connect."""
+FAILURES_OF_A_SESSION: Final = 3
+"""After so many failures in a row the session is given up: the next try shakes hands anew, by whatever transport passes."""
+GOODBYE_WITHIN_S: Final = 2.0
+_DEFAULT_HOLD_MS: Final = 60_000
+
+Ask = Callable[[list[Outgoing]], Awaitable[list[Reply]]]
+
+
+class State(enum.Enum):
+    """How a client and its server stand."""
+
+    UNCONNECTED = "unconnected"
+    HANDSHAKING = "handshaking"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    """The connection was lost; the session may be alive still."""
+    DISCONNECTED = "disconnected"
+    """For good: closed, denied, or ended by the server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a client waits, in seconds; see :class:`~hub.client.BayeuxClient`."""
+
+    open_within_s: float
+    request_timeout_s: float
+    max_network_delay_s: float
+    backoff_s: float
+    max_backoff_s: float
+
+
+class User(Protocol):
+    """Who a link is for."""
+
+    def on_message(self, message: Message) -> None:
+        """A message came."""
+
+    def on_position(self, position: int, asked: int) -> None:
+        """All that was subscribed to before the message ``asked`` was sent has come up to a position of the log."""
+
+    async def on_session(self, ask: Ask) -> None:
+        """There is a new session: bring it to where the last one was, before anything else is done in it."""
+
+    def on_end(self, failure: BayeuxError) -> None:
+        """Nothing goes on any more."""
+
+    def on_state(self, state: State, reason: str) -> None:
+        """The state changed, or the reason for it."""
+
+
+class Link:
+    """One client's session, over one connection after the other.
+
+    Args:
+        url: The server's Bayeux endpoint.
+        conversation: What is said.
+        credentials: What is shown.
+        preference: Names of the transports that may be used, the preferred one first.
+        patience: How long it waits.
+        max_message_bytes: The largest frame that is taken.
+        user: Who it is for.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        conversation: Conversation,
+        credentials: Credentials,
+        preference: Sequence[str],
+        patience: Patience,
+        max_message_bytes: int,
+        user: User,
+    ) -> None:
+        self._url = url
+        self._conversation = conversation
+        self._credentials = credentials
+        self._preference = tuple(preference)
+        self._patience = patience
+        self._max_message_bytes = max_message_bytes
+        self._user = user
+        self._http: aiohttp.ClientSession | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._ready = asyncio.Event()
+        self._room = asyncio.Semaphore(MOST_REQUESTS)
+        self._fresh = True
+        """Whether the next connect is the first of its connection: the server is not to hold it."""
+        self._last_transport = self._preference[0]
+        self.transport: Transport | None = None
+        self.failure: BayeuxError | None = None
+        self.state = State.UNCONNECTED
+        self.reason = ""
+        self.reconnects = 0
+        self.rehandshakes = 0
+
+    async def open(self) -> None:
+        """Begin, and wait for the first session.
+
+        Raises:
+            HandshakeDeniedError: the server does not let the client in.
+            ConnectionLostError: nobody answered within ``open_within_s``.
+            ProtocolError: what answers is no Bayeux server.
+            ClosedError: it was opened before.
+        """
+        if self._life is not None:
+            raise ClosedError("a client is opened once: make a new one")
+        self._http = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True),  # unsafe: also of servers that are named by an address
+            connector=aiohttp.TCPConnector(limit=MOST_REQUESTS + 2),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._patience.max_network_delay_s),
+        )
+        self._life = asyncio.create_task(self._live())
+        try:
+            await self._until_ready(self._patience.open_within_s)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Say goodbye, if there is somebody to hear it, and end."""
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+        if self.transport is not None and self._conversation.client_id is not None:
+            try:
+                await self._ask(self.transport, [self._conversation.disconnect()], GOODBYE_WITHIN_S)
+            except BayeuxError:
+                pass  # it is gone already, which is as good
+        if self.failure is None:
+            self._end(ClosedError("the client is closed"))
+        await self._drop_transport()
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    def _end(self, failure: BayeuxError) -> None:
+        self.failure = failure
+        self._conversation.client_id = None
+        self._ready.set()  # whoever waits for it finds the failure
+        self._fail_pending(failure)
+        self._user.on_end(failure)
+        self._set(State.DISCONNECTED, str(failure))
+
+    def _set(self, state: State, reason: str) -> None:
+        if (state, reason) != (self.state, self.reason):
+            self.state, self.reason = state, reason
+            self._user.on_state(state, reason)
+
+    # requests
+
+    async def request(self, build: Callable[[], list[Outgoing]], *, repeatable: bool) -> list[Reply]:
+        """Send what ``build`` makes and wait for the replies: again when the session turns out to have ended, for then nothing of it was
+        done, and, where it may be done twice, when the connection is lost.
+
+        Raises:
+            ConnectionLostError: there was no answer in time, or, of what is not ``repeatable``, none before the connection was lost.
+            BayeuxError: the client has ended.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._patience.request_timeout_s
+        while True:
+            transport = await self._until_ready(end - loop.time())
+            session = self._conversation.client_id
+            try:
+                async with self._room:
+                    replies = await self._ask(transport, build(), end - loop.time())
+            except ConnectionLostError:
+                if not repeatable or loop.time() >= end:
+                    raise
+                await asyncio.sleep(0)  # the link learns of the loss
+                continue
+            if not all(reply.error.startswith(UNKNOWN_SESSION) for reply in replies):
+                return replies
+            self._forget_session(session)
+
+    async def _until_ready(self, within_s: float) -> Transport:
+        """Wait for a session that is as the last one was."""
+        if self._life is None:
+            raise ClosedError("the client is not open: use it in `async with`")
+        try:
+            async with asyncio.timeout(within_s):
+                while self.failure is None and (self.transport is None or not self._ready.is_set()):
+                    await self._ready.wait()
+        except TimeoutError:
+            raise ConnectionLostError(f"{self._url}: no connection in time; last: {self.reason or 'no answer'}") from None
+        if self.failure is not None:
+            raise self.failure
+        assert self.transport is not None, "a client that is ready has a transport"
+        return self.transport
+
+    async def _ask(self, transport: Transport, messages: list[Outgoing], within_s: float) -> list[Reply]:
+        """Send messages, and wait for the reply to each."""
+        loop = asyncio.get_running_loop()
+        body = encode(messages)
+        waiting = {message["id"]: loop.create_future() for message in messages}
+        self._pending.update(waiting)
+        try:
+            async with asyncio.timeout(within_s):
+                await transport.exchange(body)
+                if transport.answers_in_place and not all(future.done() for future in waiting.values()):
+                    raise ProtocolError(f"{self._url}: the response does not answer {messages[0]['channel']}")
+                return [await future for future in waiting.values()]
+        except TimeoutError:
+            raise ConnectionLostError(f"{self._url}: no answer to {messages[0]['channel']} in time") from None
+        finally:
+            for identifier, future in waiting.items():
+                self._pending.pop(identifier, None)
+                if future.done() and not future.cancelled():
+                    future.exception()  # looked at: the first one has told of all
+
+    def _fail_pending(self, fault: BayeuxError) -> None:
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(fault)
+
+    def _forget_session(self, client_id: str | None) -> None:
+        """The server does not know the session any more: have the connect find out at once, not when its time is over."""
+        if client_id is not None and client_id == self._conversation.client_id:
+            self._conversation.client_id = None
+            self._ready.clear()
+            self._fail_pending(ConnectionLostError(f"{self._url}: the server does not know the session any more"))
+
+    # what comes
+
+    def _receive(self, body: bytes | str) -> None:
+        self._conversation.receive(body, self._hear)
+
+    def _hear(self, heard: Heard) -> None:
+        if isinstance(heard, Message):
+            self._user.on_message(heard)
+            return
+        waiting = self._pending.get(heard.id)
+        if waiting is None:  # the answer to what was given up, or the server's own word
+            if heard.channel == META_DISCONNECT:
+                self._fail_pending(ServerDisconnectedError(heard.error or f"{self._url}: the server ended the session"))
+            return
+        position = heard.ext.get("replay")
+        if heard.channel == META_CONNECT and heard.successful and isinstance(position, int):
+            self._user.on_position(position, int(heard.id))
+        if not waiting.done():
+            waiting.set_result(heard)
+
+    # the session's life
+
+    async def _live(self) -> None:
+        """Handshake, connect, connect, ...; come back when something fails; end when there is no coming back."""
+        failures = sessions = 0
+        try:
+            while True:
+                try:
+                    if self._conversation.client_id is None:
+                        await self._handshake()
+                        self.rehandshakes += bool(sessions)
+                        sessions += 1
+                    await self._connect()
+                    failures = 0
+                except (ConnectionLostError, ProtocolError) as fault:
+                    if not sessions and isinstance(fault, ProtocolError):
+                        raise  # a wrong address: another try would not mend it
+                    failures += 1
+                    await self._recover(fault, failures)
+                except (ServerDisconnectedError, HandshakeDeniedError) as ended:
+                    failures += 1
+                    if not sessions or failures > FAILURES_OF_A_SESSION or not await self._credentials.changed():
+                        raise
+                    self._conversation.client_id = None
+                    await self._recover(ended, failures)
+        except BayeuxError as failure:
+            self._end(failure)
+        except Exception as fault:  # of this module's own, or of a user's callback: nobody may wait for ever
+            failed = ProtocolError(f"the client failed: {fault!r}")
+            failed.__cause__ = fault
+            self._end(failed)
+
+    async def _recover(self, fault: BayeuxError, failures: int) -> None:
+        """Drop the connection, and wait before the next try."""
+        if failures >= FAILURES_OF_A_SESSION:
+            self._conversation.client_id = None
+        self._ready.clear()
+        await self._drop_transport()
+        self._fail_pending(fault if isinstance(fault, ConnectionLostError) else ConnectionLostError(str(fault)))
+        self._set(State.HANDSHAKING if self._conversation.client_id is None else State.RECONNECTING, str(fault))
+        pause_s = min((failures - 1) * self._patience.backoff_s, self._patience.max_backoff_s)
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0) + self._conversation.advice.interval / 1000)  # noqa: S311 - no secret
+
+    async def _handshake(self) -> None:
+        """Make a session by the first transport that passes.
+
+        Raises:
+            HandshakeDeniedError: the server does not let the client in.
+            ConnectionLostError: none passes, or not now.
+            ProtocolError: what answers is no Bayeux server.
+        """
+        self._set(State.HANDSHAKING, self.reason)
+        reply = await self._first_answer()
+        if not reply.successful:
+            text = f"{self._url}: {reply.error}"
+            raise HandshakeDeniedError(text) if self._conversation.advice.reconnect == "none" else ConnectionLostError(text)
+        chosen = next((name for name in self._preference if name in reply.connection_types), None)
+        if chosen is None:
+            raise HandshakeDeniedError(f"{self._url} offers {list(reply.connection_types)}, this client may use {list(self._preference)}")
+        if self.transport is None or chosen != self.transport.name:
+            await self._open(chosen)
+        assert self.transport is not None, "a transport was opened"
+        transport = self.transport
+        self._last_transport = chosen
+        self._fresh = True
+        await self._user.on_session(lambda messages: self._ask(transport, messages, self._patience.request_timeout_s))
+
+    async def _first_answer(self) -> Reply:
+        """The reply to a handshake, by the first transport over which one comes."""
+        authentication = await self._credentials.authentication()
+        fault: BayeuxError = ConnectionLostError("no transport was tried")
+        for name in self._preference:
+            try:
+                await self._open(name)
+                assert self.transport is not None, "just opened"
+                handshake = self._conversation.handshake(self._preference, authentication)
+                (reply,) = await self._ask(self.transport, [handshake], self._patience.max_network_delay_s)
+            except (ConnectionLostError, ProtocolError) as failed:
+                fault = failed
+            else:
+                return reply
+        raise fault
+
+    async def _open(self, name: str) -> None:
+        """Open a connection in place of the one that there is."""
+        await self._drop_transport()
+        assert self._http is not None, "an open client has an HTTP session"
+        transport: Transport
+        if name == LONG_POLLING:
+            transport = LongPolling(self._http, self._url, self._credentials.headers, self._receive)
+        else:
+            transport = WebSocket(
+                self._http,
+                self._url,
+                self._credentials.headers,
+                self._receive,
+                lost=lambda reason: self._fail_pending(reason) if transport is self.transport else None,
+                max_bytes=self._max_message_bytes,
+            )
+        try:
+            async with asyncio.timeout(self._patience.max_network_delay_s):
+                await transport.open()
+        except TimeoutError:
+            raise ConnectionLostError(f"{self._url}: no connection within {self._patience.max_network_delay_s:g} s") from None
+        self.transport = transport
+
+    async def _drop_transport(self) -> None:
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            await transport.close()
+
+    async def _connect(self) -> None:
+        """One connect, and what its reply says.
+
+        Raises:
+            ServerDisconnectedError: the server wants no more of it.
+            ConnectionLostError: there is no answer, or it is one that asks for another try.
+        """
+        reopened = self.transport is None
+        if self.transport is None:
+            await self._open(self._last_transport)
+            self._fresh = True
+        assert self.transport is not None, "just opened"
+        hold_ms = 0 if self._fresh else self._conversation.advice.timeout or _DEFAULT_HOLD_MS
+        connect = self._conversation.connect(self.transport.name, at_once=self._fresh)
+        (reply,) = await self._ask(self.transport, [connect], hold_ms / 1000 + self._patience.max_network_delay_s)
+        advice = self._conversation.advice
+        if advice.reconnect == "none":
+            raise ServerDisconnectedError(f"{self._url}: {reply.error or 'the server ended the session'}")
+        if not reply.successful:
+            if advice.reconnect != "handshake" and not reply.error.startswith(UNKNOWN_SESSION):
+                raise ConnectionLostError(f"{self._url}: {reply.error}")
+            self._conversation.client_id = None
+            self._ready.clear()
+            self._set(State.HANDSHAKING, reply.error)
+        else:
+            self.reconnects += reopened
+            self._fresh = False
+            self._set(State.CONNECTED, f"by {self.transport.name}")
+            self._ready.set()
+        if advice.interval:
+            await asyncio.sleep(advice.interval / 1000)

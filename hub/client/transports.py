@@ -1,0 +1,198 @@
+"""Bytes to a Bayeux server and back, on aiohttp: a WebSocket, or HTTP requests. They know nothing of sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar, Final, Protocol
+
+import aiohttp
+from yarl import URL
+
+from hub.client.errors import ConnectionLostError, HandshakeDeniedError, ProtocolError
+
+WEBSOCKET: Final = "websocket"
+LONG_POLLING: Final = "long-polling"
+
+Headers = Callable[[], Awaitable[Mapping[str, str]]]
+"""The headers that go with a request now."""
+Receive = Callable[[bytes | str], None]
+"""Takes a frame or a response; raises ProtocolError when it cannot be understood."""
+
+_BAD_CREDENTIALS: Final = frozenset({401, 403})
+_NOT_HERE: Final = frozenset({404, 405, 410})
+_NORMAL: Final = 1000
+_CLOSES: Final = {
+    1008: "the client sent more than it may",
+    1009: "a message was too large",
+    1011: "a fault of the server's",
+    1012: "the server restarts",
+    4400: "the server could not read a message",
+    4401: "the credential was removed, or has run out",
+    4408: "the client did not read its messages",
+}
+
+
+class UpgradeRefusedError(ConnectionLostError):
+    """Something on the way answers, but opens no WebSocket: long-polling may pass."""
+
+
+class Transport(Protocol):
+    """One way to a server."""
+
+    name: ClassVar[str]
+    answers_in_place: ClassVar[bool]
+    """Whether :meth:`exchange` returns when all that answers has come."""
+
+    async def open(self) -> None:
+        """Connect, where there is something to connect.
+
+        Raises:
+            ConnectionLostError: it cannot be reached.
+            HandshakeDeniedError: it is answered 401 or 403.
+        """
+
+    async def exchange(self, body: bytes) -> None:
+        """Send a request.
+
+        Raises:
+            ConnectionLostError: the server is away, or answers with an error of HTTP.
+            HandshakeDeniedError: it is answered 401 or 403.
+            ProtocolError: what comes back is not Bayeux.
+        """
+
+    async def close(self) -> None:
+        """End; nothing is received any more."""
+
+
+def _why(fault: BaseException) -> str:
+    return str(fault) or type(fault).__name__
+
+
+def _check_status(url: URL, status: int) -> None:
+    """Raise for the answers that another try does not change."""
+    if status in _BAD_CREDENTIALS:
+        raise HandshakeDeniedError(f"{url} answered HTTP {status}: give a valid token or API key")
+    if status in _NOT_HERE:
+        raise ProtocolError(f"{url} answered HTTP {status}: is this the address of a Bayeux server?")
+
+
+class LongPolling:
+    """Each request is a POST, whose response has what answers it."""
+
+    name: ClassVar[str] = LONG_POLLING
+    answers_in_place: ClassVar[bool] = True
+
+    __slots__ = ("_headers", "_http", "_receive", "_url")
+
+    def __init__(self, http: aiohttp.ClientSession, url: URL, headers: Headers, receive: Receive) -> None:
+        self._http = http
+        self._url = url
+        self._headers = headers
+        self._receive = receive
+
+    async def open(self) -> None:
+        """Nothing is to be done: connections are opened as they are needed, and kept."""
+
+    async def exchange(self, body: bytes) -> None:
+        """See :meth:`Transport.exchange`."""
+        headers = {"Content-Type": "application/json"} | dict(await self._headers())
+        try:
+            async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, OSError) as fault:
+            raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
+        _check_status(self._url, response.status)
+        if response.status != 200:
+            where = response.headers.get("Location")
+            hint = f" to {where}; give that address" if where else ""
+            raise ConnectionLostError(f"{self._url} answered HTTP {response.status}{hint}")
+        self._receive(answer)
+
+    async def close(self) -> None:
+        """Nothing is to be done: the HTTP connections belong to the client."""
+
+
+class WebSocket:
+    """Each request is a text frame; what answers it comes when it comes, and ``lost`` is told of the end.
+
+    Args:
+        lost: Called once, with the reason, when the connection has ended by itself.
+    """
+
+    name: ClassVar[str] = WEBSOCKET
+    answers_in_place: ClassVar[bool] = False
+
+    __slots__ = ("_headers", "_http", "_lost", "_max_bytes", "_reader", "_receive", "_socket", "_url")
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        url: URL,
+        headers: Headers,
+        receive: Receive,
+        *,
+        lost: Callable[[ConnectionLostError | ProtocolError], None],
+        max_bytes: int,
+    ) -> None:
+        self._http = http
+        self._url = url.with_scheme("wss" if url.scheme == "https" else "ws")
+        self._headers = headers
+        self._receive = receive
+        self._lost = lost
+        self._max_bytes = max_bytes
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """See :meth:`Transport.open`.
+
+        Raises:
+            UpgradeRefusedError: an HTTP answer came that opens no WebSocket.
+        """
+        try:
+            self._socket = await self._http.ws_connect(
+                self._url, headers=dict(await self._headers()), max_msg_size=self._max_bytes, autoping=True
+            )
+        except aiohttp.WSServerHandshakeError as fault:
+            _check_status(self._url, fault.status)
+            raise UpgradeRefusedError(f"{self._url} answered HTTP {fault.status}, and opened no WebSocket") from fault
+        except (aiohttp.ClientError, OSError) as fault:
+            raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
+        self._reader = asyncio.create_task(self._read(self._socket))
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        reason: ConnectionLostError | ProtocolError
+        try:
+            async for frame in socket:
+                if frame.type is not aiohttp.WSMsgType.TEXT:
+                    break
+                self._receive(frame.data)
+            code = socket.close_code
+            fault = socket.exception()
+            text = _why(fault) if fault is not None else _CLOSES.get(code or 0, "the connection ended")
+            reason = ConnectionLostError(f"{self._url}: {text}" + (f" (close code {code})" if code else ""))
+        except ProtocolError as not_bayeux:
+            reason = not_bayeux
+        except Exception as fault:  # of whoever is told of messages: the client must not wait for what is never read
+            reason = ProtocolError(f"the client failed: {fault!r}")
+            reason.__cause__ = fault
+        await socket.close()
+        self._lost(reason)
+
+    async def exchange(self, body: bytes) -> None:
+        """See :meth:`Transport.exchange`."""
+        if self._socket is None or self._socket.closed:
+            raise ConnectionLostError(f"{self._url}: the connection has ended")
+        try:
+            await self._socket.send_str(body.decode())
+        except (aiohttp.ClientError, OSError) as fault:
+            raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
+
+    async def close(self) -> None:
+        """See :meth:`Transport.close`."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        if self._socket is not None:
+            await self._socket.close(code=_NORMAL)

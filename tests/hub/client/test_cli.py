@@ -1,0 +1,156 @@
+"""``hub listen`` and ``hub publish`` as processes, against a real hub."""
+
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any
+
+import orjson
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from hub.client.cli import register
+from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment, free_port
+
+WITHIN_S = 30.0
+_names = count(1)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    hub = HubProcess(tmp_path_factory.mktemp("hub"), ("--demo",), {"HUB_REPLAY__CHANNELS": "/log/**", "HUB_SIMULATOR__AGENTS": "4"})
+    try:
+        yield hub.start()
+    finally:
+        hub.close()
+
+
+@pytest.fixture
+def channel() -> str:
+    return f"/log/{next(_names)}"
+
+
+def start(hub: HubProcess, *arguments: str, stdin: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    environment = clean_environment({"HUB_URL": hub.url, "HUB_TOKEN": hub.token})
+    return subprocess.Popen([str(HUB_COMMAND), *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin)
+
+
+def run(hub: HubProcess, *arguments: str, given: bytes = b"") -> tuple[int, str, str]:
+    process = start(hub, *arguments, stdin=subprocess.PIPE)
+    out, errors = process.communicate(given, timeout=WITHIN_S)
+    return process.returncode, out.decode(), errors.decode()
+
+
+def invoke(*arguments: str, environment: Mapping[str, str] = {}) -> Result:
+    """The command in this process."""
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "300", **environment})
+
+
+def until_said(process: subprocess.Popen[bytes], words: bytes) -> None:
+    """Read standard error up to a line that has these words."""
+    assert process.stderr is not None
+    said = b""
+    for text in process.stderr:
+        said += text
+        if words in text:
+            return
+    raise AssertionError(f"it ended with {process.wait()}: {said.decode()}")
+
+
+def test_a_line_an_event_with_the_data_as_it_was_written(hub: HubProcess, channel: str) -> None:
+    publish = run(hub, "publish", channel, '{"price":1.10,"big":18446744073709551616}')
+    assert publish == (0, "", "")
+    code, out, _ = run(hub, "listen", channel, "--since", "all", "--count", "1")
+    assert code == 0
+    position = orjson.loads(out)["position"]
+    data = f'{{"event":{{"replayId":{position}}},"price":1.10,"big":18446744073709551616}}'
+    assert out == f'{{"channel":"{channel}","data":{data},"position":{position}}}\n'
+
+
+@pytest.mark.parametrize("transport", ["websocket", "long-polling"])
+def test_events_as_they_come(hub: HubProcess, channel: str, transport: str) -> None:
+    with start(hub, "listen", f"{channel}/*", "--transport", transport, "--count", "2") as listener:
+        until_said(listener, b"listening to")
+        run(hub, "publish", f"{channel}/a", "-", given=b'{"hi":1}\n2')
+        out, _ = listener.communicate(timeout=WITHIN_S)
+    assert out.decode() == f'{{"channel":"{channel}/a","data":{{"hi":1}}}}\n{{"channel":"{channel}/a","data":2}}\n'
+    assert listener.returncode == 0
+
+
+def test_lines_of_standard_input(hub: HubProcess, channel: str) -> None:
+    lines = b"".join(b"%d\n" % number for number in range(1200)) + b'{"no json\n\n"last"'
+    code, _, errors = run(hub, "publish", channel, "-", given=lines)
+    assert code == 1
+    assert "line 1201: expected JSON, got '{\"no json'" in errors
+    assert "1,201 published, 1 refused" in errors
+    _, out, _ = run(hub, "listen", channel, "--since", "all", "--count", "1201")
+    assert [orjson.loads(text)["data"] for text in out.splitlines()] == [*range(1200), "last"]
+
+
+def test_a_file_is_standard_input_too(hub: HubProcess, channel: str, tmp_path: Any) -> None:
+    (tmp_path / "events").write_text("1\n2\n")
+    with (tmp_path / "events").open() as file:
+        process = start(hub, "publish", channel, "-", stdin=file)
+        _, errors = process.communicate(timeout=WITHIN_S)
+    assert (process.returncode, errors.decode()) == (0, "2 published, 0 refused\n")
+
+
+def test_who_reads_has_enough(hub: HubProcess, channel: str) -> None:
+    """`hub listen ... | head -1`: the broken pipe is a good end, without a trace."""
+    run(hub, "publish", channel, "-", given=b"1\n" * 2000)
+    with start(hub, "listen", channel, "--since", "all") as listener:
+        assert listener.stdout is not None
+        assert listener.stderr is not None
+        assert listener.stdout.readline()
+        listener.stdout.close()
+        assert b"Traceback" not in listener.stderr.read()
+        assert listener.wait(WITHIN_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_well(hub: HubProcess, channel: str, number: signal.Signals) -> None:
+    with start(hub, "listen", channel) as listener:
+        until_said(listener, b"listening to")
+        listener.send_signal(number)
+        out, errors = listener.communicate(timeout=WITHIN_S)
+    assert (listener.returncode, out) == (0, b"")
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (("publish", "/my/a", "{no"), 2, "expected JSON"),
+        (("publish", "/my/*", "1"), 2, "a channel is"),
+        (("publish", "my", "1"), 2, "a channel is"),
+        (("publish", "/hub/x", "1"), 1, "refused: /hub/x: 403:denied:publish_denied"),
+        (("publish", "/my/a", "1", "--token", "wrong"), 2, "403::handshake_denied"),
+        (("publish", "/my/a", "1", "--url", "localhost:8080"), 2, "expected http://"),
+        (("listen", "/a/*/b"), 2, "a channel is"),
+        (("listen", "/my/a", "--since", "yesterday"), 2, "expected all, new, or a position"),
+        (("listen", "/my/a", "--transport", "smoke"), 2, "expected websocket or long-polling"),
+        (("listen", "/hub/secret", "--token", ""), 2, "403::handshake_denied"),
+        (("listen", "/log/x", "--since", "5"), 1, "replayId {5}"),
+    ],
+)
+def test_what_cannot_be_done_is_said(hub: HubProcess, arguments: tuple[str, ...], code: int, why: str) -> None:
+    done = invoke(*arguments, environment={"HUB_URL": hub.url, "HUB_TOKEN": hub.token})
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert why in " ".join(done.stderr.split())
+
+
+def test_nobody_is_there(hub: HubProcess) -> None:
+    with start(hub, "listen", "/my/a", "--url", f"http://127.0.0.1:{free_port()}") as listener:
+        until_said(listener, b"Cannot connect")
+        listener.terminate()
+        assert listener.wait(WITHIN_S) == 0
+
+
+@pytest.mark.parametrize("command", ["listen", "publish"])
+def test_help_has_examples(command: str) -> None:
+    assert f"hub {command} /" in invoke(command, "--help").stdout
