@@ -151,6 +151,7 @@ class Node:
                 self.metrics.counters(part, source)
         self.metrics.gauge("hub_sessions", "Sessions of every door that are open now", lambda: len(self.hub.subscribers))
         self.metrics.gauge("hub_sse_streams", "Event streams that are open now", lambda: len(self.streams))
+        self.metrics.gauge("hub_bayeux_connects_held", "Connects that are held now", lambda: self.bayeux.connects_held)
         self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
         self.metrics.gauge("hub_log_trimmed", "Messages that the log has forgotten since the start", lambda: self.trimmer.trimmed)
         self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))

@@ -55,6 +55,7 @@ class BayeuxServer:
         "_many_clients_advice",
         "_unconnected",
         "activity_counts_deliveries",
+        "connects_held",
         "counters",
         "extensions",
         "hub",
@@ -92,6 +93,8 @@ class BayeuxServer:
         self._unconnected = 0
         # connects of each browser that long-polling holds
         self.occupied: Counter[str] = Counter()
+        self.connects_held = 0
+        """Connects that wait for something to tell, or for their time to be over."""
         self.activity_counts_deliveries = bool(hub.limits.activity_ms and hub.limits.activity_counts_deliveries)
         self.services = Services(on_fault)
         self.extensions = Extensions(extensions, on_fault)

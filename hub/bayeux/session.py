@@ -163,6 +163,7 @@ class ServerSession(Subscriber):
         held = HeldConnect(self, beginning, self.cycle, timesync=timesync, browser=browser)
         held.timer = self.hub.timers.after(timeout_ms / 1000, self._held_long_enough)
         self.held = held
+        self._server.connects_held += 1
         if browser is not None:
             self._server.occupied[browser] += 1
         if self.resync_due and not self.dirty:
@@ -265,6 +266,7 @@ class ServerSession(Subscriber):
         held, self.held = self.held, None
         if held is None:
             return None
+        self._server.connects_held -= 1
         if held.timer is not None:
             self.hub.timers.cancel(held.timer)
         if held.browser is not None:

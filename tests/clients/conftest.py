@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import mimetypes
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -116,11 +116,17 @@ async def serve_library(route: Route) -> None:
     await route.fulfill(body=file.read_bytes(), content_type=mimetypes.guess_type(file)[0])
 
 
-async def open_page(context: BrowserContext, page_origin: str, hub_url: str, transport: str) -> Page:
+async def open_page(context: BrowserContext, page_origin: str, hub_url: str, transport: str, extensions: Sequence[str] = ()) -> Page:
     """A page of ``page_origin`` whose CometD client is configured for the hub."""
     page = await context.new_page()
     await page.route("**/cometd-test/**", serve_library)
     await page.goto(f"{page_origin}/cometd-test/cometd.html")
-    await page.wait_for_function("window.loaded")
-    await page.evaluate("([url, transport]) => window.start(url, [transport])", [f"{hub_url}/cometd", transport])
+    await start_client(page, hub_url, transport, extensions)
     return page
+
+
+async def start_client(page: Page, hub_url: str, transport: str, extensions: Sequence[str] = ()) -> None:
+    """Configure the CometD client of a page that has just been loaded, or loaded again."""
+    await page.wait_for_function("window.loaded")
+    start = "([url, transport, extensions]) => window.start(url, [transport], extensions)"
+    await page.evaluate(start, [f"{hub_url}/cometd", transport, list(extensions)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.clients.conftest import open_page
+from tests.clients.conftest import open_page, start_client
+from tests.clients.raw import RawSession
 from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
 
@@ -17,8 +18,15 @@ PATIENCE_MS = 30_000
 AUTHENTICATION = {"ext": {"authentication": {"token": HubProcess.token}}}
 
 
-@pytest.fixture(params=["websocket", "long-polling"])
+@pytest.fixture(params=["websocket", "long-polling", "callback-polling"])
 def transport(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["websocket", "long-polling"])
+def cookie_transport(request: pytest.FixtureRequest) -> str:
+    """A transport over which cookies count, and origins: callback-polling looks at neither."""
     name: str = request.param
     return name
 
@@ -47,51 +55,102 @@ async def test_two_tabs(demo_hub: HubProcess, browser_context: BrowserContext, t
 
 
 async def test_reload(demo_hub: HubProcess, browser_context: BrowserContext, transport: str, channel: str) -> None:
+    """A page that is loaded again makes a new session, and hears."""
     page = await open_page(browser_context, demo_hub.url, demo_hub.url, transport)
     await page.evaluate("props => window.handshake(props)", AUTHENTICATION)
     await page.reload()
-    await page.wait_for_function("window.loaded")
-    await page.evaluate("([url, transport]) => window.start(url, [transport])", [f"{demo_hub.url}/cometd", transport])
+    await start_client(page, demo_hub.url, transport)
     assert (await page.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]
-    assert (await page.evaluate("channel => window.subscribe(channel)", channel))["successful"]
+    await hears_itself(page, channel)
 
 
-async def test_sign_in_cookie(demo_hub: HubProcess, browser_context: BrowserContext, transport: str) -> None:
+async def test_reload_that_loses_nothing(demo_hub: HubProcess, browser_context: BrowserContext, transport: str, channel: str) -> None:
+    """With CometD's reload and ack extensions the page goes on in its session; what was published meanwhile comes once, in order."""
+    extensions = ["ack", "reload"]
+    listen = "([channel, props]) => window.listen(channel, props)"
+    page = await open_page(browser_context, demo_hub.url, demo_hub.url, transport, extensions)
+    await page.evaluate(listen, [channel, AUTHENTICATION])
+    session = await page.evaluate("window.client.getClientId()")
+    with RawSession(demo_hub) as publisher:
+        for number in range(3):
+            publisher.publish_text(channel, str(number))
+        await page.wait_for_function("window.received.length === 3")
+        heard = await page.evaluate("window.received.map(message => message.data)")
+        await page.reload()
+        for number in range(3, 6):
+            publisher.publish_text(channel, str(number))
+        await start_client(page, demo_hub.url, transport, extensions)
+        await page.evaluate(listen, [channel, AUTHENTICATION])
+        publisher.publish_text(channel, "6")
+        await page.wait_for_function("window.received.length >= 4")
+    heard += await page.evaluate("window.received.map(message => message.data)")
+    assert heard == list(range(7))
+    assert await page.evaluate("window.client.getClientId()") == session
+
+
+async def test_callback_polling_spreads_a_batch_over_several_requests(
+    demo_hub: HubProcess, browser_context: BrowserContext, channel: str
+) -> None:
+    """URLs are short: the library cuts the batch in pieces, and the order is kept."""
+    page = await open_page(browser_context, demo_hub.url, demo_hub.url, "callback-polling")
+    await page.evaluate("props => window.handshake(props)", AUTHENTICATION)
+    await page.evaluate("channel => window.subscribe(channel)", channel)
+    texts = [f"{number} {'x' * 400} é世\u2028" for number in range(12)]
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    assert await page.evaluate("([channel, list]) => window.publishBatch(channel, list)", [channel, texts]) == [True] * 12
+    await page.wait_for_function("window.received.length === 12")
+    assert await page.evaluate("window.received.map(message => message.data)") == texts
+    assert len([url for url in requests if "xxxx" in url]) > 1
+
+
+async def test_callback_polling_from_a_foreign_page(demo_hub: HubProcess, browser_context: BrowserContext, channel: str) -> None:
+    """Script elements know no origins: the page shows the credential itself, and the sign-in cookie is of no use to it."""
+    page = await browser_context.new_page()
+    await page.goto(demo_hub.url)
+    client = await open_page(browser_context, "http://localhost:1", demo_hub.url, "callback-polling")
+    assert (await client.evaluate("window.handshake()"))["error"] == "403::handshake_denied"
+    await start_client(client, demo_hub.url, "callback-polling")
+    assert (await client.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]
+    await hears_itself(client, channel)
+
+
+async def test_sign_in_cookie(demo_hub: HubProcess, browser_context: BrowserContext, cookie_transport: str) -> None:
     """The demo's page signs the browser in; a Bayeux client on the hub's own origin then needs no credential of its own."""
     page = await browser_context.new_page()
     await page.goto(demo_hub.url)
-    client = await open_page(browser_context, demo_hub.url, demo_hub.url, transport)
+    client = await open_page(browser_context, demo_hub.url, demo_hub.url, cookie_transport)
     assert (await client.evaluate("window.handshake()"))["successful"]
 
 
 async def test_sign_in_cookie_is_not_taken_from_a_foreign_page(
-    demo_hub: HubProcess, browser_context: BrowserContext, transport: str
+    demo_hub: HubProcess, browser_context: BrowserContext, cookie_transport: str
 ) -> None:
     page = await browser_context.new_page()
     await page.goto(demo_hub.url)
     # another port of the same host is the same site: the browser does send the cookie along
-    client = await open_page(browser_context, "http://localhost:1", demo_hub.url, transport)
+    client = await open_page(browser_context, "http://localhost:1", demo_hub.url, cookie_transport)
     reply = await client.evaluate("window.handshake()")
     assert not reply["successful"]
     # a WebSocket is told so; over HTTP the browser itself keeps the answer from a page that CORS does not name
-    assert reply.get("error") == ("403::handshake_denied" if transport == "websocket" else None)
+    assert reply.get("error") == ("403::handshake_denied" if cookie_transport == "websocket" else None)
 
 
-async def test_allowed_origin(hub_process: HubFactory, browser_context: BrowserContext, transport: str, channel: str) -> None:
+async def test_allowed_origin(hub_process: HubFactory, browser_context: BrowserContext, cookie_transport: str, channel: str) -> None:
     """A page of another origin of the same site works when the settings name that origin."""
     hub = hub_process("--demo", environment={"HUB_ALLOWED_ORIGINS": "http://localhost:1"})
-    page = await open_page(browser_context, "http://localhost:1", hub.url, transport)
+    page = await open_page(browser_context, "http://localhost:1", hub.url, cookie_transport)
     assert (await page.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]
     await hears_itself(page, channel)
 
 
 async def test_allowed_origin_of_another_site(
-    hub_process: HubFactory, browser_context: BrowserContext, transport: str, channel: str
+    hub_process: HubFactory, browser_context: BrowserContext, cookie_transport: str, channel: str
 ) -> None:
     """The browser keeps the hub's cookies from another site, so over HTTP each request brings its credential in a header."""
     hub = hub_process("--demo", environment={"HUB_ALLOWED_ORIGINS": "http://pages.example"})
-    page = await open_page(browser_context, "http://pages.example", hub.url, transport)
-    if transport == "long-polling":
+    page = await open_page(browser_context, "http://pages.example", hub.url, cookie_transport)
+    if cookie_transport == "long-polling":
         await page.evaluate("headers => window.client.configure({requestHeaders: headers})", hub.headers)
     assert (await page.evaluate("props => window.handshake(props)", AUTHENTICATION))["successful"]
     await hears_itself(page, channel)

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,8 @@ class Connection:
         self.hub: asyncio.StreamWriter | None = None
         self.hub_closed = False
         self.forgotten = False
+        self.withheld = 0
+        """Pieces of data that came from the hub while the network was stalled."""
         self._last_byte = asyncio.get_running_loop().time()
 
     async def run(self, host: str, port: int) -> None:
@@ -58,6 +61,7 @@ class Connection:
         # a connection that either end, or the test, has reset is no fault of the relay's
         with contextlib.suppress(ConnectionError):
             while chunk := await source.read(CHUNK_BYTES):
+                self.withheld += from_hub and not self._network.passing.is_set()
                 await self._passes()
                 if self._network.delay_s:
                     await asyncio.sleep(self._network.delay_s)
@@ -180,6 +184,21 @@ class Network:
     def resume(self) -> None:
         """Pass what waits, and everything from now on."""
         self._now(self.passing.set)
+
+    def swallowed(self, *, at_least: int) -> None:
+        """While it is stalled: wait until so many pieces of data have come from the hub that pass no further.
+
+        Raises:
+            TimeoutError: fewer came.
+        """
+        end = time.monotonic() + START_WITHIN_S
+        while sum(connection.withheld for connection in self._call(self._present)) < at_least:
+            if time.monotonic() > end:
+                raise TimeoutError(f"expected {at_least} pieces of data from the hub")
+            time.sleep(0.01)
+
+    async def _present(self) -> list[Connection]:
+        return list(self._connections)
 
     @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:

@@ -52,6 +52,31 @@ function plain({failure, ...message}) {
     return failure ? {...message, failure: {reason: failure.reason, httpCode: failure.httpCode, websocketCode: failure.websocketCode}} : message;
 }
 
+/** Salesforce's replay extension, as its users write it: `positions` has the last position of each channel, or -1, -2. */
+class Replay {
+    constructor(positions) {
+        this.positions = positions;
+    }
+
+    outgoing(message) {
+        const replay = {"/meta/handshake": true, "/meta/subscribe": this.positions}[message.channel];
+        if (replay) {
+            message.ext = {...message.ext, replay};
+        }
+        return message;
+    }
+
+    incoming(message) {
+        const position = message.data?.event?.replayId;
+        for (const pattern of Object.keys(this.positions)) {
+            if (position && (pattern === message.channel || message.channel.startsWith(pattern.replace("**", "")))) {
+                this.positions[pattern] = position;
+            }
+        }
+        return message;
+    }
+}
+
 const settled = (start) => new Promise((resolve) => start((reply) => resolve(plain(reply))));
 
 serve((emit) => {
@@ -69,7 +94,7 @@ serve((emit) => {
 
     return {
         /** `library` is the npm package; `transports` are those that the client may use; `headers` go with each request and upgrade. */
-        async open({url, library = "cometd", transports, headers = {}, extensions = [], configuration = {}}) {
+        async open({url, library = "cometd", transports, headers = {}, extensions = [], replay = null, configuration = {}}) {
             const {CometD} = await import(library);
             cometd = new CometD();
             for (const type of cometd.getTransportTypes()) {
@@ -86,6 +111,9 @@ serve((emit) => {
             for (const name of extensions) {
                 const module = await import(`${library}/${name}.js`);
                 cometd.registerExtension(name, new module[name]());
+            }
+            if (replay) {
+                cometd.registerExtension("replay", new Replay(replay));
             }
             const urls = {websocket: `${url}/${crypto.randomUUID()}`};
             clientOf.set(urls.websocket.replace(/^http/, "ws"), {jar, headers});
@@ -132,6 +160,10 @@ serve((emit) => {
             transport: cometd.getTransport()?.type ?? null,
             advice: cometd.getAdvice(),
         }),
+        timesync: () => {
+            const extension = cometd.getExtension("TimeSyncExtension");
+            return {offset: extension.getTimeOffset(), lag: extension.getNetworkLag()};
+        },
         received: () => received.map((text) => (typeof text === "string" ? text : JSON.stringify(text))),
         drop: () => cometd?.disconnect(),
     };
