@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hub.bayeux.replies import array
@@ -50,8 +51,9 @@ class Exchange:
         if self.session is not None and self.cycle is not None:
             self.session.connect_answered(self.cycle)
 
-    def lost(self) -> None:
-        """The response did not reach the client: its events wait again."""
+    def lost(self, sent: int = 0) -> None:
+        """The response did not reach the client, but for the first ``sent`` of its parts: the other events wait again."""
         if self.session is not None:
-            self.session.requeue(self.messages)
+            events = sent if self.first is None else max(0, sent - 1)
+            self.session.requeue(islice(self.messages, events, None))
         self.written()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hub.bayeux.held_connect import HeldConnect
@@ -56,10 +57,11 @@ class SocketLink:
             return
         exchange = await self._server.handle(messages, self.peer)
         parts = exchange.parts()
-        if self.write(parts):
+        sent = self.send(parts)
+        if sent == len(parts):
             exchange.written()
         else:
-            exchange.lost()
+            exchange.lost(sent)
         if exchange.held is not None:
             exchange.held.on_done(self._answer_connect)
 
@@ -88,18 +90,23 @@ class SocketLink:
         if not self.writable:
             return
         taken = session.take()
-        if taken and not self.write(session.encode(taken)):
-            session.requeue(taken)
+        if taken:
+            sent = self.send(session.encode(taken))
+            session.requeue(islice(taken, sent, None))
 
     @property
     def writable(self) -> bool:
         """Whether events may be written now."""
         return self.connection.open and self.connection.buffered <= self._server.hub.limits.max_queue_bytes
 
-    def write(self, parts: Iterable[bytes]) -> bool:
-        """Send encoded messages, many to a frame; False when the connection was over before the last of them."""
+    def send(self, parts: Iterable[bytes]) -> int:
+        """Send encoded messages, many to a frame; returns how many of them the connection took before it was over."""
         limits = self._server.hub.limits
-        sent = all(self.connection.write(frame) for frame in frames(parts, limits.max_frame_bytes))
+        sent = 0
+        for frame, count in frames(parts, limits.max_frame_bytes):
+            if not self.connection.write(frame):
+                break
+            sent += count
         if self.connection.open and self.connection.buffered > UNREAD_QUEUES * limits.max_queue_bytes:
             self._server.counters.unread_replies += 1
             self.connection.close(CloseCode.TOO_SLOW, "replies are not read")
@@ -108,7 +115,8 @@ class SocketLink:
     def _answer_connect(self, held: HeldConnect) -> None:
         if held.reply is None:  # a connect that a newer one took the place of gets no reply on a WebSocket (bayeux.md 1.5)
             return
-        if self.write(held.parts()):
+        parts = held.parts()
+        if self.send(parts) == len(parts):
             held.written()
         else:
             held.lost()
@@ -119,9 +127,9 @@ class SocketLink:
         """This WebSocket now leads to ``session``."""
         if self.session is session or not self.connection.open:
             return
-        before, self.session = self.session, session
-        if before is not None:
-            before.unbind(self)
+        if self.session is not None:
+            self.session.unbind(self)
+        self.session = session
         self._stop_idle()
         session.bind(self)
 

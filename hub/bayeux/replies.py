@@ -77,16 +77,18 @@ def array(parts: Iterable[bytes]) -> bytes:
     return b"[%b]" % b",".join(parts)
 
 
-def frames(parts: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
-    """JSON arrays of encoded messages, in order, each of up to ``max_bytes`` payload unless a single message is larger."""
+def frames(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """JSON arrays of encoded messages, in order, each of up to ``max_bytes`` payload unless a single message is larger; and how many
+    messages each holds.
+    """
     waiting: list[bytes] = []
     size = 0
     for part in parts:
         if waiting and size + len(part) > max_bytes:
-            yield array(waiting)
+            yield array(waiting), len(waiting)
             waiting = []
             size = 0
         waiting.append(part)
         size += len(part) + 1
     if waiting:
-        yield array(waiting)
+        yield array(waiting), len(waiting)

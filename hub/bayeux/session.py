@@ -345,6 +345,8 @@ class ServerSession(Subscriber):
         """The WebSocket closed, or turned to another session: the ``maxInterval`` clock starts at once (contract part 3)."""
         if self.link is not link:
             return
+        if self.held is not None and self.held.link is link and link.connection.open:
+            self.answer_held()  # the client is there still, and every request gets its reply
         self.link = None
         if self.held is not None and self.held.link is None:  # long-polling holds a connect meanwhile
             self.wake()
@@ -424,7 +426,7 @@ class ServerSession(Subscriber):
         if self.link is not None and self.acknowledged is None:
             self.link.push(self)
             if closing is not None:
-                self.link.write([closing.bayeux()])
+                self.link.send([closing.bayeux()])
         elif held is not None:
             if closing is not None:
                 self.offer_anyway(closing)

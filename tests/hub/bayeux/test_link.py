@@ -238,6 +238,15 @@ async def test_second_handshake_on_one_socket_leaves_the_first_session() -> None
     assert list(bayeux.server.sessions) == [client.id] != [first]
 
 
+async def test_second_handshake_on_one_socket_answers_the_connect_of_the_first_session() -> None:
+    bayeux = Bayeux()
+    client = await opened(bayeux)
+    assert await client.send(client.connect()) == []
+    replies = await client.send(by_token("bob"))
+    assert [reply["channel"] for reply in replies] == ["/meta/connect", "/meta/handshake"]
+    assert replies[0] == REPLY
+
+
 async def test_socket_without_a_session_is_closed() -> None:
     bayeux = Bayeux()
     client = bayeux.socket()
@@ -280,6 +289,38 @@ async def test_push_that_fails_queues_again() -> None:
     bayeux.loop.tick()
     client.link.gone()
     assert len(client.session.queue) == 1
+
+
+async def test_socket_that_breaks_amid_a_push_gets_nothing_twice() -> None:
+    bayeux = Bayeux(limits=Limits(max_frame_bytes=40))
+    client = await opened(bayeux, "/a")
+    breaks_after(client, writes=1)
+    for number in range(3):
+        await bayeux.hub.emit("t", "/a", b"%d" % number)
+    assert await client.read() == [{"channel": "/a", "data": 0}]
+    again = await resumed(client)
+    assert (await again.send(again.connect(timeout=0)))[:-1] == [{"channel": "/a", "data": 1}, {"channel": "/a", "data": 2}]
+
+
+async def test_socket_that_breaks_amid_a_reply_gets_nothing_twice() -> None:
+    bayeux = Bayeux(limits=Limits(max_frame_bytes=40))
+    client = await opened(bayeux, "/a")
+    breaks_after(client, writes=1)
+    (event,) = await client.send(client.message("/a", data=0), client.message("/a", data=1))
+    assert event == {"channel": "/a", "data": 0}
+    again = await resumed(client)
+    assert (await again.send(again.connect(timeout=0)))[:-1] == [{"channel": "/a", "data": 1}]
+
+
+def breaks_after(client: SocketClient, *, writes: int) -> None:
+    """The connection takes so many more writes, and is found to be broken at the next one."""
+    write, left = client.wire.write, iter(range(writes))
+
+    def limited(payload: bytes) -> bool:
+        client.wire.lost = next(left, None) is None
+        return write(payload)
+
+    client.wire.write = limited  # type: ignore[method-assign]
 
 
 async def test_handshake_of_a_lost_socket() -> None:

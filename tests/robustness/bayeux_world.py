@@ -1,0 +1,352 @@
+"""The sans-I/O Bayeux server in a world that is slow, breaks and forgets when the test says so."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hub.bayeux.exchange import Exchange
+from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.link import SocketLink
+from hub.bayeux.messages import read_request
+from hub.bayeux.ports import Peer
+from hub.bayeux.server import BayeuxServer
+from hub.bayeux.services import ServiceMessage
+from hub.bayeux.session import ServerSession
+from hub.bus.interface import Envelope
+from hub.bus.memory import MemoryBus
+from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
+from hub.core.hub import Hub
+from hub.core.limits import Limits
+from hub.core.message import Topic
+from hub.core.principal import Action, Principal
+from hub.core.subscriber import Subscriber
+from hub.eventlog.channel_log_memory import MemoryChannelLog
+from tests.hub.bayeux.harness import Answer, Tokens
+from tests.hub.core.harness import Grants, ManualClock
+from tests.robustness.scheduler import SteppedLoop
+
+Json = dict[str, Any]
+
+
+class SlowBus(MemoryBus):
+    """A memory bus that takes its time, and tells who watches of each envelope at the moment at which it is fanned out."""
+
+    __slots__ = ("_loop", "seen", "topics")
+
+    def __init__(self, clock: ManualClock, loop: SteppedLoop, seen: Callable[[Envelope], None]) -> None:
+        super().__init__(clock, log=MemoryChannelLog(clock))
+        self._loop = loop
+        self.seen = seen
+        self.topics: Counter[Topic] = Counter()
+
+    def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
+        def observed(envelope: Envelope) -> None:
+            self.seen(envelope)
+            receive(envelope)
+
+        super().on_envelope(observed)
+
+    async def subscribe(self, topic: Topic) -> None:
+        await self._loop.answer()
+        self.topics[topic] = 1
+        await super().subscribe(topic)
+
+    def unsubscribe(self, topic: Topic) -> None:
+        del self.topics[topic]
+        super().unsubscribe(topic)
+
+    def publish(self, envelope: Envelope) -> None:
+        self.seen(envelope)
+
+    async def append(self, envelope: Envelope) -> int:
+        await self._loop.answer()
+        return await super().append(envelope)
+
+
+class SlowGrants(Grants):
+    """The harness's grants, after a while."""
+
+    def __init__(self, loop: SteppedLoop) -> None:
+        self._loop = loop
+
+    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
+        await self._loop.answer()
+        return await super().allows(who, action, resource)
+
+
+class SlowTokens(Tokens):
+    """The harness's tokens, after a while."""
+
+    def __init__(self, loop: SteppedLoop) -> None:
+        super().__init__(open=True)
+        self._loop = loop
+
+    async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Answer:
+        await self._loop.answer()
+        return await super().from_ext(authentication, statistics_session=statistics_session)
+
+
+class Request:
+    """One HTTP request, from its arrival until its response was written or lost."""
+
+    def __init__(self, messages: list[Json], peer: Peer) -> None:
+        self.messages = messages
+        self.peer = peer
+        self.exchange: Exchange | None = None
+        self.session: ServerSession | None = None
+        self.held: HeldConnect | None = None
+        self.ready = False
+        """The response can be written: it is made when it is."""
+        self.place = 0
+        """The order in which responses took what they carry."""
+        self.held_since = 0.0
+
+
+class Wire:
+    """A WebSocket: its client reads what is written at once, its buffer is as full as the test says, and it breaks when the test says."""
+
+    def __init__(self, world: BayeuxWorld) -> None:
+        self._world = world
+        self.closed: int | None = None
+        self.lost = False
+        self.buffered = 0
+        self.breaks_after: int | None = None
+        """So many more writes are taken; the next one finds the connection broken."""
+        self.inbox: deque[list[Json]] = deque()
+        self.busy = False
+        self.over = False
+        """The transport has told the link that it is gone."""
+        self.expected: list[Json] = []
+        """Messages that have been handed over and not been answered."""
+        self.session: ServerSession | None = None
+        """The session that it led to last."""
+        self.link: SocketLink
+
+    @property
+    def open(self) -> bool:
+        return self.closed is None and not self.lost
+
+    def write(self, payload: bytes) -> bool:
+        if not self.open:
+            return False
+        if self.breaks_after is not None:
+            self.breaks_after -= 1
+            if self.breaks_after < 0:
+                self.lost = True
+                self._world.observer.broke(self)
+                return False
+        self._world.frame(self, json.loads(payload))
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        if self.closed is None:
+            self.closed = int(code)
+            self.expected.clear()
+
+
+class BayeuxWorld:
+    """One server with a clock, a loop, a bus, a decision and a log of the test's own; what happens is told to ``observer``."""
+
+    def __init__(self, limits: Limits, observer: Observer) -> None:
+        self.clock = ManualClock()
+        self.loop = SteppedLoop()
+        self.observer = observer
+        self.values = {"/state/a": b'{"snapshot":1}', "/state/b/c": b'{"snapshot":2}'}
+        self.watched: Counter[tuple[str, str]] = Counter()
+        self.faults: list[Exception] = []
+        self.bus = SlowBus(self.clock, self.loop, observer.published)
+        state, event, log = DeliveryClass.STATE, DeliveryClass.EVENT, DeliveryClass.LOG
+        self.hub = Hub(
+            bus=self.bus,
+            registry=ChannelRegistry(
+                [
+                    ChannelDeclaration("/log/**", log, "log"),
+                    ChannelDeclaration("/state/**", state, "state", snapshot=self._snapshot),
+                    ChannelDeclaration("/mine/**", event, "of one login", personal=True),
+                    ChannelDeclaration("/value/*", state, "watched", snapshot=self._no_snapshot, watch=self._watch, unwatch=self._unwatch),
+                ]
+            ),
+            authorizer=SlowGrants(self.loop),
+            loop=self.loop,
+            clock=self.clock,
+            on_fault=self._fault,
+            limits=limits,
+        )
+        self.server = BayeuxServer(
+            self.hub, SlowTokens(self.loop), jitter=lambda below: below - 1, on_fault=lambda source, fault: self.faults.append(fault)
+        )
+        self.server.services.listen("/service/echo", self._echo)
+        self.requests: list[Request] = []
+        self.wires: list[Wire] = []
+        self._places = 0
+
+    def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    async def _snapshot(self, tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
+        await self.loop.answer()
+        if pattern.endswith("*"):
+            return list(self.values.items()) if pattern == "/state/**" else []
+        return [(pattern, self.values[pattern])] if pattern in self.values else []
+
+    async def _no_snapshot(self, tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
+        return []
+
+    async def _watch(self, tenant: str, channel: str) -> None:
+        await self.loop.answer()
+        self.watched[tenant, channel] = 1
+
+    def _unwatch(self, tenant: str, channel: str) -> None:
+        del self.watched[tenant, channel]
+
+    async def _echo(self, session: ServerSession, message: ServiceMessage) -> None:
+        await self.loop.answer()
+        session.deliver("/service/echo", message.data)
+
+    def place(self) -> int:
+        """The next place in the order in which things leave."""
+        self._places += 1
+        return self._places
+
+    # -- HTTP -------------------------------------------------------------------------------------------------------
+
+    def post(self, messages: list[Json], peer: Peer) -> None:
+        """A request arrives."""
+        request = Request(messages, peer)
+        self.requests.append(request)
+        incoming = read_request(json.dumps(messages).encode(), self.hub.limits)
+        request.session = self.server.owner(incoming)
+        self.loop.start(self.server.handle(incoming, peer), lambda exchange: self._handled(request, exchange))
+
+    def _handled(self, request: Request, exchange: Exchange) -> None:
+        request.exchange = exchange
+        request.session = exchange.session
+        request.place = self.place()
+        self.observer.handled(exchange, request.messages, request.peer)
+        if exchange.held is None:
+            request.ready = True
+            return
+        request.held = exchange.held
+        request.held_since = self.clock.now
+        exchange.held.on_done(lambda _: self._held_done(request))
+
+    def _held_done(self, request: Request) -> None:
+        assert not request.ready, "a held connect ended twice"
+        request.ready = True
+        request.place = self.place()
+
+    def answer(self, request: Request) -> None:
+        """Write a response that is ready."""
+        self.requests.remove(request)
+        assert request.exchange is not None
+        if request.held is None:
+            parts = [json.loads(part) for part in request.exchange.parts()]
+            request.exchange.written()
+        elif request.held.superseded:
+            self.observer.unanswered(request)
+            return
+        else:
+            parts = [json.loads(part) for part in request.held.parts()]
+            request.held.written()
+        self.observer.response(request, parts)
+
+    def lose(self, request: Request) -> None:
+        """The client goes before its response could be written, or while its connect is held."""
+        self.requests.remove(request)
+        assert request.exchange is not None
+        if request.held is None:
+            self.observer.lost(request, [json.loads(part) for part in request.exchange.parts()])
+            request.exchange.lost()
+        elif not request.ready:
+            request.held.session.abandon(request.held)
+            self.observer.unanswered(request)
+        elif not request.held.superseded:
+            self.observer.lost(request, [json.loads(part) for part in request.held.parts()])
+            request.held.lost()
+        else:
+            self.observer.unanswered(request)
+
+    # -- WebSocket --------------------------------------------------------------------------------------------------
+
+    def socket(self, peer: Peer) -> Wire:
+        """A WebSocket is accepted."""
+        wire = Wire(self)
+        wire.link = SocketLink(self.server, wire, peer)
+        self.wires.append(wire)
+        return wire
+
+    def send(self, wire: Wire, messages: list[Json]) -> None:
+        """The client sends a message; the transport hands over one at a time."""
+        wire.inbox.append(messages)
+        self._pump(wire)
+
+    def _pump(self, wire: Wire) -> None:
+        if wire.busy or wire.over:
+            return
+        if wire.lost:
+            wire.over = True
+            self.observer.broke(wire)
+            wire.link.gone()
+            self.wires.remove(wire)
+        elif wire.closed is not None:
+            wire.inbox.clear()
+        elif wire.inbox:
+            messages = wire.inbox.popleft()
+            wire.busy = True
+            wire.expected.extend(messages)
+            self.observer.handed_over(wire, messages)
+            self.loop.start(wire.link.receive(json.dumps(messages).encode()), lambda _: self._received(wire, messages))
+
+    def _received(self, wire: Wire, messages: list[Json]) -> None:
+        wire.busy = False
+        self.observer.took(wire, messages)
+        self._pump(wire)
+
+    def frame(self, wire: Wire, messages: list[Json]) -> None:
+        """The server wrote a frame."""
+        self.observer.frame(wire, messages, self.place())
+
+    def drop(self, wire: Wire) -> None:
+        """The connection is gone."""
+        wire.lost = True
+        self._pump(wire)
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.hub.timers.sweep()
+
+
+class Observer:
+    """What is told of a :class:`BayeuxWorld`; each method is one thing that happened."""
+
+    def published(self, envelope: Envelope) -> None:
+        """The hub fanned a message out."""
+
+    def handled(self, exchange: Exchange, messages: list[Json], peer: Peer) -> None:
+        """An HTTP request was processed; its response is not written yet, its connect perhaps held."""
+
+    def unanswered(self, request: Request) -> None:
+        """A held connect is over without a reply: a newer one took its place, or the client has gone."""
+
+    def response(self, request: Request, parts: list[Json]) -> None:
+        """A response was written."""
+
+    def lost(self, request: Request, parts: list[Json]) -> None:
+        """A response is about to be reported as lost."""
+
+    def handed_over(self, wire: Wire, messages: list[Json]) -> None:
+        """A WebSocket message is about to be processed."""
+
+    def took(self, wire: Wire, messages: list[Json]) -> None:
+        """A WebSocket message was processed."""
+
+    def frame(self, wire: Wire, messages: list[Json], place: int) -> None:
+        """A frame was written."""
+
+    def broke(self, wire: Wire) -> None:
+        """A WebSocket is over, or was found to be."""
