@@ -315,12 +315,21 @@ class ServerSession(Subscriber):
         self.offer(message)
 
     def requeue(self, messages: Iterable[Message]) -> None:
-        """Put messages back in front: they were taken and did not reach the client. What has to be acknowledged is kept anyway."""
+        """Put messages back in front: they were taken and did not reach the client. Of what came since, all that has no room any more is
+        given up as its delivery class says: a client that lets go of response after response gets no longer queue by it. What has to be
+        acknowledged is kept anyway.
+        """
         if self.ended or self.acknowledged is not None:
             return
-        for message in reversed(list(messages)):
-            self.queue.appendleft(message)
-            self.queued_bytes += message.size
+        waiting, self.queue = self.queue, deque(messages)
+        self.queued_bytes = sum(message.size for message in self.queue)
+        for message in waiting:
+            size = message.size
+            if self.queued_bytes + size <= self.hub.limits.max_queue_bytes or self._make_room(message, size):
+                self.queue.append(message)
+                self.queued_bytes += size
+            elif self.ended:
+                return
         if self.link is None:  # a WebSocket that did not take them is about to be gone: trying again at once would be an endless loop
             self.wake()
 

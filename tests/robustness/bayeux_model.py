@@ -283,10 +283,8 @@ class Model(Observer):
         self.owners[actor.wire] = actor
 
     def frame(self, wire: Wire, messages: list[Json], place: int) -> None:
-        if wire.link.session is not None:
-            self._touched(wire)
-            wire.session = wire.link.session
-        session = self.sessions.get(wire.session.id) if wire.session is not None else None
+        leads_to = wire.link.session or wire.session
+        session = self.sessions.get(leads_to.id) if leads_to is not None else None
         for message in messages:
             if "data" in message:
                 assert session is not None, f"{message} on a WebSocket without a session"
@@ -331,6 +329,7 @@ class Model(Observer):
 
     def took(self, wire: Wire, messages: list[Json]) -> None:
         self._touched(wire)
+        wire.session = wire.link.session or wire.session
         waiting = [message for message in messages if any(message is expected for expected in wire.expected)]
         if wire.open and waiting:
             assert [message.get("channel") for message in messages] == [CONNECT], f"{waiting} got no reply"

@@ -19,6 +19,7 @@ SHORT = settings(
     derandomize=True,
     database=None,
     print_blob=True,
+    report_multiple_bugs=False,
     suppress_health_check=_CHECKS,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )

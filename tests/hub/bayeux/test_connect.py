@@ -124,6 +124,41 @@ async def test_held_one_is_woken_when_the_response_that_should_carry_it_is_lost(
     assert [message.get("data") for message in held.response()] == [1, None]
 
 
+async def test_responses_that_are_lost_again_and_again_make_the_queue_no_longer() -> None:
+    limits = Limits(max_queue_bytes=1000)
+    bayeux = Bayeux(limits=limits)
+    client = await bayeux.client()
+    await client.subscribed("/a")
+    for number in range(5):
+        await _fill(bayeux, number)
+        exchange = await bayeux.exchange([client.connect(timeout=0)])
+        await _fill(bayeux, number + 100)
+        exchange.lost()
+    assert client.session.queued_bytes <= limits.max_queue_bytes
+    events = (await client.post(client.connect(timeout=0)))[:-1]
+    assert [event["data"] for event in events] == [0] * 10 + [100] * 4
+    assert client.session.dropped == bayeux.hub.counters.dropped == 100 - len(events)
+
+
+async def test_a_log_that_has_no_room_beside_a_lost_response_ends_the_session() -> None:
+    bayeux = Bayeux(limits=Limits(max_queue_bytes=1000))
+    client = await bayeux.client()
+    await client.subscribed("/log/a")
+    for _ in range(8):
+        await bayeux.hub.emit("t", "/log/a", b"1")
+    exchange = await bayeux.exchange([client.connect(timeout=0)])
+    for _ in range(8):
+        await bayeux.hub.emit("t", "/log/a", b"1")
+    exchange.lost()
+    assert client.id not in bayeux.server.sessions
+    assert bayeux.hub.counters.too_slow == 1
+
+
+async def _fill(bayeux: Bayeux, number: int) -> None:
+    for _ in range(10):
+        await bayeux.hub.emit("t", "/a", b"%d" % number)
+
+
 async def test_messages_wait_while_a_request_is_processed() -> None:
     """The flush comes while a second subscribe is still waiting for the bus: the event rides on the response."""
     bayeux = Bayeux()
