@@ -328,7 +328,7 @@ class ServerSession(Subscriber):
             if self.queued_bytes + size <= self.hub.limits.max_queue_bytes or self._make_room(message, size):
                 self.queue.append(message)
                 self.queued_bytes += size
-            elif self.ended:
+            elif self.id not in self._server.sessions:  # a log channel's message had none: that has ended it
                 return
         if self.link is None:  # a WebSocket that did not take them is about to be gone: trying again at once would be an endless loop
             self.wake()
