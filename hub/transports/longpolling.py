@@ -19,15 +19,14 @@ from hub.bayeux.session import ServerSession
 from hub.ops.envelope import ApiError
 from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate
-from hub.security.origin import header, is_secure
+from hub.security.origin import is_secure
 from hub.security.rest import refusal
 from hub.transports.answering import Answering
+from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
 """Tells browsers apart: a session without credentials answers to its own alone (contract part 2)."""
-
-Headers = list[tuple[bytes, bytes]]
 
 _BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
 _BASE_HEADERS: Headers = [
@@ -42,7 +41,7 @@ _PREFLIGHT: Headers = [
         b"access-control-allow-headers",
         b"Accept, Authorization, Content-Type, Origin, X-Requested-With, X-API-Key, X-B3-TraceId, X-B3-SpanId, X-B3-SnapId, X-GWS-Unstable",
     ),
-    (b"access-control-max-age", b"600"),
+    MAX_AGE,
 ]
 _CLOSE = (b"connection", b"close")
 
@@ -81,9 +80,10 @@ class LongPolling:
         """Answer one request. ``statistics``: the path is that of the Statistics API, which has a cookie of its own, and answers bad header
         credentials by HTTP status (contract part 2).
         """
-        cors = self._cors(scope)
+        origin = CrossOrigin(self._gate, scope)
+        cors = origin.headers
         if scope["method"] != "POST":
-            await self._not_a_post(scope, send, cors)
+            await self._not_a_post(scope, send, origin)
             return
         try:
             body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes)
@@ -165,23 +165,13 @@ class LongPolling:
 
     # -- everything else --------------------------------------------------------------------------------------------
 
-    def _cors(self, scope: Scope) -> Headers:
-        """Cross-origin headers, for pages of this hub and of allowed origins alone; the origin is echoed because cookies go along."""
-        origin = header(scope, b"origin")
-        if origin is None:
-            return []
-        vary = (b"vary", b"origin")
-        if not self._gate.from_own_page(scope):
-            return [vary]
-        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"access-control-allow-credentials", b"true"), vary]
-
-    async def _not_a_post(self, scope: Scope, send: Send, cors: Headers) -> None:
+    async def _not_a_post(self, scope: Scope, send: Send, cors: CrossOrigin) -> None:
         if scope["method"] == "OPTIONS":
-            preflight = _PREFLIGHT if len(cors) > 1 else []
-            await respond(send, 204, [*cors, *preflight, (b"allow", _METHODS)], b"")
+            preflight = _PREFLIGHT if cors.allowed else []
+            await respond(send, 204, [*cors.headers, *preflight, (b"allow", _METHODS)], b"")
             return
         body = envelope(405, f"expected POST, or GET with the parameter message (callback-polling), got {scope['method']}")
-        await respond(send, 405, [*_BASE_HEADERS, *cors, (b"allow", _METHODS)], body)
+        await respond(send, 405, [*_BASE_HEADERS, *cors.headers, (b"allow", _METHODS)], body)
 
     async def _bad_request(self, send: Send, status: int, fault: Exception, headers: Headers) -> None:
         self._server.counters.bad_requests += 1

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from unittest.mock import ANY
 
@@ -14,91 +13,16 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 
-from hub.bus.memory import MemoryBus
-from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
-from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.principal import login_key
-from hub.core.subscriber import Subscriber
-from hub.security.cookies import CookieSigner
-from hub.security.demo import DemoLookup
-from hub.security.directory import Directory
-from hub.security.gate import Gate
 from hub.transports.dashboard_websocket import DashboardDoor
-from hub.transports.front import Front
-from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
-from tests.hub.transports.harness import RawClient, listening
-
-BEARER = {"Authorization": "Bearer demo-token"}
+from tests.hub.transports.door_house import BEARER, House
+from tests.hub.transports.door_house import house as build_house
+from tests.hub.transports.harness import RawClient
 
 
-class House:
-    """A hub with one door, and who comes in is somebody of the tenant demo."""
-
-    def __init__(self, *, open_to_all: bool, limits: Limits) -> None:
-        clock = SystemClock()
-        self.gate = Gate(
-            Directory(DemoLookup(), clock),
-            clock,
-            CookieSigner(b"secret", clock, lifetime_s=60),
-            open=open_to_all,
-            allowed_origins=["https://wallboard.example"],
-        )
-        self.loop = AsyncioLoop()
-        self.faults: list[Exception] = []
-        self.hub = Hub(
-            bus=MemoryBus(clock),
-            registry=ChannelRegistry(
-                [
-                    ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),
-                    ChannelDeclaration("/broken", DeliveryClass.STATE, "state", snapshot=self._broken),
-                ]
-            ),
-            authorizer=self.gate,
-            loop=self.loop,
-            clock=clock,
-            on_fault=self._fault,
-            limits=limits,
-        )
-        self.door = DashboardDoor(self.hub, self.gate)
-        self.port = 0
-
-    def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
-        self.faults.append(fault)
-
-    async def _broken(self, tenant: str, audience: str, pattern: str) -> list[tuple[str, bytes]]:
-        raise KeyError("x")
-
-    async def emit(self, channel: str, data: bytes = b"1") -> None:
-        await self.hub.emit("demo", channel, data)
-
-    def connect(self, path: str = "/ws", **headers: str) -> connect:
-        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers)
-
-    async def cookie(self) -> str:
-        """The sign-in cookie of the demo's user."""
-        user, _ = await self.gate.directory.by_user("demo", "demo")
-        assert user is not None
-        return self.gate.sign_in_cookie(user, secure=False).split(";")[0]
-
-
-@asynccontextmanager
-async def house(
-    *, open_to_all: bool = False, limits: Limits | None = None, server_limits: Limits | None = None, frames: bool = True
-) -> AsyncIterator[House]:
-    made = House(open_to_all=open_to_all, limits=limits or Limits())
-    timers = TimerDriver(made.hub.timers)
-    await timers.start()
-
-    async def rest(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("nothing here is for REST")
-
-    async with listening(Front([made.door], rest), limits=server_limits or made.hub.limits, frames=frames) as made.port:
-        yield made
-    await timers.stop()
-    await made.loop.close()
-    assert made.faults == []
-    assert made.hub.subscribers == {}
+def house(**options: Any) -> AbstractAsyncContextManager[House[DashboardDoor]]:
+    return build_house(DashboardDoor, **options)
 
 
 async def read(client: ClientConnection) -> list[Any]:
@@ -175,9 +99,7 @@ async def test_the_sign_in_cookie_counts_for_known_origins_only(origin: str | No
 
 async def test_a_ticket_lets_in_once() -> None:
     async with house() as hub:
-        caller = await hub.gate.from_ext({"token": "demo-token"})
-        assert caller.principal is not None
-        ticket = hub.gate.tickets.issue(caller.principal)
+        ticket = await hub.ticket()
         async with hub.connect(f"/ws?ticket={ticket}") as client:
             assert is_welcome(await read(client))
         async with hub.connect(f"/ws?ticket={ticket}") as client:
@@ -292,7 +214,7 @@ async def test_draining_closes_1012_and_lets_nobody_in() -> None:
 async def test_draining_takes_the_longer_the_more_there_are(
     monkeypatch: pytest.MonkeyPatch, clients: int, seconds: float, sleeps: int
 ) -> None:
-    made = House(open_to_all=True, limits=Limits())
+    made = House(DashboardDoor, open_to_all=True, limits=Limits())
     story: list[int] = []
     closed: list[int] = []
 

@@ -1,0 +1,109 @@
+"""A browser's own EventSource: it comes back by itself with Last-Event-ID, and nothing of a log channel is lost or comes twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, Page
+
+from tests.clients.raw import RawSession
+from tests.conftest import HubFactory
+from tests.support.hub_process import HubProcess
+from tests.support.network import Network
+
+pytestmark = pytest.mark.browser
+
+LOG = {"HUB_REPLAY__CHANNELS": "/log/**"}
+WITHIN_S = 30.0
+OPEN = """url => new Promise((resolve) => {
+    window.heard = [];
+    window.gaps = [];
+    window.events = new EventSource(url);
+    window.events.onopen = resolve;
+    window.events.onmessage = (event) => window.heard.push({...JSON.parse(event.data), id: event.lastEventId});
+    window.events.addEventListener("gap", (event) => window.gaps.push(JSON.parse(event.data)));
+})"""
+
+
+async def listening(context: BrowserContext, url: str, *channels: str) -> Page:
+    """A page of the hub's own, signed in by its cookie, whose EventSource is open."""
+    page = await context.new_page()
+    await page.goto(url)
+    query = "&".join(f"channel={channel}" for channel in channels)
+    await page.evaluate(OPEN, f"/events?{query}")
+    return page
+
+
+async def heard(page: Page, count: int) -> list[Any]:
+    """The data of all that came, once it is so many."""
+    async with asyncio.timeout(WITHIN_S):  # polled from here: the page's own policy lets nobody evaluate text in it
+        while True:
+            found: list[Any] = await page.evaluate("window.heard.map(message => message.data)")
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_events(demo_hub: HubProcess, browser_context: BrowserContext, channel: str) -> None:
+    page = await listening(browser_context, demo_hub.url, f"{channel}/*", "/statistics/v3/service")
+    with RawSession(demo_hub) as publisher:
+        publisher.publish_text(f"{channel}/a", json.dumps({"text": "世界\u2028\nx"}))
+    state, message = await heard(page, 2)
+    assert state["data"]["serviceState"] == "AVAILABLE"
+    assert message == {"text": "世界\u2028\nx"}
+
+
+@pytest.mark.parametrize("end", ["stop", "kill9"])
+async def test_the_hub_restarts(hub_process: HubFactory, browser_context: BrowserContext, end: str) -> None:
+    hub = hub_process("--demo", environment=LOG)
+    page = await listening(browser_context, hub.url, "/log/**")
+    with RawSession(hub) as publisher:
+        publisher.publish_text("/log/a", "1")
+    assert await heard(page, 1) == [1]
+    getattr(hub, end)()
+    hub.start()
+    with RawSession(hub) as publisher:
+        publisher.publish_text("/log/b", "2")
+        publisher.publish_text("/log/a", "3")
+        assert await heard(page, 3) == [1, 2, 3]
+        publisher.publish_text("/log/a", "4")
+    assert await heard(page, 4) == [1, 2, 3, 4]
+    assert await page.evaluate("window.gaps") == []
+
+
+async def test_the_network_breaks(hub_process: HubFactory, browser_context: BrowserContext) -> None:
+    """The connection is reset while events are under way."""
+    hub = hub_process("--demo", environment=LOG)
+    with Network(hub.port) as network, RawSession(hub) as publisher:
+        page = await listening(browser_context, network.url, "/log/**")
+        expected = []
+        for number in range(30):
+            if number % 10 == 5:
+                network.stall()
+            publisher.publish_text("/log/a", str(number))
+            expected.append(number)
+            if number % 10 == 9:
+                network.reset()
+                network.resume()
+        assert await heard(page, 30) == expected
+        assert await page.evaluate("window.gaps") == []
+
+
+@pytest.mark.long
+async def test_a_laptop_sleeps_a_minute(hub_process: HubFactory, browser_context: BrowserContext) -> None:
+    hub = hub_process("--demo", environment=LOG)
+    with Network(hub.port) as network:
+        page = await listening(browser_context, network.url, "/log/**")
+        with RawSession(hub) as publisher:
+            publisher.publish_text("/log/a", "1")
+            assert await heard(page, 1) == [1]
+            with network.stalled():
+                publisher.publish_text("/log/a", "2")
+                time.sleep(60)
+            network.reset()
+            publisher.publish_text("/log/a", "3")
+            assert await heard(page, 3) == [1, 2, 3]
