@@ -26,6 +26,9 @@ from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
 from hub.ops.rest import create_app
 from hub.ops.settings import Settings, SettingsError
+from hub.presence.announcer import Announcer
+from hub.presence.api import create_router as presence_router
+from hub.presence.roster import Roster
 from hub.security.api import router as security_router
 from hub.security.directory import Gone
 from hub.security.service import Security
@@ -100,6 +103,12 @@ class Node:
             limits=settings.limits,
         )
         self.trimmer = Trimmer(self.channel_log)
+        # who is here
+        self.roster = Roster(self.hub)
+        watched = settings.presence
+        self.announcer = (
+            Announcer(self.hub, self.roster, watched.channels, events_per_second=watched.events_per_second) if watched.channels else None
+        )
         # the families
         self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock)
         self.parts = [self._build(family) for family in families]
@@ -122,7 +131,7 @@ class Node:
             [self.bayeux_door, self.dashboards, self.streams],
             Tracing(
                 create_app(
-                    routers=[security_router, *(router for part in self.parts for router in part.routers)],
+                    routers=[security_router, presence_router(self.roster), *(router for part in self.parts for router in part.routers)],
                     routes=[route for part in self.parts for route in part.routes],
                     gate=self.security.gate,
                     metrics=self.metrics,
@@ -145,6 +154,8 @@ class Node:
         self.metrics.counters("bayeux", self.bayeux.counters)
         self.metrics.counters("dashboard", self.dashboards.counters)
         self.metrics.counters("sse", self.streams.counters)
+        if self.announcer is not None:
+            self.metrics.counters("presence", self.announcer.counters)
         self.metrics.counters("security", self.security.gate.directory.counters)
         for offered in self.context.of_role(COUNTERS):
             for part, source in offered.items():

@@ -70,6 +70,7 @@ class Hub:
         "_bus",
         "_interest",
         "_logins",
+        "_serial",
         "_tops",
         "_watched",
         "clock",
@@ -77,6 +78,8 @@ class Hub:
         "flusher",
         "limits",
         "loop",
+        "on_attached",
+        "on_detached",
         "on_login_gone",
         "on_publish",
         "on_subscribed",
@@ -106,6 +109,7 @@ class Hub:
         self.counters = Counters()
         self.router: Router[Subscriber] = Router()
         self.subscribers: dict[str, Subscriber] = {}
+        self._serial = clock.wall_us()
         self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
         self._authorizer = authorizer
         self._bus = bus
@@ -116,6 +120,9 @@ class Hub:
         # Bayeux sessions of each (tenant, audience): a statistics subscription ends with the last of them
         self._logins: dict[tuple[str, str], int] = {}
         self.on_login_gone: list[Callable[[str, str], None]] = []
+        # who wants to hear of each session that is let in, and of each that is gone
+        self.on_attached: list[Callable[[Subscriber], None]] = []
+        self.on_detached: list[Callable[[Subscriber], None]] = []
         # who wants to hear of each subscription that begins or ends: (subscriber, pattern)
         self.on_subscribed: list[Callable[[Subscriber, str], None]] = []
         self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = []
@@ -142,16 +149,23 @@ class Hub:
         """
         if len(self.subscribers) >= self.limits.max_sessions:
             raise RefusedError(WireError.RATE_LIMITED, f"this server holds {self.limits.max_sessions} sessions, its limit")
+        self._serial += 1
+        subscriber.serial = self._serial
         self.subscribers[subscriber.id] = subscriber
+        for listener in self.on_attached:
+            listener(subscriber)
 
     def detach(self, subscriber: Subscriber) -> None:
         """A session is gone: take back all that it subscribed to. Calling it twice does no harm."""
         for pattern in list(subscriber.subscriptions):
             self._remove(subscriber, pattern)
-        self.subscribers.pop(subscriber.id, None)
+        gone = self.subscribers.pop(subscriber.id, None)
         subscriber.queue.clear()
         subscriber.queued_bytes = 0
         subscriber.catch_up = None
+        if gone is not None:
+            for listener in self.on_detached:
+                listener(subscriber)
 
     def login_arrived(self, principal: Principal) -> None:
         """A Bayeux session of this principal began."""

@@ -34,6 +34,7 @@ class Subscriber:
         "queued_bytes",
         "reserved_bytes",
         "resync_due",
+        "serial",
         "since_ms",
         "subscriptions",
     )
@@ -44,6 +45,8 @@ class Subscriber:
         self.principal = principal
         self.since_ms = hub.clock.wall_ms()
         """When it began, in milliseconds since 1970."""
+        self.serial = 0
+        """Rises from session to session in the order in which the hub let them in, and goes on rising when the hub starts again."""
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
         # what waits to be sent
         self.queue: deque[Message] = deque()

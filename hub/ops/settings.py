@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -37,6 +37,9 @@ TEST_PREFIX: Final = "HUB_TEST_"
 
 NO_LOG_OF_YOURS: Final = ("/meta", "/service", "/statistics", "/nexus", "/hub")
 """Channels whose delivery class is the server's to say."""
+
+NOT_WATCHED: Final = ("/meta", "/service", "/hub")
+"""Channels whose joins and leaves are not told: the server's own, and those that nobody hears."""
 
 SHORTEST_SECRET: Final = 16
 """Characters of ``secret``: less could be guessed, and who guesses it signs in as anybody."""
@@ -118,18 +121,23 @@ def _long_enough(value: object) -> object:
     return value
 
 
-def _log_patterns(value: object) -> object:
-    split = _split(value)
-    if not isinstance(split, list | tuple) or not all(isinstance(item, str) for item in split):
-        return split
-    for item in split:
-        try:
-            check_pattern(item)
-        except InvalidChannelError as fault:
-            raise ValueError(str(fault)) from None
-        if any(overlaps(item, f"{tree}/**") or item == tree for tree in NO_LOG_OF_YOURS) and item != "/**":
-            raise ValueError(f"expected channels outside {', '.join(NO_LOG_OF_YOURS)}, got {item}")
-    return tuple(split)
+def _patterns_outside(trees: Sequence[str]) -> Callable[[object], object]:
+    """A list of channels and patterns that do not reach into these trees; ``/**`` may, it is cut there."""
+
+    def check(value: object) -> object:
+        split = _split(value)
+        if not isinstance(split, list | tuple) or not all(isinstance(item, str) for item in split):
+            return split
+        for item in split:
+            try:
+                check_pattern(item)
+            except InvalidChannelError as fault:
+                raise ValueError(str(fault)) from None
+            if any(overlaps(item, f"{tree}/**") or item == tree for tree in trees) and item != "/**":
+                raise ValueError(f"expected channels outside {', '.join(trees)}, got {item}")
+        return tuple(split)
+
+    return check
 
 
 class ReplaySettings(BaseModel):
@@ -137,7 +145,7 @@ class ReplaySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_log_patterns)] = Field(
+    channels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns_outside(NO_LOG_OF_YOURS))] = Field(
         default=(),
         description="Channels and patterns of your own that are kept, such as `/orders/**`; in the environment separated by commas. "
         "The hub's own log channels are kept in any case.",
@@ -153,6 +161,23 @@ class ReplaySettings(BaseModel):
     def retention(self) -> Retention:
         """The three bounds, as the log takes them."""
         return Retention(self.max_messages, self.max_age_s, self.max_bytes)
+
+
+class PresenceSettings(BaseModel):
+    """Joins and leaves as events on `/hub/presence/...`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns_outside(NOT_WATCHED))] = Field(
+        default=(),
+        description="Channels and patterns whose joins and leaves are told, such as `/rooms/**`; in the environment separated by commas.",
+    )
+    events_per_second: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="Joins and leaves of one channel that are told one by one within a second; the rest is told as a sum at its end.",
+    )
 
 
 class Settings(BaseSettings):
@@ -224,6 +249,7 @@ class Settings(BaseSettings):
         default_factory=ReplaySettings,
         description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",
     )
+    presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
     limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
 
     @classmethod

@@ -27,6 +27,8 @@ OPERATIONS: Final = {
     "/admin/read": "look at the state of the server",
     "/admin/write": "stop and start parts of the server",
     "/metrics/read": "read /metrics on the main port",
+    "/presence/read": "look at who is connected, and what they subscribed to",
+    "/presence/write": "send sessions away",
     "/tickets/write": "get tickets for browsers' WebSockets and event streams",
 }
 """Every REST operation that needs a grant, and what it does."""

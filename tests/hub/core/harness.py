@@ -104,8 +104,15 @@ class Recorder(Subscriber):
 class World:
     """One hub and what is around it."""
 
-    def __init__(self, declarations: Iterable[ChannelDeclaration] = (), *, limits: Limits | None = None, bus: Bus | None = None) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self,
+        declarations: Iterable[ChannelDeclaration] = (),
+        *,
+        limits: Limits | None = None,
+        bus: Bus | None = None,
+        clock: ManualClock | None = None,
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.loop = ManualLoop()
         self.bus = bus or MemoryBus(self.clock)
         self.faults: list[tuple[Subscriber, Exception]] = []

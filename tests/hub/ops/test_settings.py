@@ -271,3 +271,17 @@ def test_log_channels_that_are_not_ones_own(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("HUB_REPLAY__CHANNELS", channels)
     with pytest.raises(SettingsError, match=text):
         load([], config=None, flags={})
+
+
+def test_channels_whose_joins_are_told_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUB_PRESENCE__CHANNELS", "/rooms/**, /statistics/v3/updates,/**")
+    assert load([], config=None, flags={}).presence.channels == ("/rooms/**", "/statistics/v3/updates", "/**")
+
+
+@pytest.mark.parametrize("channels", ["rooms", "/hub/operations", "/hub", "/service/**", "/meta/*"])
+def test_channels_whose_joins_are_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, channels: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUB_PRESENCE__CHANNELS", channels)
+    with pytest.raises(SettingsError, match=r"presence\.channels"):
+        load([], config=None, flags={})

@@ -1,0 +1,1 @@
+"""Who is here: sessions and channels as administrators see them, and joins and leaves as events."""

@@ -1,0 +1,161 @@
+"""Joins and leaves of the channels that somebody wants to hear of, as events on ``/hub/presence/...``.
+
+They are told below ``/hub``, where nobody but the server may publish, so that whoever hears of a join can believe it; the same channel
+name below a root of its own would have been one that clients could publish to, since free channels are everybody's (contract part 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hub.core.channels import InvalidChannelError, check_channel, is_wildcard, lies_within
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.hub import Hub
+from hub.core.pace import Pace
+from hub.core.subscriber import Subscriber
+from hub.core.timers import Timer
+from hub.presence.roster import Roster
+
+ROOT: Final = "/hub/presence"
+"""The channel of joins and leaves of ``/a/b`` is ``/hub/presence/a/b``."""
+
+_OWN: Final = "/hub/"
+"""Who listens to the server's own channels is not told: a presence of presence would never end."""
+
+_SUM_UP_AFTER_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class PresenceCounters:
+    """What presence counts; ``/metrics`` reads them."""
+
+    told: int = 0
+    """Joins and leaves that got an event each."""
+    summed_up: int = 0
+    """Joins and leaves that were told as numbers, because there were too many within one second."""
+    too_long: int = 0
+    """Joins and leaves of channels whose name is too long, or too deep, to have ``/hub/presence`` in front."""
+
+
+@dataclass(slots=True)
+class _Second:
+    """What happened on one channel within a second."""
+
+    told: int = 0
+    joined: int = 0
+    left: int = 0
+    """These two: beyond what is told one by one."""
+
+
+def presence_channel(pattern: str) -> str | None:
+    """Where joins and leaves of a channel are told; of a wildcard: at what stands before the ``*``. None if that is too long a name."""
+    base = pattern.rpartition("/")[0] if is_wildcard(pattern) else pattern
+    try:
+        return check_channel(ROOT + base)
+    except InvalidChannelError:
+        return None
+
+
+class Announcer:
+    """Tells of joins and leaves: at most a number of events a second for each channel, beyond that the sum at the end of the second."""
+
+    __slots__ = ("_hub", "_most", "_outbox", "_patterns", "_roster", "_seconds", "_sending", "_timer", "counters")
+
+    def __init__(self, hub: Hub, roster: Roster, patterns: Sequence[str], *, events_per_second: int) -> None:
+        """``patterns``: a subscription is told when it lies within one of them.
+
+        The roster, which was made before and so hears of each change first, says how many sessions there are after it.
+        """
+        self.counters = PresenceCounters()
+        self._hub = hub
+        self._roster = roster
+        self._patterns = tuple(patterns)
+        self._most = events_per_second
+        self._seconds: dict[tuple[str, str], _Second] = {}
+        self._timer: Timer | None = None
+        self._outbox: deque[tuple[str, str, bytes]] = deque()
+        self._sending = False
+        for pattern in (ROOT, f"{ROOT}/**"):
+            hub.registry.declare(ChannelDeclaration(pattern, DeliveryClass.EVENT, "joins and leaves, by the setting presence.channels"))
+        hub.on_subscribed.append(self._joined)
+        hub.on_unsubscribed.append(self._left)
+
+    def _joined(self, session: Subscriber, pattern: str) -> None:
+        self._note(session, pattern, joined=True)
+
+    def _left(self, session: Subscriber, pattern: str) -> None:
+        self._note(session, pattern, joined=False)
+
+    def _note(self, session: Subscriber, pattern: str, *, joined: bool) -> None:
+        if pattern.startswith(_OWN) or not any(lies_within(pattern, watched) for watched in self._patterns):
+            return
+        tenant = session.principal.tenant
+        second = self._seconds.get((tenant, pattern))
+        if second is None:
+            second = self._seconds[tenant, pattern] = _Second()
+            if self._timer is None:
+                self._timer = self._hub.timers.after(_SUM_UP_AFTER_S, self._end_second)
+        if second.told < self._most:
+            second.told += 1
+            change = {
+                "type": "join" if joined else "leave",
+                "channel": pattern,
+                "subject": session.principal.subject,
+                "session": session.public_id,
+                "sessions": self._roster.count(tenant, pattern),
+            }
+            if self._post(tenant, pattern, change):
+                self.counters.told += 1
+            else:
+                self.counters.too_long += 1
+        elif joined:
+            second.joined += 1
+        else:
+            second.left += 1
+
+    def _end_second(self) -> None:
+        self._timer = None
+        ended, self._seconds = self._seconds, {}
+        self._hub.loop.spawn(self._sum_up(ended))
+
+    async def _sum_up(self, ended: dict[tuple[str, str], _Second]) -> None:
+        pace = Pace(self._hub.clock, self._hub.loop)
+        while ended:
+            (tenant, pattern), second = ended.popitem()
+            if changes := second.joined + second.left:
+                sums = {
+                    "type": "changes",
+                    "channel": pattern,
+                    "joined": second.joined,
+                    "left": second.left,
+                    "sessions": self._roster.count(tenant, pattern),
+                }
+                if self._post(tenant, pattern, sums):
+                    self.counters.summed_up += changes
+                else:
+                    self.counters.too_long += changes
+            await pace.step()
+
+    def _post(self, tenant: str, pattern: str, event: dict[str, Any]) -> bool:
+        """Have an event sent behind those that wait; False when its channel cannot be."""
+        channel = presence_channel(pattern)
+        if channel is None:
+            return False
+        self._outbox.append((tenant, channel, json.dumps(event, separators=(",", ":")).encode("ascii")))
+        if not self._sending:
+            self._sending = True
+            self._hub.loop.spawn(self._send())
+        return True
+
+    async def _send(self) -> None:
+        pace = Pace(self._hub.clock, self._hub.loop)
+        try:
+            while self._outbox:
+                await self._hub.emit(*self._outbox.popleft())
+                await pace.step()
+        finally:
+            self._sending = False
