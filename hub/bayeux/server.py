@@ -6,24 +6,23 @@ messages out.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from hub.bayeux.acknowledge import Acknowledged
+from hub.bayeux.channel_handlers import ChannelHandlers, subscription_member
 from hub.bayeux.counters import BayeuxCounters
 from hub.bayeux.exchange import Exchange
 from hub.bayeux.extensions import Extension, ExtensionMessage, Extensions, FaultReport
 from hub.bayeux.link import SocketLink
 from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, FieldError, Incoming
 from hub.bayeux.ports import TRANSPORTS, Authenticator, Peer
-from hub.bayeux.replay import asks_for_replay, invalid_position, positions
-from hub.bayeux.replies import Prepared, advice, echo, ext, failure, field_error, head, success
+from hub.bayeux.replay import asks_for_replay
+from hub.bayeux.replies import Prepared, advice, ext, failure, field_error, head, success
 from hub.bayeux.services import Services
 from hub.bayeux.session import ServerSession
 from hub.bayeux.timesync import read_timesync
-from hub.core.channels import META, SERVICE, InvalidChannelError, check_pattern
 from hub.core.errors import CloseCode, RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.message import Message
@@ -41,6 +40,9 @@ JITTER_MS = 5000
 LIMITED_INTERVAL_MS = 1000
 """The shortest interval that is advised when a handshake was refused for a limit: an interval of 0 would be a storm."""
 
+Handler = Callable[[Incoming, ServerSession, Exchange], Awaitable[bytes]]
+"""Answers one request of a session that is known, or raises FieldError or RefusedError."""
+
 _TYPES_MEMBER = b',"supportedConnectionTypes":[%b]' % b",".join(b'"%b"' % name.encode("ascii") for name in TRANSPORTS)
 
 
@@ -53,6 +55,7 @@ class BayeuxServer:
         "_handlers",
         "_jitter",
         "_many_clients_advice",
+        "_publish",
         "_unconnected",
         "activity_counts_deliveries",
         "connects_held",
@@ -101,10 +104,12 @@ class BayeuxServer:
         if not self.extensions.none:
             hub.on_publish = self.extensions.published
             self.extensions.started(self)
-        self._handlers: dict[str, Callable[[Incoming, ServerSession, Exchange], Awaitable[bytes]]] = {
+        channels = ChannelHandlers(hub, self.services, self.counters)
+        self._publish = channels.publish
+        self._handlers: dict[str, Handler] = {
             DISCONNECT: self._disconnect,
-            SUBSCRIBE: self._subscribe,
-            UNSUBSCRIBE: self._unsubscribe,
+            SUBSCRIBE: channels.subscribe,
+            UNSUBSCRIBE: channels.unsubscribe,
         }
 
     # -- advice -----------------------------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ class BayeuxServer:
     def _unknown(self, message: Incoming) -> bytes:
         """402; only a connect, and a handshake beside another one, is also told what to do about it (bayeux.md 1.10)."""
         self.counters.sessions_unknown += 1
-        tail = self.handshake_advice() if message.channel in {CONNECT, HANDSHAKE} else _subscription(message)
+        tail = self.handshake_advice() if message.channel in {CONNECT, HANDSHAKE} else subscription_member(message)
         return failure(head(message), WireError.SESSION_UNKNOWN.text, tail)
 
     async def _answer(self, message: Incoming, session: ServerSession, exchange: Exchange, peer: Peer, *, alone: bool) -> bytes | None:
@@ -260,7 +265,7 @@ class BayeuxServer:
         channel = message.channel
         if channel == HANDSHAKE:
             return self.none_advice
-        return self.retry_advice if channel == CONNECT else _subscription(message)
+        return self.retry_advice if channel == CONNECT else subscription_member(message)
 
     def _check(self, message: Incoming) -> None:
         """What every message must satisfy, whatever its channel.
@@ -425,79 +430,6 @@ class BayeuxServer:
         exchange.messages.extend(session.end_by_client())
         return success(head(message))
 
-    # -- /meta/subscribe, /meta/unsubscribe -------------------------------------------------------------------------
-
-    async def _subscribe(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
-        """MUST contain channel, clientId, subscription, a text or an array; MAY contain ext, id (Bayeux 1.0 section 4.4). An array is
-        checked whole, then applied whole (contract part 3). Subscribing to a ``/service/`` channel succeeds and does nothing (bayeux.md
-        1.7).
-        """
-        try:
-            patterns = self._patterns(message)
-            if len(patterns) > self.hub.limits.max_subscriptions:  # before each of them is looked at
-                raise RefusedError(WireError.RATE_LIMITED)
-            broadcast = [pattern for pattern in patterns if not pattern.startswith(SERVICE)]
-            since = positions(message, broadcast)
-            outcomes = await self.hub.subscribe(session, broadcast, since=since, strict=True)
-        except RefusedError as refused:
-            self.counters.subscribes_refused += 1
-            if refused.error is WireError.REPLAY_INVALID and since is not None:
-                return failure(head(message), invalid_position(since[refused.channel]), _subscription(message))
-            raise
-        session.replay = session.replay or since is not None
-        for pattern in broadcast:
-            await self.hub.send_snapshot(session, pattern)
-        self.hub.replay(session)
-        members: dict[str, bytes] = {}
-        if session.replay and (begin := {o.pattern: o.position for o in outcomes if o.position is not None}):
-            members["replay"] = json.dumps(begin, separators=(",", ":")).encode("ascii")
-        return success(head(message), _subscription(message) + ext(members))
-
-    async def _unsubscribe(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
-        """MUST contain channel, clientId, subscription; MAY contain ext, id (Bayeux 1.0 section 4.5). What is not there is no error."""
-        self.hub.unsubscribe(session, self._patterns(message))
-        return success(head(message), _subscription(message))
-
-    def _patterns(self, message: Incoming) -> list[str]:
-        """The checked patterns of ``subscription``.
-
-        Raises:
-            RefusedError: SUBSCRIPTION_MISSING or SUBSCRIPTION_INVALID.
-            FieldError: neither a text nor an array of texts.
-        """
-        patterns = message.subscriptions()
-        if patterns is None:
-            raise RefusedError(WireError.SUBSCRIPTION_MISSING)
-        if not patterns:
-            raise RefusedError(WireError.SUBSCRIPTION_INVALID, "expected at least one channel, got an empty array")
-        for pattern in patterns:
-            try:
-                check_pattern(pattern)
-            except InvalidChannelError as fault:
-                raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(fault), channel=pattern) from None
-        return list(dict.fromkeys(patterns))
-
-    # -- publish ----------------------------------------------------------------------------------------------------
-
-    async def _publish(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
-        """MUST contain channel, clientId, data; MAY contain ext, id (Bayeux 1.0 section 5.1). The reply never has ``data``: clients tell
-        replies from events by that (bayeux.md 1.8).
-        """
-        channel = message.channel
-        try:
-            if channel.startswith(META):
-                raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
-            data = message.fields.get("data")  # null is data like any other
-            if data is None:
-                raise RefusedError(WireError.DATA_MISSING, channel=channel)
-            await self.hub.publish(session.principal, channel, bytes(data), extra=message.extra())
-            if channel.startswith(SERVICE):
-                await self.services.handle(session, channel, bytes(data), message.identifier)
-        except RefusedError:
-            self.counters.publishes_refused += 1
-            raise
-        return success(head(message))
-
     @property
     def draining(self) -> bool:
         """Whether the server sends its clients away."""
@@ -533,8 +465,3 @@ class BayeuxServer:
 def is_handshake(message: Incoming) -> bool:
     """Whether a message is a ``/meta/handshake``: exactly that channel, nothing below it."""
     return message.channel == HANDSHAKE
-
-
-def _subscription(message: Incoming) -> bytes:
-    """``subscription`` as it came, on replies to subscribe and unsubscribe (bayeux.md 1.2, rule 5)."""
-    return echo(message, "subscription") if message.channel in {SUBSCRIBE, UNSUBSCRIBE} else b""
