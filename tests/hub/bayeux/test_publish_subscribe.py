@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hub.core.errors import RefusedError, WireError
+from hub.core.hub import Hub
 from hub.core.limits import Limits
 from tests.hub.bayeux.harness import Bayeux, by_token
 
@@ -83,7 +84,7 @@ async def test_snapshot_rides_on_the_response() -> None:
     assert exchange.parts()[0] == b'{"channel":"/state/a","data":1.10}'
 
 
-async def test_session_that_ends_while_the_bus_confirms() -> None:
+async def test_session_that_ends_while_the_bus_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
     session = client.session
@@ -92,18 +93,9 @@ async def test_session_that_ends_while_the_bus_confirms() -> None:
         session.end_revoked()
         raise RefusedError(WireError.SESSION_UNKNOWN)
 
-    bayeux.server.hub = _Replaced(bayeux.hub, subscribe=ends)  # type: ignore[assignment]
+    monkeypatch.setattr(Hub, "subscribe", ends)
     replies = await client.post(client.subscribe("/a"), client.message("/a", data=1))
     assert [reply["error"] for reply in replies] == ["402::session_unknown"] * 2
-
-
-class _Replaced:
-    def __init__(self, whole: Any, **parts: Any) -> None:
-        self._whole = whole
-        self.__dict__.update(parts)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._whole, name)
 
 
 async def test_unsubscribe() -> None:
