@@ -161,6 +161,13 @@ async def test_a_channel_is_shown_with_its_sessions(house: House) -> None:
     assert await house.get("/channels/nobody") == {"channel": "/nobody", "count": 0, "sessions": []}
 
 
+@pytest.mark.parametrize(("channel", "path"), [("/a#1", "a%231"), ("/a%2Fb", "a%252Fb"), ("/a/**", "a/%2A%2A")])
+async def test_a_channel_in_a_url_is_percent_encoded(house: House, channel: str, path: str) -> None:
+    await house.long_poller(channel)
+    shown = await house.get(f"/channels/{path}")
+    assert (shown["channel"], shown["count"]) == (channel, 1)
+
+
 async def test_sessions_are_chosen_by_what_they_are(house: House) -> None:
     async with house.dashboard("/rooms/**"):
         poller = (await house.long_poller("/rooms/1"))[:16]
