@@ -57,6 +57,9 @@ class BoundedServerProtocol(ServerProtocol):
                 self._end(CloseCode.MESSAGE_TOO_BIG, f"expected a message in at most {MAX_FRAGMENTS} frames, got more")
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._fragments = 0
+        elif frame.opcode is Opcode.CLOSE:
+            # control frames may stand between fragments, the last one too (section 5.4): what was begun is given up
+            self.current_size = None
         if len(self.events) >= MAX_FRAMES_PER_READ:
             self._end(CloseCode.POLICY_VIOLATION, f"expected at most {MAX_FRAMES_PER_READ} frames at once, got more")
         super().recv_frame(frame)

@@ -131,6 +131,7 @@ class Wire:
 
     def write(self, payload: bytes) -> bool:
         if not self.open:
+            self._world.observer.broke(self)
             return False
         if self.breaks_after is not None:
             self.breaks_after -= 1
