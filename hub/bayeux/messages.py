@@ -274,17 +274,16 @@ def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
         text = guard(payload, limits.max_json_depth).strip(b" \t\r\n")
     except BadJsonError as fault:
         raise MalformedError(str(fault)) from None
-    if text[:1] == b"{":
-        text = b"[%b]" % text
+    bare = text[:1] == b"{"
     sizes = None
     try:
         # a message cannot be larger than the request that it is in: sizes are looked at only where one of them could matter
         if len(payload) > limits.max_message_bytes:
             # of the sender's own text: escaping made it longer
             sent = replace_lone_surrogates(payload).strip(b" \t\r\n")
-            sizes = [len(bytes(raw)) for raw in _elements.decode(b"[%b]" % sent if sent[:1] == b"{" else sent)]
+            sizes = [len(sent)] if bare else [len(bytes(raw)) for raw in _elements.decode(sent)]
             _check_count(len(sizes), limits)  # before a million tiny objects are made
-        objects = _objects.decode(text)
+        objects = [_object.decode(text)] if bare else _objects.decode(text)
     except msgspec.ValidationError as fault:
         raise MalformedError(f"expected an array of objects, got a fault: {fault}") from None
     except msgspec.DecodeError as fault:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from starlette.types import Receive, Scope, Send
+from starlette.applications import Starlette
 
 from hub.core.limits import Limits
 from hub.transports.dashboard_websocket import DashboardDoor
@@ -51,18 +51,13 @@ async def doors(*, limits: Limits, frames: bool = True) -> AsyncIterator[House]:
     built = House(open_to_all=True, limits=limits)
     driver = TimerDriver(built.hub.timers)
     await driver.start()
-    front = Front([built.door, DashboardDoor(built.hub, built.gate)], _nothing_else)
+    front = Front([built.door, DashboardDoor(built.hub, built.gate)], Starlette())
     try:
         async with listening(front, limits=limits, frames=frames) as built.port:
             yield built
     finally:
         await driver.stop()
         await built.loop.close()
-
-
-async def _nothing_else(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
 
 
 async def frames_of(client: RawClient) -> AsyncIterator[tuple[int, bytes]]:

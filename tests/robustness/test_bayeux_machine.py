@@ -328,6 +328,7 @@ class BayeuxMachine(RuleBasedStateMachine):
             self.world.server.revoke(lambda gone: gone.subject == actor.subject)
         elif session is not None and session.id in self.world.server.sessions:
             session.doomed = True
+            session.last_event = self.world.clock.now  # it lives on until its client could be told
             self.world.server.sessions[session.id].disconnect()
         self._due()
 
