@@ -16,6 +16,19 @@ def taken(count: int, errors: list[dict[str, Any]] | None = None) -> tuple[int, 
     return status, body | ({"errors": refused} if refused else {})
 
 
+@asynccontextmanager
+async def serving(app: web.Application, port: int = 0) -> AsyncIterator[int]:
+    """The port on which an application is served, ``port`` if it is not 0."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    listening = socket.create_server(("127.0.0.1", port))
+    await web.SockSite(runner, listening).start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        await runner.cleanup()
+
+
 class FakeHub:
     """Keeps requests; answers from ``answers`` first, then takes everything."""
 
@@ -38,12 +51,5 @@ class FakeHub:
     async def running(self) -> AsyncIterator["FakeHub"]:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/ingest/v1/events", self._post)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        listening = socket.create_server(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
-        await web.SockSite(runner, listening).start()
-        try:
+        async with serving(app, self.port) as self.port:
             yield self
-        finally:
-            await runner.cleanup()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 from aiohttp import WSMsgType, web
+
+from tests.hub.client.fake_hub import serving
 
 Messages = list[dict[str, Any]]
 Answer = Callable[[web.Request, Messages], Any]
@@ -95,12 +96,5 @@ class ScriptedServer:
         app = web.Application()
         app.router.add_post("/cometd", self._post)
         app.router.add_get("/cometd", self._get)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        listening = socket.create_server(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
-        await web.SockSite(runner, listening).start()
-        try:
+        async with serving(app, self.port) as self.port:
             yield self
-        finally:
-            await runner.cleanup()

@@ -13,20 +13,16 @@ from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 
 from hub.bayeux.server import BayeuxServer
-from hub.bus.memory import MemoryBus
-from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
 from hub.core.limits import Limits
-from hub.security.cookies import CookieSigner
-from hub.security.demo import DemoLookup
-from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.transports.bayeux import BayeuxDoor
 from hub.transports.front import Front
-from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
+from hub.transports.runtime import TimerDriver
+from tests.hub.transports.door_house import BEARER as BEARER
+from tests.hub.transports.door_house import House as DoorHouse
 from tests.hub.transports.harness import listening
 
-BEARER = {"Authorization": "Bearer demo-token"}
 PATH = "/cometd"
 STATISTICS = "/statistics/v3/notifications"
 HANDSHAKE: dict[str, Any] = {
@@ -40,52 +36,23 @@ BY_TOKEN = {**HANDSHAKE, "ext": {"authentication": {"token": "demo-token"}}}
 Json = dict[str, Any]
 
 
-class House:
+class House(DoorHouse[BayeuxDoor]):
     """The hub, its door, and clients of it."""
 
+    server: BayeuxServer
+
     def __init__(self, *, open_to_all: bool, limits: Limits) -> None:
-        clock = SystemClock()
-        self.gate = Gate(
-            Directory(DemoLookup(), clock),
-            clock,
-            CookieSigner(b"secret", clock, lifetime_s=60),
-            open=open_to_all,
-            allowed_origins=["https://desk.example"],
-        )
-        self.loop = AsyncioLoop()
-        self.hub = Hub(
-            bus=MemoryBus(clock),
-            registry=ChannelRegistry([ChannelDeclaration("/broken", DeliveryClass.STATE, "state", snapshot=self._broken)]),
-            authorizer=self.gate,
-            loop=self.loop,
-            clock=clock,
-            on_fault=self._fault,
-            limits=limits,
-        )
-        self.server = BayeuxServer(self.hub, self.gate)
-        self.door = BayeuxDoor(self.server, self.gate)
-        self.port = 0
+        super().__init__(self._door, open_to_all=open_to_all, limits=limits)
 
-    def _fault(self, subscriber: object, fault: Exception) -> None:
-        raise fault
-
-    async def _broken(self, tenant: str, audience: str, pattern: str) -> list[tuple[str, bytes]]:
-        raise KeyError("x")
-
-    async def emit(self, channel: str, data: bytes = b"1") -> None:
-        await self.hub.emit("demo", channel, data)
+    def _door(self, hub: Hub, gate: Gate) -> BayeuxDoor:
+        self.server = BayeuxServer(hub, gate)
+        return BayeuxDoor(self.server, gate)
 
     def client(self, path: str = PATH, **headers: str) -> Client:
         return Client(self, path, headers)
 
     def connect(self, path: str = PATH, **headers: str) -> connect:
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers, proxy=None)
-
-    async def sign_in(self) -> str:
-        """The value of a Cookie header that signs the demo's user in."""
-        user, _ = await self.gate.directory.by_user("demo", "demo")
-        assert user is not None
-        return self.gate.sign_in_cookie(user, secure=False).partition(";")[0]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -112,6 +79,7 @@ async def house(*, open_to_all: bool = False, limits: Limits | None = None, fram
     finally:
         await driver.stop()
         await built.loop.close()
+    assert built.faults == []
 
 
 class Client:

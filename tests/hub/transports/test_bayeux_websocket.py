@@ -131,7 +131,7 @@ async def test_header_credentials(built: House) -> None:
 
 
 async def test_sign_in_cookie(built: House) -> None:
-    cookie = await built.sign_in()
+    cookie = await built.cookie()
     async with built.connect(Cookie=cookie, Origin=f"http://127.0.0.1:{built.port}") as socket:
         await opened(socket, HANDSHAKE)
     async with built.connect(Cookie=cookie, Origin="https://evil.example") as socket:

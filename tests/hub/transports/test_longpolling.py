@@ -284,15 +284,15 @@ async def test_ext_session_needs_its_cookie(built: House) -> None:
 
 async def test_sign_in_cookie_of_an_own_page(built: House) -> None:
     origin = {"Origin": f"http://127.0.0.1:{built.port}"}
-    async with built.client(Cookie=await built.sign_in(), **origin) as client:
+    async with built.client(Cookie=await built.cookie(), **origin) as client:
         await client.opened(message=HANDSHAKE)
         assert await client.post(client.message("/a", data=1)) == [SUCCESS]
 
 
 async def test_sign_in_cookie_of_a_foreign_page(built: House) -> None:
-    async with built.client(Cookie=await built.sign_in(), Origin="https://evil.example") as client:
+    async with built.client(Cookie=await built.cookie(), Origin="https://evil.example") as client:
         assert (await client.shake(HANDSHAKE))["error"] == "403::handshake_denied"
-    async with built.client(STATISTICS, Cookie=await built.sign_in(), Origin="https://evil.example") as client:
+    async with built.client(STATISTICS, Cookie=await built.cookie(), Origin="https://evil.example") as client:
         assert (await client.raw(json.dumps([HANDSHAKE]))).status_code == 403
 
 
@@ -343,9 +343,9 @@ async def test_statistics_cookie_tells_the_login(built: House) -> None:
 
 @pytest.mark.parametrize("body", [json.dumps([BY_TOKEN]), "{"])
 async def test_allowed_origin_is_echoed(built: House, body: str) -> None:
-    async with built.client(Origin="https://desk.example") as client:
+    async with built.client(Origin="https://wallboard.example") as client:
         response = await client.raw(body)
-    assert response.headers["access-control-allow-origin"] == "https://desk.example"
+    assert response.headers["access-control-allow-origin"] == "https://wallboard.example"
     assert response.headers["access-control-allow-credentials"] == "true"
     assert response.headers["vary"] == "origin"
 
@@ -357,7 +357,7 @@ async def test_other_origins_are_not(built: House) -> None:
     assert response.headers["vary"] == "origin"
 
 
-@pytest.mark.parametrize(("origin", "allowed"), [("https://desk.example", True), ("https://evil.example", False)])
+@pytest.mark.parametrize(("origin", "allowed"), [("https://wallboard.example", True), ("https://evil.example", False)])
 async def test_preflight(built: House, origin: str, allowed: bool) -> None:
     async with built.client(Origin=origin) as client:
         response = await client.http.options(PATH)
