@@ -212,6 +212,8 @@ class BayeuxServer:
             message = passed
             if session.id not in self.sessions:  # it ended while an extension waited
                 return self._unknown(message)
+        if session.parting and message.channel not in {CONNECT, DISCONNECT}:
+            return self._unknown(message)  # disconnected by the server; it will hear of it by its next connect
         if message.channel != CONNECT:
             session.active_at = self.hub.clock.monotonic()
             return await self._guarded(message, self._dispatch(message, session, exchange))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,14 +17,18 @@ import pytest
 from tests.conformance.clients import Client
 from tests.conformance.plugin import NOT_OFFERED_TEXT
 from tests.conformance.polling import CallbackClient, LongPollingClient
-from tests.conformance.rules import CALLBACK_POLLING, EVERY, LONG_POLLING, WEBSOCKET
+from tests.conformance.rules import CALLBACK_POLLING, EVERY, HOOKS, LONG_POLLING, PAGES_ORIGIN, WEBSOCKET
 from tests.conformance.sockets import SocketClient
 from tests.conformance.wire import Endpoint
 from tests.support.hub_process import HubProcess
 
 OWN_TIMEOUT_MS = 1_000
 OWN_MAX_INTERVAL_MS = 2_000
-OWN_ENVIRONMENT = {"HUB_LIMITS__TIMEOUT_MS": str(OWN_TIMEOUT_MS), "HUB_LIMITS__MAX_INTERVAL_MS": str(OWN_MAX_INTERVAL_MS)}
+OWN_ENVIRONMENT = {
+    "HUB_LIMITS__TIMEOUT_MS": str(OWN_TIMEOUT_MS),
+    "HUB_LIMITS__MAX_INTERVAL_MS": str(OWN_MAX_INTERVAL_MS),
+    "HUB_ALLOWED_ORIGINS": PAGES_ORIGIN,
+}
 """Short enough that no test is slow, long enough that a busy machine does not end sessions in the middle of a test."""
 
 _KINDS: dict[str, type[Client]] = {WEBSOCKET: SocketClient, LONG_POLLING: LongPollingClient, CALLBACK_POLLING: CallbackClient}
@@ -37,6 +43,8 @@ class Server:
     max_interval_ms: int
     hub: HubProcess | None = None
     """The suite's own hub; None for the server that the user names."""
+    hooks: tuple[str, ...] = HOOKS
+    """What the server is set up with for tests of its own side."""
     _tokens: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -74,20 +82,54 @@ class Server:
         return self.token if self.hub is None else self.make_token("far-reaching")
 
 
-@pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server that the user named, or one hub of the worker's own."""
-    option = request.config.getoption
-    path = option("--bayeux-path")
-    if (url := option("--hub-url")) is not None:
-        yield Server(Endpoint(url, path), option("--hub-token"), option("--max-interval-ms"))
-        return
-    hub = HubProcess(tmp_path_factory.mktemp("conformance"), ("--open",), OWN_ENVIRONMENT)
+HUB_HOOKS = f"{Path(__file__).with_name('hooks') / 'hub_hooks.py'}:Hooks"
+
+
+@contextmanager
+def _own_hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, *flags: str) -> Iterator[Server]:
+    hub = HubProcess(tmp_path_factory.mktemp("conformance"), ("--open", *flags), OWN_ENVIRONMENT)
     try:
         hub.start()
-        yield Server(Endpoint(hub.url, path), None, OWN_MAX_INTERVAL_MS, hub)
+        yield Server(Endpoint(hub.url, request.config.getoption("--bayeux-path")), None, OWN_MAX_INTERVAL_MS, hub)
     finally:
         hub.close()
+
+
+@pytest.fixture(scope="session")
+def plain_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that the user named, or one hub of the worker's own."""
+    option = request.config.getoption
+    if (url := option("--hub-url")) is not None:
+        endpoint = Endpoint(url, option("--bayeux-path"))
+        yield Server(endpoint, option("--hub-token"), option("--max-interval-ms"), hooks=option("--hooks"))
+        return
+    with _own_hub(request, tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hooked_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that the user named, or a second hub of the worker's own, with the hooks: an extension costs each message something, and
+    all rules that need none are tried without.
+    """
+    if request.config.getoption("--hub-url") is not None:
+        yield request.getfixturevalue("plain_server")
+        return
+    with _own_hub(request, tmp_path_factory, "--extensions", HUB_HOOKS) as server:
+        yield server
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Server:
+    """The server under test; that of a test with the mark ``hook`` has the hook."""
+    mark = request.node.get_closest_marker("hook")
+    if mark is None:
+        plain: Server = request.getfixturevalue("plain_server")
+        return plain
+    hooked: Server = request.getfixturevalue("hooked_server")
+    if mark.args[0] not in hooked.hooks:
+        pytest.skip(f"{NOT_OFFERED_TEXT}the rule needs a server with the hook {mark.args[0]} (--hooks)")
+    return hooked
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,13 @@ Loaded by tests/conftest.py: xdist's controller, which collects nothing, prints 
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.rules import FAILED, NOT_OFFERED, PASSED, Rule, RuleTable, contradictions, rule_of
+from tests.conformance.rules import FAILED, HOOKS, NOT_OFFERED, PASSED, Rule, RuleTable, contradictions, rule_of
 
 PROPERTY = "conformance"
 """The name of the user property that carries a rule, its transport and what became of it from a worker to the controller."""
@@ -37,12 +38,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=10_000,
         help="how long that server keeps a session without a connect; needed with --hub-url only (default: %(default)s)",
     )
+    group.addoption(
+        "--hooks",
+        metavar="NAMES",
+        type=_hooks,
+        default=(),
+        help="the hooks that server has, with commas between them: " + ", ".join(HOOKS) + "; see docs/conformance.md (default: none)",
+    )
     group.addoption("--conformance-json", metavar="FILE", type=Path, help="write the table of rules here, as JSON")
+
+
+def _hooks(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in text.split(",") if name)
+    if unknown := sorted(set(names) - set(HOOKS)):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(HOOKS)}, got {', '.join(unknown)}")
+    return names
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell the mark, and begin an empty table."""
     config.addinivalue_line("markers", "rule(rule): the rule of Bayeux that a conformance test stands for")
+    config.addinivalue_line("markers", "hook(name): the test needs a server that has this hook")
     config.stash[_table] = RuleTable()
     config.stash[_others] = []
 

@@ -27,9 +27,15 @@ SHOULD = "SHOULD"
 CHOICE = "choice"
 """The specification leaves it free, and the contract or CometD's dialect chose: other servers may rightly differ."""
 
+HOOKS = ("echo", "kick", "deliver-kick", "call", "vetoed", "denied", "cors")
+"""What a server can be set up with, so that its own side can be tried: docs/conformance.md says what each is."""
+
+PAGES_ORIGIN = "http://pages.example"
+"""The origin whose pages a server with the hook ``cors`` lets in."""
+
 PASSED, FAILED, NOT_OFFERED = "passed", "FAILED", "not offered"
 
-_IDENTIFIER = re.compile(r"(?:\d+(?:\.\d+)+|C\d)(?:\.[a-z0-9-]+)*")
+_IDENTIFIER = re.compile(r"(?:\d+(?:\.\d+)+|C\d)(?:\.[A-Za-z0-9-]+)*")
 _LEVELS = (MUST, SHOULD, CHOICE)
 _SENTENCE_WIDTH = 86
 
@@ -41,7 +47,9 @@ class Rule:
     """One rule: what a test function, in all its cases, stands for."""
 
     id: str
-    """The part of bayeux.md and a number within it ("1.5.2"), or the part of the contract and a name ("C3.limits")."""
+    """The part of bayeux.md and a number within it ("1.5.2"), or the part of the contract and a name ("C3.limits"), or for a behaviour that
+    CometD's own suites check its list, their name for it and a number ("4.1.CometDFalsyMessageTest.1").
+    """
     sentence: str
     level: str
     transports: tuple[str, ...]
@@ -60,6 +68,23 @@ def rule(identifier: str, sentence: str, level: str = MUST, transports: Sequence
     if not transports or not set(transports) <= set(EVERY):
         raise ValueError(f"transports of rule {identifier}: expected some of {', '.join(EVERY)}, got {transports!r}")
     mark = pytest.mark.rule(Rule(identifier, sentence, level, tuple(transports)))
+
+    def marked(test: Test) -> Test:
+        result: Test = mark(test)
+        return result
+
+    return marked
+
+
+def hook(name: str) -> Callable[[Test], Test]:
+    """Mark a test that needs one of :data:`HOOKS`: its server has it, or the test is skipped as not offered.
+
+    Raises:
+        ValueError: there is no such hook.
+    """
+    if name not in HOOKS:
+        raise ValueError(f"hook: expected one of {', '.join(HOOKS)}, got {name!r}")
+    mark = pytest.mark.hook(name)
 
     def marked(test: Test) -> Test:
         result: Test = mark(test)
@@ -124,12 +149,13 @@ class RuleTable:
 
     def text(self) -> list[str]:
         """The table as lines of text."""
-        lines = [_line("rule", "level", "", EVERY)]
+        width = max(map(len, self._rules), default=0)
+        lines = [_line(width, "rule", "level", "", EVERY)]
         for rule, outcomes in self.rows():
             cells = [outcomes[name].result if name in outcomes else "-" for name in EVERY]
             first, *rest = textwrap.wrap(rule.sentence, _SENTENCE_WIDTH)
-            lines.append(_line(rule.id, rule.level, first, cells))
-            lines.extend(_line("", "", more, ("", "", "")).rstrip() for more in rest)
+            lines.append(_line(width, rule.id, rule.level, first, cells))
+            lines.extend(_line(width, "", "", more, ("", "", "")).rstrip() for more in rest)
         return lines + self.summary()
 
     def summary(self) -> list[str]:
@@ -158,5 +184,5 @@ def _natural(identifier: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def _line(identifier: str, level: str, sentence: str, cells: Sequence[str]) -> str:
-    return f"{identifier:<22} {level:<6} {sentence:<{_SENTENCE_WIDTH}} " + " ".join(f"{cell:<16}" for cell in cells)
+def _line(width: int, identifier: str, level: str, sentence: str, cells: Sequence[str]) -> str:
+    return f"{identifier:<{width}} {level:<6} {sentence:<{_SENTENCE_WIDTH}} " + " ".join(f"{cell:<16}" for cell in cells)

@@ -274,6 +274,18 @@ async def test_between_two_connects_the_next_one_brings_it() -> None:
     assert len(bayeux.hub.router) == 0
 
 
+async def test_until_then_it_does_nothing_more() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    client.session.disconnect()
+    told, *replies = await client.post(client.message("/a", data=1), client.message("/meta/subscribe", subscription="/a"))
+    assert told == {"channel": "/meta/disconnect", "successful": True}
+    assert [reply["error"] for reply in replies] == ["402::session_unknown"] * 2
+    (reply,) = await client.post(client.message("/meta/disconnect"))
+    assert reply["successful"] is True
+    assert not bayeux.server.sessions
+
+
 async def test_a_client_that_does_not_come_back_is_forgotten_all_the_same() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
