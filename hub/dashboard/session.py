@@ -74,7 +74,7 @@ class DashboardSession(Subscriber):
         """The session hears log channels now: tell it every ``heartbeat_s`` how far the log is. A client that hears nothing for long would
         else come back with a position that has been trimmed, and be told that it may have missed something.
         """
-        if self._news is None:
+        if self._news is None and not self.ended:  # the answer to the subscribe may have been one too many for its queue
             self._news = self.hub.timers.after(self.hub.limits.heartbeat_s, self._tell)
 
     def _tell(self) -> None:
@@ -83,8 +83,7 @@ class DashboardSession(Subscriber):
             self._told = position
             self.reply(b'{"type":"position","position":%d}' % position)
         self._news = None
-        if not self.ended:  # answering may have ended it
-            self.follow_log()
+        self.follow_log()
 
     # -- Subscriber -------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
 from typing import Any
 
 from hub.bayeux.exchange import Exchange
@@ -16,77 +15,10 @@ from hub.bayeux.server import BayeuxServer
 from hub.bayeux.services import ServiceMessage
 from hub.bayeux.session import ServerSession
 from hub.bus.interface import Envelope
-from hub.bus.memory import MemoryBus
-from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
-from hub.core.hub import Hub
 from hub.core.limits import Limits
-from hub.core.message import Topic
-from hub.core.principal import Action, Principal
-from hub.core.subscriber import Subscriber
-from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.hub.bayeux.harness import Answer, Tokens
-from tests.hub.core.harness import Grants, ManualClock
-from tests.robustness.scheduler import SteppedLoop
+from tests.robustness.hub_world import HubWorld
 
 Json = dict[str, Any]
-
-
-class SlowBus(MemoryBus):
-    """A memory bus that takes its time, and tells who watches of each envelope at the moment at which it is fanned out."""
-
-    __slots__ = ("_loop", "seen", "topics")
-
-    def __init__(self, clock: ManualClock, loop: SteppedLoop, seen: Callable[[Envelope], None]) -> None:
-        super().__init__(clock, log=MemoryChannelLog(clock))
-        self._loop = loop
-        self.seen = seen
-        self.topics: Counter[Topic] = Counter()
-
-    def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
-        def observed(envelope: Envelope) -> None:
-            self.seen(envelope)
-            receive(envelope)
-
-        super().on_envelope(observed)
-
-    async def subscribe(self, topic: Topic) -> None:
-        await self._loop.answer()
-        self.topics[topic] = 1
-        await super().subscribe(topic)
-
-    def unsubscribe(self, topic: Topic) -> None:
-        del self.topics[topic]
-        super().unsubscribe(topic)
-
-    def publish(self, envelope: Envelope) -> None:
-        self.seen(envelope)
-
-    async def append(self, envelope: Envelope) -> int:
-        await self._loop.answer()
-        return await super().append(envelope)
-
-
-class SlowGrants(Grants):
-    """The harness's grants, after a while."""
-
-    def __init__(self, loop: SteppedLoop) -> None:
-        self._loop = loop
-
-    async def allows(self, who: Principal, action: Action, resource: str) -> bool:
-        await self._loop.answer()
-        return await super().allows(who, action, resource)
-
-
-class SlowTokens(Tokens):
-    """The harness's tokens, after a while."""
-
-    def __init__(self, loop: SteppedLoop) -> None:
-        super().__init__(open=True)
-        self._loop = loop
-
-    async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Answer:
-        await self._loop.answer()
-        return await super().from_ext(authentication, statistics_session=statistics_session)
 
 
 class Request:
@@ -148,69 +80,22 @@ class Wire:
             self.expected.clear()
 
 
-class BayeuxWorld:
-    """One server with a clock, a loop, a bus, a decision and a log of the test's own; what happens is told to ``observer``."""
+class BayeuxWorld(HubWorld):
+    """One Bayeux server in it; what happens is told to ``observer``."""
 
     def __init__(self, limits: Limits, observer: Observer) -> None:
-        self.clock = ManualClock()
-        self.loop = SteppedLoop()
+        super().__init__(limits, observer.published)
         self.observer = observer
-        self.values = {"/state/a": b'{"snapshot":1}', "/state/b/c": b'{"snapshot":2}'}
-        self.watched: Counter[tuple[str, str]] = Counter()
-        self.faults: list[Exception] = []
-        self.bus = SlowBus(self.clock, self.loop, observer.published)
-        state, event, log = DeliveryClass.STATE, DeliveryClass.EVENT, DeliveryClass.LOG
-        self.hub = Hub(
-            bus=self.bus,
-            registry=ChannelRegistry(
-                [
-                    ChannelDeclaration("/log/**", log, "log"),
-                    ChannelDeclaration("/state/**", state, "state", snapshot=self._snapshot),
-                    ChannelDeclaration("/mine/**", event, "of one login", personal=True),
-                    ChannelDeclaration("/value/*", state, "watched", snapshot=self._no_snapshot, watch=self._watch, unwatch=self._unwatch),
-                ]
-            ),
-            authorizer=SlowGrants(self.loop),
-            loop=self.loop,
-            clock=self.clock,
-            on_fault=self._fault,
-            limits=limits,
-        )
         self.server = BayeuxServer(
-            self.hub, SlowTokens(self.loop), jitter=lambda below: below - 1, on_fault=lambda source, fault: self.faults.append(fault)
+            self.hub, self.tokens, jitter=lambda below: below - 1, on_fault=lambda source, fault: self.faults.append(fault)
         )
         self.server.services.listen("/service/echo", self._echo)
         self.requests: list[Request] = []
         self.wires: list[Wire] = []
-        self._places = 0
-
-    def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
-        self.faults.append(fault)
-
-    async def _snapshot(self, tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
-        await self.loop.answer()
-        if pattern.endswith("*"):
-            return list(self.values.items()) if pattern == "/state/**" else []
-        return [(pattern, self.values[pattern])] if pattern in self.values else []
-
-    async def _no_snapshot(self, tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
-        return []
-
-    async def _watch(self, tenant: str, channel: str) -> None:
-        await self.loop.answer()
-        self.watched[tenant, channel] = 1
-
-    def _unwatch(self, tenant: str, channel: str) -> None:
-        del self.watched[tenant, channel]
 
     async def _echo(self, session: ServerSession, message: ServiceMessage) -> None:
         await self.loop.answer()
         session.deliver("/service/echo", message.data)
-
-    def place(self) -> int:
-        """The next place in the order in which things leave."""
-        self._places += 1
-        return self._places
 
     # -- HTTP -------------------------------------------------------------------------------------------------------
 
@@ -314,12 +199,6 @@ class BayeuxWorld:
         """The connection is gone."""
         wire.lost = True
         self._pump(wire)
-
-    # -- time -------------------------------------------------------------------------------------------------------
-
-    def pass_time(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.hub.timers.sweep()
 
 
 class Observer:
