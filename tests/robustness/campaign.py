@@ -6,15 +6,19 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+T = TypeVar("T", bound=Callable[..., object])
 
 DEFAULT_MINUTES = 60.0
 
 _CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 SHORT = settings(
-    max_examples=100,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     database=None,
@@ -43,6 +47,12 @@ def seconds() -> float:
     if not 0 < minutes < float("inf"):
         raise ValueError(f"HUB_TEST_MINUTES: expected a number of minutes above 0, got {text!r}")
     return minutes * 60
+
+
+def long_form(test: T) -> T:
+    """Marks the long form of a campaign: `make test-long` alone runs it, and gives it all the time that it takes."""
+    marked: T = pytest.mark.long(pytest.mark.timeout(2 * seconds() + 600)(test))
+    return marked
 
 
 def rounds(for_seconds: float) -> Iterator[random.Random]:

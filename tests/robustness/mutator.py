@@ -31,6 +31,21 @@ HTTP_TOKENS = [
 ]
 """What a parser of HTTP may stumble over."""
 
+FRAME_TOKENS = [
+    *(bytes((byte,)) for byte in (0x00, 0x01, 0x02, 0x08, 0x09, 0x0A, 0x7E, 0x7F, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A, 0xC1, 0xFE, 0xFF)),
+    bytes.fromhex("818000000000"),
+    bytes.fromhex("018000000000"),
+    bytes.fromhex("008000000000"),
+    bytes.fromhex("808000000000"),
+    bytes.fromhex("898000000000"),
+    bytes.fromhex("888000000000"),
+    bytes.fromhex("88820000000003e8"),
+    bytes.fromhex("81fe000000000000"),
+    bytes.fromhex("81ff000000000000000000000000"),
+    bytes.fromhex("81ffffffffffffffffff00000000"),
+]
+"""What a parser of WebSocket frames may stumble over: first bytes, and whole frames with a masking key of zeros."""
+
 
 class Mutator:
     """Changes bytes a little, again and again the same for the same ``chance``."""

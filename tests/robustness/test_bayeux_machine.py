@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -13,7 +12,7 @@ from hub.core.limits import Limits
 from tests.hub.core.harness import principal
 from tests.robustness.bayeux_model import Actor, ClientSession, Model
 from tests.robustness.bayeux_world import Json, Request, Wire
-from tests.robustness.campaign import LONG, SHORT, repeat
+from tests.robustness.campaign import LONG, SHORT, long_form, repeat
 from tests.robustness.ledger import NUMBER
 
 CHANNELS = ["/free/a", "/free/b/c", "/log/a", "/log/b", "/state/a", "/state/b/c", "/value/1", "/service/echo", "/service/none"]
@@ -484,6 +483,6 @@ def test_random_conversations() -> None:
     run_state_machine_as_test(BayeuxMachine, settings=SHORT)
 
 
-@pytest.mark.long
+@long_form
 def test_random_conversations_for_long() -> None:
     repeat(lambda: run_state_machine_as_test(BayeuxMachine, settings=LONG))

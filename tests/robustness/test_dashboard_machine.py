@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from hub.core.limits import Limits
 from tests.hub.core.harness import principal
-from tests.robustness.campaign import LONG, SHORT, repeat
+from tests.robustness.campaign import LONG, SHORT, long_form, repeat
 from tests.robustness.dashboard_world import Client, DashboardWorld, Json
 from tests.robustness.ledger import NUMBER, Standing
 
@@ -258,6 +257,6 @@ def test_random_conversations() -> None:
     run_state_machine_as_test(DashboardMachine, settings=SHORT)
 
 
-@pytest.mark.long
+@long_form
 def test_random_conversations_for_long() -> None:
     repeat(lambda: run_state_machine_as_test(DashboardMachine, settings=LONG))

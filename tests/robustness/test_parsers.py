@@ -7,7 +7,6 @@ import json
 import random
 from typing import Any
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -18,7 +17,7 @@ from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.dashboard import commands
 from hub.dashboard.commands import Command, TooManyError, read_commands
-from tests.robustness.campaign import SHORT, rounds, seconds
+from tests.robustness.campaign import SHORT, long_form, rounds, seconds
 from tests.robustness.mutator import JSON_TOKENS, Mutator
 
 LIMITS = Limits(max_json_depth=12, max_batch=5, max_message_bytes=200)
@@ -201,7 +200,7 @@ def test_mutated_requests() -> None:
     mutations(random.Random(6455), SHORT_ROUNDS)
 
 
-@pytest.mark.long
+@long_form
 def test_mutated_requests_for_long() -> None:
     for chance in rounds(seconds()):
         mutations(chance, SHORT_ROUNDS)
