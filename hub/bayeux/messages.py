@@ -182,15 +182,26 @@ class Incoming:
         Raises:
             FieldError: it is no integer.
         """
+        return self._advised_ms("timeout")
+
+    def interval_ms(self) -> int | None:
+        """``advice.interval``: how long the client waits behind this connect before its next one, in ms; None as above.
+
+        Raises:
+            FieldError: it is no integer.
+        """
+        return self._advised_ms("interval")
+
+    def _advised_ms(self, name: str) -> int | None:
         advice = self.members("advice")
-        raw = bytes(advice["timeout"]) if advice is not None and "timeout" in advice else _NULL
+        raw = bytes(advice[name]) if advice is not None and name in advice else _NULL
         if raw == _NULL:
             return None
         try:
-            timeout = _integer.decode(raw)
+            advised = _integer.decode(raw)
         except msgspec.MsgspecError:
-            raise FieldError("advice.timeout", "an integer of milliseconds", raw) from None
-        return timeout if timeout >= 0 else None
+            raise FieldError(f"advice.{name}", "an integer of milliseconds", raw) from None
+        return advised if advised >= 0 else None
 
     def acknowledged(self) -> int | None:
         """``ext.ack`` of a connect: the last batch that the client has seen; None when it says nothing of that.

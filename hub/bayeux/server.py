@@ -389,7 +389,7 @@ class BayeuxServer:
         """
         message.text("connectionType")
         limits = self.hub.limits
-        wanted = message.timeout_ms()
+        wanted, pause = message.timeout_ms(), message.interval_ms()
         batch = message.acknowledged()
         timesync = read_timesync(message, self.hub.clock.wall_ms())
         timeout_ms = limits.timeout_ms if wanted is None else min(wanted, limits.timeout_ms)
@@ -401,6 +401,7 @@ class BayeuxServer:
         if peer.link is None:
             session.leave_link()
         session.begin_connect()
+        session.interval_ms = None if pause is None else max(limits.interval_ms, min(pause, limits.max_client_interval_ms))
         exchange.cycle = session.cycle
         if batch is not None:
             session.acknowledge(batch)

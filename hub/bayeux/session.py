@@ -51,6 +51,7 @@ class ServerSession(Subscriber):
         "ended",
         "extensions",
         "held",
+        "interval_ms",
         "link",
         "parting",
         "replay",
@@ -81,6 +82,8 @@ class ServerSession(Subscriber):
         self.link: SocketLink | None = None
         self.held: HeldConnect | None = None
         self.cycle = 0
+        self.interval_ms: int | None = None
+        """The pause that the client announced with its last connect, in ms; None when it did not."""
         self.requests = 0
         """HTTP requests of this session that are being processed: what is published meanwhile rides on their responses."""
         self.calls = 0
@@ -140,8 +143,9 @@ class ServerSession(Subscriber):
         self._end()
 
     def start_clock(self) -> None:
-        """The client has ``interval`` + ``maxInterval`` from now on to send its next connect."""
-        self.expire_in(self.hub.limits.interval_ms + self.hub.limits.max_interval_ms)
+        """The client has ``interval``, its own when it announced one, + ``maxInterval`` from now on to send its next connect."""
+        interval_ms = self.hub.limits.interval_ms if self.interval_ms is None else self.interval_ms
+        self.expire_in(interval_ms + self.hub.limits.max_interval_ms)
 
     def touch(self) -> None:
         """Any message of the client's puts a running clock back to its start."""

@@ -13,6 +13,11 @@ SWEEP_S = 1.0
 TRIES = 3
 
 
+def overdue_s(server: Any) -> float:
+    """Seconds after its last connect's reply by which a session has ended."""
+    return float(server.max_interval_ms / 1000 + (SLACK_S if server.hub else SWEEP_S))
+
+
 async def expired(server: Any, client: Client) -> Message:
     """Wait until the client's session has ended for want of a connect; returns the reply to its next connect.
 
@@ -20,7 +25,7 @@ async def expired(server: Any, client: Client) -> Message:
         AssertionError: it did not end.
     """
     for _ in range(TRIES):
-        await asyncio.sleep(server.max_interval_ms / 1000 + (SLACK_S if server.hub else SWEEP_S))
+        await asyncio.sleep(overdue_s(server))
         reply = await client.connect(timeout=0)
         if reply["successful"] is not True:
             return reply

@@ -323,6 +323,26 @@ async def test_session_expires_after_interval_and_max_interval() -> None:
     assert bayeux.server.counters.expired == 1
 
 
+@pytest.mark.parametrize(("announced", "lives"), [(5_000, 15), (600_000, 70), (-1, 10), (0, 10)])
+async def test_a_pause_that_the_client_announces_keeps_its_session(announced: int, lives: int) -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    await client.post(client.connect(advice={"timeout": 0, "interval": announced}))
+    bayeux.pass_time(lives - 0.1)
+    assert client.id in bayeux.server.sessions
+    bayeux.pass_time(0.2)
+    assert not bayeux.server.sessions
+
+
+async def test_a_pause_is_of_the_connect_that_announced_it() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    await client.post(client.connect(advice={"timeout": 0, "interval": 5_000}))
+    await client.post(client.connect(timeout=0))
+    bayeux.pass_time(10.1)
+    assert not bayeux.server.sessions
+
+
 async def test_handshake_alone_expires() -> None:
     bayeux = Bayeux()
     await bayeux.post(by_token())

@@ -169,6 +169,7 @@ def test_extra_holds_the_unknown_members(message: dict[str, Any], extra: dict[st
         ({"channel": "/a", "advice": "x"}, "400:advice:message_invalid"),
         ({"channel": "/meta/connect", "advice": {"timeout": "0"}}, "400:advice.timeout:message_invalid"),
         ({"channel": "/meta/connect", "advice": {"timeout": 1.5}}, "400:advice.timeout:message_invalid"),
+        ({"channel": "/meta/connect", "advice": {"interval": "0"}}, "400:advice.interval:message_invalid"),
         ({"channel": "/meta/connect", "connectionType": 1}, "400:connectionType:message_invalid"),
         ({"channel": "/meta/subscribe", "subscription": 1}, "403::subscription_invalid"),
         ({"channel": "/meta/subscribe", "subscription": {}}, "403::subscription_invalid"),

@@ -24,5 +24,7 @@ module.exports = {
       console.log(`ready: ${name} ${version}, port ${server.address().port}`);
     });
     process.on("SIGTERM", () => process.exit(0));
+    // a request that would end the process counts against the test that sent it, not against all that come after
+    process.on("uncaughtException", (fault) => console.error("uncaught:", fault));
   },
 };
