@@ -22,6 +22,11 @@ Open = Callable[..., Page]
 GROUP_STATE = "CurrentGroupState"
 WATCH_POLICY = "addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI))"
 
+PATIENCE_MS = 15_000
+"""How long a page may take on a machine that does much else."""
+
+expect.set_options(timeout=PATIENCE_MS)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -57,7 +62,7 @@ def open_page(browser: Browser, hub: FakeHub) -> Iterator[Open]:
         if signed_in:
             context.add_cookies([{"name": COOKIE, "value": "known", "url": hub.url, "httpOnly": True}])
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(WATCH_POLICY)
         page.on("console", note)
         page.on("pageerror", lambda error: faults.append(str(error)))
