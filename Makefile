@@ -3,6 +3,7 @@
 # make lint       style, types, the rules of the house, generated documents
 # make bench      figures of this machine, beside its own limit
 # make test-long  the long forms of the tests
+# make conformance  the conformance suite on the hub and on other Bayeux servers, into docs/conformance.md
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint format bench reference clean
+.PHONY: help run test test-long conformance lint format bench reference clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -51,6 +52,9 @@ test: $(TEST) $(NODE)
 
 test-long: $(TEST) $(NODE)
 	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+
+conformance: $(TEST)
+	$(BIN)/python -m tests.conformance.compare
 
 lint: $(TEST)
 	$(BIN)/ruff check .
