@@ -197,11 +197,16 @@ class Model(Observer):
         assert identifier not in self.sessions, "a clientId was given twice"
         who = self.world.server.sessions[identifier].principal
         now = self.world.clock.now
-        receiver = Receiver(f"{actor.name}/{len(actor.sessions)}", who, lambda: identifier in self.world.server.sessions)
+        receiver = Receiver(f"{actor.name}/{len(actor.sessions)}", who, lambda: self._hears(identifier))
         self.ledger.receivers.append(receiver)
         opened = ClientSession(identifier, actor, reply.get("ext", {}).get("ack") is True, receiver, now, now)
         self.sessions[identifier] = opened
         actor.sessions.append(opened)
+
+    def _hears(self, identifier: str) -> bool:
+        """Whether a session is there, and the server has not sent it away: then it waits only to be told so."""
+        session = self.world.server.sessions.get(identifier)
+        return session is not None and not session.parting
 
     def unanswered(self, request: Request) -> None:
         self._event(request)
@@ -307,7 +312,7 @@ class Model(Observer):
         self.answered(request, reply)
         if session is not None:
             session.last_event = self.world.clock.now
-            if session.partial and reply.get("channel") in {CONNECT, DISCONNECT}:
+            if session.partial and reply["successful"] and reply.get("channel") in {CONNECT, DISCONNECT}:
                 events, session.partial = session.partial, []
                 self.events(session, events, place, self._batch([reply]), _asked([request]))
 
