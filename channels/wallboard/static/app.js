@@ -19,6 +19,8 @@ const REFRESH_MS = 30_000;
 const RETRY_MS = 5_000;
 /** From a value to its being seen, at most: sooner is not seen as sooner. */
 const REPAINT_MS = 150;
+/** A repaint that no frame came for: a tab in the background has none, and its title still tells how many wait. */
+const NO_FRAME_MS = 500;
 /** From this width on a screen is taken for a wall, unless the address says otherwise. */
 const WALL_WIDTH = 2400;
 
@@ -258,16 +260,25 @@ class App {
     this.#soonTimer ??= setTimeout(() => this.#schedule(), REPAINT_MS);
   }
 
-  /** A repaint at the next frame. */
+  /** A repaint at the next frame, or a little later where the browser makes none. */
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      clearTimeout(this.#soonTimer);
-      this.#soonTimer = undefined;
-      this.#render();
-    });
+    const frame = requestAnimationFrame(() => this.#repaint(frame, late));
+    const late = setTimeout(() => this.#repaint(frame, late), NO_FRAME_MS);
+  }
+
+  /**
+   * @param {number} frame
+   * @param {ReturnType<typeof setTimeout>} late
+   */
+  #repaint(frame, late) {
+    cancelAnimationFrame(frame);
+    clearTimeout(late);
+    clearTimeout(this.#soonTimer);
+    this.#scheduled = false;
+    this.#soonTimer = undefined;
+    this.#render();
   }
 
   /** While nothing comes nobody knows what an agent does: the timers stand still with the rest, at the moment of the loss. */

@@ -274,6 +274,17 @@ def test_a_group_of_agents(hub: FakeHub, open_page: Open) -> None:
     assert "group=" not in page.url
 
 
+def test_a_tab_in_the_background_is_kept_up_to_date(hub: FakeHub, open_page: Open) -> None:
+    """A browser makes no frames for a tab that nobody sees; its title is seen all the same."""
+    hub.set_queue("Sales", CurrentInQueue=3)
+    page = open_page()
+    expect(page).to_have_title("(3) Nord")
+    page.evaluate("window.requestAnimationFrame = () => 0")
+    hub.set_queue("Sales", CurrentInQueue=4)
+    expect(page).to_have_title("(4) Nord")
+    expect(cell(page, "Sales", "waiting")).to_have_text("4")
+
+
 def test_orders_of_agents(hub: FakeHub, open_page: Open) -> None:
     hub.set_agents([agent("Cy", ago=5), agent("Ada", "CallInbound", ago=50), agent("Bo", "LoggedOut", ago=500)])
     page = open_page()
