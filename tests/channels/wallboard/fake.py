@@ -82,7 +82,7 @@ class FakeHub:
         """Serve; returns when requests are taken."""
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(self._app(), ws="websockets-sansio", log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(self._app(), ws="websockets-sansio", log_config=None, lifespan="off"))
         started = threading.Event()
 
         async def serve() -> None:
