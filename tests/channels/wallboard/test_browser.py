@@ -271,7 +271,7 @@ def test_a_group_of_agents(hub: FakeHub, open_page: Open) -> None:
     expect(page.locator(".agent .name")).to_have_text("Bo")
     page.get_by_label("Group of agents").select_option("All")
     expect(page.locator(".agent")).to_have_count(2)
-    assert "group=" not in page.url
+    expect(page).not_to_have_url(re.compile("group="))
 
 
 def test_a_tab_in_the_background_is_kept_up_to_date(hub: FakeHub, open_page: Open) -> None:
@@ -423,7 +423,7 @@ def test_wall_by_key(open_page: Open) -> None:
     live(page)
     page.keyboard.press("w")
     expect(page.locator("html")).to_have_class("wall")
-    assert page.url.endswith("?wall=1")
+    expect(page).to_have_url(re.compile(r"\?wall=1$"))
     page.keyboard.press("w")
     expect(page.locator("html")).not_to_have_class("wall")
 
