@@ -6,7 +6,6 @@ and a lone write waits for nobody.
 """
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import threading
@@ -18,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from hub.eventlog.interface import EventLogError, LogInUseError
+from hub.storage.lock import InUseError, lock
 
 T = TypeVar("T")
 
@@ -44,7 +44,9 @@ class SqliteFile:
         self._on_rollback = on_rollback
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(path)
+            self._lock = lock(path)
+        except InUseError as fault:
+            raise LogInUseError(str(fault)) from None
         except OSError as fault:
             raise EventLogError(f"{path} cannot be opened: {fault}") from fault
         with ExitStack() as undo:
@@ -157,22 +159,6 @@ class SqliteFile:
                 connection.execute("ROLLBACK")
             raise
         return results
-
-
-def _lock(path: Path) -> int:
-    """Take the lock beside the file for as long as the returned descriptor is open; the kernel lets it go when the process dies."""
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
-        raise LogInUseError(
-            f"{path} is in use by process {holder}: one data folder serves one hub; stop the other hub or give this one its own --data-dir"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -110,7 +110,7 @@ def _redis_url(value: object) -> object:
 
 
 def _database_url(value: object) -> object:
-    if isinstance(value, str) and not re.match(r"(postgres|postgresql|postgresql\+asyncpg|sqlite|sqlite\+aiosqlite)://", value):
+    if isinstance(value, str) and not re.match(r"(postgres|postgresql|postgresql\+psycopg|sqlite|sqlite\+aiosqlite)://", value):
         raise ValueError("expected a URL such as postgresql://user:password@host/database or sqlite:///hub.db")
     return value
 
@@ -270,7 +270,7 @@ class Settings(BaseSettings):
         if self.database_url is None:
             return f"sqlite+aiosqlite:///{self.data_dir / 'hub.db'}"
         scheme, _, rest = self.database_url.partition("://")
-        return f"{'postgresql+asyncpg' if scheme.startswith('postgres') else 'sqlite+aiosqlite'}://{rest}"
+        return f"{'postgresql+psycopg' if scheme.startswith('postgres') else 'sqlite+aiosqlite'}://{rest}"
 
 
 def model_of(families: Iterable["Family"]) -> type[Settings]:

@@ -228,9 +228,9 @@ def test_nodes_that_share_redis_need_a_secret() -> None:
     ("url", "expected"),
     [
         (None, "sqlite+aiosqlite:///data/hub.db"),
-        ("postgres://u@h/d", "postgresql+asyncpg://u@h/d"),
-        ("postgresql://u@h/d", "postgresql+asyncpg://u@h/d"),
-        ("postgresql+asyncpg://u@h/d", "postgresql+asyncpg://u@h/d"),
+        ("postgres://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
         ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
         ("sqlite+aiosqlite:///x.db", "sqlite+aiosqlite:///x.db"),
     ],

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
+import psycopg
 import pytest
 
 from hub.storage.database import Database
@@ -30,16 +30,12 @@ class Postgres:
         self._migrated: str | None = None
 
     def url(self, name: str) -> str:
-        return f"postgresql+asyncpg://postgres@/{name}?host={self.socket_dir}"
+        return f"postgresql+psycopg://postgres@/{name}?host={self.socket_dir}"
 
     async def create(self) -> str:
         """The name of a new database."""
         name = f"hub_{next(_numbers)}"
-        connection = await asyncpg.connect(host=str(self.socket_dir), user="postgres", database="postgres")
-        try:
-            await connection.execute(f"CREATE DATABASE {name}")
-        finally:
-            await connection.close()
+        await self._run("postgres", f"CREATE DATABASE {name}")
         return name
 
     async def migrated(self) -> str:
@@ -47,12 +43,15 @@ class Postgres:
         if self._migrated is None:
             self._migrated = await self.create()
             await _migrate(self.url(self._migrated))
-        connection = await asyncpg.connect(host=str(self.socket_dir), user="postgres", database=self._migrated)
-        try:
-            await connection.execute("TRUNCATE tenants, roles, users, api_keys, tokens; UPDATE revision SET number = 1")
-        finally:
-            await connection.close()
+        await self._run(self._migrated, "TRUNCATE tenants, roles, users, api_keys, tokens; UPDATE revision SET number = 1")
         return self._migrated
+
+    async def _run(self, database: str, statement: str) -> None:
+        """Run a statement outside of any transaction."""
+        async with await psycopg.AsyncConnection.connect(
+            host=str(self.socket_dir), user="postgres", dbname=database, autocommit=True
+        ) as connection:
+            await connection.execute(statement.encode())
 
     def stop(self) -> None:
         self._server.cleanup()

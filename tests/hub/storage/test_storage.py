@@ -159,4 +159,4 @@ async def test_writers_queue_and_lose_nothing(database: Database) -> None:
 
 
 def test_a_database_says_where_it_is_without_its_password() -> None:
-    assert str(Database("postgresql+asyncpg://ana:geheim@db/hub")) == "postgresql+asyncpg://ana:***@db/hub"
+    assert str(Database("postgresql+psycopg://ana:geheim@db/hub")) == "postgresql+psycopg://ana:***@db/hub"

@@ -1,0 +1,20 @@
+"""Which backend of :mod:`hub.storage.transactions` a database has."""
+
+from hub.storage.database import Database
+from hub.storage.transactions import Backend, StorageError
+from hub.storage.transactions_postgresql import PostgresBackend
+from hub.storage.transactions_sqlite import SqliteBackend
+
+
+def backend_of(database: Database) -> Backend:
+    """The backend of a database.
+
+    Raises:
+        InUseError: a SQLite file that another hub has.
+        StorageError: a SQLite database without a file.
+    """
+    if not database.is_sqlite:
+        return PostgresBackend(database.url)
+    if database.path is None:
+        raise StorageError("a SQLite database of a hub needs a file: one in memory would forget what was accepted")
+    return SqliteBackend(database.path)

@@ -1,0 +1,78 @@
+"""PostgreSQL for :mod:`hub.storage.transactions`, by psycopg."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import URL
+
+from hub.storage.transactions import StorageError
+
+CONNECT_TIMEOUT_S = 5
+
+
+class PostgresConnection:
+    """:class:`hub.storage.transactions.Connection`."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        # autocommit: transactions are begun by hand
+        self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
+            **{"connect_timeout": CONNECT_TIMEOUT_S, **arguments}, autocommit=True
+        )
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        """See :class:`hub.storage.transactions.Connection`."""
+        return self._connection.execute(_translated(sql), parameters)
+
+    def begin_writing(self) -> None:
+        """See :class:`hub.storage.transactions.Connection`."""
+        self._connection.execute("BEGIN")
+
+    def begin_reading(self) -> None:
+        """See :class:`hub.storage.transactions.Connection`."""
+        self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def close(self) -> None:
+        """See :class:`hub.storage.transactions.Connection`."""
+        self._connection.close()
+
+
+class PostgresBackend:
+    """:class:`hub.storage.transactions.Backend`. ``url`` is the SQLAlchemy URL of the database."""
+
+    __slots__ = ("_arguments", "_shown", "skip_locked")
+
+    def __init__(self, url: URL) -> None:
+        _, self._arguments = url.get_dialect()().create_connect_args(url)
+        self._shown = url.render_as_string(hide_password=True)
+        self.skip_locked = " FOR UPDATE SKIP LOCKED"
+
+    def connect(self) -> PostgresConnection:
+        """See :class:`hub.storage.transactions.Backend`."""
+        try:
+            return PostgresConnection(self._arguments)
+        except psycopg.Error as fault:
+            raise StorageError(f"{self._shown} cannot be reached: {fault}") from fault
+
+    def lost(self, fault: Exception) -> bool:
+        """See :class:`hub.storage.transactions.Backend`."""
+        if isinstance(fault, errors.QueryCanceled | errors.LockNotAvailable | errors.DeadlockDetected | errors.SerializationFailure):
+            return False
+        return isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError)
+
+    def again(self, fault: Exception) -> bool:
+        """See :class:`hub.storage.transactions.Backend`."""
+        return isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure)
+
+    def close(self) -> None:
+        """See :class:`hub.storage.transactions.Backend`; nothing was taken."""
+
+
+@lru_cache(maxsize=1024)
+def _translated(sql: str) -> bytes:
+    """The same statement with psycopg's marks. No statement of the hub has a question mark or a percent sign within a text."""
+    return sql.replace("%", "%%").replace("?", "%s").encode()
