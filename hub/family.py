@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,9 @@ from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.eventlog.interface import EventLog
 from hub.ops.settings import Settings
+from hub.outbox.model import Recorder
+from hub.storage.migrations import HUB
+from hub.storage.transactions import Transactions
 
 if TYPE_CHECKING:
     from hub.security.gate import Gate
@@ -42,6 +45,10 @@ class Context:
     eventlog: EventLog
     gate: Gate
     clock: Clock
+    transactions: Transactions
+    """What must not be lost; open from ``start`` on."""
+    outbox: Recorder
+    """For events that must be delivered."""
     roles: dict[str, list[Any]] = field(default_factory=dict)
     """Services by role, of every family. Complete only when all are built: look things up in ``start`` or later."""
 
@@ -80,3 +87,8 @@ class Family:
     """Adds the family's commands to ``hub``."""
     migrations: str | None = None
     """Package of its Alembic versions, when it has tables."""
+
+
+def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:
+    """The packages of all versions of a hub with these families."""
+    return (*HUB, *(family.migrations for family in families if family.migrations is not None))

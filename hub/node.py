@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
 
 import structlog
 from starlette.types import ASGIApp
@@ -20,18 +21,21 @@ from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.sqlite import SqliteEventLog
 from hub.eventlog.trimmer import Trimmer
-from hub.family import Context, Family, Parts, Service
+from hub.family import Context, Family, Parts, Service, migrations_of
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
 from hub.ops.rest import create_app
 from hub.ops.settings import Settings, SettingsError
+from hub.outbox.recorder import EventRecorder
 from hub.presence.announcer import Announcer
 from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
 from hub.security.api import router as security_router
 from hub.security.directory import Gone
 from hub.security.service import Security
+from hub.storage.backends import backend_of
+from hub.storage.transactions import Transactions
 from hub.transports.bayeux import BayeuxDoor
 from hub.transports.dashboard_websocket import DashboardDoor
 from hub.transports.front import Front
@@ -80,7 +84,7 @@ class Node:
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
         # what everything stands on
-        self.security = Security(settings, self.clock, migrations=[f.migrations for f in families if f.migrations])
+        self.security = Security(settings, self.clock, migrations=migrations_of(families))
         self.eventlog = SqliteEventLog(settings.data_dir)
         self.metrics = Metrics()
         self.health = Health()
@@ -110,10 +114,13 @@ class Node:
             Announcer(self.hub, self.roster, watched.channels, events_per_second=watched.events_per_second) if watched.channels else None
         )
         # the families
-        self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock)
+        self.transactions = Transactions(backend_of(self.security.database))
+        self.outbox = cast("Any", EventRecorder("node", self.clock, hand_over=lambda *_: None, has_room=lambda: False))
+        self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox)
         self.parts = [self._build(family) for family in families]
         self._services: list[Service] = [
             self.security,
+            self.transactions,
             TimerDriver(self.hub.timers),
             self.trimmer,
             *(service for part in self.parts for service in part.services),

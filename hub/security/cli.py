@@ -15,6 +15,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.core.principal import Action
+from hub.family import migrations_of
 from hub.ops.cli import Config, DatabaseUrl, DataDir, errors, load_or_exit
 from hub.ops.logging import mask, set_up
 from hub.security.cli_output import show_all, show_one, show_removed
@@ -57,7 +58,7 @@ class _Admin:
         async def connected() -> T:
             database = Database(settings.database)
             try:
-                await migrate(database)
+                await migrate(database, migrations_of(self.families()))
                 return await work(Store(database, lambda: time.time_ns() // 1_000_000))
             finally:
                 await database.close()

@@ -11,7 +11,7 @@ from hub.security.gate import Gate
 from hub.security.lookup import DatabaseLookup
 from hub.security.store import Store
 from hub.storage.database import Database
-from hub.storage.migrations import SECURITY, migrate
+from hub.storage.migrations import HUB, migrate
 
 
 class Security:
@@ -19,15 +19,15 @@ class Security:
 
     __slots__ = ("_migrations", "_settings", "database", "gate", "store")
 
-    def __init__(self, settings: Settings, clock: Clock, *, migrations: Sequence[str] = ()) -> None:
-        """``migrations`` are the packages of the families that have tables (``Family.migrations``).
+    def __init__(self, settings: Settings, clock: Clock, *, migrations: Sequence[str] = HUB) -> None:
+        """``migrations`` are the packages of all versions (:func:`hub.family.migrations_of`).
 
         Raises:
             OSError: the data folder cannot be written.
             ValueError: the file of the kept secret is empty.
         """
         self._settings = settings
-        self._migrations = (SECURITY, *migrations)
+        self._migrations = migrations
         secret = settings.secret.get_secret_value().encode() if settings.secret is not None else kept_secret(settings.data_dir)
         self.database = Database(settings.database)
         self.store = Store(self.database, clock.wall_ms)

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, text
 
 from hub.storage.database import Database
 
-SECURITY: Final = "hub.security.migrations"
+HUB: Final = ("hub.security.migrations", "hub.outbox.migrations")
 """The hub's own versions; a family names its own in ``Family.migrations``. Each package begins a branch of its own (``branch_labels``)."""
 
 _ADVISORY_LOCK: Final = int.from_bytes(hashlib.sha256(b"hub.storage.migrations").digest()[:8], "big", signed=True)
 
 
-async def migrate(database: Database, packages: Sequence[str] = (SECURITY,)) -> None:
+async def migrate(database: Database, packages: Sequence[str] = HUB) -> None:
     """Bring the database to the newest version of every package. Safe when several processes start at once: the others wait.
 
     Raises:

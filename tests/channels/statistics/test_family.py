@@ -19,7 +19,9 @@ class Sections:
 
 async def test_build() -> None:
     centre = Centre()
-    context = Context(cast("Any", Sections()), centre.hub, centre.log, cast("Any", None), centre.clock)
+    context = Context(
+        cast("Any", Sections()), centre.hub, centre.log, cast("Any", None), centre.clock, cast("Any", None), cast("Any", None)
+    )
     parts = family.build(context)
     (server,) = parts.services
     assert parts.roles[EVENT_CONSUMER] is parts.roles["stat-server"] is server

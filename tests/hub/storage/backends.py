@@ -43,7 +43,7 @@ class Postgres:
         if self._migrated is None:
             self._migrated = await self.create()
             await _migrate(self.url(self._migrated))
-        await self._run(self._migrated, "TRUNCATE tenants, roles, users, api_keys, tokens; UPDATE revision SET number = 1")
+        await self._run(self._migrated, "TRUNCATE tenants CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1")
         return self._migrated
 
     async def _run(self, database: str, statement: str) -> None:

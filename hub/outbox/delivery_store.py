@@ -1,0 +1,184 @@
+"""Events and deliveries in the database: claimed, recorded, forgotten. All of it runs inside transactions of the one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hub.outbox.model import DeliveryState, OutboxEvent
+from hub.outbox.outcome import Outcome
+from hub.outbox.recorder import COLUMNS
+from hub.storage.transactions import Transaction
+
+
+class Work(NamedTuple):
+    """A delivery that this process has claimed."""
+
+    delivery: int
+    endpoint: str
+    attempts: int
+    """How many there were."""
+    replayed_after: int
+    """How many of them were before it was replayed: the schedule begins anew there."""
+    event: OutboxEvent
+
+    @property
+    def number(self) -> int:
+        """Of the next attempt, from 1."""
+        return self.attempts + 1
+
+    @property
+    def step(self) -> int:
+        """Of the next attempt within the schedule, from 1."""
+        return self.attempts - self.replayed_after + 1
+
+
+class Claim(NamedTuple):
+    """What a look at the deliveries of one endpoint gave."""
+
+    work: list[Work]
+    due_ms: int | None
+    """When to look again for what is left; None when nothing is."""
+
+
+def marks(values: Sequence[object]) -> str:
+    """As many ``?`` as there are values."""
+    return ", ".join("?" * len(values))
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+def claim_events(transaction: Transaction, owner: str, now_ms: int, lease_ms: int, limit: int) -> list[OutboxEvent]:
+    """Events that nobody dispatches, the oldest first, and never two of a key that are not in order."""
+    claimed = transaction.rows(
+        "UPDATE outbox_events SET lease_owner = ?, lease_until_ms = ? WHERE id IN (SELECT o.id FROM outbox_events o WHERE o.dispatched = 0"
+        " AND o.lease_until_ms <= ? AND NOT EXISTS (SELECT 1 FROM outbox_events p WHERE p.dispatched = 0 AND p.tenant = o.tenant"
+        f" AND p.key = o.key AND p.id < o.id AND p.lease_until_ms > ?) ORDER BY o.id LIMIT ?{transaction.skip_locked}) RETURNING {COLUMNS}",
+        (owner, now_ms + lease_ms, now_ms, now_ms, limit),
+    )
+    return sorted(OutboxEvent(*row) for row in claimed)
+
+
+def dispatched(transaction: Transaction, events: Sequence[int]) -> None:
+    """Everything that follows from these events is on its way."""
+    transaction.run(f"UPDATE outbox_events SET dispatched = 1 WHERE id IN ({marks(events)})", tuple(events))
+
+
+def release_events(transaction: Transaction, events: Sequence[int], until_ms: int) -> None:
+    """Leave these events to whoever claims them, from a moment on."""
+    transaction.run(
+        f"UPDATE outbox_events SET lease_owner = '', lease_until_ms = ? WHERE id IN ({marks(events)})",
+        (until_ms, *events),
+    )
+
+
+# -- deliveries -------------------------------------------------------------------------------------------------------
+
+
+def create(transaction: Transaction, event: OutboxEvent, endpoint: str, now_ms: int, owner: str, lease_until_ms: int) -> int | None:
+    """A delivery of an event to an endpoint, with a lease or without (``owner`` empty); None when there is one already."""
+    row = transaction.row(
+        "INSERT INTO deliveries (event, tenant, endpoint, key, created_ms, state, next_ms, lease_owner, lease_until_ms)"
+        " VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (event, endpoint) DO NOTHING RETURNING id",
+        (event.id, event.tenant, endpoint, event.key, now_ms, now_ms, owner, lease_until_ms),
+    )
+    return None if row is None else row[0]
+
+
+def claim(transaction: Transaction, endpoint: str, *, owner: str, now_ms: int, lease_until_ms: int, order_ms: int, limit: int) -> Claim:
+    """Deliveries to an endpoint that are due. One that has an older one of its key before it waits for that, for ``order_ms`` from when it
+    was made.
+    """
+    rows = transaction.rows(
+        "UPDATE deliveries SET lease_owner = ?, lease_until_ms = ? WHERE id IN (SELECT d.id FROM deliveries d WHERE d.endpoint = ?"
+        " AND d.state = 'pending' AND d.next_ms <= ? AND d.lease_until_ms <= ? AND (d.created_ms <= ? OR NOT EXISTS (SELECT 1 FROM"
+        " deliveries p WHERE p.endpoint = d.endpoint AND p.key = d.key AND p.state = 'pending' AND p.id < d.id))"
+        f" ORDER BY d.next_ms, d.id LIMIT ?{transaction.skip_locked}) RETURNING id, event, attempts, replayed_after",
+        (owner, lease_until_ms, endpoint, now_ms, now_ms, now_ms - order_ms, limit),
+    )
+    work: list[Work] = []
+    if rows:
+        numbers = tuple({row[1] for row in rows})
+        found = transaction.rows(f"SELECT {COLUMNS} FROM outbox_events WHERE id IN ({marks(numbers)})", numbers)
+        events = {row[0]: OutboxEvent(*row) for row in found}
+        work = [Work(identifier, endpoint, attempts, before, events[event]) for identifier, event, attempts, before in sorted(rows)]
+    if len(rows) == limit:
+        return Claim(work, now_ms)
+    left = transaction.row(
+        "SELECT next_ms, lease_until_ms FROM deliveries WHERE endpoint = ? AND state = 'pending' AND NOT (lease_owner = ?"
+        " AND lease_until_ms > ?) ORDER BY next_ms LIMIT 1",
+        (endpoint, owner, now_ms),
+    )
+    return Claim(work, None if left is None else max(left))
+
+
+def free_own(transaction: Transaction) -> None:
+    """Let go of every lease: for a database that one process at a time has, when that process begins."""
+    transaction.run("UPDATE outbox_events SET lease_owner = '', lease_until_ms = 0 WHERE dispatched = 0 AND lease_until_ms > 0")
+    transaction.run("UPDATE deliveries SET lease_owner = '', lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
+
+
+def give_back(transaction: Transaction, deliveries: Sequence[int], owner: str) -> None:
+    """Let go of the leases of deliveries that were not tried."""
+    transaction.run(
+        f"UPDATE deliveries SET lease_owner = '', lease_until_ms = 0 WHERE id IN ({marks(deliveries)}) AND lease_owner = ?",
+        (*deliveries, owner),
+    )
+
+
+def record(
+    transaction: Transaction,
+    work: Work,
+    outcome: Outcome,
+    *,
+    owner: str,
+    state: DeliveryState,
+    next_ms: int,
+    error: str,
+) -> bool:
+    """Keep what came of an attempt. Returns whether the delivery was still this process's to judge: one that somebody removed, or whose
+    lease ran out, is not.
+    """
+    finished = None if state is DeliveryState.PENDING else outcome.at_ms + outcome.duration_ms
+    kept = transaction.run(
+        "UPDATE deliveries SET state = ?, attempts = attempts + 1, next_ms = ?, lease_owner = '', lease_until_ms = 0, status = ?,"
+        " error = ?, finished_ms = ? WHERE id = ? AND lease_owner = ? AND state = 'pending'",
+        (state.value, next_ms, outcome.status, error, finished, work.delivery, owner),
+    )
+    if kept:
+        add_attempt(transaction, work.delivery, work.number, outcome)
+    return bool(kept)
+
+
+def add_attempt(transaction: Transaction, delivery: int, number: int, outcome: Outcome) -> None:
+    """Add to the log of a delivery's attempts."""
+    transaction.run(
+        "INSERT INTO attempts (delivery, number, at_ms, duration_ms, status, error, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (delivery, number, outcome.at_ms, outcome.duration_ms, outcome.status, outcome.error, outcome.body),
+    )
+
+
+def waiting(transaction: Transaction) -> tuple[int, int]:
+    """How many deliveries are pending, and how many events are not dispatched yet."""
+    deliveries = transaction.row("SELECT count(*) FROM deliveries WHERE state = 'pending'")
+    events = transaction.row("SELECT count(*) FROM outbox_events WHERE dispatched = 0")
+    assert deliveries is not None
+    assert events is not None
+    return deliveries[0], events[0]
+
+
+def trim(transaction: Transaction, *, delivered_before_ms: int, dead_before_ms: int, limit: int) -> int:
+    """Forget deliveries that are over, and events that no delivery needs any more; at most ``limit`` of each. Returns how many went."""
+    gone = 0
+    for state, before_ms in ((DeliveryState.DELIVERED, delivered_before_ms), (DeliveryState.DEAD, dead_before_ms)):
+        gone += transaction.run(
+            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE finished_ms IS NOT NULL AND finished_ms < ? AND state = ?"
+            " ORDER BY finished_ms LIMIT ?)",
+            (before_ms, state.value, limit),
+        )
+    return gone + transaction.run(
+        "DELETE FROM outbox_events WHERE id IN (SELECT e.id FROM outbox_events e WHERE e.dispatched = 1 AND e.at_ms < ? AND NOT EXISTS"
+        " (SELECT 1 FROM deliveries d WHERE d.event = e.id) ORDER BY e.id LIMIT ?)",
+        (delivered_before_ms, limit),
+    )

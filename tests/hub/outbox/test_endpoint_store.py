@@ -1,0 +1,106 @@
+"""Endpoints in both databases, and the copy of them in a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hub.outbox import delivery_store, endpoint_store
+from hub.outbox.endpoint_store import EndpointBook
+from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success
+from hub.storage.transactions import Transactions
+from tests.hub.core.harness import ManualClock
+from tests.hub.outbox.support import Recording, endpoint
+
+FULL = Endpoint(
+    id="ep_full",
+    tenant="acme",
+    url="https://receiver.example/hook?a=1%20%3F",
+    secrets=(Secret("new"), Secret("old", 5_000)),
+    types=("thing.*",),
+    media=("chat", "email"),
+    headers={"X-Own": "ü"},
+    description="of the CRM",
+    concurrency=3,
+    enabled=False,
+    disabled_reason="by hand",
+    policy=Policy(Success.EXACTLY_200, 10_000, True),
+    owner="messaging",
+    created_ms=1,
+    failing_since_ms=2,
+)
+
+
+def event(type: str = "thing.started", tenant: str = "acme", media: str = "", to: str = EVERY_ENDPOINT) -> OutboxEvent:
+    return OutboxEvent(1, tenant, type, "k", media, "op", "trace", to, b"{}", 0)
+
+
+async def test_what_is_saved_is_found(transactions: Transactions) -> None:
+    await transactions.write(lambda tx: endpoint_store.save(tx, FULL))
+    assert await transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_full")) == FULL
+    assert await transactions.read(lambda tx: endpoint_store.find(tx, "other", "ep_full")) is None
+
+
+async def test_a_change_is_followed(transactions: Transactions) -> None:
+    book = EndpointBook(transactions)
+    assert await book.refresh()
+    assert not await book.refresh()
+    await transactions.write(lambda tx: endpoint_store.save(tx, FULL))
+    await transactions.write(lambda tx: endpoint_store.save(tx, replace(FULL, url="https://b.example/")))
+    assert await book.refresh()
+    assert [each.url for each in book] == ["https://b.example/"]
+    await transactions.write(lambda tx: endpoint_store.remove(tx, "ep_full", 0))
+    assert await book.refresh()
+    assert len(book) == 0
+
+
+async def test_removing_gives_up_what_waits(transactions: Transactions) -> None:
+    recording = Recording(ManualClock())
+    await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
+    made = await transactions.write(recording.add())
+    await transactions.write(lambda tx: delivery_store.create(tx, made, "ep_1", 5, "", 0))
+    assert await transactions.write(lambda tx: endpoint_store.remove(tx, "ep_1", 9))
+    assert await transactions.read(lambda tx: tx.rows("SELECT state, error, finished_ms FROM deliveries")) == [
+        ("dead", endpoint_store.REMOVED, 9)
+    ]
+    assert not await transactions.write(lambda tx: endpoint_store.remove(tx, "ep_1", 9))
+
+
+async def test_disabling_happens_once(transactions: Transactions) -> None:
+    await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
+    assert await transactions.write(lambda tx: endpoint_store.disable(tx, "ep_1", "gone"))
+    assert not await transactions.write(lambda tx: endpoint_store.disable(tx, "ep_1", "again"))
+    found = await transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_1"))
+    assert found is not None
+    assert (found.enabled, found.disabled_reason) == (False, "gone")
+
+
+async def test_failing_since_is_the_first_failure(transactions: Transactions) -> None:
+    await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
+    seen = []
+    for since in (5, 9, None, 12):
+        await transactions.write(lambda tx, since=since: endpoint_store.failing_since(tx, "ep_1", since))  # type: ignore[misc]
+        found = await transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_1"))
+        assert found is not None
+        seen.append(found.failing_since_ms)
+    assert seen == [5, 5, None, 12]
+
+
+async def test_who_gets_an_event(light_transactions: Transactions) -> None:
+    book = EndpointBook(light_transactions)
+    for each in (
+        endpoint("all"),
+        endpoint("type", types=("thing.started",)),
+        endpoint("tree", types=("thing.*",)),
+        endpoint("chat", media=("chat",)),
+        endpoint("disabled", enabled=False),
+        endpoint("owned", owner="messaging"),
+        endpoint("foreign", tenant="other"),
+    ):
+        book.put(each.id, each)
+    assert book.wanting(event()) == ["all", "type", "tree"]
+    assert book.wanting(event("thing.finished", media="chat")) == ["all", "tree", "chat"]
+    assert book.wanting(event("thingy.x")) == ["all"]
+    assert book.wanting(event(tenant="other")) == ["foreign"]
+    assert book.wanting(event(to="owned")) == ["owned"]
+    assert book.wanting(event(to="disabled")) == ["disabled"]
+    assert book.wanting(event(to=NO_ENDPOINT)) == []
