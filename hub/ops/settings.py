@@ -22,6 +22,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 from hub.core.channels import InvalidChannelError, check_pattern, overlaps
 from hub.core.limits import Limits
 from hub.eventlog.channel_log import Retention
+from hub.outbox.settings import OutboxSettings
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -250,6 +251,7 @@ class Settings(BaseSettings):
         description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",
     )
     presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
+    outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")
     limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
 
     @classmethod

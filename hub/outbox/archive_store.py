@@ -125,6 +125,11 @@ def replay_span(transaction: Transaction, tenant: str, endpoint: str, *, since_m
     )
 
 
+def announce(transaction: Transaction) -> None:
+    """Have running hubs look at what was changed: they follow the revision."""
+    transaction.run("UPDATE outbox_revision SET number = number + 1")
+
+
 def _again(transaction: Transaction, where: str, values: tuple[Any, ...], now_ms: int) -> int:
     return transaction.run(
         "UPDATE deliveries SET state = 'pending', replayed_after = attempts, next_ms = ?, finished_ms = NULL, error = '', lease_owner = '',"

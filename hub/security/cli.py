@@ -3,35 +3,27 @@
 Running nodes follow within 2 s. Exit codes: 0 done; 1 refused, with a sentence that says why; 2 wrong usage or settings.
 """
 
-import asyncio
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from hub.core.principal import Action
-from hub.family import migrations_of
-from hub.ops.cli import Config, DatabaseUrl, DataDir, errors, load_or_exit
-from hub.ops.logging import mask, set_up
+from hub.ops.cli import Config, DatabaseUrl, DataDir
+from hub.security.cli_database import Admin, only_tenant, refuse
 from hub.security.cli_output import show_all, show_one, show_removed
 from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, parse_grant
 from hub.security.store import AdminError, Key, Role, Store, Token, User
-from hub.storage.database import Database
-from hub.storage.migrations import migrate
 
 if TYPE_CHECKING:
     from hub.family import Family
 
-REFUSED: Final = 1
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
-T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantOption = Annotated[
@@ -42,50 +34,6 @@ RolesOption = Annotated[
     list[str] | None,
     typer.Option("--role", "-r", metavar="ROLE", help=f"{', '.join(BUILT_IN)}, or one of the tenant's own; may be repeated."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Admin:
-    """How a command reaches the database."""
-
-    families: Callable[[], Sequence["Family"]]
-
-    def run(self, work: Callable[[Store], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
-        """Run ``work`` on the database that the settings name; what it refuses ends the command with 1."""
-        settings = load_or_exit(self.families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
-        set_up("warning", "console")
-
-        async def connected() -> T:
-            database = Database(settings.database)
-            try:
-                await migrate(database, migrations_of(self.families()))
-                return await work(Store(database, lambda: time.time_ns() // 1_000_000))
-            finally:
-                await database.close()
-
-        try:
-            return asyncio.run(connected())
-        except AdminError as fault:
-            _refuse(str(fault))
-        except (SQLAlchemyError, OSError) as fault:
-            reason = str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
-            _refuse(f"database: expected one that answers at {mask(settings.database)}, got: {mask(reason)}")
-
-
-def _refuse(message: str) -> NoReturn:
-    errors.print(message, style="red", markup=False)
-    raise typer.Exit(REFUSED)
-
-
-async def _only(store: Store, tenant: str | None) -> str:
-    """The tenant that a command means."""
-    if tenant is not None:
-        return tenant
-    names = [each.name for each in await store.tenants()]
-    if len(names) == 1:
-        return names[0]
-    there = f"there are: {', '.join(names)}" if names else "there is none; add one with: hub tenant add NAME"
-    raise AdminError(f"--tenant: expected one, got none; {there}")
 
 
 def lifetime_s(text: str) -> int:
@@ -106,7 +54,7 @@ def _read_password(given: str | None, from_stdin: bool) -> str:
     if given is not None:
         return given
     if not sys.stdin.isatty():
-        _refuse("password: expected --password-stdin, --password, or a terminal to ask on, got none of them")
+        refuse("password: expected --password-stdin, --password, or a terminal to ask on, got none of them")
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
@@ -121,7 +69,7 @@ def _grants(subscribe: list[str] | None, publish: list[str] | None, call: list[s
 
 def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
     """Add the commands. ``families`` yields those whose settings may stand in the settings file."""
-    admin = _Admin(families)
+    admin = Admin(families)
     app.add_typer(_tenants(admin), name="tenant", help="Tenants: one for each contact centre.")
     app.add_typer(_roles(admin), name="role", help="Roles: what credentials may do.")
     app.add_typer(_users(admin), name="user", help="Users: who signs in with a password.")
@@ -129,7 +77,7 @@ def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tupl
     app.add_typer(_tokens(admin), name="token", help="Bearer tokens: for programs and dashboards, with an end if you like.")
 
 
-def _tenants(admin: _Admin) -> typer.Typer:
+def _tenants(admin: Admin) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
 
     @app.command(epilog="Example:  hub tenant add acme")
@@ -165,7 +113,7 @@ def _tenants(admin: _Admin) -> typer.Typer:
     return app
 
 
-def _roles(admin: _Admin) -> typer.Typer:
+def _roles(admin: Admin) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
 
     @app.command(epilog="Example:  hub role add wall --tenant acme --subscribe '/statistics/**' --call /statistics/read")
@@ -185,10 +133,10 @@ def _roles(admin: _Admin) -> typer.Typer:
         try:
             grants = _grants(subscribe, publish, call, without)
         except RoleError as fault:
-            _refuse(str(fault))
+            refuse(str(fault))
 
         async def work(store: Store) -> Role:
-            return await store.add_role(await _only(store, tenant), name, grants)
+            return await store.add_role(await only_tenant(store, tenant), name, grants)
 
         show_one(admin.run(work, config, data_dir, database_url), json, done=f"added role {name}")
 
@@ -214,7 +162,7 @@ def _roles(admin: _Admin) -> typer.Typer:
         async def work(store: Store) -> Role:
             if name in BUILT_IN:
                 return Role("", name, BUILT_IN[name], 0)
-            own = await store.roles(await _only(store, tenant))
+            own = await store.roles(await only_tenant(store, tenant))
             for role in own:
                 if role.name == name:
                     return role
@@ -234,7 +182,7 @@ def _roles(admin: _Admin) -> typer.Typer:
         """Remove a role of a tenant's own that nobody has."""
 
         async def work(store: Store) -> None:
-            await store.remove_role(await _only(store, tenant), name)
+            await store.remove_role(await only_tenant(store, tenant), name)
 
         admin.run(work, config, data_dir, database_url)
         show_removed(f"role {name}", json)
@@ -242,7 +190,7 @@ def _roles(admin: _Admin) -> typer.Typer:
     return app
 
 
-def _users(admin: _Admin) -> typer.Typer:
+def _users(admin: Admin) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
     password_option = typer.Option("--password", help="Others of this machine can see it: --password-stdin is better.")
     stdin_option = typer.Option("--password-stdin", help="Read the password from standard input.")
@@ -263,7 +211,7 @@ def _users(admin: _Admin) -> typer.Typer:
         chosen = _read_password(password, password_stdin)
 
         async def work(store: Store) -> User:
-            return await store.add_user(await _only(store, tenant), name, chosen, role or [])
+            return await store.add_user(await only_tenant(store, tenant), name, chosen, role or [])
 
         show_one(admin.run(work, config, data_dir, database_url), json, done=f"added user {name}")
 
@@ -287,7 +235,7 @@ def _users(admin: _Admin) -> typer.Typer:
         """Show a user."""
 
         async def work(store: Store) -> User:
-            return await store.user(await _only(store, tenant), name)
+            return await store.user(await only_tenant(store, tenant), name)
 
         show_one(admin.run(work, config, data_dir, database_url), json)
 
@@ -305,11 +253,11 @@ def _users(admin: _Admin) -> typer.Typer:
     ) -> None:
         """Give a user other roles, or another password, which ends every sign-in by the old one."""
         if role is None and password is None and not password_stdin:
-            _refuse("expected --role, --password or --password-stdin, got none of them")
+            refuse("expected --role, --password or --password-stdin, got none of them")
         chosen = _read_password(password, password_stdin) if password is not None or password_stdin else None
 
         async def work(store: Store) -> User:
-            return await store.change_user(await _only(store, tenant), name, password=chosen, roles=role)
+            return await store.change_user(await only_tenant(store, tenant), name, password=chosen, roles=role)
 
         show_one(admin.run(work, config, data_dir, database_url), json, done=f"changed user {name}")
 
@@ -325,7 +273,7 @@ def _users(admin: _Admin) -> typer.Typer:
         """Remove a user, and the tokens that were made for it."""
 
         async def work(store: Store) -> None:
-            await store.remove_user(await _only(store, tenant), name)
+            await store.remove_user(await only_tenant(store, tenant), name)
 
         admin.run(work, config, data_dir, database_url)
         show_removed(f"user {name}", json)
@@ -333,7 +281,7 @@ def _users(admin: _Admin) -> typer.Typer:
     return app
 
 
-def _keys(admin: _Admin) -> typer.Typer:
+def _keys(admin: Admin) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
 
     @app.command(epilog="Example:  hub key add switch --tenant acme --role producer")
@@ -349,7 +297,7 @@ def _keys(admin: _Admin) -> typer.Typer:
         """Add an API key, and print it once."""
 
         async def work(store: Store) -> tuple[Key, str]:
-            return await store.add_key(await _only(store, tenant), name, role or [])
+            return await store.add_key(await only_tenant(store, tenant), name, role or [])
 
         key, secret = admin.run(work, config, data_dir, database_url)
         show_one(key, json, done=f"added key {name}", secret=("key", secret))
@@ -374,7 +322,7 @@ def _keys(admin: _Admin) -> typer.Typer:
         """Show an API key, without its secret."""
 
         async def work(store: Store) -> Key:
-            return await store.key(await _only(store, tenant), name)
+            return await store.key(await only_tenant(store, tenant), name)
 
         show_one(admin.run(work, config, data_dir, database_url), json)
 
@@ -390,7 +338,7 @@ def _keys(admin: _Admin) -> typer.Typer:
         """Remove an API key; sessions that it opened end."""
 
         async def work(store: Store) -> None:
-            await store.remove_key(await _only(store, tenant), name)
+            await store.remove_key(await only_tenant(store, tenant), name)
 
         admin.run(work, config, data_dir, database_url)
         show_removed(f"key {name}", json)
@@ -398,7 +346,7 @@ def _keys(admin: _Admin) -> typer.Typer:
     return app
 
 
-def _tokens(admin: _Admin) -> typer.Typer:
+def _tokens(admin: Admin) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
 
     @app.command(epilog="Example:  hub token add wallboard --tenant acme --role dashboard --expires-in 30d")
@@ -418,7 +366,7 @@ def _tokens(admin: _Admin) -> typer.Typer:
 
         async def work(store: Store) -> tuple[Token, str]:
             expires_ms = None if expires_in is None else time.time_ns() // 1_000_000 + lifetime_s(expires_in) * 1000
-            return await store.add_token(await _only(store, tenant), subject, role, expires_ms=expires_ms)
+            return await store.add_token(await only_tenant(store, tenant), subject, role, expires_ms=expires_ms)
 
         token, secret = admin.run(work, config, data_dir, database_url)
         show_one(token, json, done=f"added token {token.id}", secret=("token", secret))

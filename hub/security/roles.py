@@ -29,6 +29,8 @@ OPERATIONS: Final = {
     "/metrics/read": "read /metrics on the main port",
     "/presence/read": "look at who is connected, and what they subscribed to",
     "/presence/write": "send sessions away",
+    "/endpoints/read": "look at webhook endpoints and deliveries",
+    "/endpoints/write": "add, change and remove webhook endpoints, and replay deliveries",
     "/tickets/write": "get tickets for browsers' WebSockets and event streams",
 }
 """Every REST operation that needs a grant, and what it does."""

@@ -6,8 +6,8 @@ from hub.storage.transactions_postgresql import PostgresBackend
 from hub.storage.transactions_sqlite import SqliteBackend
 
 
-def backend_of(database: Database) -> Backend:
-    """The backend of a database.
+def backend_of(database: Database, *, exclusive: bool = True) -> Backend:
+    """The backend of a database; ``exclusive`` as a hub has it, else as an administrator's command has it beside a hub.
 
     Raises:
         InUseError: a SQLite file that another hub has.
@@ -17,4 +17,4 @@ def backend_of(database: Database) -> Backend:
         return PostgresBackend(database.url)
     if database.path is None:
         raise StorageError("a SQLite database of a hub needs a file: one in memory would forget what was accepted")
-    return SqliteBackend(database.path)
+    return SqliteBackend(database.path, exclusive=exclusive)

@@ -47,9 +47,9 @@ class SqliteBackend:
 
     __slots__ = ("_lock", "_path", "skip_locked")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, exclusive: bool = True) -> None:
         self._path = path
-        self._lock: int | None = lock(path)
+        self._lock = lock(path) if exclusive else None
         self.skip_locked = ""  # there is no other process
 
     def connect(self) -> SqliteConnection:

@@ -11,7 +11,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from hub.security import cli
+from hub.security import cli, cli_database
 from hub.security.store import AdminError
 
 Hub = Callable[..., Result]
@@ -21,7 +21,7 @@ Hub = Callable[..., Result]
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Runs a command in a folder of its own, without any HUB_ variables."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "set_up", lambda *_: None)  # logs are the process's: a test must not redirect those of pytest
+    monkeypatch.setattr(cli_database, "set_up", lambda *_: None)  # logs are the process's: a test must not redirect those of pytest
     app = typer.Typer()
     cli.register(app)
     runner = CliRunner()

@@ -1,0 +1,85 @@
+"""How an administrative command reaches the database: settings, migrations, and errors that say what to do."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.family import migrations_of
+from hub.ops.cli import errors, load_or_exit
+from hub.ops.logging import mask, set_up
+from hub.ops.settings import Settings
+from hub.security.store import AdminError, Store
+from hub.storage.database import Database
+from hub.storage.migrations import migrate
+from hub.storage.transactions import StorageError
+
+if TYPE_CHECKING:
+    from hub.family import Family
+
+REFUSED: Final = 1
+"""Exit code when the database, or what is in it, refuses."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Runs what a command does."""
+
+    families: Callable[[], Sequence["Family"]]
+
+    def run(self, work: Callable[[Store], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
+        """Run ``work`` on who may call, in the database that the settings name; what it refuses ends the command with 1."""
+        return self.on_database(lambda database, _: work(store_of(database)), config, data_dir, database_url)
+
+    def on_database(self, work: Callable[[Database, Settings], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
+        """Run ``work`` on the database itself; what it refuses ends the command with 1."""
+        settings = load_or_exit(self.families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
+        set_up("warning", "console")
+
+        async def connected() -> T:
+            database = Database(settings.database)
+            try:
+                await migrate(database, migrations_of(self.families()))
+                return await work(database, settings)
+            finally:
+                await database.close()
+
+        try:
+            return asyncio.run(connected())
+        except AdminError as fault:
+            refuse(str(fault))
+        except (SQLAlchemyError, StorageError, OSError) as fault:
+            reason = str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
+            refuse(f"database: expected one that answers at {mask(settings.database)}, got: {mask(reason)}")
+
+
+def store_of(database: Database) -> Store:
+    """Who may call, in a database."""
+    return Store(database, lambda: time.time_ns() // 1_000_000)
+
+
+def refuse(message: str) -> NoReturn:
+    """End the command with the reason."""
+    errors.print(message, style="red", markup=False)
+    raise typer.Exit(REFUSED)
+
+
+async def only_tenant(store: Store, tenant: str | None) -> str:
+    """The tenant that a command means.
+
+    Raises:
+        AdminError: it names none, and there is not just one.
+    """
+    if tenant is not None:
+        return tenant
+    names = [each.name for each in await store.tenants()]
+    if len(names) == 1:
+        return names[0]
+    there = f"there are: {', '.join(names)}" if names else "there is none; add one with: hub tenant add NAME"
+    raise AdminError(f"--tenant: expected one, got none; {there}")
