@@ -1,0 +1,231 @@
+"""From an event to everything that follows from it: its consumers in this process, then a delivery for each endpoint that wants it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from hub.core.ports import Clock
+from hub.outbox import delivery_store
+from hub.outbox.counters import Counters
+from hub.outbox.endpoint_store import EndpointBook
+from hub.outbox.model import Consumer, OutboxEvent
+from hub.outbox.recorder import LEASE_MS
+from hub.storage.transactions import StorageError, Transaction, Transactions
+
+_log = structlog.get_logger(__name__)
+
+MOST_AT_ONCE: Final = 256
+"""Events of one round: their consumers run side by side, and one transaction sends them on."""
+
+MOST_WAITING: Final = 5_000
+"""Events that wait in this process's memory; beyond, they wait in the database."""
+
+CONSUME_WITHIN_S: Final = 10.0
+"""A consumer that takes longer has failed: it is called again later."""
+
+AGAIN_MS: Final = 2_000
+"""How long an event waits whose consumer failed, with all that follow it in its key."""
+
+POLL_S: Final = 1.0
+"""How often events are looked for that another process recorded, or left."""
+
+
+class Courier(Protocol):
+    """Who carries deliveries: :class:`hub.outbox.courier.Courier`."""
+
+    def reserve(self, endpoint: str, event: OutboxEvent) -> bool:
+        """Keep a place for a delivery that is about to be made; False: it is to wait in the database."""
+        ...
+
+    def lease_until_ms(self, endpoint: str) -> int:
+        """Until when a delivery that begins now is this process's alone."""
+        ...
+
+    def carry(self, work: delivery_store.Work) -> None:
+        """Begin with a delivery that a place was kept for."""
+        ...
+
+    def cancel(self, endpoint: str, key: str) -> None:
+        """Give back a place: there is no delivery after all."""
+        ...
+
+    def look(self, endpoint: str) -> None:
+        """There is something for an endpoint in the database."""
+        ...
+
+
+class Dispatcher:
+    """Takes events in the order of their ids; those of a key never overtake one another."""
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        transactions: Transactions,
+        book: EndpointBook,
+        courier: Courier,
+        clock: Clock,
+        counters: Counters,
+        consumers: Callable[[], Mapping[str, Consumer]],
+    ) -> None:
+        """``consumers`` is asked for at the start: by event type."""
+        self._owner = owner
+        self._transactions = transactions
+        self._book = book
+        self._courier = courier
+        self._clock = clock
+        self._counters = counters
+        self._find_consumers = consumers
+        self._consumers: Mapping[str, Consumer] = {}
+        self._waiting: deque[OutboxEvent] = deque()
+        self._behind = True
+        """Whether there may be events in the database that nobody dispatches."""
+        self._wake = asyncio.Event()
+        self._stuck: dict[tuple[str, str], int] = {}
+        """Keys whose events wait for a consumer, with the newest of them."""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait in memory."""
+        return len(self._waiting)
+
+    def has_room(self) -> bool:
+        """Whether a new event may wait in memory. Called by the database's thread."""
+        return len(self._waiting) < MOST_WAITING
+
+    def take(self, event: OutboxEvent, leased: bool) -> None:
+        """An event is on disk."""
+        self._counters.recorded += 1
+        if leased:
+            self._waiting.append(event)
+        else:
+            self._behind = True
+        self._wake.set()
+
+    async def start(self) -> None:
+        """Begin to dispatch."""
+        self._consumers = self._find_consumers()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.dispatcher")
+
+    async def stop(self) -> None:
+        """Dispatch what waits in memory, then no more."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._wake.set()
+        await task
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                events, claimed = await self._next()
+                if events:
+                    await self._dispatch(events, claimed)
+                elif self._task is None:
+                    return
+            except StorageError:
+                _log.exception("events_not_dispatched")
+                if self._task is None:
+                    return  # they are in the database, and follow when a hub starts
+                self._behind = True
+                await asyncio.sleep(POLL_S)
+
+    async def _next(self) -> tuple[list[OutboxEvent], bool]:
+        """The next events to dispatch, none after a while without any; and whether they were claimed from the database, which never gives
+        out those that have to wait for an older one.
+        """
+        if not self._waiting and not self._behind and self._task is not None:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._behind = True
+        if self._waiting:
+            return [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))], False
+        if self._task is None or not self._behind:
+            return [], False
+        now = self._clock.wall_ms()
+        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, LEASE_MS, MOST_AT_ONCE))
+        self._behind = len(claimed) == MOST_AT_ONCE
+        return claimed, True
+
+    async def _dispatch(self, events: Sequence[OutboxEvent], claimed: bool) -> None:
+        by_key: dict[tuple[str, str], list[OutboxEvent]] = {}
+        for event in events:
+            by_key.setdefault((event.tenant, event.key), []).append(event)
+        outcomes = await asyncio.gather(*(self._consume(key, each, claimed) for key, each in by_key.items()))
+        done = sorted(event for consumed, _ in outcomes for event in consumed)
+        later = [event.id for _, left in outcomes for event in left]
+        await self._send_on(done, later)
+
+    async def _consume(
+        self, key: tuple[str, str], events: Sequence[OutboxEvent], claimed: bool
+    ) -> tuple[Sequence[OutboxEvent], Sequence[OutboxEvent]]:
+        """Call the consumers for events of one key, in order; returns those that are done, and those that wait for a later time."""
+        newest = self._stuck.get(key, 0)
+        if newest and not claimed:
+            # an older one of its key was left to be claimed later, and so are these
+            self._stuck[key] = events[-1].id
+            return (), events
+        for index, event in enumerate(events):
+            consumer = self._consumers.get(event.type)
+            if consumer is None:
+                continue
+            try:
+                async with asyncio.timeout(CONSUME_WITHIN_S):
+                    await consumer.consume(event)
+            except Exception:
+                self._counters.consumer_faults += 1
+                _log.exception("consumer_failed", type=event.type, event_id=event.id, again_in_ms=AGAIN_MS)
+                self._stuck[key] = max(events[-1].id, newest)
+                return events[:index], events[index:]
+        if newest and events[-1].id >= newest:
+            del self._stuck[key]
+        return events, ()
+
+    async def _send_on(self, events: Sequence[OutboxEvent], later: Sequence[int]) -> None:
+        """Make the deliveries of events, and mark these as dispatched, in one transaction."""
+        now = self._clock.wall_ms()
+        planned = [
+            (event, endpoint, self._courier.reserve(endpoint, event), self._courier.lease_until_ms(endpoint))
+            for event in events
+            for endpoint in self._book.wanting(event)
+        ]
+
+        def write(tx: Transaction) -> list[int | None]:
+            made = [
+                delivery_store.create(tx, event, endpoint, now, self._owner if reserved else "", lease_until_ms if reserved else 0)
+                for event, endpoint, reserved, lease_until_ms in planned
+            ]
+            if events:
+                delivery_store.dispatched(tx, [event.id for event in events])
+            if later:
+                delivery_store.release_events(tx, later, now + AGAIN_MS)
+            return made
+
+        try:
+            made = await self._transactions.write(write)
+        except BaseException:
+            for event, endpoint, reserved, _ in planned:
+                if reserved:
+                    self._courier.cancel(endpoint, event.key)
+            raise
+        self._counters.dispatched += len(events)
+        for (event, endpoint, reserved, _), delivery in zip(planned, made, strict=True):
+            if delivery is not None:
+                self._counters.deliveries += 1
+                if reserved:
+                    self._courier.carry(delivery_store.Work(delivery, endpoint, 0, 0, event))
+                else:
+                    self._courier.look(endpoint)
+            elif reserved:
+                self._courier.cancel(endpoint, event.key)

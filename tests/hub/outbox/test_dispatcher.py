@@ -1,0 +1,243 @@
+"""From recorded events to consumers and deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from hub.outbox import delivery_store, dispatcher, endpoint_store
+from hub.outbox.counters import Counters
+from hub.outbox.delivery_store import Work
+from hub.outbox.dispatcher import Dispatcher
+from hub.outbox.endpoint_store import EndpointBook
+from hub.outbox.model import OutboxEvent, Settled
+from hub.outbox.recorder import EventRecorder
+from hub.storage.transactions import StorageError, Transaction, Transactions
+from hub.transports.runtime import SystemClock
+from tests.hub.outbox.support import endpoint
+
+
+class Consuming:
+    """A consumer that notes what it was given, and fails when the test says so."""
+
+    types = ("thing.started", "thing.finished")
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.fails: Callable[[OutboxEvent], bool] = lambda event: False
+        self.pauses: asyncio.Event | None = None
+
+    async def consume(self, event: OutboxEvent) -> None:
+        if self.pauses is not None:
+            await self.pauses.wait()
+        if self.fails(event):
+            raise RuntimeError("not now")
+        self.seen.append((event.key, event.type))
+
+    def settled(self, transaction: Transaction, delivery: Settled) -> None:
+        raise AssertionError
+
+
+class Courier:
+    """Notes what the dispatcher asks of it."""
+
+    def __init__(self) -> None:
+        self.room = True
+        self.reserved: list[tuple[str, str]] = []
+        self.carried: list[Work] = []
+        self.looked: list[str] = []
+
+    def reserve(self, endpoint: str, event: OutboxEvent) -> bool:
+        if self.room:
+            self.reserved.append((endpoint, event.key))
+        return self.room
+
+    def lease_until_ms(self, endpoint: str) -> int:
+        return SystemClock().wall_ms() + 60_000
+
+    def carry(self, work: Work) -> None:
+        self.carried.append(work)
+
+    def cancel(self, endpoint: str, key: str) -> None:
+        self.reserved.remove((endpoint, key))
+
+    def look(self, endpoint: str) -> None:
+        self.looked.append(endpoint)
+
+
+class Desk:
+    """A dispatcher and what it works with."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
+        self.courier = Courier()
+        self.consumer = Consuming()
+        self.counters = Counters()
+        self.book = EndpointBook(transactions)
+        self.dispatcher = Dispatcher(
+            owner="me",
+            transactions=transactions,
+            book=self.book,
+            courier=self.courier,
+            clock=SystemClock(),
+            counters=self.counters,
+            consumers=lambda: dict.fromkeys(Consuming.types, self.consumer),
+        )
+        self.recorder = EventRecorder("me", SystemClock(), hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room)
+
+    async def record(self, key: str = "k", type: str = "thing.started", **more: Any) -> OutboxEvent:
+        given = {"tenant": "acme", "body": b"{}", **more}
+        return await self.transactions.write(lambda tx: self.recorder.add(tx, type=type, key=key, **given))
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not done():
+                await asyncio.sleep(0.005)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.book.refresh()
+        await self.dispatcher.start()
+        yield
+        await self.dispatcher.stop()
+
+
+@pytest.fixture
+async def desk(transactions: Transactions) -> Desk:
+    await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
+    return Desk(transactions)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "AGAIN_MS", 50)
+    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
+
+
+async def test_an_event_is_consumed_and_delivered_to_who_wants_it(desk: Desk) -> None:
+    async with desk.running():
+        event = await desk.record()
+        await desk.until(lambda: len(desk.courier.carried) == 1)
+        (work,) = desk.courier.carried
+        assert (work.event, work.endpoint, work.attempts) == (event, "ep_1", 0)
+        assert desk.consumer.seen == [("k", "thing.started")]
+    assert await desk.transactions.read(delivery_store.waiting) == (1, 0)
+
+
+async def test_where_there_is_no_room_a_delivery_waits_in_the_database(desk: Desk) -> None:
+    desk.courier.room = False
+    async with desk.running():
+        await desk.record()
+        await desk.until(lambda: desk.courier.looked == ["ep_1"])
+    claim = await desk.transactions.write(
+        lambda tx: delivery_store.claim(tx, "ep_1", owner="you", now_ms=1 << 50, lease_until_ms=1 << 51, order_ms=0, limit=5)
+    )
+    assert len(claim.work) == 1
+
+
+async def test_what_nobody_wants_is_dispatched_all_the_same(desk: Desk) -> None:
+    async with desk.running():
+        await desk.record(tenant="other")
+        await desk.until(lambda: desk.counters.dispatched == 1)
+    assert desk.courier.carried == []
+    assert await desk.transactions.read(delivery_store.waiting) == (0, 0)
+
+
+async def test_events_that_a_dead_process_left_are_taken_up(desk: Desk) -> None:
+    event = await desk.record()
+    await desk.transactions.write(delivery_store.free_own)
+    second = Desk(desk.transactions)
+    async with second.running():
+        await second.until(lambda: len(second.courier.carried) == 1)
+    assert second.courier.carried[0].event == event
+
+
+async def test_a_consumer_that_fails_is_called_again_and_its_key_keeps_its_order(desk: Desk) -> None:
+    failing = True
+    desk.consumer.fails = lambda event: failing and event.key == "a"
+    async with desk.running():
+        await desk.record("a", "thing.started")
+        await desk.until(lambda: desk.counters.consumer_faults > 0)
+        await desk.record("a", "thing.finished")
+        await desk.record("b", "thing.started")
+        await desk.until(lambda: ("b", "thing.started") in desk.consumer.seen)
+        assert desk.consumer.seen == [("b", "thing.started")]
+        failing = False
+        await desk.until(lambda: len(desk.consumer.seen) == 3)
+        assert desk.consumer.seen[1:] == [("a", "thing.started"), ("a", "thing.finished")]
+        await desk.until(lambda: len(desk.courier.carried) == 3)
+        await desk.record("a", "thing.started")
+        await desk.until(lambda: len(desk.courier.carried) == 4)
+    assert [work.event.key for work in desk.courier.carried] == ["b", "a", "a", "a"]
+
+
+async def test_a_consumer_that_hangs_holds_up_its_round_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "CONSUME_WITHIN_S", 0.05)
+    desk.consumer.pauses = asyncio.Event()
+    async with desk.running():
+        await desk.record()
+        await desk.until(lambda: desk.counters.consumer_faults > 0)
+        desk.consumer.pauses.set()
+        await desk.until(lambda: len(desk.courier.carried) == 1)
+
+
+async def test_many_events_keep_the_order_of_each_key(desk: Desk) -> None:
+    async with desk.running():
+        await asyncio.gather(
+            *(desk.record(f"k{number % 7}", "thing.started" if number < 70 else "thing.finished") for number in range(140))
+        )
+        await desk.until(lambda: len(desk.courier.carried) == 140)
+    for key in {work.event.key for work in desk.courier.carried}:
+        ids = [work.event.id for work in desk.courier.carried if work.event.key == key]
+        assert ids == sorted(ids)
+        types = [type for seen, type in desk.consumer.seen if seen == key]
+        assert types == ["thing.started"] * 10 + ["thing.finished"] * 10
+
+
+async def test_what_is_too_much_for_memory_waits_in_the_database(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "MOST_WAITING", 3)
+    desk.consumer.pauses = asyncio.Event()
+    async with desk.running():
+        for number in range(20):
+            await desk.record(f"k{number}")
+        assert desk.dispatcher.waiting <= 3
+        desk.consumer.pauses.set()
+        await desk.until(lambda: len(desk.courier.carried) == 20)
+
+
+async def test_a_database_that_fails_loses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = desk.transactions.write
+    left = 2
+
+    async def write(operation: Any) -> Any:
+        nonlocal left
+        if left and "_send_on" in getattr(operation, "__qualname__", ""):
+            left -= 1
+            raise StorageError("disk full")
+        return await real(operation)
+
+    monkeypatch.setattr(desk.transactions, "write", write)
+    monkeypatch.setattr(dispatcher, "LEASE_MS", 10)
+    async with desk.running():
+        event = await desk.record()
+        await real(delivery_store.free_own)
+        await desk.until(lambda: len(desk.courier.carried) == 1)
+    assert desk.courier.carried[0].event == event
+    assert desk.courier.reserved == [("ep_1", "k")]
+
+
+async def test_stopping_dispatches_what_was_recorded(desk: Desk) -> None:
+    desk.consumer.pauses = asyncio.Event()
+    await desk.book.refresh()
+    await desk.dispatcher.start()
+    for number in range(10):
+        await desk.record(f"k{number}")
+    stopping = asyncio.ensure_future(desk.dispatcher.stop())
+    desk.consumer.pauses.set()
+    await stopping
+    assert len(desk.courier.carried) == 10
+    assert await desk.transactions.read(delivery_store.waiting) == (10, 0)
