@@ -1,0 +1,55 @@
+"""What administrators have to hear of: operational events on ``/hub/operations``, recorded like any other event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any, Final
+
+from hub.core.hub import Hub
+from hub.outbox.delivery_store import Work
+from hub.outbox.model import NO_ENDPOINT, Endpoint, OutboxEvent, Recorder, Settled
+from hub.storage.transactions import Transaction
+
+CHANNEL: Final = "/hub/operations"
+
+ENDPOINT_DISABLED: Final = "hub.endpoint.disabled"
+DELIVERY_DEAD: Final = "hub.delivery.dead"
+
+
+class Operations:
+    """Records them, and as their :class:`hub.outbox.model.Consumer` publishes them."""
+
+    types: Collection[str] = (ENDPOINT_DISABLED, DELIVERY_DEAD)
+
+    __slots__ = ("_hub", "_recorder")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._recorder: Recorder | None = None
+
+    def bind(self, recorder: Recorder) -> None:
+        """Where they are recorded: made after this, and with it."""
+        self._recorder = recorder
+
+    def endpoint_disabled(self, transaction: Transaction, endpoint: Endpoint, reason: str) -> None:
+        """An endpoint was disabled for failing."""
+        self._record(transaction, endpoint.tenant, ENDPOINT_DISABLED, endpoint.id, {"url": endpoint.url, "reason": reason})
+
+    def delivery_dead(self, transaction: Transaction, work: Work, error: str, status: int) -> None:
+        """A delivery was given up."""
+        data = {"delivery": work.delivery, "event": work.event.type, "attempts": work.number, "status": status, "error": error}
+        self._record(transaction, work.event.tenant, DELIVERY_DEAD, work.endpoint, data)
+
+    def _record(self, transaction: Transaction, tenant: str, kind: str, endpoint: str, data: dict[str, Any]) -> None:
+        assert self._recorder is not None
+        body = json.dumps({"type": kind, "endpoint": endpoint, **data}).encode()
+        self._recorder.add(transaction, tenant=tenant, type=kind, key=f"operations/{endpoint}", body=body, endpoint=NO_ENDPOINT)
+
+    async def consume(self, event: OutboxEvent) -> None:
+        """Publish it to the administrators who listen."""
+        await self._hub.emit(event.tenant, CHANNEL, event.body)
+
+    def settled(self, transaction: Transaction, delivery: Settled) -> None:
+        """Never called: operational events are delivered to no endpoint."""
+        raise AssertionError(f"an operational event was delivered: {delivery.event.type}")

@@ -1,0 +1,210 @@
+"""The webhook machine as one part of a running hub."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from hub.core.hub import Hub
+from hub.core.ports import Clock
+from hub.outbox import delivery_store, endpoint_store
+from hub.outbox.counters import Counters
+from hub.outbox.courier import Courier, Sends
+from hub.outbox.dispatcher import Dispatcher
+from hub.outbox.endpoint_store import EndpointBook
+from hub.outbox.model import EVERY_ENDPOINT, Consumer, Endpoint, OutboxEvent
+from hub.outbox.operations import Operations
+from hub.outbox.recorder import EventRecorder
+from hub.outbox.settings import OutboxSettings
+from hub.storage.transactions import StorageError, Transaction, Transactions
+
+_log = structlog.get_logger(__name__)
+
+FOLLOW_S: Final = 1.0
+"""How soon a change of endpoints by another process is followed."""
+
+SWEEP_S: Final = 30.0
+"""How often everything is looked at anew: what a process that died had claimed is taken over, what is over is forgotten."""
+
+TRIM_PIECE: Final = 500
+"""Rows that one transaction deletes at most: events get their turn between two."""
+
+PATIENCE_S: Final = 5.0
+"""How long a hub that stops waits for requests under way."""
+
+
+class Outbox:
+    """:class:`hub.outbox.model.Recorder`, and the service that does what follows: dispatcher, courier, endpoints, trimming."""
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        hub: Hub,
+        clock: Clock,
+        settings: OutboxSettings,
+        sender: Sends,
+        consumers: Callable[[], Sequence[Consumer]],
+        alone: bool,
+    ) -> None:
+        """``consumers`` are the families', asked for at the start; ``alone``: no other process has the database."""
+        self.counters = Counters()
+        self.settings = settings
+        self.book = EndpointBook(transactions)
+        self.transactions = transactions
+        self.waiting = (0, 0)
+        """Deliveries that are pending and events that are not dispatched, when they were counted last."""
+        self._clock = clock
+        self._alone = alone
+        self._families = consumers
+        self._by_type: dict[str, Consumer] = {}
+        self._operations = Operations(hub)
+        owner = secrets.token_hex(12)
+        self.courier = Courier(
+            owner=owner,
+            transactions=transactions,
+            book=self.book,
+            sender=sender,
+            clock=clock,
+            counters=self.counters,
+            settings=settings,
+            operations=self._operations,
+            consumers=self._consumers,
+        )
+        self.dispatcher = Dispatcher(
+            owner=owner,
+            transactions=transactions,
+            book=self.book,
+            courier=self.courier,
+            clock=clock,
+            counters=self.counters,
+            consumers=self._consumers,
+        )
+        self._recorder = EventRecorder(owner, clock, hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room)
+        self._operations.bind(self)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- Recorder ---------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        transaction: Transaction,
+        *,
+        tenant: str,
+        type: str,
+        key: str,
+        body: bytes,
+        media: str = "",
+        endpoint: str = EVERY_ENDPOINT,
+        operation_id: str = "",
+        trace_id: str = "",
+    ) -> OutboxEvent:
+        """See :meth:`hub.outbox.model.Recorder.add`."""
+        return self._recorder.add(
+            transaction,
+            tenant=tenant,
+            type=type,
+            key=key,
+            body=body,
+            media=media,
+            endpoint=endpoint,
+            operation_id=operation_id,
+            trace_id=trace_id,
+        )
+
+    def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:
+        """See :meth:`hub.outbox.model.Recorder.save_endpoint`."""
+        copy = dataclasses.replace(endpoint)
+        endpoint_store.save(transaction, copy)
+        transaction.after_commit(lambda: self._changed(copy.id, copy))
+
+    def remove_endpoint(self, transaction: Transaction, endpoint: str) -> None:
+        """See :meth:`hub.outbox.model.Recorder.remove_endpoint`."""
+        endpoint_store.remove(transaction, endpoint, self._clock.wall_ms())
+        transaction.after_commit(lambda: self._changed(endpoint, None))
+
+    def replayed(self, endpoint: str, deliveries: int) -> None:
+        """Deliveries of an endpoint were set to pending again."""
+        self.counters.replayed += deliveries
+        self.courier.look(endpoint)
+
+    def _changed(self, identifier: str, endpoint: Endpoint | None) -> None:
+        self.book.put(identifier, endpoint)
+        self.courier.follow()
+
+    # -- service ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what the last run left, and begin.
+
+        Raises:
+            StorageError: the database cannot be read or written.
+        """
+        for consumer in (self._operations, *self._families()):
+            for event_type in consumer.types:
+                if event_type in self._by_type:
+                    raise ValueError(f"two consumers for events of type {event_type}")
+                self._by_type[event_type] = consumer
+        if self._alone:
+            await self.transactions.write(delivery_store.free_own)
+        await self.book.refresh()
+        self.waiting = await self.transactions.read(delivery_store.waiting)
+        await self.courier.start()
+        await self.dispatcher.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._follow(), name="hub.outbox.follow"), loop.create_task(self._sweep(), name="hub.outbox.sweep")]
+
+    async def stop(self) -> None:
+        """Dispatch what was recorded, let requests under way end, and stop."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+        await self.dispatcher.stop()
+        await self.courier.stop(PATIENCE_S)
+
+    def _consumers(self) -> Mapping[str, Consumer]:
+        return self._by_type
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            try:
+                if await self.book.refresh():
+                    self.courier.follow()
+            except StorageError:
+                _log.exception("endpoints_not_read")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                self.courier.follow()
+                self.waiting = await self.transactions.read(delivery_store.waiting)
+                await self.trim()
+            except StorageError:
+                _log.exception("outbox_not_swept")
+
+    async def trim(self) -> int:
+        """Forget what has been over for long enough; returns how many rows went.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        now_ms = self._clock.wall_ms()
+        delivered_before_ms = now_ms - round(self.settings.keep_delivered_h * 3_600_000)
+        dead_before_ms = now_ms - round(self.settings.keep_dead_h * 3_600_000)
+        total = 0
+        while gone := await self.transactions.write(
+            lambda tx: delivery_store.trim(tx, delivered_before_ms=delivered_before_ms, dead_before_ms=dead_before_ms, limit=TRIM_PIECE)
+        ):
+            total += gone
+        self.counters.trimmed += total
+        return total

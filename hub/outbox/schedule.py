@@ -1,0 +1,64 @@
+"""What an outcome means: done, again in a while, or given up. Pure: neither clock nor I/O."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final, NamedTuple
+
+from hub.outbox.model import DeliveryState, Policy, Success
+from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.settings import OutboxSettings
+
+GONE: Final = 410
+"""The receiver is not there any more and wants no more (Standard Webhooks: disable the endpoint)."""
+
+THROTTLES: Final = frozenset({429, 502, 504})
+"""The receiver, or what stands before it, has too much to do (Standard Webhooks)."""
+
+NOT_REFUSALS: Final = frozenset({408, 425, 429})
+"""Statuses of 4xx that ask for another attempt (RFC 9110 section 15.5.9, RFC 8470 section 5.2, RFC 6585 section 4)."""
+
+
+class Verdict(NamedTuple):
+    """What is to be done after an attempt. Times in seconds."""
+
+    state: DeliveryState
+    error: str = ""
+    """Why it is not delivered."""
+    wait_s: float = 0.0
+    """To the next attempt, when it is pending."""
+    disable: str = ""
+    """Why the endpoint has to be disabled, if it has."""
+    silent: bool = False
+    """Whether the endpoint did not answer, or could not be reached."""
+    pause_s: float = 0.0
+    """How long nothing at all should be sent to the endpoint."""
+
+
+def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Verdict:
+    """Judge the attempt number ``step`` (from 1) of a schedule."""
+    status = outcome.status
+    if outcome.fault is Fault.NONE and _succeeded(policy, status):
+        return Verdict(DeliveryState.DELIVERED)
+    error = outcome.error or f"answered {status}, expected {'200' if policy.success is Success.EXACTLY_200 else '2xx'}"
+    if status == GONE:
+        return Verdict(DeliveryState.DEAD, error, disable="the receiver answered 410: it is gone")
+    silent = outcome.fault in (Fault.TIMEOUT, Fault.CONNECT)
+    if policy.refusal_is_final and 400 <= status < 500 and status not in NOT_REFUSALS:
+        return Verdict(DeliveryState.DEAD, error)
+    throttled = status in THROTTLES
+    pause_s = settings.throttle_s if throttled else 0.0
+    if step > len(settings.retry_s):
+        return Verdict(DeliveryState.DEAD, error, silent=silent, pause_s=pause_s)
+    base_s = settings.retry_s[step - 1]
+    wait_s = base_s * random.uniform(1 - settings.jitter, 1 + settings.jitter)
+    if outcome.retry_after_s is not None:
+        # within bounds: a receiver must not keep a delivery here for ever, nor have it come at once again and again
+        wait_s = min(max(outcome.retry_after_s, base_s), 2 * base_s)
+    if throttled or outcome.fault is Fault.TIMEOUT:
+        wait_s = max(wait_s, settings.throttle_s)
+    return Verdict(DeliveryState.PENDING, error, wait_s, silent=silent, pause_s=pause_s)
+
+
+def _succeeded(policy: Policy, status: int) -> bool:
+    return status == 200 if policy.success is Success.EXACTLY_200 else 200 <= status < 300
