@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, cast
 
 import structlog
+from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from hub import __version__
@@ -27,7 +27,15 @@ from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
 from hub.ops.rest import create_app
 from hub.ops.settings import Settings, SettingsError
-from hub.outbox.recorder import EventRecorder
+from hub.outbox import model as outbox_model
+from hub.outbox.administration import Administration
+from hub.outbox.api import create_router as outbox_router
+from hub.outbox.example import ROLE as EXAMPLE_ROLE
+from hub.outbox.example import Example, Examples, GenericExample
+from hub.outbox.guard import Guard
+from hub.outbox.operations import CHANNEL as OPERATIONS_CHANNEL
+from hub.outbox.outbox import Outbox
+from hub.outbox.sender import Sender
 from hub.presence.announcer import Announcer
 from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
@@ -106,6 +114,7 @@ class Node:
             on_fault=_log_fault,
             limits=settings.limits,
         )
+        self.hub.registry.declare(ChannelDeclaration(OPERATIONS_CHANNEL, DeliveryClass.LOG, "operational events, for administrators"))
         self.trimmer = Trimmer(self.channel_log)
         # who is here
         self.roster = Roster(self.hub)
@@ -115,7 +124,17 @@ class Node:
         )
         # the families
         self.transactions = Transactions(backend_of(self.security.database))
-        self.outbox = cast("Any", EventRecorder("node", self.clock, hand_over=lambda *_: None, has_room=lambda: False))
+        guard = Guard(settings.outbox.allowed_networks, settings.outbox.https_only)
+        self.sender = Sender(guard, self.clock, settings.outbox)
+        self.outbox = Outbox(
+            transactions=self.transactions,
+            hub=self.hub,
+            clock=self.clock,
+            settings=settings.outbox,
+            sender=self.sender,
+            consumers=lambda: self.context.of_role(outbox_model.ROLE),
+            alone=self.security.database.is_sqlite,
+        )
         self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox)
         self.parts = [self._build(family) for family in families]
         self._services: list[Service] = [
@@ -124,6 +143,9 @@ class Node:
             TimerDriver(self.hub.timers),
             self.trimmer,
             *(service for part in self.parts for service in part.services),
+            # after the families: what they are told of events needs them
+            self.sender,
+            self.outbox,
         ]
         # the doors
         self.bayeux = BayeuxServer(
@@ -138,7 +160,12 @@ class Node:
             [self.bayeux_door, self.dashboards, self.streams],
             Tracing(
                 create_app(
-                    routers=[security_router, presence_router(self.roster), *(router for part in self.parts for router in part.routers)],
+                    routers=[
+                        security_router,
+                        presence_router(self.roster),
+                        self._outbox_router(guard),
+                        *(router for part in self.parts for router in part.routers),
+                    ],
                     routes=[route for part in self.parts for route in part.routes],
                     gate=self.security.gate,
                     metrics=self.metrics,
@@ -147,6 +174,18 @@ class Node:
                 )
             ),
         )
+
+    def _outbox_router(self, guard: Guard) -> APIRouter:
+        administration = Administration(
+            guard, self.clock, self.settings.outbox, save=self.outbox.save_endpoint, remove=self.outbox.remove_endpoint
+        )
+        examples = Examples(self.sender, self.clock, self.settings.outbox.timeout_s, self._examples)
+        return outbox_router(self.outbox, administration, examples, self.clock)
+
+    def _examples(self) -> dict[str, Example]:
+        """What families can show of their events, by type."""
+        offered: list[Example] = self.context.of_role(EXAMPLE_ROLE) or [GenericExample()]
+        return {event_type: example for example in offered for event_type in example.example_types}
 
     def _build(self, family: Family) -> Parts:
         parts = family.build(self.context)
@@ -163,6 +202,8 @@ class Node:
         self.metrics.counters("sse", self.streams.counters)
         if self.announcer is not None:
             self.metrics.counters("presence", self.announcer.counters)
+        self.metrics.counters("database", self.transactions.counters)
+        self.metrics.counters("outbox", self.outbox.counters)
         self.metrics.counters("security", self.security.gate.directory.counters)
         for offered in self.context.of_role(COUNTERS):
             for part, source in offered.items():
@@ -173,6 +214,12 @@ class Node:
         self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
         self.metrics.gauge("hub_log_trimmed", "Messages that the log has forgotten since the start", lambda: self.trimmer.trimmed)
         self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))
+        courier = self.outbox.courier
+        self.metrics.gauge("hub_database_waiting", "Operations that wait for the database's writer", lambda: self.transactions.waiting)
+        self.metrics.gauge("hub_outbox_under_way", "Webhook requests under way", lambda: courier.under_way)
+        self.metrics.gauge("hub_outbox_tripped", "Endpoints that do not answer and get a probe at a time", lambda: courier.tripped)
+        self.metrics.gauge("hub_outbox_pending", "Deliveries that wait, when last counted", lambda: self.outbox.waiting[0])
+        self.metrics.gauge("hub_outbox_undispatched", "Events that wait, when last counted", lambda: self.outbox.waiting[1])
         extensions = self.bayeux.extensions
         self.metrics.gauge("hub_extensions_refused", "Messages that an extension refused or dropped", lambda: extensions.refused)
         self.metrics.gauge("hub_extensions_faults", "Exceptions of extensions", lambda: extensions.faults)

@@ -1,0 +1,227 @@
+"""Endpoints as administrators make them: checked, changed, their secrets rotated. REST and the `hub` command share it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from hub.core.ports import Clock
+from hub.outbox import endpoint_store
+from hub.outbox.guard import Guard
+from hub.outbox.model import Endpoint, Policy, Secret, Success
+from hub.outbox.settings import OutboxSettings
+from hub.outbox.sign import check_headers, new_secret
+from hub.storage.transactions import Transaction
+
+MOST_ENDPOINTS: Final = 1_000
+"""Endpoints of a tenant."""
+
+MOST_CONCURRENT: Final = 1_000
+SHORTEST_SECRET: Final = 8
+LONGEST_SECRET: Final = 1_024
+LONGEST_URL: Final = 2_048
+MOST_ENTRIES: Final = 50
+"""Types, media or headers of one endpoint."""
+
+LONGEST_DESCRIPTION: Final = 500
+
+_TYPE: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
+_MEDIUM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+class EndpointError(ValueError):
+    """An endpoint that cannot be made or changed so: the field, what was expected, what came."""
+
+    def __init__(self, field: str, expected: str, got: object) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got!r}")
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+
+class UnknownEndpointError(LookupError):
+    """The tenant has no such endpoint, or one that belongs to a part of the hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be set; None leaves a field as it is, or takes its default."""
+
+    url: str | None = None
+    types: Sequence[str] | None = None
+    media: Sequence[str] | None = None
+    headers: Mapping[str, str] | None = None
+    description: str | None = None
+    concurrency: int | None = None
+    success: str | None = None
+    enabled: bool | None = None
+
+
+class Administration:
+    """Runs inside transactions; ``save`` and ``remove`` write an endpoint and see to it that this process follows at once."""
+
+    __slots__ = ("_clock", "_guard", "_remove", "_save", "_settings")
+
+    def __init__(
+        self,
+        guard: Guard,
+        clock: Clock,
+        settings: OutboxSettings,
+        *,
+        save: Callable[[Transaction, Endpoint], object] = endpoint_store.save,
+        remove: Callable[[Transaction, str], object] | None = None,
+    ) -> None:
+        self._guard = guard
+        self._clock = clock
+        self._settings = settings
+        self._save = save
+        self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
+
+    def add(self, transaction: Transaction, tenant: str, change: Change, secret: str | None) -> tuple[Endpoint, str]:
+        """Make an endpoint; returns it with its secret, which is drawn where none is given.
+
+        Raises:
+            EndpointError: a field is wrong, or the tenant has too many.
+        """
+        if change.url is None:
+            raise EndpointError("url", "a URL", None)
+        if len(endpoint_store.of_tenant(transaction, tenant)) >= MOST_ENDPOINTS:
+            raise EndpointError("endpoints", f"at most {MOST_ENDPOINTS} of a tenant", MOST_ENDPOINTS + 1)
+        secret = _checked_secret(secret) if secret is not None else new_secret()
+        made = Endpoint(
+            endpoint_store.new_id(), tenant, "", (Secret(secret),), policy=Policy(Success.EXACTLY_200), created_ms=self._clock.wall_ms()
+        )
+        made = self._changed(made, change)
+        self._save(transaction, made)
+        return made, secret
+
+    def change(self, transaction: Transaction, tenant: str, identifier: str, change: Change) -> Endpoint:
+        """Change what is given.
+
+        Raises:
+            UnknownEndpointError: there is none.
+            EndpointError: a field is wrong.
+        """
+        made = self._changed(self.find(transaction, tenant, identifier), change)
+        self._save(transaction, made)
+        return made
+
+    def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Endpoint, str]:
+        """Give an endpoint another secret; the one before signs beside it for ``outbox.secret_overlap_h`` hours.
+
+        Raises:
+            UnknownEndpointError: there is none.
+            EndpointError: the secret cannot be used.
+        """
+        endpoint = self.find(transaction, tenant, identifier)
+        secret = _checked_secret(secret) if secret is not None else new_secret()
+        now_ms = self._clock.wall_ms()
+        until_ms = now_ms + round(self._settings.secret_overlap_h * 3_600_000)
+        old = [
+            Secret(each.text, until_ms if each.until_ms is None else each.until_ms)
+            for each in endpoint.secrets
+            if each.text != secret and (each.until_ms is None or each.until_ms > now_ms)
+        ]
+        made = replace(endpoint, secrets=(Secret(secret), *old[: MOST_ENTRIES - 1]))
+        self._save(transaction, made)
+        return made, secret
+
+    def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
+        """Remove an endpoint; what waits for it is dead.
+
+        Raises:
+            UnknownEndpointError: there is none.
+        """
+        endpoint = self.find(transaction, tenant, identifier)
+        self._remove(transaction, identifier)
+        return endpoint
+
+    def find(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
+        """One endpoint that administrators made.
+
+        Raises:
+            UnknownEndpointError: there is none.
+        """
+        found = endpoint_store.find(transaction, tenant, identifier)
+        if found is None or found.owner:
+            raise UnknownEndpointError(identifier)
+        return found
+
+    def all(self, transaction: Transaction, tenant: str | None) -> list[Endpoint]:
+        """Those that administrators made, the oldest first."""
+        return [each for each in endpoint_store.of_tenant(transaction, tenant) if not each.owner]
+
+    def _changed(self, endpoint: Endpoint, change: Change) -> Endpoint:
+        changed: dict[str, Any] = {}
+        if change.url is not None:
+            changed["url"] = self._checked_url(change.url)
+        if change.types is not None:
+            changed["types"] = _checked_list("types", change.types, _TYPE, "an event type such as interaction.started, or interaction.*")
+        if change.media is not None:
+            changed["media"] = _checked_list("media", change.media, _MEDIUM, "a medium such as chat")
+        if change.headers is not None:
+            changed["headers"] = _checked_headers(change.headers)
+        if change.description is not None:
+            if len(change.description) > LONGEST_DESCRIPTION:
+                raise EndpointError("description", f"at most {LONGEST_DESCRIPTION} characters", len(change.description))
+            changed["description"] = change.description
+        if change.concurrency is not None:
+            if not 0 <= change.concurrency <= MOST_CONCURRENT:
+                raise EndpointError("concurrency", f"0 (the hub's own) to {MOST_CONCURRENT}", change.concurrency)
+            changed["concurrency"] = change.concurrency
+        if change.success is not None:
+            if change.success not in {each.value for each in Success}:
+                raise EndpointError("success", "200 or 2xx", change.success)
+            changed["policy"] = endpoint.policy._replace(success=Success(change.success))
+        if change.enabled is not None:
+            changed["enabled"] = change.enabled
+            changed["disabled_reason"] = "" if change.enabled else endpoint.disabled_reason or "by an administrator"
+            if change.enabled and not endpoint.enabled:
+                changed["failing_since_ms"] = None  # else the first failure would disable it again
+        return replace(endpoint, **changed)
+
+    def _checked_url(self, url: str) -> str:
+        if len(url) > LONGEST_URL:
+            raise EndpointError("url", f"at most {LONGEST_URL} characters", len(url))
+        try:
+            self._guard.check_url(url)
+        except ValueError as fault:
+            raise _of_text("url", url, fault) from None
+        return url
+
+
+def _checked_secret(secret: str) -> str:
+    if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
+        raise EndpointError("secret", f"{SHORTEST_SECRET} to {LONGEST_SECRET} printable characters", f"{len(secret)} characters")
+    return secret
+
+
+def _checked_list(field: str, values: Sequence[str], shape: re.Pattern[str], expected: str) -> tuple[str, ...]:
+    if len(values) > MOST_ENTRIES:
+        raise EndpointError(field, f"at most {MOST_ENTRIES}", len(values))
+    for value in values:
+        if len(value) > 64 or not shape.fullmatch(value):
+            raise EndpointError(field, expected, value)
+    return tuple(dict.fromkeys(values))
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    if len(headers) > MOST_ENTRIES:
+        raise EndpointError("headers", f"at most {MOST_ENTRIES}", len(headers))
+    try:
+        check_headers(headers)
+    except ValueError as fault:
+        raise _of_text("headers", dict(headers), fault) from None
+    return dict(headers)
+
+
+_TEXT: Final = re.compile(r"(?P<field>[\w.-]+): expected (?P<expected>.*?), got (?P<got>.*)", re.DOTALL)
+
+
+def _of_text(field: str, value: object, fault: ValueError) -> EndpointError:
+    """The same error with its parts apart."""
+    if told := _TEXT.fullmatch(str(fault)):
+        return EndpointError(field if told["field"] == field else f"{field}.{told['field']}", told["expected"], value)
+    return EndpointError(field, str(fault), value)

@@ -1,0 +1,452 @@
+"""REST: endpoints (``/api/v1/endpoints``) and what was delivered to them (``/api/v1/deliveries``); always of the caller's tenant alone."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.core.ports import Clock
+from hub.core.principal import Principal
+from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.outbox import archive_store
+from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
+from hub.outbox.archive_store import Attempt, Delivery, Wanted
+from hub.outbox.example import Examples
+from hub.outbox.model import DeliveryState, Endpoint
+from hub.outbox.outbox import Outbox
+from hub.security.api import Status
+from hub.security.rest import requires
+from hub.storage.transactions import Operation, StorageError, T
+
+_log = structlog.get_logger(__name__)
+
+MOST: int = 1_000
+"""Entries of one page."""
+
+REPLAYED_AT_ONCE: int = 500
+"""Deliveries that one transaction replays: others get their turn between two."""
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_LATEST_MS = 1 << 53
+
+
+class EndpointChange(BaseModel):
+    """What is to be set; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": True}]})
+
+    url: str | None = Field(default=None, description="Where to POST to.", examples=["https://crm.example.com/hook"], max_length=4_000)
+    types: list[str] | None = Field(
+        default=None, description="Event types that it wants, `interaction.*` for all below; an empty list: all.", max_length=200
+    )
+    media: list[str] | None = Field(default=None, description="Media that it wants; an empty list: all.", max_length=200)
+    headers: dict[str, str] | None = Field(default=None, description="Headers of its own, sent with each request.")
+    description: str | None = Field(default=None, description="For people.", max_length=4_000)
+    concurrency: int | None = Field(default=None, description="Requests that may be under way at once; 0: `outbox.concurrency`.")
+    success: Literal["200", "2xx"] | None = Field(default=None, description="What it must answer: exactly 200, or any 2xx.")
+    enabled: bool | None = Field(default=None, description="Whether it is delivered to. What waits goes on when it is enabled again.")
+
+
+class NewEndpoint(EndpointChange):
+    """An endpoint that is to be made."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"url": "https://crm.example.com/hook", "types": ["interaction.*"]}]}
+    )
+
+    url: str = Field(description="Where to POST to.", examples=["https://crm.example.com/hook"], max_length=4_000)
+    secret: str | None = Field(default=None, description="Keys the signatures; drawn when left out.", max_length=4_000)
+
+
+class NewSecret(BaseModel):
+    """A secret of one's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str | None = Field(default=None, description="Drawn when left out.", max_length=4_000)
+
+
+class Span(BaseModel):
+    """A span of time, in milliseconds since 1970."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: int = Field(description="Deliveries that were made from then on.", ge=0, le=_LATEST_MS)
+    until: int = Field(default=_LATEST_MS, description="... and before then.", ge=0, le=_LATEST_MS)
+
+
+class EndpointEntry(BaseModel):
+    """An endpoint."""
+
+    id: str
+    url: str
+    types: list[str]
+    media: list[str]
+    headers: dict[str, str]
+    description: str
+    concurrency: int
+    success: Literal["200", "2xx"]
+    enabled: bool
+    disabledReason: str = Field(description="Why it is not enabled.")
+    createdAt: int = Field(description="Milliseconds since 1970.")
+    failingSince: int | None = Field(default=None, description="Since when there were nothing but failures.")
+    oldSecretsUntil: list[int] = Field(description="When secrets that were rotated out cease to sign.")
+
+
+class EndpointWithSecret(EndpointEntry):
+    """An endpoint, and its secret: it is shown this once."""
+
+    secret: str
+
+
+class EndpointAnswer(BaseModel):
+    """Envelope of an endpoint."""
+
+    status: Status
+    data: EndpointEntry
+
+
+class EndpointWithSecretAnswer(BaseModel):
+    """Envelope of an endpoint and its secret."""
+
+    status: Status
+    data: EndpointWithSecret
+
+
+class Endpoints(BaseModel):
+    """All endpoints, the oldest first."""
+
+    endpoints: list[EndpointEntry]
+
+
+class EndpointsAnswer(BaseModel):
+    """Envelope of all endpoints."""
+
+    status: Status
+    data: Endpoints
+
+
+class DeliveryEntry(BaseModel):
+    """A delivery: one event on its way to one endpoint. Times in milliseconds since 1970."""
+
+    id: int
+    endpoint: str
+    type: str
+    media: str
+    key: str = Field(description="What stays in order: the id of the interaction.")
+    operationId: str = Field(description="The same at every attempt and for every endpoint.")
+    state: Literal["pending", "delivered", "dead"]
+    attempts: int
+    createdAt: int
+    nextAt: int | None = Field(default=None, description="When a pending one is tried again at the earliest.")
+    finishedAt: int | None = None
+    httpStatus: int | None = Field(default=None, description="What the last attempt was answered; missing when it was not.")
+    error: str = Field(description="Why it is not delivered, in words.")
+
+
+class Deliveries(BaseModel):
+    """A page of deliveries, the newest first."""
+
+    deliveries: list[DeliveryEntry]
+    cursor: str | None = Field(default=None, description="Where the next page begins; missing on the last one.")
+
+
+class DeliveriesAnswer(BaseModel):
+    """Envelope of a page of deliveries."""
+
+    status: Status
+    data: Deliveries
+
+
+class AttemptEntry(BaseModel):
+    """One attempt."""
+
+    number: int
+    at: int = Field(description="Milliseconds since 1970.")
+    durationMs: int
+    httpStatus: int | None = Field(default=None, description="Missing when there was no answer.")
+    error: str
+    body: str = Field(description="The beginning of the answer.")
+    bodyBase64: bool = Field(description="Whether `body` is base64, because it is no text.")
+
+
+class DeliveryDetail(DeliveryEntry):
+    """A delivery with what it carries and its attempts."""
+
+    payload: str = Field(description="The body that is posted.")
+    log: list[AttemptEntry]
+
+
+class DeliveryAnswer(BaseModel):
+    """Envelope of a delivery."""
+
+    status: Status
+    data: DeliveryDetail
+
+
+class Replayed(BaseModel):
+    """What is delivered once more."""
+
+    replayed: int
+
+
+class ReplayedAnswer(BaseModel):
+    """Envelope of what is delivered once more."""
+
+    status: Status
+    data: Replayed
+
+
+class ExampleAnswer(BaseModel):
+    """Envelope of how an example fared."""
+
+    status: Status
+    data: AttemptEntry
+
+
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such endpoint or delivery."}}
+_BUSY: dict[int | str, dict[str, Any]] = {503: {"description": "The database cannot be reached; nothing was changed."}}
+
+Identifier = Annotated[str, Path(alias="id", max_length=64)]
+Number = Annotated[int, Path(alias="id", ge=1, le=_LATEST_MS)]
+
+
+def create_router(outbox: Outbox, administration: Administration, examples: Examples, clock: Clock) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api/v1", tags=["Webhooks"], responses=_BUSY)
+
+    async def write(operation: Operation[T]) -> T:
+        try:
+            return await outbox.transactions.write(operation)
+        except EndpointError as fault:
+            raise ApiError.of_field(fault.field, fault.expected, fault.got) from None
+        except UnknownEndpointError as fault:
+            raise _unknown_endpoint(str(fault)) from None
+        except StorageError as fault:
+            raise _unavailable(fault) from fault
+
+    async def read(operation: Operation[T]) -> T:
+        try:
+            return await outbox.transactions.read(operation)
+        except UnknownEndpointError as fault:
+            raise _unknown_endpoint(str(fault)) from None
+        except StorageError as fault:
+            raise _unavailable(fault) from fault
+
+    @router.get("/endpoints", summary="All endpoints", response_model=EndpointsAnswer)
+    async def endpoints(caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
+        """Where webhooks go, the oldest endpoint first."""
+        found = await read(lambda tx: administration.all(tx, caller.tenant))
+        return _answer({"endpoints": [_entry(each) for each in found]})
+
+    @router.post("/endpoints", summary="Add an endpoint", response_model=EndpointWithSecretAnswer)
+    async def add(caller: Annotated[Principal, requires("/endpoints/write")], body: NewEndpoint) -> Response:
+        """Add an endpoint. The answer has its secret, which is not shown again."""
+        change = _change(body)
+        made, secret = await write(lambda tx: administration.add(tx, caller.tenant, change, body.secret))
+        _log.info("endpoint_added", tenant=caller.tenant, by=caller.subject, endpoint=made.id, url=made.url)
+        return _answer({**_entry(made), "secret": secret})
+
+    @router.get("/endpoints/{id}", summary="One endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
+    async def endpoint(caller: Annotated[Principal, requires("/endpoints/read")], identifier: Identifier) -> Response:
+        """One endpoint."""
+        return _answer(_entry(await read(lambda tx: administration.find(tx, caller.tenant, identifier))))
+
+    @router.patch("/endpoints/{id}", summary="Change an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
+    async def change(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: EndpointChange) -> Response:
+        """Change what is given; deliveries follow at once."""
+        wanted = _change(body)
+        made = await write(lambda tx: administration.change(tx, caller.tenant, identifier, wanted))
+        _log.info("endpoint_changed", tenant=caller.tenant, by=caller.subject, endpoint=made.id, fields=sorted(body.model_fields_set))
+        return _answer(_entry(made))
+
+    @router.delete("/endpoints/{id}", summary="Remove an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
+    async def remove(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier) -> Response:
+        """Remove an endpoint. What waits for it is dead and cannot be replayed."""
+        gone = await write(lambda tx: administration.remove(tx, caller.tenant, identifier))
+        _log.info("endpoint_removed", tenant=caller.tenant, by=caller.subject, endpoint=gone.id, url=gone.url)
+        return _answer(_entry(gone))
+
+    @router.post("/endpoints/{id}/rotate-secret", summary="Rotate the secret", response_model=EndpointWithSecretAnswer, responses=_UNKNOWN)
+    async def rotate(
+        caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: NewSecret | None = None
+    ) -> Response:
+        """Another secret. The one before signs beside it for 24 hours (`outbox.secret_overlap_h`)."""
+        made, secret = await write(lambda tx: administration.rotate(tx, caller.tenant, identifier, body.secret if body else None))
+        _log.info("endpoint_secret_rotated", tenant=caller.tenant, by=caller.subject, endpoint=made.id)
+        return _answer({**_entry(made), "secret": secret})
+
+    @router.post("/endpoints/{id}/send-example", summary="Send an example", response_model=ExampleAnswer, responses=_UNKNOWN)
+    async def send_example(
+        caller: Annotated[Principal, requires("/endpoints/write")],
+        identifier: Identifier,
+        type: Annotated[str, Query(description="Of which event type.", max_length=64)] = "",
+    ) -> Response:
+        """POST an example to the endpoint now, once, whether it is enabled or not, and tell what it answered."""
+        found = await read(lambda tx: administration.find(tx, caller.tenant, identifier))
+        try:
+            attempt = await examples.send(found, type)
+        except EndpointError as fault:
+            raise ApiError.of_field(fault.field, fault.expected, fault.got) from None
+        return _answer(_attempt(attempt))
+
+    @router.post("/endpoints/{id}/replay", summary="Replay a span of time", response_model=ReplayedAnswer, responses=_UNKNOWN)
+    async def replay_span(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: Span) -> Response:
+        """Deliver once more, with the whole schedule, every dead delivery of the endpoint that was made in a span of time."""
+        await read(lambda tx: administration.find(tx, caller.tenant, identifier))
+        total = 0
+        while True:
+            again = await write(
+                lambda tx: archive_store.replay_span(
+                    tx,
+                    caller.tenant,
+                    identifier,
+                    since_ms=body.since,
+                    until_ms=body.until,
+                    now_ms=clock.wall_ms(),
+                    limit=REPLAYED_AT_ONCE,
+                )
+            )
+            total += again
+            if again < REPLAYED_AT_ONCE:
+                break
+        outbox.replayed(identifier, total)
+        _log.info("deliveries_replayed", tenant=caller.tenant, by=caller.subject, endpoint=identifier, deliveries=total)
+        return _answer({"replayed": total})
+
+    @router.get("/deliveries", summary="What was delivered", response_model=DeliveriesAnswer)
+    async def deliveries(
+        caller: Annotated[Principal, requires("/endpoints/read")],
+        endpoint: Annotated[str | None, Query(description="Only to this endpoint.", max_length=64)] = None,
+        state: Annotated[DeliveryState | None, Query(description="Only those in this state.")] = None,
+        key: Annotated[str | None, Query(description="Only of this key, such as an interaction's id.", max_length=255)] = None,
+        since: Annotated[int | None, Query(description="Only those made from then on, ms.", ge=0, le=_LATEST_MS)] = None,
+        until: Annotated[int | None, Query(description="Only those made before then, ms.", ge=0, le=_LATEST_MS)] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST, description="Entries of a page.")] = 100,
+        cursor: Annotated[int | None, Query(ge=1, le=_LATEST_MS, description="`data.cursor` of the page before.")] = None,
+    ) -> Response:
+        """The deliveries of the tenant, the newest first."""
+        wanted = Wanted(endpoint, state, key, since, until)
+        found = await read(lambda tx: archive_store.page(tx, caller.tenant, wanted, before=cursor, limit=limit))
+        data: dict[str, Any] = {"deliveries": [_delivery(each) for each in found]}
+        if len(found) == limit:
+            data["cursor"] = str(found[-1].id)
+        return _answer(data)
+
+    @router.get("/deliveries/{id}", summary="One delivery", response_model=DeliveryAnswer, responses=_UNKNOWN)
+    async def delivery(caller: Annotated[Principal, requires("/endpoints/read")], number: Number) -> Response:
+        """One delivery, with the body that is posted and the log of its attempts."""
+        found = await read(lambda tx: archive_store.find(tx, caller.tenant, number))
+        if found is None:
+            raise _unknown_delivery(number)
+        shown, payload, attempts = found
+        return _answer(
+            {**_delivery(shown), "payload": payload.decode("utf-8", "replace"), "log": [_attempt(attempt) for attempt in attempts]}
+        )
+
+    @router.post(
+        "/deliveries/{id}/replay",
+        summary="Replay one delivery",
+        response_model=ReplayedAnswer,
+        responses={**_UNKNOWN, 409: {"description": "It is under way, or its endpoint is gone."}},
+    )
+    async def replay(caller: Annotated[Principal, requires("/endpoints/write")], number: Number) -> Response:
+        """Deliver once more what is dead or was delivered, with the whole schedule."""
+        row = await write(lambda tx: archive_store.replay(tx, caller.tenant, number, clock.wall_ms()))
+        if row is None:
+            raise _unknown_delivery(number)
+        endpoint, state, enabled = row
+        if state == DeliveryState.PENDING:
+            raise ApiError(409, f"delivery {number} is under way: expected one that is delivered or dead, got pending")
+        if enabled < 0:
+            raise ApiError(409, f"the endpoint {endpoint} of delivery {number} was removed")
+        outbox.replayed(endpoint, 1)
+        _log.info("deliveries_replayed", tenant=caller.tenant, by=caller.subject, endpoint=endpoint, deliveries=1)
+        return _answer({"replayed": 1})
+
+    return router
+
+
+def _answer(data: dict[str, Any]) -> Response:
+    return EnvelopeResponse(ok(data), headers=_NO_STORE)
+
+
+def _change(body: EndpointChange) -> Change:
+    return Change(body.url, body.types, body.media, body.headers, body.description, body.concurrency, body.success, body.enabled)
+
+
+def _entry(endpoint: Endpoint) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "types": list(endpoint.types),
+        "media": list(endpoint.media),
+        "headers": endpoint.headers,
+        "description": endpoint.description,
+        "concurrency": endpoint.concurrency,
+        "success": endpoint.policy.success.value,
+        "enabled": endpoint.enabled,
+        "disabledReason": endpoint.disabled_reason,
+        "createdAt": endpoint.created_ms,
+        "oldSecretsUntil": [each.until_ms for each in endpoint.secrets if each.until_ms is not None],
+    }
+    if endpoint.failing_since_ms is not None:
+        entry["failingSince"] = endpoint.failing_since_ms
+    return entry
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": delivery.id,
+        "endpoint": delivery.endpoint,
+        "type": delivery.type,
+        "media": delivery.media,
+        "key": delivery.key,
+        "operationId": delivery.operation_id,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "createdAt": delivery.created_ms,
+        "error": delivery.error,
+    }
+    if delivery.state == DeliveryState.PENDING:
+        entry["nextAt"] = delivery.next_ms
+    if delivery.finished_ms is not None:
+        entry["finishedAt"] = delivery.finished_ms
+    if delivery.status:
+        entry["httpStatus"] = delivery.status
+    return entry
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    try:
+        body, encoded = attempt.body.decode(), False
+    except UnicodeDecodeError:
+        body, encoded = base64.b64encode(attempt.body).decode(), True
+    entry: dict[str, Any] = {
+        "number": attempt.number,
+        "at": attempt.at_ms,
+        "durationMs": attempt.duration_ms,
+        "error": attempt.error,
+        "body": body,
+        "bodyBase64": encoded,
+    }
+    if attempt.status:
+        entry["httpStatus"] = attempt.status
+    return entry
+
+
+def _unknown_endpoint(identifier: str) -> ApiError:
+    return ApiError.of_field("id", "an endpoint of this tenant", identifier, http_status=404)
+
+
+def _unknown_delivery(number: int) -> ApiError:
+    return ApiError.of_field("id", "a delivery of this tenant that is still kept", number, http_status=404)
+
+
+def _unavailable(fault: StorageError) -> ApiError:
+    _log.error("database_unavailable", exc_info=fault)
+    return ApiError(503, "the database cannot be used now, and nothing was changed: try again", headers={"Retry-After": "1"})

@@ -1,0 +1,298 @@
+"""``hub endpoint``: where webhooks go, directly on the database. Running nodes follow within 2 s."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hub.ops.cli import Config, DatabaseUrl, DataDir, errors
+from hub.ops.settings import Settings
+from hub.outbox import archive_store
+from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
+from hub.outbox.guard import Guard
+from hub.outbox.model import Endpoint
+from hub.security.cli_database import Admin, only_tenant, store_of
+from hub.security.store import AdminError
+from hub.storage.backends import backend_of
+from hub.storage.database import Database
+from hub.storage.transactions import Transaction, Transactions
+from hub.transports.runtime import SystemClock
+
+if TYPE_CHECKING:
+    from hub.family import Family
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
+]
+Types = Annotated[
+    list[str] | None, typer.Option("--type", metavar="TYPE", help="Event type that it wants, such as interaction.*; may be repeated.")
+]
+Media = Annotated[list[str] | None, typer.Option("--media", metavar="MEDIUM", help="Medium that it wants, such as chat; may be repeated.")]
+Headers = Annotated[list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="Header of its own; may be repeated.")]
+Success = Annotated[str | None, typer.Option(metavar="200|2xx", help="What it must answer. [default: 200]")]
+Concurrency = Annotated[int | None, typer.Option(help="Requests that may be under way at once; 0: the setting outbox.concurrency.")]
+Secret = Annotated[str | None, typer.Option(help="Keys the signatures; drawn when left out.")]
+Description = Annotated[str | None, typer.Option(help="For people.")]
+
+_SAVE_IT = "Keep the secret now: it is not shown again."
+
+
+class _Desk:
+    """Runs what a command does with endpoints."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    def run(
+        self, tenant: str | None, work: Callable[[Transaction, Administration, str], T], config: Any, data_dir: Any, database_url: Any
+    ) -> T:
+        """Run ``work`` in a transaction, for the tenant that is meant."""
+
+        async def connected(database: Database, settings: Settings) -> T:
+            name = await only_tenant(store_of(database), tenant)
+            clock = SystemClock()
+            chosen = settings.outbox
+            administration = Administration(Guard(chosen.allowed_networks, chosen.https_only), clock, chosen)
+            transactions = Transactions(backend_of(database, exclusive=False))
+            await transactions.start()
+            try:
+                return await transactions.write(lambda tx: work(tx, administration, name))
+            except EndpointError as fault:
+                raise AdminError(f"--{fault.field}: expected {fault.expected}, got {fault.got!r}") from None
+            except UnknownEndpointError as fault:
+                raise AdminError(f"endpoint: expected one of tenant {name}, got {fault}; see: hub endpoint list --tenant {name}") from None
+            finally:
+                await transactions.stop()
+
+        return self._admin.on_database(connected, config, data_dir, database_url)
+
+
+def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
+    """Add ``hub endpoint``. ``families`` yields those whose settings may stand in the settings file."""
+    desk = _Desk(Admin(families))
+    commands = typer.Typer(no_args_is_help=True)
+    app.add_typer(commands, name="endpoint", help="Endpoints: where webhooks go.")
+    _add(commands, desk)
+    _change(commands, desk)
+    _look(commands, desk)
+    _remove(commands, desk)
+    _replay(commands, desk)
+
+
+def _add(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(
+        epilog="Examples:\n\n`hub endpoint add https://crm.example.com/hook --type 'interaction.*' --media chat`\n\n"
+        "`hub endpoint add http://localhost:9000/ --secret s3cret-text` — beside `hub receive --port 9000 --secret s3cret-text`; needs "
+        "`HUB_OUTBOX__ALLOWED_NETWORKS='[\"127.0.0.0/8\"]'`"
+    )
+    def add(
+        url: str,
+        tenant: TenantOption = None,
+        type: Types = None,
+        media: Media = None,
+        header: Headers = None,
+        success: Success = None,
+        concurrency: Concurrency = None,
+        secret: Secret = None,
+        description: Description = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Add an endpoint, and print its secret once."""
+        change = Change(url, type, media, _headers(header), description, concurrency, success)
+        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.add(tx, name, change, secret), config, data_dir, database_url)
+        _show(made, json, done=f"added endpoint {made.id}", secret=text)
+
+
+def _change(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(epilog="Example:  hub endpoint change ep_0123 --url https://crm.example.com/new-hook")
+    def change(
+        endpoint: str,
+        url: Annotated[str | None, typer.Option(help="Where to POST to.")] = None,
+        tenant: TenantOption = None,
+        type: Types = None,
+        media: Media = None,
+        header: Headers = None,
+        success: Success = None,
+        concurrency: Concurrency = None,
+        description: Description = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Change what is given; lists and headers are given whole."""
+        wanted = Change(url, type, media, _headers(header), description, concurrency, success)
+        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
+        _show(made, json, done=f"changed endpoint {endpoint}")
+
+    @app.command(epilog="Example:  hub endpoint enable ep_0123")
+    def enable(
+        endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+    ) -> None:
+        """Deliver to it again: what waits goes on."""
+        wanted = Change(enabled=True)
+        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
+        _show(made, False, done=f"enabled endpoint {endpoint}")
+
+    @app.command(epilog="Example:  hub endpoint disable ep_0123")
+    def disable(
+        endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+    ) -> None:
+        """Deliver nothing to it for now: what waits waits on, new events pass it by."""
+        wanted = Change(enabled=False)
+        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
+        _show(made, False, done=f"disabled endpoint {endpoint}")
+
+    @app.command(epilog="Example:  hub endpoint rotate ep_0123")
+    def rotate(
+        endpoint: str,
+        tenant: TenantOption = None,
+        secret: Secret = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Give it another secret; the one before signs beside it for a day."""
+        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.rotate(tx, name, endpoint, secret), config, data_dir, database_url)
+        _show(made, json, done=f"rotated the secret of endpoint {endpoint}", secret=text)
+
+
+def _look(app: typer.Typer, desk: _Desk) -> None:
+    @app.command("list", epilog="Example:  hub endpoint list --json")
+    def list_(
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """List the endpoints of a tenant."""
+        found = desk.run(tenant, lambda tx, desk_, name: desk_.all(tx, name), config, data_dir, database_url)
+        if json:
+            _print_json([_plain(each) for each in found])
+        elif not found:
+            errors.print("no endpoints yet; add one with: hub endpoint add URL", markup=False)
+        else:
+            table = Table("id", "url", "types", "media", "state")
+            for each in found:
+                table.add_row(each.id, each.url, ", ".join(each.types) or "all", ", ".join(each.media) or "all", _state(each))
+            Console(highlight=False).print(table, markup=False)
+
+    @app.command(epilog="Example:  hub endpoint show ep_0123")
+    def show(
+        endpoint: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Show an endpoint."""
+        _show(desk.run(tenant, lambda tx, desk_, name: desk_.find(tx, name, endpoint), config, data_dir, database_url), json)
+
+
+def _remove(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(epilog="Example:  hub endpoint remove ep_0123")
+    def remove(
+        endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+    ) -> None:
+        """Remove an endpoint; what waits for it is dead."""
+        desk.run(tenant, lambda tx, desk_, name: desk_.remove(tx, name, endpoint), config, data_dir, database_url)
+        errors.print(f"removed endpoint {endpoint}; running nodes follow within 2 s", style="green", markup=False)
+
+
+def _replay(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(epilog="Example:  hub endpoint replay ep_0123 --since 2026-11-25T08:00:00Z")
+    def replay(
+        endpoint: str,
+        since: Annotated[datetime, typer.Option(help="Deliveries that were made from then on (UTC).", formats=_FORMATS)],
+        until: Annotated[datetime | None, typer.Option(help="... and before then; else all.", formats=_FORMATS)] = None,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+    ) -> None:
+        """Deliver once more every dead delivery of an endpoint that was made in a span of time."""
+        since_ms, until_ms = _ms(since), _ms(until) if until is not None else 1 << 53
+
+        def work(tx: Transaction, administration: Administration, name: str) -> int:
+            administration.find(tx, name, endpoint)
+            total = archive_store.replay_span(
+                tx, name, endpoint, since_ms=since_ms, until_ms=until_ms, now_ms=time.time_ns() // 1_000_000, limit=1 << 31
+            )
+            archive_store.announce(tx)
+            return total
+
+        total = desk.run(tenant, work, config, data_dir, database_url)
+        errors.print(f"{total} deliveries are made once more; running nodes begin within 2 s", style="green", markup=False)
+
+
+_FORMATS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _headers(given: Sequence[str] | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    made = {}
+    for header in given:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise typer.BadParameter(f"--header: expected 'NAME: VALUE', got {header!r}")
+        made[name.strip()] = value.strip()
+    return made
+
+
+def _state(endpoint: Endpoint) -> str:
+    if not endpoint.enabled:
+        return f"disabled: {endpoint.disabled_reason}"
+    if endpoint.failing_since_ms is not None:
+        return f"failing since {datetime.fromtimestamp(endpoint.failing_since_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "enabled"
+
+
+def _plain(endpoint: Endpoint) -> dict[str, Any]:
+    shown = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(endpoint).items()}
+    shown["success"] = endpoint.policy.success.value
+    for hidden in ("secrets", "policy", "owner"):
+        del shown[hidden]
+    return shown
+
+
+def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | None = None) -> None:
+    if as_json:
+        _print_json({**_plain(endpoint), **({"secret": secret} if secret is not None else {})})
+        return
+    if done:
+        errors.print(done, style="green", markup=False)
+    table = Table(show_header=False, box=None)
+    shown = {**_plain(endpoint), "state": _state(endpoint)}
+    for name in ("id", "tenant", "url", "types", "media", "headers", "description", "concurrency", "success", "state"):
+        value = shown[name]
+        table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value) if value else "")
+    Console(highlight=False).print(table, markup=False)
+    if secret is not None:
+        typer.echo(f"secret: {secret}")
+        errors.print(_SAVE_IT, style="yellow", markup=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

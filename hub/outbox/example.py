@@ -1,0 +1,87 @@
+"""Examples: one POST to an endpoint, now and once, so that its owner sees whether it works."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from hub.core.ports import Clock
+from hub.outbox.administration import EndpointError
+from hub.outbox.archive_store import Attempt
+from hub.outbox.courier import Sends
+from hub.outbox.model import Endpoint, OutboxEvent
+
+ROLE: Final = "outbox-example"
+"""The role of :class:`Example`."""
+
+
+class Example(Protocol):
+    """What a family brings so that its events can be shown: by event type."""
+
+    def example(self, event_type: str) -> bytes:
+        """The body of an event of this type that never happened. Its ids are made up."""
+        ...
+
+    @property
+    def example_types(self) -> tuple[str, ...]:
+        """The event types that it has examples of."""
+        ...
+
+
+class Examples:
+    """Sends them."""
+
+    __slots__ = ("_clock", "_find", "_sender", "_timeout_s")
+
+    def __init__(self, sender: Sends, clock: Clock, timeout_s: float, find: Callable[[], Mapping[str, Example]]) -> None:
+        """``find``: who has examples, by event type."""
+        self._sender = sender
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._find = find
+
+    async def send(self, endpoint: Endpoint, event_type: str) -> Attempt:
+        """POST an example of a type, or of the first type that the endpoint wants.
+
+        Raises:
+            EndpointError: nobody has an example of this type.
+        """
+        known = self._find()
+        event_type = event_type or self._first(endpoint, known)
+        if event_type not in known:
+            raise EndpointError("type", f"one of {', '.join(sorted(known)) or 'no types'}", event_type)
+        operation_id = str(uuid.uuid4())
+        event = OutboxEvent(
+            0,
+            endpoint.tenant,
+            event_type,
+            "example",
+            "",
+            operation_id,
+            secrets.token_hex(16),
+            endpoint.id,
+            known[event_type].example(event_type),
+            self._clock.wall_ms(),
+        )
+        outcome = await self._sender.send(endpoint, event, 1, endpoint.policy.timeout_ms / 1000 or self._timeout_s)
+        return Attempt(1, outcome.at_ms, outcome.duration_ms, outcome.status, outcome.error, outcome.body)
+
+    def _first(self, endpoint: Endpoint, known: Mapping[str, Example]) -> str:
+        for event_type in sorted(known):
+            probe = OutboxEvent(0, endpoint.tenant, event_type, "", "", "", "", "", b"", 0)
+            if not endpoint.types or endpoint.wants(probe):
+                return event_type
+        return next(iter(sorted(known)), "")
+
+
+class GenericExample:
+    """For a hub none of whose families records events: a test of the line alone."""
+
+    example_types = ("hub.example",)
+
+    def example(self, event_type: str) -> bytes:
+        """See :class:`Example`."""
+        return json.dumps({"type": event_type, "data": {"example": True}}).encode()

@@ -1,0 +1,173 @@
+"""One attempt: a POST over aiohttp that always ends, in time and in bounds, whatever the other side does."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from hub import __version__
+from hub.core.ports import Clock
+from hub.outbox.guard import ForbiddenAddressError, Guard
+from hub.outbox.model import Endpoint, OutboxEvent
+from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.settings import OutboxSettings
+from hub.outbox.sign import headers
+
+USER_AGENT: Final = f"CX-Event-Hub/{__version__}"
+
+KEEP_ALIVE_S: Final = 15.0
+"""How long an idle connection is kept: shorter than most servers do, so that seldom one is used that is being closed."""
+
+LONGEST_ERROR: Final = 500
+
+_MOST_HEADER_BYTES: Final = 16 * 1024
+
+
+class _Way:
+    """What a request went by."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept = False
+        """Whether by a connection that an earlier one had opened."""
+
+
+async def _by_kept(_session: aiohttp.ClientSession, context: object, _params: object) -> None:
+    context.trace_request_ctx.kept = True  # type: ignore[attr-defined]
+
+
+class Sender:
+    """Sends for every endpoint of a process, over one pool of connections. Start it where the loop runs."""
+
+    __slots__ = ("_clock", "_fresh", "_guard", "_session", "_settings")
+
+    def __init__(self, guard: Guard, clock: Clock, settings: OutboxSettings) -> None:
+        self._guard = guard
+        self._clock = clock
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Open the pool."""
+        self._session = self._opened(keep=True)
+        self._fresh = self._opened(keep=False)
+
+    def _opened(self, *, keep: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the courier's lanes are the bound
+            resolver=self._guard.resolver(),
+            socket_factory=self._guard.socket_factory,
+            ttl_dns_cache=10,
+            **({"keepalive_timeout": KEEP_ALIVE_S} if keep else {"force_close": True}),
+        )
+        watch = aiohttp.TraceConfig()
+        watch.on_connection_reuseconn.append(_by_kept)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
+            max_line_size=_MOST_HEADER_BYTES,
+            max_field_size=_MOST_HEADER_BYTES,
+            trace_configs=[watch],
+        )
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for session in (self._session, self._fresh):
+            if session is not None:
+                await session.close()
+        self._session = self._fresh = None
+
+    async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
+        """POST an event to an endpoint once. Never raises for what the other side does.
+
+        A kept connection that proves closed is no failure of the receiver: the request goes out once more, over a new one.
+        """
+        now_ms = self._clock.wall_ms()
+        began = self._clock.monotonic()
+        secrets = [each for each in endpoint.secrets if each.until_ms is None or each.until_ms > now_ms]
+        made = {
+            **endpoint.headers,
+            "Content-Type": "application/json",
+            **headers(event, secrets, attempt, now_ms // 1000),
+        }
+        status, fault, error, body, retry_after = 0, Fault.NONE, "", b"", None
+        try:
+            async with asyncio.timeout(timeout_s):
+                way = _Way()
+                try:
+                    status, body, retry_after = await self._post(self._session, way, endpoint.url, event.body, made)
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+                    if not way.kept:
+                        raise
+                    status, body, retry_after = await self._post(self._fresh, way, endpoint.url, event.body, made)
+        except TimeoutError:
+            fault, error = Fault.TIMEOUT, f"no answer within {timeout_s:g} s"
+        except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as raised:
+            fault, error = _told(raised)
+        duration_ms = round((self._clock.monotonic() - began) * 1000)
+        return Outcome(status, fault, error, body, self._seconds(retry_after), now_ms, duration_ms)
+
+    async def _post(
+        self, session: aiohttp.ClientSession | None, way: _Way, url: str, data: bytes, made: dict[str, str]
+    ) -> tuple[int, bytes, str | None]:
+        assert session is not None
+        async with session.post(URL(url, encoded=True), data=data, headers=made, allow_redirects=False, trace_request_ctx=way) as answer:
+            body, whole = await self._read(answer)
+            if not whole:
+                answer.close()  # the rest is not wanted, and neither is the connection that it would come by
+            return answer.status, body, answer.headers.get("Retry-After")
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        """The beginning of the body, and whether it came to its end within the bound."""
+        kept = bytearray()
+        size = 0
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            if len(kept) < self._settings.kept_body_bytes:
+                kept += piece[: self._settings.kept_body_bytes - len(kept)]
+            if size > self._settings.max_answer_bytes:
+                return bytes(kept), False
+        return bytes(kept), True
+
+    def _seconds(self, retry_after: str | None) -> float | None:
+        """``Retry-After`` in seconds from now: a number, or a date (RFC 9110 section 10.2.3); None for what is neither."""
+        if retry_after is None:
+            return None
+        text = retry_after.strip()
+        if text.isascii() and text.isdigit():
+            return float(text[:9])
+        try:
+            moment = email.utils.parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        return max(0.0, moment.timestamp() - self._clock.wall_ms() / 1000)
+
+
+def _told(raised: BaseException) -> tuple[Fault, str]:
+    """What went wrong, for a person."""
+    cause = raised
+    while cause is not None:
+        if isinstance(cause, ForbiddenAddressError):
+            return Fault.FORBIDDEN, str(cause)
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+            continue
+        following = getattr(cause, "os_error", None) or cause.__cause__ or cause.__context__
+        if following is None or following is cause:
+            break
+        cause = following
+    text = (str(raised) or type(raised).__name__)[:LONGEST_ERROR]
+    if isinstance(raised, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError | OSError | ssl.SSLError):
+        return Fault.CONNECT, text
+    return Fault.PROTOCOL, f"no proper HTTP answer: {text}"

@@ -1,0 +1,139 @@
+"""What a delivery carries in its headers: who it is, and signatures that a receiver can check (contract part 8, webhooks.md 2.1)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from hub.outbox.model import OutboxEvent, Secret
+
+PREFIX: Final = "whsec_"
+"""What secrets in the form of Standard Webhooks begin with; base64 of the key follows."""
+
+SECRET_BYTES: Final = 32
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+"""A header's name (RFC 9110 section 5.6.2)."""
+
+_VALUE: Final = re.compile(r"[\x20-\x7e\x80-\xff]{0,1000}")
+"""A header's value (RFC 9110 section 5.5), without tabs."""
+
+RESERVED: Final = frozenset(
+    {
+        # of the connection, not of the message (RFC 9110 section 7.6.1)
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade",
+        # what the request is made of
+        "host", "content-length", "content-type", "content-encoding", "expect", "cookie", "user-agent",
+        # the hub's own
+        "webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature", "x-hub-signature-256", "x-hub-attempt",
+        "x-hub-sequence", "x-b3-traceid",
+    }
+)  # fmt: skip
+"""Headers that an endpoint cannot have of its own, in lower case."""
+
+
+def new_secret() -> str:
+    """A secret that nobody guesses."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Check headers of an endpoint's own.
+
+    Raises:
+        ValueError: ``headers: expected ..., got ...``.
+    """
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers: expected names of letters, digits and hyphens, got {name!r}")
+        if name.lower() in RESERVED or name.lower().startswith(("proxy-", "sec-")):
+            raise ValueError(f"headers: expected none that the hub or the connection sets, got {name!r}")
+        if name.lower() in seen:
+            raise ValueError(f"headers: expected each name once, got {name!r} twice")
+        if not _VALUE.fullmatch(value) or value != value.strip():
+            raise ValueError(f"headers: expected values of at most 1000 characters without line breaks, got {value!r} for {name!r}")
+        seen.add(name.lower())
+
+
+def message_id(event: OutboxEvent) -> str:
+    """``webhook-id``: the same at every attempt, and what a receiver tells repeats by."""
+    return f"msg_{event.operation_id}"
+
+
+def headers(event: OutboxEvent, present: Sequence[Secret], attempt: int, now_s: int) -> dict[str, str]:
+    """The hub's own headers of one attempt. ``present`` are the secrets that are valid now, the newest first: all sign for
+    ``webhook-signature``; ``X-Hub-Signature`` has room for one and is the newest's.
+    """
+    identifier = message_id(event)
+    made = {
+        "webhook-id": identifier,
+        "webhook-timestamp": str(now_s),
+        "X-Hub-Attempt": str(attempt),
+        "X-Hub-Sequence": str(event.id),
+        "X-B3-TraceId": event.trace_id,
+    }
+    if present:
+        signed = b"%b.%d.%b" % (identifier.encode(), now_s, event.body)
+        made["webhook-signature"] = " ".join(f"v1,{_base64_of(each.text, signed)}" for each in present)
+        made["X-Hub-Signature"] = f"sha1={hub_signature(present[0].text, event.body, 'sha1')}"
+        made["X-Hub-Signature-256"] = f"sha256={hub_signature(present[0].text, event.body, 'sha256')}"
+    return made
+
+
+def hub_signature(secret: str, body: bytes, algorithm: str) -> str:
+    """Lower-case hex of the HMAC of a body, keyed with the secret's own bytes (``X-Hub-Signature``)."""
+    keyed = _keyed(secret.encode(), algorithm).copy()
+    keyed.update(body)
+    return keyed.hexdigest()
+
+
+def verify(secret: str, body: bytes, signature: str) -> bool:
+    """Whether ``sha1=...`` or ``sha256=...`` is the signature of a body. Takes as long whether it is or not.
+
+    The text of another form is no signature, hence False.
+    """
+    algorithm, _, given = signature.strip().partition("=")
+    if algorithm not in {"sha1", "sha256"} or not given.isascii():
+        return False
+    return hmac.compare_digest(hub_signature(secret, body, algorithm), given.lower())
+
+
+def verify_standard(secret: str, body: bytes, identifier: str, timestamp: str, signatures: str) -> bool:
+    """Whether one of the entries of ``webhook-signature`` is that of a body."""
+    if not timestamp.isascii() or not timestamp.isdecimal() or not signatures.isascii():
+        return False
+    expected = _base64_of(secret, f"{identifier}.{timestamp}.".encode() + body)
+    given = [entry.partition(",") for entry in signatures.split()]
+    return any(version == "v1" and hmac.compare_digest(expected, value) for version, _, value in given)
+
+
+def _base64_of(secret: str, signed: bytes) -> str:
+    keyed = _keyed(_standard_key(secret), "sha256").copy()
+    keyed.update(signed)
+    return base64.b64encode(keyed.digest()).decode()
+
+
+@lru_cache(maxsize=4096)
+def _standard_key(secret: str) -> bytes:
+    """The key of Standard Webhooks: the decoded bytes of a ``whsec_`` secret, else the text's own."""
+    if secret.startswith(PREFIX):
+        try:
+            return base64.b64decode(secret[len(PREFIX) :], validate=True)
+        except binascii.Error:
+            pass  # it only looks like one
+    return secret.encode()
+
+
+@lru_cache(maxsize=4096)
+def _keyed(key: bytes, algorithm: str) -> hmac.HMAC:
+    """An HMAC that has its key and no data yet: copying it spares two rounds of hashing each time."""
+    return hmac.new(key, digestmod=hashlib.sha1 if algorithm == "sha1" else hashlib.sha256)
