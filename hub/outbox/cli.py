@@ -239,7 +239,8 @@ def _replay(app: typer.Typer, desk: _Desk) -> None:
             return total
 
         total = desk.run(tenant, work, config, data_dir, database_url)
-        errors.print(f"{total} deliveries are made once more; running nodes begin within 2 s", style="green", markup=False)
+        what = "1 delivery is" if total == 1 else f"{total} deliveries are"
+        errors.print(f"{what} made once more; running nodes begin within 2 s", style="green", markup=False)
 
 
 _FORMATS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]

@@ -1,0 +1,139 @@
+"""``hub endpoint`` on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from hub.outbox import cli, delivery_store
+from hub.outbox.delivery_store import Work
+from hub.outbox.model import DeliveryState
+from hub.security import cli as security_cli
+from hub.security import cli_database
+from hub.storage.backends import backend_of
+from hub.storage.database import Database
+from hub.storage.transactions import Transaction, Transactions
+from tests.hub.core.harness import ManualClock
+from tests.hub.outbox.support import Recording, outcome
+
+Hub = Callable[..., Result]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Runs a command in a folder of its own, with a tenant."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_database, "set_up", lambda *_: None)
+    app = typer.Typer()
+    security_cli.register(app)
+    cli.register(app)
+    runner = CliRunner()
+
+    def run(*arguments: str) -> Any:
+        return runner.invoke(app, arguments)
+
+    run("tenant", "add", "acme")
+    return run
+
+
+def as_json(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def add(hub: Hub, *flags: str) -> Any:
+    return as_json(hub("endpoint", "add", "https://crm.example.com/hook", "--json", *flags))
+
+
+def test_an_endpoint_from_beginning_to_end(hub: Hub) -> None:
+    made = add(hub, "--type", "interaction.*", "--media", "chat", "--header", "X-Own: a: b", "--success", "2xx", "--concurrency", "3")
+    assert made.pop("secret").startswith("whsec_")
+    assert (made["types"], made["media"], made["headers"], made["success"]) == (["interaction.*"], ["chat"], {"X-Own": "a: b"}, "2xx")
+    assert as_json(hub("endpoint", "list", "--json")) == [made]
+    assert as_json(hub("endpoint", "show", made["id"], "--json")) == made
+    changed = as_json(hub("endpoint", "change", made["id"], "--url", "https://b.example.com/", "--json"))
+    assert changed == {**made, "url": "https://b.example.com/"}
+    assert "disabled: by an administrator" in hub("endpoint", "disable", made["id"]).stdout
+    assert "disabled" in hub("endpoint", "list").stdout
+    assert "enabled" in hub("endpoint", "enable", made["id"]).stdout
+    assert as_json(hub("endpoint", "rotate", made["id"], "--json"))["secret"].startswith("whsec_")
+    assert hub("endpoint", "remove", made["id"]).exit_code == 0
+    assert as_json(hub("endpoint", "list", "--json")) == []
+
+
+def test_the_secret_is_shown_once(hub: Hub) -> None:
+    shown = hub("endpoint", "add", "https://crm.example.com/hook", "--secret", "one of my own")
+    assert "secret: one of my own" in shown.stdout
+    identifier = as_json(hub("endpoint", "list", "--json"))[0]["id"]
+    assert "one of my own" not in hub("endpoint", "show", identifier).stdout + hub("endpoint", "show", identifier, "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["add", "ftp://x.example/"], "--url: expected a URL that begins with http:// or https://"),
+        (["add", "http://10.0.0.1/"], "--url: expected a host whose address is public"),
+        (["add", "https://x.example/", "--type", "a b"], "--types: expected an event type"),
+        (["add", "https://x.example/", "--secret", "short"], "--secret: expected 8 to 1024"),
+        (["show", "ep_none"], "endpoint: expected one of tenant acme, got ep_none"),
+        (["remove", "ep_none"], "endpoint: expected one of tenant acme, got ep_none"),
+    ],
+)
+def test_refusals_say_why(hub: Hub, arguments: list[str], text: str) -> None:
+    refused = hub("endpoint", *arguments)
+    assert refused.exit_code == 1
+    assert text in refused.output
+
+
+def test_a_header_without_a_colon_is_wrong_usage(hub: Hub) -> None:
+    refused = hub("endpoint", "add", "https://x.example/", "--header", "nothing")
+    assert refused.exit_code == 2
+    assert "NAME: VALUE" in refused.output
+
+
+def test_dead_deliveries_are_replayed(hub: Hub, tmp_path: Path) -> None:
+    endpoint = add(hub)["id"]
+
+    async def die() -> None:
+        recording = Recording(ManualClock())
+
+        def write(tx: Transaction) -> None:
+            event = recording.add("k")(tx)
+            made = delivery_store.create(tx, event, endpoint, 5_000, "me", 6_000)
+            assert made is not None
+            work = Work(made, endpoint, 0, 0, event)
+            delivery_store.record(tx, work, outcome(500), owner="me", state=DeliveryState.DEAD, next_ms=0, error="x")
+
+        await in_database(tmp_path, write)
+
+    asyncio.run(die())
+    assert "0 deliveries are made" in hub("endpoint", "replay", endpoint, "--since", "2020-01-01").output
+    assert "1 delivery is made once more" in hub("endpoint", "replay", endpoint, "--since", "1970-01-01T00:00:05Z").output
+    states = asyncio.run(in_database(tmp_path, lambda tx: tx.rows("SELECT state, replayed_after FROM deliveries")))
+    assert states == [("pending", 1)]
+
+
+async def in_database(folder: Path, work: Callable[[Transaction], Any]) -> Any:
+    database = Database(f"sqlite+aiosqlite:///{folder / 'hub-data' / 'hub.db'}")
+    transactions = Transactions(backend_of(database))
+    await transactions.start()
+    try:
+        return await transactions.write(work)
+    finally:
+        await transactions.stop()
+        await database.close()
+
+
+@pytest.mark.parametrize("command", ["add", "change", "enable", "disable", "rotate", "list", "show", "remove", "replay"])
+def test_every_command_has_help_with_an_example(hub: Hub, command: str) -> None:
+    shown = hub("endpoint", command, "--help").output
+    assert "hub endpoint" in shown
+    assert "Example" in shown
