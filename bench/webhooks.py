@@ -43,7 +43,7 @@ class Hub:
         self._process = HubProcess(folder, flags, {"HUB_LOG_LEVEL": "warning", "HUB_OUTBOX__ALLOWED_NETWORKS": LOOPBACK})
         self._database = flags
         self._command("tenant", "add", TENANT)
-        self.key = json.loads(self._command("key", "add", "bench", "--role", "admin", "--json"))["secret"]
+        self.key = json.loads(self._command("key", "add", "bench", "--role", "admin", "--json"))["key"]
 
     def _command(self, *words: str) -> str:
         command = [str(HUB_COMMAND), *words, "--data-dir", str(self._process.data_dir), *self._database]

@@ -107,7 +107,7 @@ class Sender:
                 way = _Way()
                 try:
                     status, body, retry_after = await self._post(self._session, way, endpoint.url, event.body, made)
-                except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     if not way.kept:
                         raise
                     status, body, retry_after = await self._post(self._fresh, way, endpoint.url, event.body, made)

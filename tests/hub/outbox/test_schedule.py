@@ -1,0 +1,118 @@
+"""What an outcome means."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.outbox.model import DeliveryState, Policy, Success
+from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.schedule import Verdict, judge
+from hub.outbox.settings import OutboxSettings
+from tests.hub.outbox.support import outcome
+
+SETTINGS = OutboxSettings()
+STEADY = OutboxSettings(jitter=0)
+EXACT = Policy(Success.EXACTLY_200)
+MESSAGING = Policy(Success.ANY_2XX, 10_000, refusal_is_final=True)
+
+
+def verdict(came: Outcome, step: int = 1, policy: Policy = EXACT, settings: OutboxSettings = STEADY) -> Verdict:
+    return judge(policy, came, step, settings, Random(1))
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "state"),
+    [
+        (EXACT, 200, DeliveryState.DELIVERED),
+        (EXACT, 201, DeliveryState.PENDING),
+        (EXACT, 204, DeliveryState.PENDING),
+        (EXACT, 301, DeliveryState.PENDING),
+        (EXACT, 400, DeliveryState.PENDING),
+        (EXACT, 404, DeliveryState.PENDING),
+        (EXACT, 410, DeliveryState.DEAD),
+        (EXACT, 500, DeliveryState.PENDING),
+        (MESSAGING, 200, DeliveryState.DELIVERED),
+        (MESSAGING, 299, DeliveryState.DELIVERED),
+        (MESSAGING, 302, DeliveryState.PENDING),
+        (MESSAGING, 400, DeliveryState.DEAD),
+        (MESSAGING, 404, DeliveryState.DEAD),
+        (MESSAGING, 408, DeliveryState.PENDING),
+        (MESSAGING, 425, DeliveryState.PENDING),
+        (MESSAGING, 429, DeliveryState.PENDING),
+        (MESSAGING, 503, DeliveryState.PENDING),
+    ],
+)
+def test_statuses(policy: Policy, status: int, state: DeliveryState) -> None:
+    assert verdict(outcome(status), policy=policy).state is state
+
+
+def test_a_status_that_comes_with_a_fault_is_no_success() -> None:
+    assert verdict(outcome(200, Fault.TIMEOUT)).state is DeliveryState.PENDING
+
+
+def test_each_step_has_its_pause_and_after_the_last_it_is_dead() -> None:
+    pauses = [verdict(outcome(500), step).wait_s for step in range(1, len(SETTINGS.retry_s) + 1)]
+    assert pauses == [5, 300, 1800, 7200, 18000, 36000, 36000]
+    assert verdict(outcome(500), 8).state is DeliveryState.DEAD
+
+
+def test_the_error_says_what_was_expected() -> None:
+    assert verdict(outcome(204)).error == "answered 204, expected 200"
+    assert verdict(outcome(301), policy=MESSAGING).error == "answered 301, expected 2xx"
+    assert verdict(outcome(0, Fault.CONNECT, error="refused")).error == "refused"
+
+
+def test_who_is_gone_is_disabled() -> None:
+    assert "410" in verdict(outcome(410)).disable
+    assert verdict(outcome(404)).disable == ""
+
+
+@pytest.mark.parametrize("status", [429, 502, 504])
+def test_who_has_too_much_to_do_is_left_alone(status: int) -> None:
+    told = verdict(outcome(status))
+    assert (told.wait_s, told.pause_s, told.silent) == (60, 60, False)
+
+
+def test_who_does_not_answer_in_time_is_not_asked_again_soon() -> None:
+    told = verdict(outcome(0, Fault.TIMEOUT))
+    assert (told.wait_s, told.pause_s, told.silent) == (60, 0, True)
+
+
+def test_who_cannot_be_reached_is_silent() -> None:
+    told = verdict(outcome(0, Fault.CONNECT))
+    assert (told.wait_s, told.silent) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after_s", "step", "wait_s"),
+    [(503, 7, 1, 7), (503, 1, 1, 5), (503, 99, 1, 10), (503, 400, 2, 400), (503, 9999, 2, 600), (429, 7, 1, 60), (429, 400, 2, 400)],
+)
+def test_retry_after_counts_within_bounds(status: int, retry_after_s: float, step: int, wait_s: float) -> None:
+    assert verdict(outcome(status, retry_after_s=retry_after_s), step).wait_s == wait_s
+
+
+@given(
+    status=st.sampled_from([0, 200, 204, 301, 400, 408, 410, 429, 500, 503]),
+    fault=st.sampled_from(list(Fault)),
+    step=st.integers(1, 20),
+    retry_after_s=st.none() | st.floats(0, 1e9),
+    seed=st.integers(0, 1000),
+    final=st.booleans(),
+)
+def test_whatever_comes(status: int, fault: Fault, step: int, retry_after_s: float | None, seed: int, final: bool) -> None:
+    told = judge(Policy(refusal_is_final=final), outcome(status, fault, retry_after_s=retry_after_s), step, SETTINGS, Random(seed))
+    if told.state is DeliveryState.PENDING:
+        assert step <= len(SETTINGS.retry_s)
+        base = SETTINGS.retry_s[step - 1]
+        assert 0.8 * base <= told.wait_s <= max(2 * base, SETTINGS.throttle_s)
+        assert told.error
+    elif told.state is DeliveryState.DEAD:
+        assert told.error
+    else:
+        assert fault is Fault.NONE
+        assert 200 <= status < 300
+    assert bool(told.disable) == (status == 410 and told.state is DeliveryState.DEAD)
