@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from channels.events import ACCEPTED, DUPLICATE, EVENT_TYPES, Event, EventSinkError, format_time
@@ -16,6 +15,7 @@ from channels.ingest.sequencer import Sequencer, Slicer
 from channels.ingest.settings import IngestSettings
 from hub.core.ports import Clock
 from hub.core.principal import Principal
+from hub.ops.body import read_body
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status
 from hub.security.rest import requires
 
@@ -51,7 +51,7 @@ class Ingest:
         slicer = Slicer(self._clock)
         try:
             kind = content_type(request)
-            body = await self._read(request)
+            body = await read_body(request, self._settings.max_body_bytes)
             counters.bytes += len(body)
             parts = await self._split(kind, body, slicer)
             events, failures, count = await self._parse(parts, arrived_ms, slicer)
@@ -68,28 +68,6 @@ class Ingest:
                 refused = refusal(outcome, event)
                 failures.append({"index": index, "status": status(400, str(refused), _detail(refused))})
         return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count)
-
-    async def _read(self, request: Request) -> bytes:
-        """The body, but no more than the limit: a chunked one says its size only by coming."""
-        limit = self._settings.max_body_bytes
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
-            raise ApiError.of_field("body", f"at most {limit} bytes", int(announced), http_status=413)
-        pieces: list[bytes] = []
-        size = 0
-        try:
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limit:
-                    raise ApiError(
-                        413,
-                        f"body: expected at most {limit} bytes, got more",
-                        detail={"field": "body", "expected": f"at most {limit} bytes", "got": "more"},
-                    )
-                pieces.append(piece)
-        except ClientDisconnect:
-            raise ApiError(400, "the body ended before it was whole") from None
-        return b"".join(pieces)
 
     async def _split(self, kind: str, body: bytes, slicer: Slicer) -> Iterable[bytes | msgspec.Raw]:
         """The events of a body, still as text."""

@@ -28,7 +28,7 @@ class Security:
         """
         self._settings = settings
         self._migrations = migrations
-        secret = settings.secret.get_secret_value().encode() if settings.secret is not None else kept_secret(settings.data_dir)
+        secret = signing_secret(settings)
         self.database = Database(settings.database)
         self.store = Store(self.database, clock.wall_ms)
         origins = [*settings.allowed_origins]
@@ -55,3 +55,13 @@ class Security:
         """Cease to follow and close every connection."""
         await self.gate.stop()
         await self.database.close()
+
+
+def signing_secret(settings: Settings) -> bytes:
+    """What cookies and links are signed with: ``secret``, or what a single hub keeps in its data folder.
+
+    Raises:
+        OSError: the data folder cannot be written.
+        ValueError: the file of the kept secret is empty.
+    """
+    return settings.secret.get_secret_value().encode() if settings.secret is not None else kept_secret(settings.data_dir)
