@@ -21,7 +21,12 @@ async def list_schemas() -> Response:
     return EnvelopeResponse(ok({"types": types}))
 
 
-@router.get("/{event_type}", summary="The JSON Schema of the data of one event type", response_class=SchemaResponse)
+@router.get(
+    "/{event_type}",
+    summary="The JSON Schema of the data of one event type",
+    response_class=SchemaResponse,
+    responses={404: {"description": "There is no such event type."}},
+)
 async def get_schema(event_type: str) -> Response:
     if event_type not in EVENT_TYPES:
         raise ApiError.of_field("type", f"one of {', '.join(EVENT_TYPES)}", event_type, http_status=404)

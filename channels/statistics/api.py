@@ -45,7 +45,6 @@ ADMIN = "/api/v1"
 _FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"model": StatusResponse, "description": "A field is wrong: `status.message` names it, what was expected and what came."},
     401: {"model": StatusResponse, "description": "The token is missing, expired or wrong."},
-    403: {"model": StatusResponse, "description": 'Not allowed; or an unknown API key (then the body is `{"message":"Forbidden"}`).'},
     503: {"model": StatusResponse, "description": "The stat server is UNAVAILABLE."},
 }
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": StatusResponse, "description": "There is no such subscription or statistic."}}

@@ -76,7 +76,11 @@ router = APIRouter(prefix="/api/v1", tags=["Access"])
 """The routes. ``request.app.state.gate`` is the gate (:func:`hub.ops.rest.create_app` sets it)."""
 
 
-@router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer)
+_FOREIGN: dict[int | str, dict[str, Any]] = {403: {"description": "A page of another origin, which is not allowed."}}
+_WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "The token is unknown or expired, or the password is wrong."}}
+
+
+@router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer, responses={**_WRONG, **_FOREIGN})
 async def sign_in(request: Request, body: SignIn) -> Response:
     """Check a token, or tenant, user name and password, and set the cookie `HUB_SESSION`, which counts as a credential from then on.
 
@@ -100,7 +104,7 @@ async def sign_in(request: Request, body: SignIn) -> Response:
     return answer
 
 
-@router.post("/sign-out", summary="Sign a browser out", response_model=Done)
+@router.post("/sign-out", summary="Sign a browser out", response_model=Done, responses=_FOREIGN)
 async def sign_out(request: Request) -> Response:
     """Take the cookie back from the browser. To end a credential everywhere, remove it: `hub token remove`."""
     gate: Gate = request.app.state.gate
