@@ -334,7 +334,11 @@ class Link:
         transport = self.transport
         self._last_transport = chosen
         self._fresh = True
-        await self._user.on_session(lambda messages: self._ask(transport, messages, self._patience.request_timeout_s))
+        try:
+            await self._user.on_session(lambda messages: self._ask(transport, messages, self._patience.request_timeout_s))
+        except BaseException:
+            self._conversation.client_id = None  # a session that lacks what the last one had must not go on: the next try makes another
+            raise
 
     async def _first_answer(self) -> Reply:
         """The reply to a handshake, by the first transport over which one comes."""

@@ -155,6 +155,25 @@ async def test_a_new_session_has_what_the_old_one_had(server: ScriptedServer) ->
     assert again == [("session-1", ["/a", "/b/**"]), ("session-2", ["/a"]), ("session-2", ["/b/**"])]
 
 
+async def test_a_new_session_that_cannot_subscribe_again_is_replaced(server: ScriptedServer) -> None:
+    async with client_of(server) as client:
+        messages = await client.subscribe("/a")
+        gone = {"successful": False, "error": "402::session_unknown", "advice": {"reconnect": "handshake", "interval": 0}}
+        server.replies["/meta/connect"] = lambda message: gone if message["clientId"] == "session-1" else {}
+        failing = ["session-2"]
+
+        def fail_once(request: web.Request, heard: Messages) -> web.Response | None:
+            server.faults.append(fail_once)
+            if heard[0]["channel"] == "/meta/subscribe" and heard[0]["clientId"] in failing:
+                return web.Response(status=503)
+            return None
+
+        server.faults = [fail_once]
+        await until(lambda: client.client_id == "session-3" and client.state is State.CONNECTED)
+        assert messages.is_open
+    assert [message["clientId"] for message in server.of("/meta/subscribe")] == ["session-1", "session-2", "session-3"]
+
+
 async def test_a_publish_in_an_ended_session_is_sent_again_in_the_next(server: ScriptedServer) -> None:
     unknown = {"successful": False, "error": "402::session_unknown"}
     server.replies["/a"] = lambda message: unknown if message["clientId"] == "session-1" else {}
