@@ -140,6 +140,7 @@ def test_wheel_holds_package_data(wheel: list[str]) -> None:
     sources = [path for path in FILES if path.relative_to(ROOT).parts[0] in {"hub", "channels"}]
     assert {relative(path) for path in sources} - set(wheel) == set()
     assert any(name.endswith("library.toml") for name in wheel)
+    assert "hub/py.typed" in wheel  # or the type checker of who uses the client sees Any
     assert any(name.startswith("channels/wallboard/") and name.endswith(".html") for name in wheel)
     assert any("/migrations/" in name and re.search(r"_\d{4}_[^/]*\.py$", name) for name in wheel)
 
