@@ -34,6 +34,9 @@ SOURCE: Final = "/simulator"
 _BATCH: Final = 1_000
 _HISTORY_MS: Final = 8 * HOUR_MS
 """How much of the day so far is lived through at most: a shift's totals are there within seconds."""
+_TOLD_MS = 60_000
+"""Interactions that were over longer ago are history."""
+
 _BREATHE_EVERY: Final = 50
 _LOOK_BACK: Final = 20_000
 """Records of the log in which interactions that an earlier run left open are looked for: an hour and more of a large centre."""
@@ -134,7 +137,7 @@ class Runner:
     async def _advance(self, model: Model) -> None:
         """Send what happened up to now, in batches, giving way to the event loop meanwhile."""
         batch: list[Event] = []
-        now_ms = self._clock.wall_ms()
+        now_ms = began_ms = self._clock.wall_ms()
         for event in model.run_until(now_ms):
             if event.time_ms > now_ms:  # the model begins after an event that lies ahead of this clock
                 await asyncio.sleep((event.time_ms - now_ms) / 1000)
@@ -143,10 +146,10 @@ class Runner:
             if len(batch) % _BREATHE_EVERY == 0:
                 await asyncio.sleep(0)
             if len(batch) >= _BATCH:
-                await self._send(batch)
+                await self._send(_without_history(batch, began_ms))
                 batch = []
         if batch:
-            await self._send(batch)
+            await self._send(_without_history(batch, began_ms))
 
     async def _send(self, batch: list[Event]) -> None:
         assert self._sink is not None
@@ -194,3 +197,18 @@ class Runner:
         now = datetime.fromtimestamp(now_ms / 1000, self._zone).astimezone(self._zone)
         midnight_ms = int(now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
         return max(midnight_ms, now_ms - DAY_MS)
+
+
+def _without_history(batch: list[Event], now_ms: int) -> list[Event]:
+    """The batch without the beginning and the end of interactions that were over long ago: nobody waits to be told of these one by one.
+    Their calls count in the statistics all the same.
+    """
+    before_ms = now_ms - _TOLD_MS
+    over = {event.data.interaction_id for event in batch if isinstance(event.data, InteractionFinished) and event.time_ms < before_ms}
+    begun = {event.data.interaction_id for event in batch if isinstance(event.data, InteractionStarted)}
+    past = over & begun
+    return [
+        event
+        for event in batch
+        if not (isinstance(event.data, InteractionStarted | InteractionFinished) and event.data.interaction_id in past)
+    ]

@@ -37,6 +37,8 @@ class OutboxEvent(NamedTuple):
     body: bytes
     """What is posted, byte for byte."""
     at_ms: int
+    origin: str = ""
+    """Where it came from, for the family's own consumer."""
 
 
 class Secret(NamedTuple):
@@ -168,6 +170,7 @@ class Recorder(Protocol):
         endpoint: str = EVERY_ENDPOINT,
         operation_id: str = "",
         trace_id: str = "",
+        origin: str = "",
     ) -> OutboxEvent:
         """Record an event in the transaction in which it happens: it follows, or neither does. Without ``operation_id`` and ``trace_id``
         new ones are drawn.

@@ -104,6 +104,7 @@ class Outbox:
         endpoint: str = EVERY_ENDPOINT,
         operation_id: str = "",
         trace_id: str = "",
+        origin: str = "",
     ) -> OutboxEvent:
         """See :meth:`hub.outbox.model.Recorder.add`."""
         return self._recorder.add(
@@ -116,6 +117,7 @@ class Outbox:
             endpoint=endpoint,
             operation_id=operation_id,
             trace_id=trace_id,
+            origin=origin,
         )
 
     def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:

@@ -14,12 +14,12 @@ from hub.storage.transactions import Transaction
 LEASE_MS: Final = 30_000
 """How long a hub may take to dispatch an event before another one does."""
 
-COLUMNS: Final = "id, tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms"
+COLUMNS: Final = "id, tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin"
 """The columns of an :class:`hub.outbox.model.OutboxEvent`, in its order."""
 
 _INSERT = (
-    "INSERT INTO outbox_events (tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, lease_owner, lease_until_ms)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    "INSERT INTO outbox_events (tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin, lease_owner,"
+    " lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 
 
@@ -48,6 +48,7 @@ class EventRecorder:
         endpoint: str = EVERY_ENDPOINT,
         operation_id: str = "",
         trace_id: str = "",
+        origin: str = "",
     ) -> OutboxEvent:
         """See :meth:`hub.outbox.model.Recorder.add`."""
         operation_id = operation_id or str(uuid.uuid4())
@@ -55,8 +56,8 @@ class EventRecorder:
         now = self._clock.wall_ms()
         leased = self._has_room()
         lease = (self.owner, now + LEASE_MS) if leased else ("", 0)
-        row = transaction.row(_INSERT, (tenant, type, key, media, operation_id, trace_id, endpoint, body, now, *lease))
+        row = transaction.row(_INSERT, (tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin, *lease))
         assert row is not None
-        event = OutboxEvent(row[0], tenant, type, key, media, operation_id, trace_id, endpoint, body, now)
+        event = OutboxEvent(row[0], tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin)
         transaction.after_commit(lambda: self._hand_over(event, leased))
         return event

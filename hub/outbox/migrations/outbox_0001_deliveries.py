@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("endpoint", sa.String(32), nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("origin", sa.String(32), nullable=False),
         sa.Column("dispatched", sa.SmallInteger, nullable=False, server_default="0"),
         sa.Column("lease_owner", sa.String(32), nullable=False, server_default=""),
         sa.Column("lease_until_ms", sa.BigInteger, nullable=False, server_default="0"),
