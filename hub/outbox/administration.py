@@ -89,7 +89,7 @@ class Administration:
             raise EndpointError("url", "a URL", None)
         if len(endpoint_store.of_tenant(transaction, tenant)) >= MOST_ENDPOINTS:
             raise EndpointError("endpoints", f"at most {MOST_ENDPOINTS} of a tenant", MOST_ENDPOINTS + 1)
-        secret = _checked_secret(secret) if secret is not None else new_secret()
+        secret = checked_secret(secret) if secret is not None else new_secret()
         made = Endpoint(
             endpoint_store.new_id(), tenant, "", (Secret(secret),), policy=Policy(Success.EXACTLY_200), created_ms=self._clock.wall_ms()
         )
@@ -116,15 +116,10 @@ class Administration:
             EndpointError: the secret cannot be used.
         """
         endpoint = self.find(transaction, tenant, identifier)
-        secret = _checked_secret(secret) if secret is not None else new_secret()
+        secret = checked_secret(secret) if secret is not None else new_secret()
         now_ms = self._clock.wall_ms()
-        until_ms = now_ms + round(self._settings.secret_overlap_h * 3_600_000)
-        old = [
-            Secret(each.text, until_ms if each.until_ms is None else each.until_ms)
-            for each in endpoint.secrets
-            if each.text != secret and (each.until_ms is None or each.until_ms > now_ms)
-        ]
-        made = replace(endpoint, secrets=(Secret(secret), *old[: MOST_ENTRIES - 1]))
+        overlap_ms = round(self._settings.secret_overlap_h * 3_600_000)
+        made = replace(endpoint, secrets=rotated(endpoint.secrets, secret, now_ms, overlap_ms))
         self._save(transaction, made)
         return made, secret
 
@@ -156,7 +151,7 @@ class Administration:
     def _changed(self, endpoint: Endpoint, change: Change) -> Endpoint:
         changed: dict[str, Any] = {}
         if change.url is not None:
-            changed["url"] = self._checked_url(change.url)
+            changed["url"] = checked_url(self._guard, change.url)
         if change.types is not None:
             changed["types"] = _checked_list("types", change.types, _TYPE, "an event type such as interaction.started, or interaction.*")
         if change.media is not None:
@@ -182,17 +177,40 @@ class Administration:
                 changed["failing_since_ms"] = None  # else the first failure would disable it again
         return replace(endpoint, **changed)
 
-    def _checked_url(self, url: str) -> str:
-        if len(url) > LONGEST_URL:
-            raise EndpointError("url", f"at most {LONGEST_URL} characters", len(url))
-        try:
-            self._guard.check_url(url)
-        except ValueError as fault:
-            raise _of_text("url", url, fault) from None
-        return url
+
+def checked_url(guard: Guard, url: str, field: str = "url") -> str:
+    """A URL that may be called, as far as can be told now.
+
+    Raises:
+        EndpointError: it may not.
+    """
+    if len(url) > LONGEST_URL:
+        raise EndpointError(field, f"at most {LONGEST_URL} characters", len(url))
+    try:
+        guard.check_url(url)
+    except ValueError as fault:
+        told = _of_text("url", url, fault)
+        raise EndpointError(field, told.expected, told.got) from None
+    return url
 
 
-def _checked_secret(secret: str) -> str:
+def rotated(secrets: Sequence[Secret], new: str, now_ms: int, overlap_ms: int) -> tuple[Secret, ...]:
+    """Secrets after a rotation: the new one, and those that are valid now for as long as they overlap."""
+    until_ms = now_ms + overlap_ms
+    old = [
+        Secret(each.text, until_ms if each.until_ms is None else each.until_ms)
+        for each in secrets
+        if each.text != new and (each.until_ms is None or each.until_ms > now_ms)
+    ]
+    return (Secret(new), *old[: MOST_ENTRIES - 1])
+
+
+def checked_secret(secret: str) -> str:
+    """A secret of one's own that can be used.
+
+    Raises:
+        EndpointError: it cannot.
+    """
     if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
         raise EndpointError("secret", f"{SHORTEST_SECRET} to {LONGEST_SECRET} printable characters", f"{len(secret)} characters")
     return secret
