@@ -31,6 +31,9 @@ OPERATIONS: Final = {
     "/presence/write": "send sessions away",
     "/endpoints/read": "look at webhook endpoints and deliveries",
     "/endpoints/write": "add, change and remove webhook endpoints, and replay deliveries",
+    "/securemail/read": "list and read secure e-mail",
+    "/securemail/write": "send secure e-mail for a consumer, mark it as read, delete and purge it",
+    "/securemail/reply": "send secure e-mail to a consumer",
     "/tickets/write": "get tickets for browsers' WebSockets and event streams",
 }
 """Every REST operation that needs a grant, and what it does."""

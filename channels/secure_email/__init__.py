@@ -1,0 +1,21 @@
+"""Secure e-mail: the mailboxes of consumers, in which they and the contact centre write to one another (seed 002, "Secure Email API")."""
+
+from channels.events import EVENT_SINK
+from channels.secure_email.announcer import Announcer
+from channels.secure_email.api import Calls
+from channels.secure_email.mailroom import Mailroom
+from channels.secure_email.settings import SecureEmailSettings
+from hub.family import Context, Family, Parts
+from hub.outbox.model import ROLE
+
+
+def _build(context: Context) -> Parts:
+    settings: SecureEmailSettings = context.section("secure_email")
+    mailroom = Mailroom(transactions=context.transactions, outbox=context.outbox, clock=context.clock, settings=settings)
+    announcer = Announcer(lambda: context.of_role(EVENT_SINK)[0], context.clock)
+    routers, elsewhere = Calls(mailroom, settings, context.settings.public_url).routers()
+    counters = {"secure_email": mailroom.counters, "secure_email_interactions": announcer.counters}
+    return Parts(routers=routers, routes=elsewhere, services=[mailroom], roles={ROLE: announcer, "counters": counters})
+
+
+family = Family("secure_email", _build, settings=SecureEmailSettings, migrations="channels.secure_email.migrations")

@@ -1,0 +1,87 @@
+"""From the outbox to everybody who lives on events: an inbound mail is an interaction that starts and, once it was read, is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from channels.events import ACCEPTED, DUPLICATE, TYPE_NAMES, Event, EventData, EventSink, InteractionFinished, InteractionStarted
+from channels.secure_email.mailroom import Happened
+from channels.secure_email.model import CLOSED, MEDIA, RECEIVED, SUBTYPE
+from hub.core.ports import Clock
+from hub.outbox.model import OutboxEvent, Settled
+from hub.storage.transactions import Transaction
+
+_log = structlog.get_logger(__name__)
+
+SOURCE: Final = "hub:securemail"
+"""``source`` of the events; their ``id`` is that of the outbox row, so that a repeat is counted once."""
+
+
+@dataclass(slots=True)
+class AnnouncerCounters:
+    """What is told of interactions; ``/metrics`` reads them."""
+
+    started: int = 0
+    finished: int = 0
+    repeated: int = 0
+    """Events that had been taken before."""
+    moved: int = 0
+    """Events that came too late for somebody, and were told with the present time."""
+
+
+class NotTakenError(Exception):
+    """The event sink refuses an event: the outbox is to try again later."""
+
+
+class Announcer:
+    """The :class:`hub.outbox.model.Consumer` of this family: hands ``cx.interaction.started`` and ``.finished`` to the event sink."""
+
+    types = (RECEIVED, CLOSED)
+
+    def __init__(self, find_sink: Callable[[], EventSink], clock: Clock) -> None:
+        """``find_sink`` is asked when there is something to tell: all families are built by then."""
+        self.counters = AnnouncerCounters()
+        self._find_sink = find_sink
+        self._clock = clock
+
+    async def consume(self, event: OutboxEvent) -> None:
+        """See :meth:`hub.outbox.model.Consumer.consume`.
+
+        Raises:
+            EventSinkError: the event log cannot be written.
+            NotTakenError: the event is refused.
+        """
+        happened = msgspec.json.decode(event.body, type=Happened)
+        data: EventData
+        if event.type == RECEIVED:
+            data = InteractionStarted(interaction_id=happened.interaction_id, media=MEDIA, subtype=SUBTYPE)
+        else:
+            data = InteractionFinished(interaction_id=happened.interaction_id, media=MEDIA, subtype=SUBTYPE, reason=happened.reason)
+        outcome = await self._tell(event, data, event.at_ms)
+        if outcome not in (ACCEPTED, DUPLICATE):
+            # a later event was taken while this one waited: what happened is told, if with another time
+            now_ms = max(self._clock.wall_ms(), event.at_ms)
+            _log.warning("interaction_told_late", type=event.type, event_id=event.id, reason=outcome, late_ms=now_ms - event.at_ms)
+            outcome = await self._tell(event, data, now_ms)
+            if outcome not in (ACCEPTED, DUPLICATE):
+                raise NotTakenError(f"{TYPE_NAMES[type(data)]} of interaction {happened.interaction_id} is refused: {outcome}")
+            self.counters.moved += 1
+        if outcome == DUPLICATE:
+            self.counters.repeated += 1
+        elif event.type == RECEIVED:
+            self.counters.started += 1
+        else:
+            self.counters.finished += 1
+
+    async def _tell(self, event: OutboxEvent, data: EventData, time_ms: int) -> str:
+        told = Event(TYPE_NAMES[type(data)], time_ms, SOURCE, str(event.id), data)
+        (outcome,) = await self._find_sink().accept(event.tenant, [told])
+        return outcome
+
+    def settled(self, transaction: Transaction, delivery: Settled) -> None:
+        """Never called: these events stay inside the hub (:data:`hub.outbox.model.NO_ENDPOINT`), so nothing is delivered."""

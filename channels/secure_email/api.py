@@ -1,0 +1,393 @@
+"""REST: ``/nexus/v3/securemail`` (seed 002, "Secure Email API"), and ``/api/v1/securemail`` for the contact centre's answers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+from starlette.routing import Route
+
+from channels.secure_email.drafts import Envelope, open_envelope, parse_id, public_user_data, read_draft
+from channels.secure_email.mailroom import Mailroom, Removal, unknown
+from channels.secure_email.model import (
+    DEFAULT_BOX,
+    MAX_ADDRESS,
+    SECUREBOX,
+    Attachment,
+    Box,
+    Direction,
+    Draft,
+    Found,
+    MailStatus,
+    Wanted,
+    is_address,
+    mailbox_address,
+)
+from channels.secure_email.reading import apart, read_json_body
+from channels.secure_email.results import NO_STORE, Elsewhere, MailRoute, answer, unavailable
+from channels.secure_email.schemas import (
+    CountSecureMailResponse,
+    CreateSecureMailResponse,
+    ListSecureMailResponse,
+    ReplyRequest,
+    RetrieveSecureMailResponse,
+    RetrieveSecureMailUserdataResponse,
+    SecureMailResponse,
+    SendRequest,
+    SentSecureMailResponse,
+    request_body,
+)
+from channels.secure_email.settings import SecureEmailSettings
+from hub.core.principal import Principal
+from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.security.rest import requires
+from hub.storage.transactions import StorageError
+
+BASE: Final = "/nexus/v3/securemail"
+DESK: Final = "/api/v1/securemail"
+
+MOST: Final = 1000
+"""Mails of one page."""
+LAST: Final = (1 << 31) - 1
+
+READ: Final = "/securemail/read"
+WRITE: Final = "/securemail/write"
+REPLY: Final = "/securemail/reply"
+
+_MAY_WRITE = requires(WRITE).dependency
+"""Asked beside :data:`READ` where a parameter makes a call one that changes something."""
+
+_FAILURE: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/SecureMailResponse"}}}
+_FORBIDDEN: Final = {
+    "application/json": {
+        "schema": {"anyOf": [{"$ref": "#/components/schemas/SecureMailResponse"}, {"$ref": "#/components/schemas/Forbidden"}]}
+    }
+}
+_FAILURES: Final[dict[int | str, dict[str, Any]]] = {
+    400: {
+        "model": SecureMailResponse,
+        "description": "Invalid request parameters: `status.detail` names the one, `status.message` what was expected.",
+    },
+    401: {"description": "No credential, or a wrong or expired one: `INVALID_CLIENT_TOKEN`.", "content": _FAILURE},
+    403: {"description": "The credential may not do this.", "content": _FORBIDDEN},
+    500: {"description": "The server failed to answer: `FAILURE`.", "content": _FAILURE},
+    503: {"description": "The database cannot be used now, and nothing was changed: `FAILURE`.", "content": _FAILURE},
+}
+_NO_SUCH: Final[dict[int | str, dict[str, Any]]] = {
+    404: {"description": "There is no such secure e-mail, or no such part of it.", "content": _FAILURE}
+}
+_BAD_BODY: Final[dict[int | str, dict[str, Any]]] = {
+    413: {"description": "More than may be sent.", "content": _FAILURE},
+    415: {"description": "The body is not JSON by its headers: `INVALID_TRANSPORT`.", "content": _FAILURE},
+}
+_DESK_FAILURES: Final[dict[int | str, dict[str, Any]]] = {
+    413: {"description": "More than may be sent.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+    415: {"description": "The body is not JSON.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
+}
+_FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The file, for saving.",
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    **_NO_SUCH,
+}
+
+_FILE_HEADERS: Final = {
+    **NO_STORE,
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_NEVER_SHOWN: Final = ("text/html", "image/svg+xml", "application/xml", "application/xhtml+xml")
+"""Types that a browser would run scripts of; they are sent as bytes of no type."""
+
+Address = Annotated[
+    str,
+    Query(
+        description="The e-mail address of the consumer.",
+        json_schema_extra={"format": "email", "maxLength": MAX_ADDRESS},
+        examples=["ana@example.com"],
+    ),
+]
+Status = Annotated[Literal["all", "read", "unread"], Query(description="Which: unread, read, or all of them.")]
+Way = Annotated[Literal["all", "inbound", "outbound"], Query(description="Which: from the consumer, to the consumer, or both.")]
+Securebox = Annotated[
+    str | None,
+    Query(
+        description="Name of a mailbox of its own for the same contact: 3 to 16 of A-Z, a-z, 0-9. Without it, the mailbox without a name.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9]{3,16}$"},
+        examples=["Loans"],
+    ),
+]
+MailId = Annotated[str, Path(alias="secureMailId", description="The id of the secure e-mail.")]
+Removing = Annotated[
+    Literal["read", "true", "\\", "", "delete", "purge"],
+    Query(
+        description="`read`: mark as read (`true`, `\\` and nothing say the same, deprecated). `delete`: no list has it any more, but it is"
+        " kept. `purge`: remove it for good."
+    ),
+]
+
+
+class Calls:
+    """The calls, over one mailroom."""
+
+    def __init__(self, mailroom: Mailroom, settings: SecureEmailSettings, public_url: str | None) -> None:
+        self._mailroom = mailroom
+        self._settings = settings
+        self._public_url = public_url
+
+    def routers(self) -> tuple[list[APIRouter], list[Route]]:
+        """The routers, and the plain routes that answer where no call is."""
+        nexus = self._nexus()
+        calls = [route for route in nexus.routes if isinstance(route, APIRoute)]
+        elsewhere = Elsewhere(calls)
+        return [nexus, self._desk()], [Route(BASE, elsewhere), Route(f"{BASE}/{{rest:path}}", elsewhere)]
+
+    def _nexus(self) -> APIRouter:
+        router = APIRouter(prefix=BASE, tags=["Secure e-mail"], route_class=MailRoute, responses=_FAILURES)
+
+        @router.get(
+            "", summary="Get secure emails", response_model=None, responses={200: {"model": ListSecureMailResponse, "description": "Ok"}}
+        )
+        async def page(
+            request: Request,
+            caller: Annotated[Principal, requires(READ)],
+            address: Address,
+            status: Status = "all",
+            index: Annotated[int, Query(ge=0, le=LAST, description="How many to leave out, from the newest.")] = 0,
+            count: Annotated[int, Query(ge=0, le=MOST, description="How many to return at most.")] = 10,
+            securebox: Securebox = None,
+            direction: Way = "all",
+        ) -> Response:
+            """The secure e-mails of a consumer, the newest first, without their texts. One who never had any has an empty list."""
+            box = _box(caller, address, securebox)
+            found = await self._mailroom.page(box, _wanted(status, direction), index=index, count=count)
+            base = self._base(request)
+            return answer(request, data=[_shown(each, base) for each in found])
+
+        @router.post(
+            "",
+            summary="Send secure email",
+            response_model=None,
+            responses={200: {"model": CreateSecureMailResponse, "description": "Ok"}, **_BAD_BODY},
+            openapi_extra=request_body(SendRequest),
+        )
+        async def send(request: Request, caller: Annotated[Principal, requires(WRITE)], securebox: Securebox = None) -> Response:
+            """Send a secure e-mail for a consumer to the contact centre. An interaction of type email starts with it."""
+            box = _securebox(securebox)
+            try:
+                _, draft = await self._draft(request, Direction.INBOUND)
+                identifier = await self._mailroom.receive(caller.tenant, box or DEFAULT_BOX, draft)
+            except ApiError:
+                self._mailroom.counters.refused += 1
+                raise
+            return answer(request, secureMailId=identifier, selfUri=f"{self._base(request)}/{identifier}")
+
+        @router.get(
+            "/count",
+            summary="Get a count of unread, read or all secure emails",
+            response_model=None,
+            responses={200: {"model": CountSecureMailResponse, "description": "Ok"}},
+        )
+        async def count(
+            request: Request,
+            caller: Annotated[Principal, requires(READ)],
+            address: Address,
+            status: Status = "all",
+            securebox: Securebox = None,
+            direction: Way = "all",
+        ) -> Response:
+            """How many secure e-mails a consumer has."""
+            number = await self._mailroom.count(_box(caller, address, securebox), _wanted(status, direction))
+            return answer(request, data={"count": number})
+
+        @router.get(
+            "/{secureMailId}",
+            summary="Get secure email content",
+            response_model=None,
+            responses={200: {"model": RetrieveSecureMailResponse, "description": "Ok"}, **_NO_SUCH},
+        )
+        async def find(
+            request: Request,
+            caller: Annotated[Principal, requires(READ)],
+            identifier: MailId,
+            read: Annotated[bool, Query(description="Mark it as read, and stop the interaction of an inbound one.")] = False,
+            attachments: Annotated[bool, Query(description="Whether to send the contents of its attachments.")] = True,
+        ) -> Response:
+            """A secure e-mail with its texts and attachments. With `read=true` the credential must be one that may write, too."""
+            known = _known(identifier)
+            if read:
+                await _MAY_WRITE(request, caller)
+                found = await self._mailroom.read(caller.tenant, known, contents=attachments)
+            else:
+                found = await self._mailroom.find(caller.tenant, known, contents=attachments)
+            base = self._base(request)
+            return await apart(_size(found), lambda: answer(request, secureMail=_shown(found, base)))
+
+        @router.delete(
+            "/{secureMailId}",
+            summary="Mark as read or delete a secure email",
+            response_model=None,
+            responses={200: {"model": RetrieveSecureMailResponse, "description": "Ok"}, **_NO_SUCH},
+        )
+        async def remove(
+            request: Request, caller: Annotated[Principal, requires(WRITE)], identifier: MailId, remove: Removing = "read"
+        ) -> Response:
+            """Mark a secure e-mail as read or as deleted, or remove it for good. Each stops the interaction of an inbound one."""
+            removal = Removal(remove) if remove in ("delete", "purge") else Removal.READ
+            found = await self._mailroom.remove(caller.tenant, _known(identifier), removal)
+            base = self._base(request)
+            return await apart(_size(found), lambda: answer(request, secureMail=_shown(found, base)))
+
+        @router.get(
+            "/{secureMailId}/userdata",
+            summary="Get secure email userdata",
+            response_model=None,
+            responses={200: {"model": RetrieveSecureMailUserdataResponse, "description": "Ok"}, **_NO_SUCH},
+        )
+        async def user_data(request: Request, caller: Annotated[Principal, requires(READ)], identifier: MailId) -> Response:
+            """The userdata of a secure e-mail, without internal keys: those that begin with `_`."""
+            text = await self._mailroom.user_data(caller.tenant, _known(identifier))
+            public = {key: orjson.Fragment(bytes(value)) for key, value in public_user_data(text).items()}
+            return answer(request, data=public)
+
+        @router.get("/{secureMailId}/attachments/{number}", summary="Get an attachment", response_class=Response, responses=_FILE)
+        async def attachment(
+            caller: Annotated[Principal, requires(READ)],
+            identifier: MailId,
+            number: Annotated[int, Path(ge=1, le=LAST, description="Which, from 1.")],
+        ) -> Response:
+            """One attachment, as a file to be saved."""
+            found = await self._mailroom.attachment(caller.tenant, _known(identifier), number)
+            assert found.content is not None
+            kind = "application/octet-stream" if found.content_type in _NEVER_SHOWN else found.content_type
+            headers = {**_FILE_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(found.filename)}
+            return Response(found.content, headers=headers)
+
+        return router
+
+    def _desk(self) -> APIRouter:
+        router = APIRouter(tags=["Secure e-mail"])
+
+        @router.post(
+            DESK,
+            summary="Send secure email to a consumer",
+            response_model=None,
+            responses={200: {"model": SentSecureMailResponse, "description": "Ok"}, **_DESK_FAILURES},
+            openapi_extra=request_body(ReplyRequest),
+        )
+        async def reply(request: Request, caller: Annotated[Principal, requires(REPLY)], securebox: Securebox = None) -> Response:
+            """Put a secure e-mail of the contact centre into a consumer's mailbox, as an answer (`inReplyTo`) or of its own accord."""
+            box = _securebox(securebox)
+            try:
+                envelope, draft = await self._draft(request, Direction.OUTBOUND)
+                identifier = await self._mailroom.send(caller.tenant, box, draft)
+            except StorageError as fault:
+                raise unavailable(fault) from fault
+            except ApiError:
+                self._mailroom.counters.refused += 1
+                raise
+            data = {"secureMailId": identifier, "selfUri": f"{self._base(request)}/{identifier}"}
+            if envelope.operation_id is not None:
+                data["operationId"] = envelope.operation_id
+            return EnvelopeResponse(ok(data), headers=NO_STORE)
+
+        return router
+
+    async def _draft(self, request: Request, direction: Direction) -> tuple[Envelope, Draft]:
+        body = await read_json_body(request, self._settings.max_body_bytes)
+        envelope = await apart(len(body), lambda: open_envelope(body))
+        request.state.operation_id = envelope.operation_id
+        return envelope, await apart(len(body), lambda: read_draft(envelope.data, direction, self._settings))
+
+    def _base(self, request: Request) -> str:
+        return f"{self._public_url or str(request.base_url).rstrip('/')}{BASE}"
+
+
+def _shown(found: Found, base: str) -> dict[str, Any]:
+    """A mail; what it does not have, or was not asked for, is left out."""
+    mail = found.mail
+    members: dict[str, Any] = {
+        "secureMailId": mail.id,
+        "selfUri": f"{base}/{mail.id}",
+        "direction": mail.direction,
+        "status": mail.status,
+        "address": mail.address,
+        "securebox": mail.securebox or None,
+        "from": mail.sender,
+        "fromName": mail.sender_name,
+        "to": mail.recipient,
+        "toName": mail.recipient_name,
+        "subject": mail.subject,
+        "inReplyTo": mail.in_reply_to,
+        "interactionId": mail.interaction_id,
+        "createdAt": mail.created_ms,
+        "readAt": mail.read_ms,
+        "deletedAt": mail.deleted_ms,
+        "text": mail.text,
+        "html": mail.html,
+        "attachments": _attachments(found.attachments, f"{base}/{mail.id}/attachments"),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _attachments(found: Sequence[Attachment], base: str) -> list[dict[str, Any]]:
+    shown = []
+    for each in found:
+        entry: dict[str, Any] = {
+            "number": each.number,
+            "filename": each.filename,
+            "contentType": each.content_type,
+            "size": each.size,
+            "selfUri": f"{base}/{each.number}",
+        }
+        if each.content is not None:
+            entry["content"] = base64.b64encode(each.content).decode("ascii")
+        shown.append(entry)
+    return shown
+
+
+def _size(found: Found) -> int:
+    """Bytes that an answer with this mail has, roughly."""
+    return sum(len(each.content or b"") for each in found.attachments) + len(found.mail.text or "") + len(found.mail.html or "")
+
+
+def _disposition(filename: str) -> str:
+    """RFC 6266: to be saved, under its name; one for old programs in ASCII, one in UTF-8."""
+    plain = "".join(mark if mark.isascii() and mark.isprintable() and mark not in '"\\%' else "_" for mark in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _box(caller: Principal, address: str, securebox: str | None) -> Box:
+    if not is_address(address):
+        hint = ", with + written as %2B" if " " in address else ""
+        raise ApiError.of_field("address", f"an e-mail address of at most {MAX_ADDRESS} characters{hint}", address)
+    return Box(caller.tenant, mailbox_address(address), _securebox(securebox) or DEFAULT_BOX)
+
+
+def _securebox(name: str | None) -> str | None:
+    if name is not None and SECUREBOX.fullmatch(name) is None:
+        raise ApiError.of_field("securebox", "3 to 16 of A-Z, a-z, 0-9", name)
+    return name
+
+
+def _wanted(status: str, direction: str) -> Wanted:
+    return Wanted(
+        None if status == "all" else MailStatus(status),
+        None if direction == "all" else Direction(direction),
+    )
+
+
+def _known(identifier: str) -> str:
+    """An id that can be looked for; others are of no mail."""
+    known = parse_id(identifier)
+    if known is None:
+        raise unknown(identifier)
+    return known

@@ -1,0 +1,329 @@
+"""What can be done with secure e-mail. Each change, and the outbox event of what follows from it, is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+import structlog
+
+from channels.secure_email import store
+from channels.secure_email.model import (
+    CLOSED,
+    MEDIA,
+    RECEIVED,
+    Attachment,
+    Box,
+    Direction,
+    Draft,
+    Found,
+    Wanted,
+    mailbox_address,
+)
+from channels.secure_email.settings import SecureEmailSettings
+from hub.core.ports import Clock
+from hub.ops.envelope import ApiError
+from hub.outbox.model import NO_ENDPOINT, Recorder
+from hub.storage.transactions import StorageError, T, Transaction, Transactions
+
+_log = structlog.get_logger(__name__)
+
+TRIM_PIECE: Final = 200
+"""Mails that one transaction trims at most: others get their turn between two."""
+
+TRIM_EVERY_S: Final = 3600.0
+
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(slots=True)
+class Counters:
+    """What secure e-mail counts; ``/metrics`` reads them."""
+
+    received: int = 0
+    """Inbound mails."""
+    sent: int = 0
+    """Outbound mails."""
+    attachments: int = 0
+    refused: int = 0
+    """Mails that were not taken."""
+    read: int = 0
+    """Mails that were marked as read."""
+    deleted: int = 0
+    purged: int = 0
+    trimmed: int = 0
+    """Deleted mails whose time was over."""
+    closed: int = 0
+    """Interactions of inbound mails that were stopped."""
+
+
+class Removal(StrEnum):
+    """What is to become of a mail."""
+
+    READ = "read"
+    DELETE = "delete"
+    PURGE = "purge"
+
+
+class Happened(msgspec.Struct, rename="camel"):
+    """The body of the outbox events."""
+
+    interaction_id: str
+    secure_mail_id: str
+    reason: str | None = None
+
+
+class Mailroom:
+    """The mailboxes of all tenants; also the service that trims them."""
+
+    __slots__ = ("_clock", "_outbox", "_settings", "_task", "_transactions", "counters")
+
+    def __init__(self, *, transactions: Transactions, outbox: Recorder, clock: Clock, settings: SecureEmailSettings) -> None:
+        self.counters = Counters()
+        self._transactions = transactions
+        self._outbox = outbox
+        self._clock = clock
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    # -- sending ----------------------------------------------------------------------------------------------------------
+
+    async def receive(self, tenant: str, securebox: str, draft: Draft) -> str:
+        """Take an inbound mail: it waits, unread, and its interaction starts. Returns its id when it is on disk.
+
+        Raises:
+            ApiError: ``draft.in_reply_to`` is no mail of this mailbox.
+            StorageError: the database cannot be written.
+        """
+        assert draft.sender is not None
+        box = Box(tenant, mailbox_address(draft.sender), securebox)
+        identifier, interaction = str(uuid.uuid4()), str(uuid.uuid4())
+        body = msgspec.json.encode(Happened(interaction, identifier))
+
+        def write(tx: Transaction) -> None:
+            if draft.in_reply_to is not None:
+                _answered(tx, box.tenant, draft.in_reply_to, box)
+            store.insert(
+                tx,
+                box,
+                identifier,
+                draft,
+                direction=Direction.INBOUND,
+                subject=draft.subject or "",
+                recipient=draft.recipient,
+                interaction_id=interaction,
+                now_ms=self._clock.wall_ms(),
+            )
+            self._outbox.add(tx, tenant=tenant, type=RECEIVED, key=interaction, body=body, media=MEDIA, endpoint=NO_ENDPOINT)
+
+        await self._transactions.write(write)
+        self.counters.received += 1
+        self.counters.attachments += len(draft.attachments)
+        return identifier
+
+    async def send(self, tenant: str, securebox: str | None, draft: Draft) -> str:
+        """Put an outbound mail into the consumer's mailbox. As the answer to a mail (``draft.in_reply_to``) it goes to the mailbox of that,
+        and has its subject unless it has one of its own. ``securebox`` None: that of the mail that is answered, else the one without name.
+
+        Raises:
+            ApiError: what is answered is no mail of this tenant, or of another mailbox than was said.
+            StorageError: the database cannot be written.
+        """
+        identifier = str(uuid.uuid4())
+
+        def write(tx: Transaction) -> None:
+            subject, recipient = draft.subject, draft.recipient
+            if draft.in_reply_to is not None:
+                answered = _answered(tx, tenant, draft.in_reply_to, None).mail
+                if recipient is None:
+                    recipient = answered.sender if answered.direction == Direction.INBOUND else answered.recipient
+                assert recipient is not None
+                box = Box(tenant, mailbox_address(recipient), answered.securebox if securebox is None else securebox)
+                _answered(tx, tenant, draft.in_reply_to, box)
+                if subject is None:
+                    subject = answered.subject if answered.subject[:3].lower() == "re:" else f"Re: {answered.subject}"
+            else:
+                assert recipient is not None
+                box = Box(tenant, mailbox_address(recipient), securebox or "")
+            store.insert(
+                tx,
+                box,
+                identifier,
+                draft,
+                direction=Direction.OUTBOUND,
+                subject=subject or "",
+                recipient=recipient,
+                interaction_id=None,
+                now_ms=self._clock.wall_ms(),
+            )
+
+        await self._transactions.write(write)
+        self.counters.sent += 1
+        self.counters.attachments += len(draft.attachments)
+        return identifier
+
+    # -- looking ----------------------------------------------------------------------------------------------------------
+
+    async def page(self, box: Box, wanted: Wanted, *, index: int, count: int) -> list[Found]:
+        """Mails of a box, the newest first, without texts and contents; deleted ones are left out.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        return await self._transactions.read(lambda tx: store.page(tx, box, wanted, index=index, count=count))
+
+    async def count(self, box: Box, wanted: Wanted) -> int:
+        """How many mails :meth:`page` has in all.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        return await self._transactions.read(lambda tx: store.count(tx, box, wanted))
+
+    async def find(self, tenant: str, identifier: str, *, contents: bool) -> Found:
+        """A mail as it is.
+
+        Raises:
+            ApiError: 404, the tenant has no such mail.
+            StorageError: the database cannot be read.
+        """
+        return _there(await self._transactions.read(lambda tx: store.find(tx, tenant, identifier, contents=contents)), identifier)
+
+    async def user_data(self, tenant: str, identifier: str) -> str:
+        """The userdata of a mail as JSON text, internal keys and all.
+
+        Raises:
+            ApiError: 404, the tenant has no such mail.
+            StorageError: the database cannot be read.
+        """
+        return _there(await self._transactions.read(lambda tx: store.user_data(tx, tenant, identifier)), identifier)
+
+    async def attachment(self, tenant: str, identifier: str, number: int) -> Attachment:
+        """One attachment with its content.
+
+        Raises:
+            ApiError: 404, the tenant has no such mail, or the mail no such attachment.
+            StorageError: the database cannot be read.
+        """
+        found = await self._transactions.read(lambda tx: store.attachment(tx, tenant, identifier, number))
+        if found is None:
+            raise ApiError.of_field("number", f"an attachment of the secure e-mail {identifier}", number, http_status=404)
+        return found
+
+    # -- changing ---------------------------------------------------------------------------------------------------------
+
+    async def read(self, tenant: str, identifier: str, *, contents: bool) -> Found:
+        """Mark a mail as read, and stop the interaction of an inbound one; returns the mail. A second time changes nothing.
+
+        Raises:
+            ApiError: 404, the tenant has no such mail.
+            StorageError: the database cannot be written.
+        """
+        return await self._change(tenant, identifier, Removal.READ, contents=contents)
+
+    async def remove(self, tenant: str, identifier: str, removal: Removal) -> Found:
+        """Mark a mail as read or as deleted, or purge it; each stops the interaction of an inbound one. Returns the mail, as it was before
+        where it is purged, without the contents of its attachments.
+
+        Raises:
+            ApiError: 404, the tenant has no such mail.
+            StorageError: the database cannot be written.
+        """
+        return await self._change(tenant, identifier, removal, contents=False)
+
+    async def _change(self, tenant: str, identifier: str, removal: Removal, *, contents: bool) -> Found:
+        counters = self.counters
+
+        def write(tx: Transaction) -> tuple[Found | None, bool, bool]:
+            now_ms = self._clock.wall_ms()
+            changed = False
+            if removal is Removal.READ:
+                changed = store.mark_read(tx, tenant, identifier, now_ms)
+            elif removal is Removal.DELETE:
+                changed = store.mark_deleted(tx, tenant, identifier, now_ms)
+            closed = self._close(tx, tenant, identifier, removal, now_ms)
+            found = store.find(tx, tenant, identifier, contents=contents)
+            if removal is Removal.PURGE and found is not None:
+                changed = store.purge(tx, tenant, identifier)
+            return found, changed, closed
+
+        found, changed, closed = await self._transactions.write(write)
+        counters.closed += closed
+        if removal is Removal.READ:
+            counters.read += changed
+        elif removal is Removal.DELETE:
+            counters.deleted += changed
+        else:
+            counters.purged += changed
+        return _there(found, identifier)
+
+    def _close(self, tx: Transaction, tenant: str, identifier: str, removal: Removal, now_ms: int) -> bool:
+        """Stop the interaction of a mail if it has one that goes on."""
+        interaction = store.close(tx, tenant, identifier, now_ms)
+        if interaction is None:
+            return False
+        body = msgspec.json.encode(Happened(interaction, identifier, _REASONS[removal]))
+        self._outbox.add(tx, tenant=tenant, type=CLOSED, key=interaction, body=body, media=MEDIA, endpoint=NO_ENDPOINT)
+        return True
+
+    # -- trimming ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to trim."""
+        self._task = asyncio.get_running_loop().create_task(self._trim_forever(), name="secure_email.trim")
+
+    async def stop(self) -> None:
+        """Cease to trim."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def trim(self) -> int:
+        """Remove for good what was deleted long enough ago; returns how many mails went.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        before_ms = self._clock.wall_ms() - self._settings.keep_deleted_days * _DAY_MS
+        total = 0
+        while gone := await self._transactions.write(lambda tx: store.trim(tx, before_ms, TRIM_PIECE)):
+            total += gone
+        self.counters.trimmed += total
+        return total
+
+    async def _trim_forever(self) -> None:
+        while True:
+            try:
+                await self.trim()
+            except StorageError:
+                _log.exception("secure_mails_not_trimmed")
+            await asyncio.sleep(TRIM_EVERY_S)
+
+
+_REASONS: Final = {Removal.READ: "read", Removal.DELETE: "deleted", Removal.PURGE: "purged"}
+
+
+def _answered(tx: Transaction, tenant: str, identifier: str, box: Box | None) -> Found:
+    """The mail that another one answers; of ``box`` where that is given."""
+    found = store.find(tx, tenant, identifier, contents=False)
+    if found is None or (box is not None and (found.mail.address, found.mail.securebox) != (box.address, box.securebox)):
+        raise ApiError.of_field("data.inReplyTo", "a secure e-mail of this mailbox", identifier)
+    return found
+
+
+def _there(found: T | None, identifier: str) -> T:
+    if found is None:
+        raise unknown(identifier)
+    return found
+
+
+def unknown(identifier: str) -> ApiError:
+    """404: the tenant has no such mail."""
+    return ApiError.of_field("secureMailId", "a secure e-mail of this contact centre", identifier, http_status=404)

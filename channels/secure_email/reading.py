@@ -1,0 +1,42 @@
+"""The body of a request, and what its headers must say; and where the work on it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from starlette.requests import Request
+
+from hub.ops.body import read_body
+from hub.ops.envelope import ApiError
+
+T = TypeVar("T")
+
+AT_ONCE_BYTES: Final = 32 * 1024
+"""Work on more than this goes to a thread: the event loop has other callers."""
+
+
+async def read_json_body(request: Request, most: int) -> bytes:
+    """The body of a request that is JSON by its headers, or says nothing.
+
+    Raises:
+        ApiError: 413 more than ``most`` bytes, 415 another content type or an encoding, 400 it ended before it was whole.
+    """
+    given = request.headers.get("content-type", "")
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    if kind not in ("", "application/json") and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise ApiError.of_field("Content-Type", "application/json", given, http_status=415)
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
+            raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise ApiError.of_field("Content-Encoding", "identity", encoding, http_status=415)
+    return await read_body(request, most)
+
+
+async def apart(size: int, work: Callable[[], T]) -> T:
+    """``work`` on something of ``size`` bytes: here if it is small, else in a thread."""
+    return work() if size <= AT_ONCE_BYTES else await asyncio.to_thread(work)

@@ -1,0 +1,171 @@
+"""Mails and attachments in the database. Every function runs inside a transaction, in the database's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from channels.secure_email.model import Attachment, Box, Draft, Found, SecureMail, Wanted
+from hub.storage.transactions import Transaction
+
+_SUMMARY: Final = (
+    "id, direction, address, securebox, status, sender, sender_name, recipient, recipient_name, subject, in_reply_to, interaction_id,"
+    " created_ms, read_ms, deleted_ms"
+)
+_WHOLE: Final = f"{_SUMMARY}, body_text, body_html"
+_OF_BOX: Final = "tenant = ? AND address = ? AND securebox = ? AND deleted_ms IS NULL"
+
+
+def insert(
+    transaction: Transaction,
+    box: Box,
+    identifier: str,
+    draft: Draft,
+    *,
+    direction: str,
+    subject: str,
+    recipient: str | None,
+    interaction_id: str | None,
+    now_ms: int,
+) -> None:
+    """Keep a mail, unread, with its attachments. ``subject`` and ``recipient`` take the place of the draft's."""
+    row = transaction.row(
+        "INSERT INTO secure_mails (id, tenant, direction, address, securebox, status, sender, sender_name, recipient, recipient_name,"
+        " subject, body_text, body_html, user_data, in_reply_to, interaction_id, created_ms)"
+        " VALUES (?, ?, ?, ?, ?, 'unread', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+        (
+            identifier,
+            box.tenant,
+            direction,
+            box.address,
+            box.securebox,
+            draft.sender,
+            draft.sender_name,
+            recipient,
+            draft.recipient_name,
+            subject,
+            draft.text,
+            draft.html,
+            draft.user_data,
+            draft.in_reply_to,
+            interaction_id,
+            now_ms,
+        ),
+    )
+    assert row is not None
+    for each in draft.attachments:
+        transaction.run(
+            "INSERT INTO secure_mail_attachments (mail, number, filename, content_type, size, content) VALUES (?, ?, ?, ?, ?, ?)",
+            (row[0], each.number, each.filename, each.content_type, each.size, each.content),
+        )
+
+
+def page(transaction: Transaction, box: Box, wanted: Wanted, *, index: int, count: int) -> list[Found]:
+    """Mails of a box, the newest first, without texts and contents."""
+    condition, values = _condition(box, wanted)
+    rows = transaction.rows(
+        f"SELECT {_SUMMARY}, number FROM secure_mails WHERE {condition} ORDER BY number DESC LIMIT ? OFFSET ?", (*values, count, index)
+    )
+    attachments = _attachments_of(transaction, [row[-1] for row in rows])
+    return [Found(SecureMail(*row[:-1]), tuple(attachments.get(row[-1], ()))) for row in rows]
+
+
+def count(transaction: Transaction, box: Box, wanted: Wanted) -> int:
+    """How many mails of a box there are."""
+    condition, values = _condition(box, wanted)
+    row = transaction.row(f"SELECT count(*) FROM secure_mails WHERE {condition}", values)
+    assert row is not None
+    return int(row[0])
+
+
+def find(transaction: Transaction, tenant: str, identifier: str, *, contents: bool) -> Found | None:
+    """A mail, deleted or not, with its texts; the contents of its attachments only where they are asked for."""
+    row = transaction.row(f"SELECT {_WHOLE}, number FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant))
+    if row is None:
+        return None
+    columns = "number, filename, content_type, size" + (", content" if contents else "")
+    rows = transaction.rows(f"SELECT {columns} FROM secure_mail_attachments WHERE mail = ? ORDER BY number", (row[-1],))
+    return Found(SecureMail(*row[:-1]), tuple(Attachment(*each) for each in rows))
+
+
+def attachment(transaction: Transaction, tenant: str, identifier: str, number: int) -> Attachment | None:
+    """One attachment with its content."""
+    row = transaction.row(
+        "SELECT a.number, a.filename, a.content_type, a.size, a.content FROM secure_mail_attachments a JOIN secure_mails m"
+        " ON m.number = a.mail WHERE m.id = ? AND m.tenant = ? AND a.number = ?",
+        (identifier, tenant, number),
+    )
+    return None if row is None else Attachment(*row)
+
+
+def user_data(transaction: Transaction, tenant: str, identifier: str) -> str | None:
+    """The userdata of a mail as JSON text; None when there is no such mail."""
+    row = transaction.row("SELECT user_data FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant))
+    return None if row is None else row[0]
+
+
+def mark_read(transaction: Transaction, tenant: str, identifier: str, now_ms: int) -> bool:
+    """Mark a mail as read; whether it was not before."""
+    return bool(
+        transaction.run(
+            "UPDATE secure_mails SET status = 'read', read_ms = ? WHERE id = ? AND tenant = ? AND status = 'unread'",
+            (now_ms, identifier, tenant),
+        )
+    )
+
+
+def mark_deleted(transaction: Transaction, tenant: str, identifier: str, now_ms: int) -> bool:
+    """Mark a mail as deleted; whether it was not before."""
+    return bool(
+        transaction.run(
+            "UPDATE secure_mails SET deleted_ms = ? WHERE id = ? AND tenant = ? AND deleted_ms IS NULL", (now_ms, identifier, tenant)
+        )
+    )
+
+
+def close(transaction: Transaction, tenant: str, identifier: str, now_ms: int) -> str | None:
+    """Stop the interaction of a mail: its id, once; None when it has none, or when it was stopped before."""
+    row = transaction.row(
+        "UPDATE secure_mails SET closed_ms = ? WHERE id = ? AND tenant = ? AND closed_ms IS NULL AND interaction_id IS NOT NULL"
+        " RETURNING interaction_id",
+        (now_ms, identifier, tenant),
+    )
+    return None if row is None else row[0]
+
+
+def purge(transaction: Transaction, tenant: str, identifier: str) -> bool:
+    """Remove a mail and its attachments for good; whether it was there."""
+    return bool(transaction.run("DELETE FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant)))
+
+
+def trim(transaction: Transaction, deleted_before_ms: int, limit: int) -> int:
+    """Remove at most ``limit`` mails that were deleted before a moment; returns how many went."""
+    return transaction.run(
+        "DELETE FROM secure_mails WHERE number IN (SELECT number FROM secure_mails WHERE deleted_ms IS NOT NULL AND deleted_ms < ?"
+        " ORDER BY deleted_ms LIMIT ?)",
+        (deleted_before_ms, limit),
+    )
+
+
+def _condition(box: Box, wanted: Wanted) -> tuple[str, tuple[str, ...]]:
+    condition, values = _OF_BOX, [*box]
+    if wanted.status is not None:
+        condition += " AND status = ?"
+        values.append(wanted.status.value)
+    if wanted.direction is not None:
+        condition += " AND direction = ?"
+        values.append(wanted.direction.value)
+    return condition, tuple(values)
+
+
+def _attachments_of(transaction: Transaction, mails: Sequence[int]) -> dict[int, list[Attachment]]:
+    found: dict[int, list[Attachment]] = {}
+    if mails:
+        rows = transaction.rows(
+            "SELECT mail, number, filename, content_type, size FROM secure_mail_attachments"
+            f" WHERE mail IN ({', '.join('?' * len(mails))}) ORDER BY mail, number",
+            tuple(mails),
+        )
+        for mail, *rest in rows:
+            found.setdefault(mail, []).append(Attachment(*rest))
+    return found

@@ -1,0 +1,50 @@
+"""Real databases with the tables of secure e-mail, and the calls over each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from channels.secure_email import family
+from hub.family import migrations_of
+from hub.storage.backends import backend_of
+from hub.storage.database import Database
+from hub.storage.transactions import Transactions
+from tests.channels.secure_email.support import Office
+from tests.hub.storage.backends import Postgres, Sqlite, opened, postgres, sqlite
+
+__all__ = ["postgres", "sqlite"]
+
+PACKAGES = migrations_of([family])
+
+
+async def _office(database: Database, **settings: Any) -> AsyncIterator[Office]:
+    transactions = Transactions(backend_of(database))
+    await transactions.start()
+    for tenant in ("acme", "other"):
+        await transactions.write(lambda tx, name=tenant: tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, 0)", (name,)))  # type: ignore[misc]
+    yield Office(transactions, database, **settings)
+    await transactions.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def office(request: pytest.FixtureRequest) -> AsyncIterator[Office]:
+    """On SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        url = await request.getfixturevalue("sqlite").migrated(PACKAGES)
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.url(await server.migrated(PACKAGES))
+    async with opened(url) as database:
+        async for made in _office(database):
+            yield made
+
+
+@pytest.fixture
+async def light(request: pytest.FixtureRequest, sqlite: Sqlite) -> AsyncIterator[Office]:
+    """On SQLite alone: for what does not depend on the database. Settings may come as the parameter."""
+    async with opened(await sqlite.migrated(PACKAGES)) as database:
+        async for made in _office(database, **getattr(request, "param", {})):
+            yield made

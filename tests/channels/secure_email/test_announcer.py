@@ -1,0 +1,106 @@
+"""From the outbox to the event sink: alone, and with the outbox and the sequencer that a hub has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from channels.events import EVENT_SINK, EventSinkError
+from channels.ingest.sequencer import Sequencer
+from channels.secure_email import family
+from channels.secure_email.announcer import NotTakenError
+from channels.secure_email.model import Draft
+from channels.secure_email.settings import SecureEmailSettings
+from hub.eventlog.memory import MemoryEventLog
+from hub.family import Context
+from hub.ops.settings import model_of
+from hub.outbox import dispatcher
+from hub.outbox.model import ROLE
+from hub.outbox.outbox import Outbox
+from hub.outbox.settings import OutboxSettings
+from hub.transports.runtime import SystemClock
+from tests.channels.ingest.support import Recorder
+from tests.channels.secure_email.support import ANA, Office
+
+
+async def test_a_repeat_is_told_as_the_same_event(light: Office) -> None:
+    await light.send()
+    await light.announce()
+    assert len(await light.announce()) == 1
+    counters = light.announcer.counters
+    assert (counters.started, counters.repeated, counters.finished, counters.moved) == (1, 1, 0, 0)
+
+
+async def test_what_comes_too_late_is_told_with_the_present_time(light: Office) -> None:
+    identifier = await light.send()
+    light.clock.now_ms += 300
+    light.sink.since_ms = light.clock.now_ms
+    await light.mail(identifier, read="true")
+    assert [kind for kind, _, _ in await light.announce()] == ["cx.interaction.started", "cx.interaction.finished"]
+    assert [event.time_ms for _, event in light.sink.taken] == [light.clock.now_ms] * 2
+    assert light.announcer.counters.moved == 1
+
+
+async def test_what_is_refused_is_left_for_later(light: Office) -> None:
+    await light.send()
+    light.sink.since_ms = light.clock.now_ms + 1
+    with pytest.raises(NotTakenError, match=r"cx\.interaction\.started of interaction .* is refused: time: expected later"):
+        await light.announce()
+    light.sink.since_ms, light.sink.fault = 0, EventSinkError("the disk is full")
+    with pytest.raises(EventSinkError):
+        await light.announce()
+    light.sink.fault = None
+    assert len(await light.announce()) == 1
+
+
+async def test_with_the_outbox_and_the_sequencer(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The family as a hub builds it: what is sent and read reaches whoever lives on events, once and in order."""
+    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
+    clock = SystemClock()
+    consumer = Recorder()
+    sequencer = Sequencer(eventlog=MemoryEventLog(), clock=clock, find_consumers=lambda: [consumer], repeats_s=600, repeats_max=1000)
+    roles: dict[str, list[Any]] = {EVENT_SINK: [sequencer]}
+    outbox = Outbox(
+        transactions=office.transactions,
+        hub=cast("Any", None),
+        clock=clock,
+        settings=OutboxSettings(),
+        sender=cast("Any", None),
+        consumers=lambda: roles[ROLE],
+        alone=True,
+    )
+    settings = model_of([family])()
+    assert settings.secure_email == SecureEmailSettings()  # type: ignore[attr-defined]
+    context = Context(
+        settings, cast("Any", None), cast("Any", None), cast("Any", None), clock, office.transactions, cast("Any", outbox), roles
+    )
+    parts = family.build(context)
+    roles[ROLE] = [parts.roles[ROLE]]
+    (mailroom,) = cast("Any", parts.services)
+    await sequencer.start()
+    await mailroom.start()
+    await outbox.start()
+    try:
+        draft = Draft(sender=ANA, text="x")
+        first, second = [await mailroom.receive("acme", "", draft) for _ in range(2)]
+        await asyncio.gather(*(mailroom.read("acme", first, contents=False) for _ in range(5)))
+        async with asyncio.timeout(30):
+            while len(consumer.seen) < 3:
+                await asyncio.sleep(0.01)
+        interactions = [(await mailroom.find("acme", each, contents=False)).mail.interaction_id for each in (first, second)]
+    finally:
+        await outbox.stop()
+        await mailroom.stop()
+        await sequencer.stop()
+    told = [(event.type, event.data.interaction_id) for _, event in consumer.seen]  # type: ignore[attr-defined]
+    assert set(told) == {
+        ("cx.interaction.started", interactions[0]),
+        ("cx.interaction.started", interactions[1]),
+        ("cx.interaction.finished", interactions[0]),
+    }
+    assert len(told) == 3
+    assert told.index(("cx.interaction.started", interactions[0])) < told.index(("cx.interaction.finished", interactions[0]))
+    assert parts.roles["counters"]["secure_email_interactions"].started == 2
+    assert await office.transactions.read(lambda tx: tx.row("SELECT count(*) FROM deliveries")) == (0,)
