@@ -56,6 +56,9 @@ MOST: Final = 1000
 """Mails of one page."""
 LAST: Final = (1 << 31) - 1
 
+_ENTRY_BYTES: Final = 500
+"""Of a mail in a list, roughly."""
+
 READ: Final = "/securemail/read"
 WRITE: Final = "/securemail/write"
 REPLY: Final = "/securemail/reply"
@@ -170,7 +173,7 @@ class Calls:
             box = _box(caller, address, securebox)
             found = await self._mailroom.page(box, _wanted(status, direction), index=index, count=count)
             base = self._base(request)
-            return answer(request, data=[_shown(each, base) for each in found])
+            return await apart(len(found) * _ENTRY_BYTES, lambda: answer(request, data=[_shown(each, base) for each in found]))
 
         @router.post(
             "",

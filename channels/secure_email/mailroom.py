@@ -33,8 +33,8 @@ from hub.storage.transactions import StorageError, T, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
 
-TRIM_PIECE: Final = 200
-"""Mails that one transaction trims at most: others get their turn between two."""
+TRIM_PIECE: Final = 20
+"""Mails, attachments and all, that one transaction trims at most: others get their turn between two."""
 
 TRIM_EVERY_S: Final = 3600.0
 
@@ -224,7 +224,9 @@ class Mailroom:
             ApiError: 404, the tenant has no such mail.
             StorageError: the database cannot be written.
         """
-        return await self._change(tenant, identifier, Removal.READ, contents=contents)
+        found = await self._change(tenant, identifier, Removal.READ)
+        # apart from the change: the writer has others to serve than one who waits for large files
+        return await self.find(tenant, identifier, contents=True) if contents and found.attachments else found
 
     async def remove(self, tenant: str, identifier: str, removal: Removal) -> Found:
         """Mark a mail as read or as deleted, or purge it; each stops the interaction of an inbound one. Returns the mail, as it was before
@@ -234,9 +236,9 @@ class Mailroom:
             ApiError: 404, the tenant has no such mail.
             StorageError: the database cannot be written.
         """
-        return await self._change(tenant, identifier, removal, contents=False)
+        return await self._change(tenant, identifier, removal)
 
-    async def _change(self, tenant: str, identifier: str, removal: Removal, *, contents: bool) -> Found:
+    async def _change(self, tenant: str, identifier: str, removal: Removal) -> Found:
         counters = self.counters
 
         def write(tx: Transaction) -> tuple[Found | None, bool, bool]:
@@ -247,7 +249,7 @@ class Mailroom:
             elif removal is Removal.DELETE:
                 changed = store.mark_deleted(tx, tenant, identifier, now_ms)
             closed = self._close(tx, tenant, identifier, removal, now_ms)
-            found = store.find(tx, tenant, identifier, contents=contents)
+            found = store.find(tx, tenant, identifier, contents=False)
             if removal is Removal.PURGE and found is not None:
                 changed = store.purge(tx, tenant, identifier)
             return found, changed, closed

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from channels.secure_email.mailroom import Removal
+from hub.storage.backends import backend_of
+from hub.storage.lock import InUseError
+from hub.storage.transactions import Transactions
+from hub.transports.tracing import Tracing
 from tests.channels.secure_email.support import ANA, DESK, MAILS, PDF, PNG, Office, attached
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -78,6 +83,13 @@ async def test_a_mail_is_taken_and_found(office: Office) -> None:
     assert entry["attachments"] == [{**{k: v for k, v in each.items() if k != "content"}} for each in (first, second)]
     assert head(await office.get(f"{MAILS}/count", address=ANA)) == {"data": {"count": 1}}
     assert head(await office.get(f"{MAILS}/{identifier}/userdata")) == {"data": {"customer": 18446744073709551615}}
+
+
+async def test_a_reference_id_is_the_one_of_the_log(light: Office) -> None:
+    light.app = Tracing(light.app)  # type: ignore[assignment]
+    for count in (1, 1000):
+        response = await light.call("GET", MAILS, params={"address": ANA, "count": count}, headers={"X-Request-Id": "ticket-7"})
+        assert (response.json()["referenceId"], response.headers["x-request-id"]) == ("ticket-7", "ticket-7")
 
 
 async def test_contents_of_attachments_may_be_left_out(office: Office) -> None:
@@ -332,6 +344,37 @@ async def test_an_interaction_is_stopped_once(office: Office) -> None:
     assert [event.type for event in office.recorded] == ["securemail.received", "securemail.closed"]
     counters = office.mailroom.counters
     assert (counters.read, counters.deleted, counters.purged, counters.closed) == (1, 1, 1, 1)
+
+
+async def test_two_hubs_stop_an_interaction_once(office: Office) -> None:
+    if office.database.is_sqlite:
+        with pytest.raises(InUseError):
+            backend_of(office.database)  # there cannot be two
+        return
+    transactions = Transactions(backend_of(office.database))
+    await transactions.start()
+    other = Office(transactions, office.database)
+    try:
+        for _ in range(20):
+            identifier = await office.send()
+            await asyncio.gather(
+                office.mailroom.read("acme", identifier, contents=True),
+                other.mailroom.remove("acme", identifier, Removal.DELETE),
+                other.mailroom.read("acme", identifier, contents=False),
+                office.mailroom.remove("acme", identifier, Removal.READ),
+            )
+        closed = [event.key for event in (*office.recorded, *other.recorded) if event.type == "securemail.closed"]
+        assert len(closed) == len(set(closed)) == 20
+        assert office.mailroom.counters.read + other.mailroom.counters.read == 20
+    finally:
+        await transactions.stop()
+
+
+async def test_a_list_of_many(light: Office) -> None:
+    async with light.client() as client:
+        for _ in range(8):
+            await asyncio.gather(*(client.post(MAILS, json={"data": {"from": ANA, "text": "x"}}) for _ in range(25)))
+    assert len(await light.subjects(count=1000)) == 200
 
 
 async def test_an_outbound_mail_is_no_interaction(office: Office) -> None:
