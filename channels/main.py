@@ -17,6 +17,7 @@ from hub.ops import cli as ops_cli
 from hub.ops.logging import configure as configure_logging
 from hub.ops.settings import Settings, SettingsError, load
 from hub.outbox import cli as outbox_cli
+from hub.outbox import receive as outbox_receive
 from hub.security import cli as security_cli
 from hub.transports.runtime import run
 from hub.transports.server import StartError
@@ -119,6 +120,7 @@ ops_cli.register(cli, lambda: FAMILIES)
 security_cli.register(cli, lambda: FAMILIES)
 outbox_cli.register(cli, lambda: FAMILIES)
 client_cli.register(cli)
+outbox_receive.register(cli)
 for _family in FAMILIES:
     if _family.commands is not None:
         _family.commands(cli)

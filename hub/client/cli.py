@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -16,7 +15,7 @@ import typer
 from rich.console import Console
 
 from hub.client.bayeux import BayeuxClient
-from hub.client.console import FAILED, REFUSED
+from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.conversation import ALL, NEW, Message
 from hub.client.errors import BayeuxError, PublishError, SubscribeError
 from hub.client.link import State
@@ -77,26 +76,11 @@ def line(message: Message) -> str:
     return f'{{"channel":{msgspec.json.encode(message.channel).decode()},"data":{message.text}{position}}}\n'
 
 
-async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
-    """Do something until it ends, or Ctrl-C or SIGTERM comes, which is a good end."""
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return 0
-
-
 def _run(work: Coroutine[Any, Any, int]) -> None:
     """Run a command; what goes wrong is one line on standard error."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        code = asyncio.run(_until_stopped(work))
-    except BrokenPipeError:  # whoever read has enough, as head(1) has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
-        code = 0
+        code = run_to_end(work)
     except (SubscribeError, PublishError) as fault:
         errors.print(f"refused: {fault}", style="red", markup=False)
         code = REFUSED

@@ -1,10 +1,13 @@
-"""What the producing commands show: a line of progress while they run, a summary at the end, and an exit code that tells."""
+"""How commands that run for a while end, and what the producing ones show: progress while they run, a summary at the end."""
 
 import asyncio
+import os
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +20,28 @@ REFUSED = 1
 """Exit code: some events were refused."""
 FAILED = 2
 """Exit code: the hub could not be reached, or refused whole requests."""
+
+
+async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 0
+
+
+def run_to_end(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command until it ends by itself, and return its exit code; or until Ctrl-C or SIGTERM comes, or whoever reads its output has
+    enough, as head(1) has: these are good ends too.
+    """
+    try:
+        return asyncio.run(_until_stopped(work))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        return 0
 
 
 class Display:
