@@ -63,7 +63,7 @@ def without(headers: CIMultiDict[str], *names: str) -> CIMultiDict[str]:
 # -- signatures -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("secret", [SECRET, "ünïcode", sign."whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+@pytest.mark.parametrize("secret", [SECRET, "ünïcode", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 def test_what_the_hub_signs_is_right(secret: str) -> None:
     came = take(Receiver([secret]), signed(secret))
     assert came.verified
@@ -281,7 +281,7 @@ async def door(receiver: Receiver, **options: Any) -> AsyncIterator[tuple[str, l
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("secret", [SECRET, sign."whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+@pytest.mark.parametrize("secret", [SECRET, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 async def test_the_hubs_own_sender_is_understood(secret: str) -> None:
     sender = Sender(Guard(LOOPBACK), SystemClock(), OutboxSettings())
     await sender.start()
