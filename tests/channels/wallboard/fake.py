@@ -96,7 +96,9 @@ class FakeHub:
         started.wait(10)
 
     def stop(self, code: int = 1012) -> None:
-        """Close every socket with `code` and stop serving."""
+        """Close every socket with `code` and stop serving; nothing to do if it does not serve."""
+        if self._loop is None:
+            return
         self.close_sockets(code)
         assert self._server is not None
         assert self._thread is not None

@@ -158,6 +158,7 @@ def test_an_agent_keeps_its_place_in_the_page(hub: FakeHub, open_page: Open) -> 
 def test_comes_back_after_the_hub_was_restarted(hub: FakeHub, open_page: Open) -> None:
     hub.set_queue("Sales", CurrentInQueue=3)
     page = open_page()
+    expect(cell(page, "Sales", "waiting")).to_have_text("3")
     live(page)
     hub.stop()
     expect(page.locator("#link-text")).to_have_text("Reconnecting")
