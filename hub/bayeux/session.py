@@ -53,7 +53,6 @@ class ServerSession(Subscriber):
         "held",
         "interval_ms",
         "link",
-        "parting",
         "replay",
         "requests",
     )
@@ -68,8 +67,6 @@ class ServerSession(Subscriber):
         self.connected = False
         """Whether a connect ever came."""
         self.ended = False
-        self.parting = False
-        """The server has ended it; the client is told so by its next connect."""
         # what the handshake turned on
         self.acknowledged: Acknowledged | None = None
         self.replay = False

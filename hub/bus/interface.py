@@ -97,8 +97,11 @@ class Bus(Protocol):
         """Send an ``event`` or ``state`` envelope to the other nodes, at most once."""
         ...
 
-    async def append(self, envelope: Envelope) -> int:
-        """Append a ``log`` envelope; it gets its position and reaches every subscribed node, this one too. Returns the position."""
+    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+        """Append a ``log`` envelope; it gets its position and reaches every subscribed node, this one too, in the order of positions.
+        Returns the position; None when the log has it already by the name ``once`` (:meth:`ChannelLog.append`): it reaches nobody again.
+        What was recorded is delivered, although the caller gave up meanwhile.
+        """
         ...
 
     async def close(self) -> None:

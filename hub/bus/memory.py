@@ -1,5 +1,6 @@
 """The bus of a single process: nobody else is there, so only the log has something to do."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,13 +14,14 @@ from hub.eventlog.channel_log_memory import MemoryChannelLog
 class MemoryBus:
     """Positions and order as every other backend has them; no other node."""
 
-    __slots__ = ("_receive", "_topics", "log", "node")
+    __slots__ = ("_appending", "_receive", "_topics", "log", "node")
 
     def __init__(self, clock: Clock, node: str = "local", *, log: ChannelLog | None = None) -> None:
         """``log`` gives the positions and keeps what is appended; without it that is kept in memory."""
         self.log: ChannelLog = log or MemoryChannelLog(clock)
         self.node = node
         self._receive: Callable[[Envelope], None] | None = None
+        self._appending: set[asyncio.Future[int | None]] = set()
         self._topics: set[Topic] = set()
 
     def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
@@ -34,8 +36,18 @@ class MemoryBus:
     def publish(self, envelope: Envelope) -> None:
         """Nothing to do: local subscribers have it already, and there are no others."""
 
-    async def append(self, envelope: Envelope) -> int:
-        position, previous = await self.log.append(envelope.topic, envelope.data, envelope.extra)
+    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+        # a task of its own: who gives up waiting must not keep from subscribers what is in the log
+        work = asyncio.ensure_future(self._append(envelope, once))
+        self._appending.add(work)
+        work.add_done_callback(self._appending.discard)
+        return await asyncio.shield(work)
+
+    async def _append(self, envelope: Envelope, once: str) -> int | None:
+        appended = await self.log.append(envelope.topic, envelope.data, envelope.extra, once=once)
+        if appended is None:
+            return None
+        position, previous = appended
         if self._receive is not None:
             self._receive(replace(envelope, position=position, previous=previous, origin=self.node))
         return position
@@ -43,3 +55,5 @@ class MemoryBus:
     async def close(self) -> None:
         self._topics.clear()
         await self.log.close()
+        if self._appending:  # the log has written what waited
+            await asyncio.wait(self._appending)

@@ -1,21 +1,21 @@
 """Replay: a session reads from the log what was published before it came, and goes over to what is published now, without a gap, a repeat
 or a message out of order.
-
-While a session catches up on some patterns, what is published on their channels is not offered to it: it is in the log, and comes from
-there. When a page has nothing more and nothing came in the meantime, the session hears the channels directly.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hub.core.channels import matches
+from hub.core.channels import candidates
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Message
-from hub.eventlog.channel_log import Selection
+from hub.core.pace import Pace
+from hub.eventlog.channel_log import Page, Selection
 from hub.eventlog.interface import EventLogError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from hub.core.hub import Hub
     from hub.core.subscriber import Subscriber
 
@@ -23,50 +23,62 @@ PAGE_BYTES = 128 * 1024
 """What one page reads at most, however large the queue may be."""
 
 
-class _Lag:
-    """Patterns that are behind, all at one position."""
+class _Progress:
+    """How far one pattern has come: what it stands for and lies after ``since`` has been offered up to ``upto``, ``since <= upto``."""
 
-    __slots__ = ("cursor", "missed", "patterns")
+    __slots__ = ("since", "upto")
 
-    def __init__(self, patterns: dict[str, None], cursor: int) -> None:
-        self.patterns = patterns
-        self.cursor = cursor
-        self.missed = 0
-        """The newest position that was not offered: the log must be read at least that far."""
+    def __init__(self, position: int) -> None:
+        self.since = position
+        self.upto = position
 
 
 class CatchUp:
-    """What one session has still to read from the log. It exists only while there is something.
+    """What one session has still to read from the log: one reader for all of its patterns. It exists only while there is something.
 
-    It reads ahead by half a queue at most: the session asks for more, by :meth:`resume`, each time that its queue was emptied.
+    While it does,
+
+    - the session is offered messages with positions by this reader alone (:meth:`Subscriber.offer` passes them over, for they are in the
+      log): its log channels come in the order of positions, also those that it heard directly before and will again;
+    - every subscription of the session that stands for log channels has its progress here, what was heard directly from the position on at
+      which the reading began: so whichever subscription ends meanwhile, the others miss nothing;
+    - the reader goes on from the lowest progress. A record is offered when it lies beyond the progress of some pattern that it matches,
+      unless another such pattern has brought it already: once, however many match;
+    - nothing is offered beyond the position up to which the hub has received (:meth:`Hub.position`): a record that is in the log while its
+      append is under way still will be received, and must not come twice.
+
+    It ends when each pattern has come to that position; then the session hears its channels directly. It reads ahead by half a queue at
+    most, and goes on, by :meth:`resume`, each time that the queue was emptied.
     """
 
-    __slots__ = ("_hub", "_lags", "_loading", "_subscriber")
+    __slots__ = ("_hub", "_loading", "_patterns", "_subscriber")
 
-    def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
+    def __init__(self, hub: Hub, subscriber: Subscriber, heard: Iterable[str]) -> None:
+        """``heard``: the patterns whose channels the session hears directly until now."""
         self._hub = hub
         self._subscriber = subscriber
-        self._lags: list[_Lag] = []
         self._loading = False
+        top = self._top()
+        self._patterns = {pattern: _Progress(top) for pattern in heard}
 
-    def add(self, patterns: list[str], cursor: int) -> None:
-        """These patterns are behind from a position on; nothing is read before :meth:`resume`."""
-        self._lags.append(_Lag(dict.fromkeys(patterns), cursor))
+    def want(self, pattern: str, position: int) -> None:
+        """All that a pattern stands for and lies after a position is to be offered; nothing is read before :meth:`resume`.
+
+        Asked again for a pattern, what was not offered yet is still offered once, from the lower position on. What was offered already and
+        lies after the new position is offered once more: the client says that it does not have it.
+        """
+        progress = self._patterns.get(pattern)
+        if progress is not None:
+            if position >= progress.upto:
+                return
+            if progress.upto > progress.since:
+                for other in self._patterns.values():  # what those brought is wanted again as far as it matches this pattern
+                    other.since = other.upto
+        self._patterns[pattern] = _Progress(position)
 
     def drop(self, pattern: str) -> None:
         """The session is no longer subscribed to a pattern."""
-        for lag in self._lags:
-            lag.patterns.pop(pattern, None)
-
-    def takes(self, message: Message) -> bool:
-        """Whether a message that has just been published comes from the log instead, in its turn."""
-        assert message.position is not None
-        taken = False
-        for lag in self._lags:
-            if any(matches(pattern, message.channel) for pattern in lag.patterns):
-                lag.missed = max(lag.missed, message.position)
-                taken = True
-        return taken
+        self._patterns.pop(pattern, None)
 
     def resume(self) -> None:
         """Read on, if nobody does already and there is room in the queue."""
@@ -74,40 +86,71 @@ class CatchUp:
             self._loading = True
             self._hub.loop.spawn(self._load())
 
+    def _top(self) -> int:
+        """Up to where the hub has received."""
+        top = self._hub.position(self._subscriber.principal.tenant)
+        assert top is not None  # whoever asks for what is past has been told the present position
+        return top
+
+    def _position(self) -> int:
+        """Up to here there is nothing left to offer."""
+        return min((progress.upto for progress in self._patterns.values()), default=self._top())
+
     def _room(self) -> bool:
         return self._subscriber.queued_bytes * 2 <= self._hub.limits.max_queue_bytes
 
     async def _load(self) -> None:
+        pace = Pace(self._hub.clock, self._hub.loop)
         try:
-            while self._lags and self._room() and self._subscriber.id in self._hub.subscribers:
-                lag = self._lags[0]
-                if not lag.patterns or await self._page(lag):
-                    self._lags.remove(lag)
+            while self._subscriber.catch_up is self and self._room() and (position := self._position()) < self._top():
+                await self._page(position)
+                await pace.step()
         finally:
             self._loading = False
-        if not self._lags and self._subscriber.catch_up is self:
+        # nothing was awaited since the last look: what is published from here on is offered directly
+        if self._subscriber.catch_up is self and self._position() >= self._top():
             self._subscriber.catch_up = None
-            self._subscriber.caught_up()
 
-    async def _page(self, lag: _Lag) -> bool:
-        """Offer one page; True when there is nothing more. From the answer of the log on nothing is awaited."""
+    async def _page(self, after: int) -> None:
+        """Offer one page. From the answer of the log on nothing is awaited."""
         principal = self._subscriber.principal
-        selection = Selection(principal.tenant, ("", *principal.audiences), tuple(lag.patterns))
+        reading = dict(self._patterns)
+        selection = Selection(principal.tenant, ("", *principal.audiences), frozenset(reading))
         try:
-            page = await self._hub.read_log(selection, lag.cursor, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
+            page = await self._hub.read_log(selection, after, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
         except EventLogError:
             page = None
-        if self._subscriber.id not in self._hub.subscribers:
-            return True
+        if self._subscriber.catch_up is not self:  # it ended meanwhile
+            return
         # the log cannot be read, or what was still to be read is gone: the client must come back and hear of it, not miss it
-        if page is None or page.floor > lag.cursor:
+        if page is None or page.floor > after:
             self._hub.counters.replays_broken += 1
+            self._subscriber.catch_up = None
             self._subscriber.end_too_slow()
-            return True
+            return
+        # what was asked for meanwhile is not in the page, and what was dropped is not wanted any more
+        self._offer(page, {pattern: p for pattern, p in self._patterns.items() if reading.get(pattern) is p})
+
+    def _offer(self, page: Page, read: Mapping[str, _Progress]) -> None:
+        top = self._top()
         for record in page.records:
-            if any(matches(pattern, record.channel) for pattern in lag.patterns):  # it may have unsubscribed meanwhile
+            if record.position > top:
+                break
+            if self._due(record.channel, record.position, read):
                 message = Message(record.channel, record.data, DeliveryClass.LOG, extra=record.extra, position=record.position)
                 self._subscriber.offer_anyway(message)
                 self._hub.counters.replayed += 1
-        lag.cursor = max(lag.cursor, page.upto)
-        return not page.more and lag.missed <= lag.cursor
+        upto = min(page.upto, top)
+        for progress in read.values():
+            progress.upto = max(progress.upto, upto)
+
+    def _due(self, channel: str, position: int, read: Mapping[str, _Progress]) -> bool:
+        due = False
+        for pattern in candidates(channel):
+            progress = self._patterns.get(pattern)
+            if progress is None:
+                continue
+            if progress.since < position <= progress.upto:
+                return False
+            due = due or (position > progress.upto and pattern in read)
+        return due

@@ -216,18 +216,23 @@ class Hub:
             await self._check_subscription(subscriber.principal, pattern)
             await pace.step()
         cursors: dict[str, int] = {}
-        outcomes = [await self._outcome(subscriber.principal, pattern, since.get(pattern), cursors, strict=strict) for pattern in patterns]
+        outcomes: list[Subscribed] = []
+        for pattern in patterns:
+            outcomes.append(await self._outcome(subscriber.principal, pattern, since.get(pattern), cursors, strict=strict))
+            await pace.step()
         held: dict[str, tuple[Topic, ...]] = {}
         try:
-            for pattern in new:
-                await self._hold(subscriber.principal, pattern, held)
-                await pace.step()
-            if subscriber.id not in self.subscribers:  # it ended while the bus was asked
+            # not ``new``: what the session had, a concurrent request of its own may have taken back
+            while lacking := [p for p in patterns if p not in subscriber.subscriptions and p not in held]:
+                for pattern in lacking:
+                    await self._hold(subscriber.principal, pattern, held)
+                    await pace.step()
+            if subscriber.parting or subscriber.id not in self.subscribers:  # it ended while the log or the bus was asked
                 raise RefusedError(WireError.SESSION_UNKNOWN)
             # concurrent requests of this session may have brought it here since
             if len(subscriber.subscriptions.keys() | held.keys()) > self.limits.max_subscriptions:
                 raise RefusedError(
-                    WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
+                    WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=patterns[-1]
                 )
         except BaseException:
             for pattern, topics in held.items():
@@ -258,16 +263,16 @@ class Hub:
         self, principal: Principal, pattern: str, since: int | None, cursors: dict[str, int], *, strict: bool
     ) -> Subscribed:
         span = await self._bus.log.span(principal.tenant)
-        self._tops.setdefault(principal.tenant, span.top)
+        top = self._tops.setdefault(principal.tenant, span.top)
         if since is None:
-            return Subscribed(pattern, span.top)
+            return Subscribed(pattern, top)
         known = span.floor <= since <= span.top
         if not known and EVERYTHING < since < span.floor and not is_wildcard(pattern):
             known = await self._bus.log.complete_since(self.topics(principal, pattern), since)
         if since != EVERYTHING or not strict:
             self.counters.recovered += known
             self.counters.not_recovered += not known
-        cursors[pattern] = min(max(since, span.floor), span.top)
+        cursors[pattern] = max(min(since, top), span.floor)
         if known:
             return Subscribed(pattern, since, recovered=True)
         if strict and since != EVERYTHING:
@@ -276,22 +281,18 @@ class Hub:
 
     def _take_positions(self, subscriber: Subscriber, outcomes: list[Subscribed], cursors: Mapping[str, int]) -> list[Subscribed]:
         """The session has been let in: what it wants from the past it has still to read, the rest begins now. Nothing is awaited."""
-        behind: dict[int, list[str]] = {}
-        taken = []
-        for outcome in outcomes:
-            if outcome.position is None:
-                taken.append(outcome)
-            elif (cursor := cursors.get(outcome.pattern)) is None:
-                taken.append(outcome._replace(position=self._tops[subscriber.principal.tenant]))
-            else:
-                behind.setdefault(cursor, []).append(outcome.pattern)
-                taken.append(outcome)
-        if behind:
-            if subscriber.catch_up is None:
-                subscriber.catch_up = CatchUp(self, subscriber)
-            for position, patterns in behind.items():
-                subscriber.catch_up.add(patterns, position)
-        return taken
+        of_log = [outcome.pattern for outcome in outcomes if outcome.position is not None]
+        if not of_log:
+            return outcomes
+        top = self._tops[subscriber.principal.tenant]
+        if subscriber.catch_up is None and any(cursor < top for cursor in cursors.values()):
+            subscriber.catch_up = CatchUp(self, subscriber, subscriber.subscriptions)
+        if subscriber.catch_up is not None:
+            for pattern in of_log:
+                subscriber.catch_up.want(pattern, cursors.get(pattern, top))
+        return [
+            outcome if outcome.position is None or outcome.pattern in cursors else outcome._replace(position=top) for outcome in outcomes
+        ]
 
     def replay(self, subscriber: Subscriber) -> None:
         """Begin to send what a session asked for with ``since``, if it did."""
@@ -435,11 +436,13 @@ class Hub:
         except EventLogError as fault:
             raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
 
-    async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"") -> None:
+    async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"", once: str = "") -> None:
         """Publish from within: for all of a tenant, or for one login.
 
         ``event`` and ``state`` reach local subscribers at once, and other nodes by the bus; ``log`` travels only through the log, which
-        gives each message its position.
+        gives each message its position. ``once`` names the message where its publisher may have to repeat itself: what the log has
+        already, under this name on this channel for this audience, is neither recorded nor delivered again. Channels that are no log
+        remember nothing, and deliver each time.
 
         Raises:
             EventLogError: a ``log`` message could not be recorded; nobody has received it.
@@ -451,14 +454,14 @@ class Hub:
             data, extra = passed
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
-        self.counters.published += 1
         if declaration.delivery is DeliveryClass.LOG:
             if (
                 tenant not in self._tops
             ):  # before anything is on its way: whoever subscribes meanwhile is told of nothing that it has not heard
                 self._tops.setdefault(tenant, (await self._bus.log.span(tenant)).top)
-            await self._bus.append(envelope)
+            self.counters.published += await self._bus.append(envelope, once=once) is not None
             return
+        self.counters.published += 1
         self._fan_out(envelope)
         self._bus.publish(envelope)
 

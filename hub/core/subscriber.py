@@ -29,6 +29,7 @@ class Subscriber:
         "dropped",
         "hub",
         "id",
+        "parting",
         "principal",
         "queue",
         "queued_bytes",
@@ -56,13 +57,15 @@ class Subscriber:
         self.dirty = False
         self.catch_up: CatchUp | None = None
         """What it has still to read from the log."""
+        self.parting = False
+        """The server has ended it, and its client has still to be told: it subscribes to nothing any more."""
         # what overflowed
         self.dropped = 0
         self.resync_due = False
 
     def offer(self, message: Message) -> None:
         """Queue a message and ask for a flush in this tick; over the limit the message's delivery class decides."""
-        if message.position is not None and self.catch_up is not None and self.catch_up.takes(message):
+        if message.position is not None and self.catch_up is not None:  # it comes from the log, in its turn
             return
         size = message.size
         if self.queued_bytes + size > self.hub.limits.max_queue_bytes and not self._make_room(message, size):
@@ -127,9 +130,6 @@ class Subscriber:
     def door(self) -> str:
         """How the client is connected now, in a word."""
         raise AssertionError("a door's session defines door")
-
-    def caught_up(self) -> None:
-        """All that it asked for from the log has been queued; from now on it hears its channels directly."""
 
     def flush(self) -> None:
         """Send what waits, if the connection can take it now. Called at most once a tick."""

@@ -1,13 +1,18 @@
 """The log of ``log`` channels as its users see it: positions, pages of what was published, and how far back it reaches (design part 6)."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from hub.core.channels import candidates
 from hub.core.message import Topic, queued_size
 
 PAGE_RECORDS = 256
 """Records of one page at most."""
+
+SCAN = 500
+"""Records that one page looks at, so that neither the loop nor whoever reads next waits long for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Span(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some records in the order of their positions; up to ``upto`` there are no others. ``more``: read on from there."""
+    """Some records in the order of their positions, perhaps none; up to ``upto`` there are no others. ``more``: read on from there."""
 
     records: Sequence[Record]
     upto: int
@@ -59,7 +64,11 @@ class Selection(NamedTuple):
 
     tenant: str
     audiences: tuple[str, ...]
-    patterns: tuple[str, ...]
+    patterns: AbstractSet[str]
+
+    def wants(self, channel: str) -> bool:
+        """Whether one of the patterns stands for a channel: as many look-ups as its name is deep, however many patterns there are."""
+        return not self.patterns.isdisjoint(candidates(channel))
 
 
 class ChannelLog(Protocol):
@@ -70,14 +79,18 @@ class ChannelLog(Protocol):
     Every method raises :class:`hub.eventlog.interface.EventLogError` when the backend fails or the log is closed.
     """
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes) -> tuple[int, int]:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
         """Append one message; returns its position, and one after which the topic had no other: its last one, as far as that is kept,
         else the floor. Messages get their positions in the order of the calls.
+
+        With ``once``, None and nothing is recorded where the topic has a record of that name, for as long as that is kept.
         """
         ...
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
-        """The next records after a position: at most ``PAGE_RECORDS``, together of at most ``max_bytes``, but at least one."""
+        """The next records after a position: at most ``PAGE_RECORDS``, together of at most ``max_bytes``, but at least one where there is
+        one among the ``SCAN`` that it looks at: what a page costs does not depend on how rare the records are, or how many the patterns.
+        """
         ...
 
     async def span(self, tenant: str) -> Span:

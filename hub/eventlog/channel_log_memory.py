@@ -1,45 +1,97 @@
 """The log of ``log`` channels in memory: what survives a lost connection, not what survives the process."""
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from hub.core.channels import matches
 from hub.core.message import Topic
 from hub.core.ports import Clock
-from hub.eventlog.channel_log import PAGE_RECORDS, Page, Record, Retention, Selection, Span
+from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, Page, Record, Retention, Selection, Span
 from hub.eventlog.interface import EventLogError
 
-SCAN = 2000
-"""Records that one page looks at, so that a page holds up the loop for less than 2 ms."""
+TRIM_PIECE = 500
+"""Records that are forgotten in one piece."""
 
 _position = attrgetter("position")
 
 
 class _Kept(NamedTuple):
     position: int
-    previous: int
-    audience: str
+    topic: Topic
+    once: str
     record: Record
+
+    @property
+    def size(self) -> int:
+        return len(self.record.data) + len(self.record.extra)
+
+
+class _OfTopic:
+    """What is known of one topic of which something is kept."""
+
+    __slots__ = ("before", "last")
+
+    def __init__(self, before: int, last: int) -> None:
+        self.before = before
+        """A position after which, before the oldest record that is kept, the topic had no other."""
+        self.last = last
 
 
 class _Log:
     """One tenant's records, oldest first."""
 
-    __slots__ = ("floor", "kept", "last", "size", "top")
+    __slots__ = ("floor", "kept", "names", "size", "top", "topics")
 
     def __init__(self, floor: int) -> None:
         self.kept: list[_Kept] = []
         self.floor = floor
         self.top = floor
         self.size = 0
-        # the last position of each topic that is kept
-        self.last: dict[Topic, int] = {}
+        self.topics: dict[Topic, _OfTopic] = {}
+        # the names of the records that are kept and have one
+        self.names: set[tuple[Topic, str]] = set()
 
     def after(self, position: int) -> int:
         """The index of the first record after a position."""
         return bisect_right(self.kept, position, key=_position)
+
+    def append(self, kept: _Kept) -> int:
+        """Add the newest record; returns a position after which its topic had no other."""
+        self.kept.append(kept)
+        self.size += kept.size
+        self.top = kept.position
+        if kept.once:
+            self.names.add((kept.topic, kept.once))
+        known = self.topics.get(kept.topic)
+        if known is None:
+            self.topics[kept.topic] = _OfTopic(self.floor, kept.position)
+            return self.floor
+        previous, known.last = known.last, kept.position
+        return previous
+
+    def forget(self, until: int, retention: Retention) -> int:
+        """Drop the oldest records: up to ``until``, and what is beyond the other bounds; ``TRIM_PIECE`` at most. Returns how many."""
+        cut = 0
+        surplus = len(self.kept) - retention.max_messages
+        while cut < min(len(self.kept), TRIM_PIECE):
+            kept = self.kept[cut]
+            if kept.position > until and cut >= surplus and self.size <= retention.max_bytes:
+                break
+            self.size -= kept.size
+            if kept.once:
+                self.names.remove((kept.topic, kept.once))
+            known = self.topics[kept.topic]
+            if known.last == kept.position:
+                del self.topics[kept.topic]
+            else:
+                known.before = kept.position
+            cut += 1
+        if cut:
+            self.floor = self.kept[cut - 1].position
+            del self.kept[:cut]
+        return cut
 
 
 class MemoryChannelLog:
@@ -53,25 +105,28 @@ class MemoryChannelLog:
         self._logs: dict[str, _Log] = {}
         self._closed = False
 
-    def _log(self, tenant: str) -> _Log:
+    def _check_open(self) -> None:
         if self._closed:
             raise EventLogError("the channel log is closed")
+
+    def _log(self, tenant: str) -> _Log:
+        self._check_open()
         log = self._logs.get(tenant)
         if log is None:
             log = self._logs[tenant] = _Log(self._clock.wall_us() - 1)
         return log
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes) -> tuple[int, int]:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
         """See :meth:`ChannelLog.append`."""
         log = self._log(topic.tenant)
+        if once and (topic, once) in log.names:
+            return None
         position = max(log.top + 1, self._clock.wall_us())
-        previous = log.last.get(topic, log.floor)
-        log.kept.append(_Kept(position, previous, topic.audience, Record(position, topic.channel, data, extra)))
-        log.size += len(data) + len(extra)
-        log.top = position
-        log.last[topic] = position
-        if len(log.kept) >= 2 * self._retention.max_messages:  # between two sweeps too, memory stays within a multiple of the bound
-            self._trim(topic.tenant, log)
+        previous = log.append(_Kept(position, topic, once, Record(position, topic.channel, data, extra)))
+        retention = self._retention
+        # between two sweeps too, memory stays within a multiple of the bounds
+        if len(log.kept) >= 2 * retention.max_messages or log.size >= 2 * retention.max_bytes:
+            log.forget(0, retention)
         return position, previous
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
@@ -84,7 +139,7 @@ class MemoryChannelLog:
         for index in range(begin, end):
             kept = log.kept[index]
             record = kept.record
-            if kept.audience not in selection.audiences or not any(matches(p, record.channel) for p in selection.patterns):
+            if kept.topic.audience not in selection.audiences or not selection.wants(record.channel):
                 continue
             if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
                 return Page(found, found[-1].position, log.floor, more=True)
@@ -106,33 +161,19 @@ class MemoryChannelLog:
         log = self._log(topic.tenant)
         if after >= log.floor:
             return True
-        if topic not in log.last:
-            return False  # it may have had records that are gone
-        first = next(k for k in log.kept[log.after(after) :] if k.audience == topic.audience and k.record.channel == topic.channel)
-        return first.previous <= after
+        known = log.topics.get(topic)  # without any record it may have had some that are gone
+        return known is not None and known.before <= after
 
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`."""
-        return sum(self._trim(tenant, self._log(tenant)) for tenant in list(self._logs))
-
-    def _trim(self, tenant: str, log: _Log) -> int:
-        retention = self._retention
-        cut = max(log.after(self._clock.wall_us() - retention.max_age_s * 1_000_000), len(log.kept) - retention.max_messages, 0)
-        size = log.size - sum(len(k.record.data) + len(k.record.extra) for k in log.kept[:cut])
-        while size > retention.max_bytes:
-            record = log.kept[cut].record
-            size -= len(record.data) + len(record.extra)
-            cut += 1
-        if not cut:
-            return 0
-        for kept in log.kept[:cut]:
-            topic = Topic(tenant, kept.audience, kept.record.channel)
-            if log.last.get(topic) == kept.position:
-                del log.last[topic]
-        log.floor = log.kept[cut - 1].position
-        log.size = size
-        del log.kept[:cut]
-        return cut
+        self._check_open()
+        forgotten = 0
+        for log in list(self._logs.values()):
+            until = self._clock.wall_us() - self._retention.max_age_s * 1_000_000
+            while cut := log.forget(until, self._retention):
+                forgotten += cut
+                await asyncio.sleep(0)
+        return forgotten
 
     async def close(self) -> None:
         """See :meth:`ChannelLog.close`."""

@@ -1,25 +1,22 @@
 """The log of ``log`` channels of a single node, in a :class:`hub.eventlog.sqlite_file.SqliteFile`: it outlives the process."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
-from hub.core.channels import is_wildcard, matches
 from hub.core.message import Topic
 from hub.core.ports import Clock
-from hub.eventlog.channel_log import PAGE_RECORDS, Page, Record, Retention, Selection, Span
+from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, Page, Record, Retention, Selection, Span
 from hub.eventlog.sqlite_file import SqliteFile
 
 FILE_NAME = "channels.db"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TRIM_PIECE = 2000
 """Records that one transaction deletes at most: appends get their turn between two."""
-
-MOST_CONDITIONS = 200
-"""Patterns of one query: SQLite bounds the depth of an expression. More are compared here."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS logs (
@@ -38,12 +35,28 @@ CREATE TABLE IF NOT EXISTS records (
     channel TEXT NOT NULL,
     data BLOB NOT NULL,
     extra BLOB NOT NULL,
+    once TEXT,
     PRIMARY KEY (log, position)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS records_of_topic ON records (log, channel, audience, position);
+CREATE UNIQUE INDEX IF NOT EXISTS records_once ON records (log, audience, channel, once) WHERE once IS NOT NULL;
 """
 
-_INSERT = "INSERT INTO records (log, position, previous, audience, channel, data, extra) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MIGRATIONS = MappingProxyType({1: "ALTER TABLE records ADD COLUMN once TEXT;"})
+
+_INSERT = "INSERT INTO records (log, position, previous, audience, channel, data, extra, once) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+_NAMED = "SELECT 1 FROM records WHERE log = ? AND audience = ? AND channel = ? AND once = ?"
+
+_END_OF_SCAN = "SELECT position FROM records WHERE log = ? AND position > ? ORDER BY position LIMIT 1 OFFSET ?"
+
+_CHANNELS = "SELECT json_group_array(DISTINCT channel) FROM records WHERE log = ? AND position > ? AND position <= ?"
+"""One row: each row that is fetched has Python's lock given up and taken again, and under load that waits for the loop."""
+
+_RECORDS = (
+    "SELECT position, channel, data, extra FROM records WHERE log = ? AND position > ? AND position <= ?"
+    " AND channel IN (SELECT value FROM json_each(?)) AND audience IN (SELECT value FROM json_each(?)) ORDER BY position LIMIT ?"
+)
 
 
 class SqliteChannelLog:
@@ -54,38 +67,51 @@ class SqliteChannelLog:
         EventLogError: the file cannot be opened, is no database, or was made by a later version.
     """
 
-    __slots__ = ("_clock", "_ids", "_retention", "file")
+    __slots__ = ("_clock", "_ids", "_retention", "_spans", "file")
 
     def __init__(self, data_dir: Path, clock: Clock, retention: Retention | None = None) -> None:
         self._clock = clock
         self._retention = retention or Retention()
         self._ids: dict[str, int] = {}  # the writer thread's own
-        self.file = SqliteFile(data_dir / FILE_NAME, schema=_SCHEMA, version=SCHEMA_VERSION, on_rollback=self._ids.clear)
+        # how far the logs reach, as far as it was asked for: nobody else writes to the file, and who subscribes must not wait for readers
+        self._spans: dict[str, Span] = {}
+        self.file = SqliteFile(
+            data_dir / FILE_NAME, schema=_SCHEMA, version=SCHEMA_VERSION, migrations=_MIGRATIONS, on_rollback=self._ids.clear
+        )
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes) -> tuple[int, int]:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
         """See :meth:`ChannelLog.append`."""
 
-        def insert(connection: sqlite3.Connection) -> tuple[int, int]:
+        def insert(connection: sqlite3.Connection) -> tuple[int, int] | None:
             log = self._id(connection, topic.tenant)
+            if once and connection.execute(_NAMED, (log, topic.audience, topic.channel, once)).fetchone() is not None:
+                return None
             floor, top = connection.execute("SELECT floor, top FROM logs WHERE id = ?", (log,)).fetchone()
             (last,) = connection.execute(
                 "SELECT max(position) FROM records WHERE log = ? AND channel = ? AND audience = ?", (log, topic.channel, topic.audience)
             ).fetchone()
             position = max(top + 1, self._clock.wall_us())
             previous = floor if last is None else last
-            connection.execute(_INSERT, (log, position, previous, topic.audience, topic.channel, data, extra))
+            connection.execute(_INSERT, (log, position, previous, topic.audience, topic.channel, data, extra, once or None))
             connection.execute(
                 "UPDATE logs SET top = ?, messages = messages + 1, bytes = bytes + ? WHERE id = ?",
                 (position, len(data) + len(extra), log),
             )
             return position, previous
 
-        return await self.file.write(insert)
+        appended = await self.file.write(insert)
+        if appended is not None:
+            self._reaches(topic.tenant, top=appended[0])
+        return appended
+
+    def _reaches(self, tenant: str, *, floor: int = 0, top: int = 0) -> None:
+        """Note what a transaction that is on disk has done; answers may come in another order than the transactions."""
+        span = self._spans.get(tenant)
+        if span is not None:
+            self._spans[tenant] = Span(max(span.floor, floor), max(span.top, top))
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
         """See :meth:`ChannelLog.read`."""
-        many = len(selection.patterns) > MOST_CONDITIONS
-        wanted, values = _where(selection._replace(patterns=()) if many else selection)
 
         def select(connection: sqlite3.Connection) -> Page:
             connection.execute("BEGIN")  # floor and records of one moment
@@ -94,21 +120,22 @@ class SqliteChannelLog:
                 if log is None:  # nobody ever asked how far it reaches
                     return Page([], after, after, more=False)
                 identifier, floor, top = log
-                rows = connection.execute(
-                    f"SELECT position, channel, data, extra FROM records WHERE log = ? AND position > ? AND {wanted} ORDER BY position",  # noqa: S608
-                    (identifier, after, *values),
-                )
+                end = connection.execute(_END_OF_SCAN, (identifier, after, SCAN - 1)).fetchone()
+                more = end is not None and end[0] < top
+                upto = end[0] if more else max(top, after)
+                (channels,) = connection.execute(_CHANNELS, (identifier, after, upto)).fetchone()
+                wanted = [channel for channel in json.loads(channels) if selection.wants(channel)]
                 found: list[Record] = []
-                size = 0
-                for row in rows:
-                    record = Record(*row)
-                    if many and not any(matches(pattern, record.channel) for pattern in selection.patterns):
-                        continue
-                    if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
-                        return Page(found, found[-1].position, floor, more=True)
-                    found.append(record)
-                    size += record.size
-                return Page(found, max(top, after), floor, more=False)
+                if wanted:
+                    values = (identifier, after, upto, json.dumps(wanted), json.dumps(selection.audiences), PAGE_RECORDS + 1)
+                    size = 0
+                    for row in connection.execute(_RECORDS, values):
+                        record = Record(*row)
+                        if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
+                            return Page(found, found[-1].position, floor, more=True)
+                        found.append(record)
+                        size += record.size
+                return Page(found, upto, floor, more)
             finally:
                 connection.execute("COMMIT")
 
@@ -116,11 +143,19 @@ class SqliteChannelLog:
 
     async def span(self, tenant: str) -> Span:
         """See :meth:`ChannelLog.span`."""
-        rows = await self.file.rows("SELECT floor, top FROM logs WHERE tenant = ?", (tenant,))
-        if not rows:  # it begins now, and that must be remembered: see Span
-            await self.file.write(lambda connection: self._id(connection, tenant))
-            rows = await self.file.rows("SELECT floor, top FROM logs WHERE tenant = ?", (tenant,))
-        return Span(*rows[0])
+        self.file.check_open()
+        span = self._spans.get(tenant)
+        if span is None:
+
+            def begin(connection: sqlite3.Connection) -> Span:
+                # where there is no log, it begins now, and that must be remembered: see Span
+                return Span(*connection.execute("SELECT floor, top FROM logs WHERE id = ?", (self._id(connection, tenant),)).fetchone())
+
+            found = await self.file.write(begin)
+            self._spans.setdefault(tenant, found)
+            self._reaches(tenant, floor=found.floor, top=found.top)
+            span = self._spans[tenant]
+        return span
 
     async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
         """See :meth:`ChannelLog.complete_since`."""
@@ -139,7 +174,7 @@ class SqliteChannelLog:
     async def trim(self) -> int:
         """See :meth:`ChannelLog.trim`."""
         forgotten = 0
-        for log, messages, size in await self.file.rows("SELECT id, messages, bytes FROM logs", ()):
+        for log, tenant, messages, size in await self.file.rows("SELECT id, tenant, messages, bytes FROM logs", ()):
             cut = self._clock.wall_us() - self._retention.max_age_s * 1_000_000
             if messages > self._retention.max_messages:
                 rows = await self.file.rows(
@@ -154,26 +189,28 @@ class SqliteChannelLog:
                     (log, self._retention.max_bytes),
                 )
                 cut = max(cut, *(position for (position,) in rows if position is not None), 0)
-            while gone := await self._forget(log, cut):
+            while gone := await self._forget(log, tenant, cut):
                 forgotten += gone
         return forgotten
 
-    async def _forget(self, log: int, cut: int) -> int:
-        def delete(connection: sqlite3.Connection) -> int:
+    async def _forget(self, log: int, tenant: str, cut: int) -> int:
+        def delete(connection: sqlite3.Connection) -> tuple[int, int]:
             last, count, size = connection.execute(
                 "SELECT max(position), count(*), sum(length(data) + length(extra)) FROM"
                 " (SELECT position, data, extra FROM records WHERE log = ? AND position <= ? ORDER BY position LIMIT ?)",
                 (log, cut, TRIM_PIECE),
             ).fetchone()
             if not count:
-                return 0
+                return 0, 0
             connection.execute("DELETE FROM records WHERE log = ? AND position <= ?", (log, last))
             connection.execute(
                 "UPDATE logs SET floor = ?, messages = messages - ?, bytes = bytes - ? WHERE id = ?", (last, count, size, log)
             )
-            return int(count)
+            return int(count), int(last)
 
-        return await self.file.write(delete)
+        count, floor = await self.file.write(delete)
+        self._reaches(tenant, floor=floor)
+        return count
 
     async def close(self) -> None:
         """See :meth:`ChannelLog.close`. Calling it twice does no harm."""
@@ -187,26 +224,3 @@ class SqliteChannelLog:
             (identifier,) = connection.execute("SELECT id FROM logs WHERE tenant = ?", (tenant,)).fetchone()
             self._ids[tenant] = int(identifier)
         return int(identifier)
-
-
-def _where(selection: Selection) -> tuple[str, tuple[Any, ...]]:
-    """The condition of a selection, and its values. A channel is below ``/a/`` when it sorts between ``/a/`` and ``/a0``: 0 follows the
-    slash.
-    """
-    conditions = []
-    values: list[Any] = []
-    for pattern in selection.patterns:
-        if not is_wildcard(pattern):
-            conditions.append("channel = ?")
-            values.append(pattern)
-            continue
-        below = pattern.rstrip("*")
-        condition = "channel > ? AND channel < ?"
-        values += [below, f"{below[:-1]}0"]
-        if not pattern.endswith("/**"):
-            condition += " AND instr(substr(channel, ?), '/') = 0"
-            values.append(len(below) + 1)
-        conditions.append(f"({condition})")
-    marks = ", ".join("?" * len(selection.audiences))
-    channels = f"({' OR '.join(conditions)}) AND " if conditions else ""
-    return f"{channels}audience IN ({marks})", (*values, *selection.audiences)

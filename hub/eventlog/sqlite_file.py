@@ -9,11 +9,12 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from hub.eventlog.interface import EventLogError, LogInUseError
@@ -36,9 +37,18 @@ class SqliteFile:
         EventLogError: the file cannot be opened, is no database, or was made by a later version.
     """
 
-    def __init__(self, path: Path, *, schema: str, version: int, on_rollback: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        schema: str,
+        version: int,
+        migrations: Mapping[int, str] = MappingProxyType({}),
+        on_rollback: Callable[[], object] = lambda: None,
+    ) -> None:
         """``schema``: statements that make what is not there yet; ``version``: ``PRAGMA user_version``, a file of a later one is refused
-        rather than guessed at; ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
+        rather than guessed at; ``migrations``: for each earlier version the statements that make the next one of it, which run before
+        ``schema`` and in one transaction with it; ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
         """
         self.path = path
         self._on_rollback = on_rollback
@@ -54,7 +64,7 @@ class SqliteFile:
             try:
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its side files the same mode
                 self.writing = undo.enter_context(closing(_connect(path)))
-                _prepare(self.writing, path, schema, version)
+                _prepare(self.writing, path, schema, version, migrations)
                 self.reading = undo.enter_context(closing(_connect(path)))
             except (OSError, sqlite3.Error) as fault:
                 raise EventLogError(f"{path} cannot be opened: {fault}") from fault
@@ -65,13 +75,18 @@ class SqliteFile:
         self._writer = threading.Thread(target=self._write_forever, name=f"{path.stem}-write", daemon=True)
         self._writer.start()
 
+    def check_open(self) -> None:
+        """Raise EventLogError if the file is closed."""
+        if self._closed:
+            raise EventLogError(f"{self.path} is closed")
+
     async def write(self, operation: Operation[T]) -> T:
         """Run ``operation`` in the writer's next transaction; returns when that is on disk.
 
         Raises:
             EventLogError: it was refused, and nothing of it was recorded; or the file is closed.
         """
-        self._check_open()
+        self.check_open()
         future: Future[T] = Future()
         self._queue.put((operation, future))
         return await asyncio.wrap_future(future)
@@ -82,7 +97,7 @@ class SqliteFile:
         Raises:
             EventLogError: the file cannot be read, or is closed.
         """
-        self._check_open()
+        self.check_open()
 
         def fetch() -> T:
             try:
@@ -107,10 +122,6 @@ class SqliteFile:
         self._files.close()
 
     # -- the writer's thread ----------------------------------------------------------------------------------------
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EventLogError(f"{self.path} is closed")
 
     def _write_forever(self) -> None:
         """The writer thread: one transaction for all that waits, until the end mark."""
@@ -170,8 +181,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int, migrations: Mapping[int, str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > known:
         raise EventLogError(f"{path} was made by a later version: expected schema {known} or less, got {version}")
-    connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {known}; COMMIT;")
+    steps = "".join(migrations[step] for step in range(version, known)) if version else ""  # 0: a file that has nothing yet
+    connection.executescript(f"BEGIN IMMEDIATE; {steps} {schema} PRAGMA user_version = {known}; COMMIT;")

@@ -49,9 +49,9 @@ class SlowBus(MemoryBus):
     def publish(self, envelope: Envelope) -> None:
         self.seen(envelope)
 
-    async def append(self, envelope: Envelope) -> int:
+    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
         await self._loop.answer()
-        return await super().append(envelope)
+        return await self._append(envelope, once)  # without a task of asyncio: nobody gives up here
 
 
 class SlowGrants(Grants):

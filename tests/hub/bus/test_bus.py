@@ -96,5 +96,5 @@ async def test_unsubscribing_from_what_is_not_there_does_no_harm(bus: Bus) -> No
 
 async def test_appended_can_be_read_again(bus: Bus) -> None:
     position = await bus.append(log(A, b"verbatim"))
-    (record,) = (await bus.log.read(Selection("t", ("",), ("/a",)), 0, 1000)).records
+    (record,) = (await bus.log.read(Selection("t", ("",), {"/a"}), 0, 1000)).records
     assert (record.position, record.data) == (position, b"verbatim")

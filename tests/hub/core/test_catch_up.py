@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,9 +12,11 @@ from hypothesis import strategies as st
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
+from hub.core.flusher import SLICE_S
 from hub.core.hub import EVERYTHING, Subscribed
 from hub.core.limits import Limits
-from hub.eventlog.channel_log import Page, Retention, Selection
+from hub.core.message import Topic
+from hub.eventlog.channel_log import SCAN, Page, Retention, Selection, Span
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualClock, Recorder, World
 
@@ -19,13 +24,27 @@ DECLARATIONS = [ChannelDeclaration("/log/**", DeliveryClass.LOG, "a log")]
 
 
 class Slow(MemoryChannelLog):
-    """A log in memory; something may happen while a page is read."""
+    """A log in memory; something may happen while it is asked or a page is read, and its answer to an append may be late."""
 
-    __slots__ = ("meanwhile",)
+    __slots__ = ("asked", "meanwhile", "recorded", "waits")
 
     def __init__(self, clock: ManualClock, retention: Retention | None = None) -> None:
         super().__init__(clock, retention)
-        self.meanwhile = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        self.asked: Callable[[], object] = lambda: None
+        self.recorded: asyncio.Event | None = None
+        self.waits = 0
+
+    async def span(self, tenant: str) -> Span:
+        self.asked()
+        return await super().span(tenant)
+
+    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
+        appended = await super().append(topic, data, extra, once)
+        if self.recorded is not None:
+            self.waits += 1
+            await self.recorded.wait()
+        return appended
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
         page = await super().read(selection, after, max_bytes)
@@ -41,8 +60,7 @@ class Logged(World):
     def __init__(self, *, limits: Limits | None = None, retention: Retention | None = None) -> None:
         clock = ManualClock()
         self.log = Slow(clock, retention)
-        super().__init__(DECLARATIONS, limits=limits, bus=MemoryBus(clock, log=self.log))
-        self.clock = clock
+        super().__init__(DECLARATIONS, limits=limits, bus=MemoryBus(clock, log=self.log), clock=clock)
 
     async def publish(self, *numbers: int, channel: str = "/log/a") -> int:
         """Publish numbers; returns the position of the last."""
@@ -192,7 +210,8 @@ async def test_what_is_published_while_a_page_is_read_comes_once_and_in_order() 
     assert heard(session) == [1, 2, 3]
 
 
-async def test_other_channels_go_on_meanwhile() -> None:
+async def test_what_is_heard_directly_waits_for_its_turn_in_the_log() -> None:
+    """Log channels come in the order of positions; a channel that is no log does not wait."""
     world = Logged()
     await world.publish(1)
     session = world.session()
@@ -200,10 +219,180 @@ async def test_other_channels_go_on_meanwhile() -> None:
     await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     await world.publish(2, channel="/log/other")
     await world.hub.emit("t", "/free", b"3")
-    await world.publish(4)  # comes from the log, behind 1
+    await world.publish(4)
     world.hub.replay(session)
     await world.loop.run()
-    assert heard(session) == [2, 3, 1, 4]
+    assert heard(session) == [3, 1, 2, 4]
+
+
+async def test_patterns_with_different_positions_are_one_replay_in_order() -> None:
+    world = Logged()
+    positions = [await world.publish(number, channel=f"/log/{'ab'[number % 2]}") for number in range(6)]
+    session = world.session()
+    since = {"/log/a": positions[0], "/log/**": positions[2]}
+    await world.hub.subscribe(session, list(since), since=since)
+    world.hub.replay(session)
+    await world.publish(6)
+    await world.loop.run()
+    assert heard(session) == [2, 3, 4, 5, 6]
+
+
+async def test_each_pattern_begins_at_its_own_position() -> None:
+    world = Logged()
+    positions = [await world.publish(number, channel=f"/log/{'ab'[number % 2]}") for number in range(6)]
+    session = world.session()
+    since = {"/log/a": positions[3], "/log/b": positions[0]}
+    await world.hub.subscribe(session, list(since), since=since)
+    world.hub.replay(session)
+    await world.loop.run()
+    assert heard(session) == [1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("second", ["/log/a", "/log/**"])
+async def test_two_subscribes_from_one_position_are_one_replay(second: str) -> None:
+    world = Logged()
+    await world.publish(1, 2)
+    session = world.session()
+    await world.since(session, EVERYTHING, "/log/**")
+    await world.since(session, EVERYTHING, second)
+    await world.publish(3)
+    await world.loop.run()
+    assert heard(session) == [1, 2, 3]
+
+
+async def test_asked_again_before_it_begins_the_lower_position_counts() -> None:
+    world = Logged()
+    first = await world.publish(1)
+    second = await world.publish(2)
+    await world.publish(3)
+    session = world.session()
+    for position in (second, first, second):
+        await world.since(session, position)
+    await world.loop.run()
+    assert heard(session) == [2, 3]
+
+
+async def test_a_wider_pattern_that_is_asked_for_amid_a_replay_brings_only_what_is_new() -> None:
+    world = Logged()
+    for number in range(6):
+        await world.publish(number, channel=f"/log/{'ab'[number % 2]}")
+    session = world.session()
+
+    async def meanwhile() -> None:
+        async def again() -> None:
+            await world.since(session, EVERYTHING, "/log/**")
+
+        world.log.meanwhile = again  # while the second page is read, of which there is one because of this:
+        await world.publish(6)
+
+    world.log.meanwhile = meanwhile
+    await world.since(session, EVERYTHING, "/log/a")
+    await world.loop.run()
+    assert heard(session) == [0, 2, 4, 6, 1, 3, 5]
+
+
+async def test_asked_again_amid_a_replay_it_comes_again() -> None:
+    """A page that is loaded anew within its session does not have what the one before was sent."""
+    world = Logged(limits=Limits(max_queue_bytes=200))
+    for number in range(4):
+        await world.publish(number)
+    session = world.session()
+    await world.since(session, EVERYTHING, "/log/a", "/log/**")
+    await world.loop.work.pop(0)
+    session.flush()
+    sent = len(session.received)
+    assert 0 < sent < 4
+    await world.since(session, EVERYTHING, "/log/a", "/log/**")
+    await world.loop.run()
+    assert heard(session)[sent:] == [0, 1, 2, 3]
+
+
+async def test_a_wider_subscription_misses_nothing_when_the_one_that_catches_up_ends() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/**"])
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.publish(2)
+    world.hub.unsubscribe(session, ["/log/a"])
+    world.hub.replay(session)
+    await world.loop.run()
+    await world.publish(3)
+    await world.loop.run()
+    assert heard(session) == [2, 3]
+    assert session.catch_up is None
+
+
+async def test_what_begins_amid_a_replay_begins_at_its_own_position() -> None:
+    world = Logged()
+    await world.publish(1, 2)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    position = await world.publish(3)
+    assert await world.hub.subscribe(session, ["/log/**"]) == [Subscribed("/log/**", position)]
+    await world.publish(4)
+    world.hub.unsubscribe(session, ["/log/a"])
+    world.hub.replay(session)
+    await world.loop.run()
+    assert heard(session) == [4]
+
+
+async def test_what_is_in_the_log_and_has_not_been_received_comes_once() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    world.log.recorded = asyncio.Event()
+    publishing = asyncio.ensure_future(world.publish(2))
+    while not world.log.waits:
+        await asyncio.sleep(0)
+    await world.since(session, EVERYTHING)
+    await world.loop.run()
+    assert heard(session) == [1]
+    assert session.catch_up is None
+    world.log.recorded.set()
+    await publishing
+    await world.loop.run()
+    assert heard(session) == [1, 2]
+
+
+async def test_a_replay_in_which_nothing_matches_gives_way_between_pages() -> None:
+    world = Logged(retention=Retention(max_messages=10 * SCAN))
+    await world.publish(*range(5 * SCAN))
+    session = world.session()
+    await world.since(session, EVERYTHING, *(f"/log/nobody/{number}/**" for number in range(490)))
+    before = world.loop.breaths
+    world.clock.step = 2 * SLICE_S  # each look at the clock finds the slice used up
+    await world.loop.run()
+    assert world.loop.breaths - before >= 5
+    assert heard(session) == []
+    assert session.catch_up is None
+
+
+async def test_a_session_that_the_server_ends_while_the_log_is_asked_is_not_subscribed() -> None:
+    world = Logged()
+    session = world.session()
+
+    def end() -> None:
+        session.parting = True
+
+    world.log.asked = end
+    with pytest.raises(RefusedError) as refused:
+        await world.hub.subscribe(session, ["/log/a"])
+    assert refused.value.error is WireError.SESSION_UNKNOWN
+    assert session.subscriptions == {}
+    assert len(world.hub.router) == 0
+
+
+async def test_what_a_concurrent_request_takes_back_meanwhile_is_subscribed_anew() -> None:
+    world = Logged()
+    await world.publish(1)
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/a"])
+    world.log.asked = lambda: world.hub.unsubscribe(session, ["/log/a"])
+    await world.since(session, EVERYTHING)
+    await world.loop.run()
+    assert list(session.subscriptions) == ["/log/a"]
+    assert heard(session) == [1]
 
 
 async def test_a_channel_of_another_pattern_keeps_its_order() -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from hub.core.channels import matches
 from hub.core.message import Topic
-from hub.eventlog.channel_log import PAGE_RECORDS, ChannelLog, Record, Retention, Selection
-from hub.eventlog.channel_log_memory import SCAN, MemoryChannelLog
-from hub.eventlog.channel_log_sqlite import MOST_CONDITIONS, SqliteChannelLog
+from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, ChannelLog, Record, Retention, Selection
+from hub.eventlog.channel_log_memory import MemoryChannelLog
+from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLogError, LogInUseError
 from tests.hub.core.harness import ManualClock
 
@@ -61,7 +61,7 @@ async def read(log: ChannelLog, *patterns: str, after: int = 0, audiences: tuple
     """All pages from a position on."""
     found: list[Record] = []
     while True:
-        page = await log.read(Selection(tenant, audiences, patterns), after, MIB)
+        page = await log.read(Selection(tenant, audiences, frozenset(patterns)), after, MIB)
         assert all(after < record.position <= page.upto for record in page.records)
         found += page.records
         after = page.upto
@@ -96,9 +96,9 @@ async def test_several_patterns_are_merged_without_repeats(log: ChannelLog) -> N
     assert [record.position for record in await read(log, "/log/**", "/log/a", "/log/*")] == positions
 
 
-async def test_more_patterns_than_one_query_takes(log: ChannelLog) -> None:
+async def test_as_many_patterns_as_a_session_may_hold(log: ChannelLog) -> None:
     await fill(log, A, B, DEEP)
-    patterns = [f"/x/{number}/**" for number in range(MOST_CONDITIONS + 1)]
+    patterns = [f"/x/{number}/**" for number in range(500)]
     assert [record.data for record in await read(log, *patterns, "/log/b")] == [b"1"]
 
 
@@ -114,7 +114,7 @@ async def test_reading_goes_on_after_a_position(log: ChannelLog) -> None:
 
 async def test_pages_are_bounded_by_records(log: ChannelLog) -> None:
     positions = await fill(log, *[A] * (PAGE_RECORDS + 1))
-    page = await log.read(Selection("t", ("",), ("/log/a",)), 0, MIB)
+    page = await log.read(Selection("t", ("",), {"/log/a"}), 0, MIB)
     assert (len(page.records), page.upto, page.more) == (PAGE_RECORDS, positions[-2], True)
     assert len(await read(log, "/log/a")) == PAGE_RECORDS + 1
 
@@ -122,7 +122,7 @@ async def test_pages_are_bounded_by_records(log: ChannelLog) -> None:
 async def test_pages_are_bounded_by_bytes_but_never_empty(log: ChannelLog) -> None:
     for _ in range(3):
         await log.append(A, b"x" * 100, b"")
-    page = await log.read(Selection("t", ("",), ("/log/a",)), 0, 50)
+    page = await log.read(Selection("t", ("",), {"/log/a"}), 0, 50)
     assert len(page.records) == 1
     assert page.more
 
