@@ -286,4 +286,4 @@ def _log_fault(subscriber: Subscriber, fault: Exception) -> None:
 
 def _log_extension_fault(source: object, fault: Exception) -> None:
     name = getattr(source, "__qualname__", type(source).__qualname__)
-    _log.error("extension_failed", source=name, exc_info=fault)
+    _log.error("extension_failed" if not isinstance(source, BayeuxServer) else "message_failed", source=name, exc_info=fault)

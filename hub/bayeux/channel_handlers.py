@@ -39,6 +39,7 @@ class ChannelHandlers:
                 raise RefusedError(WireError.RATE_LIMITED)
             broadcast = [pattern for pattern in patterns if not pattern.startswith(SERVICE)]
             since = positions(message, broadcast)
+            new = [pattern for pattern in broadcast if pattern not in session.subscriptions]
             outcomes = await self._hub.subscribe(session, broadcast, since=since, strict=True)
         except RefusedError as refused:
             self._counters.subscribes_refused += 1
@@ -46,8 +47,12 @@ class ChannelHandlers:
                 return failure(head(message), invalid_position(since[refused.channel]), subscription_member(message))
             raise
         session.replay = session.replay or since is not None
-        for pattern in broadcast:
-            await self._hub.send_snapshot(session, pattern)
+        try:
+            for pattern in broadcast:
+                await self._hub.send_snapshot(session, pattern)
+        except Exception:
+            self._hub.unsubscribe(session, new)  # who is told that it failed must not be subscribed all the same
+            raise
         self._hub.replay(session)
         members: dict[str, bytes] = {}
         if session.replay and (begin := {o.pattern: o.position for o in outcomes if o.position is not None}):

@@ -34,6 +34,8 @@ class BayeuxCounters:
     """Messages answered with ``402::session_unknown``."""
     invalid_messages: int = 0
     """Messages with a missing member, or one of the wrong type or form."""
+    failed: int = 0
+    """Messages answered with ``500``, because the server itself failed at them: the log says at what."""
     too_large: int = 0
     """Messages above ``max_message_bytes``."""
     unread_replies: int = 0

@@ -37,9 +37,12 @@ _PRIVATE = frozenset(
         "minimumVersion",
         "supportedConnectionTypes",
         "authentication",
+        "replayId",
     }
 )
-"""Members that are the protocol's own, or the publisher's secret: none is broadcast as it stands (bayeux.md 1.2, rules 6 and 8)."""
+"""Members that are the protocol's own, the server's word, or the publisher's secret: none is broadcast as it stands (bayeux.md 1.2, rules
+6 and 8).
+"""
 
 _QUOTE, _OPEN_OBJECT, _OPEN_ARRAY = b'"'[0], b"{"[0], b"["[0]
 _NULL = b"null"

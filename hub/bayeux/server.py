@@ -55,6 +55,7 @@ class BayeuxServer:
         "_handlers",
         "_jitter",
         "_many_clients_advice",
+        "_on_fault",
         "_publish",
         "_unconnected",
         "activity_counts_deliveries",
@@ -80,7 +81,7 @@ class BayeuxServer:
         on_fault: FaultReport = lambda _source, _fault: None,
     ) -> None:
         """``jitter(n)`` gives a number of milliseconds below ``n`` by which clients that all come back at once are spread; ``on_fault`` is
-        told of exceptions of extensions and services, which are counted in any case.
+        told of exceptions that are nobody's answer, of extensions, services and the server itself; they are counted in any case.
         """
         self.hub = hub
         self.counters = BayeuxCounters()
@@ -89,6 +90,7 @@ class BayeuxServer:
         self.none_advice = advice("none", 0, hub.limits.timeout_ms)
         self._authenticator = authenticator
         self._jitter = jitter
+        self._on_fault = on_fault
         # what every good handshake and connect reply carries (contract part 3)
         self.retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
         self._many_clients_advice = advice("retry", hub.limits.many_clients_interval_ms, hub.limits.timeout_ms, many_clients=True)
@@ -157,7 +159,9 @@ class BayeuxServer:
                 reply = await self._answer(message, session, exchange, peer, alone=len(messages) == 1)
                 if reply is not None:
                     exchange.replies.append(self.outgoing(session, reply))
-        except BaseException:
+        except BaseException:  # the client let go of the request: nobody will read that its connect was answered
+            if exchange.cycle is not None:
+                session.connect_answered(exchange.cycle)
             session.wake()
             raise
         finally:
@@ -206,7 +210,12 @@ class BayeuxServer:
                 return self._unknown(message)
             return self._invalid(message, FieldError("clientId", "a text", raw))
         if not self.extensions.none:
-            passed = await self._incoming(session, message)
+            session.requests -= 1  # an extension may take its time: a connect that is held does not wait for it with what is published
+            session.wake()
+            try:
+                passed = await self._incoming(session, message)
+            finally:
+                session.requests += 1
             if passed is None:
                 return failure(head(message), WireError.MESSAGE_DELETED.text, self._tail(message))
             message = passed
@@ -220,7 +229,7 @@ class BayeuxServer:
         try:
             self._check(message)
             return self._connect(message, session, exchange, peer, alone=alone)
-        except (FieldError, RefusedError) as fault:
+        except Exception as fault:
             return self._refused(message, fault)
 
     async def _incoming(self, session: ServerSession | None, message: Incoming) -> Incoming | None:
@@ -243,12 +252,16 @@ class BayeuxServer:
         """What is wrong with one message is its own reply, and harms no other."""
         try:
             return await work
-        except (FieldError, RefusedError) as fault:
+        except Exception as fault:
             return self._refused(message, fault)
 
-    def _refused(self, message: Incoming, fault: FieldError | RefusedError) -> bytes:
+    def _refused(self, message: Incoming, fault: Exception) -> bytes:
         if isinstance(fault, FieldError):
             return self._invalid(message, fault)
+        if not isinstance(fault, RefusedError):  # the server's own: it is logged, and the other messages of the request go on
+            self.counters.failed += 1
+            self._on_fault(self, fault)
+            return failure(head(message), WireError.INTERNAL.text, self._tail(message))
         if fault.error is WireError.SESSION_UNKNOWN:
             return self._unknown(message)
         if fault.error is WireError.TOO_LARGE:
@@ -419,6 +432,8 @@ class BayeuxServer:
                 return None
             self.counters.many_clients += 1
             advised = self._many_clients_advice
+        if session.acknowledged is not None:
+            exchange.messages.clear()  # of a connect before it in the same request, whose batch is a part of this one
         if session.acknowledged is not None or session.parting:
             exchange.messages.extend(session.take_for_connect())
         reply = session.connect_reply(head(message), timesync, advised)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hub.bayeux.messages import FieldError
 from hub.core.channels import SERVICE, candidates, check_channel, check_pattern
 from hub.core.errors import RefusedError, WireError
 from hub.core.message import Message
@@ -86,18 +87,20 @@ class Services:
 
         Raises:
             RefusedError: RATE_LIMITED, too many calls are under way; INTERNAL, a listener raised.
+            FieldError: a number in ``data`` or ``id`` is beyond what a double holds.
         """
         call = self._calls.get(channel)
+        listeners = [listener for candidate in candidates(channel) for listener in self._listeners.get(candidate, ())]
+        if call is None and not listeners:
+            return
+        value = _decoded("data", data)
         if call is not None:
             if session.calls >= MOST_CALLS:
                 raise RefusedError(WireError.RATE_LIMITED, f"expected at most {MOST_CALLS} calls at a time", channel=channel)
             session.calls += 1
-            session.hub.loop.spawn(self._call(call, session, channel, data, identifier))
-        listeners = [listener for candidate in candidates(channel) for listener in self._listeners.get(candidate, ())]
-        if not listeners:
-            return
-        text = msgspec.json.decode(identifier) if identifier is not None else None
-        message = ServiceMessage(channel, msgspec.json.decode(data), None if text is None else str(text))
+            session.hub.loop.spawn(self._call(call, session, channel, value, identifier))
+        text = _decoded("id", identifier) if identifier is not None else None
+        message = ServiceMessage(channel, value, None if text is None else str(text))
         for listener in listeners:
             try:
                 await listener(session, message)
@@ -107,13 +110,15 @@ class Services:
                 self._on_fault(listener, fault)
                 raise RefusedError(WireError.INTERNAL, channel=channel) from fault
 
-    async def _call(self, call: RemoteCall, session: ServerSession, channel: str, data: bytes, identifier: bytes | None) -> None:
+    async def _call(self, call: RemoteCall, session: ServerSession, channel: str, data: Any, identifier: bytes | None) -> None:
         successful = True
         try:
-            result = json.dumps(await call(session, msgspec.json.decode(data)), separators=(",", ":"))
-        except RemoteCallError as failure:
-            successful = False
-            result = json.dumps(failure.data, separators=(",", ":"))
+            try:
+                answer = await call(session, data)
+            except RemoteCallError as failure:
+                successful = False
+                answer = failure.data
+            result = json.dumps(answer, separators=(",", ":"), allow_nan=False)
         except Exception as fault:  # of the handler's, or a result that is no JSON: the client must not wait for ever
             self.calls_failed += 1
             self._on_fault(call, fault)
@@ -124,3 +129,11 @@ class Services:
         echoed = b"" if identifier is None else b',"id":%b' % identifier
         extra = b'%b,"successful":%b' % (echoed, b"true" if successful else b"false")
         session.deliver_message(Message(channel, result.encode("ascii"), extra=extra))
+
+
+def _decoded(field: str, text: bytes) -> Any:
+    """A member as a Python value. That it is JSON has been checked; that Python can hold its numbers has not."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        raise FieldError(field, "numbers that a double holds", text) from None

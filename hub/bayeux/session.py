@@ -145,8 +145,8 @@ class ServerSession(Subscriber):
         self.expire_in(interval_ms + self.hub.limits.max_interval_ms)
 
     def touch(self) -> None:
-        """Any message of the client's puts a running clock back to its start."""
-        if self._deadline != math.inf:
+        """Any message of the client's puts a running clock back to its start; who was sent away has to connect, to hear of it."""
+        if self._deadline != math.inf and not self.parting:
             self.start_clock()
 
     # -- connects ---------------------------------------------------------------------------------------------------

@@ -112,6 +112,14 @@ async def test_a_connect_in_a_batch_carries_what_was_published_before_it() -> No
     assert batch(replies) == 2
 
 
+async def test_two_connects_in_a_request_bring_a_message_once() -> None:
+    bayeux = Bayeux()
+    client = await acknowledging(bayeux)
+    await bayeux.emit("/a", b"1")
+    messages = await client.post(client.connect(ext={"ack": 1}), client.connect(ext={"ack": 1}))
+    assert (data(messages), batch(messages)) == ([1], 3)
+
+
 async def test_over_a_websocket_a_batch_goes_with_each_connect() -> None:
     bayeux = Bayeux()
     client = await acknowledging(bayeux, websocket=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -294,15 +295,57 @@ async def test_a_remote_call_that_fails(fault: Exception, data: Any, failed: int
     assert bayeux.server.services.calls_failed == failed
 
 
-async def test_a_result_that_is_no_json_fails_the_call() -> None:
+@pytest.mark.parametrize("result", [{1, 2}, float("nan"), [float("inf")], RemoteCallError({1, 2}), RemoteCallError(float("nan"))])
+async def test_a_result_that_is_no_json_fails_the_call(result: Any) -> None:
     bayeux = with_extensions()
 
     async def odd(session: ServerSession, argument: Any) -> Any:
-        return {1, 2}
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     bayeux.server.services.remote("odd", odd)
-    (_, result) = await call(bayeux, await bayeux.client(), "odd", None)
-    assert result["successful"] is False
+    (_, answer) = await call(bayeux, await bayeux.client(), "odd", None)
+    assert (answer["successful"], answer["data"]) == (False, "the server failed")
+    assert bayeux.server.services.calls_failed == 1
+
+
+@pytest.mark.parametrize("channel", ["/service/double", "/service/heard"])
+async def test_a_number_beyond_a_double_is_the_clients_fault(channel: str) -> None:
+    bayeux = Bayeux()
+    seen: list[Any] = []
+
+    async def listener(session: ServerSession, message: ServiceMessage) -> None:
+        seen.append(message)
+
+    async def double(session: ServerSession, data: Any) -> Any:
+        seen.append(data)
+
+    bayeux.server.services.remote("double", double)
+    bayeux.server.services.listen("/service/heard", listener)
+    client = await bayeux.client()
+    text = b'[{"channel":"%b","clientId":"%b","data":{"n":1e400}}]' % (channel.encode(), client.id.encode())
+    exchange = await bayeux.exchange(text, client.peer)
+    assert json.loads(exchange.body()) == [{"channel": channel, "successful": False, "error": "400:data:message_invalid"}]
+    await bayeux.loop.run()
+    assert seen == []
+    assert client.session.calls == 0
+
+
+async def test_an_extension_that_takes_its_time_holds_no_events_back() -> None:
+    spy = Spy()
+    bayeux = with_extensions(spy)
+    client = await opened(bayeux)
+    held = await client.hold()
+
+    async def slow(session: ServerSession | None, message: ExtensionMessage) -> bool:
+        await bayeux.emit("/a", b"1")
+        assert [reply.get("data") for reply in held.response()] == [1, None]
+        return True
+
+    spy.incoming = slow  # type: ignore[method-assign]
+    (reply,) = await client.post(client.message("/b", data=2))
+    assert reply["successful"]
 
 
 async def test_a_slow_call_holds_up_nothing_and_its_client_may_go() -> None:

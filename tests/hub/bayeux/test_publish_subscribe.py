@@ -10,7 +10,7 @@ import pytest
 from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.limits import Limits
-from tests.hub.bayeux.harness import Bayeux, by_token
+from tests.hub.bayeux.harness import Bayeux, Client, by_token, handshake
 
 DENIED = "403:denied:publish_denied"
 
@@ -98,6 +98,19 @@ async def test_session_that_ends_while_the_bus_confirms(monkeypatch: pytest.Monk
     assert [reply["error"] for reply in replies] == ["402::session_unknown"] * 2
 
 
+async def test_who_is_told_that_it_failed_is_not_subscribed() -> None:
+    class Broken(Bayeux):
+        async def _snapshot(self, tenant: str, audience: str, pattern: str) -> list[tuple[str, bytes]]:
+            raise KeyError("x")
+
+    bayeux = Broken()
+    client = await bayeux.client()
+    await client.subscribed("/b")
+    (reply,) = await client.post(client.subscribe(["/a", "/b", "/state/x"]))
+    assert reply["error"] == "500::internal_error"
+    assert list(client.session.subscriptions) == ["/b"]
+
+
 async def test_unsubscribe() -> None:
     client = await Bayeux().client()
     await client.subscribed(["/a", "/b"])
@@ -130,6 +143,18 @@ async def test_subscribe_after_a_publish_in_one_batch_sees_later_messages_only()
 async def test_reply_has_no_data() -> None:
     client = await Bayeux().client()
     assert await client.post(client.message("/a", data={"x": 1})) == [{"id": "9", "channel": "/a", "successful": True}]
+
+
+async def test_a_publisher_cannot_say_where_in_the_log_its_message_is() -> None:
+    bayeux = Bayeux()
+    client = Client(bayeux, message=handshake(ext={"authentication": {"token": "ann"}, "replay": True}))
+    await client.open()
+    await client.subscribed(["/log/a", "/b"])
+    forged = {"data": 5, "replayId": 1}
+    answers = await client.post(client.message("/log/a", **forged), client.message("/b", **forged))
+    answers += await client.post(client.connect(timeout=0))
+    events = [message for message in answers if "data" in message]
+    assert {message["channel"]: message.get("replayId") for message in events} == {"/log/a": bayeux.hub.position("t"), "/b": None}
 
 
 @pytest.mark.parametrize("data", ['""', "0", "false", "null", "[]", "{}", "1.10", "18446744073709551617", '{"a" : [ 1 ]}'])

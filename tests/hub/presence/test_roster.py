@@ -232,6 +232,14 @@ async def test_a_subject_is_sent_away_and_nobody_else(house: House) -> None:
     assert await house.roster.disconnect("t", "ann") == 0
 
 
+async def test_who_was_sent_away_and_has_still_to_hear_of_it_is_not_here(house: House) -> None:
+    guest = await house.guest("1")
+    guest.parting = True
+    assert await house.ids() == []
+    assert await house.roster.find("t", "1") is None
+    assert await house.roster.disconnect("t", "ann") == 0
+
+
 async def test_long_lists_give_way_to_others(house: House) -> None:
     for number in range(600):
         Guest(house.world, str(number), principal("bob"))

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError
 
+from hub.bayeux.server import BayeuxServer
 from hub.core.limits import Limits
 from tests.hub.transports.bayeux_house import BEARER, BY_TOKEN, HANDSHAKE, PATH, STATISTICS, House, house, listen, talk, until
 from tests.hub.transports.harness import RawClient
@@ -108,11 +109,23 @@ async def test_frame_that_is_too_large(frames: bool) -> None:
         assert await close_code(socket) == 1009
 
 
-async def test_fault_of_ours_closes_with_1011(built: House) -> None:
+async def test_fault_of_ours_in_a_message_is_its_answer(built: House) -> None:
     async with built.connect() as socket:
         client_id = await opened(socket)
+        (reply,) = await talk(socket, {"channel": "/meta/subscribe", "clientId": client_id, "subscription": "/broken"})
+        assert reply == {"channel": "/meta/subscribe", "successful": False, "error": "500::internal_error", "subscription": "/broken"}
+        assert await talk(socket, {"channel": "/b", "clientId": client_id, "data": 1}) == [{"channel": "/b", "successful": True}]
+
+
+async def test_fault_of_ours_in_a_request_closes_with_1011(built: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("x")
+
+    async with built.connect() as socket:
+        await opened(socket)
+        monkeypatch.setattr(BayeuxServer, "handle", broken)
         with capture_logs() as logs:
-            await socket.send(json.dumps([{"channel": "/meta/subscribe", "clientId": client_id, "subscription": "/broken"}]))
+            await socket.send(json.dumps([HANDSHAKE]))
             assert await close_code(socket) == 1011
     assert "bayeux_message_failed" in [entry["event"] for entry in logs]
 

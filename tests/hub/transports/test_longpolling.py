@@ -12,6 +12,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from hub.bayeux.server import BayeuxServer
 from hub.bayeux.session import ServerSession
 from hub.core.limits import Limits
 from hub.transports import plain_http
@@ -167,11 +168,22 @@ async def test_client_that_goes_before_its_body_came(built: House, begun: bytes)
     assert built.server.counters.bad_requests == 0
 
 
-async def test_fault_of_ours_is_logged_and_answered_500(built: House) -> None:
+async def test_fault_of_ours_in_a_message_is_its_answer(built: House) -> None:
     async with built.client() as client:
         await client.opened()
-        with capture_logs() as logs:
-            response = await client.raw(json.dumps([client.message("/meta/subscribe", subscription="/broken")]))
+        replies = await client.post(client.message("/meta/subscribe", subscription="/broken"), client.message("/a", data=1))
+        assert [reply.get("error") for reply in replies] == ["500::internal_error", None]
+
+
+async def test_fault_of_ours_in_a_request_is_logged_and_answered_500(built: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("x")
+
+    async with built.client() as client:
+        await client.opened()
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            patch.setattr(BayeuxServer, "handle", broken)
+            response = await client.raw(json.dumps([client.message("/a", data=1)]))
         assert response.status_code == 500
         assert response.json() == {"status": {"code": 500, "message": "Internal Server Error"}}
         assert [entry["event"] for entry in logs] == ["bayeux_request_failed"]
