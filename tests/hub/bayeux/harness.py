@@ -120,6 +120,17 @@ class Bayeux(World):
         return SocketClient(self, Peer(**peer))
 
 
+class HookedBus:
+    """A bus on which something happens before a subscription is confirmed."""
+
+    def __init__(self, bus: Any, subscribe: Any) -> None:
+        self._bus = bus
+        self.subscribe = subscribe
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+
 class Held:
     """A connect that is held, as a transport sees it."""
 
