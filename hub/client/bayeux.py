@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal
 
+import msgspec
 from yarl import URL
 
-from hub.client.conversation import ALL, INVALID_REPLAY_ID, NEW, Conversation, Message, Outgoing, Reply
+from hub.client.conversation import ALL, INVALID_REPLAY_ID, NEW, Conversation, Message, Outgoing, encode_data, is_unknown_session
 from hub.client.credentials import Credential, Credentials
 from hub.client.errors import (
     BayeuxError,
     ClosedError,
     ConnectionLostError,
+    NotSentError,
     PublishError,
     RemoteCallError,
     ReplayError,
+    RequestTooLargeError,
     SubscribeError,
 )
-from hub.client.link import UNKNOWN_SESSION, Ask, Link, Patience, State
+from hub.client.link import Ask, Link, Patience, State
 from hub.client.routes import Routes
 from hub.client.subscription import Gap, Overflow, Subscribing, Subscription
 from hub.client.transports import LONG_POLLING, WEBSOCKET
@@ -29,7 +33,9 @@ from hub.client.transports import LONG_POLLING, WEBSOCKET
 DEFAULT_PATH: Final = "/cometd"
 SERVICE: Final = "/service/"
 MOST_MESSAGES: Final = 50
-"""Messages in one request: hubs take 100, other servers may be stricter about bytes."""
+"""Messages in one request: hubs take 100."""
+PART_BYTES: Final = 256 * 1024
+"""Data in one request of several messages: hubs take 1 MiB, other servers may be stricter."""
 
 
 class BayeuxClient:
@@ -51,6 +57,7 @@ class BayeuxClient:
         backoff_s: After a failure the client waits 0, 1, 2, ... times this, up to ``max_backoff_s``, and less at random.
         max_backoff_s: See there.
         max_message_bytes: The largest frame or response that is taken.
+        max_request_bytes: The largest request that is sent. Hubs take 1 MiB, and end a WebSocket over which more comes.
         on_state: Called with the state and its reason when either changes. It must not raise.
     """
 
@@ -71,16 +78,20 @@ class BayeuxClient:
         backoff_s: float = 1.0,
         max_backoff_s: float = 60.0,
         max_message_bytes: int = 64 * 1024 * 1024,
+        max_request_bytes: int = 1024 * 1024,
         on_state: Callable[[State, str], object] | None = None,
     ) -> None:
         if not transports or not set(transports) <= {WEBSOCKET, LONG_POLLING}:
             raise ValueError(f"transports: expected some of {WEBSOCKET} and {LONG_POLLING}, got {list(transports)}")
+        if credentials_in not in {"headers", "ext"}:
+            raise ValueError(f"credentials_in: expected headers or ext, got {credentials_in!r}")
         self._request_timeout_s = request_timeout_s
         self._on_state = on_state
         self._conversation = Conversation(ack=ack, positions=resume)
         self._routes = Routes()
         self._calls: dict[str, asyncio.Future[Message]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[BayeuxError | None]] = {}
+        """For a pattern that is being unsubscribed from: by whom."""
         self._link = Link(
             _checked(url),
             self._conversation,
@@ -94,6 +105,7 @@ class BayeuxClient:
                 max_backoff_s=max_backoff_s,
             ),
             max_message_bytes,
+            max_request_bytes,
             self,
         )
 
@@ -147,8 +159,8 @@ class BayeuxClient:
         await self._link.open()
 
     async def close(self) -> None:
-        """Say goodbye, if there is somebody to hear it, and end. What waits in subscriptions is still handed out."""
-        for task in list(self._tasks):
+        """Say goodbye, if there is somebody to hear it, and end, within some 2 seconds. What waits in subscriptions is still handed out."""
+        for task in self._leaving.values():
             task.cancel()
         await self._link.close()
 
@@ -181,16 +193,22 @@ class BayeuxClient:
         if replay is not None and (taken := [pattern for pattern in patterns if self._routes.has(pattern)]):
             raise ValueError(f"{taken[0]} is subscribed to already: a replay would repeat there what has come; unsubscribe first")
 
+        def made() -> Subscription:
+            return Subscription(patterns, replay=replay, max_queue=max_queue, on_overflow=on_overflow, on_gap=on_gap, give_up=self._give_up)
+
+        made()  # what is wrong with the options is said here, not when it is awaited
+
         async def subscribe() -> Subscription:
-            subscription = Subscription(
-                patterns, replay=replay, max_queue=max_queue, on_overflow=on_overflow, on_gap=on_gap, give_up=self._give_up
-            )
+            subscription = made()
             self._routes.add(subscription)  # before it is asked for: present values come in front of the reply
             try:
                 await self._subscribe(subscription)
-            except BaseException:
-                self._routes.remove(subscription)
+            except BaseException as fault:
+                free = self._routes.remove(subscription)
                 subscription.end()
+                # it may be there nevertheless; a server may also have taken those in front of the one that it refuses
+                if not isinstance(fault, NotSentError | ClosedError) and not (isinstance(fault, SubscribeError) and len(patterns) == 1):
+                    self._leave(free)
                 raise
             return subscription
 
@@ -204,10 +222,14 @@ class BayeuxClient:
             data: What ``msgspec`` can write as JSON; a :class:`msgspec.Raw` is sent as it is.
 
         Raises:
-            PublishError: the server refused it.
+            PublishError: the server refused it, or it is too large.
+            NotSentError: there was no connection in time: it has not arrived.
             ConnectionLostError: there was no answer: it may have arrived, or not.
         """
-        (reply,) = await self._link.request(lambda: [self._conversation.publish(channel, data)], repeatable=False)
+        try:
+            (reply,) = await self._link.request(lambda: [self._conversation.publish(channel, data)], repeatable=False)
+        except RequestTooLargeError as fault:
+            raise _too_large(channel, fault) from None
         if not reply.successful:
             raise PublishError(channel, reply.error)
 
@@ -218,49 +240,68 @@ class BayeuxClient:
             For each, None, or the error with which the server refused it.
 
         Raises:
-            ConnectionLostError: there was no answer: of the last request some may have arrived.
+            TypeError: some data is no JSON; nothing has been sent.
+            NotSentError: there was no connection in time. The error's ``answers`` are those to the first messages; the others were not
+                sent.
+            ConnectionLostError: there was no answer. The error's ``answers`` are those to the first messages; of the at most 50 after them
+                some may have arrived, the others were not sent.
         """
-        pairs = list(messages)
-        found: list[PublishError | None] = []
-        for start in range(0, len(pairs), MOST_MESSAGES):
-            part = pairs[start : start + MOST_MESSAGES]
-            replies = await self._link.request(partial(self._publishes, part), repeatable=False)
-            found += [None if r.successful else PublishError(channel, r.error) for r, (channel, _) in zip(replies, part, strict=True)]
-        return found
+        pairs = [(channel, encode_data(data)) for channel, data in messages]
+        answers: list[PublishError | None] = []
+        for part in _parts(pairs):
+            try:
+                replies = await self._link.request(partial(self._publishes, part), repeatable=False)
+            except RequestTooLargeError as fault:
+                answers += [_too_large(channel, fault) for channel, _ in part]
+                continue
+            except BayeuxError as fault:
+                failed = type(fault)(str(fault))  # one of its own: others may have been told of the same
+                failed.answers = answers
+                raise failed from fault
+            answers += [None if r.successful else PublishError(channel, r.error) for r, (channel, _) in zip(replies, part, strict=True)]
+        return answers
 
     async def call(self, target: str, data: Any = None, *, timeout_s: float | None = None) -> Any:
         """A remote call, as CometD has it: publishes on ``/service/TARGET``, and returns the data that comes back.
 
         Raises:
             RemoteCallError: it failed on the server.
-            PublishError: the server refused it.
-            ConnectionLostError: there was no result in time, or the session ended; it may have been served.
+            PublishError: the server refused it, or it is too large.
+            ConnectionLostError: there was no result within ``timeout_s``, or the session ended; it may have been served.
         """
         channel = SERVICE + target.lstrip("/")
-        result: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        within_s = self._request_timeout_s if timeout_s is None else timeout_s
         identifier = ""
+        result: asyncio.Future[Message]
 
         def build() -> list[Outgoing]:
-            nonlocal identifier
-            self._calls.pop(identifier, None)
+            nonlocal identifier, result
+            self._forget_call(identifier)
             message = self._conversation.publish(channel, data)
             identifier = message["id"]
-            self._calls[identifier] = result
+            self._calls[identifier] = result = asyncio.get_running_loop().create_future()
             return [message]
 
         try:
-            (reply,) = await self._link.request(build, repeatable=False)
-            if not reply.successful:
-                raise PublishError(channel, reply.error)
-            async with asyncio.timeout(timeout_s or self._request_timeout_s):
+            async with asyncio.timeout(within_s):
+                (reply,) = await self._link.request(build, repeatable=False, within_s=within_s)
+                if not reply.successful:
+                    raise PublishError(channel, reply.error)
                 message = await result
+        except RequestTooLargeError as fault:
+            raise _too_large(channel, fault) from None
         except TimeoutError:
-            raise ConnectionLostError(f"{target}: no result came within {timeout_s or self._request_timeout_s:g} s") from None
+            raise ConnectionLostError(f"{target}: no result came within {within_s:g} s") from None
         finally:
-            self._calls.pop(identifier, None)
+            self._forget_call(identifier)
         if message.successful is False:
             raise RemoteCallError(target, message.data)
         return message.data
+
+    def _forget_call(self, identifier: str) -> None:
+        result = self._calls.pop(identifier, None)
+        if result is not None and result.done() and not result.cancelled():
+            result.exception()  # looked at: whoever wanted it has been told of something else
 
     def _publishes(self, pairs: Iterable[tuple[str, Any]]) -> list[Outgoing]:
         return [self._conversation.publish(channel, data) for channel, data in pairs]
@@ -271,8 +312,7 @@ class BayeuxClient:
         """See :class:`hub.client.link.User`."""
         call = self._calls.get(message.id) if message.id is not None and message.channel.startswith(SERVICE) else None
         if call is None:
-            for overflowed in self._routes.deliver(message):
-                self._spawn(self._abandon(overflowed))
+            self._abandon(self._routes.deliver(message))
         elif not call.done():
             call.set_result(message)
 
@@ -284,17 +324,24 @@ class BayeuxClient:
         """See :class:`hub.client.link.User`: subscribe to everything again, logs from where they were. What is refused ends."""
         self._fail_calls(ConnectionLostError("the session of the call has ended"))
         self._routes.restart()
-        wanted = self._routes.patterns()
+        all_of_them = self._routes.patterns()
+        # together, for then they begin together; what is refused is refused whole, and has to be found out one by one
+        wanted = deque(all_of_them[start : start + MOST_MESSAGES] for start in range(0, len(all_of_them), MOST_MESSAGES))
         while wanted:
-            part, wanted = wanted[:MOST_MESSAGES], wanted[MOST_MESSAGES:]
-            replies = await ask([self._conversation.subscribe({pattern: position}) for pattern, position in part])
-            for (pattern, _), reply in zip(part, replies, strict=True):
-                if reply.error.startswith(UNKNOWN_SESSION):
-                    raise ConnectionLostError("the new session is unknown already")
-                if reply.successful:
-                    self._begun(reply, self._routes.of(pattern))
-                else:
-                    wanted += self._refused(pattern, reply.error)
+            part = {pattern: position for pattern, position in wanted.popleft() if self._routes.has(pattern)}
+            if not part:
+                continue
+            (reply,) = await ask([self._conversation.subscribe(part)])
+            if is_unknown_session(reply.error):
+                raise ConnectionLostError("the new session is unknown already")
+            if reply.successful:
+                subscriptions = dict.fromkeys(subscription for pattern in part for subscription in self._routes.of(pattern))
+                self._abandon(self._routes.begin(reply, part, subscriptions, self._conversation.sent))
+            elif len(part) > 1:
+                wanted += [[each] for each in part.items()]
+            else:
+                for pattern in part:
+                    wanted.append(self._refused(pattern, reply.error))
 
     def on_end(self, failure: BayeuxError) -> None:
         """See :class:`hub.client.link.User`."""
@@ -316,10 +363,21 @@ class BayeuxClient:
 
     async def _subscribe(self, subscription: Subscription) -> None:
         """Subscribe, and again after a reconnect: repeating it is no error."""
-        (reply,) = await self._link.request(lambda: [self._conversation.subscribe(subscription.positions)], repeatable=True)
+
+        def build() -> list[Outgoing]:
+            wanted = subscription.positions
+            join = self._routes.join(subscription, self._conversation.sent + 1)
+            return [self._conversation.subscribe(wanted if join is None else {**wanted, join.beside: None})]
+
+        while leaving := {task for pattern in subscription.patterns if (task := self._leaving.get(pattern)) is not None}:
+            await asyncio.wait(leaving)  # over long-polling the two might pass one another
+        try:
+            (reply,) = await self._link.request(build, repeatable=True)
+        except RequestTooLargeError as fault:
+            raise SubscribeError(", ".join(subscription.patterns), f"413::{fault}") from None
         if not reply.successful:
             raise _refusal(subscription.patterns, reply.error)
-        self._begun(reply, [subscription])
+        self._abandon(self._routes.begin(reply, subscription.patterns, [subscription], self._conversation.sent))
 
     def _refused(self, pattern: str, error: str) -> list[tuple[str, int | None]]:
         """A new session was refused a pattern that the last one had. Returns what is to be tried instead."""
@@ -328,39 +386,54 @@ class BayeuxClient:
         for subscription in self._routes.of(pattern):
             if isinstance(refusal, ReplayError) and subscription.on_gap != "raise":
                 position = ALL if subscription.on_gap == "all" else NEW
-                subscription.positions[pattern] = position
+                subscription.places[pattern].since = position
                 again[pattern] = min(position, again.get(pattern) or NEW)
             else:
-                self._routes.remove(subscription)
+                free = self._routes.remove(subscription)
                 subscription.end(refusal)
+                self._leave([other for other in free if other != pattern])
         return list(again.items())
 
-    def _begun(self, reply: Reply, subscriptions: Iterable[Subscription]) -> None:
-        """The server has taken a subscribe, and may have said where it begins."""
-        begins = reply.ext.get("replay")
+    async def _give_up(self, subscription: Subscription, within_s: float | None) -> None:
+        """Unsubscribe from what nobody else here is subscribed to. Without a session and a connection that is done when they are there."""
+        task = self._leave(self._routes.remove(subscription))
+        if task is None or not self._link.is_ready:
+            return
+        await asyncio.wait([task], timeout=within_s)
+        if within_s is None and not task.cancelled() and (fault := task.result()) is not None:
+            raise fault
+
+    def _abandon(self, subscriptions: Iterable[Subscription]) -> None:
+        """Give up subscriptions that ran over."""
         for subscription in subscriptions:
-            subscription.begun = self._conversation.sent
-            for pattern, position in begins.items() if isinstance(begins, Mapping) else ():
-                if pattern in subscription.positions and (subscription.positions[pattern] or NEW) < 0:
-                    subscription.positions[pattern] = position
+            self._leave(self._routes.remove(subscription))
 
-    async def _give_up(self, subscription: Subscription) -> None:
-        """Unsubscribe from what nobody else here is subscribed to."""
-        free = self._routes.remove(subscription)
-        if free and self._link.failure is None:
-            await self._link.request(lambda: [self._conversation.unsubscribe(free)], repeatable=True)
+    def _leave(self, patterns: Sequence[str]) -> asyncio.Task[BayeuxError | None] | None:
+        """Begin to unsubscribe from patterns. None when there is nothing to be done."""
+        if not patterns or self._link.failure is not None:
+            return None
+        task = asyncio.create_task(self._unsubscribe(patterns))
+        self._leaving |= dict.fromkeys(patterns, task)
+        task.add_done_callback(lambda _: self._left(patterns, task))
+        return task
 
-    async def _abandon(self, subscription: Subscription) -> None:
-        """Give up a subscription that ran over."""
+    def _left(self, patterns: Sequence[str], task: asyncio.Task[BayeuxError | None]) -> None:
+        for pattern in patterns:
+            if self._leaving.get(pattern) is task:
+                del self._leaving[pattern]
+
+    async def _unsubscribe(self, patterns: Sequence[str]) -> BayeuxError | None:
+        """Unsubscribe from those patterns that nobody has subscribed to meanwhile. Returns what went wrong."""
+
+        def build() -> list[Outgoing]:
+            free = [pattern for pattern in patterns if not self._routes.has(pattern)]
+            return [self._conversation.unsubscribe(free)] if free else []
+
         try:
-            await self._give_up(subscription)
-        except BayeuxError:
-            pass  # a new session will not ask for it
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            await self._link.request(build, repeatable=True)
+        except BayeuxError as fault:
+            return fault  # another session will not have them
+        return None
 
 
 def _checked(url: str) -> URL:
@@ -373,3 +446,21 @@ def _checked(url: str) -> URL:
 def _refusal(patterns: Sequence[str], error: str) -> SubscribeError:
     kind = ReplayError if error.startswith(INVALID_REPLAY_ID) else SubscribeError
     return kind(", ".join(patterns), error)
+
+
+def _too_large(channel: str, fault: RequestTooLargeError) -> PublishError:
+    return PublishError(channel, f"413::{fault}")
+
+
+def _parts(pairs: Sequence[tuple[str, msgspec.Raw]]) -> Iterator[list[tuple[str, msgspec.Raw]]]:
+    """Consecutive messages that go in one request: so many and so large, or one."""
+    part: list[tuple[str, msgspec.Raw]] = []
+    size = 0
+    for channel, data in pairs:
+        if part and (len(part) == MOST_MESSAGES or size + len(data) > PART_BYTES):
+            yield part
+            part, size = [], 0
+        part.append((channel, data))
+        size += len(data)
+    if part:
+        yield part

@@ -24,6 +24,8 @@ META_SUBSCRIBE: Final = "/meta/subscribe"
 META_UNSUBSCRIBE: Final = "/meta/unsubscribe"
 META_DISCONNECT: Final = "/meta/disconnect"
 INVALID_REPLAY_ID: Final = "400::The replayId"
+MAX_POSITION: Final = 2**53 - 1
+"""Positions are whole numbers that JavaScript keeps exact (contract part 4); what lies outside is a publisher's own."""
 
 _NOTHING: Final = msgspec.Raw()
 
@@ -49,7 +51,7 @@ class _Positioned(msgspec.Struct):
     event: _Event | None = None
 
 
-class _Incoming(_Event):
+class _Incoming(msgspec.Struct):
     channel: str = ""
     data: msgspec.Raw = _NOTHING
     id: str | int | None = None
@@ -59,6 +61,7 @@ class _Incoming(_Event):
     advice: Advice | None = None
     ext: msgspec.Raw = _NOTHING
     supportedConnectionTypes: list[str] | None = None
+    replayId: Any = None
 
 
 _messages = msgspec.json.Decoder(list[_Incoming])
@@ -108,21 +111,33 @@ class Message:
 
     @property
     def data(self) -> Any:
-        """The data, decoded when it is first looked at."""
+        """The data, decoded when it is first looked at.
+
+        Raises:
+            ProtocolError: it is nested too deeply.
+        """
         if self._data is msgspec.UNSET:
-            self._data = msgspec.json.decode(self.text)
+            self._data = _decode(self.text)
         return self._data
 
     @property
     def ext(self) -> Any:
         """The publisher's ``ext``, decoded; None when there is none."""
-        return msgspec.json.decode(self._ext) if self._ext else None
+        return _decode(self._ext) if self._ext else None
 
     def __repr__(self) -> str:
         return f"Message(channel={self.channel!r}, text={self.text!r}, position={self.position!r})"
 
 
 Heard = Reply | Message
+
+
+def is_unknown_session(error: str) -> bool:
+    """Whether an error says that the session is unknown: ``402::...`` of CometD and the hub, ``401:...:Unknown client`` of Faye.
+
+    Nothing else does: of Faye ``402:data:...`` is a missing parameter.
+    """
+    return error.startswith("402::") or (error.startswith("401:") and error.endswith(":Unknown client"))
 
 
 def encode(messages: Sequence[Outgoing]) -> bytes:
@@ -134,8 +149,24 @@ def encode(messages: Sequence[Outgoing]) -> bytes:
     return _encode(messages)
 
 
+def encode_data(data: Any) -> msgspec.Raw:
+    """Data of a publish, as it will be sent.
+
+    Raises:
+        TypeError: it is no JSON.
+    """
+    return data if isinstance(data, msgspec.Raw) else msgspec.Raw(_encode(data))
+
+
+def _decode(raw: msgspec.Raw | str) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except RecursionError:
+        raise ProtocolError("expected JSON of some levels, got one that is nested too deeply to be read") from None
+
+
 def _ext_of(raw: msgspec.Raw) -> Mapping[str, Any]:
-    ext = msgspec.json.decode(raw) if raw else None
+    ext = _decode(raw) if raw else None
     return ext if isinstance(ext, dict) else {}
 
 
@@ -229,7 +260,7 @@ class Conversation:
         """
         try:
             messages = _messages.decode(body if isinstance(body, str) else body.decode())  # data is only skipped: its UTF-8 is checked here
-        except (msgspec.MsgspecError, UnicodeError) as fault:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
             start = body[:80] if isinstance(body, str) else body[:80].decode("utf-8", "replace")
             raise ProtocolError(f"expected an array of Bayeux messages, got {start!r} ({fault})") from None
         for message in messages:
@@ -268,9 +299,11 @@ class Conversation:
             if position is None and b'"replayId"' in raw:
                 try:
                     event = _position.decode(raw).event
-                except msgspec.MsgspecError:
+                except (msgspec.MsgspecError, RecursionError):
                     event = None  # the publisher's own data that looks like it
                 position = None if event is None else event.replayId
+            if not isinstance(position, int) or not 0 <= position <= MAX_POSITION:
+                position = None
         return Message(
             message.channel,
             raw.decode(),

@@ -5,15 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 
+from hub.client.errors import CredentialError
+
 Credential = str | Callable[[], str | Awaitable[str]]
 """A token or key, or what gives the present one."""
 
 
-async def _present(credential: Credential) -> str:
+async def _present(name: str, credential: Credential) -> str:
     if isinstance(credential, str):
         return credential
-    found = credential()
-    return await found if inspect.isawaitable(found) else found
+    try:
+        found = credential()
+        found = await found if inspect.isawaitable(found) else found
+    except Exception as fault:  # a user's function: whoever gives tokens may be away for a while
+        raise CredentialError(f"{name}: the function that gives it failed: {fault!r}") from fault
+    if not isinstance(found, str):
+        raise CredentialError(f"{name}: expected a text from the function that gives it, got {type(found).__name__}")
+    return found
 
 
 class Credentials:
@@ -36,10 +44,14 @@ class Credentials:
         self._shown: tuple[str, str] = ("", "")
 
     async def _both(self) -> tuple[str, str]:
-        return await _present(self._token), await _present(self._api_key)
+        return await _present("token", self._token), await _present("api_key", self._api_key)
 
     async def headers(self) -> dict[str, str]:
-        """The headers of a request that is made now."""
+        """The headers of a request that is made now.
+
+        Raises:
+            CredentialError: a function that gives a credential failed.
+        """
         found = dict(self._headers)
         if not self._in_ext:
             token, api_key = self._shown = await self._both()
@@ -50,7 +62,11 @@ class Credentials:
         return found
 
     async def authentication(self) -> dict[str, str] | None:
-        """``ext.authentication`` of a handshake that is made now; None when headers do."""
+        """``ext.authentication`` of a handshake that is made now; None when headers do.
+
+        Raises:
+            CredentialError: a function that gives a credential failed.
+        """
         if not self._in_ext:
             return None
         token, api_key = self._shown = await self._both()
@@ -58,5 +74,8 @@ class Credentials:
         return found | ({"apiKey": api_key} if api_key else {}) or None
 
     async def changed(self) -> bool:
-        """Whether another credential is at hand than the one that was shown last."""
-        return await self._both() != self._shown
+        """Whether another credential is at hand than the one that was shown last, or may be: the function that gives it failed just now."""
+        try:
+            return await self._both() != self._shown
+        except CredentialError:
+            return True

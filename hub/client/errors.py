@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BayeuxError(Exception):
     """The base of all errors of :class:`hub.client.BayeuxClient`."""
 
+    answers: Sequence[PublishError | None] = ()
+    """Of ``publish_many``: what the server answered to the first messages before this happened, None where it took one."""
+
 
 class ConnectionLostError(BayeuxError):
     """The server could not be reached, or went away, before it answered. A publish may have arrived nevertheless."""
+
+
+class NotSentError(ConnectionLostError):
+    """There was no connection over which to send it: nothing has arrived, it may be repeated."""
+
+
+class CredentialError(NotSentError):
+    """The function that gives the token or the API key failed."""
+
+
+class RequestTooLargeError(BayeuxError):
+    """The server does not take a request of this size: nothing of it was done."""
 
 
 class ProtocolError(BayeuxError):

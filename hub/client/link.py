@@ -5,31 +5,38 @@ from __future__ import annotations
 import asyncio
 import enum
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import aiohttp
 from yarl import URL
 
-from hub.client.conversation import META_CONNECT, META_DISCONNECT, Conversation, Heard, Message, Outgoing, Reply, encode
+from hub.client.conversation import META_CONNECT, META_DISCONNECT, Conversation, Heard, Message, Outgoing, Reply, is_unknown_session
 from hub.client.credentials import Credentials
 from hub.client.errors import (
     BayeuxError,
     ClosedError,
     ConnectionLostError,
     HandshakeDeniedError,
+    NotSentError,
     ProtocolError,
+    RequestTooLargeError,
     ServerDisconnectedError,
 )
+from hub.client.requests import Requests
 from hub.client.transports import LONG_POLLING, LongPolling, Transport, WebSocket
 
-UNKNOWN_SESSION: Final = "402"
 MOST_REQUESTS: Final = 8
 """Requests under way at a time, beside the held connect."""
 FAILURES_OF_A_SESSION: Final = 3
 """After so many failures in a row the session is given up: the next try shakes hands anew, by whatever transport passes."""
-GOODBYE_WITHIN_S: Final = 2.0
+STEADY_S: Final = 5.0
+"""A session that went on for so long was a good one: what failed before it does not count any more."""
+MOST_REPEATS: Final = 2
+"""Times that a request is repeated because its session was unknown."""
+GOODBYE_WITHIN_S: Final = 1.0
 _DEFAULT_HOLD_MS: Final = 60_000
 
 Ask = Callable[[list[Outgoing]], Awaitable[list[Reply]]]
@@ -86,7 +93,8 @@ class Link:
         credentials: What is shown.
         preference: Names of the transports that may be used, the preferred one first.
         patience: How long it waits.
-        max_message_bytes: The largest frame that is taken.
+        max_message_bytes: The largest frame or response that is taken.
+        max_request_bytes: The largest request that is sent.
         user: Who it is for.
     """
 
@@ -98,6 +106,7 @@ class Link:
         preference: Sequence[str],
         patience: Patience,
         max_message_bytes: int,
+        max_request_bytes: int,
         user: User,
     ) -> None:
         self._url = url
@@ -109,12 +118,16 @@ class Link:
         self._user = user
         self._http: aiohttp.ClientSession | None = None
         self._life: asyncio.Task[None] | None = None
-        self._pending: dict[str, asyncio.Future[Reply]] = {}
+        self._requests = Requests(url, max_request_bytes)
         self._ready = asyncio.Event()
         self._room = asyncio.Semaphore(MOST_REQUESTS)
         self._fresh = True
         """Whether the next connect is the first of its connection: the server is not to hold it."""
         self._last_transport = self._preference[0]
+        self._failures = 0
+        """In a row."""
+        self._steady_from: float | None = None
+        """Since when it has been connected, by the loop's clock."""
         self.transport: Transport | None = None
         self.failure: BayeuxError | None = None
         self.state = State.UNCONNECTED
@@ -146,27 +159,36 @@ class Link:
             raise
 
     async def close(self) -> None:
-        """Say goodbye, if there is somebody to hear it, and end."""
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.wait([self._life])
-        if self.transport is not None and self._conversation.client_id is not None:
+        """Say goodbye, if there is somebody to hear it, and end: within some 2 seconds, whatever the server does."""
+        try:
+            if self._life is not None:
+                self._life.cancel()
+                await asyncio.wait([self._life])
+            if self.transport is not None and self._conversation.client_id is not None:
+                try:
+                    await self._requests.ask(self.transport, [self._conversation.disconnect()], GOODBYE_WITHIN_S)
+                except BayeuxError:
+                    pass  # it is gone already, which is as good
+        finally:
+            if self.failure is None:
+                self._end(ClosedError("the client is closed"))
             try:
-                await self._ask(self.transport, [self._conversation.disconnect()], GOODBYE_WITHIN_S)
-            except BayeuxError:
-                pass  # it is gone already, which is as good
-        if self.failure is None:
-            self._end(ClosedError("the client is closed"))
-        await self._drop_transport()
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
+                await self._drop_transport(ClosedError("the client is closed"))
+            finally:
+                http, self._http = self._http, None
+                if http is not None:
+                    await http.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a session and a connection, as far as one knows."""
+        return self.failure is None and self.transport is not None and self._ready.is_set()
 
     def _end(self, failure: BayeuxError) -> None:
         self.failure = failure
         self._conversation.client_id = None
         self._ready.set()  # whoever waits for it finds the failure
-        self._fail_pending(failure)
+        self._requests.fail(failure)
         self._user.on_end(failure)
         self._set(State.DISCONNECTED, str(failure))
 
@@ -177,30 +199,55 @@ class Link:
 
     # requests
 
-    async def request(self, build: Callable[[], list[Outgoing]], *, repeatable: bool) -> list[Reply]:
-        """Send what ``build`` makes and wait for the replies: again when the session turns out to have ended, for then nothing of it was
-        done, and, where it may be done twice, when the connection is lost.
+    async def request(self, build: Callable[[], list[Outgoing]], *, repeatable: bool, within_s: float | None = None) -> list[Reply]:
+        """Send what ``build`` makes and wait for the replies: again when it was not sent at all or the session turns out to have ended, for
+        then nothing of it was done, and, where it may be done twice, when the connection is lost. Of nothing there are no replies.
 
         Raises:
+            NotSentError: there was no connection, or no room, in time.
             ConnectionLostError: there was no answer in time, or, of what is not ``repeatable``, none before the connection was lost.
+            RequestTooLargeError: the server does not take so much.
             BayeuxError: the client has ended.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._patience.request_timeout_s
+        end = loop.time() + (self._patience.request_timeout_s if within_s is None else within_s)
+        tries = 0
         while True:
-            transport = await self._until_ready(end - loop.time())
-            session = self._conversation.client_id
-            try:
-                async with self._room:
-                    replies = await self._ask(transport, build(), end - loop.time())
-            except ConnectionLostError:
-                if not repeatable or loop.time() >= end:
-                    raise
-                await asyncio.sleep(0)  # the link learns of the loss
-                continue
-            if not all(reply.error.startswith(UNKNOWN_SESSION) for reply in replies):
-                return replies
-            self._forget_session(session)
+            async with self._in_room(end):
+                transport = await self._until_ready(end - loop.time())
+                session = self._conversation.client_id
+                messages = build()
+                if not messages:
+                    return []
+                tries += 1
+                try:
+                    replies = await self._requests.ask(transport, messages, end - loop.time())
+                except ConnectionLostError as fault:
+                    if loop.time() >= end or not (repeatable or isinstance(fault, NotSentError)):
+                        raise
+                else:
+                    if tries > MOST_REPEATS or not all(is_unknown_session(reply.error) for reply in replies):
+                        return replies
+                    self._forget_session(session)
+            await asyncio.sleep(min(self._pause_s(tries), max(end - loop.time(), 0)))  # and the link learns of the loss
+
+    @asynccontextmanager
+    async def _in_room(self, end: float) -> AsyncIterator[None]:
+        """Be one of the requests that are under way. It comes first: who has waited for it with a connection may find that one gone."""
+        try:
+            async with asyncio.timeout_at(end):
+                await self._room.acquire()
+        except TimeoutError:
+            raise NotSentError(f"{self._url}: not sent: too many requests were under way before it") from None
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    def _pause_s(self, tries: int) -> float:
+        """How long to wait after some tries that failed: not at all after the first, then longer and longer, and less at random."""
+        pause_s = min((tries - 1) * self._patience.backoff_s, self._patience.max_backoff_s)
+        return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
     async def _until_ready(self, within_s: float) -> Transport:
         """Wait for a session that is as the last one was."""
@@ -211,43 +258,18 @@ class Link:
                 while self.failure is None and (self.transport is None or not self._ready.is_set()):
                     await self._ready.wait()
         except TimeoutError:
-            raise ConnectionLostError(f"{self._url}: no connection in time; last: {self.reason or 'no answer'}") from None
+            raise NotSentError(f"{self._url}: no connection in time; last: {self.reason or 'no answer'}") from None
         if self.failure is not None:
             raise self.failure
         assert self.transport is not None, "a client that is ready has a transport"
         return self.transport
-
-    async def _ask(self, transport: Transport, messages: list[Outgoing], within_s: float) -> list[Reply]:
-        """Send messages, and wait for the reply to each."""
-        loop = asyncio.get_running_loop()
-        body = encode(messages)
-        waiting = {message["id"]: loop.create_future() for message in messages}
-        self._pending.update(waiting)
-        try:
-            async with asyncio.timeout(within_s):
-                await transport.exchange(body)
-                if transport.answers_in_place and not all(future.done() for future in waiting.values()):
-                    raise ProtocolError(f"{self._url}: the response does not answer {messages[0]['channel']}")
-                return [await future for future in waiting.values()]
-        except TimeoutError:
-            raise ConnectionLostError(f"{self._url}: no answer to {messages[0]['channel']} in time") from None
-        finally:
-            for identifier, future in waiting.items():
-                self._pending.pop(identifier, None)
-                if future.done() and not future.cancelled():
-                    future.exception()  # looked at: the first one has told of all
-
-    def _fail_pending(self, fault: BayeuxError) -> None:
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(fault)
 
     def _forget_session(self, client_id: str | None) -> None:
         """The server does not know the session any more: have the connect find out at once, not when its time is over."""
         if client_id is not None and client_id == self._conversation.client_id:
             self._conversation.client_id = None
             self._ready.clear()
-            self._fail_pending(ConnectionLostError(f"{self._url}: the server does not know the session any more"))
+            self._requests.fail_connect(ConnectionLostError(f"{self._url}: the server does not know the session any more"))
 
     # what comes
 
@@ -258,22 +280,19 @@ class Link:
         if isinstance(heard, Message):
             self._user.on_message(heard)
             return
-        waiting = self._pending.get(heard.id)
-        if waiting is None:  # the answer to what was given up, or the server's own word
-            if heard.channel == META_DISCONNECT:
-                self._fail_pending(ServerDisconnectedError(heard.error or f"{self._url}: the server ended the session"))
+        if heard.channel == META_DISCONNECT and not self._requests.awaited(heard):
+            self._requests.fail_connect(ServerDisconnectedError(heard.error or f"{self._url}: the server ended the session"))
             return
         position = heard.ext.get("replay")
-        if heard.channel == META_CONNECT and heard.successful and isinstance(position, int):
+        if heard.channel == META_CONNECT and heard.successful and isinstance(position, int) and self._requests.awaited(heard):
             self._user.on_position(position, int(heard.id))
-        if not waiting.done():
-            waiting.set_result(heard)
+        self._requests.answer(heard)
 
     # the session's life
 
     async def _live(self) -> None:
         """Handshake, connect, connect, ...; come back when something fails; end when there is no coming back."""
-        failures = sessions = 0
+        sessions = 0
         try:
             while True:
                 try:
@@ -282,18 +301,15 @@ class Link:
                         self.rehandshakes += bool(sessions)
                         sessions += 1
                     await self._connect()
-                    failures = 0
-                except (ConnectionLostError, ProtocolError) as fault:
+                except (ConnectionLostError, ProtocolError, RequestTooLargeError) as fault:
                     if not sessions and isinstance(fault, ProtocolError):
                         raise  # a wrong address: another try would not mend it
-                    failures += 1
-                    await self._recover(fault, failures)
+                    await self._recover(fault)
                 except (ServerDisconnectedError, HandshakeDeniedError) as ended:
-                    failures += 1
-                    if not sessions or failures > FAILURES_OF_A_SESSION or not await self._credentials.changed():
+                    if not sessions or self._failures >= FAILURES_OF_A_SESSION or not await self._credentials.changed():
                         raise
                     self._conversation.client_id = None
-                    await self._recover(ended, failures)
+                    await self._recover(ended)
         except BayeuxError as failure:
             self._end(failure)
         except Exception as fault:  # of this module's own, or of a user's callback: nobody may wait for ever
@@ -301,16 +317,18 @@ class Link:
             failed.__cause__ = fault
             self._end(failed)
 
-    async def _recover(self, fault: BayeuxError, failures: int) -> None:
-        """Drop the connection, and wait before the next try."""
-        if failures >= FAILURES_OF_A_SESSION:
+    async def _recover(self, fault: BayeuxError) -> None:
+        """Count a failure, drop the connection, and wait before the next try."""
+        if self._steady_from is not None and asyncio.get_running_loop().time() - self._steady_from >= STEADY_S:
+            self._failures = 0
+        self._steady_from = None
+        self._failures += 1
+        if self._failures >= FAILURES_OF_A_SESSION:
             self._conversation.client_id = None
         self._ready.clear()
-        await self._drop_transport()
-        self._fail_pending(fault if isinstance(fault, ConnectionLostError) else ConnectionLostError(str(fault)))
+        await self._drop_transport(fault if isinstance(fault, ConnectionLostError) else ConnectionLostError(str(fault)))
         self._set(State.HANDSHAKING if self._conversation.client_id is None else State.RECONNECTING, str(fault))
-        pause_s = min((failures - 1) * self._patience.backoff_s, self._patience.max_backoff_s)
-        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0) + self._conversation.advice.interval / 1000)  # noqa: S311 - no secret
+        await asyncio.sleep(self._pause_s(self._failures) + self._conversation.advice.interval / 1000)
 
     async def _handshake(self) -> None:
         """Make a session by the first transport that passes.
@@ -335,7 +353,7 @@ class Link:
         self._last_transport = chosen
         self._fresh = True
         try:
-            await self._user.on_session(lambda messages: self._ask(transport, messages, self._patience.request_timeout_s))
+            await self._user.on_session(lambda messages: self._requests.ask(transport, messages, self._patience.request_timeout_s))
         except BaseException:
             self._conversation.client_id = None  # a session that lacks what the last one had must not go on: the next try makes another
             raise
@@ -349,7 +367,7 @@ class Link:
                 await self._open(name)
                 assert self.transport is not None, "just opened"
                 handshake = self._conversation.handshake(self._preference, authentication)
-                (reply,) = await self._ask(self.transport, [handshake], self._patience.max_network_delay_s)
+                (reply,) = await self._requests.ask(self.transport, [handshake], self._patience.max_network_delay_s)
             except (ConnectionLostError, ProtocolError) as failed:
                 fault = failed
             else:
@@ -358,18 +376,18 @@ class Link:
 
     async def _open(self, name: str) -> None:
         """Open a connection in place of the one that there is."""
-        await self._drop_transport()
+        await self._drop_transport(ConnectionLostError(f"{self._url}: the session of before has ended"))
         assert self._http is not None, "an open client has an HTTP session"
         transport: Transport
         if name == LONG_POLLING:
-            transport = LongPolling(self._http, self._url, self._credentials.headers, self._receive)
+            transport = LongPolling(self._http, self._url, self._credentials.headers, self._receive, max_bytes=self._max_message_bytes)
         else:
             transport = WebSocket(
                 self._http,
                 self._url,
                 self._credentials.headers,
                 self._receive,
-                lost=lambda reason: self._fail_pending(reason) if transport is self.transport else None,
+                lost=lambda reason: self._requests.lose(transport, reason),
                 max_bytes=self._max_message_bytes,
             )
         try:
@@ -379,9 +397,11 @@ class Link:
             raise ConnectionLostError(f"{self._url}: no connection within {self._patience.max_network_delay_s:g} s") from None
         self.transport = transport
 
-    async def _drop_transport(self) -> None:
+    async def _drop_transport(self, fault: BayeuxError) -> None:
+        """Close the connection that there is, after whoever waits for an answer over it has been told why none will come."""
         transport, self.transport = self.transport, None
         if transport is not None:
+            self._requests.lose(transport, fault)
             await transport.close()
 
     async def _connect(self) -> None:
@@ -396,22 +416,24 @@ class Link:
             await self._open(self._last_transport)
             self._fresh = True
         assert self.transport is not None, "just opened"
-        hold_ms = 0 if self._fresh else self._conversation.advice.timeout or _DEFAULT_HOLD_MS
-        connect = self._conversation.connect(self.transport.name, at_once=self._fresh)
-        (reply,) = await self._ask(self.transport, [connect], hold_ms / 1000 + self._patience.max_network_delay_s)
+        held = not self._fresh
+        hold_ms = (self._conversation.advice.timeout or _DEFAULT_HOLD_MS) if held else 0
+        connect = self._conversation.connect(self.transport.name, at_once=not held)
+        (reply,) = await self._requests.ask(self.transport, [connect], hold_ms / 1000 + self._patience.max_network_delay_s)
         advice = self._conversation.advice
         if advice.reconnect == "none":
             raise ServerDisconnectedError(f"{self._url}: {reply.error or 'the server ended the session'}")
         if not reply.successful:
-            if advice.reconnect != "handshake" and not reply.error.startswith(UNKNOWN_SESSION):
-                raise ConnectionLostError(f"{self._url}: {reply.error}")
-            self._conversation.client_id = None
-            self._ready.clear()
-            self._set(State.HANDSHAKING, reply.error)
-        else:
-            self.reconnects += reopened
-            self._fresh = False
-            self._set(State.CONNECTED, f"by {self.transport.name}")
-            self._ready.set()
+            if advice.reconnect == "handshake" or is_unknown_session(reply.error):
+                self._conversation.client_id = None
+            raise ConnectionLostError(f"{self._url}: {reply.error}")
+        self.reconnects += reopened
+        self._fresh = False
+        if held:
+            self._failures = 0
+        if self._steady_from is None:
+            self._steady_from = asyncio.get_running_loop().time()
+        self._set(State.CONNECTED, f"by {self.transport.name}")
+        self._ready.set()
         if advice.interval:
             await asyncio.sleep(advice.interval / 1000)

@@ -1,31 +1,34 @@
-"""Which subscriptions a message is for."""
+"""Which subscriptions a message is for, and which of them have had it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from hub.client.conversation import NEW, Message
+from hub.client.conversation import NEW, Message, Reply
+from hub.client.places import Joining, Place
 from hub.client.subscription import Subscription
-from hub.core.channels import candidates
+from hub.core.channels import candidates, is_wildcard, overlaps
 
 
 class Routes:
     """The open subscriptions of a client, by pattern."""
 
-    __slots__ = ("_by_pattern",)
+    __slots__ = ("_by_pattern", "_replaying")
 
     def __init__(self) -> None:
         self._by_pattern: dict[str, list[Subscription]] = {}
+        self._replaying: int | None = None
+        """The newest message that had been sent when a replay was asked for beside what is heard directly; None when that is over."""
 
     def add(self, subscription: Subscription) -> None:
         """Route to a subscription from now on."""
-        for pattern in subscription.patterns:
+        for pattern in subscription.places:
             self._by_pattern.setdefault(pattern, []).append(subscription)
 
     def remove(self, subscription: Subscription) -> list[str]:
         """Route to it no more. Returns its patterns that no other subscription has."""
         free = []
-        for pattern in subscription.patterns:
+        for pattern in subscription.places:
             sharing = self._by_pattern.get(pattern, [])
             if subscription in sharing:
                 sharing.remove(subscription)
@@ -47,12 +50,16 @@ class Routes:
         return list(dict.fromkeys(s for sharing in self._by_pattern.values() for s in sharing))
 
     def patterns(self) -> list[tuple[str, int | None]]:
-        """Every pattern with the position to resume from: the earliest of those that share it, so that none misses anything."""
+        """Every pattern with the position to resume from: the earliest of those that share it, so that none misses anything. The one that
+        is furthest behind comes first.
+        """
         found: list[tuple[str, int | None]] = []
         for pattern, sharing in self._by_pattern.items():
-            positions = [position for s in sharing if (position := s.positions[pattern]) is not None]
+            positions = [since for s in sharing if (since := s.places[pattern].since) is not None]
             found.append((pattern, min(positions, default=None)))
-        return found
+        return sorted(found, key=lambda each: (each[1] is None, each[1] or 0))
+
+    # messages
 
     def deliver(self, message: Message) -> list[Subscription]:
         """Hand a message to all that it is for, once each: what a subscription had before a reconnect, it does not get again.
@@ -60,31 +67,120 @@ class Routes:
         Returns:
             Those that ran over, and ended by it.
         """
-        matched: dict[Subscription, list[str]] = {}
+        matched: dict[Subscription, list[Place]] = {}
         for pattern in candidates(message.channel):
             for subscription in self._by_pattern.get(pattern, ()):
-                matched.setdefault(subscription, []).append(pattern)
+                matched.setdefault(subscription, []).append(subscription.places[pattern])
         position = message.position
+        if position is None:
+            return [subscription for subscription in matched if not subscription.put(message)]
+        return self._deliver_of_log(message, position, matched)
+
+    def _deliver_of_log(self, message: Message, position: int, matched: dict[Subscription, list[Place]]) -> list[Subscription]:
+        heard_directly = False
+        in_order = self._replaying is not None
         overflowed = []
-        for subscription, patterns in matched.items():
-            if position is not None:
-                if any((subscription.positions[pattern] or NEW) >= position for pattern in patterns):
-                    continue
-                subscription.positions |= dict.fromkeys(patterns, position)
-            if not subscription.put(message):
+        joining = []
+        for subscription, places in matched.items():
+            if subscription.joining is not None:
+                joining.append((subscription, subscription.joining, places))
+            elif not any(place.has_had(position, in_order=in_order) for place in places):
+                heard_directly = heard_directly or any(place.logged for place in places)
+                if not subscription.put(message, places):
+                    overflowed.append(subscription)
+        for subscription, join, places in joining:
+            if any(place.has_had(position, in_order=True) for place in places):
+                continue
+            taken = True
+            if heard_directly and join.edge is None:
+                taken = subscription.hold(message, join)
+            elif not heard_directly or (join.edge is not None and position > join.edge):
+                taken = subscription.put(message, places)
+            if not taken:
                 overflowed.append(subscription)
         return overflowed
+
+    # how far subscriptions have come
+
+    def join(self, subscription: Subscription, sent: int) -> Joining | None:
+        """A subscription is about to be asked for. Returns what to ask for beside it, when it wants a replay of what is heard directly."""
+        subscription.joining = None
+        wanting = [pattern for pattern, place in subscription.places.items() if place.since is not None and place.since != NEW]
+        beside = [
+            pattern
+            for pattern, sharing in self._by_pattern.items()
+            if any(overlaps(pattern, wanted) for wanted in wanting)
+            and any(s is not subscription and s.places[pattern].logged and s.places[pattern].begun is not None for s in sharing)
+        ]
+        if beside:
+            self._replaying = sent
+            # one will do, and best a single channel: it has least to say when it is subscribed to again
+            subscription.joining = Joining(min(beside, key=is_wildcard))
+        return subscription.joining
+
+    def begin(self, reply: Reply, patterns: Iterable[str], subscriptions: Iterable[Subscription], sent: int) -> list[Subscription]:
+        """The server has taken a subscribe, and may have said where it begins.
+
+        Args:
+            reply: Its words.
+            patterns: What was asked for.
+            subscriptions: For whom.
+            sent: The newest message that was sent.
+
+        Returns:
+            Those that ran over, and ended by it.
+        """
+        told = reply.ext.get("replay")
+        begins: dict[str, int] = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
+        wanted = set(patterns)
+        overflowed = []
+        for subscription in subscriptions:
+            for pattern, place in subscription.places.items():
+                if pattern in wanted:
+                    place.begin(sent, begins.get(pattern), listed=isinstance(told, dict))
+            join = subscription.joining
+            if join is not None:
+                self._replaying = sent
+                if not self._begin_joining(subscription, join, begins.get(join.beside)):
+                    overflowed.append(subscription)
+        return overflowed
+
+    def _begin_joining(self, subscription: Subscription, join: Joining, edge: int | None) -> bool:
+        """It is known where the replay begins: what was held back and is not in it is due, all of it when nothing is known. False when the
+        queue ran over.
+        """
+        held, join.held = join.held, []
+        if edge is None:
+            subscription.joining = None
+        else:
+            join.edge = edge
+        for message in held:
+            position = message.position
+            assert position is not None, "only what has a position is held"
+            if (edge is None or position > edge) and not subscription.put(message, self._places(subscription, message.channel)):
+                return False
+        return True
+
+    def _places(self, subscription: Subscription, channel: str) -> list[Place]:
+        return [place for pattern in candidates(channel) if (place := subscription.places.get(pattern)) is not None]
 
     def reached(self, position: int, asked: int) -> None:
         """All has come up to a position of the log, of what had begun when the message ``asked`` was sent: what has begun since may have
         older messages to come.
         """
-        for pattern, sharing in self._by_pattern.items():
-            for subscription in sharing:
-                if subscription.begun is not None and subscription.begun < asked and position > (subscription.positions[pattern] or NEW):
-                    subscription.positions[pattern] = position
+        for subscription in self.all():
+            places = [place for place in subscription.places.values() if place.begun is not None and place.begun < asked]
+            for place in places:
+                place.reach(position)
+            if len(places) == len(subscription.places):
+                subscription.joining = None
+        if self._replaying is not None and self._replaying < asked:
+            self._replaying = None
 
     def restart(self) -> None:
         """There is a new session, in which nothing has begun."""
+        self._replaying = None
         for subscription in self.all():
-            subscription.begun = None
+            subscription.joining = None
+            for place in subscription.places.values():
+                place.restart()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Literal
+from typing import Final, Literal, get_args
 
-from hub.client.conversation import Message
+from hub.client.conversation import ALL, Message
 from hub.client.errors import OverflowedError
+from hub.client.places import Joining, Place
 
 Overflow = Literal["raise", "drop_oldest"]
 Gap = Literal["raise", "all", "new"]
+LEAVE_WITHIN_S: Final = 2.0
+"""Seconds for which the end of ``async with`` waits for the server: it has ended here anyway."""
 
 
 class Subscription:
@@ -29,7 +32,10 @@ class Subscription:
             on, and counts in :attr:`dropped`.
         on_gap: What is done when the server cannot resume from the position of before: ``raise`` ends the subscription, ``all`` takes all
             that is kept, with repeats, ``new`` goes on with what is new.
-        give_up: Undoes it on the server.
+        give_up: Undoes it on the server. With a number of seconds it waits for so long at most, and raises nothing.
+
+    Raises:
+        ValueError: an option is none of those.
     """
 
     __slots__ = (
@@ -38,13 +44,13 @@ class Subscription:
         "_messages",
         "_open",
         "_wake",
-        "begun",
         "dropped",
+        "joining",
         "max_queue",
         "on_gap",
         "on_overflow",
         "patterns",
-        "positions",
+        "places",
     )
 
     def __init__(
@@ -55,13 +61,21 @@ class Subscription:
         max_queue: int,
         on_overflow: Overflow,
         on_gap: Gap,
-        give_up: Callable[[Subscription], Awaitable[None]],
+        give_up: Callable[[Subscription, float | None], Awaitable[None]],
     ) -> None:
-        self.patterns = tuple(patterns)
-        self.positions: dict[str, int | None] = dict.fromkeys(self.patterns, replay)
-        """For each pattern, from where it goes on after a reconnect: the last position that came, or what was asked for."""
-        self.begun: int | None = None
-        """The newest message that had been sent when the server confirmed it in the present session; None before that."""
+        if max_queue < 1:
+            raise ValueError(f"max_queue: expected 1 or more, got {max_queue}")
+        if on_overflow not in get_args(Overflow):
+            raise ValueError(f"on_overflow: expected one of {', '.join(get_args(Overflow))}, got {on_overflow!r}")
+        if on_gap not in get_args(Gap):
+            raise ValueError(f"on_gap: expected one of {', '.join(get_args(Gap))}, got {on_gap!r}")
+        if replay is not None and (not isinstance(replay, int) or replay < ALL):
+            raise ValueError(f"replay: expected a position, ALL ({ALL}) or NEW, got {replay!r}")
+        self.patterns = tuple(dict.fromkeys(patterns))
+        self.places: dict[str, Place] = {pattern: Place(replay) for pattern in self.patterns}
+        """How far it has come, pattern by pattern."""
+        self.joining: Joining | None = None
+        """Set while it is replayed what another subscription of the client hears directly."""
         self.max_queue = max_queue
         self.on_overflow = on_overflow
         self.on_gap = on_gap
@@ -83,22 +97,40 @@ class Subscription:
         """Whether messages may still come."""
         return self._open
 
-    def put(self, message: Message) -> bool:
-        """A message came. False when the queue ran over, which ended the subscription."""
+    @property
+    def positions(self) -> dict[str, int | None]:
+        """For each pattern, from where it goes on after a reconnect: the last position that came, or what was asked for."""
+        return {pattern: place.since for pattern, place in self.places.items()}
+
+    def put(self, message: Message, places: Iterable[Place] = ()) -> bool:
+        """A message came, which these places have reached by it. False when the queue ran over, which ended the subscription."""
         if len(self._messages) >= self.max_queue:
             self.dropped += 1
             if self.on_overflow == "raise":
-                self.end(
-                    OverflowedError(
-                        f"{', '.join(self.patterns)}: more than {self.max_queue:,} messages waited for the consumer; "
-                        "read faster, raise max_queue, or use on_overflow='drop_oldest'"
-                    )
-                )
-                return False
+                return self._overflow()
             self._messages.popleft()
+        if message.position is not None:
+            for place in places:
+                place.reach(message.position)
         self._messages.append(message)
         self._wake.set()
         return True
+
+    def hold(self, message: Message, joining: Joining) -> bool:
+        """A message came that may come again. False when there are too many of those, which ended the subscription."""
+        if len(joining.held) >= self.max_queue:
+            return self._overflow()
+        joining.held.append(message)
+        return True
+
+    def _overflow(self) -> bool:
+        self.end(
+            OverflowedError(
+                f"{', '.join(self.patterns)}: more than {self.max_queue:,} messages waited for the consumer; "
+                "read faster, raise max_queue, or use on_overflow='drop_oldest'"
+            )
+        )
+        return False
 
     def end(self, error: BaseException | None = None) -> None:
         """Nothing comes any more: the iteration hands out what waits, then ends, or raises ``error``."""
@@ -108,14 +140,15 @@ class Subscription:
             self._wake.set()
 
     async def unsubscribe(self) -> None:
-        """Give it up. What waits is still handed out. Does nothing on one that has ended.
+        """Give it up. What waits is still handed out. Does nothing on one that has ended. Without a connection it returns at once: the
+        server is told when there is one.
 
         Raises:
             ConnectionLostError: the server went away before it answered; it will not be asked for these channels again.
         """
         if self._open:
             self.end()
-            await self._give_up(self)
+            await self._give_up(self, None)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -134,7 +167,9 @@ class Subscription:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        await self.unsubscribe()
+        if self._open:
+            self.end()
+            await self._give_up(self, LEAVE_WITHIN_S)
 
 
 class Subscribing:
@@ -155,4 +190,4 @@ class Subscribing:
 
     async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         if self._subscription is not None:
-            await self._subscription.unsubscribe()
+            await self._subscription.__aexit__(kind, fault, trace)

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Protocol
 import aiohttp
 from yarl import URL
 
-from hub.client.errors import ConnectionLostError, HandshakeDeniedError, ProtocolError
+from hub.client.errors import BayeuxError, ConnectionLostError, HandshakeDeniedError, NotSentError, ProtocolError, RequestTooLargeError
 
 WEBSOCKET: Final = "websocket"
 LONG_POLLING: Final = "long-polling"
@@ -21,10 +21,13 @@ Receive = Callable[[bytes | str], None]
 
 _BAD_CREDENTIALS: Final = frozenset({401, 403})
 _NOT_HERE: Final = frozenset({404, 405, 410})
+_TOO_LARGE: Final = 413
 _NORMAL: Final = 1000
+_MESSAGE_TOO_BIG: Final = 1009
+_CLOSE_WITHIN_S: Final = 1.0
 _CLOSES: Final = {
     1008: "the client sent more than it may",
-    1009: "a message was too large",
+    _MESSAGE_TOO_BIG: "a message was too large",
     1011: "a fault of the server's",
     1012: "the server restarts",
     4400: "the server could not read a message",
@@ -56,8 +59,10 @@ class Transport(Protocol):
         """Send a request.
 
         Raises:
-            ConnectionLostError: the server is away, or answers with an error of HTTP.
+            NotSentError: there is no connection.
+            ConnectionLostError: the server went away, answers with an error of HTTP, or with more than may be.
             HandshakeDeniedError: it is answered 401 or 403.
+            RequestTooLargeError: it is answered 413.
             ProtocolError: what comes back is not Bayeux.
         """
 
@@ -78,18 +83,23 @@ def _check_status(url: URL, status: int) -> None:
 
 
 class LongPolling:
-    """Each request is a POST, whose response has what answers it."""
+    """Each request is a POST, whose response has what answers it.
+
+    Args:
+        max_bytes: The largest response that is taken.
+    """
 
     name: ClassVar[str] = LONG_POLLING
     answers_in_place: ClassVar[bool] = True
 
-    __slots__ = ("_headers", "_http", "_receive", "_url")
+    __slots__ = ("_headers", "_http", "_max_bytes", "_receive", "_url")
 
-    def __init__(self, http: aiohttp.ClientSession, url: URL, headers: Headers, receive: Receive) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: URL, headers: Headers, receive: Receive, *, max_bytes: int) -> None:
         self._http = http
         self._url = url
         self._headers = headers
         self._receive = receive
+        self._max_bytes = max_bytes
 
     async def open(self) -> None:
         """Nothing is to be done: connections are opened as they are needed, and kept."""
@@ -99,15 +109,28 @@ class LongPolling:
         headers = {"Content-Type": "application/json"} | dict(await self._headers())
         try:
             async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                answer = await response.read()
+                answer = await self._read(response)
+        except aiohttp.ClientConnectorError as fault:
+            raise NotSentError(f"{self._url}: {_why(fault)}") from fault
         except (aiohttp.ClientError, OSError) as fault:
             raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
         _check_status(self._url, response.status)
+        if response.status == _TOO_LARGE:
+            raise RequestTooLargeError(f"{self._url} answered HTTP 413: a request of {len(body):,} bytes is too large for it")
         if response.status != 200:
             where = response.headers.get("Location")
             hint = f" to {where}; give that address" if where else ""
             raise ConnectionLostError(f"{self._url} answered HTTP {response.status}{hint}")
         self._receive(answer)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        answer = bytearray()
+        async for chunk in response.content.iter_any():  # as it is unpacked: the length that was announced says nothing
+            answer += chunk
+            if len(answer) > self._max_bytes:
+                response.close()
+                raise ConnectionLostError(f"{self._url}: the response has more than max_message_bytes, {self._max_bytes:,}")
+        return bytes(answer)
 
     async def close(self) -> None:
         """Nothing is to be done: the HTTP connections belong to the client."""
@@ -132,7 +155,7 @@ class WebSocket:
         headers: Headers,
         receive: Receive,
         *,
-        lost: Callable[[ConnectionLostError | ProtocolError], None],
+        lost: Callable[[BayeuxError], None],
         max_bytes: int,
     ) -> None:
         self._http = http
@@ -152,7 +175,11 @@ class WebSocket:
         """
         try:
             self._socket = await self._http.ws_connect(
-                self._url, headers=dict(await self._headers()), max_msg_size=self._max_bytes, autoping=True
+                self._url,
+                headers=dict(await self._headers()),
+                max_msg_size=self._max_bytes,
+                autoping=True,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN_S),
             )
         except aiohttp.WSServerHandshakeError as fault:
             _check_status(self._url, fault.status)
@@ -162,7 +189,7 @@ class WebSocket:
         self._reader = asyncio.create_task(self._read(self._socket))
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        reason: ConnectionLostError | ProtocolError
+        reason: BayeuxError
         try:
             async for frame in socket:
                 if frame.type is not aiohttp.WSMsgType.TEXT:
@@ -171,7 +198,8 @@ class WebSocket:
             code = socket.close_code
             fault = socket.exception()
             text = _why(fault) if fault is not None else _CLOSES.get(code or 0, "the connection ended")
-            reason = ConnectionLostError(f"{self._url}: {text}" + (f" (close code {code})" if code else ""))
+            kind = RequestTooLargeError if code == _MESSAGE_TOO_BIG and fault is None else ConnectionLostError  # a fault is of this side
+            reason = kind(f"{self._url}: {text}" + (f" (close code {code})" if code else ""))
         except ProtocolError as not_bayeux:
             reason = not_bayeux
         except Exception as fault:  # of whoever is told of messages: the client must not wait for what is never read
@@ -183,7 +211,7 @@ class WebSocket:
     async def exchange(self, body: bytes) -> None:
         """See :meth:`Transport.exchange`."""
         if self._socket is None or self._socket.closed:
-            raise ConnectionLostError(f"{self._url}: the connection has ended")
+            raise NotSentError(f"{self._url}: the connection has ended")
         try:
             await self._socket.send_str(body.decode())
         except (aiohttp.ClientError, OSError) as fault:

@@ -70,6 +70,15 @@ async def truncated(request: web.Request, messages: Messages) -> web.StreamRespo
     return response
 
 
+GONE = {"successful": False, "error": "402::session_unknown", "advice": {"reconnect": "handshake", "interval": 0}}
+"""What a connect is answered with when its session is over."""
+
+
+def logged(message: dict[str, Any]) -> dict[str, Any]:
+    """What a subscribe is answered with where every channel has a log, which stands at 1."""
+    return {"ext": {"replay": dict.fromkeys(message["subscription"], 1)}}
+
+
 FAULTS = {
     "500": status(500),
     "502": status(502),
@@ -148,18 +157,31 @@ async def test_long_polling_where_websockets_do_not_pass(server: ScriptedServer)
 async def test_a_new_session_has_what_the_old_one_had(server: ScriptedServer) -> None:
     async with client_of(server) as client:
         await client.subscribe("/a", "/b/**")
-        gone = {"successful": False, "error": "402::session_unknown", "advice": {"reconnect": "handshake", "interval": 0}}
-        server.replies["/meta/connect"] = lambda message: gone if message["clientId"] == "session-1" else {}
+        server.replies["/meta/connect"] = lambda message: GONE if message["clientId"] == "session-1" else {}
         await until(lambda: client.client_id == "session-2" and client.state is State.CONNECTED)
     again = [(message["clientId"], message["subscription"]) for message in server.of("/meta/subscribe")]
-    assert again == [("session-1", ["/a", "/b/**"]), ("session-2", ["/a"]), ("session-2", ["/b/**"])]
+    assert again == [("session-1", ["/a", "/b/**"]), ("session-2", ["/a", "/b/**"])]
+
+
+async def test_a_refusal_in_a_new_session_ends_what_is_refused_alone(server: ScriptedServer) -> None:
+    async with client_of(server) as client:
+        kept, refused = await client.subscribe("/a"), await client.subscribe("/b", "/c")
+        denied = {"successful": False, "error": "403:denied:subscribe_denied"}
+        server.replies["/meta/subscribe"] = lambda message: denied if "/b" in message["subscription"] else {}
+        server.replies["/meta/connect"] = lambda message: GONE if message["clientId"] == "session-1" else {}
+        with pytest.raises(SubscribeError, match="/b: 403"):
+            await asyncio.wait_for(anext(refused), WITHIN_S)
+        await until(lambda: server.of("/meta/unsubscribe") and client.state is State.CONNECTED)
+        assert kept.is_open
+    again = [message["subscription"] for message in server.of("/meta/subscribe") if message["clientId"] == "session-2"]
+    assert again == [["/a", "/b", "/c"], ["/a"], ["/b"], ["/c"]] or again == [["/a", "/b", "/c"], ["/a"], ["/b"]]
+    assert [message["subscription"] for message in server.of("/meta/unsubscribe")] == [["/c"]]
 
 
 async def test_a_new_session_that_cannot_subscribe_again_is_replaced(server: ScriptedServer) -> None:
     async with client_of(server) as client:
         messages = await client.subscribe("/a")
-        gone = {"successful": False, "error": "402::session_unknown", "advice": {"reconnect": "handshake", "interval": 0}}
-        server.replies["/meta/connect"] = lambda message: gone if message["clientId"] == "session-1" else {}
+        server.replies["/meta/connect"] = lambda message: GONE if message["clientId"] == "session-1" else {}
         failing = ["session-2"]
 
         def fail_once(request: web.Request, heard: Messages) -> web.Response | None:
@@ -358,14 +380,14 @@ GAP = "400::The replayId {5} you provided was invalid. Please provide a valid ID
 async def test_what_cannot_be_resumed(server: ScriptedServer, on_gap: Any, then: int | None) -> None:
     server.websocket_status = 101
     server.replies["/meta/handshake"] = lambda message: {"ext": {"replay": True}}
+    server.replies["/meta/subscribe"] = logged
     async with client_of(server) as client:
         messages = await client.subscribe("/log", on_gap=on_gap)
         await server.sockets[0].send_str('[{"channel":"/log","data":{"event":{"replayId":5}}}]')
         assert (await anext(messages)).position == 5
         gap = {"successful": False, "error": GAP}
-        server.replies["/meta/subscribe"] = lambda message: gap if message["ext"]["replay"]["/log"] == 5 else {}
-        gone = {"successful": False, "error": "402::session_unknown", "advice": {"reconnect": "handshake"}}
-        server.replies["/meta/connect"] = lambda message: gone if message["clientId"] == "session-1" else {}
+        server.replies["/meta/subscribe"] = lambda message: gap if message["ext"]["replay"]["/log"] == 5 else logged(message)
+        server.replies["/meta/connect"] = lambda message: GONE if message["clientId"] == "session-1" else {}
         if then is None:
             with pytest.raises(ReplayError, match="replayId"):
                 await asyncio.wait_for(anext(messages), WITHIN_S)
@@ -377,13 +399,30 @@ async def test_what_cannot_be_resumed(server: ScriptedServer, on_gap: Any, then:
 async def test_what_came_before_a_new_session_does_not_come_twice(server: ScriptedServer) -> None:
     server.websocket_status = 101
     server.replies["/meta/handshake"] = lambda message: {"ext": {"replay": True}}
+    server.replies["/meta/subscribe"] = logged
     async with client_of(server) as client:
         messages = await client.subscribe("/log")
         old, new = '{"channel":"/log","data":{"event":{"replayId":5}}}', '{"channel":"/log","data":{"event":{"replayId":6}}}'
         await server.sockets[0].send_str(f"[{old}]")
-        await server.sockets[0].send_str(f"[{old},{new}]")
-        assert [(await anext(messages)).position for _ in range(2)] == [5, 6]
+        assert (await anext(messages)).position == 5
+        server.replies["/meta/connect"] = lambda message: GONE if message["clientId"] == "session-1" else {}
+        await until(lambda: client.client_id == "session-2" and client.state is State.CONNECTED)
+        await server.sockets[-1].send_str(f"[{old},{new}]")
+        assert (await anext(messages)).position == 6
         assert messages.waiting == 0
+
+
+async def test_positions_of_publishers_silence_nobody(server: ScriptedServer) -> None:
+    """On a channel that the server does not list as logged, ``event.replayId`` is the publisher's own."""
+    server.websocket_status = 101
+    server.replies["/meta/handshake"] = lambda message: {"ext": {"replay": True}}
+    server.replies["/meta/subscribe"] = lambda message: {"ext": {"replay": {"/log/**": 1}}}
+    async with client_of(server) as client:
+        messages = await client.subscribe("/plain", "/log/**")
+        for number in (7, 7, 3, -5, 2**53, 2**70):
+            await server.sockets[0].send_str(f'[{{"channel":"/plain","data":{{"event":{{"replayId":{number}}}}}}}]')
+        await until(lambda: messages.waiting == 6)
+        assert messages.positions == {"/plain": None, "/log/**": 1}
 
 
 async def test_a_position_of_the_log_counts_for_what_had_begun_before_it_was_asked_for(server: ScriptedServer) -> None:

@@ -1,0 +1,133 @@
+"""Requests that are under way on some transport, and the replies to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yarl import URL
+
+from hub.client.conversation import META_CONNECT, Outgoing, Reply, encode
+from hub.client.errors import BayeuxError, ConnectionLostError, ProtocolError, RequestTooLargeError
+from hub.client.transports import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """One message whose reply has not come."""
+
+    reply: asyncio.Future[Reply]
+    transport: Transport
+    channel: str
+    request_bytes: int
+
+    def fail(self, fault: BayeuxError) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(fault)
+
+
+class Requests:
+    """What has been sent and not been answered yet, by the ids of the messages.
+
+    Args:
+        url: The server's address, for errors.
+        max_bytes: The largest request that is sent.
+    """
+
+    __slots__ = ("_max_bytes", "_url", "_waiting")
+
+    def __init__(self, url: URL, max_bytes: int) -> None:
+        self._url = url
+        self._max_bytes = max_bytes
+        self._waiting: dict[str, _Waiting] = {}
+
+    async def ask(self, transport: Transport, messages: list[Outgoing], within_s: float) -> list[Reply]:
+        """Send messages, and wait for the reply to each.
+
+        Raises:
+            NotSentError: the transport had ended before.
+            ConnectionLostError: the transport ended, or there was no answer in time.
+            RequestTooLargeError: it is larger than may be sent, or than the server takes.
+            ProtocolError: what came is no answer.
+            BayeuxError: see :meth:`fail` and :meth:`fail_connect`.
+        """
+        loop = asyncio.get_running_loop()
+        body = encode(messages)
+        if len(body) > self._max_bytes:  # over a WebSocket it would take all that is under way along
+            raise RequestTooLargeError(f"a request of {len(body):,} bytes is larger than max_request_bytes, {self._max_bytes:,}")
+        mine = {message["id"]: _Waiting(loop.create_future(), transport, message["channel"], len(body)) for message in messages}
+        self._waiting.update(mine)
+        try:
+            async with asyncio.timeout(within_s):
+                if transport.answers_in_place:
+                    await self._exchange(transport, body, mine)
+                else:
+                    await transport.exchange(body)
+                return [await waiting.reply for waiting in mine.values()]
+        except TimeoutError:
+            raise ConnectionLostError(f"{self._url}: no answer to {messages[0]['channel']} in time") from None
+        finally:
+            for identifier, waiting in mine.items():
+                self._waiting.pop(identifier, None)
+                if waiting.reply.done() and not waiting.reply.cancelled():
+                    waiting.reply.exception()  # looked at: the first one has told of all
+
+    async def _exchange(self, transport: Transport, body: bytes, mine: Mapping[str, _Waiting]) -> None:
+        """Wait for the response, or for the end of waiting: a held response would hold that up."""
+        first = next(iter(mine.values()))
+        sending = asyncio.ensure_future(transport.exchange(body))
+        try:
+            either: list[asyncio.Future[Any]] = [sending, first.reply]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if first.reply.done() and first.reply.exception() is not None:
+                return
+            await sending
+        finally:
+            if not sending.done():
+                sending.cancel()
+            await asyncio.wait({sending})
+            if not sending.cancelled():
+                sending.exception()  # looked at: it was raised above, or is of no interest any more
+        if not all(waiting.reply.done() for waiting in mine.values()):
+            raise ProtocolError(f"{self._url}: the response does not answer {first.channel}")
+
+    def answer(self, reply: Reply) -> bool:
+        """A reply came. False when it is nobody's: the answer to what was given up, or the server's own word."""
+        waiting = self._waiting.get(reply.id)
+        if waiting is None:
+            return False
+        if not waiting.reply.done():
+            waiting.reply.set_result(reply)
+        return True
+
+    def awaited(self, reply: Reply) -> bool:
+        """Whether somebody waits for a reply."""
+        return reply.id in self._waiting
+
+    def fail(self, fault: BayeuxError) -> None:
+        """Nothing will be answered any more."""
+        for waiting in self._waiting.values():
+            waiting.fail(fault)
+
+    def fail_connect(self, fault: BayeuxError) -> None:
+        """The held connect need not be waited for."""
+        for waiting in self._waiting.values():
+            if waiting.channel == META_CONNECT:
+                waiting.fail(fault)
+
+    def lose(self, transport: Transport, fault: BayeuxError) -> None:
+        """A transport has ended. What answers in place tells of it by itself. Of requests one of which was too large it is the largest."""
+        if transport.answers_in_place:
+            return
+        lost = [waiting for waiting in self._waiting.values() if waiting.transport is transport]
+        if isinstance(fault, RequestTooLargeError):
+            asked = [waiting for waiting in lost if waiting.channel != META_CONNECT]
+            most = max((waiting.request_bytes for waiting in asked), default=0)
+            for waiting in asked:
+                if waiting.request_bytes == most:
+                    waiting.fail(fault)
+            fault = ConnectionLostError(str(fault))
+        for waiting in lost:
+            waiting.fail(fault)
