@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import sys
@@ -19,11 +20,12 @@ from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.conversation import ALL, NEW, Message
 from hub.client.errors import BayeuxError, PublishError, SubscribeError
 from hub.client.link import State
+from hub.client.output import Output
 from hub.client.transports import LONG_POLLING, WEBSOCKET
 from hub.core.channels import InvalidChannelError, check_channel, check_pattern
 
 _TOGETHER: Final = 500
-"""Lines of standard input that are sent together, when so many are at hand."""
+"""Lines of standard input that are sent together, and events that are printed together, when so many are at hand."""
 _READ_BYTES: Final = 64 * 1024
 
 Url = Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")]
@@ -64,9 +66,10 @@ def _json(text: str | bytes) -> msgspec.Raw:
     """
     try:
         msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as fault:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
         shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        raise ValueError(f"expected JSON, got {shown[:60]!r}: {fault}") from None
+        reason = "it is nested too deeply" if isinstance(fault, RecursionError) else fault
+        raise ValueError(f"expected JSON, got {shown[:60]!r}: {reason}") from None
     return msgspec.Raw(text)
 
 
@@ -87,6 +90,9 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
     except BayeuxError as fault:
         errors.print(str(fault), style="red", markup=False)
         code = FAILED
+    except OSError as fault:
+        errors.print(f"standard input or output failed: {fault.strerror or fault}", style="red", markup=False)
+        code = FAILED
     raise typer.Exit(code)
 
 
@@ -101,11 +107,14 @@ def _tell(errors: Console) -> Callable[[State, str], None]:
 async def _listen(client: BayeuxClient, patterns: Sequence[str], since: int | None, count: int, errors: Console) -> int:
     async with client, client.subscribe(*patterns, replay=since) as messages:
         errors.print(f"listening to {', '.join(patterns)}", style="dim", markup=False)
+        output = Output()
         heard = 0
         async for message in messages:
-            sys.stdout.write(line(message))
-            sys.stdout.flush()
-            heard += 1
+            lines = [line(message)]
+            while messages.waiting and len(lines) < _TOGETHER and heard + len(lines) != count:
+                lines.append(line(await anext(messages)))
+            await output.write("".join(lines))
+            heard += len(lines)
             if heard == count:
                 break
     return 0
@@ -118,7 +127,7 @@ async def _pieces() -> AsyncIterator[list[bytes]]:
 
     def read() -> None:
         rest = b""
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody wants the rest
+        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # the command has ended: nobody wants the rest
             while chunk := os.read(sys.stdin.fileno(), _READ_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
                 asyncio.run_coroutine_threadsafe(queue.put(lines), loop).result()

@@ -219,8 +219,10 @@ class WebSocket:
 
     async def close(self) -> None:
         """See :meth:`Transport.close`."""
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-        if self._socket is not None:
-            await self._socket.close(code=_NORMAL)
+        try:
+            if self._reader is not None:
+                self._reader.cancel()
+                await asyncio.wait([self._reader])
+        finally:  # whoever closes it may be told to hurry: it is not left open all the same
+            if self._socket is not None:
+                await self._socket.close(code=_NORMAL)

@@ -156,3 +156,31 @@ async def test_a_bad_network_loses_nothing(demo_hub: HubProcess, channel: str, t
                     await asyncio.to_thread(network.resume)
             assert [message.data for message in await take(messages, 30)] == list(range(30))
             assert (listener.client_id, messages.waiting) == (session, 0)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_replay_of_what_is_heard_already(hub_process: HubFactory, transport: str) -> None:
+    """Two subscriptions of a client share its session: who asks for all gets all, once and in order, and the other nothing twice."""
+    hub = hub_process(environment=LOG)
+    async with client_of(hub) as publisher, client_of(hub, transport) as client:
+        await publisher.publish_many(("/log/a/b", number) for number in range(100))
+        live = await client.subscribe("/log/a/*")
+        ended = False
+
+        async def publish_on() -> int:
+            number = 100
+            while not ended:
+                await publisher.publish("/log/a/b", number)
+                number += 1
+            return number
+
+        publishing = asyncio.create_task(publish_on())
+        await take(live, 5)
+        everything = await client.subscribe("/log/a/b", replay=ALL)
+        heard = await take(everything, 120)
+        ended = True
+        most = await publishing
+        heard += await take(everything, most - len(heard))
+        assert [message.data for message in heard] == list(range(most))
+        assert [message.data for message in await take(live, most - 105)] == list(range(105, most))
+        assert (live.waiting, everything.waiting) == (0, 0)

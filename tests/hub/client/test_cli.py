@@ -1,9 +1,11 @@
 """``hub listen`` and ``hub publish`` as processes, against a real hub."""
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -149,6 +151,49 @@ def test_nobody_is_there(hub: HubProcess) -> None:
         until_said(listener, b"Cannot connect")
         listener.terminate()
         assert listener.wait(WITHIN_S) == 0
+
+
+def test_a_reader_that_is_stuck_holds_nothing_up(hub: HubProcess) -> None:
+    """Nobody reads the pipe: the connection is kept all the same, and Ctrl-C ends the command."""
+    with start(hub, "listen", "/my/flood") as listener:
+        until_said(listener, b"listening")
+        run(hub, "publish", "/my/flood", "-", given=b'"%b"\n' % (b"x" * 1000) * 300)
+        listener.send_signal(signal.SIGINT)
+        assert listener.wait(WITHIN_S) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_disk_that_is_full(hub: HubProcess, channel: str) -> None:
+    run(hub, "publish", channel, "1")
+    environment = clean_environment({"HUB_URL": hub.url, "HUB_TOKEN": hub.token})
+    with Path("/dev/full").open("wb") as full:
+        command = [str(HUB_COMMAND), "listen", channel, "--since", "all"]
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, timeout=WITHIN_S, check=False)
+    assert done.returncode == 2
+    assert b"standard input or output failed: No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_input_still_comes(hub: HubProcess) -> None:
+    with start(hub, "publish", "/my/a", "-", stdin=subprocess.PIPE) as publisher:
+        assert publisher.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            publisher.stdin.write(b'{"a":1}\n' * 50_000)
+            publisher.send_signal(signal.SIGINT)
+            publisher.stdin.write(b'{"a":1}\n' * 50_000)
+        with contextlib.suppress(BrokenPipeError):
+            publisher.stdin.close()
+        assert publisher.wait(WITHIN_S) == 0
+        assert publisher.stderr is not None
+        said = publisher.stderr.read()
+    assert b" published, 0 refused" in said
+    assert b"Traceback" not in said
+
+
+def test_json_that_is_nested_too_deeply(hub: HubProcess) -> None:
+    done = invoke("publish", "/my/a", "[" * 3000 + "]" * 3000)
+    assert done.exit_code == 2
+    assert "nested too deeply" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("command", ["listen", "publish"])
