@@ -30,7 +30,7 @@ from channels.secure_email.model import (
     mailbox_address,
 )
 from channels.secure_email.reading import apart, read_json_body
-from channels.secure_email.results import NO_STORE, Elsewhere, MailRoute, answer, unavailable
+from channels.secure_email.results import NO_STORE, Elsewhere, MailRoute, answer
 from channels.secure_email.schemas import (
     CountSecureMailResponse,
     CreateSecureMailResponse,
@@ -46,6 +46,7 @@ from channels.secure_email.schemas import (
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.storage import unavailable
 from hub.security.rest import requires
 from hub.storage.transactions import StorageError
 

@@ -17,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from hub.ops.envelope import ApiError, EnvelopeResponse, of_validation, show
+from hub.ops.storage import unavailable
 from hub.security.gate import Failure
 from hub.security.rest import UnknownKeyError
 from hub.storage.transactions import StorageError
@@ -103,12 +104,6 @@ def _head(request: Request, code: Code, message: str, detail: str) -> dict[str, 
         "operationId": operation,
         "status": {"code": code.value, "message": message, "detail": detail},
     }
-
-
-def unavailable(fault: StorageError) -> ApiError:
-    """The database does not answer."""
-    _log.error("database_unavailable", exc_info=fault)
-    return ApiError(503, "the database cannot be used now, and nothing was changed: try again", headers={"Retry-After": "1"})
 
 
 class MailRoute(APIRoute):

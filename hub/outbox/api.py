@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hub.core.ports import Clock
 from hub.core.principal import Principal
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.storage import unavailable
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
@@ -227,7 +228,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         except UnknownEndpointError as fault:
             raise _unknown_endpoint(str(fault)) from None
         except StorageError as fault:
-            raise _unavailable(fault) from fault
+            raise unavailable(fault) from fault
 
     async def read(operation: Operation[T]) -> T:
         try:
@@ -235,7 +236,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         except UnknownEndpointError as fault:
             raise _unknown_endpoint(str(fault)) from None
         except StorageError as fault:
-            raise _unavailable(fault) from fault
+            raise unavailable(fault) from fault
 
     @router.get("/endpoints", summary="All endpoints", response_model=EndpointsAnswer)
     async def endpoints(caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
@@ -445,8 +446,3 @@ def _unknown_endpoint(identifier: str) -> ApiError:
 
 def _unknown_delivery(number: int) -> ApiError:
     return ApiError.of_field("id", "a delivery of this tenant that is still kept", number, http_status=404)
-
-
-def _unavailable(fault: StorageError) -> ApiError:
-    _log.error("database_unavailable", exc_info=fault)
-    return ApiError(503, "the database cannot be used now, and nothing was changed: try again", headers={"Retry-After": "1"})

@@ -19,11 +19,9 @@ from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.guard import Guard
 from hub.outbox.model import Endpoint
-from hub.security.cli_database import Admin, only_tenant, store_of
+from hub.security.cli_database import Admin
 from hub.security.store import AdminError
-from hub.storage.backends import backend_of
-from hub.storage.database import Database
-from hub.storage.transactions import Transaction, Transactions
+from hub.storage.transactions import Transaction
 from hub.transports.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -59,23 +57,17 @@ class _Desk:
     ) -> T:
         """Run ``work`` in a transaction, for the tenant that is meant."""
 
-        async def connected(database: Database, settings: Settings) -> T:
-            name = await only_tenant(store_of(database), tenant)
-            clock = SystemClock()
+        def checked(tx: Transaction, settings: Settings, name: str) -> T:
             chosen = settings.outbox
-            administration = Administration(Guard(chosen.allowed_networks, chosen.https_only), clock, chosen)
-            transactions = Transactions(backend_of(database, exclusive=False))
-            await transactions.start()
+            administration = Administration(Guard(chosen.allowed_networks, chosen.https_only), SystemClock(), chosen)
             try:
-                return await transactions.write(lambda tx: work(tx, administration, name))
+                return work(tx, administration, name)
             except EndpointError as fault:
                 raise AdminError(f"--{fault.field}: expected {fault.expected}, got {fault.got!r}") from None
             except UnknownEndpointError as fault:
                 raise AdminError(f"endpoint: expected one of tenant {name}, got {fault}; see: hub endpoint list --tenant {name}") from None
-            finally:
-                await transactions.stop()
 
-        return self._admin.on_database(connected, config, data_dir, database_url)
+        return self._admin.in_transaction(tenant, checked, config, data_dir, database_url)
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:

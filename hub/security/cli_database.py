@@ -14,9 +14,10 @@ from hub.ops.cli import errors, load_or_exit
 from hub.ops.logging import mask, set_up
 from hub.ops.settings import Settings
 from hub.security.store import AdminError, Store
+from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.migrations import migrate
-from hub.storage.transactions import StorageError
+from hub.storage.transactions import StorageError, Transaction, Transactions
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -57,6 +58,22 @@ class Admin:
         except (SQLAlchemyError, StorageError, OSError) as fault:
             reason = str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
             refuse(f"database: expected one that answers at {mask(settings.database)}, got: {mask(reason)}")
+
+    def in_transaction(
+        self, tenant: str | None, work: Callable[[Transaction, Settings, str], T], config: Any, data_dir: Any, database_url: Any
+    ) -> T:
+        """Run ``work`` in a transaction of the database, for the tenant that is meant; what it refuses ends the command with 1."""
+
+        async def connected(database: Database, settings: Settings) -> T:
+            name = await only_tenant(store_of(database), tenant)
+            transactions = Transactions(backend_of(database, exclusive=False))
+            await transactions.start()
+            try:
+                return await transactions.write(lambda tx: work(tx, settings, name))
+            finally:
+                await transactions.stop()
+
+        return self.on_database(connected, config, data_dir, database_url)
 
 
 def store_of(database: Database) -> Store:
