@@ -269,11 +269,12 @@ class Courier:
         now_ms = self._clock.wall_ms()
         next_ms = now_ms + round(verdict.wait_s * 1000)
         failing_since_ms, disable = self._health(endpoint, verdict, now_ms)
+        note = failing_since_ms != endpoint.failing_since_ms or (failing_since_ms is None and lane.failed)
         consumer = self._consumers.get(work.event.type)
 
         def write(tx: Transaction) -> bool:
             kept = delivery_store.record(tx, work, outcome, owner=self._owner, state=verdict.state, next_ms=next_ms, error=verdict.error)
-            if failing_since_ms != endpoint.failing_since_ms:
+            if note:
                 endpoint_store.failing_since(tx, endpoint.id, failing_since_ms)
             if disable and endpoint_store.disable(tx, endpoint.id, disable):
                 self._operations.endpoint_disabled(tx, endpoint, disable)
@@ -289,6 +290,7 @@ class Courier:
 
         kept = await self._transactions.write(write)
         endpoint.failing_since_ms = failing_since_ms
+        lane.failed = failing_since_ms is not None
         if disable:
             endpoint.enabled = False
             endpoint.disabled_reason = disable

@@ -14,7 +14,7 @@ class Lane:
     the others nothing. Times are seconds of a clock that never goes back.
     """
 
-    __slots__ = ("_closed_until", "_failures", "_limit", "_trip_after", "blocked", "due", "keys", "looking", "turn")
+    __slots__ = ("_closed_until", "_failures", "_limit", "_trip_after", "blocked", "due", "failed", "keys", "looking", "turn")
 
     def __init__(self, limit: int, trip_after: int) -> None:
         self._limit = limit
@@ -25,6 +25,8 @@ class Lane:
         """Keys of what is under way, with how many of each."""
         self.due: float | None = 0.0
         """When the database may have something for it; None when it has nothing. At first nobody knows, so: now."""
+        self.failed = False
+        """Whether a failure was noted since the last success: what is known of the endpoint may have been read before that."""
         self.looking = False
         """Whether a look at the database is under way."""
         self.blocked = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -298,14 +299,26 @@ async def test_nothing_but_failures_for_long_enough_disables(light_transactions:
 
 
 async def test_a_success_ends_the_time_of_failures(house: House) -> None:
+    """Also where what is known of the endpoint was read before its first failure was written."""
+    stale = house.outbox.book.get("ep_1")
+    assert stale is not None
+    stale = dataclasses.replace(stale)
+    read_again = asyncio.Event()
+
     async def second(event: OutboxEvent, attempt: int) -> Outcome:
-        return outcome(200 if attempt == 2 else 500)
+        if attempt == 1:
+            return outcome(500)
+        await read_again.wait()
+        return outcome(200)
 
     house.receivers.answers["ep_1"] = second
     await house.record()
     await house.until(lambda: house.counters.retried == 1)
     found = await house.transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_1"))
     assert found is not None
+    assert found.failing_since_ms is not None
+    house.outbox.book.put("ep_1", stale)
+    read_again.set()
     await house.until(lambda: house.counters.delivered == 1)
     after = await house.transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_1"))
     assert after is not None
