@@ -98,8 +98,18 @@ class InteractionQueued(EventData, frozen=True, kw_only=True):
     user_data: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.user_data and not _numbers_fit(self.user_data):
-            raise NumberError(*_misfit("userData", self.user_data))
+        if self.user_data:
+            check_numbers("userData", self.user_data)
+
+
+def check_numbers(path: str, user_data: dict[str, Any]) -> None:
+    """Check that every number in user data, however deep, is one that can be kept; ``path`` is where the data stands.
+
+    Raises:
+        NumberError: the first that is not.
+    """
+    if not _numbers_fit(user_data):
+        raise NumberError(*_misfit(path, user_data))
 
 
 def _numbers_fit(user_data: dict[str, Any]) -> bool:

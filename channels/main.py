@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import structlog
 import typer
 
-from channels import ingest, secure_email, simulator, statistics, wallboard
+from channels import ingest, interactions, secure_email, simulator, statistics, wallboard
 from hub import __version__
 from hub.client import cli as client_cli
 from hub.eventlog.interface import EventLogError
@@ -22,7 +22,14 @@ from hub.security import cli as security_cli
 from hub.transports.runtime import run
 from hub.transports.server import StartError
 
-FAMILIES: Final[tuple[Family, ...]] = (statistics.family, ingest.family, secure_email.family, simulator.family, wallboard.family)
+FAMILIES: Final[tuple[Family, ...]] = (
+    statistics.family,
+    interactions.family,
+    ingest.family,
+    secure_email.family,
+    simulator.family,
+    wallboard.family,
+)
 """Every family, in the order in which their services start: who lives on events comes before who takes them in."""
 
 cli = typer.Typer(

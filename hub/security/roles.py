@@ -29,6 +29,8 @@ OPERATIONS: Final = {
     "/metrics/read": "read /metrics on the main port",
     "/presence/read": "look at who is connected, and what they subscribed to",
     "/presence/write": "send sessions away",
+    "/interactions/read": "look at interactions",
+    "/interactions/write": "create, change and stop open media interactions",
     "/endpoints/read": "look at webhook endpoints and deliveries",
     "/endpoints/write": "add, change and remove webhook endpoints, and replay deliveries",
     "/securemail/read": "list and read secure e-mail",
@@ -70,9 +72,12 @@ _LISTEN: Final = Grant(Action.SUBSCRIBE, ("/**",), _INTERNAL)
 
 BUILT_IN: Final[Mapping[str, Grants]] = {
     "admin": (Grant(Action.SUBSCRIBE, ("/**",)), Grant(Action.PUBLISH, ("/**",)), Grant(Action.CALL, ("/**",))),
-    "supervisor": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/statistics/subscribe", "/tickets/write"))),
+    "supervisor": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/statistics/subscribe", "/interactions/read", "/tickets/write"))),
     "dashboard": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/tickets/write"))),
-    "producer": (Grant(Action.PUBLISH, ("/**",), _NOT_FREE), Grant(Action.CALL, ("/ingest/write",))),
+    "producer": (
+        Grant(Action.PUBLISH, ("/**",), _NOT_FREE),
+        Grant(Action.CALL, ("/ingest/write", "/interactions/read", "/interactions/write")),
+    ),
     "anonymous": (Grant(Action.SUBSCRIBE, ("/**",), _NOT_FREE), Grant(Action.PUBLISH, ("/**",), _NOT_FREE)),
 }
 """The built-in roles. ``anonymous`` is what ``--open`` gives to clients without credentials (contract part 1)."""

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 
-from channels.events import ACCEPTED, DUPLICATE, Event
 from channels.secure_email.announcer import Announcer
 from channels.secure_email.api import Calls
 from channels.secure_email.mailroom import Mailroom
 from channels.secure_email.settings import SecureEmailSettings
-from hub.core.principal import Action
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.rest import create_app
 from hub.outbox.model import OutboxEvent
 from hub.outbox.recorder import EventRecorder
 from hub.security.cookies import CookieSigner
-from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
 from hub.security.gate import Gate
-from hub.security.roles import Grant, Grants
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
+from tests.support.rest import Clock, Lookup, Sink
 
 ANA = "ana@example.com"
 MAILS = "/nexus/v3/securemail"
@@ -45,77 +42,6 @@ CALLERS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Tokens, and API keys of the same text: tenant and operations."""
 
 
-class Lookup:
-    """Those credentials, in place of the database's."""
-
-    def __init__(self) -> None:
-        self._by_name = {
-            name: Credential(f"token:{name}", tenant, name, frozenset({name}), self._grants_of(name), hash_secret(name))
-            for name, (tenant, _) in CALLERS.items()
-        }
-
-    @staticmethod
-    def _grants_of(name: str) -> Grants:
-        return (Grant(Action.CALL, CALLERS[name][1]),)
-
-    async def revision(self) -> int:
-        return 0
-
-    async def by_token(self, digest: str) -> Credential | None:
-        return next((each for each in self._by_name.values() if each.fingerprint == digest), None)
-
-    by_key = by_token
-
-    async def by_user(self, tenant: str, name: str) -> Credential | None:
-        return None
-
-    async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
-        return {each.id: each for each in self._by_name.values() if each.id in set(ids)}
-
-    async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        return tuple(grant for role in roles for grant in self._grants_of(role))
-
-
-class Clock:
-    """Time stands still until the test moves it."""
-
-    def __init__(self) -> None:
-        self.now_ms = 1_772_366_400_000
-
-    def monotonic(self) -> float:
-        return self.now_ms / 1000
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def wall_us(self) -> int:
-        return self.now_ms * 1000
-
-
-class Sink:
-    """An event sink that keeps what it takes, knows repeats, and refuses what is older than ``since_ms``."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[str, Event]] = []
-        self.since_ms = 0
-        self.fault: Exception | None = None
-        self._known: set[tuple[str, str]] = set()
-
-    async def accept(self, tenant: str, events: Sequence[Event]) -> list[str]:
-        if self.fault is not None:
-            raise self.fault
-        return [self._take(tenant, event) for event in events]
-
-    def _take(self, tenant: str, event: Event) -> str:
-        if (event.source, event.id) in self._known:
-            return DUPLICATE
-        if event.time_ms < self.since_ms:
-            return "time: expected later, got earlier"
-        self._known.add((event.source, event.id))
-        self.taken.append((tenant, event))
-        return ACCEPTED
-
-
 class Office:
     """The calls over a database."""
 
@@ -129,7 +55,7 @@ class Office:
         recorder: Any = EventRecorder("test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda: False)
         self.mailroom = Mailroom(transactions=transactions, outbox=recorder, clock=self.clock, settings=self.settings)
         self.announcer = Announcer(lambda: self.sink, self.clock)
-        gate = Gate(Directory(Lookup(), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
+        gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
         routers, elsewhere = Calls(self.mailroom, self.settings, "https://hub.example.com").routers()
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=elsewhere)
 

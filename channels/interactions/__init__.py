@@ -1,0 +1,43 @@
+"""Interactions: open media, the life of an interaction, STARTED and FINISHED."""
+
+import uuid
+
+from channels.events import EVENT_CONSUMER, EVENT_SINK
+from channels.interactions.api import Calls, create_router
+from channels.interactions.desk import INBOUND_NEW, Desk
+from channels.interactions.entities import Entities
+from channels.interactions.follower import Follower
+from channels.interactions.keeper import Keeper
+from channels.interactions.life import State
+from channels.interactions.settings import InteractionsSettings
+from channels.interactions.store import Interaction
+from channels.interactions.teller import CHANNELS, Teller
+from hub.family import Context, Family, Parts
+from hub.outbox.example import ROLE as EXAMPLE
+from hub.outbox.model import ROLE
+
+NAME = "interactions"
+
+
+def _build(context: Context) -> Parts:
+    settings: InteractionsSettings = context.section(NAME)
+    entities = Entities(context.settings.public_url or f"http://localhost:{context.settings.port}")
+    desk = Desk(context.outbox, entities, context.clock)
+    follower = Follower(desk, context.transactions, context.eventlog)
+
+    def example(event_type: str) -> bytes:
+        made = Interaction(
+            str(uuid.uuid4()), "example", None, settings.media, INBOUND_NEW, State.SUBMITTED, None, None, {}, context.clock.wall_ms()
+        )
+        return entities.body(event_type, made, str(uuid.uuid4()))
+
+    teller = Teller(context.hub, lambda: next(iter(context.of_role(EVENT_SINK)), None), example)
+    return Parts(
+        routers=[create_router(Calls(desk, context.transactions, entities, settings))],
+        channels=CHANNELS,
+        services=[follower, Keeper(desk, context.transactions, context.clock, settings)],
+        roles={EVENT_CONSUMER: follower, ROLE: teller, EXAMPLE: teller, "counters": {NAME: desk.counters}},
+    )
+
+
+family = Family(NAME, _build, settings=InteractionsSettings, migrations="channels.interactions.migrations")

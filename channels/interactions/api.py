@@ -1,0 +1,254 @@
+"""REST: open media interactions (seed 002, "Openmedia API"), and interactions of every kind under ``/nexus/v3/interactions``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from channels.interactions import store
+from channels.interactions.desk import Desk
+from channels.interactions.entities import Entities
+from channels.interactions.life import IllegalActionError, PropertyError, State
+from channels.interactions.models import ANSWERS, InteractionAnswer, InteractionsAnswer, body_of
+from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_received_at, check_service, check_user_data, parse
+from channels.interactions.settings import InteractionsSettings
+from channels.interactions.store import Interaction, Key, KnownInteractionError, UnknownInteractionError
+from hub.core.principal import Principal
+from hub.ops.body import read_body
+from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.storage import unavailable
+from hub.security.rest import requires
+from hub.storage.transactions import Operation, StorageError, T, Transactions
+
+OPEN_MEDIA: Final = "/nexus/v3/openmedia"
+INTERACTIONS: Final = "/nexus/v3/interactions"
+
+MOST: Final = 500
+"""Interactions of one page."""
+
+MOST_BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
+
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+_TRACE: Final = re.compile(r"[0-9A-Fa-f-]{16,36}")
+"""``X-B3-TraceId``: 64 or 128 bits in hex; Genesys sends UUIDs."""
+
+_CURSOR: Final = re.compile(r"([0-9]{1,15})\.(.{1,255})", re.DOTALL)
+
+Service = Annotated[str, Path(alias="openMediaService", description="The name of the open media service.", max_length=64)]
+Identifier = Annotated[str, Path(alias="interactionId", description="The id of the interaction.", max_length=255, pattern=NO_NUL)]
+External = Annotated[
+    str, Path(alias="externalId", description="The id that the interaction was created with.", max_length=255, pattern=NO_NUL)
+]
+Reader = Annotated[Principal, requires("/interactions/read")]
+Writer = Annotated[Principal, requires("/interactions/write")]
+
+
+class Calls:
+    """What the routes do."""
+
+    __slots__ = ("_desk", "_entities", "_settings", "_transactions")
+
+    def __init__(self, desk: Desk, transactions: Transactions, entities: Entities, settings: InteractionsSettings) -> None:
+        self._desk = desk
+        self._transactions = transactions
+        self._entities = entities
+        self._settings = settings
+
+    async def create(self, request: Request, tenant: str, service: str) -> Response:
+        """See the route."""
+        check_service(service)
+        wanted = parse(Create, await read_body(request, MOST_BODY_BYTES), required=False)
+        check_received_at(wanted.received_at)
+        self._check_user_data("data.userData", wanted.user_data)
+        made = await self._write(
+            lambda tx: self._desk.open(
+                tx,
+                tenant,
+                service=service,
+                media=self._settings.service_media.get(service, self._settings.media),
+                external_id=wanted.external_id,
+                parent_id=wanted.parent_interaction_id,
+                received_at=wanted.received_at,
+                user_data=wanted.user_data,
+                trace_id=trace_of(request),
+            )
+        )
+        return self._answer(made)
+
+    async def get(self, tenant: str, service: str | None, key: Key) -> Response:
+        """See the route."""
+        return self._answer(await self._read(lambda tx: store.find(tx, tenant, key, service)))
+
+    async def update(self, request: Request, tenant: str, service: str, key: Key) -> Response:
+        """See the route."""
+        wanted = parse(Change, await read_body(request, MOST_BODY_BYTES), required=True)
+        self._check_user_data("data.changedProperties", wanted.changed_properties)
+        self._check_user_data("data.addedProperties", wanted.added_properties)
+
+        def write(tx: Any) -> Interaction:
+            made = store.update(
+                tx,
+                tenant,
+                key,
+                service,
+                changed=wanted.changed_properties,
+                added=wanted.added_properties,
+                deleted=wanted.deleted_properties,
+            )
+            self._check_user_data("userData", made.user_data)
+            return made
+
+        made = await self._write(write)
+        self._desk.counters.updated += 1
+        return self._answer(made)
+
+    async def stop(self, request: Request, tenant: str, service: str, key: Key) -> Response:
+        """See the route."""
+        wanted = parse(Stop, await read_body(request, MOST_BODY_BYTES), required=False)
+        stopped = await self._write(
+            lambda tx: self._desk.stop(tx, tenant, key, service, wanted.reason_system_name, wanted.reason_description, trace_of(request))
+        )
+        return self._answer(stopped)
+
+    async def page(self, tenant: str, state: State | None, media: str | None, limit: int, cursor: str | None) -> Response:
+        """See the route."""
+        before = _before(cursor)
+        found = await self._read(lambda tx: store.page(tx, tenant, state=state, media=media, before=before, limit=limit))
+        data: dict[str, Any] = {"interactions": [self._entities.whole(each) for each in found]}
+        if len(found) == limit:
+            data["cursor"] = f"{found[-1].created_ms}.{found[-1].id}"
+        return EnvelopeResponse(ok(data), headers=_NO_STORE)
+
+    def _answer(self, interaction: Interaction) -> Response:
+        return EnvelopeResponse(ok(self._entities.whole(interaction)), headers=_NO_STORE)
+
+    def _check_user_data(self, field: str, user_data: dict[str, Any]) -> None:
+        if user_data:
+            check_user_data(field, user_data, len(msgspec.json.encode(user_data)), self._settings.max_user_data_bytes)
+
+    async def _write(self, operation: Operation[T]) -> T:
+        return await self._told(self._transactions.write, operation)
+
+    async def _read(self, operation: Operation[T]) -> T:
+        return await self._told(self._transactions.read, operation)
+
+    async def _told(self, run: Callable[[Operation[T]], Any], operation: Operation[T]) -> T:
+        try:
+            return await run(operation)  # type: ignore[no-any-return]
+        except UnknownInteractionError as fault:
+            field = "externalId" if fault.key.external else "interactionId"
+            raise ApiError.of_field(field, "an interaction of this tenant and service", fault.key.value, http_status=404) from None
+        except KnownInteractionError as fault:
+            detail = {"field": "data.externalId", "expected": "one that is new", "got": fault.external_id, "interactionId": fault.id}
+            message = f"data.externalId: expected one that is new, got that of the interaction {fault.id}"
+            raise ApiError(409, message, detail=detail) from None
+        except IllegalActionError as fault:
+            raise ApiError(400, str(fault), detail={"field": "state", "state": fault.state.value, "action": fault.action.value}) from None
+        except PropertyError as fault:
+            raise ApiError.of_field(f"data.{fault.field}", fault.expected, fault.got) from None
+        except StorageError as fault:
+            raise unavailable(fault) from fault
+
+
+def trace_of(request: Request) -> str:
+    """``X-B3-TraceId`` of a request, so that webhooks carry it on; empty for none, or one that is none."""
+    given = request.headers.get("x-b3-traceid", "")
+    return given if _TRACE.fullmatch(given) else ""
+
+
+def _before(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    found = _CURSOR.fullmatch(cursor)
+    if found is None or "\0" in cursor:
+        raise ApiError.of_field("cursor", "`data.cursor` of the page before", cursor)
+    return int(found[1]), found[2]
+
+
+def create_router(calls: Calls) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["Interactions"], responses=ANSWERS)
+    base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
+
+    @router.post(
+        base,
+        summary="Create an interaction",
+        response_model=InteractionAnswer,
+        responses={409: {"description": "The service knows the external id already; `status.detail.interactionId` says which it is."}},
+        openapi_extra=body_of(Create, required=False),
+    )
+    async def create(request: Request, caller: Writer, service: Service) -> Response:
+        """Create an open media interaction and submit it: STARTED. When it is answered it is on disk, and will be told of."""
+        return await calls.create(request, caller.tenant, service)
+
+    # before the routes by id, which would take ext_... for one
+    for path, external in ((f"{base}/ext_{{externalId:path}}", True), (f"{base}/{{interactionId}}", False)):
+        _add_routes(router, calls, path, external)
+
+    @router.get(INTERACTIONS, summary="Interactions", response_model=InteractionsAnswer)
+    async def page(
+        caller: Reader,
+        state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+        media: Annotated[str | None, Query(alias="mediaType", description="Only of this medium.", max_length=64, pattern=NO_NUL)] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST, description="Entries of a page.")] = 100,
+        cursor: Annotated[str | None, Query(description="`data.cursor` of the page before.", max_length=300)] = None,
+    ) -> Response:
+        """The interactions of the tenant, of every medium, the newest first."""
+        return await calls.page(caller.tenant, state, media, limit, cursor)
+
+    @router.get(f"{INTERACTIONS}/{{interactionId:path}}", summary="An interaction by its selfUri", response_model=InteractionAnswer)
+    async def by_self_uri(caller: Reader, identifier: Identifier) -> Response:
+        """What the `selfUri` of webhooks leads to: an interaction, whatever it came by."""
+        return await calls.get(caller.tenant, None, Key(identifier))
+
+    return router
+
+
+def _add_routes(router: APIRouter, calls: Calls, path: str, external: bool) -> None:
+    """Get, update and stop, by the id or by the external id."""
+    named = "by its external id" if external else "by its id"
+    suffix = "_by_external_id" if external else ""
+
+    if external:
+
+        async def get(caller: Reader, service: Service, identifier: External) -> Response:
+            return await calls.get(caller.tenant, service, Key(identifier, external=True))
+
+        async def update(request: Request, caller: Writer, service: Service, identifier: External) -> Response:
+            return await calls.update(request, caller.tenant, service, Key(identifier, external=True))
+
+        async def stop(request: Request, caller: Writer, service: Service, identifier: External) -> Response:
+            return await calls.stop(request, caller.tenant, service, Key(identifier, external=True))
+
+    else:
+
+        async def get(caller: Reader, service: Service, identifier: Identifier) -> Response:
+            return await calls.get(caller.tenant, service, Key(identifier))
+
+        async def update(request: Request, caller: Writer, service: Service, identifier: Identifier) -> Response:
+            return await calls.update(request, caller.tenant, service, Key(identifier))
+
+        async def stop(request: Request, caller: Writer, service: Service, identifier: Identifier) -> Response:
+            return await calls.stop(request, caller.tenant, service, Key(identifier))
+
+    router.get(path, summary=f"An interaction {named}", response_model=InteractionAnswer, name=f"get{suffix}")(get)
+    router.post(
+        f"{path}/update",
+        summary=f"Change the properties of an interaction {named}",
+        description="Change, add and delete properties of `userData`: all of it or nothing.",
+        response_model=InteractionAnswer,
+        openapi_extra=body_of(Change, required=True),
+        name=f"update{suffix}",
+    )(update)
+    router.post(
+        f"{path}/stop",
+        summary=f"Stop an interaction {named}",
+        description="Stop the processing of an interaction: FINISHED. When it is answered it is on disk, and will be told of.",
+        response_model=InteractionAnswer,
+        openapi_extra=body_of(Stop, required=False),
+        name=f"stop{suffix}",
+    )(stop)

@@ -1,0 +1,157 @@
+"""Interactions begin and end here, whoever asks: the change of state and the event that follows from it are one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from channels.interactions import store
+from channels.interactions.entities import FINISHED, STARTED, Entities
+from channels.interactions.life import State
+from channels.interactions.store import Interaction, Key
+from hub.core.ports import Clock
+from hub.outbox.model import Recorder
+from hub.storage.transactions import Transaction
+
+BY_REST: Final = "rest"
+"""Origin of an outbox event: the stat server has not heard of it yet."""
+
+BY_EVENTS: Final = "events"
+"""Origin of one that came in as an event: the stat server has it from there."""
+
+INBOUND_NEW: Final = "InboundNew"
+
+
+@dataclass(slots=True)
+class Counters:
+    """What is counted; ``/metrics`` reads them."""
+
+    started: int = 0
+    finished: int = 0
+    updated: int = 0
+    ignored_started: int = 0
+    """Events that start an interaction which is known already."""
+    ignored_finished: int = 0
+    """Events that finish an interaction which is over already."""
+    finished_unknown: int = 0
+    """Interactions of which nobody heard before they finished: their FINISHED is told all the same."""
+    events_missed: int = 0
+    """Events that the log had forgotten before this family, which was behind, could follow them."""
+    trimmed: int = 0
+
+
+class Desk:
+    """Its operations run inside transactions. ``live`` knows the ids of interactions that are not over, for who follows events."""
+
+    __slots__ = ("_clock", "_entities", "_outbox", "counters", "live")
+
+    def __init__(self, outbox: Recorder, entities: Entities, clock: Clock) -> None:
+        self._outbox = outbox
+        self._entities = entities
+        self._clock = clock
+        self.counters = Counters()
+        self.live: dict[str, set[str]] = {}
+
+    def open(
+        self,
+        transaction: Transaction,
+        tenant: str,
+        *,
+        service: str,
+        media: str,
+        external_id: str | None,
+        parent_id: str | None,
+        received_at: str | None,
+        user_data: dict[str, Any],
+        trace_id: str,
+    ) -> Interaction:
+        """Create an interaction that was asked for by REST.
+
+        Raises:
+            KnownInteractionError: the service knows the external id already.
+        """
+        made = Interaction(
+            str(uuid.uuid4()),
+            service,
+            external_id,
+            media,
+            INBOUND_NEW,
+            State.SUBMITTED,
+            parent_id,
+            received_at,
+            user_data,
+            self._clock.wall_ms(),
+        )
+        store.insert(transaction, tenant, made)
+        self._tell(transaction, tenant, STARTED, made, BY_REST, trace_id)
+        return made
+
+    def stop(
+        self, transaction: Transaction, tenant: str, key: Key, service: str | None, reason_name: str, reason_text: str, trace_id: str
+    ) -> Interaction:
+        """Stop one that was asked for by REST.
+
+        Raises:
+            UnknownInteractionError: there is none.
+            IllegalActionError: it is over already.
+        """
+        stopped = store.stop(
+            transaction, tenant, key, service, now_ms=self._clock.wall_ms(), reason_name=reason_name, reason_text=reason_text
+        )
+        self._tell(transaction, tenant, FINISHED, stopped, BY_REST, trace_id)
+        return stopped
+
+    def started(self, transaction: Transaction, tenant: str, identifier: str, media: str, subtype: str, at_ms: int) -> None:
+        """An event says that an interaction exists."""
+        made = Interaction(identifier, "", None, media, subtype, State.SUBMITTED, None, None, {}, at_ms)
+        if store.insert(transaction, tenant, made):
+            self._tell(transaction, tenant, STARTED, made, BY_EVENTS)
+        else:
+            transaction.after_commit(self._count("ignored_started"))
+
+    def finished(self, transaction: Transaction, tenant: str, identifier: str, media: str, subtype: str, reason: str, at_ms: int) -> None:
+        """An event says that an interaction is over. One that nobody heard of before is kept, and told of, as finished."""
+        made = Interaction(identifier, "", None, media, subtype, State.STOPPED, None, None, {}, at_ms, at_ms, "", reason)
+        if store.insert(transaction, tenant, made):
+            transaction.after_commit(self._count("finished_unknown"))
+            self._tell(transaction, tenant, FINISHED, made, BY_EVENTS)
+            return
+        found = store.find(transaction, tenant, Key(identifier))
+        if found.state is State.STOPPED:
+            transaction.after_commit(self._count("ignored_finished"))
+            return
+        stopped = store.stop(transaction, tenant, Key(identifier), None, now_ms=at_ms, reason_name="", reason_text=reason)
+        self._tell(transaction, tenant, FINISHED, stopped, BY_EVENTS)
+
+    def _tell(
+        self, transaction: Transaction, tenant: str, event_type: str, interaction: Interaction, origin: str, trace_id: str = ""
+    ) -> None:
+        operation_id = str(uuid.uuid4())
+        self._outbox.add(
+            transaction,
+            tenant=tenant,
+            type=event_type,
+            key=interaction.id,
+            media=interaction.media,
+            body=self._entities.body(event_type, interaction, operation_id),
+            operation_id=operation_id,
+            trace_id=trace_id,
+            origin=origin,
+        )
+        transaction.after_commit(lambda: self._note(tenant, event_type, interaction.id))
+
+    def _note(self, tenant: str, event_type: str, identifier: str) -> None:
+        if event_type == STARTED:
+            self.counters.started += 1
+            self.live.setdefault(tenant, set()).add(identifier)
+        else:
+            self.counters.finished += 1
+            self.live.get(tenant, set()).discard(identifier)
+
+    def _count(self, name: str) -> Callable[[], None]:
+        def count() -> None:
+            setattr(self.counters, name, getattr(self.counters, name) + 1)
+
+        return count

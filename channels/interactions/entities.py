@@ -1,0 +1,68 @@
+"""What is said of an interaction that started or finished: the same to webhooks and on the hub (seed 002, "Interactions Webhook")."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from channels.interactions.store import Interaction
+
+STARTED: Final = "interaction.started"
+FINISHED: Final = "interaction.finished"
+
+EVENTS: Final = {STARTED: "STARTED", FINISHED: "FINISHED"}
+"""Types of the outbox, and what the webhook calls them."""
+
+
+class Entities:
+    """Builds them; ``public_url`` is how clients see the hub."""
+
+    __slots__ = ("_base",)
+
+    def __init__(self, public_url: str) -> None:
+        self._base = f"{public_url}/nexus/v3/interactions"
+
+    def self_uri(self, identifier: str) -> str:
+        """Where an interaction answers."""
+        return f"{self._base}/{quote(identifier, safe='')}"
+
+    def body(self, event_type: str, interaction: Interaction, operation_id: str) -> bytes:
+        """The body of the webhook, exactly the seed's."""
+        return orjson.dumps({"operationId": operation_id, "data": {"entities": [self.entity(event_type, interaction)]}})
+
+    def entity(self, event_type: str, interaction: Interaction) -> dict[str, Any]:
+        """One of the webhook's ``entities``, which is what the channels of the hub carry."""
+        return {
+            "event": EVENTS[event_type],
+            "entity": {
+                "id": interaction.id,
+                "mediaType": interaction.media,
+                "interactionSubtype": interaction.subtype,
+                "selfUri": self.self_uri(interaction.id),
+            },
+        }
+
+    def whole(self, interaction: Interaction) -> dict[str, Any]:
+        """All that is known of an interaction, as REST shows it."""
+        shown: dict[str, Any] = {
+            "id": interaction.id,
+            "mediaType": interaction.media,
+            "interactionSubtype": interaction.subtype,
+            "state": interaction.state.value,
+            "userData": interaction.user_data,
+            "createdAt": interaction.created_ms,
+            "selfUri": self.self_uri(interaction.id),
+        }
+        optional = {
+            "openMediaService": interaction.service or None,
+            "externalId": interaction.external_id,
+            "parentInteractionId": interaction.parent_id,
+            "receivedAt": interaction.received_at,
+            "stoppedAt": interaction.stopped_ms,
+            "reasonSystemName": interaction.reason_name or None,
+            "reasonDescription": interaction.reason_text or None,
+        }
+        shown.update({name: value for name, value in optional.items() if value is not None})
+        return shown

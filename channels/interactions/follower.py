@@ -1,0 +1,199 @@
+"""Follows the events of the contact centre: what starts, moves and finishes interactions there does so here.
+
+Ingest has an event in its log before it acknowledges it. From that log this follower lives: how far it came stands in the database, moved
+in the same transaction as what the events did, so that after a crash nothing is lost and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from channels.events import (
+    EVENT_STREAM,
+    Event,
+    EventData,
+    InteractionAbandoned,
+    InteractionDialing,
+    InteractionDistributed,
+    InteractionEstablished,
+    InteractionFinished,
+    InteractionQueued,
+    InteractionRinging,
+    InteractionStarted,
+    InteractionTransferred,
+    decode_event,
+)
+from channels.interactions import store
+from channels.interactions.desk import INBOUND_NEW, Desk
+from channels.interactions.life import Action
+from hub.eventlog.interface import EventLog, EventLogError
+from hub.storage.transactions import StorageError, Transaction, Transactions
+
+_log = structlog.get_logger(__name__)
+
+SOURCE: Final = "hub:interactions"
+"""The source of events that this family itself hands to the stat server: it knows of them already."""
+
+MOST_WAITING: Final = 20_000
+"""Events that wait in memory for the database; beyond, they are read from the log again."""
+
+AT_ONCE: Final = 500
+"""Events of one transaction."""
+
+AGAIN_S: Final = 1.0
+
+_MOVES: Final[dict[type[EventData], Action]] = {
+    InteractionQueued: Action.QUEUE,
+    InteractionDistributed: Action.PROCESS,
+    InteractionRinging: Action.PROCESS,
+    InteractionDialing: Action.PROCESS,
+    InteractionEstablished: Action.PROCESS,
+    InteractionTransferred: Action.PROCESS,
+    InteractionAbandoned: Action.PROCESS,
+}
+"""Events that move an interaction which lives. One that was abandoned is over only when ``cx.interaction.finished`` says so."""
+
+Positioned = tuple[int, Event]
+
+
+class Follower:
+    """An :class:`channels.events.EventConsumer`, and a service."""
+
+    __slots__ = ("_behind", "_desk", "_eventlog", "_stopping", "_task", "_transactions", "_waiting", "_wake")
+
+    def __init__(self, desk: Desk, transactions: Transactions, eventlog: EventLog) -> None:
+        self._desk = desk
+        self._transactions = transactions
+        self._eventlog = eventlog
+        self._waiting: dict[str, list[Positioned]] = {}
+        self._behind: set[str] = set()
+        """Tenants of whom not all waits in memory: their log has to be read."""
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    # -- EventConsumer --------------------------------------------------------------------------------------------------
+
+    def check(self, tenant: str, event: Event) -> None:
+        """Every event may come, whenever it comes."""
+
+    def consume(self, tenant: str, events: Sequence[Positioned]) -> None:
+        """See :class:`channels.events.EventConsumer`."""
+        if tenant in self._behind:
+            return
+        mine = [positioned for positioned in events if self._concerns(tenant, positioned[1])]
+        if not mine:
+            return
+        waiting = self._waiting.setdefault(tenant, [])
+        waiting += mine
+        if len(waiting) > MOST_WAITING:
+            del self._waiting[tenant]
+            self._behind.add(tenant)
+        self._wake.set()
+
+    def _concerns(self, tenant: str, event: Event) -> bool:
+        """Whether anything follows from it here: most events of a contact centre are of agents, and of calls that nobody started."""
+        data = event.data
+        if isinstance(data, InteractionStarted | InteractionFinished):
+            if event.source == SOURCE:
+                return False
+            # until the database has it: what comes meanwhile concerns it
+            self._desk.live.setdefault(tenant, set()).add(data.interaction_id)
+            return True
+        return type(data) in _MOVES and data.interaction_id in self._desk.live.get(tenant, ())  # type: ignore[attr-defined]
+
+    # -- service --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what the last run did not get to.
+
+        Raises:
+            StorageError: the database cannot be used.
+            EventLogError: the log cannot be read.
+        """
+        for tenant, identifier in await self._transactions.read(store.live):
+            self._desk.live.setdefault(tenant, set()).add(identifier)
+        for tenant in await self._eventlog.tenants(EVENT_STREAM):
+            await self._catch_up(tenant)
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.follower")
+
+    async def stop(self) -> None:
+        """Write what waits, and stop."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        while not (self._stopping and not self._waiting and not self._behind):
+            if not self._waiting and not self._behind:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            try:
+                for tenant in list(self._behind):
+                    self._behind.discard(tenant)  # what comes from now on is behind what is read now, and waits
+                    try:
+                        await self._catch_up(tenant)
+                    except Exception:
+                        self._behind.add(tenant)
+                        raise
+                for tenant in list(self._waiting):
+                    await self._take_waiting(tenant)
+            except (StorageError, EventLogError):
+                _log.exception("events_not_followed")
+                if self._stopping:
+                    return  # they are in the log, and the next start takes them up
+                await asyncio.sleep(AGAIN_S)
+
+    async def _take_waiting(self, tenant: str) -> None:
+        some = self._waiting[tenant][:AT_ONCE]
+        await self._take(tenant, some)
+        waiting = self._waiting.get(tenant)
+        if waiting is None:
+            return  # there were too many meanwhile: the log has them
+        del waiting[: len(some)]  # behind these more may have come meanwhile
+        if not waiting:
+            del self._waiting[tenant]
+
+    async def _catch_up(self, tenant: str) -> None:
+        """Follow the log from where the database says."""
+        after = await self._transactions.read(lambda tx: store.position(tx, tenant))
+        async for chunk in self._eventlog.read(tenant, EVENT_STREAM, after):
+            if after and (missed := chunk[0][0] - after - 1) > 0:  # positions rise by one: these were trimmed
+                self._desk.counters.events_missed += missed
+                _log.error("events_missed", tenant=tenant, events=missed, hint="the log keeps events for statistics.retain_s")
+            after = chunk[-1][0]
+            events = [(position, decode_event(record)) for position, record in chunk]
+            for at in range(0, len(events), AT_ONCE):
+                await self._take(tenant, events[at : at + AT_ONCE])
+
+    async def _take(self, tenant: str, events: Sequence[Positioned]) -> None:
+        def write(tx: Transaction) -> None:
+            if not store.is_tenant(tx, tenant):
+                return  # it was removed, and everything of it
+            done = store.position(tx, tenant)
+            for position, event in events:
+                if position > done:
+                    self._apply(tx, tenant, event)
+            store.advance(tx, tenant, max(done, events[-1][0]))
+
+        await self._transactions.write(write)
+
+    def _apply(self, transaction: Transaction, tenant: str, event: Event) -> None:
+        data = event.data
+        if isinstance(data, InteractionStarted | InteractionFinished):
+            if event.source == SOURCE:
+                return
+            subtype = data.subtype or INBOUND_NEW
+            if isinstance(data, InteractionStarted):
+                self._desk.started(transaction, tenant, data.interaction_id, data.media, subtype, event.time_ms)
+            else:
+                self._desk.finished(transaction, tenant, data.interaction_id, data.media, subtype, data.reason or "", event.time_ms)
+        elif (action := _MOVES.get(type(data))) is not None:
+            store.move(transaction, tenant, data.interaction_id, action)  # type: ignore[attr-defined]

@@ -1,0 +1,70 @@
+"""Forgets interactions that have been over for long enough."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final
+
+import structlog
+
+from channels.interactions import store
+from channels.interactions.desk import Desk
+from channels.interactions.settings import InteractionsSettings
+from hub.core.ports import Clock
+from hub.storage.transactions import StorageError, Transactions
+
+_log = structlog.get_logger(__name__)
+
+EVERY_S: Final = 60.0
+
+PIECE: Final = 500
+"""Interactions that one transaction forgets: others get their turn between two."""
+
+_DAY_MS: Final = 86_400_000
+
+
+class Keeper:
+    """A service."""
+
+    __slots__ = ("_clock", "_desk", "_settings", "_task", "_transactions")
+
+    def __init__(self, desk: Desk, transactions: Transactions, clock: Clock, settings: InteractionsSettings) -> None:
+        self._desk = desk
+        self._transactions = transactions
+        self._clock = clock
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to sweep."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.keeper")
+
+    async def stop(self) -> None:
+        """Sweep no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def sweep(self) -> int:
+        """Sweep once; returns how many went.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        before_ms = self._clock.wall_ms() - round(self._settings.keep_days * _DAY_MS)
+        total = 0
+        while gone := await self._transactions.write(lambda tx: store.trim(tx, before_ms, PIECE)):
+            total += gone
+        self._desk.counters.trimmed += total
+        return total
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                await self.sweep()
+            except StorageError:
+                _log.exception("interactions_not_trimmed")

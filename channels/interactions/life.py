@@ -1,0 +1,92 @@
+"""The life of an interaction: which state follows from which action, whatever asks for it. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+
+class State(StrEnum):
+    """Where an interaction is."""
+
+    SUBMITTED = "submitted"
+    """It exists, and was given to routing: STARTED."""
+    QUEUED = "queued"
+    """It waits in a queue."""
+    PROCESSING = "processing"
+    """It was given to somebody: offered, answered, worked on."""
+    STOPPED = "stopped"
+    """It is over: FINISHED. Nothing follows."""
+
+
+class Action(StrEnum):
+    """What can be done with one."""
+
+    QUEUE = "queue"
+    PROCESS = "process"
+    UPDATE = "update"
+    STOP = "stop"
+
+
+_LIVE: Final = {
+    Action.QUEUE: State.QUEUED,
+    Action.PROCESS: State.PROCESSING,
+    Action.STOP: State.STOPPED,
+}
+"""What follows from an action while it lives; an update leaves it where it is."""
+
+
+class IllegalActionError(ValueError):
+    """An action that the present state does not allow."""
+
+    def __init__(self, state: State, action: Action) -> None:
+        allowed = ", ".join(each.value for each in allowed_in(state)) or "nothing"
+        super().__init__(f"an interaction that is {state.value} cannot be asked to {action.value}: {allowed} is possible")
+        self.state = state
+        self.action = action
+
+
+class PropertyError(ValueError):
+    """A change of properties that cannot be made: the field, what was expected, what came."""
+
+    def __init__(self, field: str, expected: str, got: object) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got!r}")
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+
+def allowed_in(state: State) -> tuple[Action, ...]:
+    """What a state allows."""
+    return () if state is State.STOPPED else tuple(Action)
+
+
+def follow(state: State, action: Action) -> State:
+    """The state that follows.
+
+    Raises:
+        IllegalActionError: the present one does not allow the action.
+    """
+    if action not in allowed_in(state):
+        raise IllegalActionError(state, action)
+    return _LIVE.get(action, state)
+
+
+def change(properties: dict[str, Any], changed: dict[str, Any], added: dict[str, Any], deleted: list[str]) -> dict[str, Any]:
+    """The properties after a change (seed 002, ``changePropertiesRequest``): all of it or nothing.
+
+    Raises:
+        PropertyError: a property is named twice, is to be changed or deleted and not there, or to be added and there.
+    """
+    seen: set[str] = set()
+    for field, names in (("changedProperties", changed), ("addedProperties", added), ("deletedProperties", deleted)):
+        for name in names:
+            if name in seen:
+                raise PropertyError(f"{field}.{name}", "a property that is named once", name)
+            seen.add(name)
+            if field == "addedProperties" and name in properties:
+                raise PropertyError(f"{field}.{name}", "a property that is not there yet: changedProperties changes one", name)
+            if field != "addedProperties" and name not in properties:
+                raise PropertyError(f"{field}.{name}", "a property that is there", name)
+    gone = set(deleted)
+    return {**{name: value for name, value in properties.items() if name not in gone}, **changed, **added}

@@ -1,0 +1,156 @@
+"""The bodies of the open media API (seed 002, "Openmedia API"), checked."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from channels.events import Id, NumberError, check_numbers, parse_time
+from hub.ops.envelope import ApiError, show
+
+SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""The name of an open media service."""
+
+NO_NUL: Final = r"^[^\x00]*$"
+"""PostgreSQL's texts cannot hold a NUL."""
+
+_Reason = Annotated[str, msgspec.Meta(max_length=255, pattern=NO_NUL)]
+_Description = Annotated[str, msgspec.Meta(max_length=4_000, pattern=NO_NUL)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class Create(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """``createInteractionRequest``."""
+
+    external_id: Id | None = None
+    parent_interaction_id: Id | None = None
+    received_at: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    user_data: dict[_Name, Any] = {}
+
+
+class Stop(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """``stopInteractionRequest``."""
+
+    reason_system_name: _Reason = ""
+    reason_description: _Description = ""
+
+
+class Change(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """``changePropertiesRequest``."""
+
+    changed_properties: dict[_Name, Any] = {}
+    added_properties: dict[_Name, Any] = {}
+    deleted_properties: list[_Name] = []
+
+
+T = TypeVar("T", Create, Stop, Change)
+U = TypeVar("U")
+
+
+class _Wrapped(msgspec.Struct, forbid_unknown_fields=True):
+    """``{"data": {...}}``; an ``operationId``, which Genesys' clients may send, is not used."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    operationId: str | None = None
+
+
+_wrapped = msgspec.json.Decoder(_Wrapped)
+_decoders: Final = {shape: msgspec.json.Decoder(shape) for shape in (Create, Stop, Change)}
+
+
+def parse(shape: type[T], body: bytes, *, required: bool) -> T:
+    """The request in a body ``{"data": {...}}``. Without ``required`` nothing at all stands for an empty one.
+
+    Raises:
+        ApiError: 400, naming the field, what was expected and what came.
+    """
+    if not body.strip():
+        if required:
+            raise ApiError.of_field("body", 'an object {"data": {...}}', None)
+        return shape()
+    wrapped = _decode(_wrapped, body, "")
+    if bytes(wrapped.data).strip() == b"null":
+        if required:
+            raise ApiError.of_field("data", "an object", None)
+        return shape()
+    return _decode(_decoders[shape], bytes(wrapped.data), "data")  # type: ignore[return-value]
+
+
+def _decode(decoder: msgspec.json.Decoder[U], text: bytes, root: str) -> U:
+    try:
+        return decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+        raise _refusal(fault, root) from None
+
+
+def check_user_data(field: str, user_data: dict[str, Any], size: int, most: int) -> None:
+    """Check what JSON allows and the hub cannot keep; ``size`` is that of all of it as JSON.
+
+    Raises:
+        ApiError: 400, a number of more than 64 bits, or more bytes than ``most``.
+    """
+    try:
+        check_numbers(field, user_data)
+    except NumberError as fault:
+        raise ApiError(400, str(fault), detail={"field": fault.path, "expected": "a number of at most 64 bits", "got": fault.got}) from None
+    if size > most:
+        raise ApiError.of_field(field, f"at most {most} bytes as JSON", size)
+
+
+def check_service(service: str) -> str:
+    """The name of a service.
+
+    Raises:
+        ApiError: 400, it is none.
+    """
+    if not SERVICE.fullmatch(service):
+        raise ApiError.of_field("openMediaService", "1 to 64 letters, digits, dots, hyphens and underscores", service)
+    return service
+
+
+def check_received_at(text: str | None) -> None:
+    """When the work item came to where it comes from: a time of RFC 3339.
+
+    Raises:
+        ApiError: 400, it is none.
+    """
+    if text is None:
+        return
+    try:
+        parse_time(text)
+    except ValueError:
+        raise ApiError.of_field("data.receivedAt", "a time of RFC 3339 such as 2026-11-26T08:00:00Z", text) from None
+
+
+_AT: Final = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<path>.*)`", re.DOTALL)
+_EXPECTED: Final = re.compile(r"Expected (?P<expected>.*), got (?P<got>.*)", re.DOTALL)
+_BOUND: Final = re.compile(r"Expected (?P<expected>.*)", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+
+
+def _refusal(fault: Exception, root: str) -> ApiError:
+    """The same error in the words of the house; ``root`` is the member that was decoded, empty for the whole body."""
+    text = str(fault)
+    at = _AT.fullmatch(text)
+    what = at["what"] if at else text
+    field = f"{root}{at['path']}".lstrip(".") if at else root
+    named = field or "body"
+    if unknown := _UNKNOWN.fullmatch(what):
+        within = f"{field}.{unknown['name']}" if field else unknown["name"]
+        return ApiError.of_field(within, f"no other member of {named} than the documented ones", unknown["name"])
+    if told := _EXPECTED.fullmatch(what):
+        return ApiError(
+            400,
+            f"{named}: expected {told['expected']}, got {told['got']}",
+            detail={"field": named, "expected": told["expected"], "got": told["got"]},
+        )
+    if bound := _BOUND.fullmatch(what):
+        expected = f"names with a {bound['expected']}" if at and at["key"] else f"a {bound['expected']}"
+        return ApiError(400, f"{named}: expected {expected}, got something else", detail={"field": named, "expected": expected})
+    if what == "Number out of range":
+        return ApiError(
+            400, f"{named}: expected numbers that a double holds", detail={"field": named, "expected": "numbers that a double holds"}
+        )
+    return ApiError.of_field(named, "JSON", show(what))

@@ -1,0 +1,244 @@
+"""Interactions in the database; everything runs inside transactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from channels.interactions.life import Action, State, change, follow
+from hub.storage.transactions import Row, Transaction
+
+_COLUMNS: Final = (
+    "id, service, external_id, media, subtype, state, parent_id, received_at, user_data, created_ms, stopped_ms, reason_name, reason_text"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One interaction. Times in ms."""
+
+    id: str
+    service: str
+    """The open media service that it came by; empty for one that events told of."""
+    external_id: str | None
+    media: str
+    subtype: str
+    state: State
+    parent_id: str | None
+    received_at: str | None
+    """As it was given."""
+    user_data: dict[str, Any]
+    created_ms: int
+    stopped_ms: int | None = None
+    reason_name: str = ""
+    reason_text: str = ""
+
+
+class Key(NamedTuple):
+    """How an interaction is named: by its id, or by the id that the outside gave it."""
+
+    value: str
+    external: bool = False
+
+    @property
+    def column(self) -> str:
+        """Where to look."""
+        return "external_id" if self.external else "id"
+
+
+class UnknownInteractionError(LookupError):
+    """There is none of that name."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(key.value)
+        self.key = key
+
+
+class KnownInteractionError(ValueError):
+    """The external id is taken: by the interaction ``id``."""
+
+    def __init__(self, external_id: str, identifier: str) -> None:
+        super().__init__(external_id)
+        self.external_id = external_id
+        self.id = identifier
+
+
+def insert(transaction: Transaction, tenant: str, made: Interaction) -> bool:
+    """Keep a new interaction; returns whether its id was free.
+
+    Raises:
+        KnownInteractionError: its external id is not.
+    """
+    row = transaction.row(
+        f"INSERT INTO interactions (tenant, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        (
+            tenant,
+            made.id,
+            made.service,
+            made.external_id,
+            made.media,
+            made.subtype,
+            made.state.value,
+            made.parent_id,
+            made.received_at,
+            orjson.dumps(made.user_data).decode(),
+            made.created_ms,
+            made.stopped_ms,
+            made.reason_name,
+            made.reason_text,
+        ),
+    )
+    if row is not None:
+        return True
+    if made.external_id is not None:
+        taken = transaction.row(
+            "SELECT id FROM interactions WHERE tenant = ? AND service = ? AND external_id = ?", (tenant, made.service, made.external_id)
+        )
+        if taken is not None:
+            raise KnownInteractionError(made.external_id, taken[0])
+    return False
+
+
+def find(transaction: Transaction, tenant: str, key: Key, service: str | None = None) -> Interaction:
+    """One interaction, of a service or of any.
+
+    Raises:
+        UnknownInteractionError: there is none.
+    """
+    where, values = _named(tenant, key, service)
+    row = transaction.row(f"SELECT {_COLUMNS} FROM interactions WHERE {where}", values)
+    if row is None:
+        raise UnknownInteractionError(key)
+    return _of_row(row)
+
+
+def page(
+    transaction: Transaction, tenant: str, *, state: State | None, media: str | None, before: tuple[int, str] | None, limit: int
+) -> list[Interaction]:
+    """The newest interactions of a tenant, or those before one of them: (created_ms, id)."""
+    conditions, values = ["tenant = ?"], [tenant]
+    given: tuple[tuple[str, Any], ...] = (("state = ?", state.value if state else None), ("media = ?", media))
+    for condition, value in given:
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    if before is not None:
+        conditions.append("(created_ms, id) < (?, ?)")
+        values += [*before]  # type: ignore[list-item]
+    rows = transaction.rows(
+        f"SELECT {_COLUMNS} FROM interactions WHERE {' AND '.join(conditions)} ORDER BY created_ms DESC, id DESC LIMIT ?", (*values, limit)
+    )
+    return [_of_row(row) for row in rows]
+
+
+def stop(
+    transaction: Transaction, tenant: str, key: Key, service: str | None, *, now_ms: int, reason_name: str, reason_text: str
+) -> Interaction:
+    """Stop an interaction.
+
+    Raises:
+        UnknownInteractionError: there is none.
+        IllegalActionError: it is stopped already.
+    """
+    where, values = _named(tenant, key, service)
+    row = transaction.row(
+        f"UPDATE interactions SET state = ?, stopped_ms = ?, reason_name = ?, reason_text = ? WHERE {where} AND stopped_ms IS NULL"
+        f" RETURNING {_COLUMNS}",
+        (State.STOPPED.value, now_ms, reason_name, reason_text, *values),
+    )
+    if row is None:
+        follow(find(transaction, tenant, key, service).state, Action.STOP)
+        raise UnknownInteractionError(key)  # it was there and stopped a moment ago: not reached, for `follow` refuses that
+    return _of_row(row)
+
+
+def move(transaction: Transaction, tenant: str, identifier: str, action: Action) -> None:
+    """Move an interaction that lives, as an event says; one that is over or unknown stays so."""
+    transaction.run(
+        "UPDATE interactions SET state = ? WHERE tenant = ? AND id = ? AND stopped_ms IS NULL",
+        (follow(State.SUBMITTED, action).value, tenant, identifier),
+    )
+
+
+def update(
+    transaction: Transaction,
+    tenant: str,
+    key: Key,
+    service: str,
+    *,
+    changed: dict[str, Any],
+    added: dict[str, Any],
+    deleted: list[str],
+) -> Interaction:
+    """Change properties; all of it or nothing.
+
+    Raises:
+        UnknownInteractionError: there is none.
+        IllegalActionError: it is over.
+        PropertyError: a property is there, or is not, against what the change supposes.
+    """
+    where, values = _named(tenant, key, service)
+    # written before it is read: another process has to wait for this one to end
+    row = transaction.row(f"UPDATE interactions SET state = state WHERE {where} RETURNING {_COLUMNS}", values)
+    if row is None:
+        raise UnknownInteractionError(key)
+    found = _of_row(row)
+    follow(found.state, Action.UPDATE)
+    properties = change(found.user_data, changed, added, deleted)
+    row = transaction.row(
+        f"UPDATE interactions SET user_data = ? WHERE {where} RETURNING {_COLUMNS}", (orjson.dumps(properties).decode(), *values)
+    )
+    assert row is not None
+    return _of_row(row)
+
+
+def live(transaction: Transaction) -> list[tuple[str, str]]:
+    """(tenant, id) of every interaction that is not over."""
+    return [(tenant, identifier) for tenant, identifier in transaction.rows("SELECT tenant, id FROM interactions WHERE stopped_ms IS NULL")]
+
+
+def is_tenant(transaction: Transaction, tenant: str) -> bool:
+    """Whether the tenant is there."""
+    return transaction.row("SELECT 1 FROM tenants WHERE name = ?", (tenant,)) is not None
+
+
+def position(transaction: Transaction, tenant: str) -> int:
+    """How far the event log of a tenant has been followed."""
+    row = transaction.row("SELECT position FROM interaction_positions WHERE tenant = ?", (tenant,))
+    return 0 if row is None else row[0]
+
+
+def advance(transaction: Transaction, tenant: str, to: int) -> None:
+    """Remember how far."""
+    transaction.run(
+        "INSERT INTO interaction_positions (tenant, position) VALUES (?, ?)"
+        " ON CONFLICT (tenant) DO UPDATE SET position = excluded.position",
+        (tenant, to),
+    )
+
+
+def trim(transaction: Transaction, before_ms: int, limit: int) -> int:
+    """Forget interactions that were over before then, at most ``limit``; returns how many."""
+    return transaction.run(
+        "DELETE FROM interactions WHERE (tenant, id) IN (SELECT tenant, id FROM interactions"
+        " WHERE stopped_ms IS NOT NULL AND stopped_ms < ? ORDER BY stopped_ms LIMIT ?)",
+        (before_ms, limit),
+    )
+
+
+def _named(tenant: str, key: Key, service: str | None) -> tuple[str, list[Any]]:
+    where, values = f"tenant = ? AND {key.column} = ?", [tenant, key.value]
+    if service is not None:
+        where += " AND service = ?"
+        values.append(service)
+    return where, values
+
+
+def _of_row(row: Row) -> Interaction:
+    identifier, service, external_id, media, subtype, state, parent_id, received_at, user_data, *rest = row
+    return Interaction(
+        identifier, service, external_id, media, subtype, State(state), parent_id, received_at, orjson.loads(user_data), *rest
+    )

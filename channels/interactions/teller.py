@@ -1,0 +1,79 @@
+"""What follows inside the hub when an interaction started or finished: the channels, and the stat server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import orjson
+
+from channels.events import ACCEPTED, DUPLICATE, Event, EventSink, InteractionFinished, InteractionStarted
+from channels.interactions.desk import BY_REST
+from channels.interactions.entities import FINISHED, STARTED
+from channels.interactions.follower import SOURCE
+from hub.core.channels import to_segment
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.hub import Hub
+from hub.outbox.model import OutboxEvent, Settled
+from hub.storage.transactions import Transaction
+
+CHANNEL: Final = "/nexus/v3/interactions"
+"""Every interaction of the tenant; ``{id}`` below it: one."""
+
+CHANNELS: Final = (
+    ChannelDeclaration(CHANNEL, DeliveryClass.LOG, "interactions that start and finish"),
+    ChannelDeclaration(f"{CHANNEL}/*", DeliveryClass.LOG, "one interaction that starts and finishes"),
+)
+
+
+class NotTakenError(Exception):
+    """The stat server's event was refused: it is sent again later."""
+
+
+class Teller:
+    """The :class:`hub.outbox.model.Consumer` of the family, and its examples."""
+
+    types: Collection[str] = (STARTED, FINISHED)
+    example_types: tuple[str, ...] = (STARTED, FINISHED)
+
+    __slots__ = ("_example", "_find_sink", "_hub")
+
+    def __init__(self, hub: Hub, find_sink: Callable[[], EventSink | None], example: Callable[[str], bytes]) -> None:
+        """``find_sink`` is asked when there is something to tell: all families are built by then."""
+        self._hub = hub
+        self._find_sink = find_sink
+        self._example = example
+
+    def example(self, event_type: str) -> bytes:
+        """See :class:`hub.outbox.example.Example`."""
+        return self._example(event_type)
+
+    async def consume(self, event: OutboxEvent) -> None:
+        """See :class:`hub.outbox.model.Consumer`. Each part knows a repeat by the event's id.
+
+        Raises:
+            NotTakenError: the stat server's event was refused.
+        """
+        (entity,) = orjson.loads(event.body)["data"]["entities"]
+        data = orjson.dumps(entity)
+        once = f"outbox-{event.id}"
+        await self._hub.emit(event.tenant, CHANNEL, data, once=once)
+        await self._hub.emit(event.tenant, f"{CHANNEL}/{to_segment(event.key)}", data, once=once)
+        if event.origin == BY_REST:
+            await self._to_stat_server(event, entity["entity"])
+
+    async def _to_stat_server(self, event: OutboxEvent, entity: dict[str, str]) -> None:
+        sink = self._find_sink()
+        if sink is None:
+            return
+        shape = InteractionStarted if event.type == STARTED else InteractionFinished
+        data = shape(interaction_id=entity["id"], media=entity["mediaType"], subtype=entity["interactionSubtype"])
+        (outcome,) = await sink.accept(event.tenant, [Event(_TYPES[event.type], event.at_ms, SOURCE, str(event.id), data)])
+        if outcome not in (ACCEPTED, DUPLICATE):
+            raise NotTakenError(outcome)
+
+    def settled(self, transaction: Transaction, delivery: Settled) -> None:
+        """A webhook's end changes nothing of its interaction: the log of deliveries tells of it."""
+
+
+_TYPES: Final = {STARTED: "cx.interaction.started", FINISHED: "cx.interaction.finished"}

@@ -1,0 +1,293 @@
+"""Open media interactions over REST: all seven calls, the selfUri, pages, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from channels.interactions.keeper import Keeper
+from channels.interactions.settings import InteractionsSettings
+from hub.storage.transactions import StorageError, Transactions
+from tests.channels.interactions.support import ALL, HUB, WORK, Reception
+
+NOBODY = str(uuid.UUID(int=7))
+
+CREATE = {
+    "externalId": "TICKET-17",
+    "parentInteractionId": "000ABCDE",
+    "receivedAt": "2026-11-26T08:00:00Z",
+    "userData": {"Subject": "Printer", "Priority": 3, "Tags": ["a", {"b": None}]},
+}
+
+
+async def test_an_interaction_from_its_creation_to_its_end(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, CREATE)
+    identifier = made["id"]
+    assert uuid.UUID(identifier).version == 4
+    assert made == {
+        "id": identifier,
+        "mediaType": "workitem",
+        "interactionSubtype": "InboundNew",
+        "state": "submitted",
+        "userData": CREATE["userData"],
+        "createdAt": reception.clock.now_ms,
+        "selfUri": f"{HUB}/nexus/v3/interactions/{identifier}",
+        "openMediaService": "tickets",
+        "externalId": "TICKET-17",
+        "parentInteractionId": "000ABCDE",
+        "receivedAt": "2026-11-26T08:00:00Z",
+    }
+    assert await reception.data("GET", f"{WORK}/{identifier}") == made
+    changes = {"changedProperties": {"Priority": 1}, "addedProperties": {"Floor": 2}, "deletedProperties": ["Tags"]}
+    changed = await reception.data("POST", f"{WORK}/{identifier}/update", changes)
+    assert changed["userData"] == {"Subject": "Printer", "Priority": 1, "Floor": 2}
+    reception.clock.now_ms += 5_000
+    reason = {"reasonSystemName": "Resolved", "reasonDescription": "It had no paper"}
+    stopped = await reception.data("POST", f"{WORK}/{identifier}/stop", reason)
+    assert stopped == {**changed, "state": "stopped", "stoppedAt": reception.clock.now_ms, **reason}
+    assert await reception.data("GET", f"{WORK}/{identifier}") == stopped
+    assert reception.told() == [("STARTED", identifier), ("FINISHED", identifier)]
+
+
+async def test_what_webhooks_are_told(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {}, headers={"X-B3-TraceId": "463ac35c9f6413ad48485a3953bb6124"})
+    (event,) = reception.recorded
+    assert json.loads(event.body) == {
+        "operationId": event.operation_id,
+        "data": {
+            "entities": [
+                {
+                    "event": "STARTED",
+                    "entity": {
+                        "id": made["id"],
+                        "mediaType": "workitem",
+                        "interactionSubtype": "InboundNew",
+                        "selfUri": f"{HUB}/nexus/v3/interactions/{made['id']}",
+                    },
+                }
+            ]
+        },
+    }
+    assert (event.tenant, event.type, event.key, event.media) == ("acme", "interaction.started", made["id"], "workitem")
+    assert event.trace_id == "463ac35c9f6413ad48485a3953bb6124"
+
+
+async def test_by_the_external_id(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {"externalId": "a/b ö", "userData": {"n": 1}})
+    external = f"{WORK}/ext_a%2Fb%20%C3%B6"
+    assert (await reception.data("GET", external))["id"] == made["id"]
+    assert (await reception.data("POST", f"{external}/update", {"changedProperties": {"n": 2}}))["userData"] == {"n": 2}
+    assert (await reception.data("POST", f"{external}/stop", {}))["state"] == "stopped"
+    assert reception.told() == [("STARTED", made["id"]), ("FINISHED", made["id"])]
+
+
+async def test_the_self_uri_leads_to_it(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {})
+    assert await reception.data("GET", made["selfUri"].removeprefix(HUB)) == made
+
+
+async def test_a_known_external_id(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {"externalId": "1"})
+    response = await reception.call("POST", WORK, json={"data": {"externalId": "1"}})
+    assert response.status_code == 409
+    assert response.json()["status"]["detail"] == {
+        "field": "data.externalId",
+        "expected": "one that is new",
+        "got": "1",
+        "interactionId": made["id"],
+    }
+    assert reception.told() == [("STARTED", made["id"])]
+    # of another service, and of another tenant, it is another one
+    await reception.data("POST", WORK.replace("tickets", "orders"), {"externalId": "1"})
+    await reception.data("POST", WORK, {"externalId": "1"}, caller="foreign")
+
+
+async def test_of_two_that_create_at_once_one_is_told_of_the_other(reception: Reception) -> None:
+    body = {"data": {"externalId": "1"}}
+    answers = await asyncio.gather(*(reception.call("POST", WORK, json=body) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
+    assert len(reception.recorded) == 1
+
+
+async def test_of_two_that_stop_at_once_one_does(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {})
+    answers = await asyncio.gather(*(reception.call("POST", f"{WORK}/{made['id']}/stop") for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400, 400]
+    assert reception.told() == [("STARTED", made["id"]), ("FINISHED", made["id"])]
+
+
+async def test_a_service_has_its_medium(reception: Reception) -> None:
+    assert (await reception.data("POST", WORK.replace("tickets", "mail"), {}))["mediaType"] == "email"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"data":null}', b'{"data":{},"operationId":"1"}'])
+async def test_nothing_has_to_be_said(reception: Reception, body: bytes) -> None:
+    made = await reception.data("POST", WORK, content=body)
+    assert (made["userData"], "externalId" in made) == ({}, False)
+    assert (await reception.data("POST", f"{WORK}/{made['id']}/stop", content=body))["state"] == "stopped"
+
+
+async def test_after_its_end_nothing_is_possible(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {})
+    await reception.data("POST", f"{WORK}/{made['id']}/stop", {})
+    for call, action in (("stop", "stop"), ("update", "update")):
+        response = await reception.call("POST", f"{WORK}/{made['id']}/{call}", json={"data": {}})
+        assert response.status_code == 400
+        status = response.json()["status"]
+        assert status["message"] == f"an interaction that is stopped cannot be asked to {action}: nothing is possible"
+        assert status["detail"] == {"field": "state", "state": "stopped", "action": action}
+    assert len(reception.recorded) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "body: expected JSON"),
+        (b"[]", "body: expected `object`, got `array`"),
+        (b"\xff", "body: expected JSON"),
+        (b'{"externalId":"1"}', "externalId: expected no other member of body than the documented ones"),
+        (b'{"data":[]}', "data: expected `object`, got `array`"),
+        (b'{"data":{"externalID":"1"}}', "data.externalID: expected no other member of data than the documented ones"),
+        (b'{"data":{"externalId":""}}', "data.externalId: expected a `str` of length >= 1"),
+        (b'{"data":{"externalId":1}}', "data.externalId: expected `str | null`, got `int`"),
+        (b'{"data":{"externalId":"a\\u0000"}}', "data.externalId: expected"),
+        (b'{"data":{"userData":[]}}', "data.userData: expected `object`, got `array`"),
+        (b'{"data":{"userData":{"":1}}}', "data.userData: expected names with a `str` of length >= 1"),
+        (b'{"data":{"userData":{"n":1e400}}}', "data.userData[...]: expected numbers that a double holds"),
+        (b'{"data":{"userData":{"n":123456789012345678901234567890}}}', "data.userData.n: expected a number of at most 64 bits"),
+        (b'{"data":{"userData":{"n":' + b"[" * 5000 + b"]" * 5000 + b"}}}", "expected"),
+        (b'{"data":{"receivedAt":"yesterday"}}', "data.receivedAt: expected a time of RFC 3339"),
+        (b'{"data":{"userData":{"n":"' + b"x" * 40_000 + b'"}}}', "data.userData: expected at most 32768 bytes as JSON"),
+    ],
+    ids=lambda value: re.sub(r"[^ -~]", "", value[:40].decode("ascii", "replace")) if isinstance(value, bytes) else None,
+)
+async def test_what_cannot_be_created(reception: Reception, body: bytes, said: str) -> None:
+    status, message = await reception.refusal("POST", WORK, content=body)
+    assert status == 400
+    assert said in message
+    assert reception.recorded == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"changedProperties": {"c": 1}}, "data.changedProperties.c: expected a property that is there"),
+        ({"deletedProperties": ["c"]}, "data.deletedProperties.c: expected a property that is there"),
+        ({"addedProperties": {"a": 1}}, "data.addedProperties.a: expected a property that is not there yet"),
+        ({"changedProperties": {"a": 2}, "deletedProperties": ["a"]}, "data.deletedProperties.a: expected a property that is named once"),
+        ({"addedProperties": {"c": "x" * 40_000}}, "data.addedProperties: expected at most 32768 bytes"),
+        ({"addedProperties": {"c": "x" * 32_750}}, "userData: expected at most 32768 bytes"),
+        ({"deletedProperties": [1]}, "data.deletedProperties[0]: expected `str`, got `int`"),
+    ],
+    ids=["unknown", "delete unknown", "known", "twice", "too large", "too large together", "no text"],
+)
+async def test_a_change_is_made_whole_or_not_at_all(reception: Reception, change: dict[str, Any], said: str) -> None:
+    made = await reception.data("POST", WORK, {"userData": {"a": "x" * 100, "b": 2}})
+    status, message = await reception.refusal(
+        "POST", f"{WORK}/{made['id']}/update", json={"data": {"changedProperties": {"b": 3}} | change}
+    )
+    assert status == 400
+    assert said in message
+    assert await reception.data("GET", f"{WORK}/{made['id']}") == made
+
+
+async def test_a_change_has_to_say_something(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {})
+    for body in (b"", b"{}"):
+        assert (await reception.refusal("POST", f"{WORK}/{made['id']}/update", content=body))[0] == 400
+
+
+@pytest.mark.parametrize("key", [NOBODY, "ext_nobody", "ext_", "%00", "x" * 300])
+@pytest.mark.parametrize(("method", "call"), [("GET", ""), ("POST", "/stop"), ("POST", "/update")])
+async def test_nobody_is_there(reception: Reception, key: str, method: str, call: str) -> None:
+    body = {"json": {"data": {}}} if method == "POST" else {}
+    assert (await reception.refusal(method, f"{WORK}/{key}{call}", **body))[0] in {400, 404}
+
+
+async def test_of_another_service_or_tenant_it_is_not_there(reception: Reception) -> None:
+    made = await reception.data("POST", WORK, {"externalId": "1"})
+    for key in (made["id"], "ext_1"):
+        assert (await reception.refusal("GET", f"{WORK.replace('tickets', 'orders')}/{key}"))[0] == 404
+        assert (await reception.refusal("POST", f"{WORK}/{key}/stop", caller="foreign"))[0] == 404
+    assert (await reception.refusal("GET", f"{ALL}/{made['id']}", caller="foreign"))[0] == 404
+    assert (await reception.data("GET", ALL, caller="foreign")) == {"interactions": []}
+
+
+@pytest.mark.parametrize("service", ["-a", "a b", "ö", "x" * 65, "a%2Fb"])
+async def test_names_of_services(reception: Reception, service: str) -> None:
+    assert (await reception.refusal("POST", WORK.replace("tickets", service)))[0] in {400, 404}
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "caller", "status"),
+    [
+        ("POST", WORK, "viewer", 403),
+        ("POST", f"{WORK}/{NOBODY}/stop", "viewer", 403),
+        ("POST", f"{WORK}/{NOBODY}/update", "viewer", 403),
+        ("GET", ALL, "wall", 403),
+        ("GET", f"{WORK}/{NOBODY}", "wall", 403),
+        ("POST", WORK, "", 401),
+        ("GET", ALL, "", 401),
+        ("GET", ALL, "wrong", 401),
+    ],
+)
+async def test_who_may(reception: Reception, method: str, url: str, caller: str, status: int) -> None:
+    assert (await reception.refusal(method, url, caller=caller))[0] == status
+
+
+async def test_pages_have_each_once_the_newest_first(reception: Reception) -> None:
+    made = []
+    for number in range(7):
+        reception.clock.now_ms += number % 2  # some are of the same millisecond
+        made.append((await reception.data("POST", WORK if number % 3 else WORK.replace("tickets", "mail"), {}))["id"])
+    await reception.data("POST", f"{WORK}/{made[1]}/stop", {})
+
+    async def ids(**params: str) -> list[str]:
+        found: list[str] = []
+        while True:
+            page = await reception.data("GET", ALL, params={"limit": "2", **params})
+            found += [each["id"] for each in page["interactions"]]
+            if "cursor" not in page:
+                return found
+            params["cursor"] = page["cursor"]
+
+    everything = await ids()
+    assert sorted(everything) == sorted(made)
+    assert everything[-1] == made[0]
+    assert await ids(state="stopped") == [made[1]]
+    assert sorted(await ids(mediaType="email")) == sorted([made[0], made[3], made[6]])
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "state=gone", "cursor=x", "cursor=1.%00", "cursor=9999999999999999.a"]
+)
+async def test_pages_that_cannot_be(reception: Reception, query: str) -> None:
+    assert (await reception.refusal("GET", f"{ALL}?{query}"))[0] == 400
+
+
+async def test_a_database_that_is_away(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise StorageError("gone")
+
+    monkeypatch.setattr(Transactions, "write", away)
+    response = await reception.call("POST", WORK)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert reception.recorded == []
+
+
+async def test_what_is_over_is_kept_for_a_time(reception: Reception) -> None:
+    over, newer, live = [(await reception.data("POST", WORK, {}))["id"] for _ in range(3)]
+    await reception.data("POST", f"{WORK}/{over}/stop", {})
+    reception.clock.now_ms += 2 * 86_400_000
+    await reception.data("POST", f"{WORK}/{newer}/stop", {})
+    reception.clock.now_ms += 86_400_000
+    keeper = Keeper(reception.desk, reception.transactions, reception.clock, InteractionsSettings(keep_days=2))
+    assert await keeper.sweep() == 1
+    left = await reception.data("GET", ALL)
+    assert {each["id"] for each in left["interactions"]} == {newer, live}
+    assert reception.desk.counters.trimmed == 1

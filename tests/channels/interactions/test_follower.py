@@ -1,0 +1,234 @@
+"""Interactions that events tell of: nothing is lost and nothing doubled, whenever the hub dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from channels.events import (
+    EVENT_STREAM,
+    TYPE_NAMES,
+    Event,
+    EventData,
+    InteractionEstablished,
+    InteractionFinished,
+    InteractionQueued,
+    InteractionStarted,
+    encode_event,
+)
+from channels.interactions import follower as module
+from channels.interactions import store
+from channels.interactions.desk import Desk
+from channels.interactions.entities import Entities
+from channels.interactions.follower import SOURCE, Follower
+from channels.interactions.life import State
+from channels.interactions.store import Interaction, Key
+from hub.eventlog.memory import MemoryEventLog
+from hub.outbox.recorder import EventRecorder
+from hub.storage.transactions import StorageError, Transactions
+from hub.transports.runtime import SystemClock
+
+Told = list[tuple[str, str]]
+
+
+class House:
+    """A follower, and what follows from what it does."""
+
+    def __init__(self, transactions: Transactions, eventlog: MemoryEventLog | None = None) -> None:
+        self.transactions = transactions
+        self.eventlog = eventlog or MemoryEventLog()
+        recorder = EventRecorder("me", SystemClock(), hand_over=lambda *_: None, has_room=lambda: False)
+        self.desk = Desk(recorder, Entities("http://hub"), SystemClock())  # type: ignore[arg-type]
+        self.follower = Follower(self.desk, transactions, self.eventlog)
+
+    async def log(self, *events: Event, tenant: str = "acme") -> list[tuple[int, Event]]:
+        """Put events into the log, as ingest does before it hands them out."""
+        last = await self.eventlog.append(tenant, EVENT_STREAM, [encode_event(event) for event in events])
+        first = last - len(events) + 1
+        return [(first + number, event) for number, event in enumerate(events)]
+
+    async def ingest(self, *events: Event, tenant: str = "acme") -> None:
+        self.follower.consume(tenant, await self.log(*events, tenant=tenant))
+
+    async def told(self, tenant: str = "acme") -> Told:
+        rows = await self.transactions.read(lambda tx: tx.rows("SELECT body FROM outbox_events WHERE tenant = ? ORDER BY id", (tenant,)))
+        entities = [json.loads(body)["data"]["entities"][0] for (body,) in rows]
+        return [(entity["entity"]["id"], entity["event"]) for entity in entities]
+
+    async def until(self, done: Callable[[Told], bool]) -> Told:
+        async with asyncio.timeout(20):
+            while not done(told := await self.told()):
+                await asyncio.sleep(0.01)
+        return told
+
+    async def find(self, identifier: str) -> Interaction:
+        return await self.transactions.read(lambda tx: store.find(tx, "acme", Key(identifier)))
+
+
+def event(data: EventData, source: str = "switch", number: int = 0) -> Event:
+    return Event(TYPE_NAMES[type(data)], 1_000 + number, source, f"e{number}", data)
+
+
+def started(identifier: str, media: str = "chat", subtype: str | None = None) -> Event:
+    return event(InteractionStarted(interaction_id=identifier, media=media, subtype=subtype))
+
+
+def finished(identifier: str, media: str = "chat", reason: str | None = None) -> Event:
+    return event(InteractionFinished(interaction_id=identifier, media=media, reason=reason))
+
+
+async def test_started_and_finished_are_told_in_order(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(started("i1", "voice", "Outbound"), finished("i1", "voice", "hung up"))
+    await house.until(lambda told: len(told) == 2)
+    await house.follower.stop()
+    assert await house.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    found = await house.find("i1")
+    assert (found.media, found.subtype, found.state, found.reason_text, found.created_ms) == (
+        "voice",
+        "Outbound",
+        State.STOPPED,
+        "hung up",
+        1_000,
+    )
+    assert house.desk.live == {"acme": set()}
+
+
+async def test_what_happens_in_between_moves_it(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(started("i1"), event(InteractionQueued(interaction_id="i1", queue="q")))
+    await house.follower.stop()
+    assert (await house.find("i1")).state is State.QUEUED
+    again = House(transactions, house.eventlog)
+    await again.follower.start()
+    await again.ingest(event(InteractionEstablished(interaction_id="i1", agent_id="a", call_type="inbound")))
+    await again.follower.stop()
+    assert (await house.find("i1")).state is State.PROCESSING
+
+
+async def test_calls_that_nobody_started_are_none_of_its_business(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(event(InteractionQueued(interaction_id="unknown", queue="q")))
+    await house.follower.stop()
+    assert await house.told() == []
+    assert await transactions.read(lambda tx: store.position(tx, "acme")) == 0
+
+
+async def test_a_second_start_and_a_second_end_are_ignored(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(started("i1"), started("i1"), finished("i1"), finished("i1"))
+    await house.follower.stop()
+    assert await house.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    assert (house.desk.counters.ignored_started, house.desk.counters.ignored_finished) == (1, 1)
+
+
+async def test_the_end_of_what_nobody_heard_of_is_told(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(finished("i1"))
+    await house.follower.stop()
+    assert await house.told() == [("i1", "FINISHED")]
+    assert house.desk.counters.finished_unknown == 1
+
+
+async def test_its_own_events_for_the_stat_server_are_not_followed(transactions: Transactions) -> None:
+    house = House(transactions)
+    own = event(InteractionStarted(interaction_id="i1", media="workitem"), SOURCE)
+    await house.log(own)
+    await house.follower.start()
+    await house.ingest(own)
+    await house.follower.stop()
+    assert await house.told() == []
+
+
+async def test_what_the_last_run_did_not_get_to_is_taken_up(transactions: Transactions) -> None:
+    """Ingest has acknowledged what is in the log; the process died before the follower came to it."""
+    house = House(transactions)
+    await house.log(started("i1"), finished("i1"))
+    await house.log(started("i2"), tenant="other")
+    await house.follower.start()
+    await house.follower.stop()
+    assert await house.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    assert await house.told("other") == [("i2", "STARTED")]
+
+
+async def test_what_the_last_run_did_is_not_done_again(transactions: Transactions) -> None:
+    first = House(transactions)
+    await first.follower.start()
+    await first.ingest(started("i1"), finished("i1"))
+    await first.follower.stop()
+    await first.log(started("i2"))
+    second = House(transactions, first.eventlog)
+    await second.follower.start()
+    await second.follower.stop()
+    assert await second.told() == [("i1", "STARTED"), ("i1", "FINISHED"), ("i2", "STARTED")]
+    assert second.desk.counters.ignored_started == 0
+
+
+async def test_events_of_a_tenant_that_was_removed_are_passed_over(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.log(started("i1"), tenant="gone")
+    await house.follower.start()
+    await house.ingest(started("i2"), tenant="gone")
+    await house.ingest(started("i3"))
+    await house.follower.stop()
+    assert await house.told() == [("i3", "STARTED")]
+
+
+@pytest.mark.parametrize("most", [5, 1_000_000])
+async def test_a_flood_is_followed_whole_and_in_order(transactions: Transactions, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """With little memory it is read from the log again."""
+    monkeypatch.setattr(module, "MOST_WAITING", most)
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    house = House(transactions)
+    await house.follower.start()
+    expected: Told = []
+    for number in range(60):
+        await house.ingest(started(f"i{number}"), finished(f"i{number}"))
+        expected += [(f"i{number}", "STARTED"), (f"i{number}", "FINISHED")]
+        if number % 9 == 0:
+            await asyncio.sleep(0)
+    await house.follower.stop()
+    assert await house.told() == expected
+
+
+async def test_a_database_that_fails_for_a_while(transactions: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_S", 0.01)
+    house = House(transactions)
+    await house.follower.start()
+    real, left = transactions.write, 3
+
+    async def write(operation: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise StorageError("disk full")
+        return await real(operation)
+
+    monkeypatch.setattr(transactions, "write", write)
+    await house.ingest(started("i1"), finished("i1"))
+    assert await house.until(lambda told: len(told) == 2) == [("i1", "STARTED"), ("i1", "FINISHED")]
+    await house.follower.stop()
+
+
+async def test_events_that_the_log_forgot_meanwhile_are_counted(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(started("i1"))
+    await house.until(lambda told: len(told) == 1)
+    await house.follower.stop()
+    logged = await house.log(started("i2"), started("i3"), finished("i1"))
+    await house.eventlog.trim("acme", EVENT_STREAM, logged[1][0])
+    again = House(transactions, house.eventlog)
+    await again.follower.start()
+    await again.follower.stop()
+    assert await again.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    assert again.desk.counters.events_missed == 2

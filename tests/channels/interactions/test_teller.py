@@ -1,0 +1,99 @@
+"""What follows inside the hub: two channels and the stat server, each once, however often the outbox repeats itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from channels.events import InteractionFinished, InteractionStarted
+from channels.interactions.entities import Entities
+from channels.interactions.follower import SOURCE
+from channels.interactions.life import State
+from channels.interactions.store import Interaction
+from channels.interactions.teller import CHANNEL, CHANNELS, NotTakenError, Teller
+from hub.core.channels import to_segment
+from hub.outbox.model import EVERY_ENDPOINT, OutboxEvent
+from tests.hub.core.harness import Recorder, World
+from tests.support.rest import Sink
+
+IDENTIFIER = "chat:7/é"
+
+
+class House:
+    """A teller, who listens, and a stat server."""
+
+    def __init__(self) -> None:
+        self.world = World(CHANNELS)
+        self.sink = Sink()
+        self.teller = Teller(self.world.hub, lambda: self.sink, lambda event_type: event_type.encode())
+
+    async def listener(self, pattern: str) -> Recorder:
+        session = self.world.session(pattern)
+        await self.world.hub.subscribe(session, [pattern])
+        return session
+
+    def heard(self, session: Recorder) -> list[str]:
+        return [json.loads(message.data)["event"] for message in session.received]
+
+
+def event(event_type: str, number: int = 1, origin: str = "rest") -> OutboxEvent:
+    made = Interaction(IDENTIFIER, "tickets", None, "chat", "InboundNew", State.SUBMITTED, None, None, {}, 5)
+    body = Entities("http://hub").body(event_type, made, "op")
+    return OutboxEvent(number, "t", event_type, IDENTIFIER, "chat", "op", "", EVERY_ENDPOINT, body, 1_000 + number, origin)
+
+
+async def test_both_channels_and_the_stat_server() -> None:
+    house = House()
+    everything, one = await house.listener(CHANNEL), await house.listener(f"{CHANNEL}/{to_segment(IDENTIFIER)}")
+    await house.teller.consume(event("interaction.started"))
+    await house.teller.consume(event("interaction.finished", 2))
+    await house.world.loop.run()
+    assert house.heard(everything) == house.heard(one) == ["STARTED", "FINISHED"]
+    assert json.loads(one.received[0].data)["entity"]["selfUri"] == "http://hub/nexus/v3/interactions/chat%3A7%2F%C3%A9"
+    assert [(tenant, each.type, each.source, each.time_ms, each.data) for tenant, each in house.sink.taken] == [
+        ("t", "cx.interaction.started", SOURCE, 1_001, InteractionStarted(interaction_id=IDENTIFIER, media="chat", subtype="InboundNew")),
+        ("t", "cx.interaction.finished", SOURCE, 1_002, InteractionFinished(interaction_id=IDENTIFIER, media="chat", subtype="InboundNew")),
+    ]
+
+
+async def test_a_repeat_is_heard_by_nobody() -> None:
+    house = House()
+    listener = await house.listener(f"{CHANNEL}/**")
+    for _ in range(3):
+        await house.teller.consume(event("interaction.started"))
+    await house.world.loop.run()
+    assert house.heard(listener) == ["STARTED"]
+    assert len(house.sink.taken) == 1
+
+
+async def test_what_came_as_an_event_is_not_told_to_where_it_came_from() -> None:
+    house = House()
+    listener = await house.listener(CHANNEL)
+    await house.teller.consume(event("interaction.started", origin="events"))
+    await house.world.loop.run()
+    assert house.heard(listener) == ["STARTED"]
+    assert house.sink.taken == []
+
+
+async def test_what_the_stat_server_does_not_take_is_told_again() -> None:
+    house = House()
+    listener = await house.listener(CHANNEL)
+    house.sink.since_ms = 10_000
+    with pytest.raises(NotTakenError, match="expected later"):
+        await house.teller.consume(event("interaction.started"))
+    house.sink.since_ms = 0
+    await house.teller.consume(event("interaction.started"))
+    await house.world.loop.run()
+    assert house.heard(listener) == ["STARTED"]
+    assert len(house.sink.taken) == 1
+
+
+async def test_without_a_stat_server_the_channels_are_told() -> None:
+    house = House()
+    listener = await house.listener(CHANNEL)
+    teller: Any = Teller(house.world.hub, lambda: None, lambda event_type: b"")
+    await teller.consume(event("interaction.started"))
+    await house.world.loop.run()
+    assert house.heard(listener) == ["STARTED"]
