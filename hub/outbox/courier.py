@@ -25,9 +25,6 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
 
-GRACE_MS: Final = 30_000
-"""A lease lasts for the time-out and this much longer: for the database, and for a process that is slow."""
-
 LOOK_S: Final = 1.0
 """How often the database is asked at least for an endpoint that has something left there: another process may have made it."""
 
@@ -139,7 +136,7 @@ class Courier:
         """See :class:`hub.outbox.dispatcher.Courier`."""
         known = self._book.get(endpoint)
         timeout_ms = round(self._timeout_s(known) * 1000) if known is not None else 0
-        return self._clock.wall_ms() + timeout_ms + GRACE_MS
+        return self._clock.wall_ms() + timeout_ms + round(self._settings.lease_s * 1000)
 
     def carry(self, work: Work) -> None:
         """See :class:`hub.outbox.dispatcher.Courier`."""

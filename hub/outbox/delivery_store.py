@@ -41,6 +41,22 @@ class Claim(NamedTuple):
     """When to look again for what is left; None when nothing is."""
 
 
+class Created(NamedTuple):
+    """A new delivery."""
+
+    delivery: int
+    leased: bool
+
+
+_OLDER = "EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint = ? AND p.key = ? AND p.state = 'pending')"
+
+_CREATE = (
+    "INSERT INTO deliveries (event, tenant, endpoint, key, created_ms, state, next_ms, lease_owner, lease_until_ms)"
+    f" VALUES (?, ?, ?, ?, ?, 'pending', ?, CASE WHEN {_OLDER} THEN '' ELSE ? END, CASE WHEN {_OLDER} THEN 0 ELSE ? END)"
+    " ON CONFLICT (event, endpoint) DO NOTHING RETURNING id, lease_owner"
+)
+
+
 def marks(values: Sequence[object]) -> str:
     """As many ``?`` as there are values."""
     return ", ".join("?" * len(values))
@@ -76,14 +92,13 @@ def release_events(transaction: Transaction, events: Sequence[int], until_ms: in
 # -- deliveries -------------------------------------------------------------------------------------------------------
 
 
-def create(transaction: Transaction, event: OutboxEvent, endpoint: str, now_ms: int, owner: str, lease_until_ms: int) -> int | None:
-    """A delivery of an event to an endpoint, with a lease or without (``owner`` empty); None when there is one already."""
-    row = transaction.row(
-        "INSERT INTO deliveries (event, tenant, endpoint, key, created_ms, state, next_ms, lease_owner, lease_until_ms)"
-        " VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (event, endpoint) DO NOTHING RETURNING id",
-        (event.id, event.tenant, endpoint, event.key, now_ms, now_ms, owner, lease_until_ms),
-    )
-    return None if row is None else row[0]
+def create(transaction: Transaction, event: OutboxEvent, endpoint: str, now_ms: int, owner: str, lease_until_ms: int) -> Created | None:
+    """A delivery of an event to an endpoint, with a lease or without (``owner`` empty); None when there is one already. There is no lease
+    while an older delivery of the key is pending there: then it has to wait for that, whoever carries it.
+    """
+    older = (endpoint, event.key)
+    row = transaction.row(_CREATE, (event.id, event.tenant, endpoint, event.key, now_ms, now_ms, *older, owner, *older, lease_until_ms))
+    return None if row is None else Created(row[0], bool(row[1]))
 
 
 def claim(transaction: Transaction, endpoint: str, *, owner: str, now_ms: int, lease_until_ms: int, order_ms: int, limit: int) -> Claim:

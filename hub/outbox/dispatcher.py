@@ -14,7 +14,6 @@ from hub.outbox import delivery_store
 from hub.outbox.counters import Counters
 from hub.outbox.endpoint_store import EndpointBook
 from hub.outbox.model import Consumer, OutboxEvent
-from hub.outbox.recorder import LEASE_MS
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
@@ -72,8 +71,10 @@ class Dispatcher:
         clock: Clock,
         counters: Counters,
         consumers: Callable[[], Mapping[str, Consumer]],
+        lease_ms: int = 30_000,
     ) -> None:
-        """``consumers`` is asked for at the start: by event type."""
+        """``consumers`` is asked for at the start: by event type. What is not dispatched within ``lease_ms`` another process may."""
+        self._lease_ms = lease_ms
         self._owner = owner
         self._transactions = transactions
         self._book = book
@@ -128,7 +129,11 @@ class Dispatcher:
             try:
                 events, claimed = await self._next()
                 if events:
-                    await self._dispatch(events, claimed)
+                    try:
+                        await self._dispatch(events, claimed)
+                    except StorageError:
+                        self._waiting.extendleft(reversed(events))  # before what comes after them, which must not overtake them
+                        raise
                 elif self._task is None:
                     return
             except StorageError:
@@ -154,7 +159,7 @@ class Dispatcher:
         if self._task is None or not self._behind:
             return [], False
         now = self._clock.wall_ms()
-        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, LEASE_MS, MOST_AT_ONCE))
+        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, self._lease_ms, MOST_AT_ONCE))
         self._behind = len(claimed) == MOST_AT_ONCE
         return claimed, True
 
@@ -201,7 +206,7 @@ class Dispatcher:
             for endpoint in self._book.wanting(event)
         ]
 
-        def write(tx: Transaction) -> list[int | None]:
+        def write(tx: Transaction) -> list[delivery_store.Created | None]:
             made = [
                 delivery_store.create(tx, event, endpoint, now, self._owner if reserved else "", lease_until_ms if reserved else 0)
                 for event, endpoint, reserved, lease_until_ms in planned
@@ -220,12 +225,12 @@ class Dispatcher:
                     self._courier.cancel(endpoint, event.key)
             raise
         self._counters.dispatched += len(events)
-        for (event, endpoint, reserved, _), delivery in zip(planned, made, strict=True):
-            if delivery is not None:
-                self._counters.deliveries += 1
-                if reserved:
-                    self._courier.carry(delivery_store.Work(delivery, endpoint, 0, 0, event))
-                else:
-                    self._courier.look(endpoint)
-            elif reserved:
+        for (event, endpoint, reserved, _), created in zip(planned, made, strict=True):
+            self._counters.deliveries += created is not None
+            if reserved and created is not None and created.leased:
+                self._courier.carry(delivery_store.Work(created.delivery, endpoint, 0, 0, event))
+                continue
+            if reserved:
                 self._courier.cancel(endpoint, event.key)
+            if created is not None:
+                self._courier.look(endpoint)

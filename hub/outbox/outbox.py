@@ -66,6 +66,7 @@ class Outbox:
         self._by_type: dict[str, Consumer] = {}
         self._operations = Operations(hub)
         owner = secrets.token_hex(12)
+        lease_ms = round(settings.lease_s * 1000)
         self.courier = Courier(
             owner=owner,
             transactions=transactions,
@@ -85,8 +86,9 @@ class Outbox:
             clock=clock,
             counters=self.counters,
             consumers=self._consumers,
+            lease_ms=lease_ms,
         )
-        self._recorder = EventRecorder(owner, clock, hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room)
+        self._recorder = EventRecorder(owner, clock, hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room, lease_ms=lease_ms)
         self._operations.bind(self)
         self._tasks: list[asyncio.Task[None]] = []
 

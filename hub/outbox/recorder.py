@@ -11,27 +11,39 @@ from hub.core.ports import Clock
 from hub.outbox.model import EVERY_ENDPOINT, OutboxEvent
 from hub.storage.transactions import Transaction
 
-LEASE_MS: Final = 30_000
-"""How long a hub may take to dispatch an event before another one does."""
-
 COLUMNS: Final = "id, tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin"
 """The columns of an :class:`hub.outbox.model.OutboxEvent`, in its order."""
 
+_WAITS = "EXISTS (SELECT 1 FROM outbox_events p WHERE p.dispatched = 0 AND p.tenant = ? AND p.key = ? AND p.lease_owner <> ?)"
+"""Whether an older event of the key is not dispatched, and not this process's to dispatch first."""
+
 _INSERT = (
-    "INSERT INTO outbox_events (tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin, lease_owner,"
-    " lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    "INSERT INTO outbox_events"  # noqa: S608
+    " (tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin, lease_owner,"
+    f" lease_until_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CASE WHEN {_WAITS} THEN '' ELSE ? END,"
+    f" CASE WHEN {_WAITS} THEN 0 ELSE ? END) RETURNING id, lease_owner"
 )
 
 
 class EventRecorder:
     """Part of :class:`hub.outbox.model.Recorder`. ``hand_over`` gets each event when it is on disk, on the event loop, in the order of ids;
-    ``has_room`` tells whether this process dispatches it from there: else it is left for whoever claims it.
+    ``has_room`` tells whether this process dispatches it from there, within ``lease_ms``: else, and where an older one of its key is left
+    in the database, it is left for whoever claims it.
     """
 
-    __slots__ = ("_clock", "_hand_over", "_has_room", "owner")
+    __slots__ = ("_clock", "_hand_over", "_has_room", "_lease_ms", "owner")
 
-    def __init__(self, owner: str, clock: Clock, *, hand_over: Callable[[OutboxEvent, bool], object], has_room: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        clock: Clock,
+        *,
+        hand_over: Callable[[OutboxEvent, bool], object],
+        has_room: Callable[[], bool],
+        lease_ms: int = 30_000,
+    ) -> None:
         self.owner = owner
+        self._lease_ms = lease_ms
         self._clock = clock
         self._hand_over = hand_over
         self._has_room = has_room
@@ -54,10 +66,13 @@ class EventRecorder:
         operation_id = operation_id or str(uuid.uuid4())
         trace_id = trace_id or secrets.token_hex(16)
         now = self._clock.wall_ms()
-        leased = self._has_room()
-        lease = (self.owner, now + LEASE_MS) if leased else ("", 0)
-        row = transaction.row(_INSERT, (tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin, *lease))
+        owner, until_ms = (self.owner, now + self._lease_ms) if self._has_room() else ("", 0)
+        waits = (tenant, key, self.owner)
+        row = transaction.row(
+            _INSERT, (tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin, *waits, owner, *waits, until_ms)
+        )
         assert row is not None
+        leased = bool(row[1])
         event = OutboxEvent(row[0], tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin)
         transaction.after_commit(lambda: self._hand_over(event, leased))
         return event

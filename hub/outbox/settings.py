@@ -29,6 +29,10 @@ class OutboxSettings(BaseModel):
         default=3_600,
         description="How long a delivery waits for the one before it of the same key to the same endpoint; then it overtakes it.",
     )
+    lease_s: Seconds = Field(
+        default=30,
+        description="What a hub has under way is taken over by another one so long after it died; of a request the time-out comes on top.",
+    )
     trip_after: int = Field(
         default=5,
         ge=1,

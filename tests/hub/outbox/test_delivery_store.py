@@ -33,7 +33,7 @@ class Deliveries:
         event = await self.transactions.write(self.recording.add(key))
         made = await self.transactions.write(lambda tx: delivery_store.create(tx, event, "ep_1", at_ms, "", 0))
         assert made is not None
-        return made
+        return made.delivery
 
     async def claim(self, now_ms: int = NOW, limit: int = 10, owner: str = "me", lease_ms: int = 1_000) -> Claim:
         return await self.transactions.write(

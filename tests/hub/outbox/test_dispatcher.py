@@ -15,7 +15,7 @@ from hub.outbox.delivery_store import Work
 from hub.outbox.dispatcher import Dispatcher
 from hub.outbox.endpoint_store import EndpointBook
 from hub.outbox.model import OutboxEvent, Settled
-from hub.outbox.recorder import EventRecorder
+from hub.outbox.recorder import COLUMNS, EventRecorder
 from hub.storage.transactions import StorageError, Transaction, Transactions
 from hub.transports.runtime import SystemClock
 from tests.hub.outbox.support import endpoint
@@ -93,6 +93,12 @@ class Desk:
         given = {"tenant": "acme", "body": b"{}", **more}
         return await self.transactions.write(lambda tx: self.recorder.add(tx, type=type, key=key, **given))
 
+    async def made(self) -> list[OutboxEvent]:
+        """The events that have deliveries, in the order in which these were made."""
+        columns = ", ".join(f"e.{column}" for column in COLUMNS.split(", "))
+        query = f"SELECT {columns} FROM deliveries d JOIN outbox_events e ON e.id = d.event ORDER BY d.id"
+        return [OutboxEvent(*row) for row in await self.transactions.read(lambda tx: tx.rows(query))]
+
     async def until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
             while not done():
@@ -169,10 +175,11 @@ async def test_a_consumer_that_fails_is_called_again_and_its_key_keeps_its_order
         failing = False
         await desk.until(lambda: len(desk.consumer.seen) == 3)
         assert desk.consumer.seen[1:] == [("a", "thing.started"), ("a", "thing.finished")]
-        await desk.until(lambda: len(desk.courier.carried) == 3)
+        await desk.until(lambda: desk.counters.deliveries == 3)
         await desk.record("a", "thing.started")
-        await desk.until(lambda: len(desk.courier.carried) == 4)
-    assert [work.event.key for work in desk.courier.carried] == ["b", "a", "a", "a"]
+        await desk.until(lambda: desk.counters.deliveries == 4)
+    assert [event.key for event in await desk.made()] == ["b", "a", "a", "a"]
+    assert [work.event.key for work in desk.courier.carried] == ["b", "a"], "what is to wait for another one is not carried at once"
 
 
 async def test_a_consumer_that_hangs_holds_up_its_round_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +197,10 @@ async def test_many_events_keep_the_order_of_each_key(desk: Desk) -> None:
         await asyncio.gather(
             *(desk.record(f"k{number % 7}", "thing.started" if number < 70 else "thing.finished") for number in range(140))
         )
-        await desk.until(lambda: len(desk.courier.carried) == 140)
-    for key in {work.event.key for work in desk.courier.carried}:
-        ids = [work.event.id for work in desk.courier.carried if work.event.key == key]
+        await desk.until(lambda: desk.counters.deliveries == 140)
+    made = await desk.made()
+    for key in {event.key for event in made}:
+        ids = [event.id for event in made if event.key == key]
         assert ids == sorted(ids)
         types = [type for seen, type in desk.consumer.seen if seen == key]
         assert types == ["thing.started"] * 10 + ["thing.finished"] * 10
@@ -221,13 +229,34 @@ async def test_a_database_that_fails_loses_nothing(desk: Desk, monkeypatch: pyte
         return await real(operation)
 
     monkeypatch.setattr(desk.transactions, "write", write)
-    monkeypatch.setattr(dispatcher, "LEASE_MS", 10)
+    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
     async with desk.running():
-        event = await desk.record()
-        await real(delivery_store.free_own)
+        first = await desk.record()
+        await desk.until(lambda: left == 0)
+        second = await desk.record()
+        await desk.until(lambda: desk.counters.deliveries == 2)
+    assert await desk.made() == [first, second]
+
+
+async def test_an_event_does_not_overtake_one_that_another_process_left(desk: Desk) -> None:
+    """Its hub died, or is slow: the lease has to run out first."""
+    gone = EventRecorder("gone", SystemClock(), hand_over=lambda *_: None, has_room=lambda: True, lease_ms=300)
+    older = await desk.transactions.write(lambda tx: gone.add(tx, tenant="acme", type="thing.started", key="k", body=b"{}"))
+    async with desk.running():
+        newer, other = await desk.record(), await desk.record("other")
+        await desk.until(lambda: desk.counters.deliveries == 3)
+    assert await desk.made() == [other, older, newer]
+
+
+async def test_a_delivery_does_not_overtake_one_that_another_process_carries(desk: Desk) -> None:
+    older = await desk.transactions.write(lambda tx: desk.recorder.add(tx, tenant="acme", type="thing.started", key="k", body=b"{}"))
+    async with desk.running():
         await desk.until(lambda: len(desk.courier.carried) == 1)
-    assert desk.courier.carried[0].event == event
-    assert desk.courier.reserved == [("ep_1", "k")]
+        await desk.transactions.write(lambda tx: tx.run("UPDATE deliveries SET lease_owner = 'gone'"))
+        await desk.record(type="thing.finished")
+        await desk.until(lambda: desk.counters.dispatched == 2)
+    assert [work.event for work in desk.courier.carried] == [older]
+    assert "ep_1" in desk.courier.looked
 
 
 async def test_stopping_dispatches_what_was_recorded(desk: Desk) -> None:

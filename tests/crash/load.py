@@ -1,0 +1,92 @@
+"""Clients that create and stop interactions while the hub dies under them, and remember what it promised."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+import httpx
+
+
+@dataclass(slots=True)
+class Promised:
+    """What the clients were told."""
+
+    created: dict[str, str] = field(default_factory=dict)
+    """External ids of the interactions whose creation was answered 200, to their ids."""
+    stopped: set[str] = field(default_factory=set)
+    """Ids whose stop was answered 200."""
+    unknown: set[str] = field(default_factory=set)
+    """External ids whose creation had no answer: they may be there or not."""
+    refused: set[str] = field(default_factory=set)
+    """External ids whose creation was answered 400."""
+
+
+class Clients:
+    """Threads that go on until they are told to end."""
+
+    def __init__(self, url: str, key: str, threads: int, seed: int) -> None:
+        self.promised = Promised()
+        self._url = f"{url}/nexus/v3/openmedia/crash/interactions"
+        self._headers = {"x-api-key": key}
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._numbers = iter(range(1 << 60))
+        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed + number),), daemon=True) for number in range(threads)]
+        for each in self._threads:
+            each.start()
+
+    def end(self) -> None:
+        """Begin nothing new, and wait for what is under way."""
+        self._ending.set()
+        for each in self._threads:
+            each.join(60)
+
+    def _run(self, chance: random.Random) -> None:
+        with httpx.Client(headers=self._headers, timeout=10) as client:
+            while not self._ending.is_set():
+                with self._lock:
+                    external = f"x-{next(self._numbers)}"
+                if chance.random() < 0.1:
+                    self._refused(client, external)
+                else:
+                    self._whole(client, external, chance)
+
+    def _refused(self, client: httpx.Client, external: str) -> None:
+        """A creation that cannot be: nothing of it may be delivered."""
+        answer = self._post(client, self._url, {"data": {"externalId": external, "userData": "no object"}})
+        if answer is not None and answer.status_code == 400:
+            with self._lock:
+                self.promised.refused.add(external)
+
+    def _whole(self, client: httpx.Client, external: str, chance: random.Random) -> None:
+        answer = self._post(client, self._url, {"data": {"externalId": external}})
+        if answer is None or answer.status_code >= 500:
+            with self._lock:
+                self.promised.unknown.add(external)
+            return
+        identifier: str = answer.raise_for_status().json()["data"]["id"]
+        with self._lock:
+            self.promised.created[external] = identifier
+        time.sleep(chance.random() * 0.02)
+        # a stop without an answer may have happened: it is asked for again until there is one
+        while True:
+            answer = self._post(client, f"{self._url}/{identifier}/stop", {})
+            if answer is not None and answer.status_code < 500:
+                break
+            if self._ending.wait(0.05):
+                return
+        if answer.status_code == 200 or (answer.status_code == 400 and "stopped" in answer.text.lower()):
+            with self._lock:
+                self.promised.stopped.add(identifier)
+        else:
+            answer.raise_for_status()
+
+    def _post(self, client: httpx.Client, url: str, body: dict[str, object]) -> httpx.Response | None:
+        try:
+            return client.post(url, json=body)
+        except httpx.TransportError:
+            self._ending.wait(0.02)
+            return None
