@@ -22,7 +22,7 @@ from tests.support.hub_process import HubProcess
 MIB = 1024 * 1024
 PATIENCE_S = 60.0
 HANDSHAKE = {"channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["websocket", "long-polling"]}
-MAX_UNCONNECTED = 10_000
+MAX_UNCONNECTED = 2_000  # of the 10,000 handshakes that come: as many as the slowest machine makes before the first of them run out
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_a_subscriber_to_everything(hub: HubProcess, canary: Canary) -> None:
 
 
 def test_a_publisher_that_never_stops(hub: HubProcess, canary: Canary) -> None:
-    """20,000 messages as fast as they go: whoever listens gets them in order, and the canary is served in between."""
+    """5,000 messages as fast as they go: whoever listens gets them in order, and the canary is served in between."""
     before = resident(hub)
     sung = canary.answered
     heard: list[int] = []
@@ -225,14 +225,14 @@ def test_a_publisher_that_never_stops(hub: HubProcess, canary: Canary) -> None:
         assert listener.subscribe("/flood/fast")["successful"]
 
         def listen() -> None:
-            while len(heard) < 20_000:
+            while len(heard) < 5_000:
                 heard.extend(message["data"][0] for message in listener.read() if "data" in message)
 
         listening = threading.Thread(target=listen, daemon=True)
         listening.start()
-        flood(publisher, "/flood/fast", 20_000, 50)
+        flood(publisher, "/flood/fast", 5_000, 50)
         listening.join(PATIENCE_S)
-    assert heard == list(range(20_000))
+    assert heard == list(range(5_000))
     assert canary.answered > sung
     assert resident(hub) - before < 40 * MIB
 
@@ -245,21 +245,20 @@ def test_ten_thousand_handshakes_that_never_connect(hub: HubProcess, canary: Can
     head = f"POST /cometd/handshake HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
     before = resident(hub)
-    wanted, most = MAX_UNCONNECTED + 500, 0
+    most = 0
     with ExitStack() as stack:
         lines = [stack.enter_context(socket.create_connection(("127.0.0.1", hub.port))) for _ in range(10)]
         for line in lines:
             line.settimeout(PATIENCE_S)
-        sent = 0
-        while sent < wanted * 3 and metric(hub, "hub_bayeux_handshakes_limited_total") == limited:
+        for _ in range(10):
             for line in lines:
                 line.sendall(request * 100)
             for line in lines:
                 answered = b""
                 while answered.count(b"HTTP/1.1 200 OK") < 100:
                     answered += line.recv(256 * 1024)
-            sent += 1000
             most = max(most, resident(hub))
+            assert metric(hub, "hub_sessions") <= sessions + MAX_UNCONNECTED
     assert metric(hub, "hub_bayeux_handshakes_limited_total") > limited, "the sessions ran out faster than they were made"
     canary.sings()
     assert most - before < 120 * MIB
