@@ -7,7 +7,8 @@ from typing import Annotated, Final
 import structlog
 import typer
 
-from channels import ingest, interactions, secure_email, simulator, statistics, wallboard
+from channels import ingest, interactions, messaging, secure_email, simulator, statistics, wallboard
+from channels.messaging import cli as messaging_cli
 from hub import __version__
 from hub.client import cli as client_cli
 from hub.eventlog.interface import EventLogError
@@ -27,6 +28,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     interactions.family,
     ingest.family,
     secure_email.family,
+    messaging.family,
     simulator.family,
     wallboard.family,
 )
@@ -126,6 +128,7 @@ async def _serve(settings: Settings) -> None:
 ops_cli.register(cli, lambda: FAMILIES)
 security_cli.register(cli, lambda: FAMILIES)
 outbox_cli.register(cli, lambda: FAMILIES)
+messaging_cli.register(cli, lambda: FAMILIES)
 client_cli.register(cli)
 outbox_receive.register(cli)
 for _family in FAMILIES:

@@ -36,6 +36,9 @@ OPERATIONS: Final = {
     "/securemail/read": "list and read secure e-mail",
     "/securemail/write": "send secure e-mail for a consumer, mark it as read, delete and purge it",
     "/securemail/reply": "send secure e-mail to a consumer",
+    "/messaging/admin": "make, change and remove messaging channels, and rotate their secrets",
+    "/messaging/read": "look at messaging channels, their messages and media",
+    "/messaging/write": "send messages to consumers, upload and delete media",
     "/tickets/write": "get tickets for browsers' WebSockets and event streams",
 }
 """Every REST operation that needs a grant, and what it does."""

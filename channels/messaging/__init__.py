@@ -1,0 +1,61 @@
+"""Third-party messaging, both directions: ``/nexus/v3/channels``, the webhooks of channels, ``/api/v1/messaging``, ``hub channel``."""
+
+from channels.messaging import api_channels, api_messages, api_thirdparty
+from channels.messaging.administration import ChannelAdministration
+from channels.messaging.counters import Counters
+from channels.messaging.inbox import Inbox
+from channels.messaging.media import Links, MediaFolder
+from channels.messaging.media_service import Media
+from channels.messaging.outgoing import Follower, Outgoing
+from channels.messaging.progress import Progress
+from channels.messaging.settings import MessagingSettings
+from channels.messaging.signature import Signatures
+from channels.messaging.trimmer import Trimmer
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.family import Context, Family, Parts
+from hub.outbox import model as outbox_model
+from hub.outbox.guard import Guard
+from hub.security.service import signing_secret
+
+CHANNELS = "/nexus/v3/channels/**"
+"""Where the states of messages are told, each channel's on ``/nexus/v3/channels/{channelId}/messages`` (contract part 5)."""
+
+
+def _build(context: Context) -> Parts:
+    settings: MessagingSettings = context.section("messaging")
+    transactions, clock, outbox = context.transactions, context.clock, context.outbox
+    counters = Counters()
+    folder = MediaFolder(settings.media_dir or context.settings.data_dir / "media")
+    links = Links(signing_secret(context.settings), clock, settings.media_link_hours)
+    progress = Progress(outbox, clock, settings.event_bytes)
+    media = Media(transactions, folder, settings, clock, counters)
+    webhooks = context.settings.outbox
+    administration = ChannelAdministration(
+        Guard(webhooks.allowed_networks, webhooks.https_only), clock, webhooks, save=outbox.save_endpoint, remove=outbox.remove_endpoint
+    )
+    return Parts(
+        routers=[
+            api_thirdparty.create_router(
+                signatures=Signatures(transactions, clock, counters),
+                inbox=Inbox(transactions, progress, clock, counters),
+                media=media,
+                links=links,
+                settings=settings,
+                counters=counters,
+            ),
+            api_channels.create_router(transactions, administration),
+            api_messages.create_router(
+                transactions=transactions,
+                outgoing=Outgoing(transactions, outbox, progress, links, clock, counters),
+                media=media,
+                settings=settings,
+                public_url=context.settings.public_url,
+            ),
+        ],
+        channels=[ChannelDeclaration(CHANNELS, DeliveryClass.LOG, "states of messages of third-party messaging")],
+        services=[Trimmer(transactions, folder, settings, clock, counters)],
+        roles={outbox_model.ROLE: Follower(context.hub, progress, counters), "counters": {"messaging": counters}},
+    )
+
+
+family = Family("messaging", _build, settings=MessagingSettings, migrations="channels.messaging.migrations")

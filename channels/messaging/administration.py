@@ -1,0 +1,205 @@
+"""Messaging channels as administrators make them: checked, changed, their secrets rotated. REST and the `hub` command share it.
+
+A channel owns an endpoint of the outbox: its secrets, which sign in both directions, and its webhook stand there, once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from channels.messaging import channel_store
+from channels.messaging.channel_store import Channel
+from channels.messaging.schemas import LONGEST_ID
+from channels.messaging.signature import CHANNEL_ID
+from hub.core.ports import Clock
+from hub.outbox import endpoint_store
+from hub.outbox.administration import EndpointError, checked_secret, checked_url, rotated
+from hub.outbox.guard import Guard
+from hub.outbox.model import Endpoint, Policy, Secret, Success
+from hub.outbox.settings import OutboxSettings
+from hub.outbox.sign import new_secret
+from hub.storage.transactions import Transaction
+
+OWNER: Final = "messaging"
+"""``Endpoint.owner`` of what channels own."""
+
+MOST_CHANNELS: Final = 1_000
+"""Channels of a tenant."""
+
+POLICY: Final = Policy(Success.ANY_2XX, timeout_ms=10_000, refusal_is_final=True)
+"""How webhooks of messages are judged (seed 002, "Third-Party Messaging Overview")."""
+
+NO_WEBHOOK: Final = "the channel has no webhook"
+
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+class UnknownChannelError(LookupError):
+    """The tenant has no such channel."""
+
+
+class ChannelExistsError(Exception):
+    """The tenant has a channel of this id already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be set; None leaves it as it is, or takes its default. An empty text takes a webhook or a sender away."""
+
+    type: str | None = None
+    url: str | None = None
+    sender_id: str | None = None
+    sender_name: str | None = None
+    enabled: bool | None = None
+
+
+class Managed(NamedTuple):
+    """A channel, and the endpoint that it owns."""
+
+    channel: Channel
+    endpoint: Endpoint
+
+
+class ChannelAdministration:
+    """Runs inside transactions; ``save`` and ``remove`` write an endpoint and see to it that this process follows at once."""
+
+    __slots__ = ("_clock", "_guard", "_remove", "_save", "_settings")
+
+    def __init__(
+        self,
+        guard: Guard,
+        clock: Clock,
+        settings: OutboxSettings,
+        *,
+        save: Callable[[Transaction, Endpoint], object] = endpoint_store.save,
+        remove: Callable[[Transaction, str], object] | None = None,
+    ) -> None:
+        self._guard = guard
+        self._clock = clock
+        self._settings = settings
+        self._save = save
+        self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
+
+    def add(self, transaction: Transaction, tenant: str, identifier: str, change: Change, secret: str | None) -> tuple[Managed, str]:
+        """Make a channel; returns it with its secret, which is drawn where none is given.
+
+        Raises:
+            EndpointError: a field is wrong, or the tenant has too many channels.
+            ChannelExistsError: there is one of this id.
+        """
+        if not CHANNEL_ID.fullmatch(identifier):
+            raise EndpointError("id", "1 to 100 of letters, digits and . _ @ + : ~ -, a letter, a digit or + first", identifier)
+        if change.type is None:
+            raise EndpointError("type", "a type such as sms, email or whatsapp", None)
+        if len(channel_store.of_tenant(transaction, tenant)) >= MOST_CHANNELS:
+            raise EndpointError("channels", f"at most {MOST_CHANNELS} of a tenant", MOST_CHANNELS + 1)
+        secret = checked_secret(secret) if secret is not None else new_secret()
+        now_ms = self._clock.wall_ms()
+        blank = Channel(0, tenant, identifier, "", None, None, endpoint_store.new_id(), now_ms)
+        endpoint = Endpoint(
+            blank.endpoint,
+            tenant,
+            "",
+            (Secret(secret),),
+            description=f"webhook of the messaging channel {identifier}",
+            enabled=False,
+            disabled_reason=NO_WEBHOOK,
+            policy=POLICY,
+            owner=OWNER,
+            created_ms=now_ms,
+        )
+        made = self._changed(Managed(blank, endpoint), change)
+        channel = channel_store.add(transaction, made.channel)
+        if channel is None:
+            raise ChannelExistsError(identifier)
+        self._save(transaction, made.endpoint)
+        return Managed(channel, made.endpoint), secret
+
+    def change(self, transaction: Transaction, tenant: str, identifier: str, change: Change) -> Managed:
+        """Change what is given.
+
+        Raises:
+            UnknownChannelError: there is none.
+            EndpointError: a field is wrong.
+        """
+        made = self._changed(self.find(transaction, tenant, identifier), change)
+        channel_store.change(transaction, made.channel)
+        self._save(transaction, made.endpoint)
+        return made
+
+    def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Managed, str]:
+        """Give a channel another secret. The one before is taken from third parties for ``outbox.secret_overlap_h`` hours more.
+
+        Raises:
+            UnknownChannelError: there is none.
+            EndpointError: the secret cannot be used.
+        """
+        found = self.find(transaction, tenant, identifier)
+        secret = checked_secret(secret) if secret is not None else new_secret()
+        overlap_ms = round(self._settings.secret_overlap_h * 3_600_000)
+        endpoint = replace(found.endpoint, secrets=rotated(found.endpoint.secrets, secret, self._clock.wall_ms(), overlap_ms))
+        self._save(transaction, endpoint)
+        return Managed(found.channel, endpoint), secret
+
+    def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Managed:
+        """Remove a channel, with its messages and media. What waits for its webhook is dead.
+
+        Raises:
+            UnknownChannelError: there is none.
+        """
+        found = self.find(transaction, tenant, identifier)
+        channel_store.remove(transaction, found.channel.number, self._clock.wall_ms())
+        self._remove(transaction, found.channel.endpoint)
+        return found
+
+    def find(self, transaction: Transaction, tenant: str, identifier: str) -> Managed:
+        """One channel.
+
+        Raises:
+            UnknownChannelError: there is none.
+        """
+        channel = channel_store.find(transaction, tenant, identifier) if CHANNEL_ID.fullmatch(identifier) else None
+        endpoint = endpoint_store.find(transaction, tenant, channel.endpoint) if channel is not None else None
+        if channel is None or endpoint is None:
+            raise UnknownChannelError(identifier)
+        return Managed(channel, endpoint)
+
+    def all(self, transaction: Transaction, tenant: str) -> list[Managed]:
+        """The channels of a tenant, in the order of their ids."""
+        endpoints = {each.id: each for each in endpoint_store.of_tenant(transaction, tenant) if each.owner == OWNER}
+        channels = channel_store.of_tenant(transaction, tenant)
+        return [Managed(each, endpoints[each.endpoint]) for each in channels if each.endpoint in endpoints]
+
+    def _changed(self, found: Managed, change: Change) -> Managed:
+        channel, endpoint = found
+        if change.type is not None:
+            if not _TYPE.fullmatch(change.type):
+                raise EndpointError(
+                    "type", "a type such as sms, email or whatsapp: a small letter, then small letters, digits, - and _", change.type
+                )
+            channel = channel._replace(type=change.type)
+        if change.sender_id is not None:
+            channel = channel._replace(sender_id=_checked_text("sender.id", change.sender_id) or None)
+        if change.sender_name is not None:
+            channel = channel._replace(sender_name=_checked_text("sender.name", change.sender_name) or None)
+        if channel.sender_id is None and channel.sender_name is not None:
+            raise EndpointError("sender.id", "one, since there is a name", None)
+        if change.url is not None:
+            url = checked_url(self._guard, change.url, "webhook") if change.url else ""
+            endpoint = replace(endpoint, url=url, enabled=bool(url), disabled_reason="" if url else NO_WEBHOOK, failing_since_ms=None)
+        if change.enabled is not None:
+            if change.enabled and not endpoint.url:
+                raise EndpointError("enabled", "false, since the channel has no webhook", True)
+            reason = "" if change.enabled else endpoint.disabled_reason or "by an administrator"
+            failing_since_ms = endpoint.failing_since_ms if endpoint.enabled else None  # else the first failure would disable it again
+            endpoint = replace(endpoint, enabled=change.enabled, disabled_reason=reason, failing_since_ms=failing_since_ms)
+        return Managed(channel, endpoint)
+
+
+def _checked_text(field: str, text: str) -> str:
+    if len(text) > LONGEST_ID or not text.isprintable() or text != text.strip():
+        raise EndpointError(field, f"at most {LONGEST_ID} printable characters without blanks around them", text)
+    return text

@@ -1,0 +1,229 @@
+"""REST for third parties: ``/nexus/v3/channels/{channelId}/messages`` and ``/media`` (seed 002, "Third-Party Messaging API")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from channels.messaging.channel_store import ChannelGoneError
+from channels.messaging.counters import Counters
+from channels.messaging.inbox import Inbox
+from channels.messaging.media import SCHEME, Links, is_id
+from channels.messaging.media_service import FIELD, Media, describe_medium
+from channels.messaging.outgoing import unknown_channel
+from channels.messaging.parsing import read_inbound
+from channels.messaging.schemas import INBOUND, json_schema
+from channels.messaging.settings import MessagingSettings
+from channels.messaging.signature import Signatures
+from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.storage import unavailable
+from hub.security.api import Status
+from hub.storage.transactions import StorageError
+
+_log = structlog.get_logger(__name__)
+
+
+class Ids(BaseModel):
+    """The ids of messages that were taken."""
+
+    ids: list[str] = Field(examples=[["1613473893265-0"]])
+
+
+class IdsAnswer(BaseModel):
+    """Envelope of what was taken; `data` is missing where there were receipts alone."""
+
+    status: Status
+    data: Ids | None = None
+
+
+class MediumData(BaseModel):
+    """A media resource."""
+
+    mediaId: str = Field(examples=["bb4a9f86-dbbb-4464-a669-650da94fbad6"])
+    url: str = Field(description="What stands for it in messages.", examples=[f"{SCHEME}bb4a9f86-dbbb-4464-a669-650da94fbad6"])
+    filename: str = Field(examples=["MyImage"])
+    mimetype: str = Field(examples=["image/jpeg"])
+    length: int = Field(description="Bytes.")
+
+
+class MediumAnswer(BaseModel):
+    """Envelope of a media resource."""
+
+    status: Status
+    data: MediumData
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: _error("No `x-ccid` or signature, or one that is malformed."),
+    403: _error("The signature is not one of a secret of this channel, or there is no such channel."),
+    404: _error("There is no such channel, told to who signs with the secret of another one; or no such media resource."),
+    503: _error("The database cannot be reached; nothing was changed."),
+}
+LARGE: Final[dict[int | str, dict[str, Any]]] = {413: _error("More bytes or messages than one request may have.")}
+UNSUPPORTED: Final[dict[int | str, dict[str, Any]]] = {
+    415: _error("No form, or a file of a type that is not taken, or that is not what is said of it.")
+}
+
+BYTES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+FORM: Final = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: {"type": "string", "format": "binary"}}}
+        }
+    },
+}
+
+TRACE: Final = {
+    "name": "X-B3-TraceId",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Goes with what follows from the request.",
+}
+
+_HEADERS: Final = [
+    {
+        "name": "X-Hub-Signature",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^sha1=[0-9A-Fa-f]{40}$"},
+        "description": "`sha1=` and the HMAC-SHA1 of the raw body (of nothing where there is none), keyed with a secret of the channel. "
+        "`X-Hub-Signature-256` with `sha256=` serves in its place; where both come, both have to fit.",
+    },
+    {
+        "name": "x-ccid",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "The id of the contact center: the name of the tenant.",
+    },
+    TRACE,
+]
+
+_MESSAGES: Final = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["messages"],
+                "properties": {"messages": {"type": "array", "minItems": 1, "items": json_schema(INBOUND)}},
+            }
+        }
+    },
+}
+
+ChannelId = Annotated[str, Path(alias="channelId", description="The ID of the channel.", examples=["0123456789"])]
+MediaId = Annotated[str, Path(alias="mediaId", description="The media resource ID.")]
+
+
+def create_router(
+    *, signatures: Signatures, inbox: Inbox, media: Media, links: Links, settings: MessagingSettings, counters: Counters
+) -> APIRouter:
+    """The routes. The signature is checked before a body is read as anything but bytes."""
+    router = APIRouter(prefix="/nexus/v3/channels", tags=["Third-party messaging"], responses=REFUSALS)
+
+    @router.post(
+        "/{channelId}/messages",
+        summary="Send a message",
+        response_model=IdsAnswer,
+        responses=LARGE,
+        openapi_extra={"parameters": _HEADERS, "requestBody": _MESSAGES},
+    )
+    async def messages(request: Request, channel: ChannelId) -> Response:
+        """Take messages from consumers, and receipts of messages to them. All of a request is taken, and on disk, or nothing is."""
+        with faults():
+            signed = await signatures.check(request, channel, settings.max_body_bytes)
+            with _counted(counters):
+                written = read_inbound(signed.body, settings)
+                ids = await inbox.take(signed.channel, written, signed.trace_id)
+        return EnvelopeResponse(ok({"ids": ids} if ids else None))
+
+    @router.post(
+        "/{channelId}/media",
+        summary="Upload a media resource",
+        response_model=MediumAnswer,
+        responses={**LARGE, **UNSUPPORTED},
+        openapi_extra={"parameters": _HEADERS, "requestBody": FORM},
+    )
+    async def upload(request: Request, channel: ChannelId) -> Response:
+        """Upload a file, to be named by its `url` in a RichMedia message."""
+        with faults():
+            signed = await signatures.check(request, channel, media.limit)
+            with _counted(counters):
+                stored = await media.store(signed.channel, request, signed.body)
+        return EnvelopeResponse(ok(describe_medium(stored)))
+
+    @router.get(
+        "/{channelId}/media/{mediaId}",
+        summary="Download a media resource",
+        response_class=Response,
+        responses=BYTES,
+        openapi_extra={"parameters": [{**each, "required": False} for each in _HEADERS]},
+    )
+    async def download(
+        request: Request,
+        channel: ChannelId,
+        identifier: MediaId,
+        expires: Annotated[str | None, Query(description="Of a link in an outgoing message, with `signature` in place of headers.")] = None,
+        signature: Annotated[str | None, Query(description="Of a link in an outgoing message.")] = None,
+    ) -> Response:
+        """Download a file: signed like every request of a third party, or by a link that an outgoing message had."""
+        with faults():
+            if expires is not None and signature is not None:
+                if not is_id(identifier) or not links.good(channel, identifier, expires, signature):
+                    counters.refused_signatures += 1
+                    raise ApiError.of_field("signature", "a link of this hub that has not run out", signature, http_status=403)
+                return await media.fetch(await media.by_link(channel, identifier))
+            signed = await signatures.check(request, channel, settings.max_body_bytes)
+            return await media.fetch(await media.find(signed.channel, identifier))
+
+    @router.delete(
+        "/{channelId}/media/{mediaId}",
+        summary="Delete a media resource",
+        response_model=MediumAnswer,
+        openapi_extra={"parameters": _HEADERS},
+    )
+    async def delete(request: Request, channel: ChannelId, identifier: MediaId) -> Response:
+        """Delete a file that was uploaded; links to it end."""
+        with faults():
+            signed = await signatures.check(request, channel, settings.max_body_bytes)
+            return EnvelopeResponse(ok(describe_medium(await media.remove(signed.channel, identifier))))
+
+    return router
+
+
+@contextmanager
+def _counted(counters: Counters) -> Iterator[None]:
+    try:
+        yield
+    except ApiError:
+        counters.refused_requests += 1
+        raise
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turns what the parts below raise into answers."""
+    try:
+        yield
+    except ChannelGoneError as fault:
+        raise unknown_channel(str(fault)) from None
+    except StorageError as fault:
+        raise unavailable(fault) from fault
+    except OSError as fault:
+        _log.error("media_not_stored", exc_info=fault)
+        raise ApiError(503, "media cannot be stored or read now: try again", headers={"Retry-After": "1"}) from fault

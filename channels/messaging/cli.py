@@ -1,0 +1,258 @@
+"""``hub channel``: messaging channels, directly on the database. Running nodes follow within 2 s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from channels.messaging.administration import Change, ChannelAdministration, ChannelExistsError, Managed, UnknownChannelError
+from hub.ops.cli import Config, DatabaseUrl, DataDir, errors
+from hub.ops.settings import Settings
+from hub.outbox.administration import EndpointError
+from hub.outbox.guard import Guard
+from hub.security.cli_database import Admin
+from hub.security.store import AdminError
+from hub.storage.transactions import Transaction
+from hub.transports.runtime import SystemClock
+
+if TYPE_CHECKING:
+    from hub.family import Family
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
+]
+Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Where outgoing messages are posted to; '' takes it away.")]
+Sender = Annotated[str | None, typer.Option("--sender", help="Whom messages are from that do not say it; '' takes it away.")]
+SenderName = Annotated[str | None, typer.Option("--sender-name", help="What to show of the sender; '' takes it away.")]
+Secret = Annotated[str | None, typer.Option(help="Keys the signatures of both directions; drawn when left out.")]
+
+_SAVE_IT = "Keep the secret now: it is not shown again."
+
+_OPTIONS = {"sender.id": "--sender", "sender.name": "--sender-name", "id": "CHANNEL", "enabled": "enable"}
+"""Fields that are called otherwise on the command line."""
+
+
+class _Desk:
+    """Runs what a command does with channels."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    def run(
+        self,
+        tenant: str | None,
+        work: Callable[[Transaction, ChannelAdministration, str], T],
+        config: Any,
+        data_dir: Any,
+        database_url: Any,
+    ) -> T:
+        """Run ``work`` in a transaction, for the tenant that is meant."""
+
+        def checked(tx: Transaction, settings: Settings, name: str) -> T:
+            chosen = settings.outbox
+            administration = ChannelAdministration(Guard(chosen.allowed_networks, chosen.https_only), SystemClock(), chosen)
+            try:
+                return work(tx, administration, name)
+            except EndpointError as fault:
+                option = _OPTIONS.get(fault.field, f"--{fault.field}")
+                raise AdminError(f"{option}: expected {fault.expected}, got {fault.got!r}") from None
+            except ChannelExistsError as fault:
+                raise AdminError(f"CHANNEL: expected an id that tenant {name} has no channel of yet, got {fault}") from None
+            except UnknownChannelError as fault:
+                raise AdminError(f"CHANNEL: expected one of tenant {name}, got {fault}; see: hub channel list --tenant {name}") from None
+
+        return self._admin.in_transaction(tenant, checked, config, data_dir, database_url)
+
+
+def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
+    """Add ``hub channel``. ``families`` yields those whose settings may stand in the settings file."""
+    desk = _Desk(Admin(families))
+    commands = typer.Typer(no_args_is_help=True)
+    app.add_typer(commands, name="channel", help="Messaging channels: third parties that bring and take messages.")
+    _add(commands, desk)
+    _change(commands, desk)
+    _look(commands, desk)
+    _remove(commands, desk)
+
+
+def _add(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(
+        epilog="Examples:\n\n`hub channel add 0123456789 --type sms --webhook https://sms.example.com/hook`\n\n"
+        "`hub channel add company.com --type email --sender no-reply@company.com --webhook https://mail.example.com/hook`"
+    )
+    def add(
+        channel: str,
+        type: Annotated[str, typer.Option(help="email, or sms and others for texts and media.")],
+        webhook: Webhook = None,
+        sender: Sender = None,
+        sender_name: SenderName = None,
+        secret: Secret = None,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Add a messaging channel, and print its secret once."""
+        change = Change(type, webhook, sender, sender_name)
+        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.add(tx, name, channel, change, secret), config, data_dir, database_url)
+        _show(made, json, done=f"added channel {channel}", secret=text)
+
+
+def _change(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(epilog="Example:  hub channel change 0123456789 --webhook https://sms.example.com/new-hook")
+    def change(
+        channel: str,
+        type: Annotated[str | None, typer.Option(help="email, or sms and others for texts and media.")] = None,
+        webhook: Webhook = None,
+        sender: Sender = None,
+        sender_name: SenderName = None,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Change what is given."""
+        wanted = Change(type, webhook, sender, sender_name)
+        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
+        _show(made, json, done=f"changed channel {channel}")
+
+    @app.command(epilog="Example:  hub channel enable 0123456789")
+    def enable(
+        channel: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+    ) -> None:
+        """Call its webhook again: what waits goes on."""
+        wanted = Change(enabled=True)
+        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
+        _show(made, False, done=f"enabled the webhook of channel {channel}")
+
+    @app.command(epilog="Example:  hub channel disable 0123456789")
+    def disable(
+        channel: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
+    ) -> None:
+        """Do not call its webhook for now: outgoing messages wait."""
+        wanted = Change(enabled=False)
+        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
+        _show(made, False, done=f"disabled the webhook of channel {channel}")
+
+    @app.command(epilog="Example:  hub channel rotate 0123456789")
+    def rotate(
+        channel: str,
+        secret: Secret = None,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Give it another secret; the one before is good beside it for a day."""
+        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.rotate(tx, name, channel, secret), config, data_dir, database_url)
+        _show(made, json, done=f"rotated the secret of channel {channel}", secret=text)
+
+
+def _look(app: typer.Typer, desk: _Desk) -> None:
+    @app.command("list", epilog="Example:  hub channel list --json")
+    def list_(
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """List the messaging channels of a tenant."""
+        found = desk.run(tenant, lambda tx, desk_, name: desk_.all(tx, name), config, data_dir, database_url)
+        if json:
+            _print_json([_plain(each) for each in found])
+        elif not found:
+            errors.print("no messaging channels yet; add one with: hub channel add CHANNEL --type sms", markup=False)
+        else:
+            table = Table("id", "type", "webhook", "state")
+            for each in found:
+                table.add_row(each.channel.id, each.channel.type, each.endpoint.url, _state(each))
+            Console(highlight=False).print(table, markup=False)
+
+    @app.command(epilog="Example:  hub channel show 0123456789")
+    def show(
+        channel: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Show a messaging channel, without its secret."""
+        _show(desk.run(tenant, lambda tx, desk_, name: desk_.find(tx, name, channel), config, data_dir, database_url), json)
+
+
+def _remove(app: typer.Typer, desk: _Desk) -> None:
+    @app.command(epilog="Example:  hub channel remove 0123456789")
+    def remove(
+        channel: str,
+        tenant: TenantOption = None,
+        config: Config = None,
+        data_dir: DataDir = None,
+        database_url: DatabaseUrl = None,
+        json: AsJson = False,
+    ) -> None:
+        """Remove a messaging channel, with its messages and media."""
+        desk.run(tenant, lambda tx, desk_, name: desk_.remove(tx, name, channel), config, data_dir, database_url)
+        if json:
+            _print_json({"removed": f"channel {channel}"})
+        else:
+            errors.print(f"removed channel {channel}; running nodes follow within 2 s", style="green", markup=False)
+
+
+def _state(managed: Managed) -> str:
+    endpoint = managed.endpoint
+    if not endpoint.enabled:
+        return f"not called: {endpoint.disabled_reason}"
+    if endpoint.failing_since_ms is not None:
+        return f"failing since {datetime.fromtimestamp(endpoint.failing_since_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "enabled"
+
+
+def _plain(managed: Managed) -> dict[str, Any]:
+    channel, endpoint = managed
+    return {
+        "id": channel.id,
+        "tenant": channel.tenant,
+        "type": channel.type,
+        "webhook": endpoint.url or None,
+        "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since_ms": endpoint.failing_since_ms,
+        "sender_id": channel.sender_id,
+        "sender_name": channel.sender_name,
+        "endpoint": channel.endpoint,
+        "created_ms": channel.created_ms,
+    }
+
+
+def _show(managed: Managed, as_json: bool, *, done: str = "", secret: str | None = None) -> None:
+    if as_json:
+        _print_json({**_plain(managed), **({"secret": secret} if secret is not None else {})})
+        return
+    if done:
+        errors.print(done, style="green", markup=False)
+    table = Table(show_header=False, box=None)
+    shown = {**_plain(managed), "state": _state(managed)}
+    for name in ("id", "tenant", "type", "webhook", "sender_id", "sender_name", "endpoint", "state"):
+        table.add_row(name, str(shown[name] or ""))
+    Console(highlight=False).print(table, markup=False)
+    if secret is not None:
+        typer.echo(f"secret: {secret}")
+        errors.print(_SAVE_IT, style="yellow", markup=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,34 @@
+"""Which channels carry which messages, and where in them media are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from channels.messaging.schemas import InboundContent, InboundRichMedia, MediaPart, Outbound, OutboundRichMedia, OutMediaPart
+from hub.ops.envelope import ApiError
+
+EMAIL: Final = "email"
+"""The type of channels that carry e-mails, and nothing else does."""
+
+_OF_EMAIL: Final = ("Email",)
+_OF_OTHERS: Final = ("Text", "RichMedia")
+
+
+def check_kind(channel_type: str, message_type: str, field: str) -> None:
+    """Refuse a message that a channel cannot carry.
+
+    Raises:
+        ApiError: 400.
+    """
+    carried = _OF_EMAIL if channel_type == EMAIL else _OF_OTHERS
+    if message_type not in carried:
+        raise ApiError.of_field(field, f"{' or '.join(carried)}, which channels of type {channel_type} carry", message_type)
+
+
+def media_urls(message: InboundContent | Outbound) -> Iterator[tuple[str, str]]:
+    """The media of a message: where each URL stands in it, and the URL."""
+    if isinstance(message, InboundRichMedia | OutboundRichMedia):
+        for index, part in enumerate(message.content):
+            if isinstance(part, MediaPart | OutMediaPart):
+                yield f"content.{index}.url", part.url

@@ -1,0 +1,210 @@
+"""Media: taken as a form, checked by content, kept as a file and a row, fetched and removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
+
+import multipart
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from channels.messaging import channel_store, media_store
+from channels.messaging.channel_store import Channel, ChannelGoneError
+from channels.messaging.counters import Counters
+from channels.messaging.media import SCHEME, MediaFolder, clean_name, disposition, is_id, new_id
+from channels.messaging.media_store import Medium
+from channels.messaging.settings import MessagingSettings
+from hub.core.ports import Clock
+from hub.ops.envelope import ApiError
+from hub.ops.filetypes import FileTypeError, check_file
+from hub.storage.transactions import Transaction, Transactions
+
+FORM_BYTES: Final = 64 * 1024
+"""What a form may have around its file: boundaries, headers, other fields."""
+
+FIELD: Final = "file"
+"""The form's field that has the file (seed 002, "Upload a media resource")."""
+
+_MOST_FIELDS: Final = 16
+_PIECE_BYTES: Final = 64 * 1024
+
+
+class _Upload(NamedTuple):
+    filename: str
+    declared: str | None
+    content: bytes
+
+
+class Media:
+    """The media of all channels."""
+
+    __slots__ = ("_clock", "_counters", "_folder", "_settings", "_transactions")
+
+    def __init__(
+        self, transactions: Transactions, folder: MediaFolder, settings: MessagingSettings, clock: Clock, counters: Counters
+    ) -> None:
+        self._transactions = transactions
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock
+        self._counters = counters
+
+    @property
+    def limit(self) -> int:
+        """Bytes of a whole form."""
+        return self._settings.max_media_bytes + FORM_BYTES
+
+    async def store(self, channel: Channel, request: Request, body: bytes) -> Medium:
+        """Keep the file of a form; it is on disk when this returns.
+
+        Raises:
+            ApiError: 400 no such form, 413 too large, 415 of a type that is not taken or not what was said of it.
+            ChannelGoneError: the channel was removed meanwhile.
+            OSError: the file could not be written.
+            StorageError: the database could not be written; the file is gone again.
+        """
+        upload = await asyncio.to_thread(_read_form, request.headers.get("content-type", ""), body)
+        if len(upload.content) > self._settings.max_media_bytes:
+            raise ApiError.of_field(FIELD, f"at most {self._settings.max_media_bytes} bytes", len(upload.content), http_status=413)
+        try:
+            mimetype = await asyncio.to_thread(
+                check_file, upload.content, filename=upload.filename, declared=upload.declared, allowed=self._settings.media_types
+            )
+        except FileTypeError as fault:
+            raise ApiError.of_field(f"{FIELD}.{fault.field}", fault.expected, fault.got, http_status=415) from None
+        medium = Medium(new_id(), channel.number, upload.filename, mimetype, len(upload.content), self._clock.wall_ms())
+        await asyncio.to_thread(self._folder.write, medium.id, upload.content)
+        try:
+            await self._transactions.write(lambda tx: _insert(tx, channel, medium))
+        except Exception:
+            await asyncio.to_thread(self._folder.remove, medium.id)
+            raise
+        self._counters.media_stored += 1
+        return medium
+
+    async def find(self, channel: Channel, identifier: str) -> Medium:
+        """One of a channel.
+
+        Raises:
+            ApiError: 404 there is none.
+            StorageError: the database cannot be read.
+        """
+        found = await self._transactions.read(lambda tx: media_store.find(tx, channel.number, identifier)) if is_id(identifier) else None
+        if found is None:
+            raise unknown_media(identifier)
+        return found
+
+    async def by_link(self, channel: str, identifier: str) -> Medium:
+        """The one that a good link names.
+
+        Raises:
+            ApiError: 404 it was removed since.
+            StorageError: the database cannot be read.
+        """
+        found = await self._transactions.read(lambda tx: media_store.by_link(tx, channel, identifier))
+        if found is None:
+            raise unknown_media(identifier)
+        return found
+
+    async def fetch(self, medium: Medium) -> Response:
+        """The bytes, in pieces. Whatever they are, a browser saves them and runs nothing.
+
+        Raises:
+            ApiError: 404 the file is gone.
+        """
+        try:
+            file = await asyncio.to_thread(self._folder.open, medium.id)
+        except FileNotFoundError:
+            raise unknown_media(medium.id) from None
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+                    yield piece
+            finally:
+                file.close()
+
+        self._counters.media_fetched += 1
+        return StreamingResponse(
+            pieces(),
+            headers={
+                "Content-Type": medium.mimetype,
+                "Content-Length": str(medium.length),
+                "Content-Disposition": disposition(medium.filename),
+                "X-Content-Type-Options": "nosniff",
+                "Content-Security-Policy": "default-src 'none'; sandbox",
+                "Cache-Control": "private, no-store",
+            },
+        )
+
+    async def remove(self, channel: Channel, identifier: str) -> Medium:
+        """Remove one; links to it answer 404 from now on.
+
+        Raises:
+            ApiError: 404 there is none.
+            StorageError: the database cannot be written.
+        """
+        found = await self.find(channel, identifier)
+        if not await self._transactions.write(lambda tx: media_store.remove(tx, identifier)):
+            raise unknown_media(identifier)  # another request was first
+        await asyncio.to_thread(self._folder.remove, identifier)
+        self._counters.media_removed += 1
+        return found
+
+
+def describe_medium(medium: Medium) -> dict[str, str | int]:
+    """A media resource as answers have it (seed 002, "UploadResponse")."""
+    return {
+        "mediaId": medium.id,
+        "url": f"{SCHEME}{medium.id}",
+        "filename": medium.filename,
+        "mimetype": medium.mimetype,
+        "length": medium.length,
+    }
+
+
+def unknown_media(identifier: str) -> ApiError:
+    """404."""
+    return ApiError.of_field("mediaId", "a media resource of this channel", identifier, http_status=404)
+
+
+def _insert(tx: Transaction, channel: Channel, medium: Medium) -> None:
+    if not channel_store.lock(tx, channel.number):
+        raise ChannelGoneError(channel.id)
+    media_store.insert(tx, medium)
+
+
+def _read_form(content_type: str, body: bytes) -> _Upload:
+    """The file of a ``multipart/form-data`` body (RFC 7578).
+
+    Raises:
+        ApiError: 400 there is none, or more than one; 415 it is no form.
+    """
+    kind, options = multipart.parse_options_header(content_type)
+    if kind != "multipart/form-data":
+        raise ApiError.of_field("Content-Type", "multipart/form-data", content_type or None, http_status=415)
+    boundary = options.get("boundary", "")
+    if not 1 <= len(boundary) <= 70 or not boundary.isascii():
+        raise ApiError.of_field("Content-Type", "multipart/form-data with a boundary of 1 to 70 characters", content_type)
+    found: list[tuple[multipart.MultipartSegment, list[bytes]]] = []
+    pieces: list[bytes] = []
+    try:
+        with multipart.PushMultipartParser(boundary, content_length=len(body), max_segment_count=_MOST_FIELDS, strict=True) as parser:
+            for event in parser.parse(body):
+                if isinstance(event, multipart.MultipartSegment):
+                    pieces = []
+                    if event.name == FIELD and event.filename is not None:
+                        found.append((event, pieces))
+                elif event is not None:
+                    pieces.append(bytes(event))
+    except multipart.MultipartError as fault:
+        raise ApiError.of_field("body", f"a form of multipart/form-data ({fault})", f"{len(body)} bytes") from None
+    if len(found) != 1:
+        raise ApiError.of_field(FIELD, "one file in the form", "nothing" if not found else f"{len(found)} files")
+    segment, content = found[0]
+    if not any(content):
+        raise ApiError.of_field(FIELD, "a file that is not empty", "0 bytes")
+    declared = segment.header("Content-Type")
+    return _Upload(clean_name(segment.filename), declared or None, b"".join(content))

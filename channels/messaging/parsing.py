@@ -1,0 +1,71 @@
+"""From the bytes of a request to messages; what its sender wrote is kept as it is, but for characters beyond ASCII, which are escaped."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+import orjson
+
+from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, check
+from channels.messaging.settings import MessagingSettings
+from hub.core.json_guard import BadJsonError, guard
+from hub.ops.envelope import ApiError
+
+
+class Written(NamedTuple):
+    """A message of a third party, and the JSON text that it was."""
+
+    message: Inbound
+    raw: bytes
+
+
+class _Envelope(msgspec.Struct):
+    messages: list[msgspec.Raw]
+
+
+_decoder: Final = msgspec.json.Decoder(_Envelope)
+
+
+def read_inbound(body: bytes, settings: MessagingSettings) -> list[Written]:
+    """The messages of ``{"messages": [...]}``: all of them are good, or none is taken.
+
+    Raises:
+        ApiError: 400 with the field, what was expected, what came; 413 too many.
+    """
+    text = _guarded(body, settings.max_depth)
+    value = _loaded(text)
+    if not isinstance(value, dict):
+        raise ApiError.of_field("body", 'an object with "messages"', value)
+    messages = value.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise ApiError.of_field("messages", "an array of at least one message", messages)
+    if len(messages) > settings.max_messages:
+        raise ApiError.of_field("messages", f"at most {settings.max_messages}", len(messages), http_status=413)
+    raw = _decoder.decode(text).messages
+    return [Written(check(each, INBOUND, ("messages", index)), bytes(raw[index])) for index, each in enumerate(messages)]
+
+
+def read_outbound(body: bytes, settings: MessagingSettings) -> tuple[Outbound, bytes]:
+    """The one message of a request, and its JSON text.
+
+    Raises:
+        ApiError: 400 with the field, what was expected, what came.
+    """
+    text = _guarded(body, settings.max_depth)
+    return check(_loaded(text), OUTBOUND), text
+
+
+def _guarded(body: bytes, max_depth: int) -> bytes:
+    try:
+        return guard(body, max_depth)
+    except BadJsonError as fault:
+        raise ApiError(400, f"body: {fault}", detail={"field": "body", "expected": "JSON text", "got": str(fault)}) from None
+
+
+def _loaded(text: bytes) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as fault:
+        got = "nothing" if not text.strip() else f"a fault: {fault}"
+        raise ApiError(400, f"body: expected JSON text, got {got}", detail={"field": "body", "expected": "JSON text", "got": got}) from None

@@ -1,0 +1,149 @@
+"""Third parties show who they are by ``x-ccid`` and the signature of the raw body, checked before anything of it is read (contract part 2).
+
+Whoever shows no signature of a secret of the tenant's learns nothing: an unknown contact centre, an unknown channel and a wrong signature
+are one answer, 403, and take the same work. Only who signs with the secret of another channel of the same tenant is told that the channel
+that they named is not there, 404.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from starlette.requests import Request
+
+from channels.messaging import channel_store
+from channels.messaging.channel_store import Channel
+from channels.messaging.counters import Counters
+from hub.core.ports import Clock
+from hub.ops.body import read_body
+from hub.ops.envelope import ApiError
+from hub.outbox.model import Secret
+from hub.outbox.sign import verify
+from hub.storage.transactions import Transaction, Transactions
+
+CCID: Final = "x-ccid"
+SIGNATURES: Final = ("x-hub-signature", "x-hub-signature-256")
+
+CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+:~-]{0,99}")
+"""Ids of channels: phone numbers, domains, addresses, names. All of it can stand in a URL and in a channel's name as it is."""
+
+MOST_OTHERS: Final = 100
+"""Secrets of other channels that a signature is tried with, when the named channel's do not fit."""
+
+INLINE_BYTES: Final = 128 * 1024
+"""Bytes that are hashed on the event loop; more of them in a thread."""
+
+_CCID: Final = re.compile(r"[\x21-\x7e]{1,64}")
+_SIGNATURE: Final = re.compile(r"(sha1=[0-9A-Fa-f]{40}|sha256=[0-9A-Fa-f]{64})")
+_NOBODY: Final = Secret("no secret of anybody")
+_TRACE: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+class Signed(NamedTuple):
+    """A request that a third party may make."""
+
+    channel: Channel
+    body: bytes
+    trace_id: str
+    """``X-B3-TraceId``; empty when it had none that can be used."""
+
+
+class Signatures:
+    """Checks them."""
+
+    __slots__ = ("_clock", "_counters", "_transactions")
+
+    def __init__(self, transactions: Transactions, clock: Clock, counters: Counters) -> None:
+        self._transactions = transactions
+        self._clock = clock
+        self._counters = counters
+
+    async def check(self, request: Request, channel: str, limit: int) -> Signed:
+        """Read the body and find whose it is.
+
+        Raises:
+            ApiError: 401 without ``x-ccid`` or a signature, or with a malformed one; 403 a signature that does not fit; 404 no such
+                channel, told to who signs with another one's secret; 413 a body beyond ``limit`` bytes.
+            StorageError: the database cannot be read.
+        """
+        try:
+            tenant = _tenant(request)
+            signatures = _signatures(request)
+            body = await read_body(request, limit)
+            found = await self._find(tenant, channel, body, signatures)
+        except ApiError:
+            self._counters.refused_signatures += 1
+            raise
+        return Signed(found, body, trace_id(request))
+
+    async def _find(self, tenant: str, identifier: str, body: bytes, signatures: Sequence[str]) -> Channel:
+        well_formed = CHANNEL_ID.fullmatch(identifier) is not None and _CCID.fullmatch(tenant) is not None
+
+        def read(transaction: Transaction) -> tuple[Channel | None, Sequence[Secret]]:
+            channel = channel_store.find(transaction, tenant, identifier)
+            return channel, () if channel is None else channel_store.secrets_of(transaction, channel.endpoint)
+
+        channel, secrets = await self._transactions.read(read) if well_formed else (None, ())
+        if await self._fits(secrets or (_NOBODY,), body, signatures) and channel is not None:
+            return channel
+        others: Sequence[Secret] = ()
+        if _CCID.fullmatch(tenant):
+            others = await self._transactions.read(
+                lambda tx: channel_store.other_secrets(tx, tenant, identifier if well_formed else "", MOST_OTHERS)
+            )
+        if await self._fits(others or (_NOBODY,), body, signatures) and channel is None:
+            raise ApiError(
+                404,
+                f"Channel {identifier[:100]} not found",
+                detail={"field": "channelId", "expected": "a channel", "got": identifier[:100]},
+            )
+        expected = f"the signature of the body with a secret of this channel of {CCID}"
+        raise ApiError(
+            403,
+            f"X-Hub-Signature: expected {expected}, got another, or there is no such channel",
+            detail={"field": "X-Hub-Signature", "expected": expected, "got": "another"},
+        )
+
+    async def _fits(self, secrets: Iterable[Secret], body: bytes, signatures: Sequence[str]) -> bool:
+        """Whether one of the secrets that are valid now made all of the signatures."""
+        now_ms = self._clock.wall_ms()
+        valid = [each.text for each in secrets if each.until_ms is None or each.until_ms > now_ms]
+
+        def tried() -> bool:
+            # every one is tried, whichever fits: the time must not tell
+            return sum(all(verify(secret, body, signature) for signature in signatures) for secret in valid) > 0
+
+        if len(body) * len(valid) * len(signatures) <= INLINE_BYTES:
+            return tried()
+        return await asyncio.to_thread(tried)
+
+
+def trace_id(request: Request) -> str:
+    """``X-B3-TraceId`` of a request, by which its events are found again; empty when it has none that can be used."""
+    given = request.headers.get("x-b3-traceid", "")
+    return given if _TRACE.fullmatch(given) else ""
+
+
+def _tenant(request: Request) -> str:
+    given = request.headers.getlist(CCID)
+    if len(given) != 1 or not given[0]:
+        raise _unauthorized(CCID, "the id of the contact centre, once", given)
+    return given[0]
+
+
+def _signatures(request: Request) -> list[str]:
+    """Every signature that came: all of them have to fit."""
+    given = [value for name in SIGNATURES for value in request.headers.getlist(name)]
+    if not given:
+        raise _unauthorized("X-Hub-Signature", "sha1= and the HMAC of the body in hexadecimal", given)
+    for value in given:
+        if not _SIGNATURE.fullmatch(value):
+            raise _unauthorized("X-Hub-Signature", "sha1= and 40, or sha256= and 64 hexadecimal digits", [value])
+    return given
+
+
+def _unauthorized(field: str, expected: str, got: Sequence[str]) -> ApiError:
+    return ApiError.of_field(field, expected, "nothing" if not got else ", ".join(got), http_status=401)

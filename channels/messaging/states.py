@@ -1,0 +1,103 @@
+"""What becomes of a message: the state machine. Pure: what was, what happened, what is then.
+
+Nothing moves a state backwards. A hub that could not hand a message over says ``failed`` provisionally: a receipt, or a later delivery that
+succeeds, knows better. What a receipt said of a recipient is only overtaken by ``Removed``, and ``Failed`` by nothing: what never arrived
+cannot be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class State(StrEnum):
+    """Where a message, or what one recipient gets of it, stands."""
+
+    RECEIVED = "received"
+    """It came in from the third party."""
+    ACCEPTED = "accepted"
+    """It is to go out, and is on disk."""
+    SENT = "sent"
+    """The third party has taken it."""
+    DELIVERED = "delivered"
+    """The third party's receipt: the recipient has it."""
+    FAILED = "failed"
+    """The third party would not have it, or its receipt says that it did not arrive."""
+    REMOVED = "removed"
+    """The third party's receipt: it was taken back."""
+
+
+class Happening(StrEnum):
+    """What moves a state."""
+
+    SENT = "sent"
+    """The webhook was answered with 2xx."""
+    UNDELIVERED = "undelivered"
+    """The webhook was given up."""
+    DELIVERED = "Delivered"
+    """The receipt of that status; so are the next two."""
+    FAILED = "Failed"
+    REMOVED = "Removed"
+
+
+class Standing(NamedTuple):
+    """A state, and whether a receipt says so."""
+
+    state: State
+    by_receipt: bool = False
+
+
+REASONS: Final[Mapping[int, str]] = {
+    305: "The message has expired.",
+    310: "Rate limit reached.",
+    350: "Message not allowed.",
+    500: "General error.",
+    510: "Unsupported message.",
+    512: "Unknown message.",
+    520: "Invalid message structure.",
+    530: "Invalid destination.",
+}
+"""Why a receipt says ``Failed`` (seed 002, "Delivery receipts")."""
+
+ACCEPTED: Final = Standing(State.ACCEPTED)
+RECEIVED: Final = Standing(State.RECEIVED)
+_SENT: Final = Standing(State.SENT)
+UNDELIVERED: Final = Standing(State.FAILED)
+"""The webhook was given up: provisional, as long as no receipt says so."""
+_DELIVERED: Final = Standing(State.DELIVERED, True)
+_FAILED: Final = Standing(State.FAILED, True)
+_REMOVED: Final = Standing(State.REMOVED, True)
+
+_MOVES: Final[Mapping[Happening, tuple[Standing, tuple[Standing, ...]]]] = {
+    Happening.SENT: (_SENT, (ACCEPTED, UNDELIVERED)),
+    Happening.UNDELIVERED: (UNDELIVERED, (ACCEPTED,)),
+    Happening.DELIVERED: (_DELIVERED, (ACCEPTED, _SENT, UNDELIVERED)),
+    Happening.FAILED: (_FAILED, (ACCEPTED, _SENT, UNDELIVERED)),
+    Happening.REMOVED: (_REMOVED, (ACCEPTED, _SENT, UNDELIVERED, _DELIVERED, RECEIVED)),
+}
+"""For each happening, where it leads and from where; from anywhere else it is late, and changes nothing."""
+
+_LEAST_FIRST: Final = (State.RECEIVED, State.ACCEPTED, State.SENT, State.DELIVERED, State.REMOVED)
+
+
+def after(standing: Standing, happening: Happening) -> Standing | None:
+    """Where a happening leads; None when it is late or a repeat, and changes nothing."""
+    goal, sources = _MOVES[happening]
+    return goal if standing in sources else None
+
+
+def of_all(states: Iterable[State]) -> State:
+    """The state of a message, of those of its recipients: failed as soon as it failed for one, else the least of them.
+
+    Raises:
+        ValueError: there are none.
+    """
+    there = set(states)
+    if State.FAILED in there:
+        return State.FAILED
+    for state in _LEAST_FIRST:
+        if state in there:
+            return state
+    raise ValueError(f"expected states of recipients, got {sorted(there)}")

@@ -1,0 +1,65 @@
+"""Real databases with the tables of messaging, and the family over each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from channels.messaging import family
+from hub.family import migrations_of
+from hub.outbox import courier, dispatcher
+from hub.outbox.settings import OutboxSettings
+from hub.storage.backends import backend_of
+from hub.storage.database import Database
+from hub.storage.transactions import Transactions
+from tests.channels.messaging.support import TENANTS, Exchange, Receiver
+from tests.hub.storage.backends import Postgres, Sqlite, opened, postgres, sqlite
+
+__all__ = ["postgres", "sqlite"]
+
+PACKAGES = migrations_of([family])
+
+QUICK: dict[str, Any] = {"retry_s": (0.05, 0.05), "jitter": 0, "throttle_s": 0.05, "allowed_networks": ["127.0.0.0/8"]}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
+    monkeypatch.setattr(courier, "BLOCKED_S", 0.05)
+    monkeypatch.setattr(courier, "LOOK_S", 0.05)
+
+
+async def _exchange(database: Database, folder: Path, settings: dict[str, Any]) -> AsyncIterator[Exchange]:
+    transactions = Transactions(backend_of(database))
+    await transactions.start()
+    for tenant in TENANTS:
+        await transactions.write(lambda tx, name=tenant: tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, 0)", (name,)))  # type: ignore[misc]
+    try:
+        async with Exchange(transactions, folder, Receiver(), outbox=OutboxSettings(**QUICK), settings=settings).running() as made:
+            yield made
+    finally:
+        await transactions.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Exchange]:
+    """On SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        url = await request.getfixturevalue("sqlite").migrated(PACKAGES)
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.url(await server.migrated(PACKAGES))
+    async with opened(url) as database:
+        async for made in _exchange(database, tmp_path, {}):
+            yield made
+
+
+@pytest.fixture
+async def light(request: pytest.FixtureRequest, sqlite: Sqlite, tmp_path: Path) -> AsyncIterator[Exchange]:
+    """On SQLite alone: for what does not depend on the database. Settings may come as the parameter."""
+    async with opened(await sqlite.migrated(PACKAGES)) as database:
+        async for made in _exchange(database, tmp_path, getattr(request, "param", {})):
+            yield made

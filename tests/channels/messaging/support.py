@@ -1,0 +1,282 @@
+"""The family as a hub builds it, over a real database, with the outbox and real requests to a receiver on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import httpx
+from aiohttp import web
+
+from channels.messaging import family
+from hub.family import Context
+from hub.ops.health import Health
+from hub.ops.metrics import Metrics
+from hub.ops.rest import create_app
+from hub.ops.settings import model_of
+from hub.outbox.guard import Guard
+from hub.outbox.model import ROLE
+from hub.outbox.outbox import Outbox
+from hub.outbox.sender import Sender
+from hub.outbox.settings import OutboxSettings
+from hub.security.cookies import CookieSigner
+from hub.security.directory import Directory
+from hub.security.gate import Gate
+from hub.storage.transactions import Transactions
+from hub.transports.runtime import SystemClock
+from tests.support.rest import Callers, Clock, Lookup
+
+SEED_TENANT = "0ff723ff-6c6f-44e0-9ce3-ce579337eadd"
+"""The contact centre of the seed's examples."""
+
+TENANTS = ("acme", "other", SEED_TENANT)
+
+CALLERS: Callers = {
+    "admin": ("acme", ("/messaging/**",)),
+    "desk": ("acme", ("/messaging/read", "/messaging/write")),
+    "viewer": ("acme", ("/messaging/read",)),
+    "wall": ("acme", ("/statistics/read",)),
+    "foreign": ("other", ("/messaging/**",)),
+    "seed": (SEED_TENANT, ("/messaging/**",)),
+}
+
+NEXUS = "/nexus/v3/channels"
+API = "/api/v1/messaging/channels"
+SMS = "0123456789"
+MAIL = "company.com"
+SECRET = "app secret of the channel"
+CONSUMER = "16504661149"
+PUBLIC_URL = "https://hub.example.com"
+
+WITHIN_S = 30.0
+"""How long a test waits for what must come."""
+
+
+def signature(body: bytes, secret: str = SECRET, algorithm: str = "sha1") -> str:
+    """The value of ``X-Hub-Signature``, by the standard library alone."""
+    return f"{algorithm}={hmac.new(secret.encode(), body, getattr(hashlib, algorithm)).hexdigest()}"
+
+
+def text_from(text: str = "Consumer message text", **channel: Any) -> dict[str, Any]:
+    """A text of a consumer's, as third parties send it."""
+    return {"channel": {"from": {"id": CONSUMER}, "to": {"id": SMS}, **channel}, "type": "Text", "text": text}
+
+
+def text_to(text: str = "Agent message text", **channel: Any) -> dict[str, Any]:
+    """A text to a consumer, as agents' systems send it."""
+    return {"channel": {"to": {"id": CONSUMER}, **channel}, "type": "Text", "text": text}
+
+
+def mail_to(*consumers: str, **channel: Any) -> dict[str, Any]:
+    """An e-mail to consumers, as agents' systems send it."""
+    way = {"from": {"id": "no-reply@company.com"}, "to": [{"id": each} for each in consumers], **channel}
+    return {"channel": way, "type": "Email", "subject": "Subject", "content": [{"type": "text", "text": "Body"}]}
+
+
+def receipt(message_id: str, status: str = "Delivered", *reasons: int, **channel: Any) -> dict[str, Any]:
+    """A receipt, as third parties send it."""
+    made: dict[str, Any] = {"channel": {"messageId": message_id, **channel}, "type": "Receipt", "status": status}
+    return made | ({"reasons": [{"code": each} for each in reasons]} if reasons else {})
+
+
+def form(content: bytes, filename: str = "MyImage", declared: str | None = None, field: str = "file") -> tuple[bytes, dict[str, str]]:
+    """A form with a file: its bytes, and its Content-Type header."""
+    lines = [f'Content-Disposition: form-data; name="{field}"; filename="{filename}"']
+    if declared is not None:
+        lines.append(f"Content-Type: {declared}")
+    head = "\r\n".join(["--edge", *lines, "", ""]).encode()
+    return head + content + b"\r\n--edge--\r\n", {"Content-Type": "multipart/form-data; boundary=edge"}
+
+
+class Request(NamedTuple):
+    """What a receiver got. Names of headers in lower case."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answer = tuple[int, bytes]
+
+
+class Receiver:
+    """The third party's end: keeps what came, and answers with what the test laid out; the last answer goes on for ever."""
+
+    def __init__(self) -> None:
+        self.got: list[Request] = []
+        self.answers: list[Answer | None] = [(200, b"{}")]
+        """None hangs until the caller has gone."""
+        self.url = ""
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        self.got.append(Request(request.path, {name.lower(): value for name, value in request.headers.items()}, await request.read()))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            await asyncio.sleep(3600)
+            raise AssertionError("nobody waits for an hour")
+        return web.Response(status=answer[0], body=answer[1])
+
+    def bodies(self) -> list[Any]:
+        """What came, as JSON."""
+        return [json.loads(each.body) for each in self.got]
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Receiver]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+class Heard:
+    """Stands for the hub: what is told on channels, a repeat under the same name once, as the hub's log has it."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, Any]] = []
+        self._names: set[str] = set()
+
+    async def emit(self, tenant: str, channel: str, data: bytes, *, once: str = "") -> None:
+        if once in self._names:
+            return
+        if once:
+            self._names.add(once)
+        self.events.append((tenant, channel, json.loads(data)))
+
+    def messages(self, channel: str = SMS, tenant: str = "acme") -> list[Any]:
+        """What was told of a messaging channel."""
+        return [data for whose, where, data in self.events if (whose, where) == (tenant, f"{NEXUS}/{channel}/messages")]
+
+    def states(self, channel: str = SMS, tenant: str = "acme") -> list[tuple[str, str]]:
+        """(id, state) of each."""
+        return [(each["id"], each["state"]) for each in self.messages(channel, tenant)]
+
+
+class Exchange:
+    """The family, whoever calls it, and where its webhooks go."""
+
+    def __init__(
+        self, transactions: Transactions, folder: Path, receiver: Receiver, *, outbox: OutboxSettings, settings: dict[str, Any]
+    ) -> None:
+        self.transactions = transactions
+        self.folder = folder
+        self.receiver = receiver
+        self.clock = Clock()
+        self.heard = Heard()
+        guard = Guard(outbox.allowed_networks, outbox.https_only)
+        self.sender = Sender(guard, SystemClock(), outbox)
+        roles: dict[str, list[Any]] = {}
+        self.outbox = Outbox(
+            transactions=transactions,
+            hub=cast("Any", self.heard),
+            clock=SystemClock(),
+            settings=outbox,
+            sender=self.sender,
+            consumers=lambda: roles[ROLE],
+            alone=True,
+        )
+        settings_of: Any = model_of([family])
+        chosen = settings_of(data_dir=folder, secret="s" * 32, public_url=PUBLIC_URL, outbox=outbox, messaging=settings)
+        unused = cast("Any", None)
+        gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
+        context = Context(chosen, cast("Any", self.heard), unused, gate, self.clock, transactions, self.outbox, roles)
+        self.parts = family.build(context)
+        roles[ROLE] = [self.parts.roles[ROLE]]
+        self.counters = self.parts.roles["counters"]["messaging"]
+        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=self.parts.routers)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Exchange]:
+        async with self.receiver.listening():
+            await self.sender.start()
+            await self.outbox.start()
+            try:
+                yield self
+            finally:
+                await self.outbox.stop()
+                await self.sender.stop()
+
+    # -- who calls ----------------------------------------------------------------------------------------------------
+
+    async def send(self, method: str, url: str, **more: Any) -> httpx.Response:
+        """A request as it is."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+            return await client.request(method, url, **more)
+
+    async def rest(self, method: str, path: str = "", body: Any = None, *, caller: str = "admin", status: int = 200, **more: Any) -> Any:
+        """A call of ``/api/v1/messaging/channels``; ``data`` of the answer, ``status`` of a refusal."""
+        given = {} if body is None else {"json": body}
+        answer = await self.send(method, f"{API}{path}", headers={"Authorization": f"Bearer {caller}"}, **given, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json()["data"] if status == 200 else answer.json()["status"]
+
+    async def third(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        secret: str | None = SECRET,
+        ccid: str | None = "acme",
+        headers: dict[str, str] | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """A request of a third party, signed with ``secret`` unless that is None."""
+        shown = {"Content-Type": "application/json"} if method == "POST" else {}
+        if secret is not None:
+            shown["X-Hub-Signature"] = signature(body, secret)
+        if ccid is not None:
+            shown["x-ccid"] = ccid
+        return await self.send(method, f"{NEXUS}{path}", content=body, headers=shown | (headers or {}), **more)
+
+    async def come(self, *messages: dict[str, Any], channel: str = SMS, **more: Any) -> list[str]:
+        """Messages and receipts come in and are taken; returns the ids."""
+        answer = await self.third("POST", f"/{channel}/messages", json.dumps({"messages": messages}).encode(), **more)
+        assert answer.status_code == 200, answer.text
+        return cast("list[str]", answer.json().get("data", {"ids": []})["ids"])
+
+    async def go(self, message: dict[str, Any], channel: str = SMS, **more: Any) -> str:
+        """A message goes out; returns its id."""
+        return str((await self.rest("POST", f"/{channel}/messages", message, caller="desk", **more))["id"])
+
+    async def upload(self, content: bytes, filename: str = "MyImage", declared: str | None = None, **more: Any) -> httpx.Response:
+        """A third party uploads a file."""
+        body, headers = form(content, filename, declared)
+        return await self.third("POST", f"/{SMS}/media", body, headers=headers, **more)
+
+    async def channel(self, identifier: str = SMS, kind: str = "sms", *, caller: str = "admin", secret: str = SECRET, **more: Any) -> Any:
+        """Make a channel whose webhook is the receiver's."""
+        given = {"id": identifier, "type": kind, "webhook": self.receiver.url, "secret": secret, **more}
+        return await self.rest("POST", "", given, caller=caller)
+
+    # -- what becomes of it -------------------------------------------------------------------------------------------
+
+    async def state(self, identifier: str, channel: str = SMS) -> str:
+        """Where a message stands."""
+        return str((await self.rest("GET", f"/{channel}/messages/{identifier}"))["state"])
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            while not done():
+                await asyncio.sleep(0.005)
+
+    async def told(self, identifier: str, *states: str, channel: str = SMS) -> None:
+        """Wait until the hub was told of just these states of a message, in this order."""
+
+        def heard() -> Sequence[str]:
+            return [state for each, state in self.heard.states(channel) if each == identifier]
+
+        await self.until(lambda: len(heard()) >= len(states))
+        assert tuple(heard()) == states
