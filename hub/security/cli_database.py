@@ -65,7 +65,8 @@ class Admin:
         """Run ``work`` in a transaction of the database, for the tenant that is meant; what it refuses ends the command with 1."""
 
         async def connected(database: Database, settings: Settings) -> T:
-            name = await only_tenant(store_of(database), tenant)
+            store = store_of(database)
+            name = (await store.tenant(await only_tenant(store, tenant))).name
             transactions = Transactions(backend_of(database, exclusive=False))
             await transactions.start()
             try:

@@ -83,6 +83,8 @@ def test_the_secret_is_shown_once(hub: Hub) -> None:
         (["add", "http://10.0.0.1/"], "--url: expected a host whose address is public"),
         (["add", "https://x.example/", "--type", "a b"], "--types: expected an event type"),
         (["add", "https://x.example/", "--secret", "short"], "--secret: expected 8 to 1024"),
+        (["add", "https://x.example/", "--tenant", "nobody"], "tenant: no tenant 'nobody'; there are: acme"),
+        (["list", "--tenant", "nobody"], "tenant: no tenant 'nobody'; there are: acme"),
         (["show", "ep_none"], "endpoint: expected one of tenant acme, got ep_none"),
         (["remove", "ep_none"], "endpoint: expected one of tenant acme, got ep_none"),
     ],

@@ -1,0 +1,165 @@
+"""Who a third party is: the signature of the raw body, with a secret of the channel, before anything of the body is read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from channels.messaging import signature as module
+from tests.channels.messaging.support import API, NEXUS, SECRET, SMS, Exchange, signature, text_from
+
+BODY = json.dumps({"messages": [text_from()]}).encode()
+PATH = f"/{SMS}/messages"
+ANOTHER = "secret of another channel"
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+async def test_either_algorithm_serves(exchange: Exchange, algorithm: str) -> None:
+    await exchange.channel()
+    name = "X-Hub-Signature" if algorithm == "sha1" else "X-Hub-Signature-256"
+    answer = await exchange.third("POST", PATH, BODY, secret=None, headers={name: signature(BODY, SECRET, algorithm)})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_digits_may_be_in_capitals(light: Exchange) -> None:
+    await light.channel()
+    shown = "sha1=" + signature(BODY).removeprefix("sha1=").upper()
+    assert (await light.third("POST", PATH, BODY, secret=None, headers={"X-Hub-Signature": shown})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "field"),
+    [
+        ({}, "X-Hub-Signature"),
+        ({"X-Hub-Signature": ""}, "X-Hub-Signature"),
+        ({"X-Hub-Signature": "0" * 40}, "X-Hub-Signature"),
+        ({"X-Hub-Signature": "sha1=" + "0" * 39}, "X-Hub-Signature"),
+        ({"X-Hub-Signature": "sha1=" + "0" * 64}, "X-Hub-Signature"),
+        ({"X-Hub-Signature": "sha1=" + "g" * 40}, "X-Hub-Signature"),
+        ({"X-Hub-Signature": "md5=" + "0" * 32}, "X-Hub-Signature"),
+        ({"X-Hub-Signature-256": "sha256=" + "0" * 63}, "X-Hub-Signature"),
+    ],
+    ids=["none", "empty", "bare", "short", "long", "no-digits", "md5", "short-256"],
+)
+async def test_without_a_signature_nobody_is_let_in(light: Exchange, headers: dict[str, str], field: str) -> None:
+    await light.channel()
+    answer = await light.third("POST", PATH, BODY, secret=None, headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["status"]["detail"]["field"] == field
+    assert light.counters.refused_signatures == 1
+
+
+@pytest.mark.parametrize("ccid", [None, ""], ids=["none", "empty"])
+async def test_without_a_contact_centre_nobody_is_let_in(light: Exchange, ccid: str | None) -> None:
+    await light.channel()
+    answer = await light.third("POST", PATH, BODY, ccid=ccid)
+    assert (answer.status_code, answer.json()["status"]["detail"]["field"]) == (401, "x-ccid")
+
+
+async def test_two_contact_centres_are_none(light: Exchange) -> None:
+    await light.channel()
+    headers = [("x-ccid", "acme"), ("x-ccid", "other"), ("X-Hub-Signature", signature(BODY))]
+    answer = await light.send("POST", f"{NEXUS}{PATH}", content=BODY, headers=headers)
+    assert (answer.status_code, answer.json()["status"]["detail"]["got"]) == (401, '"acme, other"')
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"secret": ANOTHER},
+        {"secret": None, "headers": {"X-Hub-Signature": signature(BODY + b" ")}},
+        {"secret": None, "headers": {"X-Hub-Signature": signature(b"")}},
+        {"headers": {"X-Hub-Signature-256": signature(BODY, ANOTHER, "sha256")}},
+        {"ccid": "other"},
+        {"ccid": "nobody"},
+        {"ccid": "a b"},
+        {"ccid": "x" * 65},
+    ],
+    ids=["secret", "another-body", "no-body", "one-of-two", "other-tenant", "no-tenant", "blank-in-tenant", "long-tenant"],
+)
+async def test_a_signature_that_does_not_fit(exchange: Exchange, more: dict[str, Any]) -> None:
+    await exchange.channel()
+    await exchange.channel(caller="foreign", secret="secret of the same channel elsewhere")
+    answer = await exchange.third("POST", PATH, BODY, **more)
+    assert answer.status_code == 403
+    assert exchange.counters.refused_signatures == 1
+    assert (await exchange.rest("GET", PATH))["messages"] == []
+
+
+async def test_who_shows_nothing_learns_nothing(light: Exchange) -> None:
+    """An unknown channel, an unknown contact centre and a wrong secret are one and the same answer."""
+    await light.channel()
+    answers = [
+        await light.third("POST", PATH, BODY, secret=ANOTHER),
+        await light.third("POST", "/999/messages", BODY, secret=ANOTHER),
+        await light.third("POST", "/%2e%2e/messages", BODY, secret=ANOTHER),
+        await light.third("POST", PATH, BODY, ccid="nobody"),
+        await light.third("GET", "/999/media/x", secret=ANOTHER),
+    ]
+    assert {(each.status_code, each.content) for each in answers} == {(403, answers[0].content)}
+
+
+async def test_who_has_another_channel_of_the_tenant_learns_that_it_is_not_there(light: Exchange) -> None:
+    await light.channel("company.com", "email", secret=ANOTHER)
+    await light.channel(SMS)
+    unknown = await light.third("POST", "/999/messages", BODY, secret=ANOTHER)
+    assert (unknown.status_code, unknown.json()["status"]["message"]) == (404, "Channel 999 not found")
+    foreign = await light.third("POST", PATH, BODY, secret=ANOTHER)
+    assert foreign.status_code == 403, "another channel's secret opens only its own"
+
+
+async def test_the_signature_is_checked_before_the_body_is_read(light: Exchange) -> None:
+    await light.channel()
+    garbage = b'{"messages": ['
+    assert (await light.third("POST", PATH, garbage, secret=ANOTHER)).status_code == 403
+    assert (await light.third("POST", PATH, garbage)).status_code == 400
+
+
+async def test_it_is_the_bytes_that_are_signed(light: Exchange) -> None:
+    """The same JSON, written in another way, has another signature."""
+    await light.channel()
+    other = json.dumps(json.loads(BODY), indent=1).encode()
+    assert (await light.third("POST", PATH, other, secret=None, headers={"X-Hub-Signature": signature(BODY)})).status_code == 403
+    assert (await light.third("POST", PATH, other)).status_code == 200
+
+
+async def test_a_large_body_is_hashed_beside_the_event_loop(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    await light.channel()
+    monkeypatch.setattr(module, "INLINE_BYTES", 0)
+    assert (await light.third("POST", PATH, BODY)).status_code == 200
+    assert (await light.third("POST", PATH, BODY, secret=ANOTHER)).status_code == 403
+
+
+async def test_after_a_rotation_both_secrets_are_good_for_a_day(exchange: Exchange) -> None:
+    await exchange.channel()
+    made = await exchange.rest("POST", f"/{SMS}/rotate-secret", {"secret": "a fresh secret"})
+    assert made["secret"] == "a fresh secret"
+    assert made["oldSecretsUntil"] == [exchange.clock.now_ms + 24 * HOUR_MS]
+    exchange.clock.now_ms += 24 * HOUR_MS - 1
+    assert [(await exchange.third("POST", PATH, BODY, secret=each)).status_code for each in (SECRET, "a fresh secret")] == [200, 200]
+    exchange.clock.now_ms += 1
+    assert [(await exchange.third("POST", PATH, BODY, secret=each)).status_code for each in (SECRET, "a fresh secret")] == [403, 200]
+
+
+async def test_the_secret_of_a_channel_that_was_removed_opens_nothing(exchange: Exchange) -> None:
+    await exchange.channel()
+    await exchange.channel("999", secret=ANOTHER)
+    await exchange.rest("DELETE", f"/{SMS}")
+    assert (await exchange.third("POST", PATH, BODY)).status_code == 403
+    assert (await exchange.third("POST", PATH, BODY, secret=ANOTHER)).status_code == 404
+
+
+async def test_a_token_is_no_signature(light: Exchange) -> None:
+    await light.channel()
+    answer = await light.third("POST", PATH, BODY, secret=None, headers={"Authorization": "Bearer admin"})
+    assert answer.status_code == 401
+
+
+async def test_a_signature_is_no_token(light: Exchange) -> None:
+    await light.channel()
+    answer = await light.send("GET", f"{API}/{SMS}/messages", headers={"X-Hub-Signature": signature(b""), "x-ccid": "acme"})
+    assert answer.status_code == 401
