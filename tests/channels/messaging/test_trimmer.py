@@ -1,0 +1,152 @@
+"""What is old, or was of a channel that is gone, goes; what is needed stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from channels.messaging import trimmer as module
+from channels.messaging.media import ORPHAN_S, MediaFolder, new_id
+from channels.messaging.trimmer import RECEIPTS_MS, Trimmer
+from hub.storage.transactions import StorageError
+from tests.channels.messaging.support import SMS, Exchange, receipt, text_from, text_to
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+DAY_MS = 86_400_000
+
+TABLES = ("messaging_channels", "messaging_messages", "messaging_receipts", "messaging_media")
+
+
+def trimmer(exchange: Exchange) -> Trimmer:
+    """The family's own."""
+    (made,) = exchange.parts.services
+    assert isinstance(made, Trimmer)
+    return made
+
+
+async def rows(exchange: Exchange) -> list[int]:
+    """How many rows each table has."""
+
+    def count(tx: Any) -> Iterator[int]:
+        return (tx.row(f"SELECT count(*) FROM {table}")[0] for table in TABLES)
+
+    return await exchange.transactions.read(lambda tx: list(count(tx)))
+
+
+def files(exchange: Exchange) -> list[str]:
+    return [path.name for path in (exchange.folder / "media").rglob("*") if path.is_file()]
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a file that old."""
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+async def test_messages_media_and_receipts_have_their_time(exchange: Exchange) -> None:
+    await exchange.channel()
+    await exchange.come(text_from(), text_from(), receipt("of nobody"))
+    await exchange.upload(PNG)
+    assert await rows(exchange) == [1, 2, 1, 1]
+    exchange.clock.now_ms += RECEIPTS_MS + 1
+    assert await trimmer(exchange).trim() == 1
+    assert await rows(exchange) == [1, 2, 0, 1]
+    exchange.clock.now_ms += 29 * DAY_MS
+    assert await trimmer(exchange).trim() == 1
+    assert (await rows(exchange), files(exchange)) == ([1, 2, 0, 0], [])
+    exchange.clock.now_ms += 60 * DAY_MS
+    assert await trimmer(exchange).trim() == 2
+    assert await rows(exchange) == [1, 0, 0, 0]
+    assert exchange.counters.trimmed == 4
+
+
+async def test_what_is_young_stays(light: Exchange) -> None:
+    await light.channel()
+    await light.come(text_from(), receipt("of nobody"))
+    await light.upload(PNG)
+    assert await trimmer(light).trim() == 0
+    assert (await rows(light), len(files(light))) == ([1, 1, 1, 1], 1)
+
+
+async def test_a_channel_that_was_removed_goes_with_all_that_it_had(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PIECE", 2)
+    await exchange.channel()
+    await exchange.channel("999")
+    for channel in (SMS, "999"):
+        await exchange.come(*(text_from(str(number)) for number in range(5)), receipt("of nobody"), channel=channel)
+    for _ in range(3):
+        await exchange.upload(PNG)
+    await exchange.go(text_to(), "999")
+    await exchange.rest("DELETE", f"/{SMS}")
+    await trimmer(exchange).trim()
+    assert (await rows(exchange), files(exchange)) == ([1, 6, 1, 0], [])
+
+
+async def test_files_that_nobody_knows(light: Exchange) -> None:
+    await light.channel()
+    known = (await light.upload(PNG)).json()["data"]["mediaId"]
+    folder = MediaFolder(light.folder / "media")
+    old, young = new_id(), new_id()
+    for identifier in (old, young):
+        folder.write(identifier, PNG)
+    part = next((light.folder / "media").rglob(old)).with_name(f"{new_id()}.part")
+    part.write_bytes(b"half")
+    for path in (part, *(next((light.folder / "media").rglob(each)) for each in (old, known))):
+        age(path, ORPHAN_S + 10)
+    assert await trimmer(light).sweep() == 1
+    assert sorted(files(light)) == sorted([known, young])
+
+
+async def test_without_a_folder_there_is_nothing_to_look_for(light: Exchange) -> None:
+    assert await trimmer(light).sweep() == 0
+
+
+async def test_as_a_service(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trims again and again, also after the database was away; stopping twice does no harm."""
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
+    write = light.transactions.write
+    faults = 3
+
+    async def away_at_first(operation: Any) -> Any:
+        nonlocal faults
+        if faults:
+            faults -= 1
+            raise StorageError("away")
+        return await write(operation)
+
+    await light.channel()
+    await light.come(text_from())
+    light.clock.now_ms += 91 * DAY_MS
+    monkeypatch.setattr(light.transactions, "write", away_at_first)
+    service = trimmer(light)
+    await service.start()
+    await light.until(lambda: light.counters.trimmed == 1)
+    await service.stop()
+    await service.stop()
+    assert faults == 0
+    assert (await rows(light))[1] == 0
+
+
+async def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = MediaFolder(tmp_path / "media")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        await asyncio.to_thread(folder.write, new_id(), PNG)
+    assert [path for path in (tmp_path / "media").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("identifier", ["", "..", "../../../etc/passwd", "a" * 36])
+def test_only_ids_become_paths(tmp_path: Path, identifier: str) -> None:
+    folder = MediaFolder(tmp_path)
+    for use in (folder.open, folder.remove, lambda each: folder.write(each, b"")):
+        with pytest.raises(ValueError, match="expected an id of a media resource"):
+            use(identifier)
