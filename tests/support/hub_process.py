@@ -148,12 +148,12 @@ class HubProcess:
             self.stop()
 
     def command(self, *arguments: str, code: int = 0) -> str:
-        """Run another ``hub`` command against this hub and its data folder; returns what it printed on stdout.
+        """Run another ``hub`` command against this hub and its data folder, with its settings; returns what it printed on stdout.
 
         Raises:
             AssertionError: it ended with another exit code than ``code``.
         """
-        environment = {"HUB_URL": self.url, "HUB_TOKEN": self.token, "HUB_DATA_DIR": str(self.data_dir)}
+        environment = {**self.environment, "HUB_URL": self.url, "HUB_TOKEN": self.token, "HUB_DATA_DIR": str(self.data_dir)}
         done = subprocess.run(
             [str(HUB_COMMAND), *arguments],
             cwd=self.folder,
