@@ -16,7 +16,7 @@ from channels.messaging.schemas import LONGEST_ID
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
-from hub.outbox.administration import EndpointError, checked_secret, checked_url, rotated
+from hub.outbox.administration import EndpointError, checked_secret, checked_url, rotated, switched
 from hub.outbox.guard import Guard
 from hub.outbox.model import Endpoint, Policy, Secret, Success
 from hub.outbox.settings import OutboxSettings
@@ -193,9 +193,7 @@ class ChannelAdministration:
         if change.enabled is not None:
             if change.enabled and not endpoint.url:
                 raise EndpointError("enabled", "false, since the channel has no webhook", True)
-            reason = "" if change.enabled else endpoint.disabled_reason or "by an administrator"
-            failing_since_ms = endpoint.failing_since_ms if endpoint.enabled else None  # else the first failure would disable it again
-            endpoint = replace(endpoint, enabled=change.enabled, disabled_reason=reason, failing_since_ms=failing_since_ms)
+            endpoint = switched(endpoint, change.enabled)
         return Managed(channel, endpoint)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from channels.messaging.administration import Change, ChannelAdministration, ChannelExistsError, Managed, UnknownChannelError
-from hub.ops.cli import Config, DatabaseUrl, DataDir, errors
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox.administration import EndpointError
 from hub.outbox.guard import Guard
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
 ]
@@ -172,7 +170,7 @@ def _look(app: typer.Typer, desk: _Desk) -> None:
         """List the messaging channels of a tenant."""
         found = desk.run(tenant, lambda tx, desk_, name: desk_.all(tx, name), config, data_dir, database_url)
         if json:
-            _print_json([_plain(each) for each in found])
+            print_json([_plain(each) for each in found])
         elif not found:
             errors.print("no messaging channels yet; add one with: hub channel add CHANNEL --type sms", markup=False)
         else:
@@ -207,7 +205,7 @@ def _remove(app: typer.Typer, desk: _Desk) -> None:
         """Remove a messaging channel, with its messages and media."""
         desk.run(tenant, lambda tx, desk_, name: desk_.remove(tx, name, channel), config, data_dir, database_url)
         if json:
-            _print_json({"removed": f"channel {channel}"})
+            print_json({"removed": f"channel {channel}"})
         else:
             errors.print(f"removed channel {channel}; running nodes follow within 2 s", style="green", markup=False)
 
@@ -240,7 +238,7 @@ def _plain(managed: Managed) -> dict[str, Any]:
 
 def _show(managed: Managed, as_json: bool, *, done: str = "", secret: str | None = None) -> None:
     if as_json:
-        _print_json({**_plain(managed), **({"secret": secret} if secret is not None else {})})
+        print_json({**_plain(managed), **({"secret": secret} if secret is not None else {})})
         return
     if done:
         errors.print(done, style="green", markup=False)
@@ -252,7 +250,3 @@ def _show(managed: Managed, as_json: bool, *, done: str = "", secret: str | None
     if secret is not None:
         typer.echo(f"secret: {secret}")
         errors.print(_SAVE_IT, style="yellow", markup=False)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -14,7 +14,7 @@ from channels.messaging.media import SCHEME, is_id
 from channels.messaging.message_store import Direction, Message, MessageId, Receipt, Recipient
 from channels.messaging.parsing import Written
 from channels.messaging.progress import Progress, conversation
-from channels.messaging.schemas import InboundContent, InboundReceipt, Party
+from channels.messaging.schemas import InboundContent, InboundReceipt, OutParty, Party
 from channels.messaging.states import RECEIVED, Happening
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
@@ -165,6 +165,6 @@ def whom(message: Message, named: Sequence[str]) -> set[str] | None:
     return {each.id for each in message.recipients} & set(named)
 
 
-def plain(party: Party) -> dict[str, Any]:
+def plain(party: Party | OutParty | Recipient) -> dict[str, Any]:
     """Somebody as they are kept: id and name."""
     return {"id": party.id, **({"name": party.name} if party.name is not None else {})}

@@ -10,7 +10,7 @@ import orjson
 from channels.messaging import channel_store, media_store, message_store
 from channels.messaging.channel_store import Channel
 from channels.messaging.counters import Counters
-from channels.messaging.inbox import whom
+from channels.messaging.inbox import plain, whom
 from channels.messaging.kinds import EMAIL, check_kind, media_urls
 from channels.messaging.media import SCHEME, Links, is_id
 from channels.messaging.media_store import Medium
@@ -191,7 +191,7 @@ def unknown_channel(identifier: str) -> ApiError:
 
 def webhook_body(channel: Channel, message: Message, content: Outbound, media: Mapping[str, tuple[str, Medium]]) -> dict[str, Any]:
     """What is posted to the third party (seed 002, "Message Webhook request" and "Email Webhook request")."""
-    to = [_party(each) for each in message.recipients]
+    to = [plain(each) for each in message.recipients]
     way = {
         "id": channel.id,
         "type": channel.type,
@@ -202,7 +202,7 @@ def webhook_body(channel: Channel, message: Message, content: Outbound, media: M
     made: dict[str, Any] = {"channel": way}
     if isinstance(content, OutboundEmail):
         if content.context is not None:
-            made["context"] = {"replyTo": _party(content.context.replyTo)}
+            made["context"] = {"replyTo": plain(content.context.replyTo)}
         return made | {
             "type": content.type,
             "subject": content.subject,
@@ -224,10 +224,6 @@ def webhook_body(channel: Channel, message: Message, content: Outbound, media: M
     return made | {"content": parts}
 
 
-def _party(party: OutParty | Recipient) -> dict[str, Any]:
-    return {"id": party.id, **({"name": party.name} if party.name is not None else {})}
-
-
 def _sender(channel: Channel, given: OutParty | None) -> dict[str, Any]:
     """Whom a message is from.
 
@@ -235,9 +231,9 @@ def _sender(channel: Channel, given: OutParty | None) -> dict[str, Any]:
         ApiError: 400, an e-mail that does not say it, on a channel that has no sender of its own.
     """
     if given is not None:
-        return _party(given)
+        return plain(given)
     if channel.sender_id is not None:
-        return {"id": channel.sender_id, **({"name": channel.sender_name} if channel.sender_name is not None else {})}
+        return plain(Recipient(channel.sender_id, channel.sender_name))
     if channel.type == EMAIL:
         raise ApiError.of_field("channel.from", "an address, since the channel has no sender of its own", None)
     return {"id": channel.id}

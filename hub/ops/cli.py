@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 import typer
 from rich.console import Console
 
@@ -23,8 +24,14 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help=
 DatabaseUrl = Annotated[
     str | None, typer.Option("--database-url", metavar="URL", help="postgresql://... or sqlite:///...; else hub.db in the data folder.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for scripts, on standard output."""
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def load_or_exit(families: Sequence["Family"], *, config: Path | None, flags: dict[str, Any]) -> Settings:

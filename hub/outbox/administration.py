@@ -171,11 +171,16 @@ class Administration:
                 raise EndpointError("success", "200 or 2xx", change.success)
             changed["policy"] = endpoint.policy._replace(success=Success(change.success))
         if change.enabled is not None:
-            changed["enabled"] = change.enabled
-            changed["disabled_reason"] = "" if change.enabled else endpoint.disabled_reason or "by an administrator"
-            if change.enabled and not endpoint.enabled:
-                changed["failing_since_ms"] = None  # else the first failure would disable it again
+            endpoint = switched(endpoint, change.enabled)
         return replace(endpoint, **changed)
+
+
+def switched(endpoint: Endpoint, enabled: bool) -> Endpoint:
+    """An endpoint that is delivered to, or is not, as an administrator says."""
+    reason = "" if enabled else endpoint.disabled_reason or "by an administrator"
+    again = enabled and not endpoint.enabled
+    failing_since_ms = None if again else endpoint.failing_since_ms  # else the first failure would disable it again
+    return replace(endpoint, enabled=enabled, disabled_reason=reason, failing_since_ms=failing_since_ms)
 
 
 def checked_url(guard: Guard, url: str, field: str = "url") -> str:

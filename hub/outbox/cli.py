@@ -8,12 +8,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from hub.ops.cli import Config, DatabaseUrl, DataDir, errors
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
 ]
@@ -176,7 +174,7 @@ def _look(app: typer.Typer, desk: _Desk) -> None:
         """List the endpoints of a tenant."""
         found = desk.run(tenant, lambda tx, desk_, name: desk_.all(tx, name), config, data_dir, database_url)
         if json:
-            _print_json([_plain(each) for each in found])
+            print_json([_plain(each) for each in found])
         elif not found:
             errors.print("no endpoints yet; add one with: hub endpoint add URL", markup=False)
         else:
@@ -272,7 +270,7 @@ def _plain(endpoint: Endpoint) -> dict[str, Any]:
 
 def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | None = None) -> None:
     if as_json:
-        _print_json({**_plain(endpoint), **({"secret": secret} if secret is not None else {})})
+        print_json({**_plain(endpoint), **({"secret": secret} if secret is not None else {})})
         return
     if done:
         errors.print(done, style="green", markup=False)
@@ -285,7 +283,3 @@ def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | No
     if secret is not None:
         typer.echo(f"secret: {secret}")
         errors.print(_SAVE_IT, style="yellow", markup=False)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

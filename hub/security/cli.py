@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hub.core.principal import Action
-from hub.ops.cli import Config, DatabaseUrl, DataDir
+from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir
 from hub.security.cli_database import Admin, only_tenant, refuse
 from hub.security.cli_output import show_all, show_one, show_removed
 from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, parse_grant
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantOption = Annotated[
     str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="May be left out where there is one tenant only.")
 ]

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from hub.ops.cli import errors
+from hub.ops.cli import errors, print_json
 from hub.security.store import Key, Role, Tenant, Token, User
 
 Item = Tenant | Role | User | Key | Token
@@ -52,14 +51,10 @@ def _grant_text(grant: dict[str, Any]) -> str:
     return f"{text} except {' '.join(grant['without'])}" if grant["without"] else text
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
 def show_all(items: Sequence[Item], as_json: bool, nothing: str) -> None:
     """Print items; ``nothing`` goes to standard error where there are none."""
     if as_json:
-        _print_json([_plain(item) for item in items])
+        print_json([_plain(item) for item in items])
         return
     if not items:
         errors.print(nothing, markup=False)
@@ -75,7 +70,7 @@ def show_all(items: Sequence[Item], as_json: bool, nothing: str) -> None:
 def show_one(item: Item, as_json: bool, *, done: str = "", secret: tuple[str, str] | None = None) -> None:
     """Print one item, and once its secret: (what it is called, the text)."""
     if as_json:
-        _print_json({**_plain(item), **({secret[0]: secret[1]} if secret else {})})
+        print_json({**_plain(item), **({secret[0]: secret[1]} if secret else {})})
         return
     if done:
         errors.print(done, style="green", markup=False)
@@ -91,7 +86,7 @@ def show_one(item: Item, as_json: bool, *, done: str = "", secret: tuple[str, st
 def show_removed(what: str, as_json: bool) -> None:
     """Say that something is gone."""
     if as_json:
-        _print_json({"removed": what})
+        print_json({"removed": what})
     else:
         errors.print(f"removed {what}; running nodes follow within 2 s", style="green", markup=False)
 
