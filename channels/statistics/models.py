@@ -54,7 +54,7 @@ class StatisticDescriptor(_Model):
 
     statistic_id: str | None = Field(None, description="unique within the subscription; made up when missing")
     object_id: str
-    object_type: str = Field(examples=["Agent", "GroupAgents", "Queue", "RoutePoint", "GroupQueues"])
+    object_type: str = Field(examples=["Agent", "GroupAgents", "Queue", "RoutePoint", "GroupQueues", "StagingArea"])
     name: str | None = None
     definition: StatisticDefinition | None = None
 

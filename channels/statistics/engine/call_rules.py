@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from channels import events
 from channels.statistics.engine.agent_rules import AgentRules
+from channels.statistics.engine.area_rules import AreaRules
 from channels.statistics.engine.centre import Centre, medium_name
 from channels.statistics.engine.definition import ACTION
 from channels.statistics.engine.objects import Agent, Interaction, Party
@@ -14,12 +15,13 @@ from channels.statistics.engine.vocabulary import CALL_DIALING, CALL_ON_HOLD, CA
 class CallRules:
     """One method for each event of an interaction in which agents take part; times are milliseconds since 1970."""
 
-    __slots__ = ("_agents", "_centre", "_queues")
+    __slots__ = ("_agents", "_areas", "_centre", "_queues")
 
-    def __init__(self, centre: Centre, agents: AgentRules, queues: QueueRules) -> None:
+    def __init__(self, centre: Centre, agents: AgentRules, queues: QueueRules, areas: AreaRules) -> None:
         self._centre = centre
         self._agents = agents
         self._queues = queues
+        self._areas = areas
 
     def _party(self, interaction: Interaction, agent: Agent, media: str | None, action: str, at_ms: int) -> Party:
         """An agent's part begins. An agent who never logged in on the medium is logged in by it, and ready."""
@@ -29,6 +31,7 @@ class CallRules:
         span = agent.begin((ACTION, action, medium.name), at_ms)
         party = Party(agent, medium, interaction, interaction.queue, span)
         interaction.parties[agent.id] = medium.parties[interaction.id] = party
+        self._areas.distributed(interaction, at_ms)
         return party
 
     def ringing(self, data: events.InteractionRinging, at_ms: int) -> None:
@@ -234,13 +237,14 @@ class CallRules:
             self._stop_ringing(party, "CallAbandonedFromRinging", at_ms, tell_queue=False)
 
     def started(self, data: events.InteractionStarted, at_ms: int) -> None:
-        """Tells the medium of an interaction."""
-        self._queues.reopened(data.interaction_id, data.media)
+        """Exists from now on, and tells its medium: it enters the staging area of that."""
+        self._areas.enter(self._queues.reopened(data.interaction_id, data.media), data.media, at_ms)
 
     def finished(self, data: events.InteractionFinished, at_ms: int) -> None:
         """An interaction is over for everybody."""
         interaction = self._centre.interaction(data.interaction_id, data.media)
         if interaction is not None:
+            self._areas.enter(interaction, data.media, at_ms)
             self.finish(interaction, at_ms)
 
     def finish(self, interaction: Interaction, at_ms: int) -> None:
@@ -249,4 +253,5 @@ class CallRules:
             self._queues.leave(interaction, interaction.queue, "CallCleared", at_ms)
         for party in list(interaction.parties.values()):
             self.release(party, at_ms)
+        self._areas.deleted(interaction, at_ms)
         interaction.finished = True

@@ -14,7 +14,7 @@ from channels.statistics.engine.statistic import Statistic
 class Centre:
     """Everything that is known of one contact centre."""
 
-    __slots__ = ("agents", "all_agents", "all_queues", "calendar", "changed", "groups", "idle", "live", "queue_groups", "queues")
+    __slots__ = ("agents", "all_agents", "all_queues", "areas", "calendar", "changed", "groups", "idle", "live", "queue_groups", "queues")
 
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
@@ -22,13 +22,15 @@ class Centre:
         """Open statistics that were touched, in order, each once."""
         self.agents: dict[str, Agent] = {}
         self.queues: dict[str, Queue] = {}
+        self.areas: dict[str, Queue] = {}
+        """Staging areas, by their medium."""
         self.all_agents = self._new_group(ALL)
         self.all_queues = self._new_group(ALL)
         self.all_agents.heard = self.all_queues.heard = True
         self.groups: dict[str, Group] = {ALL: self.all_agents}
         self.queue_groups: dict[str, Group] = {ALL: self.all_queues}
         self.live: dict[str, Interaction] = {}
-        """Interactions that wait or have parties, the one heard of least recently first."""
+        """Interactions that started and did not finish, that wait, or that have parties, the one heard of least recently first."""
         self.idle: dict[str, Interaction] = {}
         """The others, in the order in which they were heard of."""
 
@@ -49,6 +51,14 @@ class Centre:
             queue = self.queues[identifier] = Queue(identifier, self.calendar, self.changed)
         return queue
 
+    def any_area(self, media: str) -> Queue:
+        """The staging area of a medium, known or made up for the sake of somebody who asks."""
+        media = medium_name(media)
+        area = self.areas.get(media)
+        if area is None:
+            area = self.areas[media] = Queue(media, self.calendar, self.changed)
+        return area
+
     def any_group(self, kind: str, identifier: str) -> Group:
         """The group of a kind (``agents``, ``queues``) and id, known or made up for the sake of somebody who asks."""
         groups = self.groups_of(kind)
@@ -63,14 +73,18 @@ class Centre:
             return self.agents
         if object_type is ObjectType.GROUP_AGENTS:
             return self.groups
+        if object_type is ObjectType.STAGING_AREA:
+            return self.areas
         return self.queue_groups if object_type is ObjectType.GROUP_QUEUES else self.queues
 
     def drop_unheard(self, object_type: ObjectType, identifier: str) -> None:
         """Forget an object that no event spoke of and nobody asks for any more."""
+        if object_type is ObjectType.STAGING_AREA:
+            identifier = medium_name(identifier)
         found = self.of(object_type).get(identifier)
         if found is None or found.heard or found.board.statistics or found.board.state_statistics:
             return
-        for objects in (self.agents, self.queues, self.groups, self.queue_groups):
+        for objects in (self.agents, self.queues, self.areas, self.groups, self.queue_groups):
             if objects.get(identifier) is found:
                 del objects[identifier]
 
@@ -112,10 +126,11 @@ class Centre:
         """Put an interaction where it belongs after something was heard of it."""
         identifier = interaction.id
         waits = interaction.queue is not None and identifier in self.queues[interaction.queue].waiting
+        lives = interaction.area is not None and not interaction.finished
         self.live.pop(identifier, None)
         self.idle.pop(identifier, None)
         interaction.touched_ms = self.calendar.now_ms
-        (self.live if waits or interaction.parties else self.idle)[identifier] = interaction
+        (self.live if waits or lives or interaction.parties else self.idle)[identifier] = interaction
 
 
 def medium_name(media: str | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from channels.statistics.engine.profiles import DAILY, TimeProfile
-from channels.statistics.engine.vocabulary import AGENT_ACTIONS, AGENT_STATUSES, QUEUE_ACTIONS, MaskError, parse_mask
+from channels.statistics.engine.vocabulary import AGENT_ACTIONS, AGENT_STATUSES, AREA_ACTIONS, QUEUE_ACTIONS, MaskError, parse_mask
 
 
 class DefinitionError(ValueError):
@@ -24,13 +24,14 @@ class DefinitionError(ValueError):
 
 
 class ObjectType(StrEnum):
-    """What a statistic can be about. A queue and a route point of the same id are one object."""
+    """What a statistic can be about. A queue and a route point of the same id are one object; a staging area is a medium."""
 
     AGENT = "Agent"
     GROUP_AGENTS = "GroupAgents"
     QUEUE = "Queue"
     ROUTE_POINT = "RoutePoint"
     GROUP_QUEUES = "GroupQueues"
+    STAGING_AREA = "StagingArea"
 
 
 class Category(StrEnum):
@@ -88,6 +89,7 @@ _SUBJECTS = {
     ObjectType.QUEUE: (Subject.DN_ACTION,),
     ObjectType.ROUTE_POINT: (Subject.DN_ACTION,),
     ObjectType.GROUP_QUEUES: (Subject.DN_ACTION,),
+    ObjectType.STAGING_AREA: (Subject.DN_ACTION,),
 }
 
 DEFAULT_TIME_RANGE = (0, 20)
@@ -242,7 +244,9 @@ def _subject(raw: object, category: Category, object_type: ObjectType) -> Subjec
 def _mask(field: str, raw: object, subject: Subject, object_type: ObjectType) -> frozenset[str]:
     if raw is None:
         raise DefinitionError(field, "expected a mask such as *,~LoggedOut; the field is missing")
-    if object_type not in _AGENTS:
+    if object_type is ObjectType.STAGING_AREA:
+        vocabulary = AREA_ACTIONS
+    elif object_type not in _AGENTS:
         vocabulary = QUEUE_ACTIONS
     else:
         vocabulary = AGENT_ACTIONS if subject is Subject.DN_ACTION else AGENT_STATUSES

@@ -136,5 +136,6 @@ class Engine:
             ObjectType.ROUTE_POINT: lambda: self._centre.any_queue(object_id).board,
             ObjectType.GROUP_AGENTS: lambda: self._centre.any_group("agents", object_id).board,
             ObjectType.GROUP_QUEUES: lambda: self._centre.any_group("queues", object_id).board,
+            ObjectType.STAGING_AREA: lambda: self._centre.any_area(object_id).board,
         }
         return finders[object_type]()

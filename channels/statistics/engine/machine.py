@@ -14,6 +14,7 @@ from typing import Any
 from channels import events
 from channels.events import Event, EventData, LateEventError
 from channels.statistics.engine.agent_rules import AgentRules
+from channels.statistics.engine.area_rules import AreaRules
 from channels.statistics.engine.call_rules import CallRules
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.objects import ALL, LONG_AGO_MS, Agent, Group, Interaction
@@ -35,7 +36,7 @@ class Machine:
         self._centre = centre
         self._forget_at_ms = LONG_AGO_MS
         agents, queues = AgentRules(centre), QueueRules(centre)
-        self._calls = calls = CallRules(centre, agents, queues)
+        self._calls = calls = CallRules(centre, agents, queues, AreaRules(centre))
         self._handlers: dict[type[EventData], Callable[[Any, int], None]] = {
             events.AgentLogin: agents.login,
             events.AgentLogout: agents.logout,

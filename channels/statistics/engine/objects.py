@@ -39,7 +39,7 @@ Fan = tuple[tuple[Accumulator, int], ...]
 
 
 class Member(ABC):
-    """An agent or a queue: counts on its own board and on those of its groups."""
+    """An agent, a queue or a staging area: counts on its own board and on those of its groups."""
 
     __slots__ = ("board", "calendar", "fans", "groups", "heard", "id")
 
@@ -336,14 +336,14 @@ class Agent(Member):
 
 
 class Queue(Member):
-    """A queue or route point."""
+    """A queue or route point, or a staging area: where interactions wait."""
 
     __slots__ = ("waiting",)
 
     def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
         super().__init__(identifier, calendar, changed)
         self.waiting: dict[str, Span] = {}
-        """CallWait of each interaction that waits here, by its id."""
+        """CallWait (in a staging area: InteractionWait) of each interaction that waits here, by its id."""
 
     def spans(self) -> Iterator[Span]:
         """What waits."""
@@ -365,12 +365,16 @@ class Visit:
 class Interaction:
     """A call, a chat, a message: where it waits, who takes part."""
 
-    __slots__ = ("finished", "id", "last_ms", "media", "parties", "queue", "touched_ms", "user_data", "visits")
+    __slots__ = ("area", "entered_s", "finished", "id", "last_ms", "media", "parties", "queue", "touched_ms", "user_data", "visits")
 
     def __init__(self, identifier: str, media: str) -> None:
         self.id = identifier
         self.media = media
         self.user_data: dict[str, object] | None = None
+        self.area: str | None = None
+        """The staging area that it entered when it started; None before that."""
+        self.entered_s = 0
+        """When it entered there."""
         self.queue: str | None = None
         """The queue that it entered last."""
         self.visits: dict[str, Visit] = {}

@@ -16,7 +16,7 @@ from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
 from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Member, Party, Queue, Visit
 from channels.statistics.engine.profiles import Calendar
-from channels.statistics.engine.vocabulary import CALL_ON_HOLD, CALL_WAIT, LOGGED_IN, LOGGED_OUT
+from channels.statistics.engine.vocabulary import CALL_ON_HOLD, CALL_WAIT, INTERACTION_WAIT, LOGGED_IN, LOGGED_OUT
 
 VERSION = 1
 
@@ -92,6 +92,8 @@ class _Interaction(msgspec.Struct, array_like=True):
     last_ms: int
     touched_ms: int
     finished: bool
+    area: str | None = None
+    entered_s: int = 0
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -103,6 +105,7 @@ class _State(msgspec.Struct, array_like=True):
     queue_groups: list[_Group]
     live: list[_Interaction]
     idle: list[_Interaction]
+    areas: list[_Queue] = []
 
 
 def save(centre: Centre) -> bytes:
@@ -114,21 +117,26 @@ def save(centre: Centre) -> bytes:
         version=VERSION,
         now_ms=centre.calendar.now_ms,
         agents=[_save_agent(agent) for agent in list(centre.agents.values()) if agent.heard],
-        queues=[
-            _Queue(queue.id, {i: (span.key[2], span.start_ms) for i, span in queue.waiting.items()}, _save_board(queue.board))
-            for queue in list(centre.queues.values())
-            if queue.heard
-        ],
+        queues=_save_queues(list(centre.queues.values())),
         agent_groups=_save_groups(list(centre.groups.values())),
         queue_groups=_save_groups(list(centre.queue_groups.values())),
         live=[_save_interaction(interaction) for interaction in centre.live.values()],
         idle=[_save_interaction(interaction) for interaction in centre.idle.values()],
+        areas=_save_queues(list(centre.areas.values())),
     )
     return msgspec.msgpack.encode(state)
 
 
 def _save_board(board: Board) -> list[_Totals]:
     return [_Totals(a.key, a.since_ms, a.adjust, a.recent.tolist(), a.counts) for a in board.accumulators.values()]
+
+
+def _save_queues(queues: Iterable[Queue]) -> list[_Queue]:
+    return [
+        _Queue(queue.id, {i: (span.key[2], span.start_ms) for i, span in queue.waiting.items()}, _save_board(queue.board))
+        for queue in queues
+        if queue.heard
+    ]
 
 
 def _save_groups(groups: Iterable[Group]) -> list[_Group]:
@@ -179,6 +187,8 @@ def _save_interaction(interaction: Interaction) -> _Interaction:
         interaction.last_ms,
         interaction.touched_ms,
         interaction.finished,
+        interaction.area,
+        interaction.entered_s,
     )
 
 
@@ -208,15 +218,20 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
         for agent_id, medium in each.parties:
             interactions[each.id].parties[agent_id] = centre.agents[agent_id].media[medium].parties[each.id]
     for each_queue in saved.queues:
-        queue = centre.any_queue(each_queue.id)
-        queue.heard = True
-        queue.waiting = {i: Span((ACTION, CALL_WAIT, media), start_ms) for i, (media, start_ms) in each_queue.waiting.items()}
-        _restore_board(queue.board, each_queue.totals)
+        _restore_queue(centre.any_queue(each_queue.id), each_queue, CALL_WAIT)
+    for each_area in saved.areas:
+        _restore_queue(centre.any_area(each_area.id), each_area, INTERACTION_WAIT)
     for group in saved.agent_groups:
         _restore_group(centre.any_group("agents", group.id), group, centre.agents)
     for group in saved.queue_groups:
         _restore_group(centre.any_group("queues", group.id), group, centre.queues)
     return centre
+
+
+def _restore_queue(queue: Queue, saved: _Queue, action: str) -> None:
+    queue.heard = True
+    queue.waiting = {i: Span((ACTION, action, media), start_ms) for i, (media, start_ms) in saved.waiting.items()}
+    _restore_board(queue.board, saved.totals)
 
 
 def _restore_board(board: Board, totals: list[_Totals]) -> None:
@@ -245,6 +260,7 @@ def _restore_interaction(saved: _Interaction) -> Interaction:
         visit = interaction.visits[queue] = Visit(entered_s)
         visit.answered, visit.gone = answered, gone
     interaction.last_ms, interaction.touched_ms, interaction.finished = saved.last_ms, saved.touched_ms, saved.finished
+    interaction.area, interaction.entered_s = saved.area, saved.entered_s
     return interaction
 
 

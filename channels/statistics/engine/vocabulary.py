@@ -1,4 +1,4 @@
-"""The names that masks are made of: statuses with their priority, actions of agents and of queues (Stat Server's terms).
+"""The names that masks are made of: statuses with their priority, actions of agents, queues and staging areas (Stat Server's terms).
 
 A *durable* action lasts; an *instantaneous* one happens at one moment, some of them (the retrospective ones) with a duration to tell:
 ``CallAnswered`` tells how long the caller waited. A *status* is the durable action of the highest priority at a time.
@@ -42,6 +42,7 @@ CALL_RINGING = "CallRinging"
 CALL_ON_HOLD = "CallOnHold"
 CALL_UNKNOWN = "CallUnknown"
 CALL_WAIT = "CallWait"
+INTERACTION_WAIT = "InteractionWait"
 
 CALLS: dict[str, str] = {
     "inbound": "CallInbound",
@@ -101,6 +102,19 @@ QUEUE_ACTIONS = frozenset(
     )
 )
 """What a mask over DNAction may name for a queue, a route point or a group of queues."""
+
+
+AREA_ACTIONS = frozenset(
+    (
+        INTERACTION_WAIT,
+        "InteractionEntered",
+        "InteractionDistributed",
+        "InteractionDistributedToQueue",
+        "InteractionCleared",
+        "InteractionDeleted",
+    )
+)
+"""What a mask over DNAction may name for a staging area."""
 
 
 class MaskError(ValueError):

@@ -70,6 +70,10 @@ class Call:
     queue: str | None = None
     waiting: str | None = None
     visits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    area: str | None = None
+    entered: int = 0
+    awaited: int | None = None
+    """Number of the event since which it waits in its staging area."""
     finished: bool = False
 
 
@@ -100,12 +104,16 @@ class History:
         getattr(self, type(data).__name__)(data)
         if interaction in self.calls:
             self.calls[interaction].touched = self.at
+        if interaction in self.calls and self.taken(interaction):
+            self.served(interaction, "InteractionDistributed")
         self.settle()
 
     def active(self, interaction: str) -> bool:
-        return self.calls[interaction].waiting is not None or any(
-            interaction in dn.parts for dns in self.dns.values() for dn in dns.values()
-        )
+        call = self.calls[interaction]
+        return call.waiting is not None or (call.area is not None and not call.finished) or self.taken(interaction)
+
+    def taken(self, interaction: str) -> bool:
+        return any(interaction in dn.parts for dns in self.dns.values() for dn in dns.values())
 
     def facts(self) -> dict[tuple[Any, ...], tuple[tuple[str, str], tuple[str, str, str]]]:
         found: dict[tuple[Any, ...], tuple[tuple[str, str], tuple[str, str, str]]] = {}
@@ -137,6 +145,8 @@ class History:
                     ("queue", call.waiting),
                     ("action", "CallWait", call.media),
                 )
+            if call.awaited is not None and call.area is not None:
+                found["await", interaction, call.awaited] = (("area", call.area), ("action", "InteractionWait", call.area))
         return found
 
     @staticmethod
@@ -507,15 +517,37 @@ class History:
     def InteractionStarted(self, data: e.InteractionStarted) -> None:
         if self.call(data.interaction_id, data.media) is None:
             self.calls[data.interaction_id] = Call(data.media, self.at)
+        self.exists(data.interaction_id, data.media)
+
+    def exists(self, interaction: str, media: str) -> None:
+        call = self.calls[interaction]
+        if call.area is None:
+            call.area, call.entered = media, self.at
+            call.awaited = None if self.taken(interaction) else self.number
+            self.say(("area", media), "InteractionEntered", media)
+
+    def served(self, interaction: str, name: str | None) -> None:
+        call = self.calls[interaction]
+        if call.awaited is None or call.area is None:
+            return
+        if name is not None:
+            self.say(("area", call.area), name, call.area, self.at // 1000 - call.entered // 1000)
+        if ("await", interaction, call.awaited) not in self.open:  # it entered by this very event
+            key = ("action", "InteractionWait", call.area)
+            self.intervals.append(Interval(("area", call.area), key, self.at, self.number, self.at, self.number))
+        call.awaited = None
 
     def InteractionFinished(self, data: e.InteractionFinished) -> None:
         call = self.call(data.interaction_id, data.media)
         if call is None:
             return
+        self.exists(data.interaction_id, data.media)
         if call.waiting is not None:
             self.leave(data.interaction_id, "CallCleared")
         for agent in list(self.dns):
             self.release(agent, data.interaction_id, transferred=False)
+        self.served(data.interaction_id, None)
+        self.say(("area", call.area or ""), "InteractionDeleted", call.area or "", self.at // 1000 - call.entered // 1000)
         call.finished = True
 
     def GroupChanged(self, data: e.GroupChanged) -> None:

@@ -13,8 +13,8 @@ class Naive(History):
     """Values of a history."""
 
     def pieces(self, owner: tuple[str, str]) -> list[tuple[Interval, int, int | None, bool]]:
-        """(interval, since when it counts, until when, whether it was completed there) of an agent, a queue or a group."""
-        if owner[0] in ("agent", "queue"):
+        """(interval, since when it counts, until when, whether it was completed there) of an agent, a queue, a staging area or a group."""
+        if owner[0] in ("agent", "queue", "area"):
             return [(i, i.start, i.end, i.end is not None) for i in self.intervals if i.owner == owner]
         found = []
         for m in self.memberships:
@@ -33,7 +33,7 @@ class Naive(History):
         return found
 
     def said(self, owner: tuple[str, str]) -> list[Moment]:
-        if owner[0] in ("agent", "queue"):
+        if owner[0] in ("agent", "queue", "area"):
             return [m for m in self.moments if m.owner == owner]
         return [
             moment

@@ -91,6 +91,7 @@ AGENT_MASKS = {
 QUEUE_MASKS = {
     "DNAction": ["*", "CallWait", "CallEntered", "CallAnswered", "CallAbandoned,CallAbandonedFromRinging", "CallDistributed,CallCleared"]
 }
+AREA_MASKS = {"DNAction": ["*", "InteractionWait", "InteractionEntered", "InteractionDistributed", "InteractionDeleted"]}
 CATEGORIES = [
     "CurrentNumber",
     "CurrentTime",
@@ -108,11 +109,18 @@ OBJECTS = [
     (ObjectType.GROUP_AGENTS, "All", ("agents", "All")),
     (ObjectType.GROUP_QUEUES, "g", ("queues", "g")),
     (ObjectType.GROUP_QUEUES, "All", ("queues", "All")),
+    (ObjectType.STAGING_AREA, "voice", ("area", "voice")),
+    (ObjectType.STAGING_AREA, "Chat", ("area", "chat")),
 ]
+MASKS = dict.fromkeys(ObjectType, QUEUE_MASKS) | {
+    ObjectType.AGENT: AGENT_MASKS,
+    ObjectType.GROUP_AGENTS: AGENT_MASKS,
+    ObjectType.STAGING_AREA: AREA_MASKS,
+}
 
 
 def definitions(object_type: ObjectType) -> list[dict[str, str]]:
-    masks = AGENT_MASKS if object_type in (ObjectType.AGENT, ObjectType.GROUP_AGENTS) else QUEUE_MASKS
+    masks = MASKS[object_type]
     found = []
     for subject, each in masks.items():
         for mask, category, chosen in product(each, CATEGORIES, ["", "Media=chat"]):
@@ -120,6 +128,8 @@ def definitions(object_type: ObjectType) -> list[dict[str, str]]:
     answered = {"subject": "DNAction", "category": "RelativeNumberPercentage", "timeRange": "1-400"}
     if masks is QUEUE_MASKS:
         found.append(answered | {"mainMask": "CallAnswered", "relMask": "CallEntered"})
+    elif masks is AREA_MASKS:
+        found.append(answered | {"mainMask": "InteractionDistributed", "relMask": "InteractionEntered"})
     else:
         found.append(answered | {"mainMask": TALK, "relMask": "CallRinging"})
         found.append({"subject": "DNAction", "category": "AverageTime", "mainMask": f"{TALK},AfterCallWork", "relMask": TALK})

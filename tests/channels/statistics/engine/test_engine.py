@@ -103,6 +103,7 @@ def test_a_statistic_is_running_when_time_alone_changes_it(category: str, subjec
 def test_objects_are_those_that_events_spoke_of() -> None:
     scene = Scene().at(0, "agent.login", agent="bob", groups=["team"]).at(0, "agent.login", agent="ann")
     scene.at(0, "interaction.queued", ixn="i", queue="sales").at(0, "group.changed", group="desk", kind="queues", members=["help"])
+    scene.at(0, "interaction.started", ixn="j", media="Chat")
     scene.open("Agent", "cid", **TIME)
     found = {kind.value: scene.engine.objects(kind) for kind in ObjectType}
     assert found == {
@@ -111,13 +112,16 @@ def test_objects_are_those_that_events_spoke_of() -> None:
         "Queue": ["help", "sales"],
         "RoutePoint": ["help", "sales"],
         "GroupQueues": ["All", "desk"],
+        "StagingArea": ["chat"],
     }
 
 
 @pytest.mark.parametrize("kind", list(ObjectType))
 def test_what_was_only_asked_for_is_forgotten(kind: ObjectType) -> None:
     scene = Scene()
-    name = "CallsEntered" if "Queue" in kind or kind is ObjectType.ROUTE_POINT else "TalkDuration"
+    name = {ObjectType.AGENT: "TalkDuration", ObjectType.GROUP_AGENTS: "TalkDuration", ObjectType.STAGING_AREA: "InteractionsEntered"}.get(
+        kind, "CallsEntered"
+    )
     empty = scene.engine.save()
     first, second = scene.open(kind, "x", name), scene.open(kind, "x", name)
     scene.engine.close(first)
