@@ -1,10 +1,12 @@
 """Behind validation: one order for each tenant, repeats counted once, everything on disk before anybody hears of it.
 
-For each tenant one call at a time goes through: sort by time, drop repeats, ask the consumers, append to the event log, hand to the
+For each tenant one batch at a time goes through: sort by time, drop repeats, ask the consumers, append to the event log, hand to the
 consumers in the order of the log. So the log and what the consumers saw are always the same sequence, and replaying the log rebuilds them.
+Calls that come while a batch is under way are the next batch together: they share its write.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +33,8 @@ _log = structlog.get_logger(__name__)
 _TAIL_FIRST_STEP = 1_000
 _TAIL_GROWTH = 4
 _CONSUME_AT_ONCE = 64
+_BATCH = 2_000
+"""Events of the calls that share a batch; a call with more is a batch of its own."""
 
 
 @dataclass(slots=True)
@@ -76,11 +80,16 @@ class Slicer:
         self._until = self._clock.monotonic() + SLICE_S
 
 
+_Call = tuple[Sequence[Event], asyncio.Future[list[str]]]
+
+
 class _Tenant:
-    __slots__ = ("last_ms", "lock", "recovered", "repeats")
+    __slots__ = ("calls", "last_ms", "recovered", "repeats", "worked_on")
 
     def __init__(self, repeats: Repeats) -> None:
-        self.lock = asyncio.Lock()
+        self.calls: deque[_Call] = deque()
+        """Those that wait."""
+        self.worked_on = False
         self.repeats = repeats
         self.recovered = False
         self.last_ms = 0
@@ -102,7 +111,7 @@ class Sequencer:
         self._consumers: Sequence[EventConsumer] = ()
         self._window_ms = repeats_s * 1000
         self._tenants: dict[str, _Tenant] = {}
-        self._under_way: set[asyncio.Task[list[str]]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Find the consumers: all families are built now."""
@@ -121,31 +130,58 @@ class Sequencer:
         Raises:
             EventSinkError: the log could not be written; nothing was taken, and nothing counts as a repeat later.
         """
-        task = asyncio.create_task(self._accept(tenant, events))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        state = self._tenants.get(tenant)
+        if state is None:
+            state = self._tenants[tenant] = _Tenant(Repeats(window_ms=self._window_ms, at_most=self.repeats_max))
+        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        state.calls.append((events, answer))
+        if not state.worked_on:
+            state.worked_on = True
+            task = asyncio.create_task(self._work(tenant, state))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await answer
 
-    async def _accept(self, name: str, events: Sequence[Event]) -> list[str]:
-        tenant = self._tenants.get(name)
-        if tenant is None:
-            tenant = self._tenants[name] = _Tenant(Repeats(window_ms=self._window_ms, at_most=self.repeats_max))
-        async with tenant.lock:
-            if not tenant.recovered:
-                await self._recover(name, tenant)
-            # the wall clock may be set back; times of arrival must not be
-            now_ms = tenant.last_ms = max(tenant.last_ms, self._clock.wall_ms())
-            self.counters.forgotten_early += tenant.repeats.forget(now_ms)
-            slicer = Slicer(self._clock)
-            outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer)
-            if taken:
-                last = await self._append(name, records)
-                for key, _ in taken:
-                    tenant.repeats.remember(key, now_ms)
-                self.counters.accepted += len(taken)
-                first = last - len(taken) + 1
-                await self._hand_out(name, [(first + n, event) for n, (_, event) in enumerate(taken)], slicer)
-            return outcomes
+    async def _work(self, name: str, tenant: _Tenant) -> None:
+        """Batch after batch, until no call waits."""
+        try:
+            while tenant.calls:
+                calls = [tenant.calls.popleft()]
+                size = len(calls[0][0])
+                while tenant.calls and size + len(tenant.calls[0][0]) <= _BATCH:
+                    calls.append(tenant.calls.popleft())
+                    size += len(calls[-1][0])
+                try:
+                    outcomes = await self._accept(name, tenant, [event for events, _ in calls for event in events])
+                except Exception as fault:
+                    for _, answer in calls:
+                        if not answer.done():  # its caller has gone
+                            answer.set_exception(fault)
+                    continue
+                at = 0
+                for events, answer in calls:
+                    if not answer.done():
+                        answer.set_result(outcomes[at : at + len(events)])
+                    at += len(events)
+        finally:
+            tenant.worked_on = False
+
+    async def _accept(self, name: str, tenant: _Tenant, events: Sequence[Event]) -> list[str]:
+        if not tenant.recovered:
+            await self._recover(name, tenant)
+        # the wall clock may be set back; times of arrival must not be
+        now_ms = tenant.last_ms = max(tenant.last_ms, self._clock.wall_ms())
+        self.counters.forgotten_early += tenant.repeats.forget(now_ms)
+        slicer = Slicer(self._clock)
+        outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer)
+        if taken:
+            last = await self._append(name, records)
+            for key, _ in taken:
+                tenant.repeats.remember(key, now_ms)
+            self.counters.accepted += len(taken)
+            first = last - len(taken) + 1
+            await self._hand_out(name, [(first + n, event) for n, (_, event) in enumerate(taken)], slicer)
+        return outcomes
 
     async def _judge(
         self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, slicer: Slicer

@@ -232,3 +232,56 @@ async def test_a_consumer_that_fails_does_not_stop_the_others() -> None:
     assert await sequencer.accept("demo", [_event("1")]) == ["accepted"]
     assert len(other.seen) == 1
     assert sequencer.counters.consumer_faults == 1
+
+
+class _Slow(MemoryEventLog):
+    """Writes when it is told to, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.appends: list[int] = []
+        self.broken = False
+
+    async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+        await self.go.wait()
+        self.appends.append(len(records))
+        if self.broken:
+            raise OSError("disk full")
+        return await super().append(tenant, stream, records)
+
+
+async def test_calls_that_come_while_one_is_written_share_the_next_write() -> None:
+    log = _Slow()
+    hub = await _started(log=log)
+    calls = [asyncio.create_task(hub.sequencer.accept("demo", [_event(f"{number}", -number)])) for number in range(5)]
+    await asyncio.sleep(0.01)
+    log.go.set()
+    assert await asyncio.gather(*calls) == [["accepted"]] * 5
+    assert log.appends == [1, 4] or log.appends == [5]
+    assert [event.id for _, event in hub.recorder.seen][-4:] == sorted((event.id for _, event in hub.recorder.seen[-4:]), reverse=True)
+    assert await hub.logged() == hub.recorder.seen
+
+
+async def test_a_repeat_in_a_call_that_shares_a_write_is_told_to_its_own_caller() -> None:
+    log = _Slow()
+    hub = await _started(log=log)
+    first = asyncio.create_task(hub.sequencer.accept("demo", [_event("0")]))
+    await asyncio.sleep(0)
+    calls = [asyncio.create_task(hub.sequencer.accept("demo", [_event("1"), _event(name)])) for name in ("2", "3")]
+    await asyncio.sleep(0.01)
+    log.go.set()
+    assert await asyncio.gather(first, *calls) == [["accepted"], ["accepted", "accepted"], ["duplicate", "accepted"]]
+
+
+async def test_all_that_share_a_write_which_fails_are_told_so() -> None:
+    log = _Slow()
+    log.broken = True
+    hub = await _started(log=log)
+    calls = [asyncio.create_task(hub.sequencer.accept("demo", [_event(f"{number}")])) for number in range(3)]
+    await asyncio.sleep(0.01)
+    log.go.set()
+    faults = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(fault) for fault in faults] == [EventSinkError] * 3
+    log.broken = False
+    assert await hub.sequencer.accept("demo", [_event("0")]) == ["accepted"], "nothing was remembered"
