@@ -5,17 +5,19 @@ transaction, so that a commit's fsync is shared by all that arrived during the o
 and a lone write waits for nobody.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hub.eventlog.interface import EventLogError, LogInUseError
 from hub.storage.lock import InUseError, lock
@@ -27,6 +29,41 @@ MAX_GROUP = 512
 
 Operation = Callable[[sqlite3.Connection], T]
 """Runs inside the writer's transaction, in the writer's thread."""
+
+
+class _Write(Generic[T]):
+    """An operation, and who waits for it."""
+
+    __slots__ = ("fault", "future", "operation", "result")
+
+    def __init__(self, operation: Operation[T], future: asyncio.Future[T]) -> None:
+        self.operation = operation
+        self.future = future
+        self.result: T | None = None
+        self.fault: EventLogError | None = None
+
+
+def _tell(group: Sequence[_Write[Any]]) -> None:
+    """Tell those who wait, all of a loop in one go: waking a loop costs more than an operation."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Write[Any]]] = {}
+    for write in group:
+        by_loop.setdefault(write.future.get_loop(), []).append(write)
+    for loop, writes in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, writes)
+        except RuntimeError:
+            if not loop.is_closed():  # who waited there waits no more
+                raise
+
+
+def _settle(writes: Sequence[_Write[Any]]) -> None:
+    for write in writes:
+        if write.future.done():  # its caller has given up
+            continue
+        if write.fault is not None:
+            write.future.set_exception(write.fault)
+        else:
+            write.future.set_result(write.result)
 
 
 class SqliteFile:
@@ -70,7 +107,7 @@ class SqliteFile:
                 raise EventLogError(f"{path} cannot be opened: {fault}") from fault
             self._files = undo.pop_all()
         self._closed = False
-        self._queue: SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Write[Any] | None] = SimpleQueue()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{path.stem}-read")
         self._writer = threading.Thread(target=self._write_forever, name=f"{path.stem}-write", daemon=True)
         self._writer.start()
@@ -87,9 +124,9 @@ class SqliteFile:
             EventLogError: it was refused, and nothing of it was recorded; or the file is closed.
         """
         self.check_open()
-        future: Future[T] = Future()
-        self._queue.put((operation, future))
-        return await asyncio.wrap_future(future)
+        write: _Write[T] = _Write(operation, asyncio.get_running_loop().create_future())
+        self._queue.put(write)
+        return await write.future
 
     async def read(self, query: Operation[T]) -> T:
         """Run ``query`` in the reader's thread.
@@ -138,25 +175,26 @@ class SqliteFile:
                     break
                 group.append(following)
             # from here on a caller that gives up no longer stops its operation
-            self._commit([(operation, future) for operation, future in group if future.set_running_or_notify_cancel()])
+            group = [write for write in group if not write.future.cancelled()]
+            self._commit(group)
+            _tell(group)
             if ended:
                 return
 
-    def _commit(self, group: list[tuple[Operation[Any], Future[Any]]]) -> None:
+    def _commit(self, group: list[_Write[Any]]) -> None:
         """Commit all of a group; when that fails each alone, so that one bad operation does not take the others with it."""
         try:
-            results = self._transact([operation for operation, _ in group])
+            results = self._transact([write.operation for write in group])
         except Exception as fault:
             if len(group) == 1:
-                error = EventLogError(f"{self.path} cannot be written: {fault}")
-                error.__cause__ = fault
-                group[0][1].set_exception(error)
+                group[0].fault = EventLogError(f"{self.path} cannot be written: {fault}")
+                group[0].fault.__cause__ = fault
                 return
             for one in group:
                 self._commit([one])
             return
-        for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
+        for write, result in zip(group, results, strict=True):
+            write.result = result
 
     def _transact(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         connection = self.writing
