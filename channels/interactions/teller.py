@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -57,10 +58,14 @@ class Teller:
         (entity,) = orjson.loads(event.body)["data"]["entities"]
         data = orjson.dumps(entity)
         once = f"outbox-{event.id}"
-        await self._hub.emit(event.tenant, CHANNEL, data, once=once)
-        await self._hub.emit(event.tenant, f"{CHANNEL}/{to_segment(event.key)}", data, once=once)
+        one = f"{CHANNEL}/{to_segment(event.key)}"
+        parts = [self._hub.emit(event.tenant, channel, data, once=once) for channel in (CHANNEL, one)]
         if event.origin == BY_REST:
-            await self._to_stat_server(event, entity["entity"])
+            parts.append(self._to_stat_server(event, entity["entity"]))
+        # side by side: each waits for a disk
+        faults = [fault for fault in await asyncio.gather(*parts, return_exceptions=True) if fault is not None]
+        if faults:
+            raise faults[0]
 
     async def _to_stat_server(self, event: OutboxEvent, entity: dict[str, str]) -> None:
         sink = self._find_sink()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -33,6 +34,9 @@ BLOCKED_S: Final = 1.0
 
 LANES_AT_ONCE: Final = 64
 """Lanes looked at in one transaction."""
+
+MOST_HELD: Final = 20_000
+"""Deliveries that are claimed while others are held in memory."""
 
 
 class Sends(Protocol):
@@ -74,6 +78,12 @@ class Courier:
         self._lanes: dict[str, Lane] = {}
         self._turns = itertools.count(1)
         self._under_way = 0
+        self._hungry: dict[str, None] = {}
+        """Endpoints that have something ready, and wait for a place among all requests."""
+        self._giving_back: Counter[tuple[str, str]] = Counter()
+        """Endpoints and keys of deliveries whose leases are about to be let go of."""
+        self._given_back: set[tuple[str, str]] = set()
+        """Those whose leases were let go of since the dispatcher's last round."""
         self._requests: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -102,34 +112,38 @@ class Courier:
             self._wake.set()
             await self._task
             self._task = None
+        for lane in self._lanes.values():
+            self._give_back(lane, lane.let_go())
         if self._requests:
             await asyncio.wait(self._requests, timeout=patience_s)
         for request in self._requests:
             request.cancel()
-        await asyncio.gather(*self._requests, return_exceptions=True)
+        while self._requests:  # what is cancelled lets go of its lease, which is a task too
+            await asyncio.wait(self._requests)
 
     def follow(self) -> None:
         """The endpoints have changed: lanes for those that are there."""
         now = self._clock.monotonic()
-        for gone in [each for each, lane in self._lanes.items() if self._book.get(each) is None and not lane.keys]:
+        for gone in [each for each, lane in self._lanes.items() if self._book.get(each) is None and not lane.held]:
             del self._lanes[gone]
         for endpoint in self._book:
             lane = self._lane(endpoint.id)
             lane.resize(endpoint.concurrency or self._settings.concurrency)
             lane.look_at(now)
+            self._begin(endpoint.id, lane)
         self._wake.set()
 
     # -- from the dispatcher --------------------------------------------------------------------------------------------
 
-    def reserve(self, endpoint: str, event: OutboxEvent) -> bool:
+    def reserve(self, endpoint: str, key: str) -> bool:
         """See :class:`hub.outbox.dispatcher.Courier`."""
         known = self._book.get(endpoint)
-        if known is None or not known.enabled or self._stopping or self._under_way >= self._settings.in_flight:
+        if known is None or not known.enabled or self._stopping or self._is_left(endpoint, key):
             return False
         lane = self._lane(endpoint)
-        if not lane.admits(event.key, self._clock.monotonic()):
+        if not lane.admits(self._clock.monotonic()):
             return False
-        self._begin(lane, event.key)
+        lane.held += 1
         return True
 
     def lease_until_ms(self, endpoint: str) -> int:
@@ -140,13 +154,21 @@ class Courier:
 
     def carry(self, work: Work) -> None:
         """See :class:`hub.outbox.dispatcher.Courier`."""
-        request = asyncio.get_running_loop().create_task(self._deliver(work))
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
+        lane = self._lane(work.endpoint)
+        if self._is_left(work.endpoint, work.event.key):  # since its place was kept
+            lane.held -= 1
+            self._give_back(lane, [work])
+            return
+        lane.add(work)
+        self._begin(work.endpoint, lane)
 
-    def cancel(self, endpoint: str, key: str) -> None:
+    def _is_left(self, endpoint: str, key: str) -> bool:
+        """Whether an older delivery of the key was left to the database, and this process may not have seen it there yet."""
+        return (endpoint, key) in self._giving_back or (endpoint, key) in self._given_back
+
+    def cancel(self, endpoint: str) -> None:
         """See :class:`hub.outbox.dispatcher.Courier`."""
-        self._end(self._lane(endpoint), key)
+        self._lane(endpoint).held -= 1
 
     def look(self, endpoint: str) -> None:
         """See :class:`hub.outbox.dispatcher.Courier`."""
@@ -170,10 +192,10 @@ class Courier:
                     continue
 
     async def _look(self) -> float:
-        """Claim what may begin now; returns in how many seconds to look again unless somebody wakes us."""
+        """Claim what may begin soon; returns in how many seconds to look again unless somebody wakes us."""
         self._wake.clear()
         now = self._clock.monotonic()
-        room = self._settings.in_flight - self._under_way
+        space = MOST_HELD - sum(lane.held for lane in self._lanes.values())
         wanted: list[tuple[str, Lane, int]] = []
         next_at = now + LOOK_S
         ready: list[tuple[int, str, Lane]] = []
@@ -186,14 +208,14 @@ class Courier:
             begins = max(lane.due, lane.open_at(now))
             if begins > now:
                 next_at = min(next_at, begins)
-            elif lane.room(now) > 0:
+            elif lane.wants_more(now):
                 ready.append((lane.turn, identifier, lane))
         ready.sort(key=lambda each: each[0])
         for _, identifier, lane in ready[:LANES_AT_ONCE]:
-            if room <= 0:
+            if space <= 0:
                 break
-            limit = min(lane.room(now), room)
-            room -= limit
+            limit = min(lane.space(now), space)
+            space -= limit
             lane.turn = next(self._turns)
             lane.due = None
             lane.looking = True
@@ -203,7 +225,7 @@ class Courier:
         claims = await self._claim(wanted)
         now = self._clock.monotonic()
         wall_ms = self._clock.wall_ms()
-        for (_, lane, _), claim in zip(wanted, claims, strict=True):
+        for (identifier, lane, _), claim in zip(wanted, claims, strict=True):
             lane.looking = False
             lane.blocked = False
             if claim.due_ms is not None:
@@ -211,9 +233,10 @@ class Courier:
                 # what is due and was not given out waits for an older one of its key
                 lane.blocked = due_in <= 0 and not claim.work
                 lane.look_at(now + (BLOCKED_S if lane.blocked else max(due_in, 0.0)))
+            lane.held += len(claim.work)
             for work in claim.work:
-                self._begin(lane, work.event.key)
-                self.carry(work)
+                lane.add(work)
+            self._begin(identifier, lane)
         return 0.0
 
     async def _claim(self, wanted: list[tuple[str, Lane, int]]) -> list[Claim]:
@@ -239,28 +262,141 @@ class Courier:
 
     # -- one delivery -----------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, work: Work) -> None:
-        lane = self._lane(work.endpoint)
-        try:
-            endpoint = self._book.get(work.endpoint)
-            if endpoint is None:
-                await self._transactions.write(lambda tx: delivery_store.give_back(tx, [work.delivery], self._owner))
+    def _begin(self, identifier: str, lane: Lane) -> None:
+        """Begin what a lane has ready and may begin."""
+        if self._stopping:
+            self._give_back(lane, lane.let_go())
+            return
+        now = self._clock.monotonic()
+        while self._under_way < self._settings.in_flight:
+            work = lane.next(now)
+            if work is None:
                 return
-            outcome = await self._sender.send(endpoint, work.event, work.number, self._timeout_s(endpoint))
-            self._counters.attempts += 1
-            await self._judge(endpoint, lane, work, outcome)
-        except asyncio.CancelledError:
-            # the hub stops: the next one tries again at once
-            await asyncio.shield(self._transactions.write(lambda tx: delivery_store.give_back(tx, [work.delivery], self._owner)))
-            raise
+            self._under_way += 1
+            self._spawn(self._deliver(lane, work))
+        self._hungry[identifier] = None
+
+    def _spawn(self, request: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(request)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _deliver(self, lane: Lane, work: Work) -> None:
+        tried: tuple[Endpoint, Outcome] | None = None
+        again_ms = 0
+        try:
+            tried = await self._try(work)
         except Exception:
-            # the database, or what a consumer made of the outcome: the lease runs out, and it is tried again: at least once
+            self._counters.unrecorded += 1
+            _log.exception("request_failed", delivery=work.delivery)
+            again_ms = round(self._settings.lease_s * 1000)
+        finally:
+            self._under_way -= 1
+            lane.sent()
+            if tried is None:
+                self._give_back(lane, [], under_way=work, again_ms=again_ms)
+            self._begin(work.endpoint, lane)
+            self._feed()
+        if tried is None:
+            return
+        decided = False
+        try:
+            decided = await self._judge(*tried, lane, work)
+        except BaseException as fault:
+            # the database, or what a consumer made of the outcome: it is tried again, at least once
             self._counters.unrecorded += 1
             _log.exception("outcome_not_recorded", delivery=work.delivery)
-        finally:
-            self._end(lane, work.event.key)
+            self._give_back(lane, [], under_way=work, again_ms=round(self._settings.lease_s * 1000))
+            if not isinstance(fault, Exception):
+                raise
+            return
+        self._over(lane, work, decided=decided)
 
-    async def _judge(self, endpoint: Endpoint, lane: Lane, work: Work, outcome: Outcome) -> None:
+    async def _try(self, work: Work) -> tuple[Endpoint, Outcome] | None:
+        """Make the request, unless its endpoint is gone or disabled, or the lease would not last until the end of it."""
+        endpoint = self._book.get(work.endpoint)
+        if endpoint is None or not endpoint.enabled:
+            return None
+        timeout_s = self._timeout_s(endpoint)
+        if self._clock.wall_ms() + timeout_s * 1000 > work.lease_until_ms:
+            return None
+        outcome = await self._sender.send(endpoint, work.event, work.number, timeout_s)
+        self._counters.attempts += 1
+        return endpoint, outcome
+
+    def _feed(self) -> None:
+        """A request has ended: lanes that waited for a place among all have their turn."""
+        while self._hungry and self._under_way < self._settings.in_flight:
+            identifier = next(iter(self._hungry))
+            del self._hungry[identifier]
+            lane = self._lanes.get(identifier)
+            if lane is not None:
+                self._begin(identifier, lane)
+
+    def _over(self, lane: Lane, work: Work, *, decided: bool) -> None:
+        """A delivery that was under way is so no more. When it is ``decided``, delivered or dead, the next of its key may begin; else the
+        database keeps the order: what waited for it in memory is left there.
+        """
+        if not decided:
+            self._given_back.add((work.endpoint, work.event.key))
+            self._give_back(lane, lane.let_go_behind(work.event.key))
+        lane.over(work.event.key)
+        now = self._clock.monotonic()
+        if lane.blocked:
+            lane.look_at(now)  # what waited for this key may go now
+        self._begin(work.endpoint, lane)
+        if lane.due is not None and lane.due <= now and lane.wants_more(now):
+            self._wake.set()
+
+    # -- leaving deliveries to the database ---------------------------------------------------------------------------------
+
+    def _give_back(self, lane: Lane, works: list[Work], *, under_way: Work | None = None, again_ms: int = 0) -> None:
+        """Let go of the leases of deliveries that the lane does not hold any more, and of one that was under way; they may be claimed again
+        in ``again_ms``. Until that is on disk nothing of their keys begins.
+        """
+        works = works if under_way is None else [under_way, *works]
+        if not works:
+            return
+        for work in works:
+            self._giving_back[work.endpoint, work.event.key] += 1
+        self._spawn(self._return_leases(lane, works, under_way, again_ms))
+
+    async def _return_leases(self, lane: Lane, works: list[Work], under_way: Work | None, again_ms: int) -> None:
+        numbers = [work.delivery for work in works]
+
+        def write(tx: Transaction) -> None:
+            delivery_store.give_back(tx, numbers, self._owner, self._clock.wall_ms() + again_ms if again_ms else 0)
+
+        try:
+            while True:
+                try:
+                    await asyncio.shield(self._transactions.write(write))
+                    break
+                except StorageError:
+                    _log.exception("leases_not_given_back", again_s=LOOK_S)
+                    if self._stopping:
+                        return  # they run out, or the next start frees them
+                    await asyncio.sleep(LOOK_S)
+        finally:
+            for work in works:
+                key = (work.endpoint, work.event.key)
+                self._giving_back[key] -= 1
+                if not self._giving_back[key]:
+                    del self._giving_back[key]
+                    self._given_back.add(key)
+            lane.look_at(self._clock.monotonic() + again_ms / 1000)
+            if under_way is not None:
+                self._over(lane, under_way, decided=False)
+            self._wake.set()
+
+    def round_over(self) -> None:
+        """See :class:`hub.outbox.dispatcher.Courier`."""
+        self._given_back.clear()
+
+    # -- what came of it ------------------------------------------------------------------------------------------------------
+
+    async def _judge(self, endpoint: Endpoint, outcome: Outcome, lane: Lane, work: Work) -> bool:
+        """Record what came of a request; returns whether the delivery is over."""
         verdict = judge(endpoint.policy, outcome, work.step, self._settings, self._random)
         self._count(outcome)
         now_ms = self._clock.wall_ms()
@@ -308,6 +444,9 @@ class Courier:
         else:
             self._counters.retried += 1
             lane.look_at(now + verdict.wait_s)
+        if disable or lane.tripped or lane.open_at(now) > now:  # none of what it holds begins soon
+            self._give_back(lane, lane.let_go())
+        return kept and verdict.state is not DeliveryState.PENDING
 
     def _health(self, endpoint: Endpoint, verdict: Verdict, now_ms: int) -> tuple[int | None, str]:
         """Since when the endpoint does nothing but fail, and why it has to be disabled, if it has."""
@@ -339,19 +478,6 @@ class Courier:
             limit = (known.concurrency if known is not None else 0) or self._settings.concurrency
             lane = self._lanes[endpoint] = Lane(limit, self._settings.trip_after)
         return lane
-
-    def _begin(self, lane: Lane, key: str) -> None:
-        lane.begin(key)
-        self._under_way += 1
-
-    def _end(self, lane: Lane, key: str) -> None:
-        lane.end(key)
-        self._under_way -= 1
-        now = self._clock.monotonic()
-        if lane.blocked:
-            lane.look_at(now)  # what waited for this key may go now
-        if (lane.due is not None and lane.due <= now) or self._under_way + 1 >= self._settings.in_flight:
-            self._wake.set()  # a place is free
 
     def _timeout_s(self, endpoint: Endpoint) -> float:
         return endpoint.policy.timeout_ms / 1000 or self._settings.timeout_s

@@ -21,6 +21,8 @@ class Work(NamedTuple):
     replayed_after: int
     """How many of them were before it was replayed: the schedule begins anew there."""
     event: OutboxEvent
+    lease_until_ms: int
+    """Until when it is this process's alone."""
 
     @property
     def number(self) -> int:
@@ -48,7 +50,8 @@ class Created(NamedTuple):
     leased: bool
 
 
-_OLDER = "EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint = ? AND p.key = ? AND p.state = 'pending')"
+_OLDER = "EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint = ? AND p.key = ? AND p.state = 'pending' AND p.lease_owner <> ?)"
+"""Whether an older delivery of the key is pending there that the process does not have itself."""
 
 _CREATE = (
     "INSERT INTO deliveries (event, tenant, endpoint, key, created_ms, state, next_ms, lease_owner, lease_until_ms)"
@@ -94,9 +97,9 @@ def release_events(transaction: Transaction, events: Sequence[int], until_ms: in
 
 def create(transaction: Transaction, event: OutboxEvent, endpoint: str, now_ms: int, owner: str, lease_until_ms: int) -> Created | None:
     """A delivery of an event to an endpoint, with a lease or without (``owner`` empty); None when there is one already. There is no lease
-    while an older delivery of the key is pending there: then it has to wait for that, whoever carries it.
+    while an older delivery of the key is pending there that ``owner`` does not have: then it has to wait for that, whoever carries it.
     """
-    older = (endpoint, event.key)
+    older = (endpoint, event.key, owner)
     row = transaction.row(_CREATE, (event.id, event.tenant, endpoint, event.key, now_ms, now_ms, *older, owner, *older, lease_until_ms))
     return None if row is None else Created(row[0], bool(row[1]))
 
@@ -117,7 +120,10 @@ def claim(transaction: Transaction, endpoint: str, *, owner: str, now_ms: int, l
         numbers = tuple({row[1] for row in rows})
         found = transaction.rows(f"SELECT {COLUMNS} FROM outbox_events WHERE id IN ({marks(numbers)})", numbers)
         events = {row[0]: OutboxEvent(*row) for row in found}
-        work = [Work(identifier, endpoint, attempts, before, events[event]) for identifier, event, attempts, before in sorted(rows)]
+        work = [
+            Work(identifier, endpoint, attempts, before, events[event], lease_until_ms)
+            for identifier, event, attempts, before in sorted(rows)
+        ]
     if len(rows) == limit:
         return Claim(work, now_ms)
     left = transaction.row(
@@ -134,11 +140,11 @@ def free_own(transaction: Transaction) -> None:
     transaction.run("UPDATE deliveries SET lease_owner = '', lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
 
 
-def give_back(transaction: Transaction, deliveries: Sequence[int], owner: str) -> None:
-    """Let go of the leases of deliveries that were not tried."""
+def give_back(transaction: Transaction, deliveries: Sequence[int], owner: str, until_ms: int) -> None:
+    """Let go of the leases of deliveries; they may be claimed from a moment on."""
     transaction.run(
-        f"UPDATE deliveries SET lease_owner = '', lease_until_ms = 0 WHERE id IN ({marks(deliveries)}) AND lease_owner = ?",
-        (*deliveries, owner),
+        f"UPDATE deliveries SET lease_owner = '', lease_until_ms = ? WHERE id IN ({marks(deliveries)}) AND lease_owner = ?",
+        (until_ms, *deliveries, owner),
     )
 
 

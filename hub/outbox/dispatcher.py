@@ -37,8 +37,8 @@ POLL_S: Final = 1.0
 class Courier(Protocol):
     """Who carries deliveries: :class:`hub.outbox.courier.Courier`."""
 
-    def reserve(self, endpoint: str, event: OutboxEvent) -> bool:
-        """Keep a place for a delivery that is about to be made; False: it is to wait in the database."""
+    def reserve(self, endpoint: str, key: str) -> bool:
+        """Keep a place for a delivery of a key that is about to be made; False: it is to wait in the database."""
         ...
 
     def lease_until_ms(self, endpoint: str) -> int:
@@ -46,10 +46,14 @@ class Courier(Protocol):
         ...
 
     def carry(self, work: delivery_store.Work) -> None:
-        """Begin with a delivery that a place was kept for."""
+        """Take a delivery that a place was kept for. Those of one key come in order."""
         ...
 
-    def cancel(self, endpoint: str, key: str) -> None:
+    def round_over(self) -> None:
+        """All that places were kept for has been carried or cancelled."""
+        ...
+
+    def cancel(self, endpoint: str) -> None:
         """Give back a place: there is no delivery after all."""
         ...
 
@@ -201,7 +205,7 @@ class Dispatcher:
         """Make the deliveries of events, and mark these as dispatched, in one transaction."""
         now = self._clock.wall_ms()
         planned = [
-            (event, endpoint, self._courier.reserve(endpoint, event), self._courier.lease_until_ms(endpoint))
+            (event, endpoint, self._courier.reserve(endpoint, event.key), self._courier.lease_until_ms(endpoint))
             for event in events
             for endpoint in self._book.wanting(event)
         ]
@@ -220,17 +224,18 @@ class Dispatcher:
         try:
             made = await self._transactions.write(write)
         except BaseException:
-            for event, endpoint, reserved, _ in planned:
+            for _, endpoint, reserved, _ in planned:
                 if reserved:
-                    self._courier.cancel(endpoint, event.key)
+                    self._courier.cancel(endpoint)
             raise
         self._counters.dispatched += len(events)
-        for (event, endpoint, reserved, _), created in zip(planned, made, strict=True):
+        for (event, endpoint, reserved, lease_until_ms), created in zip(planned, made, strict=True):
             self._counters.deliveries += created is not None
             if reserved and created is not None and created.leased:
-                self._courier.carry(delivery_store.Work(created.delivery, endpoint, 0, 0, event))
+                self._courier.carry(delivery_store.Work(created.delivery, endpoint, 0, 0, event, lease_until_ms))
                 continue
             if reserved:
-                self._courier.cancel(endpoint, event.key)
+                self._courier.cancel(endpoint)
             if created is not None:
                 self._courier.look(endpoint)
+        self._courier.round_over()

@@ -1,28 +1,60 @@
-"""One endpoint's lane: what may be under way to it at once, and when. Pure: no clock, no I/O."""
+"""One endpoint's lane: what this process has of it in memory, what is under way, and when more may begin. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hub.outbox.delivery_store import Work
 
 TRIPPED_FIRST_S: Final = 1.0
 TRIPPED_LONGEST_S: Final = 60.0
 """Between two probes of an endpoint that does not answer: doubling from the first to the longest."""
 
+AHEAD: Final = 16
+"""Deliveries that a lane holds in memory for each request that may be under way: those begin without asking the database."""
+
 
 class Lane:
-    """What one process has under way to one endpoint. Every lane has its own bound, so that an endpoint that hangs on every request costs
-    the others nothing. Times are seconds of a clock that never goes back.
+    """Every lane has its own bounds, so that an endpoint that hangs on every request costs the others nothing. Times are seconds of a clock
+    that never goes back.
+
+    A delivery that the lane holds is *ready*, or *behind* an older one of its key, or under way: its request, and then the transaction that
+    records what came of it. One of a key is ready or under way at a time, and they are so in the order in which they were added.
     """
 
-    __slots__ = ("_closed_until", "_failures", "_limit", "_trip_after", "blocked", "due", "failed", "keys", "looking", "turn")
+    __slots__ = (
+        "_behind",
+        "_closed_until",
+        "_failures",
+        "_limit",
+        "_ready",
+        "_trip_after",
+        "blocked",
+        "due",
+        "failed",
+        "held",
+        "looking",
+        "recording",
+        "sending",
+        "turn",
+    )
 
     def __init__(self, limit: int, trip_after: int) -> None:
         self._limit = limit
         self._trip_after = trip_after
         self._failures = 0
         self._closed_until = 0.0
-        self.keys: dict[str, int] = {}
-        """Keys of what is under way, with how many of each."""
+        self._ready: deque[Work] = deque()
+        self._behind: dict[str, deque[Work]] = {}
+        """By each key that has a delivery which is ready or under way: those that wait for that one."""
+        self.held = 0
+        """Deliveries in memory, those that a place is kept for among them."""
+        self.sending = 0
+        """Requests under way."""
+        self.recording = 0
+        """Requests that have ended, and what came of them is not on disk yet."""
         self.due: float | None = 0.0
         """When the database may have something for it; None when it has nothing. At first nobody knows, so: now."""
         self.failed = False
@@ -34,10 +66,7 @@ class Lane:
         self.turn = 0
         """When it was looked at last, as a number that rises: who waited longest comes first."""
 
-    @property
-    def under_way(self) -> int:
-        """Requests under way."""
-        return sum(self.keys.values())
+    # -- how much, and when ---------------------------------------------------------------------------------------------
 
     @property
     def tripped(self) -> bool:
@@ -49,35 +78,91 @@ class Lane:
         self._limit = limit
 
     def room(self, now: float) -> int:
-        """How many requests may begin now."""
+        """How many requests may begin now. Answers that wait to be recorded count once there are very many of them."""
         if now < self._closed_until:
             return 0
-        return max(0, (1 if self.tripped else self._limit) - self.under_way)
+        bound = 1 if self.tripped else self._limit
+        return max(0, min(bound - self.sending, bound * AHEAD - self.sending - self.recording))
+
+    def space(self, now: float) -> int:
+        """How many more deliveries it may hold now: none that could not begin soon."""
+        if now < self._closed_until:
+            return 0
+        return max(0, (1 if self.tripped else self._limit * AHEAD) - self.held)
 
     def open_at(self, now: float) -> float:
         """When requests may begin again, as far as time alone decides."""
         return max(now, self._closed_until)
 
-    def admits(self, key: str, now: float) -> bool:
-        """Whether a new delivery may begin at once, without asking the database: nothing waits before it, nor is its key under way."""
-        return self.due is None and not self.looking and key not in self.keys and self.room(now) > 0
+    def admits(self, now: float) -> bool:
+        """Whether a new delivery may be held without asking the database: it has nothing that would come before it."""
+        return self.due is None and not self.looking and self.space(now) > 0
 
-    def begin(self, key: str) -> None:
-        """A request begins."""
-        self.keys[key] = self.keys.get(key, 0) + 1
-
-    def end(self, key: str) -> None:
-        """It ended, well or not."""
-        left = self.keys[key] - 1
-        if left:
-            self.keys[key] = left
-        else:
-            del self.keys[key]
+    def wants_more(self, now: float) -> bool:
+        """Whether it is worth asking the database for deliveries: half of what it may hold, or more, is not there."""
+        space = self.space(now)
+        return space > 0 and space >= self.held
 
     def look_at(self, when: float) -> None:
         """The database may have something for it then."""
         if self.due is None or when < self.due:
             self.due = when
+
+    # -- deliveries -----------------------------------------------------------------------------------------------------
+
+    def add(self, work: Work) -> None:
+        """Hold a delivery. It is counted in :attr:`held` already."""
+        behind = self._behind.get(work.event.key)
+        if behind is None:
+            self._behind[work.event.key] = deque()
+            self._ready.append(work)
+        else:
+            behind.append(work)
+
+    def next(self, now: float) -> Work | None:
+        """Begin with the next delivery that is ready, if a request may begin now."""
+        if not self._ready or self.room(now) <= 0:
+            return None
+        self.sending += 1
+        return self._ready.popleft()
+
+    def sent(self) -> None:
+        """A request has ended; it is still to be recorded."""
+        self.sending -= 1
+        self.recording += 1
+
+    def over(self, key: str) -> None:
+        """A delivery that was sent is recorded, or given up: the next of its key may begin."""
+        self.recording -= 1
+        self.held -= 1
+        behind = self._behind[key]
+        if behind:
+            self._ready.append(behind.popleft())
+        else:
+            del self._behind[key]
+
+    def let_go_behind(self, key: str) -> list[Work]:
+        """Hold those no more that wait for the delivery of a key which is under way."""
+        behind = self._behind[key]
+        let_go = list(behind)
+        behind.clear()
+        self.held -= len(let_go)
+        return let_go
+
+    def let_go(self) -> list[Work]:
+        """Hold nothing any more but what is under way."""
+        let_go = list(self._ready)
+        ready = {work.event.key for work in let_go}
+        self._ready.clear()
+        for key, behind in list(self._behind.items()):
+            let_go.extend(behind)
+            behind.clear()
+            if key in ready:
+                del self._behind[key]
+        self.held -= len(let_go)
+        return let_go
+
+    # -- what it answers ------------------------------------------------------------------------------------------------
 
     def answered(self) -> None:
         """It answered, whatever it said: it is there."""

@@ -111,7 +111,7 @@ def test_dead_deliveries_are_replayed(hub: Hub, tmp_path: Path) -> None:
             event = recording.add("k")(tx)
             made = delivery_store.create(tx, event, endpoint, 5_000, "me", 6_000)
             assert made is not None
-            work = Work(made.delivery, endpoint, 0, 0, event)
+            work = Work(made.delivery, endpoint, 0, 0, event, 0)
             delivery_store.record(tx, work, outcome(500), owner="me", state=DeliveryState.DEAD, next_ms=0, error="x")
 
         await in_database(tmp_path, write)

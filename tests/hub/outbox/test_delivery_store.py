@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.outbox import delivery_store, endpoint_store
-from hub.outbox.delivery_store import Claim, Work
+from hub.outbox.delivery_store import Claim, Created, Work
 from hub.outbox.model import DeliveryState, OutboxEvent
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
@@ -199,10 +199,18 @@ async def test_each_attempt_is_kept(deliveries: Deliveries) -> None:
 async def test_what_is_given_back_can_be_claimed_at_once(deliveries: Deliveries) -> None:
     made = await deliveries.add()
     await deliveries.claim(owner="me")
-    await deliveries.transactions.write(lambda tx: delivery_store.give_back(tx, [made], "you"))
+    await deliveries.transactions.write(lambda tx: delivery_store.give_back(tx, [made], "you", 0))
     assert await deliveries.claimed() == []
-    await deliveries.transactions.write(lambda tx: delivery_store.give_back(tx, [made], "me"))
+    await deliveries.transactions.write(lambda tx: delivery_store.give_back(tx, [made], "me", 0))
     assert await deliveries.claimed() == [made]
+
+
+async def test_what_is_given_back_for_later_is_claimed_later(deliveries: Deliveries) -> None:
+    made = await deliveries.add()
+    await deliveries.claim(owner="me")
+    await deliveries.transactions.write(lambda tx: delivery_store.give_back(tx, [made], "me", NOW + 5_000))
+    assert await deliveries.claimed(NOW + 4_999) == []
+    assert await deliveries.claimed(NOW + 5_000) == [made]
 
 
 async def test_a_process_that_is_alone_takes_over_what_the_last_one_had(deliveries: Deliveries) -> None:
@@ -260,3 +268,26 @@ async def test_what_is_over_is_forgotten_in_pieces(deliveries: Deliveries) -> No
     assert states == [("pending",)]
     assert await deliveries.transactions.read(lambda tx: tx.row("SELECT count(*) FROM outbox_events")) == (1,)
     assert await deliveries.transactions.read(lambda tx: tx.row("SELECT count(*) FROM attempts")) == (0,)
+
+
+async def created(deliveries: Deliveries, key: str, owner: str) -> Created:
+    event = await deliveries.transactions.write(deliveries.recording.add(key))
+    made = await deliveries.transactions.write(lambda tx: delivery_store.create(tx, event, "ep_1", NOW, owner, NOW + 1_000))
+    assert made is not None
+    return made
+
+
+async def test_a_new_delivery_is_leased_behind_those_that_its_owner_has_alone(deliveries: Deliveries) -> None:
+    assert (await created(deliveries, "k1", "me")).leased
+    assert (await created(deliveries, "k1", "me")).leased
+    assert not (await created(deliveries, "k1", "you")).leased, "another process has the older ones"
+    assert not (await created(deliveries, "k1", "me")).leased, "nobody has the one before it"
+    assert (await created(deliveries, "k2", "me")).leased
+    assert (await created(deliveries, "k2", "me")).leased
+
+
+async def test_a_delivery_that_is_tried_again_later_keeps_new_ones_of_its_key_behind_it(deliveries: Deliveries) -> None:
+    await deliveries.add("k1")
+    (work,) = (await deliveries.claim()).work
+    assert await deliveries.record(work, DeliveryState.PENDING, next_ms=NOW + 60_000)
+    assert not (await created(deliveries, "k1", "me")).leased

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -460,3 +461,68 @@ async def test_everything_waits_while_too_much_is_under_way(light_transactions: 
         await made.until(lambda: made.counters.delivered == 40)
         assert sum(made.receivers.most.values()) <= 3 * 4
         assert await made.transactions.read(delivery_store.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_event_of_a_key_is_first_sent_before_an_older_one_is_over(transactions: Transactions, seed: int) -> None:
+    """Receivers fail by chance; events of few keys come all the time; the endpoint is switched off and on: the order holds throughout."""
+    chance = random.Random(seed)
+    house = House(
+        transactions, QUICK.model_copy(update={"concurrency": 4, "retry_s": (0.02,) * 40, "throttle_s": 0.02, "trip_after": 1000})
+    )
+    over: dict[str, list[int]] = {}
+    broken: list[str] = []
+    sent: dict[str, list[int]] = {}
+
+    async def answer(event: OutboxEvent, attempt: int) -> Outcome:
+        before = sent.setdefault(event.key, [])
+        if event.id not in before:
+            before.append(event.id)
+            waiting = [other for other in before[:-1] if other not in over.get(event.key, [])]
+            if waiting or before != sorted(before):
+                broken.append(f"{event.key}: {event.id} was sent while {waiting} were not over")
+        await asyncio.sleep(chance.random() * 0.01)
+        if chance.random() < 0.3:
+            return outcome(0, Fault.CONNECT) if chance.random() < 0.3 else outcome(chance.choice([500, 429]))
+        over.setdefault(event.key, []).append(event.id)
+        return outcome(200)
+
+    house.receivers.answers["ep_1"] = answer
+    await house.save(endpoint())
+    async with house.running():
+        for number in range(120):
+            await house.record(f"k{chance.randrange(5)}")
+            if number % 40 == 20:
+                await house.until(lambda: house.counters.dispatched == house.counters.recorded)  # who is disabled gets nothing new
+                await house.save(endpoint(enabled=False))
+                await asyncio.sleep(0.02)
+                await house.save(endpoint())
+        await house.until(lambda: house.counters.delivered == 120)
+    assert broken == []
+    assert sorted(identifier for ids in over.values() for identifier in ids) == sorted({event.id for _, event, _ in house.receivers.got})
+
+
+async def test_what_waits_in_memory_goes_back_to_the_database_when_its_lease_would_not_last(light_transactions: Transactions) -> None:
+    house = House(light_transactions, QUICK.model_copy(update={"concurrency": 1, "lease_s": 0.05, "timeout_s": 0.05}))
+
+    async def slow(event: OutboxEvent, attempt: int) -> Outcome:
+        await asyncio.sleep(0.03)
+        return outcome(200)
+
+    house.receivers.answers["ep_1"] = slow
+    await house.save(endpoint())
+    async with house.running():
+        for number in range(12):
+            await house.record(f"k{number}")
+        await house.until(lambda: house.counters.delivered == 12)
+    assert len(house.receivers.got) == 12, "each once"
+
+
+async def test_endpoints_that_are_put_off_by_the_bound_of_all_have_their_turn(light_transactions: Transactions) -> None:
+    house = House(light_transactions, QUICK.model_copy(update={"in_flight": 2}))
+    await house.save(*(endpoint(f"ep_{number}") for number in range(5)))
+    async with house.running():
+        for number in range(20):
+            await house.record(f"k{number}")
+        await house.until(lambda: house.counters.delivered == 100)
+    assert {len(house.receivers.of(f"ep_{number}")) for number in range(5)} == {20}
