@@ -15,6 +15,7 @@ from hub.core.delivery import ChannelDeclaration
 from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.eventlog.interface import EventLog
+from hub.ops.hot_paths import HotPath
 from hub.ops.settings import Settings
 from hub.outbox.model import Recorder
 from hub.storage.migrations import HUB
@@ -66,6 +67,8 @@ class Parts:
     """What a family puts into a running hub."""
 
     routers: Sequence[APIRouter] = ()
+    hot_paths: Sequence[HotPath] = ()
+    """Operations of the routers that come by the thousand."""
     routes: Sequence[BaseRoute] = ()
     """Plain Starlette routes beside the REST API: pages and files."""
     channels: Sequence[ChannelDeclaration] = ()

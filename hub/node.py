@@ -47,6 +47,7 @@ from hub.storage.transactions import Transactions
 from hub.transports.bayeux import BayeuxDoor
 from hub.transports.dashboard_websocket import DashboardDoor
 from hub.transports.front import Front
+from hub.transports.hot_paths import HotPaths
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
 from hub.transports.sse import EventStreamDoor
@@ -158,20 +159,25 @@ class Node:
         self._observe()
         self.app: ASGIApp = Front(
             [self.bayeux_door, self.dashboards, self.streams],
-            Tracing(
-                create_app(
-                    routers=[
-                        security_router,
-                        presence_router(self.roster),
-                        self._outbox_router(guard),
-                        *(router for part in self.parts for router in part.routers),
-                    ],
-                    routes=[route for part in self.parts for route in part.routes],
-                    gate=self.security.gate,
-                    metrics=self.metrics,
-                    health=self.health,
-                    lifespan=self._lifespan,
-                )
+            HotPaths(
+                Tracing(
+                    create_app(
+                        routers=[
+                            security_router,
+                            presence_router(self.roster),
+                            self._outbox_router(guard),
+                            *(router for part in self.parts for router in part.routers),
+                        ],
+                        routes=[route for part in self.parts for route in part.routes],
+                        gate=self.security.gate,
+                        metrics=self.metrics,
+                        health=self.health,
+                        lifespan=self._lifespan,
+                    )
+                ),
+                [path for part in self.parts for path in part.hot_paths],
+                self.security.gate,
+                self.metrics,
             ),
         )
 

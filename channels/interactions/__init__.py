@@ -3,7 +3,7 @@
 import uuid
 
 from channels.events import EVENT_CONSUMER, EVENT_SINK
-from channels.interactions.api import Calls, create_router
+from channels.interactions.api import Calls, create_hot_paths, create_router
 from channels.interactions.desk import INBOUND_NEW, Desk
 from channels.interactions.entities import Entities
 from channels.interactions.follower import Follower
@@ -32,8 +32,10 @@ def _build(context: Context) -> Parts:
         return entities.body(event_type, made, str(uuid.uuid4()))
 
     teller = Teller(context.hub, lambda: next(iter(context.of_role(EVENT_SINK)), None), example)
+    calls = Calls(desk, context.transactions, entities, settings)
     return Parts(
-        routers=[create_router(Calls(desk, context.transactions, entities, settings))],
+        routers=[create_router(calls)],
+        hot_paths=create_hot_paths(calls),
         channels=CHANNELS,
         services=[follower, Keeper(desk, context.transactions, context.clock, settings)],
         roles={EVENT_CONSUMER: follower, ROLE: teller, EXAMPLE: teller, "counters": {NAME: desk.counters}},

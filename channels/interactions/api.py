@@ -20,6 +20,7 @@ from channels.interactions.store import Interaction, Key, KnownInteractionError,
 from hub.core.principal import Principal
 from hub.ops.body import read_body
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.hot_paths import HotPath
 from hub.ops.storage import unavailable
 from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T, Transactions
@@ -167,6 +168,26 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
     if found is None or "\0" in cursor:
         raise ApiError.of_field("cursor", "`data.cursor` of the page before", cursor)
     return int(found[1]), found[2]
+
+
+def create_hot_paths(calls: Calls) -> list[HotPath]:
+    """The short way of creating, getting and stopping by id."""
+    base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
+
+    async def create(request: Request, caller: Principal, service: str) -> Response:
+        return await calls.create(request, caller.tenant, service)
+
+    async def get(_: Request, caller: Principal, service: str, identifier: str) -> Response:
+        return await calls.get(caller.tenant, service, Key(identifier))
+
+    async def stop(request: Request, caller: Principal, service: str, identifier: str) -> Response:
+        return await calls.stop(request, caller.tenant, service, Key(identifier))
+
+    return [
+        HotPath("POST", base, "/interactions/write", create),
+        HotPath("POST", f"{base}/{{interactionId}}/stop", "/interactions/write", stop),
+        HotPath("GET", f"{base}/{{interactionId}}", "/interactions/read", get),
+    ]
 
 
 def create_router(calls: Calls) -> APIRouter:

@@ -6,6 +6,7 @@ import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Scope
 
 from hub.core.principal import Action, Principal
 from hub.ops.envelope import ApiError
@@ -42,15 +43,14 @@ def refusal(failure: Failure) -> ApiError:
     return ApiError(401, failure.value, headers={"WWW-Authenticate": "Bearer"})
 
 
-async def _identify(
-    request: Request,
-    _bearer: Annotated[Any, Security(_BEARER)] = None,
-    _key: Annotated[Any, Security(_KEY)] = None,
-    _cookie: Annotated[Any, Security(_COOKIE)] = None,
-) -> Principal:
-    gate: Gate = request.app.state.gate
+async def identify(gate: Gate, scope: Scope) -> Principal:
+    """Who sent a request.
+
+    Raises:
+        ApiError: nobody who is known: see :func:`requires`; 503, the database does not answer.
+    """
     try:
-        caller = await gate.identify(request.scope)
+        caller = await gate.identify(scope)
     except (SQLAlchemyError, OSError):
         _log.exception("a caller could not be identified")
         raise ApiError(503, "credentials cannot be looked up now: the database does not answer") from None
@@ -58,6 +58,31 @@ async def _identify(
         assert caller.failure is not None
         raise refusal(caller.failure)
     return caller.principal
+
+
+async def permit(gate: Gate, scope: Scope, operation: str) -> Principal:
+    """Who sent a request, if they may do ``operation``.
+
+    Raises:
+        ApiError: they may not, or it is not known who it is: see :func:`requires`.
+    """
+    principal = await identify(gate, scope)
+    await _allow(gate, principal, operation)
+    return principal
+
+
+async def _allow(gate: Gate, principal: Principal, operation: str) -> None:
+    if not await gate.allows(principal, Action.CALL, operation):
+        raise ApiError(403, f"this credential may not {OPERATIONS[operation]}", detail={"operation": operation})
+
+
+async def _identify(
+    request: Request,
+    _bearer: Annotated[Any, Security(_BEARER)] = None,
+    _key: Annotated[Any, Security(_KEY)] = None,
+    _cookie: Annotated[Any, Security(_COOKIE)] = None,
+) -> Principal:
+    return await identify(request.app.state.gate, request.scope)
 
 
 def requires(operation: str) -> Any:
@@ -74,13 +99,11 @@ def requires(operation: str) -> Any:
     if operation not in OPERATIONS:
         raise ValueError(f"expected one of {', '.join(OPERATIONS)}, got {operation}")
 
-    async def permit(request: Request, principal: Annotated[Principal, Depends(_identify)]) -> Principal:
-        gate: Gate = request.app.state.gate
-        if not await gate.allows(principal, Action.CALL, operation):
-            raise ApiError(403, f"this credential may not {OPERATIONS[operation]}", detail={"operation": operation})
+    async def permitted(request: Request, principal: Annotated[Principal, Depends(_identify)]) -> Principal:
+        await _allow(request.app.state.gate, principal, operation)
         return principal
 
-    return Depends(permit)
+    return Depends(permitted)
 
 
 def authenticated() -> Any:

@@ -72,13 +72,12 @@ class Tracing:
                 if not status:
                     await _send_fault(send_with_id)
             finally:
-                _access.info(
-                    "request",
-                    method=scope["method"],
-                    path=_route(scope),
-                    status=status,
-                    ms=round((time.perf_counter() - began) * 1000, 1),
-                )
+                access(scope, status, time.perf_counter() - began)
+
+
+def access(scope: Scope, status: int, seconds: float) -> None:
+    """The line of the access log for a request that has been answered; ``status`` 0: it was not."""
+    _access.info("request", method=scope["method"], path=_route(scope), status=status, ms=round(seconds * 1000, 1))
 
 
 def _route(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from channels.interactions.api import Calls, create_router
+from channels.interactions.api import Calls, create_hot_paths, create_router
 from channels.interactions.desk import Desk
 from channels.interactions.entities import Entities
 from channels.interactions.settings import InteractionsSettings
@@ -22,6 +22,7 @@ from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.storage.transactions import Transactions
+from hub.transports.hot_paths import HotPaths
 from tests.support.rest import Callers, Clock, Lookup
 
 HUB = "https://hub.example.com"
@@ -48,8 +49,10 @@ class Reception:
         self.desk = Desk(recorder, entities, self.clock)
         chosen = InteractionsSettings(**{"service_media": {"mail": "email"}} | settings)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        routers = [create_router(Calls(self.desk, transactions, entities, chosen))]
-        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers)
+        calls = Calls(self.desk, transactions, entities, chosen)
+        metrics = Metrics()
+        self.long_way = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
+        self.app = HotPaths(self.long_way, create_hot_paths(calls), gate, metrics)
 
     async def call(
         self, method: str, url: str, *, caller: str = "desk", headers: Mapping[str, str] = MappingProxyType({}), **more: Any
