@@ -27,13 +27,13 @@ class Acknowledged:
         while self._sent and self._sent[0][0] <= batch:
             self.bytes -= self._sent.popleft()[1].size
 
-    def send(self, messages: Iterable[Message]) -> deque[Message]:
+    def send(self, messages: Iterable[Message]) -> list[Message]:
         """A connect reply goes out: what goes with it, ``messages`` behind all that is not acknowledged."""
         self.batch += 1
         for message in messages:
             self._sent.append((self.batch, message))
             self.bytes += message.size
-        return deque(message for _, message in self._sent)
+        return [message for _, message in self._sent]
 
     def __len__(self) -> int:
         return len(self._sent)

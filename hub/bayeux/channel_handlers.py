@@ -46,7 +46,8 @@ class ChannelHandlers:
             if refused.error is WireError.REPLAY_INVALID and since is not None:
                 return failure(head(message), invalid_position(since[refused.channel]), subscription_member(message))
             raise
-        session.replay = session.replay or since is not None
+        if since is not None:
+            session.tell_positions()
         try:
             for pattern in broadcast:
                 await self._hub.send_snapshot(session, pattern)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hub.bayeux.replies import array
+from hub.core.frames import array
 from hub.core.message import Message
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class Exchange:
         """The handshake reply, which comes before everything else."""
         self.opened: ServerSession | None = None
         """The session that a handshake opened: HTTP sets its cookies then."""
-        self.messages: deque[Message] = deque()
+        self.messages: list[Message] = []
         self.replies: list[bytes] = []
         self.held: HeldConnect | None = None
         """The connect that is not answered yet; then there is nothing else in this exchange."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -46,7 +45,7 @@ class HeldConnect:
         self.link = session.link
         """The WebSocket that it came by; None for long-polling."""
         self.timer: Timer | None = None
-        self.messages: deque[Message] = deque()
+        self.messages: list[Message] = []
         self.reply: bytes | None = None
         self.superseded = False
         self._waiter: Callable[[HeldConnect], object] | None = None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, MalformedError, read_request
 from hub.bayeux.ports import Connection, Peer
-from hub.bayeux.replies import frames
 from hub.bayeux.session import ServerSession
 from hub.core.errors import CloseCode
+from hub.core.frames import arrays
 from hub.core.principal import Principal
 from hub.core.timers import Timer
 
@@ -25,8 +25,8 @@ this many.
 
 
 class SocketLink:
-    """The conversation of one WebSocket. The transport calls :meth:`receive` for each message, one at a time, :meth:`drained` when the peer
-    has read what waited, and :meth:`gone` once at the end.
+    """The conversation of one WebSocket. The transport calls :meth:`receive` for each message, one at a time, :meth:`flowed` and
+    :meth:`drained` as the peer reads or does not, and :meth:`gone` once at the end.
     """
 
     __slots__ = ("_idle", "_server", "connection", "peer", "session")
@@ -75,6 +75,11 @@ class SocketLink:
         if self.session is not None:
             self.session.wake()
 
+    def flowed(self) -> None:
+        """The connection has begun to take frames directly, or does so no more."""
+        if self.session is not None:
+            self.session.flow()
+
     def gone(self) -> None:
         """The WebSocket is over, whoever ended it."""
         self._server.links.pop(self, None)
@@ -103,7 +108,7 @@ class SocketLink:
         """Send encoded messages, many to a frame; returns how many of them the connection took before it was over."""
         limits = self._server.hub.limits
         sent = 0
-        for frame, count in frames(parts, limits.max_frame_bytes):
+        for frame, count in arrays(parts, limits.max_frame_bytes):
             if not self.connection.write(frame):
                 break
             sent += count

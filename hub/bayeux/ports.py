@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from hub.core.principal import Principal
@@ -28,6 +29,13 @@ class Connection(Protocol):
     @property
     def open(self) -> bool:
         """Whether :meth:`write` would send."""
+        ...
+
+    @property
+    def express(self) -> Callable[[bytes], object] | None:
+        """Writes ready frames at once; may raise ``RuntimeError`` or ``OSError`` when the connection was lost this moment. None while bytes
+        wait that the peer has not read, and where the server takes no frames.
+        """
         ...
 
     def write(self, payload: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 from hub.bayeux.messages import Incoming
 from hub.core.errors import WireError
@@ -70,25 +70,3 @@ def echo(message: Incoming, name: str) -> bytes:
     """A member of the request as it came, led by a comma; nothing when it was absent."""
     raw = message.raw(name)
     return b"" if raw is None else b',"%b":%b' % (name.encode("ascii"), raw)
-
-
-def array(parts: Iterable[bytes]) -> bytes:
-    """One JSON array of encoded messages."""
-    return b"[%b]" % b",".join(parts)
-
-
-def frames(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """JSON arrays of encoded messages, in order, each of up to ``max_bytes`` payload unless a single message is larger; and how many
-    messages each holds.
-    """
-    waiting: list[bytes] = []
-    size = 0
-    for part in parts:
-        if waiting and size + len(part) > max_bytes:
-            yield array(waiting), len(waiting)
-            waiting = []
-            size = 0
-        waiting.append(part)
-        size += len(part) + 1
-    if waiting:
-        yield array(waiting), len(waiting)

@@ -337,11 +337,12 @@ class BayeuxServer:
         members: dict[str, bytes] = {}
         if message.wants_acknowledgement():
             session.acknowledged = Acknowledged()
+            session.flow()
             members["ack"] = b"true"
         if timesync is not None:
             members["timesync"] = timesync.member(self.hub.clock.wall_ms())
         if asks_for_replay(message):
-            session.replay = True
+            session.tell_positions()
             members["replay"] = b"true"
         tail = b',"clientId":"%b","version":"1.0","minimumVersion":"1.0"' % identifier.encode("ascii")
         return success(head(message), tail + _TYPES_MEMBER + ext(members) + self.retry_advice)
@@ -425,7 +426,10 @@ class BayeuxServer:
             if session.ended:
                 return success(head(message), self.none_advice)
         advised = self.none_advice if session.parting else self.retry_advice
-        if not (first or not alone or timeout_ms == 0 or session.waits or session.parting):
+        waits = session.waits
+        if session.ended:  # what fan-outs had for it was too much for its queue
+            return failure(head(message), WireError.SESSION_UNKNOWN.text, self.handshake_advice())
+        if not (first or not alone or timeout_ms == 0 or waits or session.parting):
             browser = None if peer.link is not None or peer.callback else peer.browser
             if browser is None or self.occupied[browser] < limits.max_held_per_browser:
                 exchange.held = session.hold(head(message), timeout_ms, timesync=timesync, browser=browser)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import json
 import math
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +209,7 @@ class ServerSession(Subscriber):
                 members["replay"] = b"%d" % position
         return success(beginning, ext(members) + advice)
 
-    def take_for_connect(self) -> deque[Message]:
+    def take_for_connect(self) -> list[Message]:
         """What goes with the reply to a connect: all that waits, behind all that the client has not acknowledged."""
         taken = self.take()
         if self.acknowledged is None:
@@ -281,7 +280,8 @@ class ServerSession(Subscriber):
         if self.ended:
             return
         if self.link is not None and self.acknowledged is None:
-            self.link.push(self)
+            if not self.send_express():
+                self.link.push(self)
         elif self.held is None or self.requests:
             return  # it waits for the next response
         elif self.queue:
@@ -322,12 +322,13 @@ class ServerSession(Subscriber):
         """
         if self.ended or self.acknowledged is not None:
             return
-        waiting, self.queue = self.queue, deque(messages)
-        self.queued_bytes = sum(message.size for message in self.queue)
-        for message in waiting:
+        behind = self.queue
+        self.waiting = list(messages)
+        self.queued_bytes = sum(message.size for message in self.waiting)
+        for message in behind:
             size = message.size
             if self.queued_bytes + size <= self.hub.limits.max_queue_bytes or self._make_room(message, size):
-                self.queue.append(message)
+                self.waiting.append(message)
                 self.queued_bytes += size
             elif self.id not in self._server.sessions:  # a log channel's message had none: that has ended it
                 return
@@ -341,6 +342,16 @@ class ServerSession(Subscriber):
 
     # -- the WebSocket ----------------------------------------------------------------------------------------------
 
+    def flow(self) -> None:
+        """Take the direct way to the client, where there is one now; the others go through :meth:`encode`, or wait for a connect."""
+        direct = self.link is not None and self.acknowledged is None and not self._server.activity_counts_deliveries
+        self.express = self.link.connection.express if direct and self.link is not None else None
+
+    def tell_positions(self) -> None:
+        """The client wants to hear the position of each message of a log channel."""
+        self.replay = True
+        self.shape = self.hub.shapes.replayable
+
     def bind(self, link: SocketLink) -> None:
         """From now on this WebSocket is the way to the client (bayeux.md 1.14: at its first message of any kind)."""
         before, self.link = self.link, link
@@ -349,6 +360,7 @@ class ServerSession(Subscriber):
             if self.held is not None and self.held.link is before:
                 self._supersede()
                 self.start_clock()
+        self.flow()
         self.wake()
 
     def unbind(self, link: SocketLink) -> None:
@@ -358,6 +370,7 @@ class ServerSession(Subscriber):
         if self.held is not None and self.held.link is link and link.connection.open:
             self.answer_held()  # the client is there still, and every request gets its reply
         self.link = None
+        self.flow()
         if self.held is not None and self.held.link is None:  # long-polling holds a connect meanwhile
             self.wake()
             return
@@ -368,11 +381,12 @@ class ServerSession(Subscriber):
         """The client has turned from its WebSocket to long-polling."""
         if self.link is not None:
             link, self.link = self.link, None
+            self.flow()
             link.lose_session(self)
 
     # -- its end ----------------------------------------------------------------------------------------------------
 
-    def end_by_client(self) -> deque[Message]:
+    def end_by_client(self) -> list[Message]:
         """``/meta/disconnect``: the held connect is answered with ``reconnect: none`` (bayeux.md 1.6). Returns what still waited."""
         self.resync_due = False
         waiting = self.take()
@@ -420,7 +434,8 @@ class ServerSession(Subscriber):
         if self.ended:
             return
         link = self.link
-        self.queue.clear()
+        self.hub.fan_outs.drop(self)
+        self.waiting.clear()
         self.queued_bytes = 0
         held = self._part(None)
         if held is not None:

@@ -109,6 +109,7 @@ class CatchUp:
             self._loading = False
         # nothing was awaited since the last look: what is published from here on is offered directly
         if self._subscriber.catch_up is self and self._position() >= self._top():
+            self._hub.fan_outs.settle(self._subscriber)  # what is under way has been read
             self._subscriber.catch_up = None
 
     async def _page(self, after: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from hub.core.fan_out import FanOuts
 from hub.core.ports import Clock, Loop
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ class FaultObserver(Protocol):
 
 
 class Flusher:
-    """The dirty list. Messages that arrive in one tick leave in one frame, so coalescing costs no latency and grows with load."""
+    """The dirty list. Messages that arrive in one tick leave in one frame, so coalescing costs no latency and grows with load.
 
-    __slots__ = ("_clock", "_dirty", "_loop", "_on_fault", "_scheduled")
+    What waits for a few sessions goes first, then large fan-outs have what is left of the slice.
+    """
+
+    __slots__ = ("_clock", "_dirty", "_loop", "_on_fault", "_scheduled", "fan_outs")
 
     def __init__(self, loop: Loop, clock: Clock, on_fault: FaultObserver) -> None:
         self._loop = loop
@@ -33,17 +37,30 @@ class Flusher:
         self._on_fault = on_fault
         self._dirty: deque[Subscriber] = deque()
         self._scheduled = False
+        self.fan_outs = FanOuts(clock, on_fault, self._schedule)
 
     def mark(self, subscriber: Subscriber) -> None:
         """Put a session on the list; it must not be on it already."""
         subscriber.dirty = True
         self._dirty.append(subscriber)
         if not self._scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._run)
 
     def _run(self) -> None:
         until = self._clock.monotonic() + SLICE_S
+        self._flush(until)
+        self.fan_outs.advance(until)
+        if self._dirty or self.fan_outs.jobs:
+            self._loop.call_soon(self._run)
+        else:
+            self._scheduled = False
+
+    def _flush(self, until: float) -> None:
         since_look = 0
         while self._dirty:
             subscriber = self._dirty.popleft()
@@ -57,7 +74,3 @@ class Flusher:
                 since_look = 0
                 if self._clock.monotonic() > until:
                     break
-        if self._dirty:
-            self._loop.call_soon(self._run)
-        else:
-            self._scheduled = False

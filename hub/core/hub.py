@@ -12,6 +12,7 @@ from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel,
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
 from hub.core.flusher import FaultObserver, Flusher
+from hub.core.frames import Shapes
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
 from hub.core.pace import Pace
@@ -75,6 +76,7 @@ class Hub:
         "_watched",
         "clock",
         "counters",
+        "fan_outs",
         "flusher",
         "limits",
         "loop",
@@ -86,6 +88,7 @@ class Hub:
         "on_unsubscribed",
         "registry",
         "router",
+        "shapes",
         "subscribers",
         "timers",
     )
@@ -108,9 +111,11 @@ class Hub:
         self.timers = Timers(clock)
         self.counters = Counters()
         self.router: Router[Subscriber] = Router()
+        self.shapes = Shapes(self.limits.max_frame_bytes)
         self.subscribers: dict[str, Subscriber] = {}
         self._serial = clock.wall_us()
         self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
+        self.fan_outs = self.flusher.fan_outs
         self._authorizer = authorizer
         self._bus = bus
         # topics that somebody subscribes to, or is about to: the bus brings them as long as it is not 0
@@ -157,10 +162,12 @@ class Hub:
 
     def detach(self, subscriber: Subscriber) -> None:
         """A session is gone: take back all that it subscribed to. Calling it twice does no harm."""
+        self.fan_outs.drop(subscriber)
         for pattern in list(subscriber.subscriptions):
             self._remove(subscriber, pattern)
         gone = self.subscribers.pop(subscriber.id, None)
-        subscriber.queue.clear()
+        subscriber.express = None
+        subscriber.waiting.clear()
         subscriber.queued_bytes = 0
         subscriber.catch_up = None
         if gone is not None:
@@ -239,6 +246,7 @@ class Hub:
                 self._let_go(subscriber.principal.tenant, pattern, topics)
             raise
         # from here on nothing is awaited: another request of this session sees all of it or nothing
+        self.fan_outs.settle(subscriber)  # what was published before the positions below belongs before them
         for pattern, topics in held.items():
             if pattern in subscriber.subscriptions:
                 self._let_go(subscriber.principal.tenant, pattern, topics)
@@ -377,6 +385,7 @@ class Hub:
         topics = subscriber.subscriptions.pop(pattern, None)
         if topics is None:
             return
+        self.fan_outs.settle(subscriber)  # it was subscribed when that was published
         for topic in topics:
             self.router.remove(topic, subscriber)
         if subscriber.catch_up is not None:
@@ -473,12 +482,9 @@ class Hub:
         self._fan_out(envelope)
 
     def _fan_out(self, envelope: Envelope) -> None:
-        subscribers = self.router.match(envelope.topic)
-        if not subscribers:
+        members = self.router.match(envelope.topic)
+        if members is None:
             return
+        self.counters.delivered += len(members.subscribers)
         message = Message(envelope.topic.channel, envelope.data, envelope.delivery, extra=envelope.extra, position=envelope.position)
-        count = 0
-        for subscriber in subscribers:
-            subscriber.offer(message)
-            count += 1
-        self.counters.delivered += count
+        self.fan_outs.begin(message, members)

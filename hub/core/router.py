@@ -1,5 +1,7 @@
 """Topic to subscribers: exact names by one look-up, wildcards by a few more, however many patterns exist."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -9,56 +11,67 @@ from hub.core.message import Topic
 S = TypeVar("S")
 
 
+class Members(Generic[S]):
+    """The subscribers of a topic, in the order in which they came. ``version`` rises with each change."""
+
+    __slots__ = ("subscribers", "version")
+
+    def __init__(self) -> None:
+        self.subscribers: dict[S, None] = {}
+        self.version = 0
+
+
 class Router(Generic[S]):
     """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is."""
 
-    __slots__ = ("_subscribers",)
+    __slots__ = ("_members",)
 
     def __init__(self) -> None:
-        self._subscribers: dict[Topic, dict[S, None]] = {}
+        self._members: dict[Topic, Members[S]] = {}
 
     def add(self, topic: Topic, subscriber: S) -> bool:
         """Add a subscriber; True when it is the topic's first."""
-        subscribers = self._subscribers.get(topic)
-        if subscribers is None:
-            self._subscribers[topic] = {subscriber: None}
-            return True
-        subscribers[subscriber] = None
-        return False
+        members = self._members.get(topic)
+        first = members is None
+        if members is None:
+            members = self._members[topic] = Members()
+        members.subscribers[subscriber] = None
+        members.version += 1
+        return first
 
     def remove(self, topic: Topic, subscriber: S) -> bool:
         """Remove a subscriber; True when it was the topic's last."""
-        subscribers = self._subscribers.get(topic)
-        if subscribers is None or subscriber not in subscribers:
+        members = self._members.get(topic)
+        if members is None or subscriber not in members.subscribers:
             return False
-        del subscribers[subscriber]
-        if subscribers:
+        del members.subscribers[subscriber]
+        members.version += 1
+        if members.subscribers:
             return False
-        del self._subscribers[topic]
+        del self._members[topic]
         return True
 
-    def match(self, topic: Topic) -> Iterable[S]:
-        """Each subscriber of a topic once, whether it asked by name, by pattern or by several of them."""
+    def match(self, topic: Topic) -> Members[S] | None:
+        """Each subscriber of a topic once, whether it asked by name, by pattern or by several of them; None when there is nobody."""
         tenant, audience, channel = topic
         found = [
-            subscribers
-            for candidate in candidates(channel)
-            if (subscribers := self._subscribers.get(Topic(tenant, audience, candidate))) is not None
+            members for candidate in candidates(channel) if (members := self._members.get(Topic(tenant, audience, candidate))) is not None
         ]
         if len(found) < 2:
-            return tuple(found[0]) if found else ()
-        merged: dict[S, None] = {}
-        for subscribers in found:
-            merged.update(subscribers)
+            return found[0] if found else None
+        merged: Members[S] = Members()
+        for members in found:
+            merged.subscribers.update(members.subscribers)
         return merged
 
     def count(self, topic: Topic) -> int:
         """Subscribers of exactly this topic."""
-        return len(self._subscribers.get(topic, ()))
+        members = self._members.get(topic)
+        return 0 if members is None else len(members.subscribers)
 
     def topics(self) -> Iterable[Topic]:
         """Every topic with a subscriber."""
-        return self._subscribers.keys()
+        return self._members.keys()
 
     def __len__(self) -> int:
-        return len(self._subscribers)
+        return len(self._members)

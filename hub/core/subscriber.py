@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hub.core.delivery import DeliveryClass
@@ -11,6 +11,7 @@ from hub.core.principal import Principal
 
 if TYPE_CHECKING:
     from hub.core.catch_up import CatchUp
+    from hub.core.frames import Shape
     from hub.core.hub import Hub
 
 PUBLIC_ID_CHARACTERS = 16
@@ -27,17 +28,19 @@ class Subscriber:
         "catch_up",
         "dirty",
         "dropped",
+        "express",
         "hub",
         "id",
         "parting",
         "principal",
-        "queue",
         "queued_bytes",
         "reserved_bytes",
         "resync_due",
         "serial",
+        "shape",
         "since_ms",
         "subscriptions",
+        "waiting",
     )
 
     def __init__(self, hub: Hub, identifier: str, principal: Principal) -> None:
@@ -49,8 +52,14 @@ class Subscriber:
         self.serial = 0
         """Rises from session to session in the order in which the hub let them in, and goes on rising when the hub starts again."""
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
-        # what waits to be sent
-        self.queue: deque[Message] = deque()
+        self.shape: Shape = hub.shapes.bayeux
+        """How it gets messages over a WebSocket."""
+        self.express: Callable[[bytes], object] | None = None
+        """Writes frames of its :attr:`shape` at once. None while it has no WebSocket that takes them, while bytes wait there that its
+        client has not read, and where what it gets is more than messages as they are: then they go through the queue.
+        """
+        self.waiting: list[Message] = []
+        """What waits to be sent, but for what large fan-outs have for it; :attr:`queue` has both."""
         self.queued_bytes = 0
         self.reserved_bytes = 0
         """Bytes of ``queued_bytes`` that are not in the queue: sent, but kept until the client acknowledges them."""
@@ -63,17 +72,45 @@ class Subscriber:
         self.dropped = 0
         self.resync_due = False
 
+    @property
+    def queue(self) -> list[Message]:
+        """All that waits to be sent, in order. Looking takes from fan-outs what they have for this session, which may be more than there is
+        room for: then the session has ended.
+        """
+        if self.hub.fan_outs.jobs:
+            self.hub.fan_outs.settle(self)
+        return self.waiting
+
     def offer(self, message: Message) -> None:
         """Queue a message and ask for a flush in this tick; over the limit the message's delivery class decides."""
+        if self.hub.fan_outs.jobs:
+            self.hub.fan_outs.settle(self)
+        if self._take_in(message) and not self.dirty:
+            self.hub.flusher.mark(self)
+
+    def take_in(self, messages: Iterable[Message]) -> None:
+        """As :meth:`offer`, of messages that large fan-outs had for this session."""
+        for message in messages:
+            self._take_in(message)
+        if self.waiting and not self.dirty:
+            self.hub.flusher.mark(self)
+
+    def hand_over(self, messages: Iterable[Message]) -> None:
+        """Queue messages, and send what waits at once."""
+        for message in messages:
+            self._take_in(message)
+        self.flush()
+
+    def _take_in(self, message: Message) -> bool:
+        """Queue a message; False when it was not."""
         if message.position is not None and self.catch_up is not None:  # it comes from the log, in its turn
-            return
+            return False
         size = message.size
         if self.queued_bytes + size > self.hub.limits.max_queue_bytes and not self._make_room(message, size):
-            return
-        self.queue.append(message)
+            return False
+        self.waiting.append(message)
         self.queued_bytes += size
-        if not self.dirty:
-            self.hub.flusher.mark(self)
+        return True
 
     def offer_anyway(self, message: Message) -> None:
         """Queue a message whatever the limit: a part of a snapshot (a refused one would call for the next, for ever), or of a page of the
@@ -87,10 +124,10 @@ class Subscriber:
     def _make_room(self, message: Message, size: int) -> bool:
         """The queue is full: whether ``message`` may still be queued, after what its class says has been done."""
         counters = self.hub.counters
-        waiting = len(self.queue)
-        kept = deque(m for m in self.queue if m.delivery is not DeliveryClass.STATE)
+        waiting = len(self.waiting)
+        kept = [m for m in self.waiting if m.delivery is not DeliveryClass.STATE]
         if len(kept) < waiting:
-            self.queue = kept
+            self.waiting = kept
             self.queued_bytes = self.reserved_bytes + sum(m.size for m in kept)
             self.resync_due = True
             counters.conflated += waiting - len(kept)
@@ -110,9 +147,10 @@ class Subscriber:
         counters.dropped += 1
         return False
 
-    def take(self) -> deque[Message]:
+    def take(self) -> list[Message]:
         """Everything that waits, in order; the queue is empty after."""
-        taken, self.queue = self.queue, deque()
+        taken = self.queue
+        self.waiting = []
         self.queued_bytes = self.reserved_bytes
         if self.resync_due:
             self.resync_due = False
@@ -120,6 +158,24 @@ class Subscriber:
         if self.catch_up is not None:
             self.catch_up.resume()
         return taken
+
+    def send_express(self) -> bool:
+        """Send what waits the direct way. False when there is none, or when there is more to do than to send what waits."""
+        express = self.express
+        if express is None or self.resync_due or self.catch_up is not None:
+            return False
+        messages = self.queue
+        if messages:
+            self.waiting = []
+            self.queued_bytes = self.reserved_bytes
+            try:
+                express(self.shape.frames(messages))
+            except (RuntimeError, OSError):  # the connection is gone, and will say so
+                self.express = None
+                self.waiting = messages
+                self.queued_bytes += sum(message.size for message in messages)
+                return False
+        return True
 
     @property
     def public_id(self) -> str:

@@ -118,6 +118,11 @@ class Conversation:
             else:
                 await self._dispatch(self._session, command)
 
+    def flowed(self) -> None:
+        """The connection has begun to take frames directly, or does so no more."""
+        if self._session is not None:
+            self._session.flow()
+
     def drained(self) -> None:
         """The connection has taken all that was written."""
         if self._session is not None:

@@ -1,5 +1,6 @@
 """What the dashboard conversation needs of the world, as protocols."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from hub.core.principal import Principal
@@ -11,6 +12,13 @@ class Connection(Protocol):
     @property
     def buffered(self) -> int:
         """Bytes that wait because the peer has not read them."""
+        ...
+
+    @property
+    def express(self) -> Callable[[bytes], object] | None:
+        """Writes ready frames at once; may raise ``RuntimeError`` or ``OSError`` when the connection was lost this moment. None while bytes
+        wait that the peer has not read, and where the server takes no frames.
+        """
         ...
 
     def write(self, payload: bytes) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hub.core.delivery import DeliveryClass
 from hub.core.errors import CloseCode
+from hub.core.frames import arrays
 from hub.core.message import Message
 from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
@@ -41,6 +42,8 @@ class DashboardSession(Subscriber):
         self.ended = False
         self._connection = connection
         self._held = False
+        self.shape = hub.shapes.dashboard
+        self.flow()
         self._news: Timer | None = None
         """Runs while the session hears log channels."""
         self._told = 0
@@ -58,15 +61,18 @@ class DashboardSession(Subscriber):
         messages wait: the answer's place.
         """
         self._held = True
+        self.flow()
         return len(self.queue)
 
     def release(self, at: int, payload: bytes) -> None:
         """Answer in front of what came since :meth:`hold`, which returned ``at``, and send again."""
         self._held = False
+        self.flow()
         self.reply(payload)
-        if self.queue and isinstance(self.queue[-1], Reply):
+        queue = self.queue
+        if queue and isinstance(queue[-1], Reply):
             # an overflow may have shortened the queue meanwhile: insert takes any index
-            self.queue.insert(at, self.queue.pop())
+            queue.insert(at, queue.pop())
 
     # -- how far the log is, for clients that hear nothing -----------------------------------------------------------
 
@@ -90,20 +96,14 @@ class DashboardSession(Subscriber):
     def flush(self) -> None:
         """Write what waits, in frames of up to ``max_frame_bytes``; nothing while the client has more than a queueful unread."""
         limits = self.hub.limits
-        if self._held or self._connection.buffered > limits.max_queue_bytes:
+        if self._held or self.send_express() or self._connection.buffered > limits.max_queue_bytes:
             return
-        frame: list[bytes] = []
-        size = 0
-        for message in self.take():
-            encoded = message.dashboard()
-            if frame and size + len(encoded) > limits.max_frame_bytes:
-                self._connection.write(b"[%b]" % b",".join(frame))
-                frame.clear()
-                size = 0
-            frame.append(encoded)
-            size += len(encoded) + 1
-        if frame:
-            self._connection.write(b"[%b]" % b",".join(frame))
+        for frame, _ in arrays([message.dashboard() for message in self.take()], limits.max_frame_bytes):
+            self._connection.write(frame)
+
+    def flow(self) -> None:
+        """Take the direct way to the client, where there is one now."""
+        self.express = None if self._held or self.ended else self._connection.express
 
     def drained(self) -> None:
         """The connection has taken all that was written: go on with what waits."""

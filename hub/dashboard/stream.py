@@ -271,7 +271,7 @@ class StreamSession(Subscriber):
     def next_chunk(self) -> bytes | None:
         """What to send next: blocks that wait, up to ``max_frame_bytes`` of them, a comment, or the end. None when nothing waits."""
         if not self._sending and not self.ended:
-            self._sending = self.take()
+            self._sending = deque(self.take())
         blocks: list[bytes] = []
         size = 0
         while self._sending:

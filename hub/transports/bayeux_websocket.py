@@ -53,6 +53,7 @@ class BayeuxWebSocket:
         )
         await socket.accept(cookies)
         link = SocketLink(self._server, socket, peer)
+        socket.on_flow(link.flowed)
         socket.on_drain(link.drained)
         try:
             if self._server.draining:

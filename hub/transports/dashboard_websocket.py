@@ -63,6 +63,7 @@ class DashboardDoor:
             counters=self.counters,
             statistics_session=read_cookie(scope["headers"], STATISTICS_COOKIE),
         )
+        socket.on_flow(conversation.flowed)
         socket.on_drain(conversation.drained)
         self._conversations[conversation] = None
         try:

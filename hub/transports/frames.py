@@ -1,7 +1,6 @@
-"""RFC 6455 frames as a server sends them: unmasked, never fragmented, without state, so one can be built once and written as it is."""
+"""What a server that takes prebuilt frames offers the doors."""
 
 from collections.abc import Callable
-from struct import Struct
 from typing import Protocol
 
 EXTENSION = "hub.frames"
@@ -10,18 +9,19 @@ EXTENSION = "hub.frames"
 MAX_REASON_BYTES = 123
 """A control frame carries at most 125 bytes (RFC 6455 section 5.5), two of them are the close code."""
 
-_FINAL_TEXT = 0x81
-_HEADER_16 = Struct("!BBH")
-_HEADER_64 = Struct("!BBQ")
-
 
 class FrameWriter(Protocol):
-    """A connection that writes prebuilt frames at once. No method awaits, none raises."""
+    """A connection that writes prebuilt frames at once. No method awaits, none but :attr:`express` raises."""
 
-    def claim(self, on_drain: Callable[[], None]) -> None:
+    def claim(self, on_drain: Callable[[], None], on_flow: Callable[[], None]) -> None:
         """Take the connection over: text messages then arrive as bytes, as they came, in ``{"type": "hub.text", "payload": bytes}``;
-        ``on_drain`` is called when bytes waited and wait no more.
+        ``on_drain`` is called when bytes waited and wait no more, ``on_flow`` when :attr:`express` is another.
         """
+        ...
+
+    @property
+    def express(self) -> Callable[[bytes], object] | None:
+        """The transport's own write while nothing waits and neither side has begun to close, else None."""
         ...
 
     def write_frame(self, frame: bytes) -> bool:
@@ -41,16 +41,6 @@ class FrameWriter(Protocol):
     def writable_now(self) -> bool:
         """Accepted, and neither side has begun to close."""
         ...
-
-
-def text_frame(payload: bytes) -> bytes:
-    """One final text frame: a header of 2, 4 or 10 bytes (RFC 6455 section 5.2) and ``payload``, which must be valid UTF-8."""
-    size = len(payload)
-    if size < 126:
-        return bytes((_FINAL_TEXT, size)) + payload
-    if size < 65536:
-        return _HEADER_16.pack(_FINAL_TEXT, 126, size) + payload
-    return _HEADER_64.pack(_FINAL_TEXT, 127, size) + payload
 
 
 def fit_reason(reason: str) -> str:

@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 from hub.bayeux.exchange import Exchange
 from hub.bayeux.messages import BatchTooLargeError, FieldError, Incoming, MalformedError, read_request
 from hub.bayeux.ports import Peer
-from hub.bayeux.replies import array
 from hub.bayeux.server import BayeuxServer, is_handshake
 from hub.bayeux.session import ServerSession
+from hub.core.frames import array
 from hub.ops.envelope import ApiError
 from hub.security.cookies import STATISTICS_COOKIE, read_cookie
 from hub.security.gate import Failure, Gate

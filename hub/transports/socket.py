@@ -11,7 +11,8 @@ from typing import cast
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from hub.transports.frames import EXTENSION, FrameWriter, fit_reason, text_frame
+from hub.core.frames import text_frame
+from hub.transports.frames import EXTENSION, FrameWriter, fit_reason
 
 _log = structlog.get_logger(__name__)
 
@@ -43,7 +44,19 @@ class Socket:
     cut the connection, and with it the close frame, when its application returns.
     """
 
-    __slots__ = ("_close", "_drain", "_drainer", "_max_message_bytes", "_queue", "_queued", "_receive", "_send", "_state", "_writer")
+    __slots__ = (
+        "_close",
+        "_drain",
+        "_drainer",
+        "_flow",
+        "_max_message_bytes",
+        "_queue",
+        "_queued",
+        "_receive",
+        "_send",
+        "_state",
+        "_writer",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
         self._receive = receive
@@ -51,6 +64,7 @@ class Socket:
         self._max_message_bytes = max_message_bytes
         self._state = _State.NEW
         self._drain: Callable[[], object] | None = None
+        self._flow: Callable[[], object] | None = None
         # without the fast path only
         self._queue: deque[bytes] = deque()
         self._queued = 0
@@ -58,7 +72,7 @@ class Socket:
         self._close: tuple[int, str] | None = None
         self._writer = cast("FrameWriter | None", (scope.get("extensions") or {}).get(EXTENSION))
         if self._writer is not None:
-            self._writer.claim(self._drained)
+            self._writer.claim(self._drained, self._flowed)
 
     async def accept(self, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer the opening handshake, with further response headers. When the peer has gone meanwhile, :attr:`open` stays False."""
@@ -88,6 +102,7 @@ class Socket:
                 self._state = _State.GONE
                 self._queue.clear()
                 self._queued = 0
+                self._flowed()
             elif self._state is _State.OPEN:
                 return self._payload(message)
         return None
@@ -126,6 +141,15 @@ class Socket:
         """Whether :meth:`write` would send: accepted, and neither side has begun to close."""
         return self._state is _State.OPEN and (self._writer is None or self._writer.writable_now)
 
+    @property
+    def express(self) -> Callable[[bytes], object] | None:
+        """Writes frames at once; see :class:`hub.bayeux.ports.Connection`."""
+        return None if self._writer is None or self._state is not _State.OPEN else self._writer.express
+
+    def on_flow(self, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called when :attr:`express` is another."""
+        self._flow = callback
+
     def on_drain(self, callback: Callable[[], object]) -> None:
         """Have ``callback`` called each time that :attr:`buffered` was above 0 after a write and is 0 again.
 
@@ -147,6 +171,10 @@ class Socket:
     def _drained(self) -> None:
         if self._drain is not None and self._state is _State.OPEN:
             self._drain()
+
+    def _flowed(self) -> None:
+        if self._flow is not None:
+            self._flow()
 
     # -- without the fast path --------------------------------------------------------------------------------------
 

@@ -41,6 +41,10 @@ MAX_FRAMES_PER_READ = 4096
 _log = structlog.get_logger(__name__)
 
 
+def _nothing() -> None:
+    """Nobody has claimed the connection."""
+
+
 class BoundedServerProtocol(ServerProtocol):
     """The parser of a WebSocket whose frames are bounded in number too. It stops at the one that is too many, amid a read.
 
@@ -85,6 +89,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
         self._late_pong = b""
         self._on_drain: Callable[[], None] | None = None
+        self._on_flow: Callable[[], None] = _nothing
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
@@ -142,22 +147,37 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             delay = self.ping_interval * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
             self.ping_timer = self.loop.call_later(delay, self.send_keepalive_ping)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._on_flow()
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._late_pong:
             self.write_frame(self._late_pong)
             self._late_pong = b""
+        self._on_flow()
         if self._on_drain is not None:
             self._on_drain()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._on_flow()
+
     def _bound_closing(self) -> None:
+        self._on_flow()
         if self.close_timer is None and self.transport.is_closing() and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     # -- FrameWriter ------------------------------------------------------------------------------------------------
 
-    def claim(self, on_drain: Callable[[], None]) -> None:
+    def claim(self, on_drain: Callable[[], None], on_flow: Callable[[], None]) -> None:
         self._on_drain = on_drain
+        self._on_flow = on_flow
+
+    @property
+    def express(self) -> Callable[[bytes], object] | None:
+        return self.transport.write if self.writable_now and self.writable.is_set() else None
 
     @property
     def writable_now(self) -> bool:
@@ -187,6 +207,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.send_close(code, fit_reason(reason))
         self.write_frame(b"".join(self.conn.data_to_send()))
         self.close_sent = True
+        self._on_flow()
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()

@@ -16,6 +16,7 @@ from hub.bayeux.services import ServiceMessage
 from hub.bayeux.session import ServerSession
 from hub.bus.interface import Envelope
 from hub.core.limits import Limits
+from tests.robustness.direct_way import DirectWay
 from tests.robustness.hub_world import HubWorld
 
 Json = dict[str, Any]
@@ -37,14 +38,14 @@ class Request:
         self.held_since = 0.0
 
 
-class Wire:
+class Wire(DirectWay):
     """A WebSocket: its client reads what is written at once, its buffer is as full as the test says, and it breaks when the test says."""
 
-    def __init__(self, world: BayeuxWorld) -> None:
+    def __init__(self, world: BayeuxWorld, *, direct: bool) -> None:
+        super().__init__(direct=direct)
         self._world = world
         self.closed: int | None = None
         self.lost = False
-        self.buffered = 0
         self.breaks_after: int | None = None
         """So many more writes are taken; the next one finds the connection broken."""
         self.inbox: deque[list[Json]] = deque()
@@ -65,19 +66,32 @@ class Wire:
         if not self.open:
             self._world.observer.broke(self)
             return False
-        if self.breaks_after is not None:
-            self.breaks_after -= 1
-            if self.breaks_after < 0:
-                self.lost = True
-                self._world.observer.broke(self)
-                return False
-        self._world.frame(self, json.loads(payload))
+        if self.breaks():
+            return False
+        self.got(payload)
         return True
+
+    def got(self, payload: bytes) -> None:
+        self._world.frame(self, json.loads(payload))
 
     def close(self, code: int, reason: str = "") -> None:
         if self.closed is None:
             self.closed = int(code)
             self.expected.clear()
+            self.flowed()
+
+    def breaks(self) -> bool:
+        if self.breaks_after is None:
+            return self.lost
+        self.breaks_after -= 1
+        if self.breaks_after >= 0:
+            return False
+        self.lost = True
+        self._world.observer.broke(self)
+        return True
+
+    def flowed(self) -> None:
+        self.link.flowed()
 
 
 class BayeuxWorld(HubWorld):
@@ -159,7 +173,7 @@ class BayeuxWorld(HubWorld):
 
     def socket(self, peer: Peer) -> Wire:
         """A WebSocket is accepted."""
-        wire = Wire(self)
+        wire = Wire(self, direct=self.direct())
         wire.link = SocketLink(self.server, wire, peer)
         self.wires.append(wire)
         return wire
@@ -198,6 +212,7 @@ class BayeuxWorld(HubWorld):
     def drop(self, wire: Wire) -> None:
         """The connection is gone."""
         wire.lost = True
+        wire.flowed()
         self._pump(wire)
 
 

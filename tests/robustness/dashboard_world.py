@@ -12,6 +12,7 @@ from hub.core.channels import matches
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.dashboard.conversation import Conversation, DashboardCounters
+from tests.robustness.direct_way import DirectWay
 from tests.robustness.hub_world import HubWorld
 from tests.robustness.ledger import Ledger, Receiver, Standing
 
@@ -22,13 +23,13 @@ ANSWERS = {"hello": "welcome", "subscribe": "subscribed", "unsubscribe": "unsubs
 LOG_PATTERNS = ("/log/a", "/log/b", "/log/*", "/log/**")
 
 
-class Client:
+class Client(DirectWay):
     """One dashboard: its WebSocket as the hub sees it, what it sent and what it knows."""
 
-    def __init__(self, world: DashboardWorld, name: str) -> None:
+    def __init__(self, world: DashboardWorld, name: str, *, direct: bool) -> None:
+        super().__init__(direct=direct)
         self._world = world
         self.name = name
-        self.buffered = 0
         self.closed: int | None = None
         self.lost = False
         self.inbox: deque[bytes | list[Json]] = deque()
@@ -48,14 +49,24 @@ class Client:
     def write(self, payload: bytes) -> bool:
         if self.closed is not None or self.lost:
             return False
+        self.got(payload)
+        return True
+
+    def got(self, payload: bytes) -> None:
         place = self._world.place()
         for message in json.loads(payload):
             self._got(message, place)
-        return True
+
+    def breaks(self) -> bool:
+        return self.lost
+
+    def flowed(self) -> None:
+        self.conversation.flowed()
 
     def close(self, code: int, reason: str = "") -> None:
         if self.closed is None:
             self.closed = int(code)
+            self.flowed()
 
     @property
     def open(self) -> bool:
@@ -98,11 +109,14 @@ class Client:
         """The connection is gone; the transport says so when it is not busy any more."""
         if not self.lost:
             self.lost = True
+            self.flowed()
             if not self.busy:
                 self.conversation.gone()
 
     def _sent(self, command: Json) -> None:
         self.expected.append(command)
+        if command.get("type") == "hello" and self.greeting and self.session is not None and self.session.queue:
+            self.greeting = False  # its session ends before the greeting was written
         wanted = {"subscribe": Standing.YES, "unsubscribe": Standing.NO}.get(str(command.get("type")))
         if wanted is None or self.receiver is None:
             return
@@ -197,7 +211,7 @@ class DashboardWorld(HubWorld):
 
     def connect(self, who: Principal | None) -> Client:
         """A WebSocket is accepted, with a credential or without one."""
-        client = Client(self, f"d{next(self._names)}")
+        client = Client(self, f"d{next(self._names)}", direct=self.direct())
         self.clients.append(client)
         client.conversation.open(who)
         client.greeting = client.session is not None

@@ -108,6 +108,14 @@ class HubWorld:
             limits=limits,
         )
         self._places = 0
+        self._connections = 0
+        self.some_direct = False
+        """Every second connection is made with a direct way."""
+
+    def direct(self) -> bool:
+        """Whether the next connection's server takes frames directly."""
+        self._connections += 1
+        return self.some_direct and self._connections % 2 == 0
 
     def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
         self.faults.append(fault)

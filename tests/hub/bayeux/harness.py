@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,7 @@ class Wire:
     closed: int | None = None
     buffered: int = 0
     lost: bool = False
+    express: Callable[[bytes], object] | None = None
 
     @property
     def open(self) -> bool:

@@ -53,6 +53,7 @@ class Wire:
     frames: list[bytes] = field(default_factory=list)
     closed: tuple[int, str] | None = None
     buffered: int = 0
+    express: Callable[[bytes], object] | None = None
 
     def write(self, payload: bytes) -> bool:
         if self.closed is not None:

@@ -1,0 +1,170 @@
+"""Large fan-outs, in slices: a message for thousands reaches them bit by bit, while everything else goes on.
+
+A message for a few is offered to each of them at once, and leaves in the same tick. One for many becomes a job: the messages, and who has
+still to get them. Jobs take turns, so that small ones are done first. What is published on a channel before anybody was served leaves in
+one frame, and so does what several jobs have for a session. However a session comes to be served, it gets what was published in the order
+of publishing: whoever looks at its queue finds there what jobs had for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from hub.core.message import Message
+from hub.core.ports import Clock
+
+if TYPE_CHECKING:
+    from hub.core.flusher import FaultObserver
+    from hub.core.frames import Shape
+    from hub.core.router import Members
+    from hub.core.subscriber import Subscriber
+
+AT_ONCE: Final = 128
+"""Subscribers that are offered a message in one piece: 0.1 ms or so."""
+
+MOST_JOBS: Final = 64
+"""Jobs at a time: each session that is served looks at all of them. Beyond, messages are offered in one piece however many get them."""
+
+JOB_BYTES: Final = 128 * 1024
+"""What one job gathers: it is written to a session in one piece."""
+
+_TURN: Final = 32
+"""Sessions that a job serves before the next has its turn, and before the clock is looked at: 0.3 ms or so."""
+
+_MISSING: Final = object()
+
+
+class Job:
+    """Some messages of one channel on their way to those who were subscribed to it."""
+
+    __slots__ = ("frames", "growing", "members", "messages", "size", "version", "waiting")
+
+    def __init__(self, message: Message, members: Members[Subscriber]) -> None:
+        self.messages = [message]
+        self.size = message.size
+        self.members = members
+        self.version = members.version
+        self.waiting: dict[Subscriber, None] = dict(members.subscribers)
+        """Who has still to be served."""
+        self.growing = True
+        """Nobody has been served yet: a further message for the same subscribers may join."""
+        self.frames: dict[Shape, bytes] = {}
+
+    def joins(self, message: Message, members: Members[Subscriber]) -> bool:
+        """Take in a further message, if it is for exactly the same subscribers and there is room."""
+        if not self.growing or self.members is not members or self.version != members.version or self.size > JOB_BYTES:
+            return False
+        self.messages.append(message)
+        self.size += message.size
+        return True
+
+
+class FanOuts:
+    """All fan-outs of one process that are under way."""
+
+    __slots__ = ("_clock", "_joined", "_on_fault", "_turn", "_wake", "at_once", "jobs")
+
+    def __init__(self, clock: Clock, on_fault: FaultObserver, wake: Callable[[], None]) -> None:
+        """``wake`` has :meth:`advance` called soon."""
+        self._clock = clock
+        self._on_fault = on_fault
+        self._wake = wake
+        self._turn = 0
+        self.at_once = AT_ONCE
+        """See :data:`AT_ONCE`."""
+        self.jobs: list[Job] = []
+        """In the order in which they were published."""
+        # the messages of several jobs that sessions get together, by those jobs
+        self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[Shape, bytes]]] = {}
+
+    def begin(self, message: Message, members: Members[Subscriber]) -> None:
+        """Bring a message to subscribers: at once if they are few."""
+        subscribers = members.subscribers
+        if len(subscribers) <= self.at_once or len(self.jobs) >= MOST_JOBS:
+            for subscriber in tuple(subscribers):  # one that is too slow ends, and leaves the table meanwhile
+                subscriber.offer(message)
+            return
+        if self.jobs and self.jobs[-1].joins(message, members):  # none but the last: who is in both must not get this before that
+            return
+        self.jobs.append(Job(message, members))
+        self._wake()
+
+    def settle(self, subscriber: Subscriber) -> None:
+        """Put into a session's queue what jobs have for it."""
+        messages = [message for job in self._let_go(subscriber) for message in job.messages]
+        if messages:
+            subscriber.take_in(messages)
+
+    def drop(self, subscriber: Subscriber) -> None:
+        """A session is gone."""
+        self._let_go(subscriber)
+
+    def _let_go(self, subscriber: Subscriber) -> list[Job]:
+        """The jobs that had something for a session, in order; they have no more."""
+        found = []
+        for job in list(self.jobs):
+            if job.waiting.pop(subscriber, _MISSING) is None:
+                found.append(job)
+                job.growing = False
+                if not job.waiting:
+                    self._end(job)
+        return found
+
+    def _end(self, job: Job) -> None:
+        self.jobs.remove(job)
+        self._joined.clear()
+
+    def advance(self, until: float) -> None:
+        """Serve sessions until a moment of the monotonic clock, some at least. Call it again while there are :attr:`jobs`."""
+        while self.jobs:
+            self._turn = (self._turn + 1) % len(self.jobs)
+            job = self.jobs[self._turn]
+            self._serve(job)
+            if not job.waiting and job in self.jobs:  # who ended meanwhile may have been the last
+                self._end(job)
+            if self._clock.monotonic() > until:
+                return
+
+    def _serve(self, job: Job) -> None:
+        """One turn of a job."""
+        job.growing = False
+        waiting = job.waiting
+        for _ in range(_TURN):
+            if not waiting:
+                return
+            subscriber = waiting.popitem()[0]
+            messages, frames = (job.messages, job.frames) if len(self.jobs) == 1 else self._collect(subscriber, job)
+            express = subscriber.express
+            try:
+                if express is None or subscriber.waiting or subscriber.catch_up is not None:
+                    subscriber.hand_over(messages)
+                else:
+                    shape = subscriber.shape
+                    encoded = frames.get(shape)
+                    if encoded is None:
+                        encoded = frames[shape] = shape.frames(messages)
+                    try:
+                        express(encoded)
+                    except (RuntimeError, OSError):  # the connection is gone, and will say so
+                        subscriber.express = None
+                        subscriber.hand_over(messages)
+            except Exception as fault:
+                self._on_fault(subscriber, fault)
+
+    def _collect(self, subscriber: Subscriber, popped: Job) -> tuple[list[Message], dict[Shape, bytes]]:
+        """What all jobs have for a session that one of them has let go of already, in the order in which it was published."""
+        found = []
+        for job in self.jobs:
+            if job is popped:
+                found.append(job)
+            elif job.waiting.pop(subscriber, _MISSING) is None:
+                job.growing = False
+                found.append(job)
+        if len(found) == 1:
+            return popped.messages, popped.frames
+        key = tuple(found)
+        joined = self._joined.get(key)
+        if joined is None:
+            joined = self._joined[key] = ([message for job in found for message in job.messages], {})
+        return joined

@@ -1,0 +1,80 @@
+"""Encoded messages to bytes on the wire: JSON arrays, and RFC 6455 frames as a server sends them.
+
+Server frames are unmasked, never fragmented here, and without state, so one can be built once and written as it is to many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import Struct
+
+from hub.core.message import Message
+
+_FINAL_TEXT = 0x81
+_HEADER_16 = Struct("!BBH")
+_HEADER_64 = Struct("!BBQ")
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One final text frame: a header of 2, 4 or 10 bytes (RFC 6455 section 5.2) and ``payload``, which must be valid UTF-8."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_FINAL_TEXT, size)) + payload
+    if size < 65536:
+        return _HEADER_16.pack(_FINAL_TEXT, 126, size) + payload
+    return _HEADER_64.pack(_FINAL_TEXT, 127, size) + payload
+
+
+def array(parts: Iterable[bytes]) -> bytes:
+    """One JSON array of encoded messages."""
+    return b"[%b]" % b",".join(parts)
+
+
+def arrays(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """JSON arrays of encoded messages, in order, each of up to ``max_bytes`` payload unless a single message is larger; and how many
+    messages each holds.
+    """
+    waiting: list[bytes] = []
+    size = 0
+    for part in parts:
+        if waiting and size + len(part) > max_bytes:
+            yield array(waiting), len(waiting)
+            waiting = []
+            size = 0
+        waiting.append(part)
+        size += len(part) + 1
+    if waiting:
+        yield array(waiting), len(waiting)
+
+
+class Shape:
+    """How the sessions of one door get messages over a WebSocket. Sessions that get the same messages get the same bytes, built once."""
+
+    __slots__ = ("_encode", "_frames", "_max_frame_bytes", "_messages")
+
+    def __init__(self, encode: Callable[[Message], bytes], max_frame_bytes: int) -> None:
+        self._encode = encode
+        self._max_frame_bytes = max_frame_bytes
+        # what was asked for last: in one flush most sessions ask for the same
+        self._messages: Sequence[Message] = ()
+        self._frames = b""
+
+    def frames(self, messages: Sequence[Message]) -> bytes:
+        """The frames of some messages, one behind the other. The caller changes ``messages`` no more."""
+        if messages != self._messages:  # messages are compared by identity
+            encode = self._encode
+            payloads = arrays([encode(message) for message in messages], self._max_frame_bytes)
+            self._frames = b"".join([text_frame(payload) for payload, _ in payloads])
+            self._messages = messages
+        return self._frames
+
+
+class Shapes:
+    """The wire shapes of all WebSocket doors."""
+
+    __slots__ = ("bayeux", "dashboard", "replayable")
+
+    def __init__(self, max_frame_bytes: int) -> None:
+        self.bayeux = Shape(Message.bayeux, max_frame_bytes)
+        self.replayable = Shape(Message.replayable, max_frame_bytes)
+        self.dashboard = Shape(Message.dashboard, max_frame_bytes)

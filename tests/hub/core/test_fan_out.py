@@ -1,0 +1,295 @@
+"""Large fan-outs: in slices, in order, and in few frames."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from hub.core import fan_out
+from hub.core.fan_out import AT_ONCE, MOST_JOBS
+from hub.core.flusher import SLICE_S
+from hub.core.hub import Hub
+from hub.core.limits import Limits
+from hub.core.message import Message
+from tests.hub.core.harness import ManualClock, Recorder, World, principal
+from tests.robustness.direct_way import payloads
+
+MANY = AT_ONCE + 100
+WHO = principal()
+
+
+class Direct(Recorder):
+    """A session with a direct way: frames are written to it, and what is queued is kept beside them."""
+
+    __slots__ = ("frames", "order")
+
+    def __init__(self, hub: Hub, identifier: str) -> None:
+        super().__init__(hub, identifier)
+        self.frames: list[bytes] = []
+        self.order: list[str] = []
+        self.express = self._write
+
+    def _write(self, frames: bytes) -> None:
+        self.frames.append(frames)
+        self.order += data_in(frames)
+
+    def flush(self) -> None:
+        taken = self.take()
+        self.received.extend(taken)
+        self.order += [json.loads(message.data) for message in taken]
+
+
+def data_in(frames: bytes) -> list[str]:
+    """The data of the messages of WebSocket frames."""
+    return [each["data"] for payload in payloads(frames) for each in json.loads(payload)]
+
+
+async def crowd(world: World, count: int = MANY, channel: str = "/a", prefix: str = "s") -> list[Direct]:
+    sessions = []
+    for number in range(count):
+        session = Direct(world.hub, f"{prefix}{number}")
+        world.hub.attach(session)
+        await world.hub.subscribe(session, [channel])
+        sessions.append(session)
+    return sessions
+
+
+async def publish(world: World, data: str, channel: str = "/a") -> None:
+    await world.hub.publish(WHO, channel, json.dumps(data).encode())
+
+
+async def test_a_message_for_many_goes_directly_and_in_shared_bytes() -> None:
+    world = World()
+    sessions = await crowd(world)
+    await publish(world, "x")
+    await world.loop.run()
+    assert {len(session.frames) for session in sessions} == {1}
+    assert len({id(session.frames[0]) for session in sessions}) == 1, "built once"
+    assert data_in(sessions[0].frames[0]) == ["x"]
+    assert world.hub.counters.delivered == MANY
+
+
+async def test_what_is_published_before_anybody_was_served_leaves_in_one_frame() -> None:
+    world = World()
+    sessions = await crowd(world)
+    for data in "xyz":
+        await publish(world, data)
+    await world.loop.run()
+    assert [data_in(frame) for frame in sessions[7].frames] == [["x", "y", "z"]]
+
+
+async def test_a_large_fan_out_gives_way_every_slice() -> None:
+    clock = ManualClock()
+    world = World(clock=clock)
+    sessions = await crowd(world, 1000)
+    await publish(world, "x")
+    clock.step = SLICE_S / 2
+    ticks = 0
+    served = []
+    while world.loop.callbacks:
+        world.loop.tick()
+        ticks += 1
+        served.append(sum(bool(session.frames) for session in sessions))
+    assert ticks > 5
+    assert served == sorted(set(served)), "each tick serves some more"
+    assert served[-1] == 1000
+
+
+async def test_a_message_for_a_few_overtakes_one_for_many() -> None:
+    clock = ManualClock()
+    world = World(clock=clock)
+    sessions = await crowd(world, 1000)
+    (other,) = await crowd(world, 1, "/b", "other")
+    await publish(world, "x")
+    clock.step = SLICE_S
+    world.loop.tick()
+    await publish(world, "y", "/b")
+    world.loop.tick()
+    assert other.order == ["y"]
+    assert not all(session.frames for session in sessions)
+    await world.loop.run()
+    assert all(session.order == ["x"] for session in sessions)
+
+
+async def test_large_fan_outs_take_turns() -> None:
+    clock = ManualClock()
+    world = World(clock=clock)
+    first, second = await crowd(world, 1000, "/a"), await crowd(world, 200, "/b", "b")
+    await publish(world, "x", "/a")
+    await publish(world, "y", "/b")
+    clock.step = SLICE_S
+    while not all(session.frames for session in second):
+        world.loop.tick()
+    assert not all(session.frames for session in first)
+    await world.loop.run()
+    assert all(session.order == ["x"] for session in first)
+
+
+async def test_who_is_in_several_fan_outs_gets_all_in_one_frame_and_in_order() -> None:
+    world = World()
+    sessions = await crowd(world)
+    for session in sessions:
+        await world.hub.subscribe(session, ["/b"])
+    for data, channel in (("x", "/a"), ("y", "/b"), ("z", "/a")):
+        await publish(world, data, channel)
+    await world.loop.run()
+    assert [data_in(frame) for frame in sessions[5].frames] == [["x", "y", "z"]]
+    assert {tuple(session.order) for session in sessions} == {("x", "y", "z")}
+
+
+async def test_who_leaves_has_what_was_published_before() -> None:
+    clock = ManualClock()
+    world = World(clock=clock)
+    sessions = await crowd(world, 1000)
+    await publish(world, "x")
+    world.hub.unsubscribe(sessions[0], ["/a"])
+    await publish(world, "y")
+    await world.loop.run()
+    assert sessions[0].order == ["x"]
+    assert sessions[1].order == ["x", "y"]
+
+
+async def test_who_is_gone_gets_nothing_and_ends_no_other() -> None:
+    world = World()
+    sessions = await crowd(world)
+    await publish(world, "x")
+    for session in sessions[:-1]:
+        world.hub.detach(session)
+    await world.loop.run()
+    assert [session.order for session in sessions] == [[]] * (MANY - 1) + [["x"]]
+    assert world.hub.fan_outs.jobs == []
+    await publish(world, "y")
+    for session in sessions:
+        world.hub.detach(session)
+    await world.loop.run()
+    assert world.hub.fan_outs.jobs == []
+
+
+async def test_the_queue_has_what_fan_outs_have_for_the_session() -> None:
+    world = World()
+    sessions = await crowd(world)
+    await publish(world, "x")
+    await publish(world, "y")
+    assert [message.data for message in sessions[0].queue] == [b'"x"', b'"y"']
+    sessions[0].offer(Message("/own", b'"z"'))
+    await publish(world, "late")
+    await world.loop.run()
+    assert sessions[0].order == ["x", "y", "z", "late"]
+    assert sessions[1].order == ["x", "y", "late"]
+
+
+async def test_a_session_whose_queue_is_not_empty_or_whose_way_is_not_direct_queues() -> None:
+    world = World(limits=Limits(max_queue_bytes=1024))
+    sessions = await crowd(world)
+    sessions[0].express = None
+    sessions[1].waiting.append(Message("/own", b'"first"'))
+    await publish(world, "x")
+    await world.loop.run()
+    assert [message.data for message in sessions[0].received] == [b'"x"']
+    assert (sessions[1].order, sessions[1].frames) == (["first", "x"], [])
+
+
+def lost(_: bytes) -> None:
+    raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+
+async def test_a_connection_that_was_lost_this_moment_costs_the_others_nothing() -> None:
+    world = World()
+    sessions = await crowd(world)
+    sessions[3].express = lost
+    await publish(world, "x")
+    await world.loop.run()
+    assert sessions[3].express is None
+    assert sessions[3].order == ["x"], "it waits in the queue, and goes as the door says"
+    assert sum(session.order == ["x"] for session in sessions) == MANY
+
+
+async def test_the_fault_of_one_is_told_and_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    sessions = await crowd(world)
+
+    def broken(_: Direct) -> None:
+        raise KeyError("flush")
+
+    sessions[3].express = None
+    monkeypatch.setattr(Direct, "flush", broken)
+    await publish(world, "x")
+    await world.loop.run()
+    assert [type(fault) for _, fault in world.faults] == [KeyError]
+    assert world.hub.counters.faults == 1
+    assert sum(bool(session.frames) for session in sessions) == MANY - 1
+
+
+async def test_too_many_jobs_are_no_jobs() -> None:
+    world = World()
+    sessions = await crowd(world, MANY, "/c/0")
+    for session in sessions:
+        await world.hub.subscribe(session, [f"/c/{number}" for number in range(1, MOST_JOBS + 3)])
+    for number in range(MOST_JOBS + 3):
+        await publish(world, str(number), f"/c/{number}")
+    assert len(world.hub.fan_outs.jobs) <= MOST_JOBS
+    await world.loop.run()
+    assert {tuple(session.order) for session in sessions} == {tuple(map(str, range(MOST_JOBS + 3)))}
+
+
+async def test_one_job_gathers_no_more_than_its_share() -> None:
+    world = World()
+    sessions = await crowd(world)
+    large = "x" * (fan_out.JOB_BYTES // 2)
+    for number in range(4):
+        await publish(world, f"{number}{large}")
+    assert len(world.hub.fan_outs.jobs) > 1
+    await world.loop.run()
+    assert [data[0] for data in sessions[0].order] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_publishing(seed: int) -> None:
+    """Random publishes, subscribes, unsubscribes, departures and ticks; each session's record is checked against the plain list."""
+    chance = random.Random(seed)
+    clock = ManualClock()
+    world = World(clock=clock)
+    channels = ["/a", "/b", "/w/1", "/w/2"]
+    patterns = ["/a", "/b", "/w/*", "/w/1"]
+    sessions = [Direct(world.hub, f"s{number}") for number in range(300)]
+    subscribed: dict[Direct, set[str]] = {}
+    expected: dict[Direct, list[str]] = {session: [] for session in sessions}
+    for session in sessions:
+        world.hub.attach(session)
+        subscribed[session] = set(chance.sample(patterns, chance.randint(1, 4)))
+        await world.hub.subscribe(session, sorted(subscribed[session]))
+        if chance.random() < 0.2:
+            session.express = None
+    clock.step = SLICE_S / chance.choice([1, 3, 10])
+    for number in range(200):
+        match chance.choice(["publish"] * 6 + ["tick"] * 3 + ["subscribe", "unsubscribe", "leave", "flow"]):
+            case "publish":
+                channel = chance.choice(channels)
+                await publish(world, str(number), channel)
+                for session, has in subscribed.items():
+                    if channel in has or (channel.startswith("/w/") and "/w/*" in has):
+                        expected[session].append(str(number))
+            case "tick":
+                world.loop.tick()
+            case "subscribe":
+                session, pattern = chance.choice(sorted(subscribed, key=lambda s: s.id)), chance.choice(patterns)
+                await world.hub.subscribe(session, [pattern])
+                subscribed[session].add(pattern)
+            case "unsubscribe":
+                session = chance.choice(sorted(subscribed, key=lambda s: s.id))
+                pattern = chance.choice(sorted(subscribed[session]) or patterns)
+                world.hub.unsubscribe(session, [pattern])
+                subscribed[session].discard(pattern)
+            case "leave":
+                session = chance.choice(sorted(subscribed, key=lambda s: s.id))
+                world.hub.detach(session)
+                del subscribed[session], expected[session]
+            case "flow":
+                session = chance.choice(sorted(subscribed, key=lambda s: s.id))
+                session.express = session._write if session.express is None else None
+    await world.loop.run()
+    assert {session.id: session.order for session in expected} == {session.id: order for session, order in expected.items()}
+    assert world.hub.fan_outs.jobs == []
+    assert world.faults == []
