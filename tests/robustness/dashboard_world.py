@@ -39,6 +39,8 @@ class Client(DirectWay):
         self.receiver: Receiver | None = None
         self.greeting = False
         """It will be welcomed without having asked for it."""
+        self._greeted: Any = None
+        """The session that it is greeted with."""
         self.told = 0
         """The last position that it was told by itself."""
         self._before: dict[int, dict[str, Standing]] = {}
@@ -115,8 +117,6 @@ class Client(DirectWay):
 
     def _sent(self, command: Json) -> None:
         self.expected.append(command)
-        if command.get("type") == "hello" and self.greeting and self.session is not None and self.session.queue:
-            self.greeting = False  # its session ends before the greeting was written
         wanted = {"subscribe": Standing.YES, "unsubscribe": Standing.NO}.get(str(command.get("type")))
         if wanted is None or self.receiver is None:
             return
@@ -139,12 +139,17 @@ class Client(DirectWay):
         elif kind == "position":
             assert message["position"] > self.told, f"{self.name} was told the position {message['position']} after {self.told}"
             self.told = message["position"]
-        elif kind == "welcome" and self.greeting:
+        elif kind == "welcome" and self.greeting and not self._is_answer():
             self.greeting = False
             self._welcomed()
         else:
             assert self.expected, f"{self.name} got {message}, which answers nothing"
             self._answered(self.expected.popleft(), message)
+
+    def _is_answer(self) -> bool:
+        """Whether a welcome answers a hello, though a greeting is owed too: its session ended before the greeting was written."""
+        asked = bool(self.expected) and self.expected[0].get("type") == "hello"
+        return asked and self.session is not None and self.session is not self._greeted
 
     def _answered(self, command: Json, answer: Json) -> None:
         assert answer["type"] in {"error", ANSWERS.get(str(command.get("type")))}, f"{answer} to {command}"
@@ -215,6 +220,7 @@ class DashboardWorld(HubWorld):
         self.clients.append(client)
         client.conversation.open(who)
         client.greeting = client.session is not None
+        client._greeted = client.session
         return client
 
 
