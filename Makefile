@@ -71,8 +71,9 @@ reference: $(TEST)
 	$(BIN)/python -m tools.reference
 
 bench: $(TEST)
+	$(BIN)/python -m bench
 	$(BIN)/python -m bench.engine
-	$(BIN)/python -m bench.fanout
+	$(BIN)/python -m bench.webhooks
 
 clean:
 	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,86 @@
+"""The load generator and the kernel's limit: C programs, compiled on first use, driven from here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+SOURCES = Path(__file__).parent / "native"
+BUILT = Path(__file__).parents[1] / "build" / "bench"
+GENERATOR = ("clock.c", "buffer.c", "wire.c", "session.c", "protocol.c", "generator.c")
+LIMIT = ("limit.c",)
+FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+
+Answer = dict[str, Any]
+
+
+def compiled(name: str, sources: tuple[str, ...]) -> Path:
+    """A program of ``bench/native``, made anew when its sources have changed.
+
+    Raises:
+        SystemExit: there is no C compiler, or it refuses the sources.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise SystemExit("the benchmarks need a C compiler: install gcc or clang, or name one in CC")
+    text = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
+    program = BUILT / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}"
+    if not program.exists():
+        BUILT.mkdir(parents=True, exist_ok=True)
+        made = program.with_suffix(f".{os.getpid()}")
+        done = subprocess.run(
+            [compiler, *FLAGS, "-o", str(made), *(str(SOURCES / source) for source in sources)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{compiler} refuses bench/native:\n{done.stderr}")
+        made.rename(program)
+    return program
+
+
+def pinned(core: int | None) -> list[str]:
+    """What a command begins with to stay on one core; nothing where there is but one, or no ``taskset``."""
+    return [] if core is None or (os.cpu_count() or 1) < 2 or shutil.which("taskset") is None else ["taskset", "-c", str(core)]
+
+
+class Generator:
+    """The process that opens sessions, publishes and counts; see ``bench/native/generator.c`` for its commands."""
+
+    def __init__(self, core: int | None = 1) -> None:
+        program = compiled("generator", GENERATOR)
+        self._process = subprocess.Popen([*pinned(core), str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def __call__(self, command: str, **words: object) -> Answer:
+        """One command. ``from_`` and ``to`` name groups.
+
+        Raises:
+            SystemExit: the generator gave up; it has said why.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = command + "".join(f" {key.rstrip('_')}={value}" for key, value in words.items())
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise SystemExit(f"the load generator gave up at: {line}")
+        found: Answer = json.loads(answer)
+        return found
+
+    def close(self) -> None:
+        """End it, and all its connections."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()

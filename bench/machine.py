@@ -1,0 +1,61 @@
+"""What is read of the machine and of processes: CPU time, memory, what it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def children(pid: int) -> list[int]:
+    """A process and all that it started."""
+    found = [pid]
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            found += children(int(child))
+    return found
+
+
+def cpu_us(pid: int) -> float:
+    """Microseconds of CPU that a process, its threads and its children have used."""
+    total = 0
+    for each in children(pid):
+        for thread in Path(f"/proc/{each}/task").iterdir():
+            try:
+                total += int((thread / "schedstat").read_text().split()[0])
+            except FileNotFoundError:  # the thread has ended meanwhile
+                continue
+    return total / 1000
+
+
+def resident_kib(pid: int) -> int:
+    """Resident memory of a process and its children."""
+    total = 0
+    for each in children(pid):
+        status = Path(f"/proc/{each}/status").read_text()
+        total += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
+    return total
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process and its threads on one core, where there are several."""
+    if (os.cpu_count() or 1) < 2:
+        return
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def described() -> str:
+    """The machine in one line."""
+    processor = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in processor if line.startswith("model name")), platform.machine())
+    memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    kernel = platform.release().split("-")[0]
+    return f"{os.cpu_count()} cores of {model}, {memory / 1024 / 1024:.0f} GiB, Linux {kernel}, Python {platform.python_version()}"
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle one."""
+    return statistics.median(values)

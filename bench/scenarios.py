@@ -1,0 +1,416 @@
+"""What is measured, one function each. Every figure is of the hub's process tree and, where there is one, stands beside the kernel's limit
+in the same run; runs alternate, and medians are told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.generator import Answer, Generator
+from bench.machine import cpu_us, median, resident_kib
+from bench.servers import Hub, Limit, Server
+
+ENVELOPE = 45
+"""Bytes that the hub's frame has around the data; the limit's frames are as large."""
+
+
+@dataclass
+class Row:
+    """One figure."""
+
+    what: str
+    figure: str
+    value: float
+    unit: str
+    beside: float | None = None
+    """The same of the kernel's limit."""
+    goal: str = ""
+    met: bool | None = None
+
+
+@dataclass
+class Result:
+    """What one scenario gave."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large: the goals are those of the full size."""
+
+    clients: int = 1_000
+    many: int = 10_000
+    runs: int = 5
+    seconds: float = 10.0
+    deliveries: int = 200_000
+    """Of one run."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the goals apply."""
+        return self.clients >= 1_000 and self.many >= 10_000
+
+
+TINY = Size(clients=20, many=150, runs=1, seconds=0.3, deliveries=1_000)
+
+
+def _goal(row: Row, size: Size, text: str, met: bool) -> Row:
+    if size.full:
+        row.goal, row.met = text, met
+    return row
+
+
+@contextmanager
+def _opened(server: Server, generator: Generator, transport: str, clients: int, **more: object) -> Iterator[Callable[..., Answer]]:
+    """Subscribers and one publisher; yields ``run(messages, window)``, which adds CPU of the server per delivery to the answer."""
+    generator("open", group=f"{server.name[0]}s", count=clients, channel=server.channel("0"), **(server.subscribers(transport) | more))
+    generator("open", group=f"{server.name[0]}p", count=1, **server.publishers())
+    size = 200 if server.name == "hub" else 200 + ENVELOPE
+
+    def run(messages: int, window: int) -> Answer:
+        before, own = cpu_us(server.pid), cpu_us(generator.pid)
+        answer = generator(
+            "rounds",
+            from_=f"{server.name[0]}p",
+            to=f"{server.name[0]}s",
+            channel=server.channel("0"),
+            size=size,
+            messages=messages,
+            window=window,
+            each=clients,
+        )
+        answer["rate"] = answer["deliveries"] / answer["seconds"]
+        answer["cpu_us"] = (cpu_us(server.pid) - before) / answer["deliveries"]
+        answer["generator_us"] = (cpu_us(generator.pid) - own) / answer["deliveries"]
+        return answer
+
+    yield run
+
+
+@contextmanager
+def _both(size: Size, clients: int) -> Iterator[tuple[Callable[..., Answer], Callable[..., Answer]]]:
+    """``run`` of the hub and of the limit, by one generator."""
+    hub, limit, generator = Hub(), Limit(), Generator()
+    try:
+        with _opened(hub, generator, "bayeux-ws", clients) as ours, _opened(limit, generator, "limit", clients) as theirs:
+            yield ours, theirs
+    finally:
+        generator.close()
+        hub.close()
+        limit.close()
+
+
+def fan_out(size: Size) -> Result:
+    """One channel, everybody subscribed: one message at a time, then 20 in flight, then what a frame costs by what it carries."""
+    result = Result("fan-out over WebSocket")
+    messages = max(5, size.deliveries // size.clients)
+    with _both(size, size.clients) as (ours, theirs):
+        ours(messages // 4 + 1, 1)
+        theirs(messages // 4 + 1, 1)
+        one = [(theirs(messages, 1), ours(messages, 1)) for _ in range(size.runs)]
+        many = [(theirs(messages * 5, 20), ours(messages * 5, 20)) for _ in range(size.runs)]
+        points = []
+        for window in (1, 2, 5, 10, 20):
+            answer = ours(messages * window, window)
+            per_frame = answer["deliveries"] / answer["frames"]
+            points.append((per_frame, answer["cpu_us"] * per_frame))
+    what = f"{size.clients:,} subscribers, one message at a time"
+    rate = Row(what, "deliveries/s", median(h["rate"] for _, h in one), "", median(c["rate"] for c, _ in one))
+    ratio = median(h["rate"] / c["rate"] for c, h in one)
+    cpu = Row(what, "server CPU a delivery", median(h["cpu_us"] for _, h in one), "us", median(c["cpu_us"] for c, _ in one))
+    cost = median(h["cpu_us"] / c["cpu_us"] for c, h in one)
+    result.rows += [
+        _goal(rate, size, f"at least 0.65 x the C program's: {ratio:.2f}", ratio >= 0.65),
+        _goal(cpu, size, f"at most 1.6 x the C program's: {cost:.2f}", cost <= 1.6),
+    ]
+    flight = Row(
+        f"{size.clients:,} subscribers, 20 messages in flight",
+        "deliveries/s",
+        median(h["rate"] for _, h in many),
+        "",
+        median(c["rate"] for c, _ in many),
+    )
+    result.rows.append(_goal(flight, size, "at least 500,000", flight.value >= 500_000))
+    base, slope = fitted(points)
+    result.rows.append(Row("a frame with n messages", "server CPU", base, f"us + {slope:.2f} us x n"))
+    result.rows.append(
+        Row("the load generator, one message at a time", "its CPU a delivery", median(h["generator_us"] for _, h in one), "us")
+    )
+    result.detail = {"one": one, "in_flight": many, "frames": points}
+    return result
+
+
+def fitted(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """The line through points by least squares: (value at 0, slope)."""
+    count = len(points)
+    mean_x, mean_y = sum(x for x, _ in points) / count, sum(y for _, y in points) / count
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    return mean_y - slope * mean_x, slope
+
+
+def growth(size: Size) -> Result:
+    """The same at ten times as many subscribers: the cost of a delivery should not depend on them."""
+    result = Result("growth")
+    ratios = []
+    for clients in (size.clients, size.many):
+        messages = max(3, size.deliveries // clients)
+        costs = []
+        for server in (Limit(), Hub()):  # one after the other: both together would need twice as many open files
+            generator = Generator()
+            try:
+                with _opened(server, generator, "bayeux-ws" if server.name == "hub" else "limit", clients) as run:
+                    run(2, 1)
+                    costs.append(median(run(messages, 1)["cpu_us"] for _ in range(size.runs)))
+            finally:
+                generator.close()
+                server.close()
+        ratios.append(costs[1] / costs[0])
+        result.rows.append(Row(f"{clients:,} subscribers", "server CPU a delivery", costs[1], "us", costs[0]))
+    grown = ratios[1] / ratios[0]
+    row = Row(f"{size.many:,} against {size.clients:,}", "CPU relative to C, ratio of the two", grown, "")
+    result.rows.append(_goal(row, size, "at most 1.15", grown <= 1.15))
+    return result
+
+
+@contextmanager
+def _hub() -> Iterator[tuple[Hub, Generator]]:
+    hub, generator = Hub(), Generator()
+    try:
+        yield hub, generator
+    finally:
+        generator.close()
+        hub.close()
+
+
+def latency(size: Size) -> Result:
+    """A steady 20 messages a second."""
+    result = Result("latency")
+    runs = []
+    for _ in range(size.runs):
+        with _hub() as (hub, generator):
+            generator("open", group="s", count=size.clients, channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
+            generator("open", group="p", count=1, **hub.publishers())
+            runs.append(
+                generator(
+                    "rate",
+                    from_="p",
+                    to="s",
+                    channel=hub.channel("0"),
+                    size=200,
+                    batch=1,
+                    interval_us=50_000,
+                    seconds=size.seconds,
+                    each=size.clients,
+                )
+            )
+    p50, p99 = median(run["p50_ms"] for run in runs), median(run["p99_ms"] for run in runs)
+    what = f"{size.clients:,} subscribers, 20 messages/s"
+    result.rows += [
+        _goal(Row(what, "p50", p50, "ms"), size, "at most 9 ms", p50 <= 9),
+        _goal(Row(what, "p99", p99, "ms"), size, "at most 25 ms", p99 <= 25),
+    ]
+    result.detail = {"runs": runs}
+    return result
+
+
+def rooms(size: Size) -> Result:
+    """CometD's own load: 1,000 clients, 100 rooms, 10 rooms each; a batch of 10 messages of 50 bytes every 10 ms."""
+    result = Result("CometD's default scenario")
+    runs = []
+    rooms = max(10, size.clients // 10)
+    for _ in range(size.runs):
+        with _hub() as (hub, generator):
+            words = {"count": size.clients, "channel": hub.channel("room/%d"), "of": rooms, "per": 10, "stride": 10}
+            generator("open", group="s", **(hub.subscribers("bayeux-ws") | words))
+            before = cpu_us(hub.pid)
+            run = generator(
+                "rate",
+                from_="s",
+                to="s",
+                channel=hub.channel("room/%d"),
+                size=50,
+                batch=10,
+                interval_us=10_000,
+                seconds=size.seconds,
+                each=size.clients * 10 // rooms,
+            )
+            run["core"] = (cpu_us(hub.pid) - before) / 1e6 / run["seconds"]
+            runs.append(run)
+    p99 = median(run["p99_ms"] for run in runs)
+    complete = all(run["deliveries"] == run["expected"] and not run["lost_sessions"] for run in runs)
+    what = f"{size.clients:,} clients, {rooms} rooms, 10 rooms a client, 10 x 50 bytes every 10 ms"
+    result.rows += [
+        Row(what, "deliveries/s", median(run["deliveries"] / run["seconds"] for run in runs), "" if complete else ", NOT sustained"),
+        Row(what, "share of a core", 100 * median(run["core"] for run in runs), "%"),
+        _goal(Row(what, "p99", p99, "ms"), size, "sustained, below 50 ms", complete and p99 < 50),
+    ]
+    result.detail = {"runs": runs}
+    return result
+
+
+def polling(size: Size) -> Result:
+    """Long-polling: everybody's connect is held, answered, and made anew."""
+    result = Result("long-polling")
+    with _hub() as (hub, generator), _opened(hub, generator, "bayeux-polling", size.clients) as run:
+        messages = max(3, size.deliveries // size.clients // 5)
+        run(2, 1)
+        runs = [run(messages, 1) for _ in range(size.runs)]
+    what = f"{size.clients:,} clients, one message at a time"
+    rate = median(each["rate"] for each in runs)
+    result.rows += [
+        _goal(Row(what, "deliveries/s", rate, ""), size, "at least 6,000", rate >= 6_000),
+        Row(what, "server CPU a delivery", median(each["cpu_us"] for each in runs), "us"),
+    ]
+    result.detail = {"runs": runs}
+    return result
+
+
+def storm(size: Size) -> Result:
+    """Many clients come at once: connect, handshake, subscribe, first connect."""
+    result = Result("connect storm")
+    costs, rates = [], []
+    for _ in range(size.runs):
+        with _hub() as (hub, generator):
+            generator("open", group="w", count=max(1, size.clients // 10), channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
+            before = cpu_us(hub.pid)
+            opened = generator("open", group="s", count=size.clients, channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
+            costs.append((cpu_us(hub.pid) - before) / 1000 / size.clients)
+            rates.append(size.clients / opened["seconds"])
+    cost = median(costs)
+    what = f"{size.clients:,} sessions over WebSocket"
+    result.rows += [
+        _goal(Row(what, "server CPU a session", cost, "ms"), size, "at most 1.1 ms", cost <= 1.1),
+        Row(what, "sessions/s", median(rates), ""),
+    ]
+    return result
+
+
+def memory(size: Size) -> Result:
+    """What an idle session costs, connected and subscribed."""
+    result = Result("memory")
+    with _hub() as (hub, generator):
+        generator("open", group="w", count=max(1, size.many // 100), channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
+        generator("idle", seconds=0.5)
+        before = resident_kib(hub.pid)
+        generator("open", group="s", count=size.many, channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
+        generator("idle", seconds=min(size.seconds, 3.0))
+        each = (resident_kib(hub.pid) - before) / size.many
+        cpu, began = cpu_us(hub.pid), time.monotonic()
+        generator("idle", seconds=size.seconds)
+        share = (cpu_us(hub.pid) - cpu) / 1e4 / (time.monotonic() - began)
+    what = f"{size.many:,} idle sessions, connected and subscribed"
+    result.rows += [
+        _goal(Row(what, "resident memory a session", each, "KiB"), size, "at most 24 KiB", each <= 24),
+        Row(what, "share of a core", share, "%"),
+    ]
+    return result
+
+
+def beside(size: Size) -> Result:
+    """A channel of few, while one of very many is served without a pause."""
+    result = Result("another channel")
+    with _hub() as (hub, generator):
+        generator("open", group="many", count=size.many, channel=hub.channel("many"), **hub.subscribers("bayeux-ws"))
+        generator("open", group="few", count=10, channel=hub.channel("few"), **hub.subscribers("bayeux-ws"))
+        generator("open", group="p", count=1, **hub.publishers())
+        generator("open", group="q", count=1, **hub.publishers())
+        generator("flood", from_="p", to="many", channel=hub.channel("many"), size=200, window=1, each=size.many)
+        run = generator(
+            "rate", from_="q", to="few", channel=hub.channel("few"), size=200, batch=1, interval_us=20_000, seconds=size.seconds, each=10
+        )
+        flood = generator("stop")
+    what = f"10 subscribers, while {size.many:,} others are served"
+    result.rows += [
+        _goal(Row(what, "p99", run["p99_ms"], "ms"), size, "at most 20 ms", run["p99_ms"] <= 20),
+        Row(what, "p50", run["p50_ms"], "ms"),
+        Row("the others meanwhile", "deliveries/s", flood["deliveries"] / run["seconds"], ""),
+    ]
+    result.detail = {"run": run, "flood": flood}
+    return result
+
+
+def routing(size: Size) -> Result:
+    """Very many subscriptions: what a publish costs, whatever it delivers."""
+    result = Result("routing")
+    sessions, per = size.clients, 100
+    channels = sessions * per // 5
+    with _hub() as (hub, generator):
+        words = {"count": sessions, "channel": hub.channel("c/%d"), "of": channels, "per": per, "stride": per}
+        generator("open", group="s", **(hub.subscribers("bayeux-ws") | words))
+        generator("open", group="p", count=1, **(hub.publishers() | {"of": channels}))
+        generator("open", group="empty", count=1, **(hub.publishers() | {"of": 1}))
+        costs, deliveries = [], []
+        for _ in range(size.runs):
+            before = cpu_us(hub.pid)
+            run = generator(
+                "rate",
+                from_="p",
+                to="s",
+                channel=hub.channel("c/%d"),
+                size=200,
+                batch=1,
+                interval_us=1_000,
+                seconds=size.seconds / 2,
+                each=5,
+            )
+            costs.append((cpu_us(hub.pid) - before) / run["published"])
+            deliveries.append(run["deliveries"] / run["published"])
+        one = generator("open", group="x", count=1, channel=hub.channel("x"), **hub.subscribers("bayeux-ws"))
+        assert one["ready"] == 1
+        before = cpu_us(hub.pid)
+        run = generator(
+            "rate", from_="empty", to="x", channel=hub.channel("x"), size=200, batch=1, interval_us=1_000, seconds=size.seconds / 2, each=1
+        )
+        alone = (cpu_us(hub.pid) - before) / run["published"]
+    cost, many = median(costs), median(deliveries)
+    delivery = (cost - alone) / (many - 1) if many > 1 else 0.0
+    publish = alone - delivery
+    what = f"{sessions * per:,} subscriptions over {channels:,} channels"
+    result.rows += [
+        _goal(Row(what, "server CPU a publish, deliveries apart", publish, "us"), size, "at most 90 us", publish <= 90),
+        Row(what, f"server CPU a publish with its {many:.0f} deliveries", cost, "us"),
+    ]
+    return result
+
+
+def slow(size: Size) -> Result:
+    """Clients that read nothing: what they cost the others, and the hub's memory."""
+    result = Result("slow consumers")
+    stuck = max(1, size.clients // 10)
+    with _hub() as (hub, generator), _opened(hub, generator, "bayeux-ws", size.clients) as run:
+        messages = max(5, size.deliveries // size.clients)
+        run(3, 1)
+        alone = [run(messages, 1)["rate"] for _ in range(size.runs)]
+        generator("open", group="stuck", count=stuck, channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
+        generator("mute", group="stuck", on=1)
+        before = resident_kib(hub.pid)
+        beside = [run(messages, 1)["rate"] for _ in range(size.runs)]
+        grown = (resident_kib(hub.pid) - before) / stuck
+    what = f"{size.clients:,} subscribers beside {stuck:,} that read nothing"
+    result.rows += [
+        Row(what, "deliveries/s, against without them", median(beside) / median(alone), ""),
+        Row(what, "resident memory for each that reads nothing", grown, "KiB"),
+    ]
+    return result
+
+
+SCENARIOS: dict[str, Callable[[Size], Result]] = {
+    "fan-out": fan_out,
+    "latency": latency,
+    "rooms": rooms,
+    "polling": polling,
+    "storm": storm,
+    "memory": memory,
+    "growth": growth,
+    "beside": beside,
+    "routing": routing,
+    "slow": slow,
+}

@@ -1,0 +1,103 @@
+"""What is measured: the hub, and the kernel's limit beside it. Each has a port, a process, and words for the generator."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from bench.generator import LIMIT, compiled, pinned
+from bench.machine import pin
+from tests.support.hub_process import HubProcess
+
+SERVER_CORE = 0
+
+Words = dict[str, object]
+
+
+class Server(Protocol):
+    """A running server on loopback."""
+
+    name: str
+    pid: int
+
+    def subscribers(self, transport: str) -> Words:
+        """What ``open`` is told to make subscribers: protocol, port, path."""
+        ...
+
+    def publishers(self) -> Words:
+        """What ``open`` is told to make publishers."""
+        ...
+
+    def channel(self, name: str) -> str:
+        """A channel as this server writes it; ``%d`` in it stands for a number."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class Hub:
+    """One hub process, open to all, on a core of its own."""
+
+    name = "hub"
+
+    def __init__(self, environment: Mapping[str, str] | None = None, flags: tuple[str, ...] = ("--open",)) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        settings = {"HUB_LOG_LEVEL": "warning", "HUB_LIMITS__MAX_SESSIONS": "50000", **(environment or {})}
+        self.process = HubProcess(Path(self._folder.name), flags, settings)
+        self.process.start()
+        self.pid = self.process.process.pid
+        self.port = int(self.process.url.rsplit(":", 1)[1])
+        pin(self.pid, SERVER_CORE)
+
+    def subscribers(self, transport: str) -> Words:
+        """See :class:`Server`; transports are ``bayeux-ws``, ``bayeux-polling`` and ``dashboard``."""
+        return {"proto": transport, "port": self.port, "path": "/ws" if transport == "dashboard" else "/cometd"}
+
+    def publishers(self) -> Words:
+        """See :class:`Server`."""
+        return {"proto": "bayeux-ws", "port": self.port, "path": "/cometd", "per": 0}
+
+    def channel(self, name: str) -> str:
+        """See :class:`Server`."""
+        return f"/bench/{name}"
+
+    def close(self) -> None:
+        """See :class:`Server`."""
+        self.process.close()
+        self._folder.cleanup()
+
+
+class Limit:
+    """A C program that writes one prebuilt frame to each of the same sockets with ``send()``, and does nothing else."""
+
+    name = "C limit"
+
+    def __init__(self) -> None:
+        command = [*pinned(SERVER_CORE), str(compiled("limit", LIMIT))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self.pid = self._process.pid
+
+    def subscribers(self, transport: str) -> Words:
+        """See :class:`Server`; it knows one transport."""
+        return {"proto": "limit", "port": self.port, "path": "/sub"}
+
+    def publishers(self) -> Words:
+        """See :class:`Server`."""
+        return {"proto": "limit", "port": self.port, "path": "/pub"}
+
+    def channel(self, name: str) -> str:
+        """See :class:`Server`: everybody gets everything."""
+        return name
+
+    def close(self) -> None:
+        """See :class:`Server`."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()

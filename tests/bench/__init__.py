@@ -1,0 +1,1 @@
+"""The benchmarks still work; what they measure is not asserted."""
