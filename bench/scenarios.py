@@ -12,7 +12,9 @@ from typing import Any
 
 from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
+from bench.peers import Bayeux, Centrifugo
 from bench.servers import Hub, Limit, Server
+from tests.conformance.peers.servers import ToolchainError
 
 ENVELOPE = 45
 """Bytes that the hub's frame has around the data; the limit's frames are as large."""
@@ -402,6 +404,47 @@ def slow(size: Size) -> Result:
     return result
 
 
+def peers(size: Size) -> Result:
+    """Other servers on the same channel, by the same generator; one that cannot be installed here is left out, with the reason."""
+    result = Result("peers")
+    starts: dict[str, Callable[[], Server]] = {
+        "C limit": Limit,
+        "hub": Hub,
+        "cometd-java": lambda: Bayeux("cometd-java"),
+        "faye": lambda: Bayeux("faye"),
+        "Centrifugo": Centrifugo,
+    }
+    messages = max(5, size.deliveries // size.clients)
+    for name, start in starts.items():
+        try:
+            server = start()
+        except ToolchainError as fault:
+            result.detail[name] = f"left out: {fault}"
+            result.rows.append(Row(name, "left out", 0.0, str(fault).splitlines()[0][:80]))
+            continue
+        generator = Generator()
+        try:
+            before = cpu_us(server.pid)
+            with _opened(server, generator, "bayeux-ws", size.clients) as run:
+                session = (cpu_us(server.pid) - before) / 1000 / size.clients
+                run(messages, 1)  # what compiles while it runs has done so
+                one = [run(messages, 1) for _ in range(size.runs)]
+                many = [run(messages * 5, 20) for _ in range(size.runs)]
+        finally:
+            generator.close()
+            server.close()
+        what = f"{name}, {size.clients:,} subscribers"
+        result.rows += [
+            Row(what, "deliveries/s, one message at a time", median(each["rate"] for each in one), ""),
+            Row(what, "server CPU a delivery", median(each["cpu_us"] for each in one), "us"),
+            Row(what, "deliveries/s, 20 in flight", median(each["rate"] for each in many), ""),
+            Row(what, "p99, 20 in flight", median(each["p99_ms"] for each in many), "ms"),
+            Row(what, "server CPU a session", session, "ms"),
+        ]
+        result.detail[name] = one + many
+    return result
+
+
 SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "fan-out": fan_out,
     "latency": latency,
@@ -413,4 +456,5 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "beside": beside,
     "routing": routing,
     "slow": slow,
+    "peers": peers,
 }
