@@ -77,10 +77,10 @@ def main() -> None:
         began = time.monotonic()
         with console.status(f"{name} ({number} of {len(chosen)})"):
             results.append(SCENARIOS[name](size))
-        console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
+        console.print(f"\n{name}, {time.monotonic() - began:.0f} s", style="dim", highlight=False)
+        show(console, results[-1:])
     machine, day = described(), datetime.now(UTC).date().isoformat()
-    console.print(f"\n{machine}\n", highlight=False)
-    show(console, results)
+    console.print(f"\n{machine}", highlight=False)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "bench.md").write_text(markdown(results, machine, day))
     document = {"day": day, "machine": machine, "size": dataclasses.asdict(size), "results": [dataclasses.asdict(each) for each in results]}

@@ -32,7 +32,7 @@ ENVIRONMENT = {
 }
 DELIVERED_WITHIN_S = 120.0
 
-KILLS = 4
+KILLS = 2
 LONG_KILLS = int(os.environ.get("HUB_TEST_KILLS", "200"))
 
 
