@@ -234,6 +234,23 @@ async def isolation(server: Postgres | None, answering: int, hanging: int, inter
         return {"deliveries/s": 2 * interactions * answering / (time.monotonic() - began)}
 
 
+async def soak(server: Postgres | None, rate: float, minutes: float, console: Console, progress: Progress) -> Figures:
+    """A steady rate for long: the hub's memory every minute, from the second one on."""
+    async with house(server) as (hub, receivers, session):
+        await add_endpoints(session, hub, receivers.port, 1, 0)
+        sizes: list[float] = []
+        for minute in range(max(2, round(minutes))):
+            load = Load(session, hub.url)  # a new one each minute: what it notes must not grow either
+            await load.at_rate(rate, round(rate * 60), progress)
+            await drained(receivers, 2 * load.done, progress)
+            receivers.first.clear()
+            receivers.by_path.clear()
+            sizes.append(memory_mb(hub.pid))
+            console.print(f"  minute {minute + 1:>3}   {sizes[-1]:,.1f} MB", highlight=False)
+        warm = sizes[1:]
+        return {"minutes": len(sizes), "first MB": warm[0], "last MB": warm[-1], "most MB": max(warm)}
+
+
 def show(console: Console, title: str, figures: Figures) -> None:
     """Print figures on one line."""
     shown = "   ".join(f"{name} {value:,.1f}" if isinstance(value, float) else f"{name} {value:,}" for name, value in figures.items())
@@ -246,6 +263,9 @@ async def run(given: argparse.Namespace) -> None:
     with databases(given.databases) as servers, Progress(console=console, transient=True, disable=not sys.stdout.isatty()) as progress:
         console.print("interactions over REST and their webhooks; hub, client and receivers share this machine", highlight=False)
         for kind, server in servers.items():
+            if given.soak:
+                show(console, f"{kind}, {given.rate:.0f} interactions/s", await soak(server, given.rate, given.soak, console, progress))
+                continue
             flat = await throughput(server, given.workers, given.interactions, progress)
             show(console, f"{kind}, {given.workers} clients", flat)
             slow = await latency(server, given.rate, given.seconds, progress)
@@ -265,6 +285,7 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=4_000)
     parser.add_argument("--rate", type=float, default=200.0, help="interactions/s of the measurement of latency")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long that takes")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="nothing but the steady rate, and the hub's memory")
     parser.add_argument("--burst", type=int, default=50, help="interactions that go to many endpoints")
     uvloop.run(run(parser.parse_args()))
 

@@ -54,6 +54,7 @@ class DashboardDoor:
             return
         socket = Socket(scope, receive, send, max_message_bytes=self._hub.limits.max_request_bytes)
         caller = await self._gate.identify(scope)
+        statistics_session = read_cookie(scope["headers"], STATISTICS_COOKIE)
         await socket.accept()
         conversation = Conversation(
             self._hub,
@@ -61,7 +62,7 @@ class DashboardDoor:
             self._gate,
             identifier=secrets.token_urlsafe(16),
             counters=self.counters,
-            statistics_session=read_cookie(scope["headers"], STATISTICS_COOKIE),
+            statistics_session=statistics_session,
         )
         socket.on_flow(conversation.flowed)
         socket.on_drain(conversation.drained)

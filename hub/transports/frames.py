@@ -19,6 +19,12 @@ class FrameWriter(Protocol):
         """
         ...
 
+    def accepted(self) -> None:
+        """The opening handshake is over: let go of what only that needed, the request's headers among it. Thousands of connections are
+        idle, and each would keep some kilobytes of it.
+        """
+        ...
+
     @property
     def express(self) -> Callable[[bytes], object] | None:
         """The transport's own write while nothing waits and neither side has begun to close, else None."""

@@ -86,6 +86,8 @@ class Socket:
             self._lost(fault)
             return
         self._state = _State.OPEN
+        if self._writer is not None:
+            self._writer.accepted()
 
     async def receive(self) -> bytes | None:
         """The payload of the next text message, not yet checked to be UTF-8; None when the connection is over.

@@ -175,6 +175,10 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._on_drain = on_drain
         self._on_flow = on_flow
 
+    def accepted(self) -> None:
+        self.request = self.response = cast("Any", None)
+        self.scope["headers"] = []
+
     @property
     def express(self) -> Callable[[bytes], object] | None:
         return self.transport.write if self.writable_now and self.writable.is_set() else None
