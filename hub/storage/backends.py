@@ -2,7 +2,6 @@
 
 from hub.storage.database import Database
 from hub.storage.transactions import Backend, StorageError
-from hub.storage.transactions_postgresql import PostgresBackend
 from hub.storage.transactions_sqlite import SqliteBackend
 
 
@@ -14,6 +13,9 @@ def backend_of(database: Database, *, exclusive: bool = True) -> Backend:
         StorageError: a SQLite database without a file.
     """
     if not database.is_sqlite:
+        # its driver takes 0.2 s to load, for which SQLite's users need not wait
+        from hub.storage.transactions_postgresql import PostgresBackend
+
         return PostgresBackend(database.url)
     if database.path is None:
         raise StorageError("a SQLite database of a hub needs a file: one in memory would forget what was accepted")
