@@ -3,11 +3,19 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # native where that is built
+
 EXTENSION = "hub.frames"
 """Key of ``scope["extensions"]`` under which a server that takes prebuilt frames offers its :class:`FrameWriter`."""
 
 MAX_REASON_BYTES = 123
 """A control frame carries at most 125 bytes (RFC 6455 section 5.5), two of them are the close code."""
+
+_FINAL_TEXT = 0x81
+_MASKED = 0x80
+_SIZE_16 = 126
+_MASK_BYTES = 4
+_LEAST_FRAME = 6
 
 
 class FrameWriter(Protocol):
@@ -16,6 +24,12 @@ class FrameWriter(Protocol):
     def claim(self, on_drain: Callable[[], None], on_flow: Callable[[], None]) -> None:
         """Take the connection over: text messages then arrive as bytes, as they came, in ``{"type": "hub.text", "payload": bytes}``;
         ``on_drain`` is called when bytes waited and wait no more, ``on_flow`` when :attr:`express` is another.
+        """
+        ...
+
+    def listen(self, at_once: Callable[[bytes], object] | None) -> None:
+        """While ``at_once`` is set, text that comes when nothing waits may be handed to it, rather than to ``receive`` of ASGI. What it
+        returns, unless None, is an item that ``receive`` then brings before anything else: ``{"type": "hub.begun", "payload": item}``.
         """
         ...
 
@@ -52,3 +66,23 @@ class FrameWriter(Protocol):
 def fit_reason(reason: str) -> str:
     """``reason`` cut so that a close frame can carry it, never inside a character."""
     return reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(errors="ignore")
+
+
+def whole_text(data: bytes, start: int, max_bytes: int) -> tuple[bytes, int] | None:
+    """The payload of the text message that begins at ``start`` of ``data`` and is one whole frame, as a client sends it (RFC 6455 section
+    5.2: final, masked, no reserved bit), and where it ends. None for whatever else stands there.
+    """
+    if len(data) - start < _LEAST_FRAME or data[start] != _FINAL_TEXT:
+        return None
+    size = data[start + 1] - _MASKED
+    mask = start + 2
+    if size == _SIZE_16:
+        size = data[mask] << 8 | data[mask + 1]
+        mask += 2
+    elif not 0 <= size < _SIZE_16:  # not masked, or 64 bits long
+        return None
+    begin = mask + _MASK_BYTES
+    end = begin + size
+    if end > len(data) or size > max_bytes:
+        return None
+    return apply_mask(data[begin:end], data[mask:begin]), end

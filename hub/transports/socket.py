@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from typing import cast
 
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from hub.core.frames import text_frame
 from hub.transports.frames import EXTENSION, FrameWriter, fit_reason
+
+Work = Awaitable[None]
+"""The rest of the handling of a message that has begun already."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +48,7 @@ class Socket:
     """
 
     __slots__ = (
+        "_at_once",
         "_close",
         "_drain",
         "_drainer",
@@ -65,6 +69,7 @@ class Socket:
         self._state = _State.NEW
         self._drain: Callable[[], object] | None = None
         self._flow: Callable[[], object] | None = None
+        self._at_once: Callable[[bytes], Work | None] | None = None
         # without the fast path only
         self._queue: deque[bytes] = deque()
         self._queued = 0
@@ -89,8 +94,13 @@ class Socket:
         if self._writer is not None:
             self._writer.accepted()
 
-    async def receive(self) -> bytes | None:
-        """The payload of the next text message, not yet checked to be UTF-8; None when the connection is over.
+    def on_text(self, at_once: Callable[[bytes], Work | None]) -> None:
+        """Messages that come while :meth:`receive` waits may go to ``at_once``, which returns what is left to do, if anything is."""
+        self._at_once = at_once
+
+    async def receive(self) -> bytes | Work | None:
+        """The payload of the next text message, not yet checked to be UTF-8; or what :meth:`on_text` left to do with one, to be awaited
+        before anything else; None when the connection is over.
 
         What comes after :meth:`close` is thrown away.
 
@@ -99,15 +109,26 @@ class Socket:
             TooLargeError: a message of more than ``max_message_bytes`` bytes. The fast path's server refuses these by itself (1009).
         """
         while self._state is not _State.GONE:
-            message = await self._receive()
+            message = await self._next()
             if message["type"] == "websocket.disconnect":
                 self._state = _State.GONE
                 self._queue.clear()
                 self._queued = 0
                 self._flowed()
+            elif message["type"] == "hub.begun":
+                return cast("Work", message["payload"])
             elif self._state is _State.OPEN:
                 return self._payload(message)
         return None
+
+    async def _next(self) -> Message:
+        if self._writer is None or self._at_once is None:
+            return await self._receive()
+        self._writer.listen(self._at_once)
+        try:
+            return await self._receive()
+        finally:
+            self._writer.listen(None)
 
     def _payload(self, message: object) -> bytes:
         fields = cast("dict[str, str | bytes | None]", message)

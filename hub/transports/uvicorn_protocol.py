@@ -18,7 +18,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from hub.transports.frames import EXTENSION, fit_reason
+from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a peer may take to answer a close frame, or to read what stands before it."""
@@ -38,6 +38,9 @@ MAX_FRAGMENTS = 1024
 MAX_FRAMES_PER_READ = 4096
 """Frames in one read of the socket, of 256 KB at most: so many are smaller than useful messages are, and hold up the loop."""
 
+MAX_AT_ONCE = 16
+"""Messages of one read that are handled where they come; the others wait for their connection's turn."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -53,6 +56,8 @@ class BoundedServerProtocol(ServerProtocol):
     """
 
     _fragments = 0
+    between = False
+    """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CONT:
@@ -67,6 +72,7 @@ class BoundedServerProtocol(ServerProtocol):
         if len(self.events) >= MAX_FRAMES_PER_READ:
             self._end(CloseCode.POLICY_VIOLATION, f"expected at most {MAX_FRAMES_PER_READ} frames at once, got more")
         super().recv_frame(frame)
+        self.between = not self.reader.buffer and self.current_size is None
 
     def _end(self, code: CloseCode, reason: str) -> None:
         self.fail(code, reason)
@@ -80,14 +86,16 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     never fragments. It differs from its base in more points. Closing never waits for a peer to read. A peer that leaves bytes unread while
     the connection closes is cut off after ``CLOSE_TIMEOUT_S``: the transport alone would keep them for ever. Frames are bounded in number
     (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, once it reads again (RFC 6455 section
-    5.5.3). And once claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8.
+    5.5.3). And once claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8; messages of one
+    whole frame each, nearly all, go by the parser, to whoever waits for them (:meth:`listen`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_TIMEOUT_S
-        self.conn = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
+        self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
         self._late_pong = b""
+        self._at_once: Callable[[bytes], object] | None = None
         self._on_drain: Callable[[], None] | None = None
         self._on_flow: Callable[[], None] = _nothing
 
@@ -97,6 +105,36 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         # every byte that waits counts: whoever saw one wait is told when none does, however small the limit was
         self.transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        if self._at_once is not None and self.conn.between and self.queue.empty():
+            data = self._take_at_once(data)
+            if not data:
+                return
+        self.conn.between = False
+        super().data_received(data)
+
+    def _take_at_once(self, data: bytes) -> bytes:
+        """Hand over the messages that ``data`` begins with, one whole frame each; returns the rest, which is the parser's."""
+        start = 0
+        for _ in range(MAX_AT_ONCE):
+            if self._at_once is None or self.conn.state is not State.OPEN:
+                break
+            found = whole_text(data, start, self.config.ws_max_size)
+            if found is None:
+                break
+            payload, start = found
+            begun = self._at_once(payload)
+            if begun is not None:
+                self._at_once = None
+                self._enqueue({"type": "hub.begun", "payload": begun})
+        return data[start:] if start else data
+
+    def _enqueue(self, message: dict[str, object]) -> None:
+        self.queue.put_nowait(cast("Any", message))
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -120,10 +158,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         if self.close_sent:
             return
-        self.queue.put_nowait(cast("Any", {"type": "hub.text", "payload": payload}))
-        if not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
+        self._enqueue({"type": "hub.text", "payload": payload})
 
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
@@ -174,6 +209,9 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     def claim(self, on_drain: Callable[[], None], on_flow: Callable[[], None]) -> None:
         self._on_drain = on_drain
         self._on_flow = on_flow
+
+    def listen(self, at_once: Callable[[bytes], object] | None) -> None:
+        self._at_once = at_once
 
     def accepted(self) -> None:
         self.request = self.response = cast("Any", None)
