@@ -138,7 +138,10 @@ class BayeuxServer:
         exchange = Exchange()
         handshake = next((message for message in messages if is_handshake(message)), None)
         if handshake is not None:
-            first = await self._guarded(handshake, self._handshake(handshake, peer, exchange))
+            try:
+                first = await self._handshake(handshake, peer, exchange)
+            except Exception as fault:
+                first = self._refused(handshake, fault)
             exchange.first = self.outgoing(exchange.opened, first)
             exchange.replies = [self._unknown(message) for message in messages if message is not handshake]
             return exchange
@@ -152,11 +155,13 @@ class BayeuxServer:
         if peer.link is not None:
             peer.link.bind(session)
         session.requests += 1
-        pace = Pace(self.hub.clock, self.hub.loop)
+        alone = len(messages) == 1
+        pace = None if alone else Pace(self.hub.clock, self.hub.loop)
         try:
             for message in messages:
-                await pace.step()
-                reply = await self._answer(message, session, exchange, peer, alone=len(messages) == 1)
+                if pace is not None:
+                    await pace.step()
+                reply = await self._answer(message, session, exchange, peer, alone=alone)
                 if reply is not None:
                     exchange.replies.append(self.outgoing(session, reply))
         except BaseException:  # the client let go of the request: nobody will read that its connect was answered
@@ -223,13 +228,13 @@ class BayeuxServer:
                 return self._unknown(message)
         if session.parting and message.channel not in {CONNECT, DISCONNECT}:
             return self._unknown(message)  # disconnected by the server; it will hear of it by its next connect
-        if message.channel != CONNECT:
-            session.active_at = self.hub.clock.monotonic()
-            return await self._guarded(message, self._dispatch(message, session, exchange))
         try:
             self._check(message)
-            return self._connect(message, session, exchange, peer, alone=alone)
-        except Exception as fault:
+            if message.channel == CONNECT:
+                return self._connect(message, session, exchange, peer, alone=alone)
+            session.active_at = self.hub.clock.monotonic()
+            return await self._handlers.get(message.channel, self._publish)(message, session, exchange)
+        except Exception as fault:  # what is wrong with one message is its own reply, and harms no other
             return self._refused(message, fault)
 
     async def _incoming(self, session: ServerSession | None, message: Incoming) -> Incoming | None:
@@ -247,13 +252,6 @@ class BayeuxServer:
         """A message for one session as the extensions leave it."""
         encoded = self.extensions.reply(session, message.bayeux())
         return message if encoded is message.bayeux() else Prepared(message, encoded)
-
-    async def _guarded(self, message: Incoming, work: Awaitable[bytes]) -> bytes:
-        """What is wrong with one message is its own reply, and harms no other."""
-        try:
-            return await work
-        except Exception as fault:
-            return self._refused(message, fault)
 
     def _refused(self, message: Incoming, fault: Exception) -> bytes:
         if isinstance(fault, FieldError):
@@ -294,10 +292,6 @@ class BayeuxServer:
         if message.channel_text is None and message.text("channel") is None:
             raise RefusedError(WireError.CHANNEL_MISSING)
         message.check_common()
-
-    async def _dispatch(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
-        self._check(message)
-        return await self._handlers.get(message.channel, self._publish)(message, session, exchange)
 
     # -- /meta/handshake --------------------------------------------------------------------------------------------
 

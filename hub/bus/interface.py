@@ -1,8 +1,7 @@
 """The bus as the hub sees it, and the envelope that travels on it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -17,8 +16,7 @@ class EnvelopeError(ValueError):
     """Bytes that are no envelope of a version that this node knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A versioned header and the producer's bytes.
 
     ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is one

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 from hub.bus.interface import Envelope
 from hub.core.message import Topic
@@ -49,7 +48,7 @@ class MemoryBus:
             return None
         position, previous = appended
         if self._receive is not None:
-            self._receive(replace(envelope, position=position, previous=previous, origin=self.node))
+            self._receive(envelope._replace(position=position, previous=previous, origin=self.node))
         return position
 
     async def close(self) -> None:

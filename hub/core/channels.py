@@ -21,7 +21,7 @@ class InvalidChannelError(ValueError):
     """A channel name or pattern that the grammar refuses; the text says what was expected and what came."""
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=65536)
 def check_channel(name: str) -> str:
     """Return ``name`` when it is a channel that can be published to.
 

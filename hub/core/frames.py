@@ -63,6 +63,10 @@ class Shape:
         """The frames of some messages, one behind the other. The caller changes ``messages`` no more."""
         if messages != self._messages:  # messages are compared by identity
             encode = self._encode
+            if len(messages) == 1:
+                self._frames = text_frame(b"[%b]" % encode(messages[0]))
+                self._messages = messages
+                return self._frames
             payloads = arrays([encode(message) for message in messages], self._max_frame_bytes)
             self._frames = b"".join([text_frame(payload) for payload, _ in payloads])
             self._messages = messages

@@ -28,7 +28,7 @@ class Message:
     Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (bayeux.md 1.2, rule 6).
     """
 
-    __slots__ = ("_bayeux", "_dashboard", "_replayable", "_sse", "channel", "data", "delivery", "extra", "position")
+    __slots__ = ("_bayeux", "_dashboard", "_replayable", "_sse", "channel", "data", "delivery", "extra", "position", "size")
 
     def __init__(
         self, channel: str, data: bytes, delivery: DeliveryClass = DeliveryClass.EVENT, *, extra: bytes = b"", position: int | None = None
@@ -39,15 +39,12 @@ class Message:
         self.extra = extra
         """Further members of a Bayeux message, encoded, each led by a comma: ``,"ext":{...}``."""
         self.position = position
+        self.size = queued_size(channel, data, extra)
+        """See :func:`queued_size`."""
         self._bayeux: bytes | None = None
         self._dashboard: bytes | None = None
         self._replayable: bytes | None = None
         self._sse: bytes | None = None
-
-    @property
-    def size(self) -> int:
-        """See :func:`queued_size`."""
-        return queued_size(self.channel, self.data, self.extra)
 
     def bayeux(self) -> bytes:
         """``{"channel":...,"data":...}`` and what the publisher sent beside them."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from hub.core.channels import candidates
+from hub.core.channels import candidates, is_wildcard
 from hub.core.message import Topic
 
 S = TypeVar("S")
@@ -24,10 +25,12 @@ class Members(Generic[S]):
 class Router(Generic[S]):
     """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is."""
 
-    __slots__ = ("_members",)
+    __slots__ = ("_members", "_patterns")
 
     def __init__(self) -> None:
         self._members: dict[Topic, Members[S]] = {}
+        # how many patterns each (tenant, audience) has: where there are none, exact names are all to be looked for
+        self._patterns: Counter[tuple[str, str]] = Counter()
 
     def add(self, topic: Topic, subscriber: S) -> bool:
         """Add a subscriber; True when it is the topic's first."""
@@ -35,6 +38,8 @@ class Router(Generic[S]):
         first = members is None
         if members is None:
             members = self._members[topic] = Members()
+            if is_wildcard(topic.channel):
+                self._patterns[topic.tenant, topic.audience] += 1
         members.subscribers[subscriber] = None
         members.version += 1
         return first
@@ -49,11 +54,18 @@ class Router(Generic[S]):
         if members.subscribers:
             return False
         del self._members[topic]
+        if is_wildcard(topic.channel):
+            owner = (topic.tenant, topic.audience)
+            self._patterns[owner] -= 1
+            if not self._patterns[owner]:
+                del self._patterns[owner]
         return True
 
     def match(self, topic: Topic) -> Members[S] | None:
         """Each subscriber of a topic once, whether it asked by name, by pattern or by several of them; None when there is nobody."""
         tenant, audience, channel = topic
+        if (tenant, audience) not in self._patterns:
+            return self._members.get(topic)
         found = [
             members for candidate in candidates(channel) if (members := self._members.get(Topic(tenant, audience, candidate))) is not None
         ]

@@ -83,10 +83,16 @@ class Subscriber:
 
     def offer(self, message: Message) -> None:
         """Queue a message and ask for a flush in this tick; over the limit the message's delivery class decides."""
-        if self.hub.fan_outs.jobs:
-            self.hub.fan_outs.settle(self)
-        if self._take_in(message) and not self.dirty:
-            self.hub.flusher.mark(self)
+        hub = self.hub
+        if hub.fan_outs.jobs:
+            hub.fan_outs.settle(self)
+        if self.catch_up is None and self.queued_bytes + message.size <= hub.limits.max_queue_bytes:  # nearly always
+            self.waiting.append(message)
+            self.queued_bytes += message.size
+        elif not self._take_in(message):
+            return
+        if not self.dirty:
+            hub.flusher.mark(self)
 
     def take_in(self, messages: Iterable[Message]) -> None:
         """As :meth:`offer`, of messages that large fan-outs had for this session."""
@@ -164,7 +170,7 @@ class Subscriber:
         express = self.express
         if express is None or self.resync_due or self.catch_up is not None:
             return False
-        messages = self.queue
+        messages = self.queue if self.hub.fan_outs.jobs else self.waiting
         if messages:
             self.waiting = []
             self.queued_bytes = self.reserved_bytes

@@ -27,7 +27,7 @@ REFRESH_S: Final = 1.0
 
 TICKET_PATHS: Final = ("/ws", "/events")
 
-_DECISIONS: Final = 16_384
+_DECISIONS: Final = 65_536
 """Decisions remembered; resources come from clients, so the memory must not grow with them."""
 
 _log = structlog.get_logger(__name__)
