@@ -36,7 +36,7 @@ class Exchange:
         (bayeux.md 1.3).
         """
         parts = [] if self.first is None else [self.first]
-        if self.session is not None:
+        if self.session is not None and self.messages:
             parts.extend(self.session.encode(self.messages))
         parts.extend(self.replies)
         return parts

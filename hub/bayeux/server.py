@@ -136,7 +136,7 @@ class BayeuxServer:
     async def handle(self, messages: Sequence[Incoming], peer: Peer) -> Exchange:
         """Process the messages of one request, in order. A handshake stands alone: what is beside it is answered 402 (contract part 3)."""
         exchange = Exchange()
-        handshake = next((message for message in messages if is_handshake(message)), None)
+        handshake = find_handshake(messages)
         if handshake is not None:
             try:
                 first = await self._handshake(handshake, peer, exchange)
@@ -192,7 +192,7 @@ class BayeuxServer:
 
     def _collect(self, session: ServerSession, exchange: Exchange, peer: Peer) -> None:
         """Let what waits ride on the response, unless it has a better way: the connect that has just been held, or a WebSocket."""
-        if session.ended:
+        if session.ended or not (session.queue or session.resync_due or session.catch_up):  # nearly always nothing waits
             return
         here = session.link is peer.link and (peer.link is None or peer.link.writable)
         if session.acknowledged is not None or (peer.callback and exchange.cycle is None):
@@ -478,6 +478,9 @@ class BayeuxServer:
             yield
 
 
-def is_handshake(message: Incoming) -> bool:
-    """Whether a message is a ``/meta/handshake``: exactly that channel, nothing below it."""
-    return message.channel == HANDSHAKE
+def find_handshake(messages: Iterable[Incoming]) -> Incoming | None:
+    """The first ``/meta/handshake`` of a request: exactly that channel, nothing below it."""
+    for message in messages:
+        if message.channel == HANDSHAKE:
+            return message
+    return None

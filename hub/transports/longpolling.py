@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from hub.bayeux.exchange import Exchange
 from hub.bayeux.messages import BatchTooLargeError, FieldError, Incoming, MalformedError, read_request
 from hub.bayeux.ports import Peer
-from hub.bayeux.server import BayeuxServer, is_handshake
+from hub.bayeux.server import BayeuxServer, find_handshake
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
 from hub.ops.envelope import ApiError
@@ -118,7 +118,7 @@ class LongPolling:
     async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[Exchange, Headers] | ApiError:
         """Process the messages; the cookies to set come with the exchange."""
         headers: Headers = scope["headers"]
-        handshake = next((message for message in messages if is_handshake(message)), None)
+        handshake = find_handshake(messages)
         browser = browser_cookie(headers)
         statistics_session = read_cookie(headers, STATISTICS_COOKIE)
         cookies: Headers = []
