@@ -10,6 +10,7 @@ from starlette.types import Receive, Send
 from hub.bayeux.exchange import Exchange
 from hub.bayeux.held_connect import HeldConnect
 from hub.transports.plain_http import envelope, respond
+from hub.transports.whole_response import write_whole
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -43,32 +44,75 @@ class Answering:
         """Wait for the end of a held connect, or for the client to go.
 
         Nothing runs for a request that waits but the task that the server gave it, and that one listens for the client: ``receive`` says
-        ``http.disconnect`` when the client goes, and also when the response is complete (ASGI HTTP specification, "Disconnect"). So the
-        response is sent by a task that lives for that long.
+        ``http.disconnect`` when the client goes, and also when the response is complete (ASGI HTTP specification, "Disconnect"). So
+        whoever ends the connect writes the response; where that takes more than one write, a task does, which lives for that long.
         """
-        responding: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
-        held.on_done(lambda _: responding.append(loop.create_task(self._respond(held))))
+        ending = _Ending(self, held)
+        held.on_done(ending.end)
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
         finally:
-            if not responding:
+            if not ending.ended:
                 held.session.abandon(held)
-        for task in responding:
-            await task
+        if ending.task is not None:
+            await ending.task
 
-    async def _respond(self, held: HeldConnect) -> None:
+    def response(self, held: HeldConnect) -> tuple[int, bytes]:
+        """Status and body of the response to a connect that has ended."""
         if held.superseded:
             status = self._duplicate_status
-            body = envelope(status, "a newer /meta/connect of this session took the place of this one")
-            await respond(self._send, status, self._headers, body)
-            return
+            return status, envelope(status, "a newer /meta/connect of this session took the place of this one")
+        return 200, self._render(held.parts())
+
+    def write_whole(self, status: int, body: bytes) -> bool | None:
+        """See :func:`hub.transports.whole_response.write_whole`."""
+        return write_whole(self._send, status, self._headers, body)
+
+    async def respond(self, status: int, body: bytes) -> bool:
+        """See :func:`hub.transports.plain_http.respond`."""
+        return await respond(self._send, status, self._headers, body)
+
+
+class _Ending:
+    """How a held connect ends: with one write, or with a task."""
+
+    __slots__ = ("_answering", "_held", "_loop", "ended", "task")
+
+    def __init__(self, answering: Answering, held: HeldConnect) -> None:
+        self._answering = answering
+        self._held = held
+        self._loop = asyncio.get_running_loop()
+        self.ended = False
+        self.task: asyncio.Task[None] | None = None
+
+    def end(self, _: HeldConnect) -> None:
+        """The connect has ended: answer it in the next tick, when it is known who has gone meanwhile."""
+        self.ended = True
+        self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        delivered: bool | None = False
+        try:
+            status, body = self._answering.response(self._held)
+            delivered = self._answering.write_whole(status, body)
+            if delivered is None:
+                self.task = self._loop.create_task(self._respond(status, body))
+        finally:
+            if delivered is not None:
+                self._settle(delivered)
+
+    async def _respond(self, status: int, body: bytes) -> None:
         delivered = False
         try:
-            delivered = await respond(self._send, 200, self._headers, self._render(held.parts()))
+            delivered = await self._answering.respond(status, body)
         finally:
-            if delivered:
-                held.written()
-            else:
-                held.lost()
+            self._settle(delivered)
+
+    def _settle(self, delivered: bool) -> None:
+        if self._held.superseded:
+            return
+        if delivered:
+            self._held.written()
+        else:
+            self._held.lost()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
+
+from hub.transports.whole_response import AT_ONCE_BYTES, write_whole
 
 RESPONSE_TIMEOUT_S = 30.0
 """How long a response may take to be read. It fits in memory: who needs longer has gone."""
@@ -16,9 +18,6 @@ DISCARD_BYTES = 16 * 1024 * 1024
 
 _NO_CONTENT = 204
 """Has no body, and may not say how long it is (RFC 9110 section 8.6)."""
-
-_AT_ONCE = 64 * 1024
-"""Bytes that a server takes without waiting for the client to read."""
 
 
 class ClientGoneError(Exception):
@@ -72,27 +71,30 @@ async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
 
 def _waits_for_continue(scope: Scope, max_bytes: int) -> bool:
     """Whether the client asked before sending a body that it says is too large (RFC 9110 section 10.1.1)."""
-    headers = dict(scope["headers"])
-    length = headers.get(b"content-length", b"")
-    return b"expect" in headers and length.isdigit() and int(length) > max_bytes
+    if not any(name == b"expect" for name, _ in scope["headers"]):  # nearly always
+        return False
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return length.isdigit() and int(length) > max_bytes
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, got more")
 
 
-async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+async def respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
     """Send a whole response; returns when the client or its system has taken it. False when the client was gone by then.
 
     A server may take a send to a lost connection in silence. Where it is the one that the hub runs on, it is asked; under another one such
     a response counts as written.
     """
+    if not any(name == b"connection" for name, _ in headers) and (written := write_whole(send, status, headers, body)) is not None:
+        return written
     length = [(b"content-length", b"%d" % len(body))] if status != _NO_CONTENT else []
     start = {"type": "http.response.start", "status": status, "headers": [*headers, *length]}
     server = getattr(send, "__self__", None)
     try:
         await send(start)
-        if len(body) <= _AT_ONCE:
+        if len(body) <= AT_ONCE_BYTES:
             await send({"type": "http.response.body", "body": body})
         else:
             await send({"type": "http.response.body", "body": body, "more_body": True})
