@@ -141,7 +141,7 @@ class Node:
         self._services: list[Service] = [
             self.security,
             self.transactions,
-            TimerDriver(self.hub.timers),
+            TimerDriver(self.hub.timers, self.hub.budget.step),
             self.trimmer,
             *(service for part in self.parts for service in part.services),
             # after the families: what they are told of events needs them
@@ -215,6 +215,7 @@ class Node:
             for part, source in offered.items():
                 self.metrics.counters(part, source)
         self.metrics.gauge("hub_sessions", "Sessions of every door that are open now", lambda: len(self.hub.subscribers))
+        self.metrics.gauge("hub_waiting_bytes", "Bytes that wait for clients, when last counted", lambda: self.hub.budget.waiting_bytes)
         self.metrics.gauge("hub_sse_streams", "Event streams that are open now", lambda: len(self.streams))
         self.metrics.gauge("hub_bayeux_connects_held", "Connects that are held now", lambda: self.bayeux.connects_held)
         self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))

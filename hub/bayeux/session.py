@@ -340,6 +340,10 @@ class ServerSession(Subscriber):
         if (self.queue or self.resync_due) and not self.dirty:
             self.hub.flusher.mark(self)
 
+    @property
+    def unread_bytes(self) -> int:
+        return 0 if self.link is None else self.link.connection.buffered
+
     # -- the WebSocket ----------------------------------------------------------------------------------------------
 
     def flow(self) -> None:

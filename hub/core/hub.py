@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hub.bus.interface import Bus, Envelope
+from hub.core.budget import QueueBudget
 from hub.core.catch_up import CatchUp
 from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
 from hub.core.delivery import ChannelRegistry, DeliveryClass
@@ -40,6 +41,8 @@ class Counters:
     """``state`` messages that a full queue gave up for a snapshot."""
     too_slow: int = 0
     """Sessions that were ended because a ``log`` channel overflowed."""
+    over_budget: int = 0
+    """Sessions whose queue was given up because too much waited for all of them together."""
     replayed: int = 0
     """Messages that were read from the log for sessions that asked for what they missed."""
     recovered: int = 0
@@ -74,6 +77,7 @@ class Hub:
         "_serial",
         "_tops",
         "_watched",
+        "budget",
         "clock",
         "counters",
         "fan_outs",
@@ -113,6 +117,7 @@ class Hub:
         self.router: Router[Subscriber] = Router()
         self.shapes = Shapes(self.limits.max_frame_bytes)
         self.subscribers: dict[str, Subscriber] = {}
+        self.budget = QueueBudget(self.limits, self.counters, self.subscribers.values)
         self._serial = clock.wall_us()
         self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
         self.fan_outs = self.flusher.fan_outs

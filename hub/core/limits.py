@@ -27,6 +27,9 @@ class Limits:
     max_subscriptions: int = _limit(500, "channels and patterns that one session may hold")
     max_json_depth: int = _limit(64, "nesting of arrays and objects: deeper input is an attack on a parser")
     max_queue_bytes: int = _limit(1024 * 1024, "what may wait for one slow client before its delivery class decides")
+    max_process_queue_bytes: int = _limit(
+        512 * 1024 * 1024, "what may wait for all clients of a process together before its largest queues are given up"
+    )
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
     max_sessions: int = _limit(100_000, "sessions of one process; a handshake over it is told to come back later")
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")

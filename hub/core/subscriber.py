@@ -153,6 +153,31 @@ class Subscriber:
         counters.dropped += 1
         return False
 
+    def give_up(self) -> None:
+        """The process has no room for what waits here: all of it goes, as the delivery class of each message says. A session of whose bytes
+        the queue is the smaller part, because they are written or sent already, has to go itself.
+        """
+        counters = self.hub.counters
+        waiting = self.queue
+        # what fan-outs had for it may have been too much, and have ended it; who is sent away ends soon, and has to be told
+        if self.parting or self.id not in self.hub.subscribers:
+            return
+        fixed = self.reserved_bytes + self.unread_bytes
+        if fixed > self.queued_bytes - self.reserved_bytes or any(message.delivery is DeliveryClass.LOG for message in waiting):
+            counters.too_slow += 1
+            self.end_too_slow()
+            return
+        states = sum(message.delivery is DeliveryClass.STATE for message in waiting)
+        counters.conflated += states
+        counters.dropped += len(waiting) - states
+        self.dropped += len(waiting) - states
+        self.waiting = []
+        self.queued_bytes = self.reserved_bytes
+        if states:
+            self.resync_due = True
+            if not self.dirty:
+                self.hub.flusher.mark(self)
+
     def take(self) -> list[Message]:
         """Everything that waits, in order; the queue is empty after."""
         taken = self.queue
@@ -182,6 +207,11 @@ class Subscriber:
                 self.queued_bytes += sum(message.size for message in messages)
                 return False
         return True
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that were written to the connection and that its client has not read, as far as is known."""
+        return 0
 
     @property
     def public_id(self) -> str:

@@ -101,6 +101,10 @@ class DashboardSession(Subscriber):
         for frame, _ in arrays([message.dashboard() for message in self.take()], limits.max_frame_bytes):
             self._connection.write(frame)
 
+    @property
+    def unread_bytes(self) -> int:
+        return self._connection.buffered
+
     def flow(self) -> None:
         """Take the direct way to the client, where there is one now."""
         self.express = None if self._held or self.ended else self._connection.express

@@ -69,12 +69,15 @@ class AsyncioLoop:
 
 
 class TimerDriver:
-    """One task that sweeps the hub's timers; start and stop it as any :class:`hub.family.Service`."""
+    """One task that sweeps the hub's timers, and does beside it what else is due as often; start and stop it as any
+    :class:`hub.family.Service`.
+    """
 
-    __slots__ = ("_task", "_timers")
+    __slots__ = ("_beside", "_task", "_timers")
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, *beside: Callable[[], object]) -> None:
         self._timers = timers
+        self._beside = beside
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -92,11 +95,12 @@ class TimerDriver:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(RESOLUTION_S)
-            try:
-                self._timers.sweep()
-            except Exception:
-                # one callback's fault: the timers behind it are still set, and the next sweep fires them
-                _log.exception("timer_failed")
+            for work in (self._timers.sweep, *self._beside):
+                try:
+                    work()
+                except Exception:
+                    # one callback's fault: the timers behind it are still set, and the next sweep fires them
+                    _log.exception("timer_failed")
 
 
 @contextlib.contextmanager

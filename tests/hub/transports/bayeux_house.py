@@ -66,7 +66,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def house(*, open_to_all: bool = False, limits: Limits | None = None, frames: bool = True) -> AsyncIterator[House]:
     limits = limits or Limits()
     built = House(open_to_all=open_to_all, limits=limits)
-    driver = TimerDriver(built.hub.timers)
+    driver = TimerDriver(built.hub.timers, built.hub.budget.step)
     await driver.start()
 
     async def nothing_else(scope: Scope, receive: Receive, send: Send) -> None:

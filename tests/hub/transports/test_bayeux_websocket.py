@@ -230,6 +230,31 @@ async def test_slow_reader_gets_everything_in_order() -> None:
         await client.close()
 
 
+async def test_many_slow_readers_share_a_budget_and_cost_the_others_nothing() -> None:
+    """None of them is above its own limit; together they are above the process's."""
+    limits = Limits(max_queue_bytes=8_000_000, max_process_queue_bytes=3_000_000)
+    async with house(limits=limits) as built, built.connect() as reader:
+        await opened(reader)
+        slow = []
+        for _ in range(4):
+            client = await RawClient.connect(built.port, PATH)
+            client.text(json.dumps([BY_TOKEN]).encode())
+            client_id = json.loads((await client.read_frame())[1])[0]["clientId"]
+            client.text(json.dumps([{"channel": "/meta/subscribe", "clientId": client_id, "subscription": "/a"}]).encode())
+            await client.read_frame()
+            slow.append(client)
+        number = 0
+        async with asyncio.timeout(30):
+            while built.hub.counters.over_budget < 4:
+                await built.emit("/a", b'[%d,"%b"]' % (number, b"x" * 20_000))
+                assert [message["data"][0] for message in await listen(reader)] == [number]
+                number += 1
+        assert built.hub.counters.too_slow == 4
+        await until(lambda: built.hub.budget.waiting_bytes == 0)
+        for client in slow:
+            await client.close()
+
+
 async def test_drain_closes_with_1012(built: House) -> None:
     async with built.connect() as socket:
         await opened(socket)
