@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import described
-from bench.scenarios import SCENARIOS, TINY, Result, Row, Size
+from bench.result import TINY, Result, Row, Size
+from bench.scenarios import SCENARIOS
 
 EPILOG = """examples:
   python -m bench                            everything, some twenty minutes on two cores

@@ -7,66 +7,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
 from bench.peers import Bayeux, Centrifugo
+from bench.personal import personal
+from bench.result import Result, Row, Size, goal
 from bench.servers import Hub, Limit, Server
 from tests.conformance.peers.servers import ToolchainError
 
 ENVELOPE = 45
 """Bytes that the hub's frame has around the data; the limit's frames are as large."""
-
-
-@dataclass
-class Row:
-    """One figure."""
-
-    what: str
-    figure: str
-    value: float
-    unit: str
-    beside: float | None = None
-    """The same of the kernel's limit."""
-    goal: str = ""
-    met: bool | None = None
-
-
-@dataclass
-class Result:
-    """What one scenario gave."""
-
-    name: str
-    rows: list[Row] = field(default_factory=list)
-    detail: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large: the goals are those of the full size."""
-
-    clients: int = 1_000
-    many: int = 10_000
-    runs: int = 5
-    seconds: float = 10.0
-    deliveries: int = 200_000
-    """Of one run."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the goals apply."""
-        return self.clients >= 1_000 and self.many >= 10_000
-
-
-TINY = Size(clients=20, many=150, runs=1, seconds=0.3, deliveries=1_000)
-
-
-def _goal(row: Row, size: Size, text: str, met: bool) -> Row:
-    if size.full:
-        row.goal, row.met = text, met
-    return row
 
 
 @contextmanager
@@ -129,8 +80,8 @@ def fan_out(size: Size) -> Result:
     cpu = Row(what, "server CPU a delivery", median(h["cpu_us"] for _, h in one), "us", median(c["cpu_us"] for c, _ in one))
     cost = median(h["cpu_us"] / c["cpu_us"] for c, h in one)
     result.rows += [
-        _goal(rate, size, f"at least 0.65 x the C program's: {ratio:.2f}", ratio >= 0.65),
-        _goal(cpu, size, f"at most 1.6 x the C program's: {cost:.2f}", cost <= 1.6),
+        goal(rate, size, f"at least 0.65 x the C program's: {ratio:.2f}", ratio >= 0.65),
+        goal(cpu, size, f"at most 1.6 x the C program's: {cost:.2f}", cost <= 1.6),
     ]
     flight = Row(
         f"{size.clients:,} subscribers, 20 messages in flight",
@@ -139,7 +90,7 @@ def fan_out(size: Size) -> Result:
         "",
         median(c["rate"] for c, _ in many),
     )
-    result.rows.append(_goal(flight, size, "at least 500,000", flight.value >= 500_000))
+    result.rows.append(goal(flight, size, "at least 500,000", flight.value >= 500_000))
     base, slope = fitted(points)
     result.rows.append(Row("a frame with n messages", "server CPU", base, f"us + {slope:.2f} us x n"))
     result.rows.append(
@@ -178,7 +129,7 @@ def growth(size: Size) -> Result:
         result.rows.append(Row(f"{clients:,} subscribers", "server CPU a delivery", costs[1], "us", costs[0]))
     grown = ratios[1] / ratios[0]
     row = Row(f"{size.many:,} against {size.clients:,}", "CPU relative to C, ratio of the two", grown, "")
-    result.rows.append(_goal(row, size, "at most 1.15", grown <= 1.15))
+    result.rows.append(goal(row, size, "at most 1.15", grown <= 1.15))
     return result
 
 
@@ -216,8 +167,8 @@ def latency(size: Size) -> Result:
     p50, p99 = median(run["p50_ms"] for run in runs), median(run["p99_ms"] for run in runs)
     what = f"{size.clients:,} subscribers, 20 messages/s"
     result.rows += [
-        _goal(Row(what, "p50", p50, "ms"), size, "at most 9 ms", p50 <= 9),
-        _goal(Row(what, "p99", p99, "ms"), size, "at most 25 ms", p99 <= 25),
+        goal(Row(what, "p50", p50, "ms"), size, "at most 9 ms", p50 <= 9),
+        goal(Row(what, "p99", p99, "ms"), size, "at most 25 ms", p99 <= 25),
     ]
     result.detail = {"runs": runs}
     return result
@@ -252,7 +203,7 @@ def rooms(size: Size) -> Result:
     result.rows += [
         Row(what, "deliveries/s", median(run["deliveries"] / run["seconds"] for run in runs), "" if complete else ", NOT sustained"),
         Row(what, "share of a core", 100 * median(run["core"] for run in runs), "%"),
-        _goal(Row(what, "p99", p99, "ms"), size, "sustained, below 50 ms", complete and p99 < 50),
+        goal(Row(what, "p99", p99, "ms"), size, "sustained, below 50 ms", complete and p99 < 50),
     ]
     result.detail = {"runs": runs}
     return result
@@ -268,7 +219,7 @@ def polling(size: Size) -> Result:
     what = f"{size.clients:,} clients, one message at a time"
     rate = median(each["rate"] for each in runs)
     result.rows += [
-        _goal(Row(what, "deliveries/s", rate, ""), size, "at least 6,000", rate >= 6_000),
+        goal(Row(what, "deliveries/s", rate, ""), size, "at least 6,000", rate >= 6_000),
         Row(what, "server CPU a delivery", median(each["cpu_us"] for each in runs), "us"),
     ]
     result.detail = {"runs": runs}
@@ -289,7 +240,7 @@ def storm(size: Size) -> Result:
     cost = median(costs)
     what = f"{size.clients:,} sessions over WebSocket"
     result.rows += [
-        _goal(Row(what, "server CPU a session", cost, "ms"), size, "at most 1.1 ms", cost <= 1.1),
+        goal(Row(what, "server CPU a session", cost, "ms"), size, "at most 1.1 ms", cost <= 1.1),
         Row(what, "sessions/s", median(rates), ""),
     ]
     return result
@@ -310,7 +261,7 @@ def memory(size: Size) -> Result:
         share = (cpu_us(hub.pid) - cpu) / 1e4 / (time.monotonic() - began)
     what = f"{size.many:,} idle sessions, connected and subscribed"
     result.rows += [
-        _goal(Row(what, "resident memory a session", each, "KiB"), size, "at most 24 KiB", each <= 24),
+        goal(Row(what, "resident memory a session", each, "KiB"), size, "at most 24 KiB", each <= 24),
         Row(what, "share of a core", share, "%"),
     ]
     return result
@@ -331,7 +282,7 @@ def beside(size: Size) -> Result:
         flood = generator("stop")
     what = f"10 subscribers, while {size.many:,} others are served"
     result.rows += [
-        _goal(Row(what, "p99", run["p99_ms"], "ms"), size, "at most 20 ms", run["p99_ms"] <= 20),
+        goal(Row(what, "p99", run["p99_ms"], "ms"), size, "at most 20 ms", run["p99_ms"] <= 20),
         Row(what, "p50", run["p50_ms"], "ms"),
         Row("the others meanwhile", "deliveries/s", flood["deliveries"] / run["seconds"], ""),
     ]
@@ -366,7 +317,7 @@ def routing(size: Size) -> Result:
     publish = alone - delivery
     what = f"{sessions * per:,} subscriptions over {channels:,} channels"
     result.rows += [
-        _goal(Row(what, "server CPU a publish, deliveries apart", publish, "us"), size, "at most 90 us", publish <= 90),
+        goal(Row(what, "server CPU a publish, deliveries apart", publish, "us"), size, "at most 90 us", publish <= 90),
         Row(what, "server CPU of each delivery", delivery, "us"),
     ]
     result.detail = {"runs": runs}
@@ -446,5 +397,6 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "beside": beside,
     "routing": routing,
     "slow": slow,
+    "personal": personal,
     "peers": peers,
 }

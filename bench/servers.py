@@ -13,6 +13,7 @@ from bench.machine import pin
 from tests.support.hub_process import HubProcess
 
 SERVER_CORE = 0
+GENERATOR_CORE = 1
 
 Words = dict[str, object]
 

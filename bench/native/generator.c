@@ -7,6 +7,7 @@
  *   rate   from= to= channel= size= batch= interval_us= seconds= each=   a batch every interval, whatever the answers take
  *   idle seconds=        answer what comes
  *   mute group= on=      stop reading, or read again
+ *   watch group= text= since_ns= step_us= interval_us= seconds=   count a text and its number, which come by themselves in turn
  *   count group=         what came so far
  */
 #define _GNU_SOURCE
@@ -129,6 +130,7 @@ static char **read_headers(const char *path, int count) {
         if (fgets(one, sizeof one, file) == NULL) fail("%s has fewer than %d lines", path, count);
         one[strcspn(one, "\n")] = 0;
         if (asprintf(&headers[i], "%s\r\n", one) < 0) fail("no memory");
+        for (char *tab = headers[i]; (tab = strchr(tab, '\t')) != NULL; tab++) *tab = '\n'; /* several headers in one line: CR TAB between them */
     }
     fclose(file);
     return headers;
@@ -254,6 +256,22 @@ static void idle(void) {
     printf("{}\n");
 }
 
+static void watch(void) {
+    struct group *g = find("group");
+    uint64_t wanted = (uint64_t)(strtod(word("seconds", NULL), NULL) * 1e9), began = now_ns(), before = g->deliveries, frames = g->frames;
+    snprintf(g->watched, sizeof g->watched, "%s", word("text", NULL));
+    g->since_ns = strtoull(word("since_ns", NULL), NULL, 10);
+    g->step_ns = (uint64_t)number("step_us", NULL) * 1000;
+    g->interval_ns = (uint64_t)number("interval_us", NULL) * 1000;
+    memset(&g->latency, 0, sizeof g->latency);
+    while (now_ns() - began < wanted) {
+        turn(20);
+        nothing_is_lost(g);
+    }
+    tell(g, 0, 0, g->deliveries - before, now_ns() - began, g->frames - frames);
+    g->watched[0] = 0;
+}
+
 static void count(void) {
     struct group *g = find("group");
     printf("{\"deliveries\":%llu,\"bytes\":%llu,\"frames\":%llu,\"lost_sessions\":%d}\n", (unsigned long long)g->deliveries,
@@ -281,6 +299,8 @@ static void obey(void) {
     } else if (strncmp(command, "mute", length) == 0) {
         group_mute(find("group"), number("on", NULL) != 0);
         printf("{}\n");
+    } else if (strncmp(command, "watch", length) == 0) {
+        watch();
     } else if (strncmp(command, "count", length) == 0) {
         count();
     } else {

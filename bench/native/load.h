@@ -61,6 +61,8 @@ struct group {
     bool mute;      /* nothing is read any more */
     uint64_t deliveries, bytes, frames;
     struct histogram latency;
+    char watched[64];   /* a text, followed by a number n, that counts as a delivery each time it comes; "": the marks of messages do */
+    uint64_t since_ns, step_ns, interval_ns; /* it was due at since_ns + n * step_ns, and every interval_ns after that */
 };
 
 /* clock.c */

@@ -215,8 +215,27 @@ static int count_marks(struct session *s, const char *payload, size_t size) {
     return found;
 }
 
+/* Counts a text that the group watches for; how late it is, is told by the last moment at which one of its number was due. */
+static int count_watched(struct session *s, const char *payload, size_t size) {
+    struct group *g = s->group;
+    size_t length = strlen(g->watched);
+    const char *end = payload + size, *at = payload;
+    int found = 0;
+    uint64_t now = now_ns();
+    while ((at = memmem(at, (size_t)(end - at), g->watched, length)) != NULL) {
+        uint64_t number = 0;
+        at += length;
+        while (at < end && *at >= '0' && *at <= '9') number = number * 10 + (uint64_t)(*at++ - '0');
+        uint64_t due = g->since_ns + number * g->step_ns;
+        if (now >= due) histogram_add(&g->latency, (now - due) % g->interval_ns);
+        found++;
+    }
+    g->deliveries += (uint64_t)found;
+    return found;
+}
+
 void on_payload(struct session *s, const char *payload, size_t size) {
-    int found = s->state == READY ? count_marks(s, payload, size) : 0;
+    int found = s->state != READY ? 0 : s->group->watched[0] ? count_watched(s, payload, size) : count_marks(s, payload, size);
     switch (s->group->protocol) {
     case BAYEUX_POLLING:
         bayeux_payload(s, payload, size);

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from hub.core.hub import Counters
+    from hub.core.counters import Counters
     from hub.core.limits import Limits
     from hub.core.subscriber import Subscriber
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from hub.bus.interface import Bus, Envelope
 from hub.core.budget import QueueBudget
 from hub.core.catch_up import CatchUp
 from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
+from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
 from hub.core.flusher import FaultObserver, Flusher
@@ -19,7 +19,7 @@ from hub.core.message import Message, Topic
 from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.principal import Action, Principal
-from hub.core.router import Router
+from hub.core.router import Members, Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
 from hub.eventlog.channel_log import Page, Selection
@@ -27,33 +27,6 @@ from hub.eventlog.interface import EventLogError
 
 EVERYTHING = 0
 """A position from which all that the log still has is replayed."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the hub counts; ``/metrics`` reads them."""
-
-    published: int = 0
-    delivered: int = 0
-    dropped: int = 0
-    """``event`` messages that a full queue refused."""
-    conflated: int = 0
-    """``state`` messages that a full queue gave up for a snapshot."""
-    too_slow: int = 0
-    """Sessions that were ended because a ``log`` channel overflowed."""
-    over_budget: int = 0
-    """Sessions whose queue was given up because too much waited for all of them together."""
-    replayed: int = 0
-    """Messages that were read from the log for sessions that asked for what they missed."""
-    recovered: int = 0
-    """Subscriptions from a position, after which nothing is missing."""
-    not_recovered: int = 0
-    """Subscriptions from a position, after which something may be missing."""
-    replays_broken: int = 0
-    """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
-    denied: int = 0
-    faults: int = 0
-    """Exceptions that a flush of one session raised."""
 
 
 class Subscribed(NamedTuple):
@@ -478,6 +451,27 @@ class Hub:
         self.counters.published += 1
         self._fan_out(envelope)
         self._bus.publish(envelope)
+
+    def emit_to_logins(self, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+        """As :meth:`emit`, of the same message to several logins, in one fan-out; the channel is no log."""
+        extra = b""
+        if self.on_publish is not None:
+            passed = self.on_publish(channel, data, extra)
+            if passed is None:
+                return
+            data, extra = passed
+        delivery = self.registry.of(channel).delivery
+        if delivery is DeliveryClass.LOG:
+            raise ValueError(f"{channel} is a log channel: each message gets a position of its own")
+        reached: Members[Subscriber] = Members()
+        for login in logins:
+            topic = Topic(tenant, login, channel)
+            if (members := self.router.match(topic)) is not None:
+                reached.subscribers |= members.subscribers
+            self._bus.publish(Envelope(topic, delivery, data, extra))
+        self.counters.published += len(logins)
+        self.counters.delivered += len(reached.subscribers)
+        self.fan_outs.begin(Message(channel, data, delivery, extra=extra), reached)
 
     def _receive(self, envelope: Envelope) -> None:
         """The bus delivers: from another node, or from the log."""

@@ -119,7 +119,15 @@ class LocalStatServer:
             except Exception:
                 self.counters.tick_failures += 1
                 _log.exception("a round of notifications failed")
+            await self._until_told(pause)
             await asyncio.sleep(pause)
+
+    async def _until_told(self, at_most_s: float) -> None:
+        """Let what was told leave: while clients are still being served, further changes are better told together than one by one."""
+        for _ in range(8):
+            if not self._hub.fan_outs.jobs:
+                return
+            await asyncio.sleep(at_most_s / 8)
 
     async def _keep_house_forever(self) -> None:
         while not self._stopping.is_set():

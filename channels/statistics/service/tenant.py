@@ -336,11 +336,15 @@ class Encoder:
             known = self._known[statistic] = (self._engine.value(statistic), None)
         return known[0]
 
-    def item(self, opened: OpenStatistic) -> bytes:
-        """The whole item: what the statistic is, its value and timestamp."""
-        value = self.value(opened.statistic)
-        _, tail = self._known[opened.statistic]
+    def tail(self, statistic: Statistic) -> bytes:
+        """The end of every item of the statistic: its value and timestamp."""
+        value = self.value(statistic)
+        _, tail = self._known[statistic]
         if tail is None:
             tail = encode_value(value, self._engine.now_ms)
-            self._known[opened.statistic] = (value, tail)
-        return opened.head + tail
+            self._known[statistic] = (value, tail)
+        return tail
+
+    def item(self, opened: OpenStatistic) -> bytes:
+        """The whole item: what the statistic is, its value and timestamp."""
+        return opened.head + self.tail(opened.statistic)

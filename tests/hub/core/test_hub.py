@@ -204,6 +204,37 @@ async def test_who_has_a_cookie_also_hears_what_is_for_the_token() -> None:
     assert received(session) == [b"login-c", b"token-ann"]
 
 
+async def test_the_same_for_several_logins_reaches_each_of_them_once_and_nobody_else() -> None:
+    world, bus = watchful(PERSONAL)
+    sessions = {name: world.session(name, principal(name)) for name in ("ann", "bob", "eve")}
+    twice = world.session("twice", principal("ann", cookie="c"))
+    for session in (*sessions.values(), twice):
+        await world.hub.subscribe(session, ["/mine/a"])
+    world.hub.emit_to_logins("t", "/mine/a", b"1", ["token-ann", "login-c", "token-bob", "token-nobody"])
+    world.loop.tick()
+    assert {name: received(session) for name, session in sessions.items()} == {"ann": [b"1"], "bob": [b"1"], "eve": []}
+    assert received(twice) == [b"1"]
+    assert [envelope.topic.audience for envelope in bus.published] == ["token-ann", "login-c", "token-bob", "token-nobody"]
+    assert (world.hub.counters.published, world.hub.counters.delivered) == (4, 3)
+
+
+async def test_the_same_for_several_logins_passes_who_looks_at_what_is_published() -> None:
+    world = World([PERSONAL])
+    session = world.session("ann", principal("ann"))
+    await world.hub.subscribe(session, ["/mine/a"])
+    world.hub.on_publish = lambda channel, data, extra: None if data == b"1" else (b'"other"', extra)
+    for data in (b"1", b"2"):
+        world.hub.emit_to_logins("t", "/mine/a", data, ["token-ann"])
+    world.loop.tick()
+    assert received(session) == [b'"other"']
+
+
+def test_each_message_of_a_log_channel_has_to_be_emitted_by_itself() -> None:
+    world = World([ChannelDeclaration("/log/**", LOG, "log")])
+    with pytest.raises(ValueError, match="is a log channel"):
+        world.hub.emit_to_logins("t", "/log/a", b"1", ["ann"])
+
+
 async def test_message_for_all_does_not_reach_a_personal_channel() -> None:
     world = World([PERSONAL])
     session = world.session()

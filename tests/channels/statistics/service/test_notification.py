@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
+from channels.statistics.service import telling
 from hub.core.hub import Hub
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login, principal
 
@@ -192,12 +194,15 @@ async def test_what_ends_between_two_slices_is_told_no_more() -> None:
     centre = Centre(clock=RestlessClock())
     await centre.server.open_subscription(login(), "kept", [agent_item("k")])
     await centre.server.open_subscription(login("other"), "ended", [agent_item("o")])
-    await centre.server.open_subscription(login(), "ended", [agent_item(str(n)) for n in range(20)])
+    agents = [f"agent{n}" for n in range(5)]
+    items = [agent_item(str(n)) for n in range(10)] + [agent_item(agent, agent=agent) for agent in agents]
+    await centre.server.open_subscription(login(), "ended", items)
     listener = await centre.subscribe("/statistics/v3/updates")
     listener.taken()
-    await centre.feed(*call(centre))
+    for agent in ("ana", *agents):
+        await centre.feed(*call(centre, agent))
     ticking = asyncio.ensure_future(centre.server.tick())
-    for _ in range(4):  # a slice for each statistic: some are looked at already, others not yet
+    for _ in range(4):  # a slice for each agent: some are looked at already, others not yet
         await asyncio.sleep(0)
     await centre.server.close_subscription(login(), "ended")
     await centre.server.close_subscription(login("other"), "ended")
@@ -205,6 +210,36 @@ async def test_what_ends_between_two_slices_is_told_no_more() -> None:
     await centre.settle()
     assert centre.server.counters.updates == 1
     assert {i["subscriptionId"] for i in items_of(listener.taken())} == {"kept"}
+
+
+async def test_who_leaves_while_a_crowd_is_told_is_told_no_more_and_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same wallboard for many logins: they are told in pieces."""
+    monkeypatch.setattr(telling, "_LOGINS_A_PIECE", 2)
+    centre = Centre(clock=RestlessClock())
+    names = [f"login{number}" for number in range(9)]
+    listeners = {}
+    for name in names:
+        await centre.server.open_subscription(login(name), "board", [agent_item("a"), agent_item("b", agent="bob")])
+        listeners[name] = await centre.subscribe("/statistics/v3/updates", who=principal(name), identifier=name)
+        listeners[name].taken()
+    pieces: list[int] = []
+    emit_to_logins = Hub.emit_to_logins
+
+    def leave(hub: Hub, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+        pieces.append(len(logins))
+        emit_to_logins(hub, tenant, channel, data, logins)
+        present = centre.server._slots["t"].tenant
+        assert present is not None
+        if len(pieces) == 2:
+            present.close_subscription("login6", "board")
+
+    monkeypatch.setattr(Hub, "emit_to_logins", leave)
+    await centre.feed(*call(centre), *call(centre, "bob"))
+    await centre.tick(1)
+    assert pieces == [2, 2]
+    told = {name: [item["statisticId"] for item in items_of(listener.taken())] for name, listener in listeners.items()}
+    assert told == {name: [] if name == "login6" else ["a", "b"] for name in names}
+    assert (centre.server.counters.updates, centre.server.counters.update_items) == (8, 16)
 
 
 async def test_closed_statistics_leave_no_entries_behind() -> None:
@@ -277,16 +312,27 @@ async def test_a_target_that_fails_takes_nothing_from_the_others_and_is_tried_ag
     listener.taken()
     first.taken()
     await centre.feed(*call(centre))
-    emit = Hub.emit
+    emit, emit_to_logins = Hub.emit, Hub.emit_to_logins
+
+    def fail() -> None:
+        tenant = centre.server._slots["t"].tenant
+        assert tenant is not None
+        tenant.close_subscription("first", "ended")
+        raise ConnectionError("fault")
 
     async def broken(hub: Hub, *args: Any, audience: str = "") -> None:
         if audience == "first":
-            await centre.server.close_subscription(login("first"), "ended")
-            raise ConnectionError("fault")
+            fail()
         await emit(hub, *args, audience=audience)
+
+    def broken_too(hub: Hub, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+        if "first" in logins:
+            fail()
+        emit_to_logins(hub, tenant, channel, data, logins)
 
     with monkeypatch.context() as patched:
         patched.setattr(Hub, "emit", broken)
+        patched.setattr(Hub, "emit_to_logins", broken_too)
         await centre.tick(1)
     assert (values(listener), values(first)) == ([1], [])
     assert (centre.server.counters.updates, centre.server.counters.tick_failures) == (1, 1)
