@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import described
+from bench.picture import draw
 from bench.result import TINY, Result, Row, Size
 from bench.scenarios import SCENARIOS
 
 EPILOG = """examples:
-  python -m bench                            everything, some twenty minutes on two cores
+  python -m bench                            everything, some thirty minutes on two cores
   python -m bench fan-out latency            two of them
   python -m bench --tiny                     whether they still work, in a minute
-  python -m bench --out results              results/bench.md and results/bench.json
+  python -m bench --out results              results/bench.md, results/bench.json, results/bench.svg
 """
 
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=f"one of {', '.join(SCENARIOS)}; all of them when none is named")
     parser.add_argument("--tiny", action="store_true", help="a few clients for a moment: sees that the benchmarks work, measures nothing")
     parser.add_argument("--runs", type=int, default=Size.runs, help="runs of which the median is told")
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for bench.md and bench.json")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for bench.md, bench.json and bench.svg")
     given = parser.parse_args()
     unknown = [name for name in given.scenarios if name not in SCENARIOS]
     if unknown:
@@ -84,9 +85,12 @@ def main() -> None:
     console.print(f"\n{machine}", highlight=False)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "bench.md").write_text(markdown(results, machine, day))
+    written = [given.out / "bench.md", given.out / "bench.json"]
+    if draw({each.name: each.detail for each in results}, given.out / "bench.svg", f"{day}, {machine}"):
+        written.append(given.out / "bench.svg")
     document = {"day": day, "machine": machine, "size": dataclasses.asdict(size), "results": [dataclasses.asdict(each) for each in results]}
     (given.out / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
-    console.print(f"\nwritten: {given.out / 'bench.md'}, {given.out / 'bench.json'}", style="dim", highlight=False)
+    console.print(f"\nwritten: {', '.join(map(str, written))}", style="dim", highlight=False)
 
 
 if __name__ == "__main__":

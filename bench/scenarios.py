@@ -7,10 +7,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
-from bench.peers import Bayeux, Centrifugo
+from bench.peers.servers import STARTS
 from bench.personal import personal
 from bench.result import Result, Row, Size, goal
 from bench.servers import Hub, Limit, Server
@@ -110,24 +111,31 @@ def fitted(points: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def growth(size: Size) -> Result:
-    """The same at ten times as many subscribers: the cost of a delivery should not depend on them."""
+    """The same with few and with very many subscribers: the cost of a delivery should not depend on how many there are."""
     result = Result("growth")
-    ratios = []
-    for clients in (size.clients, size.many):
+    ratios = {}
+    between = round((size.clients * size.many) ** 0.5)
+    for clients in (size.clients // 10, size.clients, between, size.many):
         messages = max(3, size.deliveries // clients)
-        costs = []
+        costs, rates = [], []
         for server in (Limit(), Hub()):  # one after the other: both together would need twice as many open files
             generator = Generator()
             try:
                 with _opened(server, generator, "bayeux-ws" if server.name == "hub" else "limit", clients) as run:
                     run(2, 1)
-                    costs.append(median(run(messages, 1)["cpu_us"] for _ in range(size.runs)))
+                    runs = [run(messages, 1) for _ in range(size.runs)]
+                    costs.append(median(each["cpu_us"] for each in runs))
+                    rates.append(median(each["rate"] for each in runs))
             finally:
                 generator.close()
                 server.close()
-        ratios.append(costs[1] / costs[0])
-        result.rows.append(Row(f"{clients:,} subscribers", "server CPU a delivery", costs[1], "us", costs[0]))
-    grown = ratios[1] / ratios[0]
+        ratios[clients] = costs[1] / costs[0]
+        result.rows += [
+            Row(f"{clients:,} subscribers", "deliveries/s", rates[1], "", rates[0]),
+            Row(f"{clients:,} subscribers", "server CPU a delivery", costs[1], "us", costs[0]),
+        ]
+        result.detail[str(clients)] = {"hub": rates[1], "C limit": rates[0]}
+    grown = ratios[size.many] / ratios[size.clients]
     row = Row(f"{size.many:,} against {size.clients:,}", "CPU relative to C, ratio of the two", grown, "")
     result.rows.append(goal(row, size, "at most 1.15", grown <= 1.15))
     return result
@@ -348,13 +356,8 @@ def slow(size: Size) -> Result:
 def peers(size: Size) -> Result:
     """Other servers on the same channel, by the same generator; one that cannot be installed here is left out, with the reason."""
     result = Result("peers")
-    starts: dict[str, Callable[[], Server]] = {
-        "C limit": Limit,
-        "hub": Hub,
-        "cometd-java": lambda: Bayeux("cometd-java"),
-        "faye": lambda: Bayeux("faye"),
-        "Centrifugo": Centrifugo,
-    }
+    starts: dict[str, Callable[[], Server]] = {"C limit": Limit, "hub": Hub}
+    starts |= {name: partial(start, None) for name, start in STARTS.items()}
     messages = max(5, size.deliveries // size.clients)
     for name, start in starts.items():
         try:

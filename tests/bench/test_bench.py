@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.peers.servers import STARTS
+from bench.picture import draw
 from bench.scenarios import SCENARIOS, fitted
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,33 @@ def test_a_scenario_comes_to_its_end(scenario: str, tmp_path: Path) -> None:
             assert each["deliveries"] == each["expected"], name
     table = (tmp_path / "bench.md").read_text()
     assert all(row["what"] in table for row in result["rows"])
+
+
+def test_the_picture_shows_what_was_measured(tmp_path: Path) -> None:
+    run = {"p50_ms": 9.0, "p90_ms": 15.0, "p99_ms": 21.0, "p999_ms": 24.0}
+    results = {
+        "latency": {"runs": [run, run, {**run, "p99_ms": 99.0}]},
+        "growth": {"100": {"hub": 80_000.0, "C limit": 100_000.0}, "10000": {"hub": 40_000.0, "C limit": 90_000.0}},
+    }
+    first, again = tmp_path / "first.svg", tmp_path / "again.svg"
+    assert draw(results, first, "a machine")
+    assert draw(results, again, "a machine")
+    picture = first.read_text()
+    assert picture == again.read_text()
+    for text in ("20 messages/s to 1,000 clients", "C limit", "thousand deliveries/s", "99.9 %", "a machine"):
+        assert text in picture
+    assert "others are served" not in picture  # was not measured
+
+
+def test_nothing_measured_is_no_picture(tmp_path: Path) -> None:
+    assert not draw({"memory": {}}, tmp_path / "none.svg", "")
+    assert not (tmp_path / "none.svg").exists()
+
+
+def test_peers_tell_how_they_are_started() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench.peers", "nginx"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in STARTS)
 
 
 def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:

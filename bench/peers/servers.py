@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.generator import BUILT, pinned
@@ -19,7 +20,7 @@ from bench.servers import SERVER_CORE, Words
 from tests.conformance.peers.servers import PEERS, ToolchainError
 from tests.support.hub_process import free_port
 
-CENTRIFUGO = "github.com/centrifugal/centrifugo/v6@v6.2.4"
+CENTRIFUGO = "github.com/centrifugal/centrifugo/v6@v6.9.1"
 READY_WITHIN_S = 60.0
 
 _CENTRIFUGO_SETTINGS = {
@@ -62,6 +63,10 @@ class Peer:
         """See :class:`bench.servers.Server`."""
         return f"/bench/{name}"
 
+    def wait(self) -> int:
+        """Until it has ended by itself; returns its exit code."""
+        return self._process.wait()
+
     def close(self) -> None:
         """End it."""
         self._process.terminate()
@@ -75,22 +80,23 @@ class Peer:
 class Bayeux(Peer):
     """Faye, or CometD's Java server: as the conformance suite starts them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, port: int | None = None) -> None:
         peer = next(each for each in PEERS if each.name == name)
         peer.prepare()
-        port = free_port()
+        port = port or free_port()
         super().__init__(name, peer.command(port, 30_000, 10_000), port)
 
 
 class Centrifugo(Peer):
     """Centrifugo, with clients that may do everything."""
 
-    def __init__(self) -> None:
-        port = free_port()
+    def __init__(self, port: int | None = None) -> None:
+        program = _centrifugo()
+        port = port or free_port()
         self._folder = tempfile.TemporaryDirectory()
         settings = Path(self._folder.name) / "config.json"
         settings.write_text(json.dumps({**_CENTRIFUGO_SETTINGS, "http_server": {"port": port, "address": "127.0.0.1"}}))
-        super().__init__("Centrifugo", [str(_centrifugo()), "--config", str(settings)], port)
+        super().__init__("Centrifugo", [str(program), "--config", str(settings)], port)
 
     def subscribers(self, transport: str) -> Words:
         """See :class:`bench.servers.Server`."""
@@ -108,6 +114,14 @@ class Centrifugo(Peer):
         """End it."""
         super().close()
         self._folder.cleanup()
+
+
+STARTS: dict[str, Callable[[int | None], Peer]] = {
+    "cometd-java": lambda port: Bayeux("cometd-java", port),
+    "faye": lambda port: Bayeux("faye", port),
+    "centrifugo": Centrifugo,
+}
+"""How each peer is started, on a port or on any free one. All raise ToolchainError where its tool chain is missing."""
 
 
 def _centrifugo() -> Path:

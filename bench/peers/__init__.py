@@ -1,0 +1,1 @@
+"""Other servers, each started by one command: ``python -m bench.peers NAME``."""
