@@ -69,17 +69,20 @@ def _draw_latencies(axes: Axes, latencies: Mapping[str, Sequence[float]]) -> Non
     axes.set_xticks(range(len(_SHARES)), [label for _, label in _SHARES])
     axes.set_xlabel("of all deliveries are faster than")
     axes.set_ylabel("ms")
-    axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     if latencies:
-        axes.legend(fontsize=7)
+        axes.set_ylim(0, 1.4 * max(max(values) for values in latencies.values()))  # the legend stands above the lines
+        axes.legend(fontsize=7, loc="upper left")
 
 
 def _draw_rates(axes: Axes, rates: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     axes.set_title("Deliveries a second, one message at a time")
     for server, points in rates.items():
         axes.plot([clients for clients, _ in points], [rate / 1000 for _, rate in points], marker="o", label=server)
+    counts = sorted({clients for points in rates.values() for clients, _ in points})
     axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{clients:,}" for clients in counts])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("subscribers")
     axes.set_ylabel("thousand deliveries/s")
     axes.set_ylim(bottom=0)

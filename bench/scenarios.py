@@ -353,6 +353,13 @@ def slow(size: Size) -> Result:
     return result
 
 
+def _timed(run: Callable[..., Answer], messages: int, window: int, size: Size) -> list[Answer]:
+    """Runs of ``messages`` each with ``window`` in flight, fewer where the server is so slow that they would take longer than 5 s."""
+    trial = run(max(messages // 10, window), window)
+    within = int(5 * trial["rate"] / size.clients)
+    return [run(max(window, 5, min(messages * (1 if window == 1 else 5), within)), window) for _ in range(size.runs)]
+
+
 def peers(size: Size) -> Result:
     """Other servers on the same channel, by the same generator; one that cannot be installed here is left out, with the reason."""
     result = Result("peers")
@@ -371,9 +378,8 @@ def peers(size: Size) -> Result:
             before = cpu_us(server.pid)
             with _opened(server, generator, "bayeux-ws", size.clients) as run:
                 session = (cpu_us(server.pid) - before) / 1000 / size.clients
-                run(messages, 1)  # what compiles while it runs has done so
-                one = [run(messages, 1) for _ in range(size.runs)]
-                many = [run(messages * 5, 20) for _ in range(size.runs)]
+                run(messages // 4 + 1, 1)  # what compiles while it runs has done so
+                one, many = (_timed(run, messages, window, size) for window in (1, 20))
         finally:
             generator.close()
             server.close()
