@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.machine import described
 from bench.picture import draw
 from bench.result import TINY, Result, Row, Size
-from bench.scenarios import SCENARIOS
+from bench.scenarios import SCENARIOS, WITH_LIMIT, limit_beside
 
 EPILOG = """examples:
   python -m bench                            everything, some thirty minutes on two cores
@@ -79,6 +79,8 @@ def main() -> None:
         began = time.monotonic()
         with console.status(f"{name} ({number} of {len(chosen)})"):
             results.append(SCENARIOS[name](size))
+            if name not in WITH_LIMIT:
+                results[-1].rows.append(limit_beside(size))
         console.print(f"\n{name}, {time.monotonic() - began:.0f} s", style="dim", highlight=False)
         show(console, results[-1:])
     machine, day = described(), datetime.now(UTC).date().isoformat()

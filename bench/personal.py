@@ -159,6 +159,7 @@ def personal(size: Size) -> Result:
             result.rows += [
                 Row(what + manner, "values/s", rate, "" if sustained else f", NOT sustained: {wanted:,.0f} change"),
                 Row(what + manner, "share of a core", core, "%"),
+                Row(what + manner, "server CPU a value", core * 1e4 / rate if rate else 0.0, "us"),
                 goal(row, size, f"sustained, below {LIMIT_MS} ms", sustained and run["p99_ms"] < LIMIT_MS),
             ]
             result.detail[manner] = {**run, "late": feed.late}

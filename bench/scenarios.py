@@ -159,6 +159,7 @@ def latency(size: Size) -> Result:
         with _hub() as (hub, generator):
             generator("open", group="s", count=size.clients, channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
             generator("open", group="p", count=1, **hub.publishers())
+            before = cpu_us(hub.pid)
             runs.append(
                 generator(
                     "rate",
@@ -172,11 +173,13 @@ def latency(size: Size) -> Result:
                     each=size.clients,
                 )
             )
+            runs[-1]["cpu_us"] = (cpu_us(hub.pid) - before) / runs[-1]["deliveries"]
     p50, p99 = median(run["p50_ms"] for run in runs), median(run["p99_ms"] for run in runs)
     what = f"{size.clients:,} subscribers, 20 messages/s"
     result.rows += [
         goal(Row(what, "p50", p50, "ms"), size, "at most 9 ms", p50 <= 9),
         goal(Row(what, "p99", p99, "ms"), size, "at most 25 ms", p99 <= 25),
+        Row(what, "server CPU a delivery", median(run["cpu_us"] for run in runs), "us"),
     ]
     result.detail = {"runs": runs}
     return result
@@ -203,7 +206,8 @@ def rooms(size: Size) -> Result:
                 seconds=size.seconds,
                 each=size.clients * 10 // rooms,
             )
-            run["core"] = (cpu_us(hub.pid) - before) / 1e6 / run["seconds"]
+            run["cpu_us"] = (cpu_us(hub.pid) - before) / run["deliveries"]
+            run["core"] = run["cpu_us"] * run["deliveries"] / 1e6 / run["seconds"]
             runs.append(run)
     p99 = median(run["p99_ms"] for run in runs)
     complete = all(run["deliveries"] == run["expected"] and not run["lost_sessions"] for run in runs)
@@ -211,6 +215,7 @@ def rooms(size: Size) -> Result:
     result.rows += [
         Row(what, "deliveries/s", median(run["deliveries"] / run["seconds"] for run in runs), "" if complete else ", NOT sustained"),
         Row(what, "share of a core", 100 * median(run["core"] for run in runs), "%"),
+        Row(what, "server CPU a delivery", median(run["cpu_us"] for run in runs), "us"),
         goal(Row(what, "p99", p99, "ms"), size, "sustained, below 50 ms", complete and p99 < 50),
     ]
     result.detail = {"runs": runs}
@@ -283,16 +288,19 @@ def beside(size: Size) -> Result:
         generator("open", group="few", count=10, channel=hub.channel("few"), **hub.subscribers("bayeux-ws"))
         generator("open", group="p", count=1, **hub.publishers())
         generator("open", group="q", count=1, **hub.publishers())
+        before = cpu_us(hub.pid)
         generator("flood", from_="p", to="many", channel=hub.channel("many"), size=200, window=1, each=size.many)
         run = generator(
             "rate", from_="q", to="few", channel=hub.channel("few"), size=200, batch=1, interval_us=20_000, seconds=size.seconds, each=10
         )
         flood = generator("stop")
+        cost = (cpu_us(hub.pid) - before) / (run["deliveries"] + flood["deliveries"])
     what = f"10 subscribers, while {size.many:,} others are served"
     result.rows += [
         goal(Row(what, "p99", run["p99_ms"], "ms"), size, "at most 20 ms", run["p99_ms"] <= 20),
         Row(what, "p50", run["p50_ms"], "ms"),
         Row("the others meanwhile", "deliveries/s", flood["deliveries"] / run["seconds"], ""),
+        Row("all of them", "server CPU a delivery", cost, "us"),
     ]
     result.detail = {"run": run, "flood": flood}
     return result
@@ -339,18 +347,37 @@ def slow(size: Size) -> Result:
     with _hub() as (hub, generator), _opened(hub, generator, "bayeux-ws", size.clients) as run:
         messages = max(5, size.deliveries // size.clients)
         run(3, 1)
-        alone = [run(messages, 1)["rate"] for _ in range(size.runs)]
+        alone = [run(messages, 1) for _ in range(size.runs)]
         generator("open", group="stuck", count=stuck, channel=hub.channel("0"), **hub.subscribers("bayeux-ws"))
         generator("mute", group="stuck", on=1)
         before = resident_kib(hub.pid)
-        beside = [run(messages, 1)["rate"] for _ in range(size.runs)]
+        beside = [run(messages, 1) for _ in range(size.runs)]
         grown = (resident_kib(hub.pid) - before) / stuck
     what = f"{size.clients:,} subscribers beside {stuck:,} that read nothing"
     result.rows += [
-        Row(what, "deliveries/s, against without them", median(beside) / median(alone), ""),
+        Row(what, "deliveries/s, against without them", _median_of(beside, "rate") / _median_of(alone, "rate"), ""),
+        Row(what, "server CPU a delivery", _median_of(beside, "cpu_us"), "us"),
         Row(what, "resident memory for each that reads nothing", grown, "KiB"),
     ]
     return result
+
+
+def _median_of(runs: list[Answer], key: str) -> float:
+    return median(each[key] for each in runs)
+
+
+def limit_beside(size: Size) -> Row:
+    """What the kernel's own part of a delivery costs at this moment, for scenarios that are not measured beside it all the time."""
+    limit, generator = Limit(), Generator()
+    try:
+        with _opened(limit, generator, "limit", size.clients) as run:
+            messages = max(5, size.deliveries // size.clients)
+            run(messages // 4 + 1, 1)
+            cost = median(run(messages // 2 + 1, 1)["cpu_us"] for _ in range(3))
+    finally:
+        generator.close()
+        limit.close()
+    return Row(f"the kernel's limit in the same run, {size.clients:,} subscribers", "server CPU a delivery", cost, "us", cost)
 
 
 def _timed(run: Callable[..., Answer], messages: int, window: int, size: Size) -> list[Answer]:
@@ -394,6 +421,9 @@ def peers(size: Size) -> Result:
         result.detail[name] = one + many
     return result
 
+
+WITH_LIMIT = frozenset({"fan-out", "growth", "peers"})
+"""Scenarios that measure the kernel's limit all along."""
 
 SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "fan-out": fan_out,
