@@ -120,12 +120,13 @@ def _of_row(row: Row) -> Endpoint:
 class EndpointBook:
     """Every endpoint, as this process last read them."""
 
-    __slots__ = ("_by_id", "_by_tenant", "_revision", "_transactions")
+    __slots__ = ("_by_id", "_by_tenant", "_own_changes", "_revision", "_transactions")
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
         self._by_id: dict[str, Endpoint] = {}
         self._by_tenant: dict[str, list[Endpoint]] = {}
+        self._own_changes = 0
         self._revision: int | None = None
 
     async def refresh(self) -> bool:
@@ -141,9 +142,13 @@ class EndpointBook:
             revision: int = row[0]
             return revision, None if revision == self._revision else of_tenant(transaction, None)
 
-        revision, endpoints = await self._transactions.read(load)
-        if endpoints is None:
-            return False
+        while True:
+            own_changes = self._own_changes
+            revision, endpoints = await self._transactions.read(load)
+            if endpoints is None:
+                return False
+            if own_changes == self._own_changes:
+                break  # else what was read may be older than what this process has just been told, and events would miss an endpoint
         self._revision = revision
         self._by_id = {endpoint.id: endpoint for endpoint in endpoints}
         self._group()
@@ -151,6 +156,7 @@ class EndpointBook:
 
     def put(self, identifier: str, endpoint: Endpoint | None) -> None:
         """This process itself has changed an endpoint, or removed it (None): known at once."""
+        self._own_changes += 1
         if endpoint is None:
             self._by_id.pop(identifier, None)
         else:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+ACCEPTED_WITHIN_S = 60.0
+
 
 @dataclass(slots=True)
 class Promised:
@@ -37,6 +39,19 @@ class Clients:
         self._threads = [threading.Thread(target=self._run, args=(random.Random(seed + number),), daemon=True) for number in range(threads)]
         for each in self._threads:
             each.start()
+
+    def go_on(self, more: int) -> None:
+        """Return when ``more`` creations than now were answered 200.
+
+        Raises:
+            RuntimeError: that took too long; the text says how many there were.
+        """
+        before = len(self.promised.created)
+        until = time.monotonic() + ACCEPTED_WITHIN_S
+        while len(self.promised.created) < before + more:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{len(self.promised.created) - before} creations were accepted within {ACCEPTED_WITHIN_S:.0f} s")
+            time.sleep(0.002)
 
     def end(self) -> None:
         """Begin nothing new, and wait for what is under way."""

@@ -68,10 +68,11 @@ def campaign(hub: HubProcess, kills: int, seed: int) -> None:
     clients = Clients(hub.url, key, threads=6, seed=seed)
     try:
         for _ in range(kills):
-            time.sleep(chance.uniform(0.05, 0.8))
+            clients.go_on(chance.randint(12, 100))  # by what it accepted, not by time: a slow machine's hub dies as late in its work
+            time.sleep(chance.uniform(0, 0.02))
             hub.kill9()
             hub.start()
-        time.sleep(0.3)
+        clients.go_on(12)
         clients.end()
         receiver.calm()
         expect(hub, clients, receiver, key)
@@ -82,7 +83,6 @@ def campaign(hub: HubProcess, kills: int, seed: int) -> None:
 
 def expect(hub: HubProcess, clients: Clients, receiver: Receiver, key: str) -> None:
     promised = clients.promised
-    assert len(promised.created) > 20, "too little was accepted for this to mean anything"
     wanted = {(identifier, "STARTED") for identifier in promised.created.values()}
     wanted |= {(identifier, "FINISHED") for identifier in promised.stopped}
     until = time.monotonic() + DELIVERED_WITHIN_S

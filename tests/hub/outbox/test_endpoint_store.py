@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any, cast
 
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.endpoint_store import EndpointBook
 from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success
-from hub.storage.transactions import Transactions
+from hub.storage.transactions import Operation, Transaction, Transactions
 from tests.hub.core.harness import ManualClock
 from tests.hub.outbox.support import Recording, endpoint
 
@@ -83,6 +85,37 @@ async def test_failing_since_is_the_first_failure(transactions: Transactions) ->
         assert found is not None
         seen.append(found.failing_since_ms)
     assert seen == [5, 5, None, 12]
+
+
+async def test_a_change_of_its_own_is_not_undone_by_what_was_read_before_it(light_transactions: Transactions) -> None:
+    """Else an endpoint that an administrator enabled would stay disabled here until the next look, and miss the events until then."""
+    await light_transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_1", enabled=False)))
+    read = asyncio.Event()
+    told = asyncio.Event()
+
+    class Slow:
+        """The database, with time between what it read and who asked."""
+
+        async def read(self, operation: Operation[Any]) -> Any:
+            result = await light_transactions.read(operation)
+            read.set()
+            await told.wait()
+            return result
+
+    book = EndpointBook(cast("Transactions", Slow()))
+    refreshing = asyncio.create_task(book.refresh())
+    await read.wait()
+    enabled = endpoint("ep_1")
+
+    def enable(tx: Transaction) -> None:
+        endpoint_store.save(tx, enabled)
+        tx.after_commit(lambda: book.put("ep_1", enabled))
+
+    await light_transactions.write(enable)
+    told.set()
+    assert await refreshing
+    assert book["ep_1"].enabled
+    assert not await book.refresh()
 
 
 async def test_who_gets_an_event(light_transactions: Transactions) -> None:
