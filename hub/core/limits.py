@@ -38,7 +38,7 @@ class Limits:
     many_clients_interval_ms: int = _limit(2000, "what a session waits between two connects while its browser has as many held as it may")
     activity_ms: int = _limit(0, "a Bayeux session without any traffic but its connects ends after this; 0 never ends it")
     activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")
-    heartbeat_s: int = _limit(25, "seconds between the pings of a dashboard connection, below every usual proxy's idle limit")
+    heartbeat_s: int = _limit(25, "seconds of silence after which a WebSocket is pinged, below every usual proxy's idle limit; 0: never")
     hello_timeout_s: int = _limit(10, "seconds that a dashboard connection may stay without saying who it is")
     sse_comment_s: int = _limit(15, "seconds between the comments of an event stream, below every usual proxy's idle limit; 0 sends none")
 

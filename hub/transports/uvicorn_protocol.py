@@ -7,7 +7,7 @@ import random
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -40,6 +40,9 @@ MAX_FRAMES_PER_READ = 4096
 
 MAX_AT_ONCE = 16
 """Messages of one read that are handled where they come; the others wait for their connection's turn."""
+
+EARLIEST_PING: Final = 0.85
+"""Of the interval, without a word of the peer."""
 
 _log = structlog.get_logger(__name__)
 
@@ -86,8 +89,9 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     never fragments. It differs from its base in more points. Closing never waits for a peer to read. A peer that leaves bytes unread while
     the connection closes is cut off after ``CLOSE_TIMEOUT_S``: the transport alone would keep them for ever. Frames are bounded in number
     (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, once it reads again (RFC 6455 section
-    5.5.3). And once claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8; messages of one
-    whole frame each, nearly all, go by the parser, to whoever waits for them (:meth:`listen`).
+    5.5.3). Who was heard within the interval is not pinged: a Bayeux client, which connects again and again, never is. And once claimed,
+    text is handed on as the bytes that came, neither decoded nor checked to be UTF-8; messages of one whole frame each, nearly all, go by
+    the parser, to whoever waits for them (:meth:`listen`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,6 +99,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_TIMEOUT_S
         self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
         self._late_pong = b""
+        self._heard_at = self.loop.time()
         self._at_once: Callable[[bytes], object] | None = None
         self._on_drain: Callable[[], None] | None = None
         self._on_flow: Callable[[], None] = _nothing
@@ -107,6 +112,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
         if self._at_once is not None and self.conn.between and self.queue.empty():
             data = self._take_at_once(data)
             if not data:
@@ -176,11 +182,19 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         await super().run_asgi()
         self._bound_closing()
 
-    def start_keepalive(self) -> None:
-        """Spread the first ping, so that connections made together do not ping together ever after."""
-        if self.ping_interval:
-            delay = self.ping_interval * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-            self.ping_timer = self.loop.call_later(delay, self.send_keepalive_ping)
+    def schedule_ping(self) -> None:
+        """Ping when the peer has been silent for nearly the interval: not for the same time each, so that connections made together do not
+        ping together ever after.
+        """
+        assert self.ping_interval is not None
+        silence = self.ping_interval * random.uniform(EARLIEST_PING, 1.0)  # noqa: S311 - spreads load, guards nothing
+        self.ping_timer = self.loop.call_at(self._heard_at + silence, self._ping_the_silent, self._heard_at)
+
+    def _ping_the_silent(self, heard_at: float) -> None:
+        if self._heard_at == heard_at:
+            self.send_keepalive_ping()
+        else:
+            self.schedule_ping()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -45,6 +45,13 @@ async def running(config: uvicorn.Config) -> AsyncIterator[int]:
         await run
 
 
+async def echo(socket: Socket) -> None:
+    """Send back what comes."""
+    await socket.accept()
+    while (payload := await socket.receive()) is not None:
+        assert socket.write(payload)
+
+
 def socket_app(serve: Serve, *, max_message_bytes: int = 1024 * 1024) -> ASGIApp:
     """An application that does with each WebSocket what ``serve`` says, and then waits for its end."""
 

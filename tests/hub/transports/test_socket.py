@@ -16,7 +16,7 @@ from websockets.protocol import State
 from hub.core.limits import Limits
 from hub.transports.socket import BadFrameError, Socket, TooLargeError
 from hub.transports.uvicorn_protocol import BoundedServerProtocol, HubWebSocketProtocol
-from tests.hub.transports.harness import RawClient, listening, socket_app
+from tests.hub.transports.harness import RawClient, echo, listening, socket_app
 
 Start = Callable[..., Any]
 
@@ -31,12 +31,6 @@ async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
             return await stack.enter_async_context(listening(app, frames=request.param == "frames", limits=limits))
 
         yield begin
-
-
-async def echo(socket: Socket) -> None:
-    await socket.accept()
-    while (payload := await socket.receive()) is not None:
-        assert socket.write(payload)
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 300_000])
@@ -425,35 +419,6 @@ async def test_a_peer_that_says_goodbye_and_never_reads_is_cut_off(monkeypatch: 
         client.frame(0x88 if farewell == "close" else 0x83)
         await asyncio.wait_for(ended.wait(), 5)
         client.writer.transport.abort()
-
-
-async def test_a_peer_that_answers_no_ping_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.uvicorn_protocol.CLOSE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("hub.transports.server.PING_TIMEOUT_SECONDS", 0.1)
-    ended = asyncio.Event()
-
-    async def serve(socket: Socket) -> None:
-        await socket.accept()
-        while socket.buffered < 200_000:
-            socket.write(b"x" * 50_000)
-        assert await socket.receive() is None
-        ended.set()
-
-    class Impatient(Limits):
-        __slots__ = ()
-
-    limits = Impatient()
-    object.__setattr__(limits, "heartbeat_s", 0.1)
-    async with listening(socket_app(serve), limits=limits) as port:
-        client = await RawClient.connect(port)
-        await asyncio.wait_for(ended.wait(), 5)
-        client.writer.transport.abort()
-
-
-async def test_pings_can_be_switched_off() -> None:
-    async with listening(socket_app(echo), limits=Limits(heartbeat_s=0)) as port, connect(f"ws://127.0.0.1:{port}/") as client:
-        await client.send("x")
-        assert await client.recv() == "x"
 
 
 async def test_a_request_that_is_no_handshake_gets_no_frames() -> None:
