@@ -1,6 +1,6 @@
 """The bus as the hub sees it, and the envelope that travels on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -93,6 +93,10 @@ class Bus(Protocol):
 
     def publish(self, envelope: Envelope) -> None:
         """Send an ``event`` or ``state`` envelope to the other nodes, at most once."""
+        ...
+
+    def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
+        """As :meth:`publish`, of the same to each of several logins; the audience of ``envelope`` is left open, empty."""
         ...
 
     async def append(self, envelope: Envelope, *, once: str = "") -> int | None:

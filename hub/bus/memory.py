@@ -1,7 +1,7 @@
 """The bus of a single process: nobody else is there, so only the log has something to do."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hub.bus.interface import Envelope
 from hub.core.message import Topic
@@ -34,6 +34,9 @@ class MemoryBus:
 
     def publish(self, envelope: Envelope) -> None:
         """Nothing to do: local subscribers have it already, and there are no others."""
+
+    def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
+        """As :meth:`publish`."""
 
     async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
         # a task of its own: who gives up waiting must not keep from subscribers what is in the log

@@ -19,7 +19,7 @@ from hub.core.message import Message, Topic
 from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.principal import Action, Principal
-from hub.core.router import Members, Router
+from hub.core.router import Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
 from hub.eventlog.channel_log import Page, Selection
@@ -452,7 +452,7 @@ class Hub:
         self._fan_out(envelope)
         self._bus.publish(envelope)
 
-    def emit_to_logins(self, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+    def emit_to_logins(self, tenant: str, channel: str, data: bytes, logins: tuple[str, ...]) -> None:
         """As :meth:`emit`, of the same message to several logins, in one fan-out; the channel is no log."""
         extra = b""
         if self.on_publish is not None:
@@ -463,12 +463,8 @@ class Hub:
         delivery = self.registry.of(channel).delivery
         if delivery is DeliveryClass.LOG:
             raise ValueError(f"{channel} is a log channel: each message gets a position of its own")
-        reached: Members[Subscriber] = Members()
-        for login in logins:
-            topic = Topic(tenant, login, channel)
-            if (members := self.router.match(topic)) is not None:
-                reached.subscribers |= members.subscribers
-            self._bus.publish(Envelope(topic, delivery, data, extra))
+        self._bus.publish_to_logins(Envelope(Topic(tenant, "", channel), delivery, data, extra), logins)
+        reached = self.router.match_logins(tenant, channel, logins)
         self.counters.published += len(logins)
         self.counters.delivered += len(reached.subscribers)
         self.fan_outs.begin(Message(channel, data, delivery, extra=extra), reached)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from hub.core.channels import candidates, is_wildcard
 from hub.core.message import Topic
 
 S = TypeVar("S")
+
+_MOST_REACHED: Final = 256
+"""Answers of :meth:`Router.match_logins` that are kept."""
 
 
 class Members(Generic[S]):
@@ -25,12 +28,14 @@ class Members(Generic[S]):
 class Router(Generic[S]):
     """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is."""
 
-    __slots__ = ("_members", "_patterns")
+    __slots__ = ("_members", "_patterns", "_reached")
 
     def __init__(self) -> None:
         self._members: dict[Topic, Members[S]] = {}
         # how many patterns each (tenant, audience) has: where there are none, exact names are all to be looked for
         self._patterns: Counter[tuple[str, str]] = Counter()
+        # whom a message to several logins reaches; forgotten with each change of the table
+        self._reached: dict[tuple[str, str, tuple[str, ...]], Members[S]] = {}
 
     def add(self, topic: Topic, subscriber: S) -> bool:
         """Add a subscriber; True when it is the topic's first."""
@@ -42,6 +47,7 @@ class Router(Generic[S]):
                 self._patterns[topic.tenant, topic.audience] += 1
         members.subscribers[subscriber] = None
         members.version += 1
+        self._reached.clear()
         return first
 
     def remove(self, topic: Topic, subscriber: S) -> bool:
@@ -51,6 +57,7 @@ class Router(Generic[S]):
             return False
         del members.subscribers[subscriber]
         members.version += 1
+        self._reached.clear()
         if members.subscribers:
             return False
         del self._members[topic]
@@ -75,6 +82,22 @@ class Router(Generic[S]):
         for members in found:
             merged.subscribers.update(members.subscribers)
         return merged
+
+    def match_logins(self, tenant: str, channel: str, logins: tuple[str, ...]) -> Members[S]:
+        """As :meth:`match`, of several logins together. The same logins are often asked for again and again: the answer is kept until
+        somebody comes or goes, and is the same object as long.
+        """
+        key = tenant, channel, logins
+        reached = self._reached.get(key)
+        if reached is None:
+            reached = Members()
+            for login in logins:
+                if (members := self.match(Topic(tenant, login, channel))) is not None:
+                    reached.subscribers |= members.subscribers
+            if len(self._reached) >= _MOST_REACHED:
+                self._reached.clear()
+            self._reached[key] = reached
+        return reached
 
     def count(self, topic: Topic) -> int:
         """Subscribers of exactly this topic."""

@@ -49,6 +49,10 @@ class SlowBus(MemoryBus):
     def publish(self, envelope: Envelope) -> None:
         self.seen(envelope)
 
+    def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
+        for login in logins:
+            self.seen(envelope._replace(topic=envelope.topic._replace(audience=login)))
+
     async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
         await self._loop.answer()
         return await self._append(envelope, once)  # without a task of asyncio: nobody gives up here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -49,6 +49,10 @@ class WatchfulBus(MemoryBus):
     def publish(self, envelope: Envelope) -> None:
         self.published.append(envelope)
         super().publish(envelope)
+
+    def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
+        self.published.extend(envelope._replace(topic=envelope.topic._replace(audience=login)) for login in logins)
+        super().publish_to_logins(envelope, logins)
 
 
 def watchful(*declarations: ChannelDeclaration) -> tuple[World, WatchfulBus]:
@@ -210,7 +214,7 @@ async def test_the_same_for_several_logins_reaches_each_of_them_once_and_nobody_
     twice = world.session("twice", principal("ann", cookie="c"))
     for session in (*sessions.values(), twice):
         await world.hub.subscribe(session, ["/mine/a"])
-    world.hub.emit_to_logins("t", "/mine/a", b"1", ["token-ann", "login-c", "token-bob", "token-nobody"])
+    world.hub.emit_to_logins("t", "/mine/a", b"1", ("token-ann", "login-c", "token-bob", "token-nobody"))
     world.loop.tick()
     assert {name: received(session) for name, session in sessions.items()} == {"ann": [b"1"], "bob": [b"1"], "eve": []}
     assert received(twice) == [b"1"]
@@ -224,7 +228,7 @@ async def test_the_same_for_several_logins_passes_who_looks_at_what_is_published
     await world.hub.subscribe(session, ["/mine/a"])
     world.hub.on_publish = lambda channel, data, extra: None if data == b"1" else (b'"other"', extra)
     for data in (b"1", b"2"):
-        world.hub.emit_to_logins("t", "/mine/a", data, ["token-ann"])
+        world.hub.emit_to_logins("t", "/mine/a", data, ("token-ann",))
     world.loop.tick()
     assert received(session) == [b'"other"']
 
@@ -232,7 +236,7 @@ async def test_the_same_for_several_logins_passes_who_looks_at_what_is_published
 def test_each_message_of_a_log_channel_has_to_be_emitted_by_itself() -> None:
     world = World([ChannelDeclaration("/log/**", LOG, "log")])
     with pytest.raises(ValueError, match="is a log channel"):
-        world.hub.emit_to_logins("t", "/log/a", b"1", ["ann"])
+        world.hub.emit_to_logins("t", "/log/a", b"1", ("ann",))
 
 
 async def test_message_for_all_does_not_reach_a_personal_channel() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from hub.core.message import Topic
-from hub.core.router import Router
+from hub.core.router import _MOST_REACHED, Router
 from hub.core.timers import RESOLUTION_S, Timers
 from tests.hub.core.harness import ManualClock
 
@@ -44,6 +44,32 @@ def test_each_subscriber_once() -> None:
         router.add(topic(pattern), "x")
     router.add(topic("/**"), "y")
     assert sorted(matched(router, topic("/a"))) == ["x", "y"]
+
+
+def test_several_logins_together_until_somebody_comes_or_goes() -> None:
+    router: Router[str] = Router()
+    router.add(topic("/a", "ann"), "x")
+    router.add(topic("/*", "bob"), "y")
+    router.add(topic("/a", "bob"), "y")
+    router.add(topic("/a", "eve"), "z")
+    router.add(topic("/a", "ann", tenant="u"), "other")
+    found = router.match_logins("t", "/a", ("ann", "bob", "nobody"))
+    assert list(found.subscribers) == ["x", "y"]
+    assert router.match_logins("t", "/a", ("ann", "bob", "nobody")) is found
+    assert list(router.match_logins("t", "/b", ("ann", "bob")).subscribers) == ["y"]
+    router.add(topic("/a", "nobody"), "n")
+    assert list(router.match_logins("t", "/a", ("ann", "bob", "nobody")).subscribers) == ["x", "y", "n"]
+    router.remove(topic("/a", "ann"), "x")
+    assert list(router.match_logins("t", "/a", ("ann", "bob", "nobody")).subscribers) == ["y", "n"]
+    assert list(found.subscribers) == ["x", "y"], "what a fan-out has under way stays as it is"
+
+
+def test_answers_for_several_logins_are_kept_in_bounds() -> None:
+    router: Router[str] = Router()
+    router.add(topic("/a", "ann"), "x")
+    for number in range(3 * _MOST_REACHED):
+        assert list(router.match_logins("t", "/a", ("ann", f"n{number}")).subscribers) == ["x"]
+        assert len(router._reached) <= _MOST_REACHED
 
 
 def test_tenants_and_audiences_are_apart() -> None:

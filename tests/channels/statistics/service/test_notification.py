@@ -214,7 +214,7 @@ async def test_what_ends_between_two_slices_is_told_no_more() -> None:
 
 async def test_who_leaves_while_a_crowd_is_told_is_told_no_more_and_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same wallboard for many logins: they are told in pieces."""
-    monkeypatch.setattr(telling, "_LOGINS_A_PIECE", 2)
+    monkeypatch.setattr(telling, "_TOLD_TOGETHER", 2)
     centre = Centre(clock=RestlessClock())
     names = [f"login{number}" for number in range(9)]
     listeners = {}
