@@ -100,8 +100,12 @@ class Clients:
             answer.raise_for_status()
 
     def _post(self, client: httpx.Client, url: str, body: dict[str, object]) -> httpx.Response | None:
-        try:
-            return client.post(url, json=body)
-        except httpx.TransportError:
-            self._ending.wait(0.02)
-            return None
+        """The answer; None where the request may have arrived and none came. Whom nobody listens to has sent nothing, and tries again."""
+        while True:
+            try:
+                return client.post(url, json=body)
+            except httpx.ConnectError:
+                if self._ending.wait(0.1):
+                    return None
+            except httpx.TransportError:
+                return None

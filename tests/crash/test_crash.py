@@ -113,6 +113,7 @@ def expect(hub: HubProcess, clients: Clients, receiver: Receiver, key: str) -> N
         assert set(by_interaction) <= known
 
 
+@pytest.mark.timeout(2 * DELIVERED_WITHIN_S + 120)
 def test_what_was_accepted_is_delivered(hub: HubProcess) -> None:
     campaign(hub, KILLS, seed=7)
 
