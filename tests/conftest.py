@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.hub_process import HubProcess
+from tests.support.hub_process import HubProcess, keep_warm
 from tests.support.puppet import why_no_node
+from tests.support.warm import Warm
 
 pytest_plugins = ["tests.conformance.plugin"]
 """Here, and not beside its tests: its options are read, and its table printed, where nothing is collected too."""
@@ -20,6 +21,8 @@ STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
 
 SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4"}
 """Hubs of one test do not need the whole demo, whose past day takes a moment to simulate."""
+
+COLD = os.environ.get("HUB_TEST_COLD") == "1"
 
 HubFactory = Callable[..., HubProcess]
 
@@ -73,6 +76,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 _STARTED: pytest.StashKey[list[HubProcess]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    """Hubs are forked from a process that has the imports behind it."""
+    if COLD:
+        yield
+        return
+    process = Warm()
+    keep_warm(process)
+    yield
+    keep_warm(None)
+    process.close()
 
 
 @pytest.fixture

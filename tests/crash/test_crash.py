@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from tests.crash.load import Clients
 from tests.crash.receiver import Receiver
 from tests.hub.storage.backends import Postgres, postgres
-from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment
+from tests.support.hub_process import HubProcess, clean_environment, run_hub
 
 __all__ = ["postgres"]
 
@@ -38,9 +37,7 @@ LONG_KILLS = int(os.environ.get("HUB_TEST_KILLS", "200"))
 
 def command(hub: HubProcess, *words: str) -> str:
     flags = ["--data-dir", str(hub.data_dir), *hub.flags]
-    done = subprocess.run(
-        [str(HUB_COMMAND), *words, *flags], capture_output=True, text=True, env=clean_environment(ENVIRONMENT), check=False
-    )
+    done = run_hub([*words, *flags], hub.folder, clean_environment(ENVIRONMENT))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import coverage
 import httpx
+
+from tests.support.warm import Process, Warm
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
@@ -40,6 +43,42 @@ def clean_environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
     return kept | dict(extra)
 
 
+_warm: Warm | None = None
+
+
+def keep_warm(warm: Warm | None) -> None:
+    """Have ``hub`` commands forked by ``warm`` from now on; None: started afresh, as they are at first."""
+    global _warm
+    _warm = warm
+
+
+def start_hub(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Process:
+    """Start the ``hub`` command with these arguments, this whole environment, and these file descriptors."""
+    command = [str(HUB_COMMAND), *arguments]
+    if _warm is not None:
+        return _warm.start(command, cwd, environment, stdin, stdout, stderr)
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+def run_hub(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a ``hub`` command to its end, within a minute, without an input.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end; it is killed.
+    """
+    with open(os.devnull, "rb") as nothing, TemporaryFile() as out, TemporaryFile() as errors:
+        process = start_hub(arguments, cwd, environment, nothing.fileno(), out.fileno(), errors.fileno())
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess([*arguments], code, out.read().decode(), errors.read().decode())
+
+
 class HubProcess:
     """One hub on a loopback port with a data folder of its own; it can be stopped, killed and started again on both."""
 
@@ -53,7 +92,7 @@ class HubProcess:
         self.flags = tuple(flags)
         self.environment = dict(environment)
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -66,7 +105,7 @@ class HubProcess:
         return f"ws://localhost:{self.port}"
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Process:
         """The running process."""
         if self._process is None:
             raise RuntimeError("the hub was not started")
@@ -88,16 +127,11 @@ class HubProcess:
             RuntimeError: it ended, or was not ready in time; the text holds its log.
         """
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)]
-        command = [str(HUB_COMMAND), "serve", *where, *self.flags]
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.folder,  # where no hub.toml lies
-                env=clean_environment(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        # in a folder where no hub.toml lies
+        with self.log_path.open("ab") as log, open(os.devnull, "rb") as nothing:
+            arguments = ["serve", *where, *self.flags]
+            files = nothing.fileno(), log.fileno(), log.fileno()
+            self._process = start_hub(arguments, self.folder, clean_environment(self.environment), *files)
         self.wait_ready()
         return self
 
@@ -130,7 +164,7 @@ class HubProcess:
                 process.kill()
                 process.wait()
                 raise RuntimeError(f"hub serve did not end within {STOP_WITHIN_S:.0f} s of SIGTERM:\n{self.log()}") from None
-        return process.returncode
+        return process.wait()
 
     def kill9(self) -> None:
         """End the process as a power cut does."""
@@ -154,16 +188,7 @@ class HubProcess:
             AssertionError: it ended with another exit code than ``code``.
         """
         environment = {**self.environment, "HUB_URL": self.url, "HUB_TOKEN": self.token, "HUB_DATA_DIR": str(self.data_dir)}
-        done = subprocess.run(
-            [str(HUB_COMMAND), *arguments],
-            cwd=self.folder,
-            env=clean_environment(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_hub(arguments, self.folder, clean_environment(environment))
         assert done.returncode == code, (
             f"hub {' '.join(arguments)} ended with {done.returncode}, expected {code}:\n{done.stdout}{done.stderr}"
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 from typing import Any
 
 import httpx
@@ -11,12 +10,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import HubFactory
-from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment
+from tests.support.hub_process import HubProcess, clean_environment, run_hub
 
 
 def administer(hub: HubProcess, *arguments: str) -> Any:
-    command = [str(HUB_COMMAND), *arguments, "--json", "--data-dir", str(hub.data_dir)]
-    done = subprocess.run(command, cwd=hub.folder, env=clean_environment(), capture_output=True, text=True, check=True)
+    done = run_hub([*arguments, "--json", "--data-dir", str(hub.data_dir)], hub.folder, clean_environment())
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
