@@ -11,7 +11,7 @@ from hub.core.message import Topic
 
 S = TypeVar("S")
 
-_MOST_REACHED: Final = 256
+_MOST_REACHED: Final = 64
 """Answers of :meth:`Router.match_logins` that are kept."""
 
 
