@@ -320,9 +320,9 @@ class ServerSession(Subscriber):
         given up as its delivery class says: a client that lets go of response after response gets no longer queue by it. What has to be
         acknowledged is kept anyway.
         """
+        behind = self.queue
         if self.ended or self.acknowledged is not None:
             return
-        behind = self.queue
         self.waiting = list(messages)
         self.queued_bytes = sum(message.size for message in self.waiting)
         for message in behind:

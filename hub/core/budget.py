@@ -6,6 +6,7 @@ One slow client is bounded by its own limit. Thousands of them, each below it, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -56,8 +57,7 @@ class QueueBudget:
 
     def _turn_on_largest(self, found: list[tuple[int, Subscriber]]) -> None:
         excess = self.waiting_bytes - self._limits.max_process_queue_bytes
-        found.sort(key=lambda each: each[0], reverse=True)
-        for waits, subscriber in found[:TURNED_ON_AT_ONCE]:
+        for waits, subscriber in nlargest(TURNED_ON_AT_ONCE, found, key=lambda each: each[0]):
             if excess <= 0:
                 return
             excess -= waits

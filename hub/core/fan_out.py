@@ -24,10 +24,15 @@ AT_ONCE: Final = 128
 """Subscribers that are offered a message in one piece: 0.1 ms or so."""
 
 MOST_JOBS: Final = 64
-"""Jobs at a time: each session that is served looks at all of them. Beyond, messages are offered in one piece however many get them."""
+"""Jobs at a time: each session that is served looks at all of them. Clients that publish wait while there are so many
+(:meth:`FanOuts.full`). What is published from within does not, since values must not overtake each other: then there are more.
+"""
 
 JOB_BYTES: Final = 128 * 1024
-"""What one job gathers: it is written to a session in one piece."""
+"""What one job gathers, and a session gets of several in one piece, but for the last message."""
+
+_MOST_JOINED: Final = 64
+"""Sets of jobs whose messages are kept together, in frames: 128 KiB each or so."""
 
 _TURN: Final = 32
 """Sessions that a job serves before the next has its turn, and before the clock is looked at: 0.3 ms or so."""
@@ -81,14 +86,21 @@ class FanOuts:
     def begin(self, message: Message, members: Members[Subscriber]) -> None:
         """Bring a message to subscribers: at once if they are few."""
         subscribers = members.subscribers
-        if len(subscribers) <= self.at_once or len(self.jobs) >= MOST_JOBS:
+        if len(subscribers) <= self.at_once:
             for subscriber in tuple(subscribers):  # one that is too slow ends, and leaves the table meanwhile
-                subscriber.offer(message)
+                try:
+                    subscriber.offer(message)
+                except Exception as fault:
+                    self._on_fault(subscriber, fault)
             return
         if self.jobs and self.jobs[-1].joins(message, members):  # none but the last: who is in both must not get this before that
             return
         self.jobs.append(Job(message, members))
         self._wake()
+
+    def full(self, members: Members[Subscriber]) -> bool:
+        """Whether a message for these subscribers should wait until some jobs are done: it would be one job too many."""
+        return len(self.jobs) >= MOST_JOBS and len(members.subscribers) > self.at_once
 
     def settle(self, subscriber: Subscriber) -> None:
         """Put into a session's queue what jobs have for it."""
@@ -153,18 +165,26 @@ class FanOuts:
                 self._on_fault(subscriber, fault)
 
     def _collect(self, subscriber: Subscriber, popped: Job) -> tuple[list[Message], dict[Shape, bytes]]:
-        """What all jobs have for a session that one of them has let go of already, in the order in which it was published."""
+        """What jobs have for a session that one of them has let go of already, in the order in which it was published. When that is too
+        much for one piece, what was published last waits for its turn.
+        """
         found = []
+        size = 0
         for job in self.jobs:
-            if job is popped:
-                found.append(job)
-            elif job.waiting.pop(subscriber, _MISSING) is None:
+            if job is popped or job.waiting.pop(subscriber, _MISSING) is None:
                 job.growing = False
                 found.append(job)
+                size += job.size
+                if size > JOB_BYTES:
+                    break
+        if popped not in found:
+            popped.waiting[subscriber] = None
         if len(found) == 1:
-            return popped.messages, popped.frames
+            return found[0].messages, found[0].frames
         key = tuple(found)
         joined = self._joined.get(key)
         if joined is None:
+            if len(self._joined) >= _MOST_JOINED:
+                self._joined.clear()
             joined = self._joined[key] = ([message for job in found for message in job.messages], {})
         return joined

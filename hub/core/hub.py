@@ -212,7 +212,8 @@ class Hub:
                 for pattern in lacking:
                     await self._hold(subscriber.principal, pattern, held)
                     await pace.step()
-            if subscriber.parting or subscriber.id not in self.subscribers:  # it ended while the log or the bus was asked
+            self.fan_outs.settle(subscriber)  # what was published before its positions belongs before them
+            if subscriber.parting or not subscriber.attached:  # that was too much for its queue, or it ended while the bus was asked
                 raise RefusedError(WireError.SESSION_UNKNOWN)
             # concurrent requests of this session may have brought it here since
             if len(subscriber.subscriptions.keys() | held.keys()) > self.limits.max_subscriptions:
@@ -223,8 +224,7 @@ class Hub:
             for pattern, topics in held.items():
                 self._let_go(subscriber.principal.tenant, pattern, topics)
             raise
-        # from here on nothing is awaited: another request of this session sees all of it or nothing
-        self.fan_outs.settle(subscriber)  # what was published before the positions below belongs before them
+        # since the fan-outs were settled nothing is awaited: another request of this session sees all of it or nothing
         for pattern, topics in held.items():
             if pattern in subscriber.subscriptions:
                 self._let_go(subscriber.principal.tenant, pattern, topics)
@@ -418,6 +418,8 @@ class Hub:
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
         if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
             return
+        while (members := self.router.match(Topic(principal.tenant, "", channel))) is not None and self.fan_outs.full(members):
+            await self.loop.breathe()
         try:
             await self.emit(principal.tenant, channel, data, extra=extra)
         except EventLogError as fault:

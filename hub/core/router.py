@@ -11,8 +11,8 @@ from hub.core.message import Topic
 
 S = TypeVar("S")
 
-_MOST_REACHED: Final = 64
-"""Answers of :meth:`Router.match_logins` that are kept."""
+_MOST_KEPT: Final = 64
+"""Answers that are kept of each kind: so few that a new subscription, which forgets them all, is not held up."""
 
 
 class Members(Generic[S]):
@@ -28,13 +28,14 @@ class Members(Generic[S]):
 class Router(Generic[S]):
     """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is."""
 
-    __slots__ = ("_members", "_patterns", "_reached")
+    __slots__ = ("_members", "_merged", "_patterns", "_reached")
 
     def __init__(self) -> None:
         self._members: dict[Topic, Members[S]] = {}
         # how many patterns each (tenant, audience) has: where there are none, exact names are all to be looked for
         self._patterns: Counter[tuple[str, str]] = Counter()
-        # whom a message to several logins reaches; forgotten with each change of the table
+        # whom a message reaches by several patterns, and whom one to several logins; forgotten with each change of the table
+        self._merged: dict[Topic, Members[S]] = {}
         self._reached: dict[tuple[str, str, tuple[str, ...]], Members[S]] = {}
 
     def add(self, topic: Topic, subscriber: S) -> bool:
@@ -47,7 +48,7 @@ class Router(Generic[S]):
                 self._patterns[topic.tenant, topic.audience] += 1
         members.subscribers[subscriber] = None
         members.version += 1
-        self._reached.clear()
+        self._forget()
         return first
 
     def remove(self, topic: Topic, subscriber: S) -> bool:
@@ -57,7 +58,7 @@ class Router(Generic[S]):
             return False
         del members.subscribers[subscriber]
         members.version += 1
-        self._reached.clear()
+        self._forget()
         if members.subscribers:
             return False
         del self._members[topic]
@@ -69,19 +70,31 @@ class Router(Generic[S]):
         return True
 
     def match(self, topic: Topic) -> Members[S] | None:
-        """Each subscriber of a topic once, whether it asked by name, by pattern or by several of them; None when there is nobody."""
+        """Each subscriber of a topic once, whether it asked by name, by pattern or by several of them; None when there is nobody. Until
+        somebody comes or goes the answer is the same object.
+        """
         tenant, audience, channel = topic
         if (tenant, audience) not in self._patterns:
             return self._members.get(topic)
+        merged = self._merged.get(topic)
+        if merged is not None:
+            return merged
         found = [
             members for candidate in candidates(channel) if (members := self._members.get(Topic(tenant, audience, candidate))) is not None
         ]
         if len(found) < 2:
             return found[0] if found else None
-        merged: Members[S] = Members()
+        merged = Members()
         for members in found:
             merged.subscribers.update(members.subscribers)
+        if len(self._merged) >= _MOST_KEPT:
+            self._merged.clear()
+        self._merged[topic] = merged
         return merged
+
+    def _forget(self) -> None:
+        self._merged.clear()
+        self._reached.clear()
 
     def match_logins(self, tenant: str, channel: str, logins: tuple[str, ...]) -> Members[S]:
         """As :meth:`match`, of several logins together. The same logins are often asked for again and again: the answer is kept until
@@ -94,7 +107,7 @@ class Router(Generic[S]):
             for login in logins:
                 if (members := self.match(Topic(tenant, login, channel))) is not None:
                     reached.subscribers |= members.subscribers
-            if len(self._reached) >= _MOST_REACHED:
+            if len(self._reached) >= _MOST_KEPT:
                 self._reached.clear()
             self._reached[key] = reached
         return reached

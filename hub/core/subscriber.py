@@ -73,6 +73,11 @@ class Subscriber:
         self.resync_due = False
 
     @property
+    def attached(self) -> bool:
+        """Whether the hub has it. Whatever looks at the queue has to ask after: what fan-outs had may have been too much for it."""
+        return self.hub.subscribers.get(self.id) is self
+
+    @property
     def queue(self) -> list[Message]:
         """All that waits to be sent, in order. Looking takes from fan-outs what they have for this session, which may be more than there is
         room for: then the session has ended.
@@ -86,6 +91,8 @@ class Subscriber:
         hub = self.hub
         if hub.fan_outs.jobs:
             hub.fan_outs.settle(self)
+            if not self.attached:
+                return
         if self.catch_up is None and self.queued_bytes + message.size <= hub.limits.max_queue_bytes:  # nearly always
             self.waiting.append(message)
             self.queued_bytes += message.size
@@ -96,16 +103,17 @@ class Subscriber:
 
     def take_in(self, messages: Iterable[Message]) -> None:
         """As :meth:`offer`, of messages that large fan-outs had for this session."""
-        for message in messages:
-            self._take_in(message)
-        if self.waiting and not self.dirty:
+        if self._take_all_in(messages) and self.waiting and not self.dirty:
             self.hub.flusher.mark(self)
 
     def hand_over(self, messages: Iterable[Message]) -> None:
         """Queue messages, and send what waits at once."""
-        for message in messages:
-            self._take_in(message)
-        self.flush()
+        if self._take_all_in(messages):
+            self.flush()
+
+    def _take_all_in(self, messages: Iterable[Message]) -> bool:
+        """Queue messages; False when one was too much and ended the session: then the rest is nobody's any more."""
+        return all(self._take_in(message) or self.attached for message in messages)
 
     def _take_in(self, message: Message) -> bool:
         """Queue a message; False when it was not."""
@@ -122,7 +130,10 @@ class Subscriber:
         """Queue a message whatever the limit: a part of a snapshot (a refused one would call for the next, for ever), or of a page of the
         log, which was read because there was room.
         """
-        self.queue.append(message)
+        queue = self.queue
+        if not self.attached:
+            return
+        queue.append(message)
         self.queued_bytes += message.size
         if not self.dirty:
             self.hub.flusher.mark(self)
@@ -159,8 +170,7 @@ class Subscriber:
         """
         counters = self.hub.counters
         waiting = self.queue
-        # what fan-outs had for it may have been too much, and have ended it; who is sent away ends soon, and has to be told
-        if self.parting or self.id not in self.hub.subscribers:
+        if self.parting or not self.attached:  # who is sent away ends soon, and has to be told
             return
         fixed = self.reserved_bytes + self.unread_bytes
         if fixed > self.queued_bytes - self.reserved_bytes or any(message.delivery is DeliveryClass.LOG for message in waiting):
@@ -177,6 +187,8 @@ class Subscriber:
             self.resync_due = True
             if not self.dirty:
                 self.hub.flusher.mark(self)
+        if self.catch_up is not None:  # there is room again, and nothing may be left that would be flushed
+            self.catch_up.resume()
 
     def take(self) -> list[Message]:
         """Everything that waits, in order; the queue is empty after."""
@@ -192,10 +204,10 @@ class Subscriber:
 
     def send_express(self) -> bool:
         """Send what waits the direct way. False when there is none, or when there is more to do than to send what waits."""
-        express = self.express
+        messages = self.queue if self.hub.fan_outs.jobs else self.waiting
+        express = self.express  # not before: looking at the queue may end the session
         if express is None or self.resync_due or self.catch_up is not None:
             return False
-        messages = self.queue if self.hub.fan_outs.jobs else self.waiting
         if messages:
             self.waiting = []
             self.queued_bytes = self.reserved_bytes

@@ -57,6 +57,7 @@ class ManualLoop:
 
     async def breathe(self) -> None:
         self.breaths += 1
+        self.tick()
 
     def tick(self) -> None:
         """One tick: what is scheduled now, not what that schedules."""

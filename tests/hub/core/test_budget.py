@@ -6,9 +6,10 @@ import random
 
 from hub.core.budget import SESSIONS_A_STEP, TURNED_ON_AT_ONCE
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.hub import EVERYTHING
 from hub.core.limits import Limits
 from hub.core.message import Message
-from tests.hub.core.harness import Recorder, World
+from tests.hub.core.harness import Recorder, World, principal
 
 EVENT, STATE, LOG = DeliveryClass.EVENT, DeliveryClass.STATE, DeliveryClass.LOG
 LIMITS = Limits(max_queue_bytes=10_000, max_process_queue_bytes=20_000)
@@ -101,6 +102,26 @@ async def test_states_are_sent_anew_once_the_client_reads() -> None:
     world.hub.flusher.mark(one) if not one.dirty else None
     await world.loop.run()
     assert [message.data for message in one.received] == [b'"now"']
+
+
+async def test_who_reads_a_log_goes_on_reading_after_its_queue_was_given_up() -> None:
+    world = World([ChannelDeclaration("/log/**", LOG, "log")], limits=LIMITS)
+    first = world.session("first")
+    await world.hub.subscribe(first, ["/log/a"])
+    await world.hub.publish(principal(), "/log/a", b'"recorded"')
+    reader, other, third = (Stuck(world, name) for name in ("reader", "other", "third"))
+    fill(reader, 9_000)  # no room to read ahead
+    await world.hub.subscribe(reader, ["/log/a"], since={"/log/a": EVERYTHING})
+    world.hub.replay(reader)
+    await world.loop.run()
+    assert reader.catch_up is not None
+    fill(other, 8_000)
+    fill(third, 5_000)
+    round_of(world)
+    assert (reader.dropped, reader.ended) == (90, False)
+    await world.loop.run()
+    assert [message.data for message in reader.queue] == [b'"recorded"']
+    assert reader.catch_up is None
 
 
 def test_who_has_more_written_than_queued_has_to_go() -> None:

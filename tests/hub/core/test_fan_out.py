@@ -8,11 +8,13 @@ import random
 import pytest
 
 from hub.core import fan_out
+from hub.core.delivery import DeliveryClass
+from hub.core.errors import RefusedError, WireError
 from hub.core.fan_out import AT_ONCE, MOST_JOBS
 from hub.core.flusher import SLICE_S
 from hub.core.hub import Hub
 from hub.core.limits import Limits
-from hub.core.message import Message
+from hub.core.message import Message, Topic
 from tests.hub.core.harness import ManualClock, Recorder, World, principal
 from tests.robustness.direct_way import payloads
 
@@ -222,16 +224,164 @@ async def test_the_fault_of_one_is_told_and_ends_no_other(monkeypatch: pytest.Mo
     assert sum(bool(session.frames) for session in sessions) == MANY - 1
 
 
-async def test_too_many_jobs_are_no_jobs() -> None:
-    world = World()
+async def crowd_of_all(world: World, channels: int) -> list[Direct]:
+    """Sessions that are each subscribed to ``/c/0``, ``/c/1`` and so on."""
     sessions = await crowd(world, MANY, "/c/0")
     for session in sessions:
-        await world.hub.subscribe(session, [f"/c/{number}" for number in range(1, MOST_JOBS + 3)])
-    for number in range(MOST_JOBS + 3):
+        await world.hub.subscribe(session, [f"/c/{number}" for number in range(1, channels)])
+    return sessions
+
+
+async def test_a_client_that_publishes_waits_while_there_are_too_many_jobs() -> None:
+    world = World()
+    count = MOST_JOBS + 3
+    sessions = await crowd_of_all(world, count)
+    (other,) = await crowd(world, 1, "/few", "other")
+    breaths = []
+    for number in range(count):
         await publish(world, str(number), f"/c/{number}")
-    assert len(world.hub.fan_outs.jobs) <= MOST_JOBS
+        assert len(world.hub.fan_outs.jobs) <= MOST_JOBS
+        breaths.append(world.loop.breaths)
+    assert breaths[MOST_JOBS - 1] == 0 < breaths[MOST_JOBS]
     await world.loop.run()
-    assert {tuple(session.order) for session in sessions} == {tuple(map(str, range(MOST_JOBS + 3)))}
+    assert {tuple(session.order) for session in sessions} == {tuple(map(str, range(count)))}
+    for number in range(MOST_JOBS):
+        await publish(world, str(number), f"/c/{number}")
+    before = world.loop.breaths
+    await publish(world, "y", "/few")
+    assert world.loop.breaths == before, "one for a few never waits"
+    await world.loop.run()
+    assert other.order == ["y"]
+
+
+async def test_what_is_published_from_within_waits_for_nothing_and_still_goes_in_slices() -> None:
+    clock = ManualClock()
+    world = World(clock=clock)
+    count = MOST_JOBS + 8
+    sessions = await crowd_of_all(world, count)
+    for number in range(count):
+        await world.hub.emit("t", f"/c/{number}", b'"%d"' % number)
+    assert len(world.hub.fan_outs.jobs) == count
+    assert not any(session.order or session.waiting for session in sessions)
+    clock.step = SLICE_S
+    world.loop.tick()
+    assert 0 < sum(bool(session.order) for session in sessions) < MANY
+    await world.loop.run()
+    assert {tuple(session.order) for session in sessions} == {tuple(map(str, range(count)))}
+
+
+async def test_what_several_patterns_ask_for_joins_a_job_too() -> None:
+    world = World()
+    sessions = await crowd(world, MANY, "/w/1")
+    await world.hub.subscribe(sessions[0], ["/w/*"])
+    for number in range(5):
+        await publish(world, str(number), "/w/1")
+    assert len(world.hub.fan_outs.jobs) == 1
+    await world.loop.run()
+    assert {tuple(session.order) for session in sessions} == {tuple("01234")}
+
+
+async def test_what_sessions_get_of_several_jobs_is_bounded_in_one_piece_and_kept_in_bounds() -> None:
+    clock = ManualClock()
+    world = World(clock=clock)
+    chance = random.Random(1)
+    channels = [f"/c/{number}" for number in range(12)]
+    sessions = [Direct(world.hub, f"s{number}") for number in range(400)]
+    expected: dict[Direct, list[str]] = {}
+    for session in sessions:
+        world.hub.attach(session)
+        heard = chance.sample(channels, 8)  # hundreds of different sets
+        await world.hub.subscribe(session, heard)
+        expected[session] = [channel for channel in channels if channel in heard]
+    filler = "x" * (fan_out.JOB_BYTES // 6)
+    clock.step = SLICE_S
+    for channel in channels:
+        await publish(world, channel + filler, channel)
+    while world.loop.callbacks:
+        world.loop.tick()
+        assert len(world.hub.fan_outs._joined) <= fan_out._MOST_JOINED
+    assert {session.id: [data[: -len(filler)] for data in session.order] for session in sessions} == {s.id: e for s, e in expected.items()}
+    assert max(len(frames) for session in sessions for frames in session.frames) < fan_out.JOB_BYTES + len(filler) + 1024
+    assert world.hub.fan_outs._joined == {}
+
+
+def some_of_a_log(count: int, size: int) -> list[Message]:
+    return [Message("/log/a", b'"%d%b"' % (number, b"x" * size), DeliveryClass.LOG) for number in range(count)]
+
+
+async def with_too_much_under_way(world: World) -> list[Direct]:
+    """Sessions for which a job has more of a log than their queues have room for."""
+    sessions = await crowd(world, MANY, "/log/a")
+    members = world.hub.router.match(Topic("t", "", "/log/a"))
+    assert members is not None
+    for message in some_of_a_log(4, 500):
+        world.hub.fan_outs.begin(message, members)
+    return sessions
+
+
+TOO_MUCH = Limits(max_queue_bytes=1200)
+
+
+async def test_a_session_that_ends_as_it_subscribes_leaves_nothing_behind() -> None:
+    world = World(limits=TOO_MUCH)
+    sessions = await with_too_much_under_way(world)
+    slow = sessions[0]
+    with pytest.raises(RefusedError) as refused:
+        await world.hub.subscribe(slow, ["/other"])
+    assert refused.value.error is WireError.SESSION_UNKNOWN
+    assert (slow.ended, slow.subscriptions) == (True, {})
+    assert world.hub.router.count(Topic("t", "", "/other")) == 0
+    assert "/other" not in {topic.channel for topic in world.hub._interest}
+
+
+@pytest.mark.parametrize("look", ["queue", "send_express", "offer", "offer_anyway", "take"])
+async def test_a_session_that_ends_as_its_queue_is_looked_at_gets_and_keeps_nothing_more(look: str) -> None:
+    world = World(limits=TOO_MUCH)
+    sessions = await with_too_much_under_way(world)
+    slow = sessions[0]
+    own = Message("/own", b'"own"')
+    if look == "queue":
+        assert slow.queue == []
+    elif look == "offer":
+        slow.offer(own)
+    elif look == "offer_anyway":
+        slow.offer_anyway(own)
+    else:
+        getattr(slow, look)()
+    assert slow.ended
+    assert world.hub.counters.too_slow == 1
+    assert (slow.waiting, slow.queued_bytes, slow.dirty) == ([], 0, False)
+    await world.loop.run()
+    assert (slow.frames, slow.received) == ([], [])
+    assert {len(session.order) for session in sessions[1:]} == {4}
+
+
+async def test_a_session_that_ends_as_it_is_handed_messages_gets_no_more_of_them() -> None:
+    world = World(limits=TOO_MUCH)
+    session = Direct(world.hub, "slow")
+    world.hub.attach(session)
+    session.hand_over(some_of_a_log(6, 500))
+    assert session.ended
+    assert (session.waiting, session.received, session.frames) == ([], [], [])
+    assert world.hub.counters.too_slow == 1
+
+
+async def test_a_fault_of_one_of_a_few_is_told_and_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    sessions = await crowd(world, 3)
+    broken = sessions[1]
+    offer = Direct.offer
+
+    def failing(self: Direct, message: Message) -> None:
+        if self is broken:
+            raise KeyError("offer")
+        offer(self, message)
+
+    monkeypatch.setattr(Direct, "offer", failing)
+    await publish(world, "x")
+    await world.loop.run()
+    assert [session.order for session in sessions] == [["x"], [], ["x"]]
+    assert [type(fault) for _, fault in world.faults] == [KeyError]
 
 
 async def test_one_job_gathers_no_more_than_its_share() -> None:
@@ -250,7 +400,7 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
     """Random publishes, subscribes, unsubscribes, departures and ticks; each session's record is checked against the plain list."""
     chance = random.Random(seed)
     clock = ManualClock()
-    world = World(clock=clock)
+    world = World(clock=clock, limits=Limits(max_queue_bytes=1 << 30))
     channels = ["/a", "/b", "/w/1", "/w/2"]
     patterns = ["/a", "/b", "/w/*", "/w/1"]
     sessions = [Direct(world.hub, f"s{number}") for number in range(300)]
@@ -267,10 +417,11 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
         match chance.choice(["publish"] * 6 + ["tick"] * 3 + ["subscribe", "unsubscribe", "leave", "flow"]):
             case "publish":
                 channel = chance.choice(channels)
-                await publish(world, str(number), channel)
+                data = str(number) + "x" * chance.choice([0, 0, 0, 0, 0, fan_out.JOB_BYTES // 3])
+                await publish(world, data, channel)
                 for session, has in subscribed.items():
                     if channel in has or (channel.startswith("/w/") and "/w/*" in has):
-                        expected[session].append(str(number))
+                        expected[session].append(data)
             case "tick":
                 world.loop.tick()
             case "subscribe":

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from hub.core.message import Topic
-from hub.core.router import _MOST_REACHED, Router
+from hub.core.router import _MOST_KEPT, Router
 from hub.core.timers import RESOLUTION_S, Timers
 from tests.hub.core.harness import ManualClock
 
@@ -46,6 +46,31 @@ def test_each_subscriber_once() -> None:
     assert sorted(matched(router, topic("/a"))) == ["x", "y"]
 
 
+def test_the_answer_of_several_patterns_is_kept_until_somebody_comes_or_goes() -> None:
+    router: Router[str] = Router()
+    router.add(topic("/a"), "x")
+    router.add(topic("/*"), "y")
+    found = router.match(topic("/a"))
+    assert found is not None
+    assert router.match(topic("/a")) is found
+    router.add(topic("/**"), "z")
+    assert matched(router, topic("/a")) == ["x", "y", "z"]
+    router.remove(topic("/*"), "y")
+    assert matched(router, topic("/a")) == ["x", "z"]
+    assert list(found.subscribers) == ["x", "y"], "what a fan-out has under way stays as it is"
+    router.remove(topic("/**"), "z")
+    assert matched(router, topic("/a")) == ["x"]
+
+
+def test_answers_of_several_patterns_are_kept_in_bounds() -> None:
+    router: Router[str] = Router()
+    for pattern in ("/*", "/**"):
+        router.add(topic(pattern), "x")
+    for number in range(3 * _MOST_KEPT):
+        assert matched(router, topic(f"/n{number}")) == ["x"]
+        assert len(router._merged) <= _MOST_KEPT
+
+
 def test_several_logins_together_until_somebody_comes_or_goes() -> None:
     router: Router[str] = Router()
     router.add(topic("/a", "ann"), "x")
@@ -67,9 +92,9 @@ def test_several_logins_together_until_somebody_comes_or_goes() -> None:
 def test_answers_for_several_logins_are_kept_in_bounds() -> None:
     router: Router[str] = Router()
     router.add(topic("/a", "ann"), "x")
-    for number in range(3 * _MOST_REACHED):
+    for number in range(3 * _MOST_KEPT):
         assert list(router.match_logins("t", "/a", ("ann", f"n{number}")).subscribers) == ["x"]
-        assert len(router._reached) <= _MOST_REACHED
+        assert len(router._reached) <= _MOST_KEPT
 
 
 def test_tenants_and_audiences_are_apart() -> None:
