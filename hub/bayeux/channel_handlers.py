@@ -49,8 +49,7 @@ class ChannelHandlers:
         if since is not None:
             session.tell_positions()
         try:
-            for pattern in broadcast:
-                await self._hub.send_snapshot(session, pattern)
+            await self._hub.send_snapshots(session, broadcast)
         except Exception:
             self._hub.unsubscribe(session, new)  # who is told that it failed must not be subscribed all the same
             raise

@@ -183,7 +183,7 @@ class Hub:
 
         ``since`` maps patterns to the positions after which the client wants to hear their log channels; with ``strict`` one from which
         something may be missing is refused. Returns once the bus has confirmed every topic, what became of each pattern. The caller then
-        answers, asks for :meth:`send_snapshot`, and for what is replayed by :meth:`replay`.
+        answers, asks for :meth:`send_snapshots`, and for what is replayed by :meth:`replay`.
 
         Raises:
             RefusedError: SUBSCRIPTION_INVALID, SUBSCRIBE_DENIED or RATE_LIMITED, with the pattern that was at fault; REPLAY_INVALID, by
@@ -374,14 +374,17 @@ class Hub:
 
     # -- snapshots --------------------------------------------------------------------------------------------------
 
-    async def send_snapshot(self, subscriber: Subscriber, pattern: str) -> None:
-        """Offer the present values of the state channels that ``pattern`` stands for, to this subscriber alone; when its queue is full, as
+    async def send_snapshots(self, subscriber: Subscriber, patterns: Iterable[str]) -> None:
+        """Offer the present values of the state channels that ``patterns`` stand for, to this subscriber alone; when its queue is full, as
         soon as it has read what waits.
         """
-        if subscriber.queued_bytes > self.limits.max_queue_bytes:
-            subscriber.resync_due = True
-            return
-        await self._snapshot(subscriber, pattern)
+        pace = Pace(self.clock, self.loop)
+        for pattern in patterns:
+            if subscriber.queued_bytes > self.limits.max_queue_bytes:
+                subscriber.resync_due = True
+                return
+            await self._snapshot(subscriber, pattern)
+            await pace.step()
 
     async def _snapshot(self, subscriber: Subscriber, pattern: str) -> None:
         tenant = subscriber.principal.tenant
@@ -398,8 +401,10 @@ class Hub:
         self.loop.spawn(self._resync(subscriber))
 
     async def _resync(self, subscriber: Subscriber) -> None:
+        pace = Pace(self.clock, self.loop)
         for pattern in list(subscriber.subscriptions):
             await self._snapshot(subscriber, pattern)
+            await pace.step()
 
     # -- publishing -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub, Subscribed
 from hub.core.json_guard import BadJsonError
+from hub.core.pace import Pace
 from hub.core.principal import Principal
 from hub.core.timers import Timer
 from hub.dashboard.commands import Command, FieldError, TooManyError, read_commands
@@ -109,7 +110,10 @@ class Conversation:
             self._counters.too_many += 1
             self.close(CloseCode.TOO_MANY, str(fault))
             return
+        pace = Pace(self._hub.clock, self._hub.loop)
         for command in commands:
+            if len(commands) > 1:  # nearly always there is one
+                await pace.step()
             if self.over():
                 return
             self._counters.commands += 1
@@ -261,8 +265,7 @@ class Conversation:
         if any(outcome.position is not None for outcome in outcomes):
             session.follow_log()
         self._hub.replay(session)
-        for channel in channels:
-            await self._hub.send_snapshot(session, channel)
+        await self._hub.send_snapshots(session, channels)
 
     async def _unsubscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
         channels = command.texts("channels")

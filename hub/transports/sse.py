@@ -301,8 +301,7 @@ class EventStreamDoor:
             await response.write(session.open(outcomes, resumes=request.resumes))
             try:
                 self._hub.replay(session)
-                for channel in request.channels:
-                    await self._hub.send_snapshot(session, channel)
+                await self._hub.send_snapshots(session, request.channels)
                 await response.pump(session)
             except Exception:
                 _log.exception("event_stream_failed")

@@ -7,6 +7,7 @@ import random
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final, cast
 
 import structlog
@@ -18,6 +19,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from hub.core.flusher import SLICE_S
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
 CLOSE_TIMEOUT_S = 5.0
@@ -39,7 +41,7 @@ MAX_FRAMES_PER_READ = 4096
 """Frames in one read of the socket, of 256 KB at most: so many are smaller than useful messages are, and hold up the loop."""
 
 MAX_AT_ONCE = 16
-"""Messages of one read that are handled where they come; the others wait for their connection's turn."""
+"""Messages of one read that are handled where they come, as long as a slice is not used up; the others wait for their connection's turn."""
 
 EARLIEST_PING: Final = 0.85
 """Of the interval, without a word of the peer."""
@@ -123,8 +125,9 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     def _take_at_once(self, data: bytes) -> bytes:
         """Hand over the messages that ``data`` begins with, one whole frame each; returns the rest, which is the parser's."""
         start = 0
-        for _ in range(MAX_AT_ONCE):
-            if self._at_once is None or self.conn.state is not State.OPEN:
+        until = monotonic() + SLICE_S  # the loop's own clock stands still while a callback runs
+        for count in range(MAX_AT_ONCE):
+            if self._at_once is None or self.conn.state is not State.OPEN or (count and monotonic() > until):
                 break
             found = whole_text(data, start, self.config.ws_max_size)
             if found is None:
@@ -277,6 +280,9 @@ class HubHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_open = True
         self._head_bytes = 0
+        """Of a head that did not come in one piece."""
+        self._heads_begun = 0
+        """In the read that is looked at."""
         self._body_open = False
         self._timer: asyncio.TimerHandle | None = None
         """Runs while a head or a body is awaited, and never for what comes in one piece."""
@@ -292,10 +298,12 @@ class HubHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_open = True
         self._head_bytes = 0
+        self._heads_begun += 1
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._head_open = False
+        self._head_bytes = 0
         self._body_open = True
         self._stop_timer()
         super().on_headers_complete()
@@ -306,15 +314,19 @@ class HubHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        amid_request = self._body_open or self._head_bytes > 0
+        self._heads_begun = 0
         super().data_received(data)
         # nearly every request comes in one piece: then nothing is counted and no timer is set
         if self._body_open:
             if self._timer is None and not self.transport.is_closing():
                 self._start_timer(BODY_TIMEOUT_S, self._body_late)
         elif self._head_open and not self.transport.is_closing():
-            self._head_bytes += len(data)
+            # a head that began amid the read, behind another request: it is counted from its next read on
+            behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
+            self._head_bytes += 1 if behind else len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                self._refuse_head(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             elif self._timer is None:
                 self._start_timer(HEAD_TIMEOUT_S, self._head_late)
 
@@ -329,7 +341,7 @@ class HubHttpProtocol(HttpToolsProtocol):
     def _head_late(self) -> None:
         self._timer = None
         if self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+            self._refuse_head(HTTPStatus.REQUEST_TIMEOUT)
         else:  # connected and silent: nothing to answer
             self.transport.close()
 
@@ -348,6 +360,12 @@ class HubHttpProtocol(HttpToolsProtocol):
             # as when the connection is lost: the application is told so, and what it still answers is not written
             cycle.disconnected = True
             cycle.message_event.set()
+
+    def _refuse_head(self, status: HTTPStatus) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._refuse(status)
+        else:  # the client would take it for the answer to its request before, which is not answered yet
+            self.transport.close()
 
     def _refuse(self, status: HTTPStatus) -> None:
         if not self.transport.is_closing():

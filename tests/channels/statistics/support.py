@@ -151,7 +151,7 @@ class Centre:
         self.hub.attach(listener)
         await self.hub.subscribe(listener, patterns)
         for pattern in patterns:
-            await self.hub.send_snapshot(listener, pattern)
+            await self.hub.send_snapshots(listener, [pattern])
         await self.settle()
         return listener
 

@@ -341,7 +341,7 @@ async def test_snapshot_is_of_what_the_pattern_touches() -> None:
     session = world.session("s", principal("ann", cookie="c"))
     await world.hub.subscribe(session, ["/a", "/*", "/state/a", "/mine"])
     for pattern, expected in [("/a", []), ("/state/a", [b""]), ("/mine", [b"login-c", b"token-ann"]), ("/*", [b"login-c", b"token-ann"])]:
-        await world.hub.send_snapshot(session, pattern)
+        await world.hub.send_snapshots(session, [pattern])
         world.loop.tick()
         assert received(session) == expected
         session.received.clear()
@@ -355,7 +355,7 @@ async def test_snapshot_of_what_is_not_subscribed_any_more_is_not_sent() -> None
     world = World([ChannelDeclaration("/state/a", STATE, "x", snapshot=snapshot)])
     session = world.session()
     await world.hub.subscribe(session, ["/state/a"])
-    await world.hub.send_snapshot(session, "/state/a")
+    await world.hub.send_snapshots(session, ["/state/a"])
     assert not session.queue
 
 

@@ -140,9 +140,9 @@ async def test_snapshot_is_queued_whatever_the_limit() -> None:
     world = World([ChannelDeclaration("/state/*", STATE, "x", snapshot=snapshot)], limits=SMALL)
     session = world.session()
     await world.hub.subscribe(session, ["/state/*"])
-    await world.hub.send_snapshot(session, "/state/*")
+    await world.hub.send_snapshots(session, ["/state/*"])
     assert (len(session.queue), session.resync_due) == (5, False)
-    await world.hub.send_snapshot(session, "/state/*")  # who asks again without reading waits for it
+    await world.hub.send_snapshots(session, ["/state/*"])  # who asks again without reading waits for it
     assert (len(session.queue), session.resync_due) == (5, True)
 
 

@@ -176,6 +176,38 @@ async def test_too_many_commands_in_a_frame_close_4429() -> None:
     assert dashboard.wire.closed == (4429, "expected at most 3 commands in a frame, got 4")
 
 
+async def test_a_long_array_of_commands_gives_way() -> None:
+    dashboard = await welcomed()
+    dashboard.clock.step = 0.0015
+    answers = await dashboard.send([{"type": "ping", "id": number} for number in range(20)])
+    assert [answer["id"] for answer in answers] == list(range(20))
+    assert dashboard.loop.breaths >= 10
+
+
+async def test_a_client_that_goes_amid_a_long_array_is_answered_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard = await welcomed()
+    dashboard.clock.step = 1.0
+
+    async def gone() -> None:
+        dashboard.conversation.gone()
+
+    monkeypatch.setattr(dashboard.loop, "breathe", gone)
+    await dashboard.send([{"type": "subscribe", "channels": ["/a"]}, {"type": "subscribe", "channels": ["/b"]}])
+    assert len(dashboard.hub.router) == 0
+    assert dashboard.counters.commands == 0
+
+
+async def test_the_values_of_many_channels_give_way() -> None:
+    dashboard = await welcomed()
+    dashboard.values = {f"/state/{number}": b"1" for number in range(3)}
+    await dashboard.send({"type": "subscribe", "channels": ["/a"]})
+    session = next(iter(dashboard.hub.subscribers.values()))
+    dashboard.clock.step = 0.0015
+    before = dashboard.loop.breaths
+    await dashboard.hub.send_snapshots(session, [f"/state/{number}" for number in range(20)])
+    assert dashboard.loop.breaths - before >= 10
+
+
 async def test_a_command_that_is_too_large_is_an_error() -> None:
     dashboard = await welcomed(limits=Limits(max_message_bytes=50))
     big, pong = await dashboard.send([{"type": "ping", "id": 1, "x": "y" * 50}, {"type": "ping", "id": 2}])

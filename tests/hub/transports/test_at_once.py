@@ -289,6 +289,36 @@ async def test_many_in_one_read_do_not_hold_the_loop(monkeypatch: pytest.MonkeyP
     assert max(read) == MAX_AT_ONCE
 
 
+@pytest.mark.parametrize("frames", [True, False])
+async def test_messages_that_came_together_give_way_to_others(monkeypatch: pytest.MonkeyPatch, frames: bool) -> None:
+    monkeypatch.setattr("hub.transports.converse.SLICE_S", 0.0)  # used up by the first message
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.SLICE_S", 0.0)
+    turns = 0
+    handled: list[int] = []
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def receive(payload: bytes) -> None:
+        handled.append(turns)
+
+    async with listening(conversation(receive), frames=frames) as port:
+        client = await RawClient.connect(port)
+        client.writer.write(frame(b"first"))
+        while not handled:
+            await asyncio.sleep(0.001)
+        ticking = asyncio.ensure_future(others())
+        client.writer.write(b"".join(frame(b"%d" % number) for number in range(100)))
+        while len(handled) < 101:
+            await asyncio.sleep(0.001)
+        ticking.cancel()
+        client.writer.close()
+    assert max(handled[1:].count(turn) for turn in handled[1:]) <= 2
+
+
 async def test_nothing_is_handled_behind_a_close() -> None:
     got: list[bytes] = []
     sockets: list[Socket] = []

@@ -253,6 +253,14 @@ def test_a_name_is_resolved() -> None:
         assert listener.family in {socket.AF_INET, socket.AF_INET6}
 
 
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+
+
+async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(f"read {len(body)}")(scope, receive, send)
+
+
 # -- request heads ------------------------------------------------------------------------------------------------------
 
 
@@ -309,14 +317,44 @@ async def test_a_body_may_be_larger_than_a_head() -> None:
         assert (await client.post(f"http://127.0.0.1:{port}/", content=b"x" * 300_000)).text == "300000"
 
 
-# -- request bodies -----------------------------------------------------------------------------------------------------
-
-POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
-
-
-async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
+async def hold_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """As a held connect does, which has the server read on meanwhile."""
     body = await Request(scope, receive).body()
-    await PlainTextResponse(f"read {len(body)}")(scope, receive, send)
+    waiting = asyncio.ensure_future(receive())
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    await PlainTextResponse(f"held {len(body)}")(scope, receive, send)
+
+
+LONG_POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [100_000, 70_000, 10])
+async def test_a_body_before_it_counts_nothing_against_a_head(cut: int) -> None:
+    """The last pieces of a body and the beginning of the next head come in one read, twice: more than a head may have."""
+    async with listening(read_and_answer) as port:
+        body = b"x" * 100_000
+        first, second = LONG_POST + body[:-cut], body[-cut:] + LONG_POST[:30]
+        answer = await answer_to(port, first, second, LONG_POST[30:] + body[:-cut], body[-cut:] + LAST[:20], LAST[20:])
+    assert answer.count(b"HTTP/1.1 200") == 3
+    assert answer.count(b"read 100000") == 2
+    assert answer.count(b"HTTP/1.1") == 3
+
+
+async def test_a_head_without_end_behind_a_body_is_refused_too() -> None:
+    async with listening(read_and_answer) as port:
+        answer = await answer_to(port, LONG_POST + b"x" * 100_000 + b"GET / HTTP/1.1\r\nX: ", b"x" * 40_000, b"x" * 40_000)
+    assert answer == b"reset" or (b"read 100000" in answer and b"HTTP/1.1 431 " in answer)
+
+
+async def test_a_bad_head_behind_a_request_that_is_held_is_not_taken_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.HEAD_TIMEOUT_S", 0.05)
+    async with listening(hold_and_answer) as port:
+        assert await answer_to(port, POST + b"x" * 100 + b"GET /") == b""
+
+
+# -- request bodies -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
