@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hub.bayeux.acknowledge import Acknowledged
@@ -49,6 +49,7 @@ class ServerSession(Subscriber):
         "cycle",
         "ended",
         "extensions",
+        "giving_way",
         "held",
         "interval_ms",
         "link",
@@ -82,6 +83,8 @@ class ServerSession(Subscriber):
         """The pause that the client announced with its last connect, in ms; None when it did not."""
         self.requests = 0
         """HTTP requests of this session that are being processed: what is published meanwhile rides on their responses."""
+        self.giving_way = 0
+        """Requests that are amid what later ones of this session must not overtake: they wait."""
         self.calls = 0
         """Remote calls that are under way."""
         self.active_at = server.hub.clock.monotonic()
@@ -111,6 +114,16 @@ class ServerSession(Subscriber):
         if self.browser is None:  # made over a WebSocket that brought neither a credential nor a cookie: its clientId is all that it has
             return True
         return peer.browser is not None and hmac.compare_digest(self.browser.encode(), peer.browser.encode())
+
+    async def in_turn(self, work: Awaitable[None]) -> None:
+        """Await a part of a request that may give way to others, but not to later requests of this session: clients split what they publish
+        into requests that run side by side, and what came first is published first.
+        """
+        self.giving_way += 1
+        try:
+            await work
+        finally:
+            self.giving_way -= 1
 
     # -- the clock that ends it -------------------------------------------------------------------------------------
 

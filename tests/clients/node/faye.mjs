@@ -69,7 +69,7 @@ serve((emit) => {
             subscriptions.get(channel).cancel();
         }),
         publish: (channel, data) => settled(client.publish(channel, data)),
-        /** The library sends what is published in one turn in one request over HTTP, and in a frame each on WebSocket. */
+        /** The library sends what is published in one turn in one request over HTTP, up to 2 KiB, and in a frame each on WebSocket. */
         publishBatch: (pairs) => Promise.all(pairs.map(([channel, data]) => settled(client.publish(channel, data)))),
         disconnect: () => settled(client.disconnect()),
         status: () => ({clientId: client._dispatcher.clientId, transport: client._dispatcher.connectionType}),

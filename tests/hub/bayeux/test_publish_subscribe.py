@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -244,6 +245,42 @@ async def test_order_of_publishes_is_kept() -> None:
     replies = await client.post(*(client.message("/a", id=number, data=number) for number in range(5)))
     assert [reply["data"] for reply in replies[:5]] == list(range(5))
     assert [reply["id"] for reply in replies[5:]] == list(range(5))
+
+
+@pytest.mark.parametrize("channel", ["/a", "/log/a"])
+async def test_requests_side_by_side_publish_in_the_order_in_which_they_came(monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    """Faye's client splits what is more than 2 KiB into requests that run side by side; long ones give way amid their messages."""
+    bayeux = Bayeux()
+    publisher, listener = await bayeux.client(), await bayeux.client()
+    await listener.subscribed(channel)
+    bayeux.clock.step = 1.0  # each look at the clock finds the slice used up
+    monkeypatch.setattr(bayeux.loop, "breathe", lambda: asyncio.sleep(0))
+    numbers = iter(range(40))
+    requests = [[publisher.message(channel, data=next(numbers)) for _ in range(count)] for count in (16, 1, 20, 3)]
+    exchanges = await asyncio.gather(*(bayeux.exchange(request, publisher.peer) for request in requests))
+    assert all(json.loads(part)["successful"] for exchange in exchanges for part in exchange.parts())
+    bayeux.clock.step = 0.0
+    heard = await listener.post(listener.connect(timeout=0))
+    assert [message["data"] for message in heard if message["channel"] == channel] == list(range(40))
+    assert publisher.session.giving_way == 0
+
+
+async def test_a_request_that_was_let_go_of_amid_its_messages_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    bayeux.clock.step = 1.0
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bayeux.loop, "breathe", forever)
+    batch = asyncio.ensure_future(bayeux.exchange([client.message("/a", data=number) for number in range(3)], client.peer))
+    await asyncio.sleep(0)
+    assert client.session.giving_way == 1
+    batch.cancel()
+    await asyncio.gather(batch, return_exceptions=True)
+    (reply,) = await client.post(client.message("/a", data=1))
+    assert reply["successful"]
 
 
 async def test_log_channels_reach_subscribers_too() -> None:
