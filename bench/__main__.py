@@ -19,7 +19,7 @@ from bench.result import TINY, Result, Row, Size
 from bench.scenarios import SCENARIOS, WITH_LIMIT, limit_beside
 
 EPILOG = """examples:
-  python -m bench                            everything, some thirty minutes on two cores
+  python -m bench                            everything, half an hour on two cores
   python -m bench fan-out latency            two of them
   python -m bench --tiny                     whether they still work, in a minute
   python -m bench --out results              results/bench.md, results/bench.json, results/bench.svg
