@@ -96,7 +96,7 @@ class ChannelHandlers:
             data = message.fields.get("data")  # null is data like any other
             if data is None:
                 raise RefusedError(WireError.DATA_MISSING, channel=channel)
-            await session.in_turn(self._hub.publish(session.principal, channel, bytes(data), extra=message.extra()))
+            await session.turns.take(self._hub.publish(session.principal, channel, bytes(data), extra=message.extra()))
             if channel.startswith(SERVICE):
                 await self._services.handle(session, channel, bytes(data), message.identifier)
         except RefusedError:

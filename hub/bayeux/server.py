@@ -146,9 +146,9 @@ class BayeuxServer:
             exchange.replies = [self._unknown(message) for message in messages if message is not handshake]
             return exchange
         session = self.owner(messages)
-        while session is not None and session.giving_way:
-            await self.hub.loop.breathe()
-            session = self.owner(messages)
+        if session is not None:
+            await session.turns.wait()
+            session = self.owner(messages)  # it may have ended meanwhile
         if session is None or not (session.answers_to(peer) or await self._proves(messages, peer, session)):
             exchange.replies = [self._unknown(message) for message in messages]
             return exchange
@@ -163,7 +163,7 @@ class BayeuxServer:
         try:
             for message in messages:
                 if pace is not None:
-                    await session.in_turn(pace.step())
+                    await session.turns.take(pace.step())
                 reply = await self._answer(message, session, exchange, peer, alone=alone)
                 if reply is not None:
                     exchange.replies.append(self.outgoing(session, reply))

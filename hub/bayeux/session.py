@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import math
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from hub.bayeux.acknowledge import Acknowledged
@@ -14,6 +14,7 @@ from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.ports import CALLBACK_POLLING, LONG_POLLING, WEBSOCKET, Peer
 from hub.bayeux.replies import ServerDisconnect, ext, failure, success
 from hub.bayeux.timesync import Timesync
+from hub.bayeux.turns import Turns
 from hub.core.channels import check_channel
 from hub.core.errors import CloseCode, WireError
 from hub.core.message import Message
@@ -49,12 +50,12 @@ class ServerSession(Subscriber):
         "cycle",
         "ended",
         "extensions",
-        "giving_way",
         "held",
         "interval_ms",
         "link",
         "replay",
         "requests",
+        "turns",
     )
 
     def __init__(self, server: BayeuxServer, identifier: str, principal: Principal, *, browser: str | None, by_header: bool) -> None:
@@ -83,8 +84,7 @@ class ServerSession(Subscriber):
         """The pause that the client announced with its last connect, in ms; None when it did not."""
         self.requests = 0
         """HTTP requests of this session that are being processed: what is published meanwhile rides on their responses."""
-        self.giving_way = 0
-        """Requests that are amid what later ones of this session must not overtake: they wait."""
+        self.turns = Turns(server.hub.loop)
         self.calls = 0
         """Remote calls that are under way."""
         self.active_at = server.hub.clock.monotonic()
@@ -114,16 +114,6 @@ class ServerSession(Subscriber):
         if self.browser is None:  # made over a WebSocket that brought neither a credential nor a cookie: its clientId is all that it has
             return True
         return peer.browser is not None and hmac.compare_digest(self.browser.encode(), peer.browser.encode())
-
-    async def in_turn(self, work: Awaitable[None]) -> None:
-        """Await a part of a request that may give way to others, but not to later requests of this session: clients split what they publish
-        into requests that run side by side, and what came first is published first.
-        """
-        self.giving_way += 1
-        try:
-            await work
-        finally:
-            self.giving_way -= 1
 
     # -- the clock that ends it -------------------------------------------------------------------------------------
 
@@ -253,6 +243,8 @@ class ServerSession(Subscriber):
 
     def _answer(self) -> HeldConnect | None:
         """Let go of the connect that is held; it takes with it what waits, but on a WebSocket without acknowledgement."""
+        if not self.settle():
+            return None
         held = self._release()
         if held is not None and (self.link is None or self.acknowledged is not None):
             held.messages = self.take_for_connect()
@@ -337,12 +329,12 @@ class ServerSession(Subscriber):
         if self.ended or self.acknowledged is not None:
             return
         self.waiting = list(messages)
+        self.first_state = 0  # perhaps
         self.queued_bytes = sum(message.size for message in self.waiting)
         for message in behind:
             size = message.size
             if self.queued_bytes + size <= self.hub.limits.max_queue_bytes or self._make_room(message, size):
-                self.waiting.append(message)
-                self.queued_bytes += size
+                self._append(message)
             elif self.id not in self._server.sessions:  # a log channel's message had none: that has ended it
                 return
         if self.link is None:  # a WebSocket that did not take them is about to be gone: trying again at once would be an endless loop
@@ -405,10 +397,12 @@ class ServerSession(Subscriber):
 
     def end_by_client(self) -> list[Message]:
         """``/meta/disconnect``: the held connect is answered with ``reconnect: none`` (bayeux.md 1.6). Returns what still waited."""
+        self._server.counters.disconnects += 1
+        if not self.settle():
+            return []
         self.resync_due = False
         waiting = self.take()
         held = self._release()
-        self._server.counters.disconnects += 1
         self._end()
         if held is not None:
             self._finish(held, success(held.beginning, self._server.none_advice))
@@ -418,7 +412,7 @@ class ServerSession(Subscriber):
         """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
         between two connects is told by its next one.
         """
-        if self.ended or self.parting:
+        if self.ended or self.parting or not self.settle():
             return
         self._server.counters.disconnected += 1
         if self.held is None and (self.link is None or self.acknowledged is not None):
@@ -438,7 +432,7 @@ class ServerSession(Subscriber):
 
     def end_revoked(self) -> None:
         """The credential is gone: ``/meta/disconnect`` from the server, then the connect reply with ``reconnect: none``."""
-        if self.ended:
+        if self.ended or not self.settle():
             return
         self._server.counters.revoked += 1
         link = self.link
@@ -465,10 +459,11 @@ class ServerSession(Subscriber):
         self.resync_due = False
         self.catch_up = None
         held = self._release()
-        if self.link is not None and self.acknowledged is None:
-            self.link.push(self)
+        link = self.link
+        if link is not None and self.acknowledged is None:
+            link.push(self)
             if closing is not None:
-                self.link.send([closing.bayeux()])
+                link.send([closing.bayeux()])
         elif held is not None:
             if closing is not None:
                 self.offer_anyway(closing)

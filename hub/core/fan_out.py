@@ -8,11 +8,13 @@ of publishing: whoever looks at its queue finds there what jobs had for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from hub.core.line import Line
 from hub.core.message import Message
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Loop
 
 if TYPE_CHECKING:
     from hub.core.flusher import FaultObserver
@@ -24,18 +26,22 @@ AT_ONCE: Final = 128
 """Subscribers that are offered a message in one piece: 0.1 ms or so."""
 
 MOST_JOBS: Final = 64
-"""Jobs at a time: each session that is served looks at all of them. Clients that publish wait while there are so many
-(:meth:`FanOuts.full`). What is published from within does not, since values must not overtake each other: then there are more.
+"""Jobs at a time: each session that is served looks at all of them. Clients that publish wait in a line while there are so many, or as many
+are on their way (:meth:`FanOuts.admit`). What is published from within does not wait, since values must not overtake each other: then there
+are more.
 """
 
 JOB_BYTES: Final = 128 * 1024
 """What one job gathers, and a session gets of several in one piece, but for the last message."""
 
+_MESSAGES_A_SESSION: Final = 16
+"""Messages that are queued for a session, and sent, in the time that serving one directly takes."""
+
 _MOST_JOINED: Final = 64
 """Sets of jobs whose messages are kept together, in frames: 128 KiB each or so."""
 
 _TURN: Final = 32
-"""Sessions that a job serves before the next has its turn, and before the clock is looked at: 0.3 ms or so."""
+"""Sessions that a job serves directly before the next has its turn, and before the clock is looked at: 0.3 ms or so."""
 
 _MISSING: Final = object()
 
@@ -68,9 +74,9 @@ class Job:
 class FanOuts:
     """All fan-outs of one process that are under way."""
 
-    __slots__ = ("_clock", "_joined", "_on_fault", "_turn", "_wake", "at_once", "jobs")
+    __slots__ = ("_clock", "_joined", "_line", "_on_fault", "_on_their_way", "_turn", "_wake", "at_once", "jobs")
 
-    def __init__(self, clock: Clock, on_fault: FaultObserver, wake: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, clock: Clock, on_fault: FaultObserver, wake: Callable[[], None]) -> None:
         """``wake`` has :meth:`advance` called soon."""
         self._clock = clock
         self._on_fault = on_fault
@@ -80,13 +86,15 @@ class FanOuts:
         """See :data:`AT_ONCE`."""
         self.jobs: list[Job] = []
         """In the order in which they were published."""
+        self._line = Line(loop, self._has_room)
+        self._on_their_way = 0
         # the messages of several jobs that sessions get together, by those jobs
         self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[Shape, bytes]]] = {}
 
     def begin(self, message: Message, members: Members[Subscriber]) -> None:
         """Bring a message to subscribers: at once if they are few."""
         subscribers = members.subscribers
-        if len(subscribers) <= self.at_once:
+        if not self.is_for_many(members):
             for subscriber in tuple(subscribers):  # one that is too slow ends, and leaves the table meanwhile
                 try:
                     subscriber.offer(message)
@@ -98,9 +106,23 @@ class FanOuts:
         self.jobs.append(Job(message, members))
         self._wake()
 
-    def full(self, members: Members[Subscriber]) -> bool:
-        """Whether a message for these subscribers should wait until some jobs are done: it would be one job too many."""
-        return len(self.jobs) >= MOST_JOBS and len(members.subscribers) > self.at_once
+    @asynccontextmanager
+    async def admit(self) -> AsyncIterator[None]:
+        """Around the publishing of a message for many: waits until there may be another job, first come first served."""
+        await self._line.enter()
+        self._on_their_way += 1
+        try:
+            yield
+        finally:
+            self._on_their_way -= 1
+            self._line.move()
+
+    def is_for_many(self, members: Members[Subscriber] | None) -> bool:
+        """Whether a message for these subscribers becomes a job."""
+        return members is not None and len(members.subscribers) > self.at_once
+
+    def _has_room(self) -> bool:
+        return len(self.jobs) + self._on_their_way < MOST_JOBS
 
     def settle(self, subscriber: Subscriber) -> None:
         """Put into a session's queue what jobs have for it."""
@@ -126,6 +148,7 @@ class FanOuts:
     def _end(self, job: Job) -> None:
         self.jobs.remove(job)
         self._joined.clear()
+        self._line.move()
 
     def advance(self, until: float) -> None:
         """Serve sessions until a moment of the monotonic clock, some at least. Call it again while there are :attr:`jobs`."""
@@ -142,14 +165,15 @@ class FanOuts:
         """One turn of a job."""
         job.growing = False
         waiting = job.waiting
-        for _ in range(_TURN):
-            if not waiting:
-                return
+        left = _TURN
+        while waiting and left > 0:
+            left -= 1
             subscriber = waiting.popitem()[0]
             messages, frames = (job.messages, job.frames) if len(self.jobs) == 1 else self._collect(subscriber, job)
             express = subscriber.express
             try:
                 if express is None or subscriber.waiting or subscriber.catch_up is not None:
+                    left -= len(messages) // _MESSAGES_A_SESSION
                     subscriber.hand_over(messages)
                 else:
                     shape = subscriber.shape

@@ -37,7 +37,7 @@ class Flusher:
         self._on_fault = on_fault
         self._dirty: deque[Subscriber] = deque()
         self._scheduled = False
-        self.fan_outs = FanOuts(clock, on_fault, self._schedule)
+        self.fan_outs = FanOuts(loop, clock, on_fault, self._schedule)
 
     def mark(self, subscriber: Subscriber) -> None:
         """Put a session on the list; it must not be on it already."""

@@ -423,10 +423,12 @@ class Hub:
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
         if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
             return
-        while (members := self.router.match(Topic(principal.tenant, "", channel))) is not None and self.fan_outs.full(members):
-            await self.loop.breathe()
         try:
-            await self.emit(principal.tenant, channel, data, extra=extra)
+            if self.fan_outs.is_for_many(self.router.match(Topic(principal.tenant, "", channel))):
+                async with self.fan_outs.admit():
+                    await self.emit(principal.tenant, channel, data, extra=extra)
+            else:
+                await self.emit(principal.tenant, channel, data, extra=extra)
         except EventLogError as fault:
             raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
 

@@ -1,6 +1,6 @@
 """What core needs of the world, as protocols, so that tests can hand it a clock and a loop of their own."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from hub.core.principal import Action, Principal
@@ -22,8 +22,22 @@ class Clock(Protocol):
         ...
 
 
+class Signal(Protocol):
+    """What one waits for, awaiting it, until another gives it; as a future of asyncio."""
+
+    def __await__(self) -> Generator[Any, Any, None]: ...
+
+    def set_result(self, result: None, /) -> None:
+        """Give it: once."""
+        ...
+
+    def done(self) -> bool:
+        """Whether it was given, or whoever waited was cancelled."""
+        ...
+
+
 class Loop(Protocol):
-    """The two things that core asks of an event loop."""
+    """What core asks of an event loop."""
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run ``callback`` in the next tick."""
@@ -35,6 +49,10 @@ class Loop(Protocol):
 
     async def breathe(self) -> None:
         """Let everything else that is ready run once."""
+        ...
+
+    def signal(self) -> Signal:
+        """A signal that nobody has given yet."""
         ...
 
 

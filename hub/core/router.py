@@ -11,8 +11,8 @@ from hub.core.message import Topic
 
 S = TypeVar("S")
 
-_MOST_KEPT: Final = 64
-"""Answers that are kept of each kind: so few that a new subscription, which forgets them all, is not held up."""
+_MOST_KEPT: Final = 50_000
+"""Subscribers in all answers that are kept: so few that a new subscription, which forgets them all, is not held up for a millisecond."""
 
 
 class Members(Generic[S]):
@@ -28,7 +28,7 @@ class Members(Generic[S]):
 class Router(Generic[S]):
     """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is."""
 
-    __slots__ = ("_members", "_merged", "_patterns", "_reached")
+    __slots__ = ("_kept", "_members", "_merged", "_patterns", "_reached")
 
     def __init__(self) -> None:
         self._members: dict[Topic, Members[S]] = {}
@@ -37,6 +37,7 @@ class Router(Generic[S]):
         # whom a message reaches by several patterns, and whom one to several logins; forgotten with each change of the table
         self._merged: dict[Topic, Members[S]] = {}
         self._reached: dict[tuple[str, str, tuple[str, ...]], Members[S]] = {}
+        self._kept = 0
 
     def add(self, topic: Topic, subscriber: S) -> bool:
         """Add a subscriber; True when it is the topic's first."""
@@ -87,14 +88,24 @@ class Router(Generic[S]):
         merged = Members()
         for members in found:
             merged.subscribers.update(members.subscribers)
-        if len(self._merged) >= _MOST_KEPT:
-            self._merged.clear()
-        self._merged[topic] = merged
+        if self._may_keep(merged):
+            self._merged[topic] = merged
         return merged
 
+    def _may_keep(self, answer: Members[S]) -> bool:
+        size = 1 + len(answer.subscribers)
+        if size > _MOST_KEPT:
+            return False
+        if self._kept + size > _MOST_KEPT:
+            self._forget()
+        self._kept += size
+        return True
+
     def _forget(self) -> None:
-        self._merged.clear()
-        self._reached.clear()
+        if self._kept:
+            self._merged.clear()
+            self._reached.clear()
+            self._kept = 0
 
     def match_logins(self, tenant: str, channel: str, logins: tuple[str, ...]) -> Members[S]:
         """As :meth:`match`, of several logins together. The same logins are often asked for again and again: the answer is kept until
@@ -107,9 +118,8 @@ class Router(Generic[S]):
             for login in logins:
                 if (members := self.match(Topic(tenant, login, channel))) is not None:
                     reached.subscribers |= members.subscribers
-            if len(self._reached) >= _MOST_KEPT:
-                self._reached.clear()
-            self._reached[key] = reached
+            if self._may_keep(reached):
+                self._reached[key] = reached
         return reached
 
     def count(self, topic: Topic) -> int:

@@ -29,6 +29,7 @@ class Subscriber:
         "dirty",
         "dropped",
         "express",
+        "first_state",
         "hub",
         "id",
         "parting",
@@ -68,20 +69,28 @@ class Subscriber:
         """What it has still to read from the log."""
         self.parting = False
         """The server has ended it, and its client has still to be told: it subscribes to nothing any more."""
+        self.first_state = -1
+        """Where the first message of a state channel stands in what waits, or before; -1 while there is none."""
         # what overflowed
         self.dropped = 0
         self.resync_due = False
 
     @property
     def attached(self) -> bool:
-        """Whether the hub has it. Whatever looks at the queue has to ask after: what fan-outs had may have been too much for it."""
+        """Whether the hub has it still."""
         return self.hub.subscribers.get(self.id) is self
+
+    def settle(self) -> bool:
+        """Take from fan-outs what they have for this session. False when it has ended, which that may have been too much for: whatever ends
+        a session in another way begins with this.
+        """
+        if self.hub.fan_outs.jobs:
+            self.hub.fan_outs.settle(self)
+        return self.attached
 
     @property
     def queue(self) -> list[Message]:
-        """All that waits to be sent, in order. Looking takes from fan-outs what they have for this session, which may be more than there is
-        room for: then the session has ended.
-        """
+        """All that waits to be sent, in order. Looking is a :meth:`settle`: the session may have ended after."""
         if self.hub.fan_outs.jobs:
             self.hub.fan_outs.settle(self)
         return self.waiting
@@ -94,6 +103,8 @@ class Subscriber:
             if not self.attached:
                 return
         if self.catch_up is None and self.queued_bytes + message.size <= hub.limits.max_queue_bytes:  # nearly always
+            if message.delivery is DeliveryClass.STATE and self.first_state < 0:
+                self.first_state = len(self.waiting)
             self.waiting.append(message)
             self.queued_bytes += message.size
         elif not self._take_in(message):
@@ -122,32 +133,33 @@ class Subscriber:
         size = message.size
         if self.queued_bytes + size > self.hub.limits.max_queue_bytes and not self._make_room(message, size):
             return False
-        self.waiting.append(message)
-        self.queued_bytes += size
+        self._append(message)
         return True
+
+    def _append(self, message: Message) -> None:
+        if message.delivery is DeliveryClass.STATE and self.first_state < 0:
+            self.first_state = len(self.waiting)
+        self.waiting.append(message)
+        self.queued_bytes += message.size
 
     def offer_anyway(self, message: Message) -> None:
         """Queue a message whatever the limit: a part of a snapshot (a refused one would call for the next, for ever), or of a page of the
         log, which was read because there was room.
         """
-        queue = self.queue
-        if not self.attached:
+        if not self.settle():
             return
-        queue.append(message)
-        self.queued_bytes += message.size
+        self._append(message)
         if not self.dirty:
             self.hub.flusher.mark(self)
 
     def _make_room(self, message: Message, size: int) -> bool:
         """The queue is full: whether ``message`` may still be queued, after what its class says has been done."""
         counters = self.hub.counters
-        waiting = len(self.waiting)
-        kept = [m for m in self.waiting if m.delivery is not DeliveryClass.STATE]
-        if len(kept) < waiting:
-            self.waiting = kept
-            self.queued_bytes = self.reserved_bytes + sum(m.size for m in kept)
+        states = self._remove_states()
+        if states:
+            self.queued_bytes = self.reserved_bytes + sum(m.size for m in self.waiting)
             self.resync_due = True
-            counters.conflated += waiting - len(kept)
+            counters.conflated += states
         if message.delivery is DeliveryClass.STATE:
             self.resync_due = True
             counters.conflated += 1
@@ -163,6 +175,19 @@ class Subscriber:
         self.dropped += 1
         counters.dropped += 1
         return False
+
+    def _remove_states(self) -> int:
+        """Take all states out of what waits; returns how many there were. A queue that stays full is asked for room by every message: where
+        there are none it is not searched.
+        """
+        first = self.first_state
+        if first < 0:
+            return 0
+        behind = self.waiting[first:]
+        kept = [message for message in behind if message.delivery is not DeliveryClass.STATE]
+        self.waiting[first:] = kept
+        self.first_state = -1
+        return len(behind) - len(kept)
 
     def give_up(self) -> None:
         """The process has no room for what waits here: all of it goes, as the delivery class of each message says. A session of whose bytes
@@ -181,8 +206,7 @@ class Subscriber:
         counters.conflated += states
         counters.dropped += len(waiting) - states
         self.dropped += len(waiting) - states
-        self.waiting = []
-        self.queued_bytes = self.reserved_bytes
+        self._empty()
         if states:
             self.resync_due = True
             if not self.dirty:
@@ -190,11 +214,15 @@ class Subscriber:
         if self.catch_up is not None:  # there is room again, and nothing may be left that would be flushed
             self.catch_up.resume()
 
+    def _empty(self) -> None:
+        self.waiting = []
+        self.queued_bytes = self.reserved_bytes
+        self.first_state = -1
+
     def take(self) -> list[Message]:
         """Everything that waits, in order; the queue is empty after."""
         taken = self.queue
-        self.waiting = []
-        self.queued_bytes = self.reserved_bytes
+        self._empty()
         if self.resync_due:
             self.resync_due = False
             self.hub.resync(self)
@@ -204,18 +232,20 @@ class Subscriber:
 
     def send_express(self) -> bool:
         """Send what waits the direct way. False when there is none, or when there is more to do than to send what waits."""
-        messages = self.queue if self.hub.fan_outs.jobs else self.waiting
-        express = self.express  # not before: looking at the queue may end the session
+        if self.hub.fan_outs.jobs and not self.settle():
+            return True
+        messages = self.waiting
+        express = self.express
         if express is None or self.resync_due or self.catch_up is not None:
             return False
         if messages:
-            self.waiting = []
-            self.queued_bytes = self.reserved_bytes
+            self._empty()
             try:
                 express(self.shape.frames(messages))
             except (RuntimeError, OSError):  # the connection is gone, and will say so
                 self.express = None
-                self.waiting = messages
+                self.waiting = list(messages)  # the shape keeps the other, which must not change
+                self.first_state = 0
                 self.queued_bytes += sum(message.size for message in messages)
                 return False
         return True

@@ -55,6 +55,9 @@ class AsyncioLoop:
     async def breathe(self) -> None:
         await asyncio.sleep(0)
 
+    def signal(self) -> asyncio.Future[None]:
+        return self._loop.create_future()
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:

@@ -329,6 +329,14 @@ class HubHttpProtocol(HttpToolsProtocol):
                 self._refuse_head(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             elif self._timer is None:
                 self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+        elif self._timer is None and not self._answering and self in self.connections and not self.transport.is_closing():
+            # an empty line between requests, on what is no WebSocket now: it has ended uvicorn's own time for idle connections
+            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+
+    @property
+    def _answering(self) -> bool:
+        """Whether a request is not answered yet."""
+        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
 
     def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(seconds, late)
@@ -340,7 +348,9 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         self._timer = None
-        if self._head_bytes:
+        if self.flow.read_paused or self._answering:  # it may not have been read, and its refusal would be taken for another answer
+            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+        elif self._head_bytes:
             self._refuse_head(HTTPStatus.REQUEST_TIMEOUT)
         else:  # connected and silent: nothing to answer
             self.transport.close()
@@ -362,10 +372,10 @@ class HubHttpProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _refuse_head(self, status: HTTPStatus) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self._refuse(status)
-        else:  # the client would take it for the answer to its request before, which is not answered yet
+        if self._answering:  # the client would take it for the answer to its request before
             self.transport.close()
+        else:
+            self._refuse(status)
 
     def _refuse(self, status: HTTPStatus) -> None:
         if not self.transport.is_closing():

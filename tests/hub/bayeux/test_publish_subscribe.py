@@ -262,7 +262,7 @@ async def test_requests_side_by_side_publish_in_the_order_in_which_they_came(mon
     bayeux.clock.step = 0.0
     heard = await listener.post(listener.connect(timeout=0))
     assert [message["data"] for message in heard if message["channel"] == channel] == list(range(40))
-    assert publisher.session.giving_way == 0
+    assert publisher.session.turns._line is None
 
 
 async def test_a_request_that_was_let_go_of_amid_its_messages_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,11 +276,14 @@ async def test_a_request_that_was_let_go_of_amid_its_messages_holds_up_no_other(
     monkeypatch.setattr(bayeux.loop, "breathe", forever)
     batch = asyncio.ensure_future(bayeux.exchange([client.message("/a", data=number) for number in range(3)], client.peer))
     await asyncio.sleep(0)
-    assert client.session.giving_way == 1
+    waiting = asyncio.ensure_future(client.post(client.message("/a", data=1)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
     batch.cancel()
     await asyncio.gather(batch, return_exceptions=True)
-    (reply,) = await client.post(client.message("/a", data=1))
+    (reply,) = await waiting
     assert reply["successful"]
+    assert client.session.turns._line is None
 
 
 async def test_log_channels_reach_subscribers_too() -> None:

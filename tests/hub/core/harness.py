@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -57,7 +58,9 @@ class ManualLoop:
 
     async def breathe(self) -> None:
         self.breaths += 1
-        self.tick()
+
+    def signal(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
 
     def tick(self) -> None:
         """One tick: what is scheduled now, not what that schedules."""

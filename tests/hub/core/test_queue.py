@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import json
+import random
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -13,6 +15,7 @@ from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.core.subscriber import Subscriber
 from tests.hub.core.harness import Recorder, World
+from tests.robustness.direct_way import payloads
 
 EVENT, STATE, LOG = DeliveryClass.EVENT, DeliveryClass.STATE, DeliveryClass.LOG
 SMALL = Limits(max_queue_bytes=300)
@@ -110,6 +113,70 @@ def test_state_does_not_push_others_out() -> None:
     session.offer(message(3, STATE))
     assert numbers(session.queue) == [0, 1, 2]
     assert session.resync_due
+
+
+def test_a_full_queue_without_states_is_not_searched_for_each_message() -> None:
+    world = World(limits=SMALL)
+    session = world.session()
+    for number in range(3):
+        session.offer(message(number))
+
+    class Untouched(list[Message]):
+        def __getitem__(self, key: object) -> None:  # type: ignore[override]
+            raise AssertionError("the queue was searched")
+
+        def __iter__(self) -> Iterator[Message]:
+            raise AssertionError("the queue was searched")
+
+    session.waiting = Untouched(session.waiting)
+    for number in range(3, 6):
+        session.offer(message(number))
+    assert session.dropped == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_states_are_found_wherever_they_stand(seed: int) -> None:
+    """Whatever was offered and taken before: what waits after an overflow are the messages that are no states, in their order."""
+    chance = random.Random(seed)
+    world = World(limits=Limits(max_queue_bytes=1000))
+    session = world.session()
+    expected: list[Message] = []
+    for number in range(400):
+        if chance.random() < 0.1:
+            assert session.take() == expected
+            expected = []
+            continue
+        made = message(number, chance.choice([EVENT, EVENT, STATE]))
+        if chance.random() < 0.2:
+            session.offer_anyway(made)
+            expected.append(made)
+            continue
+        session.offer(made)
+        if sum(each.size for each in expected) + made.size > 1000:
+            expected = [each for each in expected if each.delivery is not STATE]
+            if made.delivery is STATE or sum(each.size for each in expected) + made.size > 1000:
+                continue
+        expected.append(made)
+    assert session.queue == expected
+    await world.loop.run()
+
+
+async def test_messages_that_a_lost_connection_did_not_take_are_not_mistaken_for_what_follows() -> None:
+    """What is encoded for a session is kept by its list: one that goes on growing would be sent as it was."""
+    world = World()
+    session = world.session()
+    session.offer(message(0))
+    session.express = gone
+    assert not session.send_express()
+    session.offer(message(1))
+    written: list[bytes] = []
+    session.express = written.append
+    assert session.send_express()
+    assert [each["data"] for payload in payloads(written[0]) for each in json.loads(payload)] == [0, 1]
+
+
+def gone(_: bytes) -> None:
+    raise OSError("gone")
 
 
 def test_state_that_was_given_up_asks_for_a_flush() -> None:

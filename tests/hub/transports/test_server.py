@@ -348,10 +348,47 @@ async def test_a_head_without_end_behind_a_body_is_refused_too() -> None:
     assert answer == b"reset" or (b"read 100000" in answer and b"HTTP/1.1 431 " in answer)
 
 
-async def test_a_bad_head_behind_a_request_that_is_held_is_not_taken_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_head_behind_a_request_that_is_held_has_its_time_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.transports.uvicorn_protocol.HEAD_TIMEOUT_S", 0.05)
     async with listening(hold_and_answer) as port:
-        assert await answer_to(port, POST + b"x" * 100 + b"GET /") == b""
+        answer = await answer_to(port, POST + b"x" * 100 + b"GET /")
+    first, second = answer.split(b"held 100")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_head_that_the_server_does_not_read_yet_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn reads no further while a second request waits for the first."""
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.HEAD_TIMEOUT_S", 0.1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.15)
+        await PlainTextResponse("slow")(scope, receive, send)
+
+    get = LAST.replace(b"Connection: close\r\n", b"")
+    async with listening(app) as port:
+        answer = await answer_to(port, get + get + LAST[:20], LAST[20:])
+    assert answer.count(b"slow") == 3
+
+
+async def test_a_head_too_large_behind_a_request_that_is_held_is_not_taken_for_its_answer() -> None:
+    async with listening(hold_and_answer) as port:
+        answer = await answer_to(port, POST + b"x" * 100 + b"GET / HTTP/1.1\r\nX: ", b"x" * 40_000, b"x" * 40_000)
+    assert answer in {b"", b"reset"}
+
+
+async def test_an_empty_line_does_not_keep_an_idle_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.transports.uvicorn_protocol.HEAD_TIMEOUT_S", 0.3)
+    async with listening(read_and_answer) as port:
+        answer = await answer_to(port, LAST.replace(b"Connection: close\r\n", b""), b"", b"\r\n")
+    assert answer.endswith(b"read 0")
+
+
+async def test_an_empty_line_before_a_request_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening(read_and_answer) as port:
+        first = LAST.replace(b"Connection: close\r\n", b"")
+        answer = await answer_to(port, first, b"\r\n", first, b"\r\n" + LAST)
+    assert answer.count(b"read 0") == 3
 
 
 # -- request bodies -----------------------------------------------------------------------------------------------------
