@@ -146,10 +146,11 @@ class BayeuxServer:
             exchange.replies = [self._unknown(message) for message in messages if message is not handshake]
             return exchange
         session = self.owner(messages)
-        if session is not None:
+        if session is not None and (session.answers_to(peer) or await self._proves(messages, peer, session)):
             await session.turns.wait()
-            session = self.owner(messages)  # it may have ended meanwhile
-        if session is None or not (session.answers_to(peer) or await self._proves(messages, peer, session)):
+        else:
+            session = None
+        if session is None or session.ended:
             exchange.replies = [self._unknown(message) for message in messages]
             return exchange
         exchange.session = session

@@ -15,6 +15,26 @@ class _Pause:
         yield
 
 
+class SteppedSignal:
+    """:class:`hub.core.ports.Signal`: whoever awaits it is paused until it was given, however often it is stepped."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self) -> None:
+        self._given = False
+
+    def __await__(self) -> Generator[None, None, None]:
+        while not self._given:
+            yield
+
+    def set_result(self, result: None, /) -> None:
+        assert not self._given
+        self._given = True
+
+    def done(self) -> bool:
+        return self._given
+
+
 class Work:
     """One coroutine that is under way, and what is done with its result."""
 
@@ -49,6 +69,9 @@ class SteppedLoop:
 
     async def breathe(self) -> None:
         await self.answer()
+
+    def signal(self) -> SteppedSignal:
+        return SteppedSignal()
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._callbacks.append(callback)

@@ -73,6 +73,9 @@ class AsyncioLoop:
     async def breathe(self) -> None:
         await asyncio.sleep(0)
 
+    def signal(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
 
 class Everything:
     """An authorizer that allows all."""
