@@ -292,6 +292,7 @@ class Model(Observer):
     def frame(self, wire: Wire, messages: list[Json], place: int) -> None:
         leads_to = wire.link.session or wire.session
         session = self.sessions.get(leads_to.id) if leads_to is not None else None
+        batch = self._batch(messages)  # of several connects in one request the last one's batch has the events
         for message in messages:
             if "data" in message:
                 assert session is not None, f"{message} on a WebSocket without a session"
@@ -301,9 +302,11 @@ class Model(Observer):
                 else:
                     self.events(session, [message], place, None, None)
             elif is_reply(message):
-                self._replied(wire, session, message, place)
+                self._replied(wire, session, message, place, batch)
+        if session is not None and session.acknowledges:
+            session.batch = max(session.batch, batch or 0)
 
-    def _replied(self, wire: Wire, session: ClientSession | None, reply: Json, place: int) -> None:
+    def _replied(self, wire: Wire, session: ClientSession | None, reply: Json, place: int, batch: int | None) -> None:
         request = next((m for m in wire.expected if identity(m) == identity(reply)), None)
         assert request is not None, f"{reply} answers nothing that waits for a reply"
         wire.expected.remove(request)
@@ -314,7 +317,7 @@ class Model(Observer):
             session.last_event = self.world.clock.now
             if session.partial and reply["successful"] and reply.get("channel") in {CONNECT, DISCONNECT}:
                 events, session.partial = session.partial, []
-                self.events(session, events, place, self._batch([reply]), _asked([request]))
+                self.events(session, events, place, batch, _asked([request]))
 
     def _forget_older(self, wire: Wire, connect: Json) -> None:
         """A connect is answered: those that it took the place of never will be."""
