@@ -117,6 +117,11 @@ class FanOuts:
             self._on_their_way -= 1
             self._line.move()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether whoever wants another job has to wait."""
+        return bool(self._line) or not self._has_room()
+
     def is_for_many(self, members: Members[Subscriber] | None) -> bool:
         """Whether a message for these subscribers becomes a job."""
         return members is not None and len(members.subscribers) > self.at_once

@@ -424,7 +424,9 @@ class Hub:
         if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
             return
         try:
-            if self.fan_outs.is_for_many(self.router.match(Topic(principal.tenant, "", channel))):
+            # of what is delivered within this step nothing is on its way: it waits only where there is no room now
+            may_wait = self.fan_outs.crowded or self.registry.of(channel).delivery is DeliveryClass.LOG
+            if may_wait and self.fan_outs.is_for_many(self.router.match(Topic(principal.tenant, "", channel))):
                 async with self.fan_outs.admit():
                     await self.emit(principal.tenant, channel, data, extra=extra)
             else:

@@ -110,9 +110,9 @@ class Conversation:
             self._counters.too_many += 1
             self.close(CloseCode.TOO_MANY, str(fault))
             return
-        pace = Pace(self._hub.clock, self._hub.loop)
+        pace = None if len(commands) == 1 else Pace(self._hub.clock, self._hub.loop)
         for command in commands:
-            if len(commands) > 1:  # nearly always there is one
+            if pace is not None:
                 await pace.step()
             if self.over():
                 return

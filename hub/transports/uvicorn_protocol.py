@@ -326,7 +326,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
             self._head_bytes += 1 if behind else len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse_head(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                self._refuse_large_head()
             elif self._timer is None:
                 self._start_timer(HEAD_TIMEOUT_S, self._head_late)
         elif self._timer is None and not self._answering and self in self.connections and not self.transport.is_closing():
@@ -351,7 +351,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         if self.flow.read_paused or self._answering:  # it may not have been read, and its refusal would be taken for another answer
             self._start_timer(HEAD_TIMEOUT_S, self._head_late)
         elif self._head_bytes:
-            self._refuse_head(HTTPStatus.REQUEST_TIMEOUT)
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:  # connected and silent: nothing to answer
             self.transport.close()
 
@@ -371,11 +371,11 @@ class HubHttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
 
-    def _refuse_head(self, status: HTTPStatus) -> None:
+    def _refuse_large_head(self) -> None:
         if self._answering:  # the client would take it for the answer to its request before
             self.transport.close()
         else:
-            self._refuse(status)
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus) -> None:
         if not self.transport.is_closing():

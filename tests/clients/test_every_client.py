@@ -17,10 +17,6 @@ pytestmark = pytest.mark.node
 
 SHORT_HOLD = {"HUB_LIMITS__TIMEOUT_MS": "500"}
 BACK_WITHIN_S = 30.0
-BATCH = 12
-"""Messages of one request by every library: Faye's splits what is more than 2 KiB into requests on connections of their own, which may
-overtake each other on the way.
-"""
 MANY = 300
 LARGE = 30_000
 """Characters that become 60,000 bytes: close to the longest message that there may be."""
@@ -87,12 +83,13 @@ def test_batch_keeps_its_order(demo_hub: HubProcess, connect: Connect, kind: Kin
     """What one client publishes is heard by another in that order; together where the library has batches, else one after the other."""
     sender, receiver = connect(demo_hub, kind), connect(demo_hub, kind)
     receiver.call("subscribe", channel)
+    count = kind.largest_batch
     if kind.batches:
-        replies = sender.call("publishBatch", [[channel, data(number)] for number in range(BATCH)])
+        replies = sender.call("publishBatch", [[channel, data(number)] for number in range(count)])
     else:
-        replies = [sender.call("publish", channel, data(number)) for number in range(BATCH)]
+        replies = [sender.call("publish", channel, data(number)) for number in range(count)]
     assert all(reply["successful"] for reply in replies)
-    assert numbers(receiver, BATCH) == list(range(BATCH))
+    assert numbers(receiver, count) == list(range(count))
 
 
 def test_many_messages_come_once_and_in_order(demo_hub: HubProcess, connect: Connect, kind: Kind, channel: str) -> None:

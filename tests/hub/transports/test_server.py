@@ -434,17 +434,9 @@ async def test_a_request_that_is_held_with_its_body_is_not_ended(monkeypatch: py
 
 async def test_a_request_behind_one_that_is_held_has_its_time_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.transports.uvicorn_protocol.BODY_TIMEOUT_S", 0.05)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await Request(scope, receive).body()
-        waiting = asyncio.ensure_future(receive())  # as a held connect does: it has the server read on
-        await asyncio.sleep(0.2)
-        await PlainTextResponse("held")(scope, receive, send)
-        await waiting
-
-    async with listening(app) as port:
+    async with listening(hold_and_answer) as port:
         answer = await answer_to(port, POST + b"x" * 100 + POST)
-    first, second = answer.split(b"held")
+    first, second = answer.split(b"held 100")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert second.startswith(b"HTTP/1.1 408 ")
 
