@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import os
+import re
 import ssl
 from typing import Final
 
@@ -26,6 +28,9 @@ KEEP_ALIVE_S: Final = 15.0
 LONGEST_ERROR: Final = 500
 
 _MOST_HEADER_BYTES: Final = 16 * 1024
+
+_SOCKET_ADDRESS: Final = re.compile(r" ?\('[0-9A-Fa-f:.%\w]+', [0-9]+[0-9, ]*\)")
+"""An address as Python writes that of a socket: ``('10.0.0.5', 80)``, of IPv6 with flow and scope."""
 
 
 class _Way:
@@ -167,7 +172,20 @@ def _told(raised: BaseException) -> tuple[Fault, str]:
         if following is None or following is cause:
             break
         cause = following
-    text = (str(raised) or type(raised).__name__)[:LONGEST_ERROR]
+    text = _without_addresses(raised)[:LONGEST_ERROR]
     if isinstance(raised, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError | OSError | ssl.SSLError):
         return Fault.CONNECT, text
     return Fault.PROTOCOL, f"no proper HTTP answer: {text}"
+
+
+def _without_addresses(raised: BaseException) -> str:
+    """What an exception says, but for the addresses that asyncio names: which one a name has in this network is not for whoever made the
+    endpoint to know.
+    """
+    if isinstance(raised, aiohttp.ClientConnectorError) and not isinstance(
+        raised, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError
+    ):
+        cause = raised.os_error
+        reason = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else "no address of it could be reached"
+        return f"cannot connect to {raised.host}:{raised.port}: {reason}"
+    return _SOCKET_ADDRESS.sub("", str(raised)).strip() or type(raised).__name__

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -164,6 +166,46 @@ async def test_strange_spellings_of_an_address_get_nowhere(receiver: Chaos, host
         await strict.stop()
     assert came.status == 0
     assert receiver.connections == 0
+
+
+class Names(AbstractResolver):
+    """Every name has these addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        kind = socket.AF_INET
+        return [ResolveResult(hostname=host, host=each, port=port, family=kind, proto=0, flags=0) for each in self.addresses]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize(
+    ("guard", "addresses", "fault"),
+    [
+        (Guard(), ["127.3.3.3"], Fault.FORBIDDEN),
+        (Guard(LOOPBACK), ["127.3.3.3"], Fault.CONNECT),
+        (Guard(LOOPBACK), ["127.3.3.3", "127.3.3.4"], Fault.CONNECT),
+    ],
+)
+async def test_no_error_tells_the_address_of_a_name(
+    guard: Guard, addresses: list[str], fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there by the addresses below
+        resolver = guard.resolver(Names(*addresses))
+        monkeypatch.setattr(Guard, "resolver", lambda _guard: resolver)
+        sender = Sender(guard, SystemClock(), SETTINGS)
+        await sender.start()
+        try:
+            came = await post(sender, f"http://inner.example:{port}/")
+        finally:
+            await sender.stop()
+    assert (came.status, came.fault) == (0, fault)
+    assert "inner.example" in came.error
+    assert "127." not in came.error
 
 
 async def test_a_proxy_of_the_environment_is_not_used(sender: Sender, receiver: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
