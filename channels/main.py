@@ -11,6 +11,7 @@ from channels import ingest, interactions, messaging, secure_email, simulator, s
 from channels.messaging import cli as messaging_cli
 from hub import __version__
 from hub.client import cli as client_cli
+from hub.doctor import cli as doctor_cli
 from hub.eventlog.interface import EventLogError
 from hub.family import Family
 from hub.node import Node, check_supported
@@ -126,6 +127,7 @@ async def _serve(settings: Settings) -> None:
 
 
 ops_cli.register(cli, lambda: FAMILIES)
+doctor_cli.register(cli, lambda: FAMILIES)
 security_cli.register(cli, lambda: FAMILIES)
 outbox_cli.register(cli, lambda: FAMILIES)
 messaging_cli.register(cli, lambda: FAMILIES)

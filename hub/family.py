@@ -22,6 +22,7 @@ from hub.storage.migrations import HUB
 from hub.storage.transactions import Transactions
 
 if TYPE_CHECKING:
+    from hub.doctor.inspection import Check
     from hub.security.gate import Gate
 
 
@@ -90,6 +91,8 @@ class Family:
     """Adds the family's commands to ``hub``."""
     migrations: str | None = None
     """Package of its Alembic versions, when it has tables."""
+    checks: tuple[Check, ...] = ()
+    """What it adds to ``hub doctor``."""
 
 
 def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:

@@ -1,0 +1,27 @@
+"""The checks of the hub itself, in the order in which they run; families add theirs by ``Family.checks``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from hub.doctor import folder
+from hub.doctor.inspection import Check, Finding, Inspection, Level
+from hub.storage.transactions import StorageError
+
+CHECKS: Final[tuple[Check, ...]] = (
+    folder.permissions,
+    folder.space,
+    folder.clock,
+)
+
+
+def examine(inspection: Inspection, checks: Iterable[Check]) -> list[Finding]:
+    """The findings of all checks. One that the database does not let look is a problem, and the others run all the same."""
+    found: list[Finding] = []
+    for check in checks:
+        try:
+            found.extend(check(inspection))
+        except StorageError as fault:
+            found.append(Finding(Level.PROBLEM, check.__name__.replace("_", " "), str(fault)))
+    return found
