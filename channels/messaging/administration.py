@@ -16,7 +16,7 @@ from channels.messaging.schemas import LONGEST_ID
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
-from hub.outbox.administration import EndpointError, checked_secret, checked_url, rotated, switched
+from hub.outbox.administration import EndpointError, checked_secret, checked_url, rotated, switched, throttled
 from hub.outbox.guard import Guard
 from hub.outbox.model import Endpoint, Policy, Secret, Success
 from hub.outbox.settings import OutboxSettings
@@ -54,6 +54,7 @@ class Change:
     sender_id: str | None = None
     sender_name: str | None = None
     enabled: bool | None = None
+    throttle: str | None = None
 
 
 class Managed(NamedTuple):
@@ -190,6 +191,8 @@ class ChannelAdministration:
         if change.url is not None:
             url = checked_url(self._guard, change.url, "webhook") if change.url else ""
             endpoint = replace(endpoint, url=url, enabled=bool(url), disabled_reason="" if url else NO_WEBHOOK, failing_since_ms=None)
+        if change.throttle is not None:
+            endpoint = throttled(endpoint, change.throttle)
         if change.enabled is not None:
             if change.enabled and not endpoint.url:
                 raise EndpointError("enabled", "false, since the channel has no webhook", True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 from fastapi import APIRouter, Path, Response
@@ -48,6 +48,9 @@ class ChannelChange(BaseModel):
     )
     sender: Sender | None = Field(default=None, description="Whom outgoing messages are from that do not say it; null: nobody.")
     enabled: bool | None = Field(default=None, description="Whether the webhook is called. What waits goes on when it is enabled again.")
+    throttle: Literal["order", "endpoint"] | None = Field(
+        default=None, description="What a 429 of the webhook holds back: messages to the same consumer, or all of the channel."
+    )
 
 
 class NewChannel(ChannelChange):
@@ -86,6 +89,7 @@ class ChannelEntry(BaseModel):
     type: str
     sender: Sender | None = None
     webhook: Webhook | None = None
+    throttle: Literal["order", "endpoint"]
     endpoint: str = Field(description="Its endpoint's id, for `GET /api/v1/deliveries?endpoint=`.")
     createdAt: int
     oldSecretsUntil: list[int] = Field(description="When secrets that were rotated out cease to be good.")
@@ -211,7 +215,7 @@ def _change(body: ChannelChange) -> Change:
     sender_id, sender_name = None, None
     if "sender" in body.model_fields_set:
         sender_id, sender_name = (body.sender.id, body.sender.name or "") if body.sender is not None else ("", "")
-    return Change(body.type, url, sender_id, sender_name, body.enabled)
+    return Change(body.type, url, sender_id, sender_name, body.enabled, body.throttle)
 
 
 def _entry(managed: Managed) -> dict[str, Any]:
@@ -224,6 +228,7 @@ def _entry(managed: Managed) -> dict[str, Any]:
         if endpoint.failing_since_ms is not None:
             entry["webhook"]["failingSince"] = endpoint.failing_since_ms
     return entry | {
+        "throttle": endpoint.policy.throttle.value,
         "endpoint": channel.endpoint,
         "createdAt": channel.created_ms,
         "oldSecretsUntil": [each.until_ms for each in endpoint.secrets if each.until_ms is not None],

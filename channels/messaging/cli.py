@@ -31,6 +31,10 @@ TenantOption = Annotated[
 Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Where outgoing messages are posted to; '' takes it away.")]
 Sender = Annotated[str | None, typer.Option("--sender", help="Whom messages are from that do not say it; '' takes it away.")]
 SenderName = Annotated[str | None, typer.Option("--sender-name", help="What to show of the sender; '' takes it away.")]
+Throttle = Annotated[
+    str | None,
+    typer.Option(metavar="order|endpoint", help="What a 429 of the webhook holds back: one consumer, or all. [default: endpoint]"),
+]
 Secret = Annotated[str | None, typer.Option(help="Keys the signatures of both directions; drawn when left out.")]
 
 _SAVE_IT = "Keep the secret now: it is not shown again."
@@ -93,6 +97,7 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
         webhook: Webhook = None,
         sender: Sender = None,
         sender_name: SenderName = None,
+        throttle: Throttle = None,
         secret: Secret = None,
         tenant: TenantOption = None,
         config: Config = None,
@@ -101,7 +106,7 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Add a messaging channel, and print its secret once."""
-        change = Change(type, webhook, sender, sender_name)
+        change = Change(type, webhook, sender, sender_name, throttle=throttle)
         made, text = desk.run(tenant, lambda tx, desk_, name: desk_.add(tx, name, channel, change, secret), config, data_dir, database_url)
         _show(made, json, done=f"added channel {channel}", secret=text)
 
@@ -114,6 +119,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
         webhook: Webhook = None,
         sender: Sender = None,
         sender_name: SenderName = None,
+        throttle: Throttle = None,
         tenant: TenantOption = None,
         config: Config = None,
         data_dir: DataDir = None,
@@ -121,7 +127,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Change what is given."""
-        wanted = Change(type, webhook, sender, sender_name)
+        wanted = Change(type, webhook, sender, sender_name, throttle=throttle)
         made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
         _show(made, json, done=f"changed channel {channel}")
 
@@ -231,6 +237,7 @@ def _plain(managed: Managed) -> dict[str, Any]:
         "failing_since_ms": endpoint.failing_since_ms,
         "sender_id": channel.sender_id,
         "sender_name": channel.sender_name,
+        "throttle": endpoint.policy.throttle.value,
         "endpoint": channel.endpoint,
         "created_ms": channel.created_ms,
     }
@@ -244,7 +251,7 @@ def _show(managed: Managed, as_json: bool, *, done: str = "", secret: str | None
         errors.print(done, style="green", markup=False)
     table = Table(show_header=False, box=None)
     shown = {**_plain(managed), "state": _state(managed)}
-    for name in ("id", "tenant", "type", "webhook", "sender_id", "sender_name", "endpoint", "state"):
+    for name in ("id", "tenant", "type", "webhook", "sender_id", "sender_name", "throttle", "endpoint", "state"):
         table.add_row(name, str(shown[name] or ""))
     Console(highlight=False).print(table, markup=False)
     if secret is not None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
 from hub.outbox.guard import Guard
-from hub.outbox.model import Endpoint, Policy, Secret, Success
+from hub.outbox.model import Endpoint, Policy, Secret, Success, Throttle
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import check_headers, new_secret
 from hub.storage.transactions import Transaction
@@ -57,6 +57,7 @@ class Change:
     concurrency: int | None = None
     success: str | None = None
     enabled: bool | None = None
+    throttle: str | None = None
 
 
 class Administration:
@@ -169,10 +170,23 @@ class Administration:
         if change.success is not None:
             if change.success not in {each.value for each in Success}:
                 raise EndpointError("success", "200 or 2xx", change.success)
-            changed["policy"] = endpoint.policy._replace(success=Success(change.success))
+            endpoint = replace(endpoint, policy=endpoint.policy._replace(success=Success(change.success)))
+        if change.throttle is not None:
+            endpoint = throttled(endpoint, change.throttle)
         if change.enabled is not None:
             endpoint = switched(endpoint, change.enabled)
         return replace(endpoint, **changed)
+
+
+def throttled(endpoint: Endpoint, throttle: str) -> Endpoint:
+    """An endpoint whose status 429 speaks of its ``order`` alone, or of the whole ``endpoint``.
+
+    Raises:
+        EndpointError: it is neither word.
+    """
+    if throttle not in {each.value for each in Throttle}:
+        raise EndpointError("throttle", "order or endpoint", throttle)
+    return replace(endpoint, policy=endpoint.policy._replace(throttle=Throttle(throttle)))
 
 
 def switched(endpoint: Endpoint, enabled: bool) -> Endpoint:

@@ -50,6 +50,9 @@ class EndpointChange(BaseModel):
     concurrency: int | None = Field(default=None, description="Requests that may be under way at once; 0: `outbox.concurrency`.")
     success: Literal["200", "2xx"] | None = Field(default=None, description="What it must answer: exactly 200, or any 2xx.")
     enabled: bool | None = Field(default=None, description="Whether it is delivered to. What waits goes on when it is enabled again.")
+    throttle: Literal["order", "endpoint"] | None = Field(
+        default=None, description="What its 429 holds back: what has to stay in order with the delivery, or all that goes to the endpoint."
+    )
 
 
 class NewEndpoint(EndpointChange):
@@ -91,6 +94,7 @@ class EndpointEntry(BaseModel):
     description: str
     concurrency: int
     success: Literal["200", "2xx"]
+    throttle: Literal["order", "endpoint"]
     enabled: bool
     disabledReason: str = Field(description="Why it is not enabled.")
     createdAt: int = Field(description="Milliseconds since 1970.")
@@ -377,7 +381,9 @@ def _answer(data: dict[str, Any]) -> Response:
 
 
 def _change(body: EndpointChange) -> Change:
-    return Change(body.url, body.types, body.media, body.headers, body.description, body.concurrency, body.success, body.enabled)
+    return Change(
+        body.url, body.types, body.media, body.headers, body.description, body.concurrency, body.success, body.enabled, body.throttle
+    )
 
 
 def _entry(endpoint: Endpoint) -> dict[str, Any]:
@@ -390,6 +396,7 @@ def _entry(endpoint: Endpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "concurrency": endpoint.concurrency,
         "success": endpoint.policy.success.value,
+        "throttle": endpoint.policy.throttle.value,
         "enabled": endpoint.enabled,
         "disabledReason": endpoint.disabled_reason,
         "createdAt": endpoint.created_ms,

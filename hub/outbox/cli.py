@@ -37,6 +37,9 @@ Types = Annotated[
 Media = Annotated[list[str] | None, typer.Option("--media", metavar="MEDIUM", help="Medium that it wants, such as chat; may be repeated.")]
 Headers = Annotated[list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="Header of its own; may be repeated.")]
 Success = Annotated[str | None, typer.Option(metavar="200|2xx", help="What it must answer. [default: 200]")]
+Throttle = Annotated[
+    str | None, typer.Option(metavar="order|endpoint", help="What its status 429 holds back: its order, or all. [default: endpoint]")
+]
 Concurrency = Annotated[int | None, typer.Option(help="Requests that may be under way at once; 0: the setting outbox.concurrency.")]
 Secret = Annotated[str | None, typer.Option(help="Keys the signatures; drawn when left out.")]
 Description = Annotated[str | None, typer.Option(help="For people.")]
@@ -93,6 +96,7 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
         media: Media = None,
         header: Headers = None,
         success: Success = None,
+        throttle: Throttle = None,
         concurrency: Concurrency = None,
         secret: Secret = None,
         description: Description = None,
@@ -102,7 +106,7 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Add an endpoint, and print its secret once."""
-        change = Change(url, type, media, _headers(header), description, concurrency, success)
+        change = Change(url, type, media, _headers(header), description, concurrency, success, throttle=throttle)
         made, text = desk.run(tenant, lambda tx, desk_, name: desk_.add(tx, name, change, secret), config, data_dir, database_url)
         _show(made, json, done=f"added endpoint {made.id}", secret=text)
 
@@ -117,6 +121,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
         media: Media = None,
         header: Headers = None,
         success: Success = None,
+        throttle: Throttle = None,
         concurrency: Concurrency = None,
         description: Description = None,
         config: Config = None,
@@ -125,7 +130,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Change what is given; lists and headers are given whole."""
-        wanted = Change(url, type, media, _headers(header), description, concurrency, success)
+        wanted = Change(url, type, media, _headers(header), description, concurrency, success, throttle=throttle)
         made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
         _show(made, json, done=f"changed endpoint {endpoint}")
 
@@ -263,6 +268,7 @@ def _state(endpoint: Endpoint) -> str:
 def _plain(endpoint: Endpoint) -> dict[str, Any]:
     shown = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(endpoint).items()}
     shown["success"] = endpoint.policy.success.value
+    shown["throttle"] = endpoint.policy.throttle.value
     for hidden in ("secrets", "policy", "owner"):
         del shown[hidden]
     return shown
@@ -276,7 +282,7 @@ def _show(endpoint: Endpoint, as_json: bool, *, done: str = "", secret: str | No
         errors.print(done, style="green", markup=False)
     table = Table(show_header=False, box=None)
     shown = {**_plain(endpoint), "state": _state(endpoint)}
-    for name in ("id", "tenant", "url", "types", "media", "headers", "description", "concurrency", "success", "state"):
+    for name in ("id", "tenant", "url", "types", "media", "headers", "description", "concurrency", "success", "throttle", "state"):
         value = shown[name]
         table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value) if value else "")
     Console(highlight=False).print(table, markup=False)

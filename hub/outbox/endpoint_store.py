@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success
+from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
 from hub.storage.transactions import Row, Transaction, Transactions
 
 _COLUMNS: Final = (
@@ -97,7 +97,6 @@ def _changed(transaction: Transaction) -> None:
 
 
 def _of_row(row: Row) -> Endpoint:
-    policy: list[Any] = json.loads(row[11])
     return Endpoint(
         id=row[0],
         tenant=row[1],
@@ -110,11 +109,16 @@ def _of_row(row: Row) -> Endpoint:
         concurrency=row[8],
         enabled=bool(row[9]),
         disabled_reason=row[10],
-        policy=Policy(Success(policy[0]), *policy[1:]),
+        policy=_policy(*json.loads(row[11])),
         owner=row[12],
         created_ms=row[13],
         failing_since_ms=row[14],
     )
+
+
+def _policy(success: str, timeout_ms: int, refusal_is_final: bool, throttle: str = Throttle.ENDPOINT) -> Policy:
+    """A stored policy; one of version 0.1.0 has three fields."""
+    return Policy(Success(success), timeout_ms, refusal_is_final, Throttle(throttle))
 
 
 class EndpointBook:

@@ -56,14 +56,24 @@ class Success(StrEnum):
     ANY_2XX = "2xx"
 
 
+class Throttle(StrEnum):
+    """What the status 429 of an endpoint speaks of."""
+
+    ENDPOINT = "endpoint"
+    """All that goes there: nothing is sent to it for a while."""
+    ORDER = "order"
+    """The order that the delivery belongs to, one interaction or one consumer: only that waits, as long as ``Retry-After`` says."""
+
+
 class Policy(NamedTuple):
-    """How deliveries to an endpoint are judged. Times in ms."""
+    """How deliveries to an endpoint are judged. Times in ms. Stored as a list, so fields are added at the end, with a default."""
 
     success: Success = Success.ANY_2XX
     timeout_ms: int = 0
     """0: the setting ``outbox.timeout_s``."""
     refusal_is_final: bool = False
     """Whether a 4xx, but for 408 and 429, ends the delivery: the receiver understood it and will not have it."""
+    throttle: Throttle = Throttle.ENDPOINT
 
 
 DEFAULT_POLICY: Final = Policy()

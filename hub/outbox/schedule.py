@@ -5,14 +5,17 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
-from hub.outbox.model import DeliveryState, Policy, Success
+from hub.outbox.model import DeliveryState, Policy, Success, Throttle
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.settings import OutboxSettings
 
 GONE: Final = 410
 """The receiver is not there any more and wants no more (Standard Webhooks: disable the endpoint)."""
 
-THROTTLES: Final = frozenset({429, 502, 504})
+TOO_MANY: Final = 429
+"""Too many requests (RFC 6585 section 4): of all, or of the one that the request was for; the endpoint's field ``throttle`` says which."""
+
+THROTTLES: Final = frozenset({TOO_MANY, 502, 504})
 """The receiver, or what stands before it, has too much to do (Standard Webhooks)."""
 
 NOT_REFUSALS: Final = frozenset({408, 425, 429})
@@ -32,7 +35,7 @@ class Verdict(NamedTuple):
     silent: bool = False
     """Whether the endpoint did not answer, or could not be reached."""
     pause_s: float = 0.0
-    """How long nothing at all should be sent to the endpoint."""
+    """How long nothing at all should be sent to the endpoint. A pending delivery holds back those of its own key in any case."""
 
 
 def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Verdict:
@@ -47,7 +50,8 @@ def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings,
     if policy.refusal_is_final and 400 <= status < 500 and status not in NOT_REFUSALS:
         return Verdict(DeliveryState.DEAD, error)
     throttled = status in THROTTLES
-    pause_s = settings.throttle_s if throttled else 0.0
+    of_order = status == TOO_MANY and policy.throttle is Throttle.ORDER
+    pause_s = settings.throttle_s if throttled and not of_order else 0.0
     if step > len(settings.retry_s):
         return Verdict(DeliveryState.DEAD, error, silent=silent, pause_s=pause_s)
     base_s = settings.retry_s[step - 1]
@@ -55,7 +59,7 @@ def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings,
     if outcome.retry_after_s is not None:
         # within bounds: a receiver must not keep a delivery here for ever, nor have it come at once again and again
         wait_s = min(max(outcome.retry_after_s, base_s), 2 * base_s)
-    if throttled or outcome.fault is Fault.TIMEOUT:
+    if throttled and not (of_order and outcome.retry_after_s is not None):
         wait_s = max(wait_s, settings.throttle_s)
     return Verdict(DeliveryState.PENDING, error, wait_s, silent=silent, pause_s=pause_s)
 

@@ -20,9 +20,7 @@ class OutboxSettings(BaseModel):
     )
     jitter: float = Field(default=0.2, ge=0, le=0.5, description="Each pause is this share longer or shorter, by chance.")
     timeout_s: Seconds = Field(default=15, description="A receiver that has not answered by then has failed.")
-    throttle_s: Seconds = Field(
-        default=60, description="The least pause after a time-out, 429, 502 or 504: the receiver has too much to do."
-    )
+    throttle_s: Seconds = Field(default=60, description="The least pause after 429, 502 or 504: the receiver has too much to do.")
     concurrency: int = Field(default=8, ge=1, le=1_000, description="Requests to one endpoint that may be under way at once.")
     in_flight: int = Field(default=1_000, ge=1, le=100_000, description="Requests to all endpoints that may be under way at once.")
     order_s: Seconds = Field(

@@ -18,13 +18,15 @@ async def test_a_channel_from_beginning_to_end(exchange: Exchange) -> None:
         "type": "sms",
         "sender": {"id": "Shop"},
         "webhook": {"url": exchange.receiver.url, "enabled": True, "disabledReason": ""},
+        "throttle": "endpoint",
         "endpoint": made["endpoint"],
         "createdAt": exchange.clock.now_ms,
         "oldSecretsUntil": [],
     }
     assert await exchange.rest("GET") == {"channels": [made]}
     assert await exchange.rest("GET", f"/{SMS}") == made
-    changed = await exchange.rest("PATCH", f"/{SMS}", {"type": "whatsapp", "sender": None, "enabled": False})
+    changed = await exchange.rest("PATCH", f"/{SMS}", {"type": "whatsapp", "sender": None, "enabled": False, "throttle": "order"})
+    assert changed["throttle"] == "order"
     assert (changed["type"], "sender" in changed) == ("whatsapp", False)
     assert changed["webhook"] == {"url": exchange.receiver.url, "enabled": False, "disabledReason": "by an administrator"}
     without = await exchange.rest("PATCH", f"/{SMS}", {"webhook": None})
@@ -74,6 +76,7 @@ async def test_ids_that_serve(light: Exchange, identifier: str) -> None:
         ({"id": "a", "type": "sms", "webhook": "http://10.0.0.1/"}, "webhook"),
         ({"id": "a", "type": "sms", "webhook": "http://169.254.169.254/"}, "webhook"),
         ({"id": "a", "type": "sms", "secret": "short"}, "secret"),
+        ({"id": "a", "type": "sms", "throttle": "all"}, "throttle"),
         ({"id": "a", "type": "sms", "sender": {"id": "a\n"}}, "sender.id"),
         ({"id": "a", "type": "sms", "sender": {"id": "", "name": "x"}}, "sender.id"),
         ({"id": "a", "type": "sms", "sender": {"id": "x", "name": "y" * 256}}, "sender.name"),

@@ -46,7 +46,8 @@ def add(hub: Hub, channel: str = "0123456789", *flags: str) -> Any:
 
 
 def test_a_channel_from_beginning_to_end(hub: Hub) -> None:
-    made = add(hub, "0123456789", "--sender", "Shop", "--sender-name", "The shop")
+    made = add(hub, "0123456789", "--sender", "Shop", "--sender-name", "The shop", "--throttle", "order")
+    assert made["throttle"] == "order"
     assert made.pop("secret").startswith("whsec_")
     assert (made["tenant"], made["type"], made["sender_id"], made["sender_name"], made["enabled"]) == (
         "acme",

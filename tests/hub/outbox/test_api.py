@@ -111,8 +111,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def test_an_endpoint_from_beginning_to_end(house: House) -> None:
     made = await house.add(
-        types=["thing.*"], media=["chat"], headers={"X-Own": "1"}, description="of the CRM", concurrency=2, success="2xx"
+        types=["thing.*"], media=["chat"], headers={"X-Own": "1"}, description="of the CRM", concurrency=2, success="2xx", throttle="order"
     )
+    assert made["throttle"] == "order"
     secret = made.pop("secret")
     assert secret.startswith("whsec_")
     assert await house.ask("GET", "/endpoints") == {"endpoints": [made]}

@@ -54,9 +54,24 @@ def add(hub: Hub, *flags: str) -> Any:
 
 
 def test_an_endpoint_from_beginning_to_end(hub: Hub) -> None:
-    made = add(hub, "--type", "interaction.*", "--media", "chat", "--header", "X-Own: a: b", "--success", "2xx", "--concurrency", "3")
+    made = add(
+        hub,
+        "--type",
+        "interaction.*",
+        "--media",
+        "chat",
+        "--header",
+        "X-Own: a: b",
+        "--success",
+        "2xx",
+        "--concurrency",
+        "3",
+        "--throttle",
+        "order",
+    )
     assert made.pop("secret").startswith("whsec_")
     assert (made["types"], made["media"], made["headers"], made["success"]) == (["interaction.*"], ["chat"], {"X-Own": "a: b"}, "2xx")
+    assert made["throttle"] == "order"
     assert as_json(hub("endpoint", "list", "--json")) == [made]
     assert as_json(hub("endpoint", "show", made["id"], "--json")) == made
     changed = as_json(hub("endpoint", "change", made["id"], "--url", "https://b.example.com/", "--json"))
@@ -83,6 +98,7 @@ def test_the_secret_is_shown_once(hub: Hub) -> None:
         (["add", "http://10.0.0.1/"], "--url: expected a host whose address is public"),
         (["add", "https://x.example/", "--type", "a b"], "--types: expected an event type"),
         (["add", "https://x.example/", "--secret", "short"], "--secret: expected 8 to 1024"),
+        (["add", "https://x.example/", "--throttle", "all"], "--throttle: expected order or endpoint, got 'all'"),
         (["add", "https://x.example/", "--tenant", "nobody"], "tenant: no tenant 'nobody'; there are: acme"),
         (["list", "--tenant", "nobody"], "tenant: no tenant 'nobody'; there are: acme"),
         (["show", "ep_none"], "endpoint: expected one of tenant acme, got ep_none"),

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.endpoint_store import EndpointBook
-from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success
+from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
 from hub.storage.transactions import Operation, Transaction, Transactions
 from tests.hub.core.harness import ManualClock
 from tests.hub.outbox.support import Recording, endpoint
@@ -25,7 +25,7 @@ FULL = Endpoint(
     concurrency=3,
     enabled=False,
     disabled_reason="by hand",
-    policy=Policy(Success.EXACTLY_200, 10_000, True),
+    policy=Policy(Success.EXACTLY_200, 10_000, True, Throttle.ORDER),
     owner="messaging",
     created_ms=1,
     failing_since_ms=2,
@@ -40,6 +40,14 @@ async def test_what_is_saved_is_found(transactions: Transactions) -> None:
     await transactions.write(lambda tx: endpoint_store.save(tx, FULL))
     assert await transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_full")) == FULL
     assert await transactions.read(lambda tx: endpoint_store.find(tx, "other", "ep_full")) is None
+
+
+async def test_a_policy_of_an_earlier_version_is_read(transactions: Transactions) -> None:
+    await transactions.write(lambda tx: endpoint_store.save(tx, FULL))
+    await transactions.write(lambda tx: tx.run("UPDATE endpoints SET policy = ?", ('["2xx", 10000, true]',)))
+    found = await transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_full"))
+    assert found is not None
+    assert found.policy == Policy(Success.ANY_2XX, 10_000, True, Throttle.ENDPOINT)
 
 
 async def test_a_change_is_followed(transactions: Transactions) -> None:

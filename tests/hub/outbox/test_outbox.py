@@ -15,7 +15,7 @@ import pytest
 
 from hub.outbox import courier, delivery_store, dispatcher, endpoint_store, outbox
 from hub.outbox.lane import Lane
-from hub.outbox.model import DeliveryState, Endpoint, OutboxEvent, Policy, Settled
+from hub.outbox.model import DeliveryState, Endpoint, OutboxEvent, Policy, Settled, Throttle
 from hub.outbox.outbox import Outbox
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.settings import OutboxSettings
@@ -272,6 +272,31 @@ async def test_who_does_not_answer_is_probed_and_nothing_is_lost(light: House, m
     await light.until(lambda: light.counters.delivered + light.counters.dead == 12)
     assert light.outbox.courier.tripped == 0
     assert light.counters.dead == 0
+
+
+@pytest.mark.parametrize("throttle", list(Throttle))
+async def test_a_429_holds_back_its_own_order_or_all(light_transactions: Transactions, throttle: Throttle) -> None:
+    house = House(light_transactions, OutboxSettings(retry_s=(0.05, 0.05, 0.05), jitter=0, throttle_s=3600))
+    await house.save(endpoint(policy=Policy(throttle=throttle)))
+
+    async def answer(event: OutboxEvent, attempt: int) -> Outcome:
+        return outcome(429, retry_after_s=0.05) if event.body == b"1" and attempt < 3 else outcome(200)
+
+    house.receivers.answers["ep_1"] = answer
+    async with house.running():
+        await house.record("busy", body=b"1")
+        await house.until(lambda: house.counters.retried > 0)
+        await house.record("busy", "thing.finished", body=b"2")
+        await house.record("other", body=b"3")
+        if throttle is Throttle.ORDER:
+            await house.until(lambda: house.counters.delivered == 3)
+        else:
+            await house.until(lambda: house.counters.deliveries == 3)
+    got = [(event.body, attempt) for _, event, attempt in house.receivers.got]
+    if throttle is Throttle.ORDER:
+        assert [each for each in got if each[0] != b"3"] == [(b"1", 1), (b"1", 2), (b"1", 3), (b"2", 1)]
+    else:
+        assert got == [(b"1", 1)], "nothing else is sent for an hour"
 
 
 async def test_an_endpoint_that_is_gone_is_disabled_and_says_why(house: House) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.outbox.model import DeliveryState, Policy, Success
+from hub.outbox.model import DeliveryState, Policy, Success, Throttle
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.schedule import Verdict, judge
 from hub.outbox.settings import OutboxSettings
@@ -77,9 +77,28 @@ def test_who_has_too_much_to_do_is_left_alone(status: int) -> None:
     assert (told.wait_s, told.pause_s, told.silent) == (60, 60, False)
 
 
-def test_who_does_not_answer_in_time_is_not_asked_again_soon() -> None:
-    told = verdict(outcome(0, Fault.TIMEOUT))
-    assert (told.wait_s, told.pause_s, told.silent) == (60, 0, True)
+@pytest.mark.parametrize(("step", "wait_s"), [(1, 5), (2, 300), (7, 36_000)])
+def test_who_does_not_answer_in_time_is_asked_again_by_the_schedule(step: int, wait_s: float) -> None:
+    told = verdict(outcome(0, Fault.TIMEOUT), step)
+    assert (told.wait_s, told.pause_s, told.silent) == (wait_s, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after_s", "step", "wait_s", "pause_s"),
+    [
+        (429, 7, 1, 7, 0),
+        (429, 1, 1, 5, 0),
+        (429, 9999, 1, 10, 0),
+        (429, 400, 2, 400, 0),
+        (429, None, 1, 60, 0),
+        (502, 7, 1, 60, 60),
+        (504, None, 1, 60, 60),
+        (503, 7, 1, 7, 0),
+    ],
+)
+def test_a_429_may_speak_of_one_order_alone(status: int, retry_after_s: float | None, step: int, wait_s: float, pause_s: float) -> None:
+    told = verdict(outcome(status, retry_after_s=retry_after_s), step, Policy(throttle=Throttle.ORDER))
+    assert (told.state, told.wait_s, told.pause_s) == (DeliveryState.PENDING, wait_s, pause_s)
 
 
 def test_who_cannot_be_reached_is_silent() -> None:
@@ -102,9 +121,14 @@ def test_retry_after_counts_within_bounds(status: int, retry_after_s: float, ste
     retry_after_s=st.none() | st.floats(0, 1e9),
     seed=st.integers(0, 1000),
     final=st.booleans(),
+    throttle=st.sampled_from(list(Throttle)),
 )
-def test_whatever_comes(status: int, fault: Fault, step: int, retry_after_s: float | None, seed: int, final: bool) -> None:
-    told = judge(Policy(refusal_is_final=final), outcome(status, fault, retry_after_s=retry_after_s), step, SETTINGS, Random(seed))
+def test_whatever_comes(
+    status: int, fault: Fault, step: int, retry_after_s: float | None, seed: int, final: bool, throttle: Throttle
+) -> None:
+    told = judge(
+        Policy(refusal_is_final=final, throttle=throttle), outcome(status, fault, retry_after_s=retry_after_s), step, SETTINGS, Random(seed)
+    )
     if told.state is DeliveryState.PENDING:
         assert step <= len(SETTINGS.retry_s)
         base = SETTINGS.retry_s[step - 1]
