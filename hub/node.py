@@ -202,7 +202,7 @@ class Node:
         return parts
 
     def _observe(self) -> None:
-        self.metrics.counters("hub", self.hub.counters)
+        self.metrics.counters("", self.hub.counters)
         self.metrics.counters("bayeux", self.bayeux.counters)
         self.metrics.counters("dashboard", self.dashboards.counters)
         self.metrics.counters("sse", self.streams.counters)
@@ -214,27 +214,44 @@ class Node:
         for offered in self.context.of_role(COUNTERS):
             for part, source in offered.items():
                 self.metrics.counters(part, source)
-        self.metrics.gauge("hub_sessions", "Sessions of every door that are open now", lambda: len(self.hub.subscribers))
-        self.metrics.gauge("hub_waiting_bytes", "Bytes that wait for clients, when last counted", lambda: self.hub.budget.waiting_bytes)
-        self.metrics.gauge("hub_sse_streams", "Event streams that are open now", lambda: len(self.streams))
-        self.metrics.gauge("hub_bayeux_connects_held", "Connects that are held now", lambda: self.bayeux.connects_held)
-        self.metrics.gauge("hub_topics", "Topics that somebody subscribed to", lambda: len(self.hub.router))
-        self.metrics.gauge("hub_log_trimmed", "Messages that the log has forgotten since the start", lambda: self.trimmer.trimmed)
-        self.metrics.gauge("hub_timers", "Timers that are set", lambda: len(self.hub.timers))
-        courier = self.outbox.courier
-        self.metrics.gauge("hub_database_waiting", "Operations that wait for the database's writer", lambda: self.transactions.waiting)
-        self.metrics.gauge("hub_outbox_under_way", "Webhook requests under way", lambda: courier.under_way)
-        self.metrics.gauge("hub_outbox_tripped", "Endpoints that do not answer and get a probe at a time", lambda: courier.tripped)
-        self.metrics.gauge("hub_outbox_pending", "Deliveries that wait, when last counted", lambda: self.outbox.waiting[0])
-        self.metrics.gauge("hub_outbox_undispatched", "Events that wait, when last counted", lambda: self.outbox.waiting[1])
-        extensions = self.bayeux.extensions
-        self.metrics.gauge("hub_extensions_refused", "Messages that an extension refused or dropped", lambda: extensions.refused)
-        self.metrics.gauge("hub_extensions_faults", "Exceptions of extensions", lambda: extensions.faults)
-        self.metrics.gauge("hub_calls_failed", "Remote calls whose handler raised", lambda: self.bayeux.services.calls_failed)
+        self._observe_gauges()
+        self._observe_latencies()
         self.health.register("database", self.security.gate.readiness)
         for part in self.parts:
             for name, check in part.readiness.items():
                 self.health.register(name, check)
+
+    def _observe_gauges(self) -> None:
+        metrics, courier, extensions = self.metrics, self.outbox.courier, self.bayeux.extensions
+        metrics.gauge("sessions", "Sessions of every door that are open now.", lambda: len(self.hub.subscribers))
+        metrics.gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: self.hub.budget.waiting_bytes)
+        metrics.gauge("topics", "Topics that somebody is subscribed to.", lambda: len(self.hub.router))
+        metrics.gauge("timers", "Timers that are set.", lambda: len(self.hub.timers))
+        metrics.gauge("sse_streams", "Event streams that are open now.", lambda: len(self.streams))
+        metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.connects_held)
+        metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)
+        metrics.gauge("outbox_under_way", "Webhook requests that are under way.", lambda: courier.under_way)
+        metrics.gauge("outbox_tripped", "Endpoints that do not answer and get one probe at a time.", lambda: courier.tripped)
+        metrics.gauge("outbox_pending", "Webhook deliveries that wait, when last counted.", lambda: self.outbox.waiting[0])
+        metrics.gauge("outbox_undispatched", "Events that no delivery was made of yet, when last counted.", lambda: self.outbox.waiting[1])
+        metrics.count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: self.trimmer.trimmed)
+        metrics.count("extensions_refused", "Messages that an extension refused or dropped.", lambda: extensions.refused)
+        metrics.count("extensions_faults", "Exceptions that extensions raised.", lambda: extensions.faults)
+        metrics.count("calls_failed", "Remote calls whose handler raised an exception.", lambda: self.bayeux.services.calls_failed)
+
+    def _observe_latencies(self) -> None:
+        self.metrics.histogram(
+            "delivery_latency_seconds",
+            "Time from publishing a message (on a log channel: from when it is on disk) until the connections of all its subscribers have "
+            "it. `few` subscribers are served within one tick, `many` in slices. Of messages that leave together, the time of the first.",
+            {"few": self.hub.flusher.direct_latency, "many": self.hub.fan_outs.latency},
+            "fan_out",
+        )
+        self.metrics.histogram(
+            "outbox_delivery_latency_seconds",
+            "Time from recording an event to the answer by which a webhook endpoint took it, retries included.",
+            self.outbox.courier.latency,
+        )
 
     def _end_revoked(self, gone: Gone) -> None:
         """A credential was removed or ran out: so do the sessions that it opened."""

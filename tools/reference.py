@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import asyncio
 import inspect
 import itertools
 import sys
+import tempfile
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -14,8 +16,10 @@ from pathlib import Path
 from channels.main import FAMILIES
 from hub.core.errors import CloseCode, WireError
 from hub.core.limits import MAX_CHANNEL_LENGTH, MAX_CHANNEL_SEGMENTS, Limits
+from hub.node import Node
+from hub.ops.metrics import PREFIX, Described
 from hub.ops.reference import reference as settings_reference
-from hub.ops.settings import model_of
+from hub.ops.settings import PresenceSettings, model_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -89,7 +93,57 @@ def settings_page() -> str:
     return settings_reference(model_of(FAMILIES))
 
 
-PAGES: dict[str, Callable[[], str]] = {"limits.md": limits_page, "errors.md": errors_page, "settings.md": settings_page}
+def metrics() -> list[Described]:
+    """Every metric of a hub that has all its parts, the optional ones too."""
+
+    async def build() -> list[Described]:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = model_of(FAMILIES)(data_dir=Path(folder), demo=True, presence=PresenceSettings(channels=("/**",)))
+            return Node(settings, FAMILIES).metrics.describe()
+
+    return asyncio.run(build())
+
+
+def metrics_page() -> str:
+    """docs/metrics.md"""
+
+    def labels(metric: Described) -> str:
+        return "; ".join(f"`{name}`" + (": " if values else "") + ", ".join(values) for name, values in metric.labels.items())
+
+    # those of the process depend on the system
+    rows = [[f"`{each.name}`", each.type, labels(each), each.help] for each in metrics() if each.name.startswith(PREFIX)]
+    return f"""{NOTE}# Metrics
+
+`GET /metrics`, for administrators; with `metrics_port` also on a port of its own, without credentials. The text is Prometheus' own
+format, or OpenMetrics where `Accept` asks for it. Counters begin at 0 when the process does, so look at `rate()` and `increase()`.
+A histogram has the series `..._bucket` (label `le`), `..._sum` and `..._count`. Labels have few values: no channel, no id, no path of
+a client's.
+
+```yaml
+scrape_configs:
+  - job_name: hub
+    static_configs:
+      - targets: ["127.0.0.1:9090"]   # hub serve --metrics-port 9090
+```
+
+What to watch first: `hub_delivery_latency_seconds` (how long messages take within the hub), `hub_messages_dropped_total` and
+`hub_slow_sessions_total` (clients that do not keep up), `hub_waiting_bytes`, `hub_outbox_pending`, and `process_resident_memory_bytes`.
+
+On Linux there are also the metrics of the process that every client library of Prometheus has: `process_cpu_seconds_total`,
+`process_open_fds`, `process_max_fds`, `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_start_time_seconds`.
+
+{table(["metric", "type", "labels", "what"], rows)}
+
+`hub_presence_changes_total` is there when `presence.channels` is set, the simulator's with `--demo`.
+"""
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "limits.md": limits_page,
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+}
 """Every generated page of docs/."""
 
 

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import structlog
 
@@ -25,6 +26,7 @@ from channels.events import (
 )
 from channels.ingest.repeats import Repeats, key_of
 from hub.core.flusher import SLICE_S
+from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.eventlog.interface import EventLog
 
@@ -41,11 +43,29 @@ _BATCH = 2_000
 class Counters:
     """What ingest counts; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "events",
+            "Events in, by outcome: `late` were refused by a consumer, as older than what it took or too far ahead.",
+            "outcome",
+            {"accepted": "accepted", "duplicates": "duplicate", "refused_invalid": "invalid", "refused_late": "late"},
+        ),
+        CounterFamily(
+            "requests_refused",
+            "Whole requests that were refused: content type, size, malformed.",
+            "",
+            {"refused_requests": ""},
+        ),
+    )
+
     requests: int = 0
+    """Requests with events."""
     bytes: int = 0
     """Bytes of request bodies that were read."""
     accepted: int = 0
+    """Events that were taken."""
     duplicates: int = 0
+    """Events that had been taken before."""
     refused_invalid: int = 0
     """Events that are no CloudEvents of a known type and shape."""
     refused_late: int = 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from channels.interactions import store
 from channels.interactions.entities import FINISHED, STARTED, Entities
 from channels.interactions.life import State
 from channels.interactions.store import Interaction, Key
+from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.outbox.model import Recorder
 from hub.storage.transactions import Transaction
@@ -28,9 +29,21 @@ INBOUND_NEW: Final = "InboundNew"
 class Counters:
     """What is counted; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "ignored",
+            "Events that changed nothing, by what they told: a start of what is known already, an end of what is over.",
+            "event",
+            {"ignored_started": "started", "ignored_finished": "finished"},
+        ),
+    )
+
     started: int = 0
+    """Interactions that started."""
     finished: int = 0
+    """Interactions that finished."""
     updated: int = 0
+    """Changes of interactions' data."""
     ignored_started: int = 0
     """Events that start an interaction which is known already."""
     ignored_finished: int = 0
@@ -40,6 +53,7 @@ class Counters:
     events_missed: int = 0
     """Events that the log had forgotten before this family, which was behind, could follow them."""
     trimmed: int = 0
+    """Finished interactions that were forgotten because they were old."""
 
 
 class Desk:

@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from hub.core.metric import CounterFamily
 
 
 @dataclass(slots=True)
 class Counters:
     """Since the start of the process."""
+
+    METRICS: ClassVar = (
+        CounterFamily(
+            "refused",
+            "Requests of third parties that were refused, by reason.",
+            "reason",
+            {"refused_signatures": "signature", "refused_requests": "content"},
+        ),
+        CounterFamily(
+            "messages",
+            "Messages that were taken, by direction.",
+            "direction",
+            {"inbound": "inbound", "outbound": "outbound"},
+        ),
+        CounterFamily(
+            "receipts",
+            "Receipts, by outcome: `late` changed nothing, `unknown` were for a message that is not there.",
+            "outcome",
+            {"receipts": "applied", "receipts_late": "late", "receipts_unknown": "unknown"},
+        ),
+        CounterFamily(
+            "deliveries",
+            "Outbound messages that third parties were given, by outcome.",
+            "outcome",
+            {"sent": "sent", "failed": "failed"},
+        ),
+        CounterFamily(
+            "media",
+            "Media files, by what was done with them.",
+            "action",
+            {"media_stored": "stored", "media_fetched": "fetched", "media_removed": "removed"},
+        ),
+    )
 
     refused_signatures: int = 0
     """Requests of third parties without a signature that fits."""
@@ -30,7 +66,10 @@ class Counters:
     failed: int = 0
     """Messages that third parties did not take."""
     media_stored: int = 0
+    """Media files that were stored."""
     media_fetched: int = 0
+    """Media files that were fetched."""
     media_removed: int = 0
+    """Media files that were removed."""
     trimmed: int = 0
-    """Rows that went because they were old."""
+    """Messages and receipts that were removed because they were old."""

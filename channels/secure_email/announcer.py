@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from channels.events import ACCEPTED, DUPLICATE, TYPE_NAMES, Event, EventData, EventSink, InteractionFinished, InteractionStarted
 from channels.secure_email.mailroom import Happened
 from channels.secure_email.model import CLOSED, MEDIA, RECEIVED, SUBTYPE
+from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.outbox.model import OutboxEvent, Settled
 from hub.storage.transactions import Transaction
@@ -26,8 +27,20 @@ SOURCE: Final = "hub:securemail"
 class AnnouncerCounters:
     """What is told of interactions; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "events",
+            "Events of secure e-mail's interactions, by what they told; or `repeated`, which had been taken before; or `moved`, which came "
+            "too late and were told with the present time.",
+            "outcome",
+            {"started": "started", "finished": "finished", "repeated": "repeated", "moved": "moved"},
+        ),
+    )
+
     started: int = 0
+    """Interactions that were told to have started."""
     finished: int = 0
+    """Interactions that were told to have finished."""
     repeated: int = 0
     """Events that had been taken before."""
     moved: int = 0

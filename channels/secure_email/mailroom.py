@@ -7,7 +7,7 @@ import contextlib
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import structlog
@@ -26,6 +26,7 @@ from channels.secure_email.model import (
     mailbox_address,
 )
 from channels.secure_email.settings import SecureEmailSettings
+from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
 from hub.outbox.model import NO_ENDPOINT, Recorder
@@ -45,17 +46,47 @@ _DAY_MS: Final = 86_400_000
 class Counters:
     """What secure e-mail counts; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "mails",
+            "Mails that were taken, by direction.",
+            "direction",
+            {"received": "inbound", "sent": "outbound"},
+        ),
+        CounterFamily(
+            "mail_changes",
+            "Changes of mails that are there: `read`, `deleted`, `purged` by a caller, `trimmed` because a deleted one's time was over.",
+            "action",
+            {"read": "read", "deleted": "deleted", "purged": "purged", "trimmed": "trimmed"},
+        ),
+        CounterFamily(
+            "mails_refused",
+            "Mails that were not taken.",
+            "",
+            {"refused": ""},
+        ),
+        CounterFamily(
+            "interactions_closed",
+            "Interactions of inbound mails that were stopped.",
+            "",
+            {"closed": ""},
+        ),
+    )
+
     received: int = 0
     """Inbound mails."""
     sent: int = 0
     """Outbound mails."""
     attachments: int = 0
+    """Attachments of mails that were taken."""
     refused: int = 0
     """Mails that were not taken."""
     read: int = 0
     """Mails that were marked as read."""
     deleted: int = 0
+    """Mails that were deleted."""
     purged: int = 0
+    """Mails that were purged."""
     trimmed: int = 0
     """Deleted mails whose time was over."""
     closed: int = 0

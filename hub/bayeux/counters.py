@@ -1,11 +1,60 @@
 """What the Bayeux doors count; ``/metrics`` reads it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from hub.core.metric import CounterFamily
 
 
 @dataclass(slots=True)
 class BayeuxCounters:
-    """Each field becomes ``hub_bayeux_<field>``."""
+    """Each becomes ``hub_bayeux_<name>_total``."""
+
+    METRICS: ClassVar = (
+        CounterFamily(
+            "handshakes",
+            "Bayeux handshakes, by outcome.",
+            "outcome",
+            {
+                "handshakes": "opened",
+                "handshakes_denied": "denied",
+                "handshakes_limited": "limited",
+                "handshakes_unsupported": "unsupported",
+            },
+        ),
+        CounterFamily(
+            "connects_cut_short",
+            "Connects that were not held to their end, by reason.",
+            "reason",
+            {"duplicate_connects": "replaced", "many_clients": "multiple_clients"},
+        ),
+        CounterFamily(
+            "sessions_ended",
+            "Bayeux sessions that ended, by who or what ended them.",
+            "reason",
+            {"disconnects": "client", "disconnected": "server", "expired": "expired", "revoked": "revoked"},
+        ),
+        CounterFamily(
+            "messages_resent",
+            "Messages that were sent again because the client had not acknowledged them.",
+            "",
+            {"resent": ""},
+        ),
+        CounterFamily(
+            "errors",
+            "Messages and requests that were answered with an error, by reason.",
+            "reason",
+            {
+                "sessions_unknown": "session_unknown",
+                "invalid_messages": "invalid_message",
+                "too_large": "too_large",
+                "publishes_refused": "publish_refused",
+                "subscribes_refused": "subscribe_refused",
+                "bad_requests": "bad_request",
+                "failed": "internal",
+            },
+        ),
+    )
 
     handshakes: int = 0
     """Handshakes that opened a session."""
@@ -16,6 +65,7 @@ class BayeuxCounters:
     handshakes_unsupported: int = 0
     """No common connection type."""
     connects: int = 0
+    """Connects of all sessions."""
     duplicate_connects: int = 0
     """Held connects that a newer one took the place of."""
     disconnects: int = 0
@@ -41,6 +91,8 @@ class BayeuxCounters:
     unread_replies: int = 0
     """WebSockets that were closed because the client asked and read none of the answers."""
     publishes_refused: int = 0
+    """Publishes that were answered with an error."""
     subscribes_refused: int = 0
+    """Subscriptions that were answered with an error."""
     bad_requests: int = 0
     """Requests and frames that are no Bayeux at all: not JSON, too many messages, too large."""

@@ -1,14 +1,70 @@
 """What the core counts."""
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from hub.core.metric import CounterFamily
 
 
 @dataclass(slots=True)
 class Counters:
     """What the hub counts; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "messages_published",
+            "Messages that were published, once each, whether somebody was subscribed or not.",
+            "",
+            {"published": ""},
+        ),
+        CounterFamily(
+            "messages_delivered",
+            "Messages that were queued for sessions: one for each subscriber.",
+            "",
+            {"delivered": ""},
+        ),
+        CounterFamily(
+            "messages_dropped",
+            "Messages that a session did not get because its queue was full: `dropped` for good, or `conflated` into a snapshot.",
+            "outcome",
+            {"dropped": "dropped", "conflated": "conflated"},
+        ),
+        CounterFamily(
+            "messages_replayed",
+            "Messages that were read from the log for sessions that asked for what they missed.",
+            "",
+            {"replayed": ""},
+        ),
+        CounterFamily(
+            "slow_sessions",
+            "Sessions that did not keep up, by the reason why the server intervened.",
+            "reason",
+            {"too_slow": "log_overflow", "over_budget": "over_budget", "replays_broken": "replay_broken"},
+        ),
+        CounterFamily(
+            "recoveries",
+            "Subscriptions from a position, by whether all that came after it is there still.",
+            "outcome",
+            {"recovered": "complete", "not_recovered": "incomplete"},
+        ),
+        CounterFamily(
+            "operations_denied",
+            "Publishes and subscriptions that the caller may not do.",
+            "",
+            {"denied": ""},
+        ),
+        CounterFamily(
+            "flush_faults",
+            "Exceptions that were raised while one session was sent what waited for it.",
+            "",
+            {"faults": ""},
+        ),
+    )
+
     published: int = 0
+    """Messages that were published."""
     delivered: int = 0
+    """Messages that were queued for sessions: one for each subscriber."""
     dropped: int = 0
     """``event`` messages that a full queue refused."""
     conflated: int = 0
@@ -26,5 +82,6 @@ class Counters:
     replays_broken: int = 0
     """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
     denied: int = 0
+    """Publishes and subscriptions that the caller may not do."""
     faults: int = 0
     """Exceptions that a flush of one session raised."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.core.line import Line
 from hub.core.message import Message
+from hub.core.metric import Histogram
 from hub.core.ports import Clock, Loop
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ _MISSING: Final = object()
 class Job:
     """Some messages of one channel on their way to those who were subscribed to it."""
 
-    __slots__ = ("frames", "growing", "members", "messages", "size", "version", "waiting")
+    __slots__ = ("began", "frames", "growing", "members", "messages", "size", "version", "waiting")
 
-    def __init__(self, message: Message, members: Members[Subscriber]) -> None:
+    def __init__(self, message: Message, members: Members[Subscriber], began: float) -> None:
+        """``began``: the moment of the monotonic clock at which the message was published."""
+        self.began = began
         self.messages = [message]
         self.size = message.size
         self.members = members
@@ -74,7 +77,7 @@ class Job:
 class FanOuts:
     """All fan-outs of one process that are under way."""
 
-    __slots__ = ("_clock", "_joined", "_line", "_on_fault", "_on_their_way", "_turn", "_wake", "at_once", "jobs")
+    __slots__ = ("_clock", "_joined", "_line", "_on_fault", "_on_their_way", "_turn", "_wake", "at_once", "direct", "jobs", "latency")
 
     def __init__(self, loop: Loop, clock: Clock, on_fault: FaultObserver, wake: Callable[[], None]) -> None:
         """``wake`` has :meth:`advance` called soon."""
@@ -86,6 +89,12 @@ class FanOuts:
         """See :data:`AT_ONCE`."""
         self.jobs: list[Job] = []
         """In the order in which they were published."""
+        self.direct = 0
+        """Messages for a few that were offered since the last flush."""
+        self.latency = Histogram()
+        """Seconds that messages for many took from being published until the last subscriber was served: of those that leave together, how
+        long the first took.
+        """
         self._line = Line(loop, self._has_room)
         self._on_their_way = 0
         # the messages of several jobs that sessions get together, by those jobs
@@ -95,6 +104,7 @@ class FanOuts:
         """Bring a message to subscribers: at once if they are few."""
         subscribers = members.subscribers
         if not self.is_for_many(members):
+            self.direct += 1
             for subscriber in tuple(subscribers):  # one that is too slow ends, and leaves the table meanwhile
                 try:
                     subscriber.offer(message)
@@ -103,7 +113,7 @@ class FanOuts:
             return
         if self.jobs and self.jobs[-1].joins(message, members):  # none but the last: who is in both must not get this before that
             return
-        self.jobs.append(Job(message, members))
+        self.jobs.append(Job(message, members, self._clock.monotonic()))
         self._wake()
 
     @asynccontextmanager
@@ -152,6 +162,7 @@ class FanOuts:
 
     def _end(self, job: Job) -> None:
         self.jobs.remove(job)
+        self.latency.observe(self._clock.monotonic() - job.began, len(job.messages))
         self._joined.clear()
         self._line.move()
 

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from hub.core.fan_out import FanOuts
+from hub.core.metric import Histogram
 from hub.core.ports import Clock, Loop
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Flusher:
     What waits for a few sessions goes first, then large fan-outs have what is left of the slice.
     """
 
-    __slots__ = ("_clock", "_dirty", "_loop", "_on_fault", "_scheduled", "fan_outs")
+    __slots__ = ("_began", "_clock", "_dirty", "_loop", "_on_fault", "_scheduled", "direct_latency", "fan_outs")
 
     def __init__(self, loop: Loop, clock: Clock, on_fault: FaultObserver) -> None:
         self._loop = loop
@@ -37,11 +38,19 @@ class Flusher:
         self._on_fault = on_fault
         self._dirty: deque[Subscriber] = deque()
         self._scheduled = False
+        self._began = 0.0
+        """When the oldest of what waits to be flushed was offered."""
+        self.direct_latency = Histogram()
+        """Seconds that messages for a few took from being published to being handed to the connections: of those that leave together, how
+        long the first took.
+        """
         self.fan_outs = FanOuts(loop, clock, on_fault, self._schedule)
 
     def mark(self, subscriber: Subscriber) -> None:
         """Put a session on the list; it must not be on it already."""
         subscriber.dirty = True
+        if not self._dirty:
+            self._began = self._clock.monotonic()
         self._dirty.append(subscriber)
         if not self._scheduled:
             self._schedule()
@@ -61,6 +70,9 @@ class Flusher:
             self._scheduled = False
 
     def _flush(self, until: float) -> None:
+        if not self._dirty:
+            return
+        began = self._began  # a session that is marked meanwhile may begin anew
         since_look = 0
         while self._dirty:
             subscriber = self._dirty.popleft()
@@ -74,3 +86,6 @@ class Flusher:
                 since_look = 0
                 if self._clock.monotonic() > until:
                     break
+        if self.fan_outs.direct and not self._dirty:
+            self.direct_latency.observe(self._clock.monotonic() - began, self.fan_outs.direct)
+            self.fan_outs.direct = 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub, Subscribed
 from hub.core.json_guard import BadJsonError
+from hub.core.metric import CounterFamily
 from hub.core.pace import Pace
 from hub.core.principal import Principal
 from hub.core.timers import Timer
@@ -25,8 +27,25 @@ TOO_MANY = 429
 class DashboardCounters:
     """What the dashboards' door counts; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "connections_refused",
+            "Connections that the server closed, by reason.",
+            "reason",
+            {"not_authenticated": "not_authenticated", "bad_messages": "bad_message", "too_many": "too_many"},
+        ),
+        CounterFamily(
+            "command_errors",
+            "Commands that were answered with an error object.",
+            "",
+            {"errors": ""},
+        ),
+    )
+
     connections: int = 0
+    """Connections that were opened."""
     welcomed: int = 0
+    """Connections whose ``hello`` was accepted."""
     not_authenticated: int = 0
     """Connections closed with 4401 before they were welcomed: no credential, a bad one, or none in time."""
     bad_messages: int = 0
@@ -34,6 +53,7 @@ class DashboardCounters:
     too_many: int = 0
     """Connections closed with 4429."""
     commands: int = 0
+    """Commands of clients."""
     errors: int = 0
     """Commands answered with an error object."""
 

@@ -11,13 +11,14 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from hub.core.delivery import DeliveryClass
 from hub.core.hub import Subscribed
 from hub.core.limits import Limits
 from hub.core.message import Message
+from hub.core.metric import CounterFamily
 from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timer
@@ -121,8 +122,25 @@ def _is_state(hub: Hub, pattern: str) -> bool:
 class StreamCounters:
     """What the door of event streams counts; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "refused",
+            "Requests for an event stream that were refused, by reason.",
+            "reason",
+            {"not_authenticated": "not_authenticated", "denied": "denied", "bad_requests": "bad_request", "too_many": "too_many"},
+        ),
+        CounterFamily(
+            "ended",
+            "Event streams that ended, by who or what ended them.",
+            "reason",
+            {"client_gone": "client", "disconnected": "server", "too_slow": "too_slow", "stalled": "stalled", "revoked": "revoked"},
+        ),
+    )
+
     opened: int = 0
+    """Event streams that were opened."""
     comments: int = 0
+    """Comments that were sent to keep quiet streams alive."""
     not_authenticated: int = 0
     """Requests without a credential, or with a bad one."""
     denied: int = 0
@@ -138,6 +156,7 @@ class StreamCounters:
     stalled: int = 0
     """Streams that were ended because the client read nothing for a while."""
     revoked: int = 0
+    """Streams that ended because their credential was removed."""
     disconnected: int = 0
     """Streams that an administrator or the application ended."""
 

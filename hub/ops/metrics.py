@@ -1,65 +1,143 @@
-"""Metrics for Prometheus. Every name begins with ``hub_``; labels are bounded: no channel, id or path of a client's ever is one."""
+"""Metrics for Prometheus.
 
+Names begin with ``hub_``, but for those of the process, which are ``process_*`` as every client library of Prometheus calls them.
+Counters end in ``_total``, times in ``_seconds``, sizes in ``_bytes``. Labels are bounded: no channel, id or path of a client's ever is
+one. Where one thing is counted by kinds the kinds are a label, not names (https://prometheus.io/docs/practices/naming/).
+
+To add one: a field with a docstring in a part's dataclass of counters (:mod:`hub.core.metric`), or :meth:`Metrics.gauge`,
+:meth:`Metrics.count` or :meth:`Metrics.histogram` in ``Node._observe``; then ``make reference`` writes it into docs/metrics.md.
+"""
+
+import ast
+import inspect
+import itertools
 import platform
+import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
+from prometheus_client import Histogram as LabelledHistogram
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
+from hub.core.metric import CounterFamily, Histogram
+
+PREFIX: Final = "hub_"
 
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_LABELS: Final = ("method", "route", "status")
+
+# a series more for each counter and histogram, which says nothing that process_start_time_seconds does not
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Described(NamedTuple):
+    """A metric as the reference shows it."""
+
+    name: str
+    type: str
+    labels: Mapping[str, tuple[str, ...]]
+    """Label name to its values, as far as they are known beforehand."""
+    help: str
 
 
 class Metrics:
     """The metrics of a process."""
 
-    __slots__ = ("_parts", "_requests", "registry")
+    __slots__ = ("_labels", "_names", "_parts", "_requests", "registry")
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._parts: dict[str, object] = {}
-        self._requests = Histogram(
+        self._names: set[str] = set()
+        self._parts: dict[str, tuple[object, list[_Shown]]] = {}
+        self._labels: dict[str, dict[str, tuple[str, ...]]] = {"hub_build": {"version": (), "python": ()}}
+        """Of each metric that has labels: name to values, none where they are not known beforehand."""
+        self._requests = LabelledHistogram(
             "hub_http_request_duration_seconds",
-            "Time to answer a REST request, by route template.",
-            ("method", "route", "status"),
+            "Time from a REST request to the end of its answer, by route template.",
+            _REQUEST_LABELS,
             registry=self.registry,
             buckets=_BUCKETS,
         )
-        ProcessCollector(namespace="hub", registry=self.registry)
+        self._labels["hub_http_request_duration_seconds"] = dict.fromkeys(_REQUEST_LABELS, ())
+        ProcessCollector(registry=self.registry)
         self.registry.register(_Build())
         self.registry.register(_Parts(self._parts))
 
     def counters(self, part: str, source: object) -> None:
         """Show a part's counters: a dataclass whose every field is an int, or a dictionary of text to int with a bounded set of keys.
 
-        Each becomes ``hub_<part>_<field>_total``; a dictionary's keys become the label ``kind``. The source is read at each scrape.
+        Each becomes ``hub_<part>_<field>_total``, without ``<part>_`` when ``part`` is empty; a dictionary's keys become the label
+        ``kind``. A class variable ``METRICS`` of the dataclass, :class:`hub.core.metric.CounterFamily` objects, gathers fields under one
+        name with a label. HELP is the docstring below a field. The source is read at each scrape.
 
         Raises:
-            ValueError: the part is there already.
+            ValueError: the part or a name is there already, a field has no docstring, or ``METRICS`` names a field that is not there.
         """
         if part in self._parts:
             raise ValueError(f"the counters of {part} are registered twice")
-        self._parts[part] = source
+        shown = list(_shown(part, source))
+        for each in shown:
+            self._take(each.name)
+            if each.label:
+                self._labels[each.name] = {each.label: tuple(value for _, value in each.fields if value)}
+        self._parts[part] = source, shown
 
     def gauge(self, name: str, help: str, fn: Callable[[], float]) -> None:
-        """Show a value as ``hub_<name>``, a ``hub_`` of its own not doubled; ``fn`` is asked at each scrape.
+        """Show a value that rises and falls as ``hub_<name>``, a ``hub_`` of its own not doubled; ``fn`` is asked at each scrape.
 
         Raises:
             ValueError: the name is taken.
         """
-        Gauge(f"hub_{name.removeprefix('hub_')}", help, registry=self.registry).set_function(fn)
+        Gauge(self._take(name), help, registry=self.registry).set_function(fn)
+
+    def count(self, name: str, help: str, fn: Callable[[], int]) -> None:
+        """Show a number that only rises as ``hub_<name>_total``; ``fn`` is asked at each scrape.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        self.registry.register(_Count(self._take(name), help, fn))
+
+    def histogram(self, name: str, help: str, source: Histogram | Mapping[str, Histogram], label: str = "") -> None:
+        """Show a histogram as ``hub_<name>``; several of them, in a dictionary, by the values of ``label``.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        name = self._take(name)
+        histograms = source if isinstance(source, Mapping) else {"": source}
+        if label:
+            self._labels[name] = {label: tuple(histograms)}
+        self.registry.register(_Histograms(name, help, histograms, label))
+
+    def _take(self, name: str) -> str:
+        """The full name of a metric; it is taken after."""
+        full = PREFIX + name.removeprefix(PREFIX)
+        if full in self._names:
+            raise ValueError(f"the metric {full} is registered twice")
+        self._names.add(full)
+        return full
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A REST request was answered."""
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).observe(seconds)
+
+    def describe(self) -> list[Described]:
+        """Every metric that there is, by name, as Prometheus stores it: counters with ``_total``."""
+        found = []
+        for family in self.registry.collect():
+            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+            labels = self._labels.get(family.name, {})
+            found.append(Described(family.name + suffix, family.type, labels, family.documentation))
+        return sorted(found, key=lambda each: each.name)
 
     def render(self, accept: str = "") -> tuple[str, bytes]:
         """The content type and the text of ``/metrics``, in the form that an ``Accept`` header asks for."""
@@ -85,28 +163,111 @@ class _Build(Collector):
     """What runs."""
 
     def collect(self) -> Iterable[Metric]:
-        yield InfoMetricFamily("hub_build", "What runs.", {"version": __version__, "python": platform.python_version()})
+        yield InfoMetricFamily(
+            "hub_build",
+            "The versions of the hub and of Python that run.",
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+            },
+        )
+
+
+class _Shown(NamedTuple):
+    """One counter of a part: which fields it reads, and under which label values. Without a label there is one field."""
+
+    name: str
+    help: str
+    label: str
+    fields: tuple[tuple[str, str], ...]
+
+
+def _shown(part: str, source: object) -> Iterator[_Shown]:
+    """The counters that a dataclass is shown as."""
+    counted: Any = source
+    kind = type(source)
+    docs = field_docs(kind)
+    families: tuple[CounterFamily, ...] = getattr(kind, "METRICS", ())
+    lead = f"{PREFIX}{part}_" if part else PREFIX
+    numbers = [field.name for field in fields(counted) if isinstance(getattr(source, field.name), int | dict)]
+    gathered = {field: family for family in families for field in family.fields}
+    unknown = sorted(gathered.keys() - set(numbers))
+    if unknown:
+        raise ValueError(f"{kind.__qualname__}.METRICS: expected fields that count, got {', '.join(unknown)}")
+    for name in numbers:
+        if name not in docs and name not in gathered:
+            raise ValueError(f"{kind.__qualname__}.{name}: expected a docstring below the field, the HELP text of its metric, got none")
+    done = set()
+    for name in numbers:
+        family = gathered.get(name)
+        if family is None:
+            yield _Shown(lead + name, docs[name], "kind" if isinstance(getattr(source, name), dict) else "", ((name, ""),))
+        elif family.name not in done:
+            done.add(family.name)
+            yield _Shown(lead + family.name, family.help, family.label, tuple(family.fields.items()))
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """The docstring below each field in the source of a class, in one line each."""
+    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: " ".join(str(text.value.value).split()).replace("``", "`")
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
 
 
 class _Parts(Collector):
     """The counters of every part."""
 
-    def __init__(self, parts: dict[str, object]) -> None:
+    def __init__(self, parts: dict[str, tuple[object, list[_Shown]]]) -> None:
         self._parts = parts
 
     def collect(self) -> Iterable[Metric]:
-        for part, source in self._parts.items():
-            counted: Any = source
-            for field in fields(counted):
-                value = getattr(source, field.name)
-                words = f"{part.replace('_', ' ')}: {field.name.replace('_', ' ')}."
-                if isinstance(value, dict):
-                    family = CounterMetricFamily(f"hub_{part}_{field.name}", words, labels=("kind",))
-                    for kind, count in value.items():
-                        family.add_metric([kind], count)
-                    yield family
-                elif isinstance(value, int):
-                    yield CounterMetricFamily(f"hub_{part}_{field.name}", words, value=value)
+        for source, shown in self._parts.values():
+            for each in shown:
+                family = CounterMetricFamily(each.name, each.help, labels=(each.label,) if each.label else ())
+                for field, value in each.fields:
+                    counted = getattr(source, field)
+                    if isinstance(counted, dict):
+                        for kind, count in counted.items():
+                            family.add_metric([kind], count)
+                    else:
+                        family.add_metric([value] if each.label else [], counted)
+                yield family
+
+
+class _Count(Collector):
+    """A counter that a function knows."""
+
+    def __init__(self, name: str, help: str, fn: Callable[[], int]) -> None:
+        self._name = name
+        self._help = help
+        self._fn = fn
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self._name, self._help, value=self._fn())
+
+
+class _Histograms(Collector):
+    """Histograms of :mod:`hub.core.metric` under one name."""
+
+    def __init__(self, name: str, help: str, histograms: Mapping[str, Histogram], label: str) -> None:
+        self._name = name
+        self._help = help
+        self._histograms = histograms
+        self._label = label
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self._name, self._help, labels=(self._label,) if self._label else ())
+        for value, histogram in self._histograms.items():
+            cumulative = itertools.accumulate(histogram.counts)
+            bounds = [*(repr(bound) for bound in histogram.bounds), "+Inf"]
+            family.add_metric([value] if self._label else [], list(zip(bounds, cumulative, strict=True)), histogram.sum)
+        yield family
 
 
 class RequestTimer:

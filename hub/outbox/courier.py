@@ -11,9 +11,10 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from hub.core.metric import Histogram
 from hub.core.ports import Clock
 from hub.outbox import delivery_store, endpoint_store
-from hub.outbox.counters import Counters
+from hub.outbox.counters import DELIVERY_BOUNDS, Counters
 from hub.outbox.delivery_store import Claim, Work
 from hub.outbox.endpoint_store import EndpointBook
 from hub.outbox.lane import Lane
@@ -70,6 +71,8 @@ class Courier:
         self._sender = sender
         self._clock = clock
         self._counters = counters
+        self.latency = Histogram(DELIVERY_BOUNDS)
+        """Seconds from the recording of events to the answer that took each delivery."""
         self._settings = settings
         self._operations = operations
         self._find_consumers = consumers
@@ -439,6 +442,7 @@ class Courier:
             self._counters.lost += 1
         elif verdict.state is DeliveryState.DELIVERED:
             self._counters.delivered += 1
+            self.latency.observe((now_ms - work.event.at_ms) / 1000)
         elif verdict.state is DeliveryState.DEAD:
             self._counters.dead += 1
         else:

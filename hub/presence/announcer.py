@@ -10,11 +10,12 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from hub.core.channels import InvalidChannelError, check_channel, is_wildcard, lies_within
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.hub import Hub
+from hub.core.metric import CounterFamily
 from hub.core.pace import Pace
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timer
@@ -32,6 +33,15 @@ _SUM_UP_AFTER_S: Final = 1.0
 @dataclass(slots=True)
 class PresenceCounters:
     """What presence counts; ``/metrics`` reads them."""
+
+    METRICS: ClassVar = (
+        CounterFamily(
+            "changes",
+            "Joins and leaves, by how they were told: an event each, summed up as numbers, or not, because the channel's name is too long.",
+            "outcome",
+            {"told": "told", "summed_up": "summed_up", "too_long": "too_long"},
+        ),
+    )
 
     told: int = 0
     """Joins and leaves that got an event each."""

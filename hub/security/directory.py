@@ -24,9 +24,9 @@ class Counters:
     """What the directory counts; ``/metrics`` reads them."""
 
     lookups: int = 0
-    """Questions to the database: the others were answered from memory."""
+    """Credentials that were looked up in the database; the others were answered from memory."""
     reloads: int = 0
-    """Times that a changed revision emptied the memory."""
+    """Times that a change of users, keys or roles emptied what was kept in memory."""
     revoked: int = 0
     """Credentials in use that were removed, changed, or ran out."""
 

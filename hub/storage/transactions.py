@@ -119,11 +119,13 @@ class Counters:
     """What the writer counts; ``/metrics`` reads them."""
 
     operations: int = 0
+    """Operations that were handed to the database's writer."""
     commits: int = 0
     """Transactions of the database: operations divided by this is the size of a group."""
     refused: int = 0
-    """Operations that raised, and of which nothing was kept."""
+    """Operations that raised an exception, and of which nothing was kept."""
     retried: int = 0
+    """Operations that were tried again because the database asked for it."""
     faults: int = 0
     """Groups that the database could not commit."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from typing import ClassVar
 
 from channels.events import Event, LateEventError
 from channels.statistics.engine.engine import Engine
@@ -15,6 +16,7 @@ from channels.statistics.service.notices import encode_value, update_head, value
 from channels.statistics.service.notification import Notifier, OpenStatistic
 from channels.statistics.service.requests import Wanted
 from channels.statistics.settings import StatisticsSettings
+from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 
 
@@ -22,7 +24,29 @@ from hub.core.ports import Clock
 class Counters:
     """What the stat servers of all tenants count; ``/metrics`` reads them."""
 
+    METRICS: ClassVar = (
+        CounterFamily(
+            "events",
+            "Events that came to the stat servers, by outcome: `skipped` were in the log but late when their turn came.",
+            "outcome",
+            {"events_applied": "applied", "events_late": "late", "events_ahead": "ahead", "events_skipped": "skipped"},
+        ),
+        CounterFamily(
+            "subscriptions",
+            "Subscriptions, by whether they were opened or closed.",
+            "action",
+            {"subscriptions_opened": "opened", "subscriptions_closed": "closed"},
+        ),
+        CounterFamily(
+            "failures",
+            "Failures of the stat servers, by what they were doing.",
+            "task",
+            {"snapshot_failures": "snapshot", "tick_failures": "tick", "housekeeping_failures": "housekeeping"},
+        ),
+    )
+
     events_applied: int = 0
+    """Events that changed what is counted."""
     events_late: int = 0
     """Refused: older than what was taken for the same object."""
     events_ahead: int = 0
@@ -30,19 +54,23 @@ class Counters:
     events_skipped: int = 0
     """In the log, but late when their turn came: held back or replayed behind a newer one."""
     updates: int = 0
-    """``StatisticUpdate`` notifications."""
+    """``StatisticUpdate`` notifications that were sent."""
     update_items: int = 0
-    """Values in them."""
+    """Values in ``StatisticUpdate`` notifications."""
     values: int = 0
-    """Notifications on values channels."""
+    """Notifications that were sent on values channels."""
     subscriptions_opened: int = 0
+    """Subscriptions that were opened."""
     subscriptions_closed: int = 0
+    """Subscriptions that were closed."""
     snapshots: int = 0
+    """Snapshots that were written."""
     snapshot_failures: int = 0
     """Snapshots that could not be taken or written."""
     tick_failures: int = 0
     """Notifications that could not be told, and whole ticks that failed."""
     housekeeping_failures: int = 0
+    """Rounds of housekeeping that failed."""
 
 
 class AheadEventError(LateEventError):

@@ -68,8 +68,13 @@ async def test_subscribers_hear_of_every_state(hub_process: HubFactory) -> None:
         (outbound, "delivered"),
     ]
     metrics = (await asyncio.to_thread(hub.get, "/metrics")).text
-    for name in ("inbound", "outbound", "sent", "receipts"):
-        assert re.search(rf"^hub_messaging_{name}_total 1(\.0)?$", metrics, re.MULTILINE), name
+    for name in (
+        'messages_total{direction="inbound"}',
+        'messages_total{direction="outbound"}',
+        'deliveries_total{outcome="sent"}',
+        'receipts_total{outcome="applied"}',
+    ):
+        assert re.search(rf"^hub_messaging_{re.escape(name)} 1(\.0)?$", metrics, re.MULTILINE), name
 
 
 async def test_what_was_accepted_outlives_a_crash(hub_process: HubFactory) -> None:

@@ -508,3 +508,41 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
     assert {session.id: session.order for session in expected} == {session.id: order for session, order in expected.items()}
     assert world.hub.fan_outs.jobs == []
     assert world.faults == []
+
+
+async def test_how_long_messages_for_a_few_took_is_measured_from_the_first_of_a_tick() -> None:
+    world = World()
+    await crowd(world, 2)
+    await publish(world, "first")
+    world.clock.now += 0.02
+    await publish(world, "second")
+    world.clock.now += 0.01
+    await world.loop.run()
+    latency = world.hub.flusher.direct_latency
+    assert latency.count == 2
+    assert latency.sum == pytest.approx(2 * 0.03)
+    assert world.hub.fan_outs.latency.count == 0
+
+
+async def test_how_long_messages_for_many_took_is_measured_until_the_last_is_served() -> None:
+    world = World()
+    await crowd(world, 10 * AT_ONCE)
+    await publish(world, "first")
+    world.loop.tick()  # a slice
+    world.clock.step = SLICE_S
+    while world.hub.fan_outs.jobs:
+        world.clock.now += 0.1
+        assert world.hub.fan_outs.latency.count == 0
+        world.loop.tick()
+    latency = world.hub.fan_outs.latency
+    assert latency.count == 1
+    assert latency.sum >= 0.1
+    assert world.hub.flusher.direct_latency.count == 0
+
+
+async def test_snapshots_and_empty_flushes_are_no_deliveries() -> None:
+    world = World()
+    (session,) = await crowd(world, 1)
+    session.offer_anyway(Message("/a", b"1"))
+    await world.loop.run()
+    assert world.hub.flusher.direct_latency.count == 0

@@ -177,6 +177,8 @@ async def test_a_failure_is_tried_again_until_it_works(house: House) -> None:
     await house.until(lambda: house.counters.delivered == 1)
     assert house.receivers.of("ep_1") == [("thing.started", 1), ("thing.started", 2), ("thing.started", 3)]
     assert (house.counters.attempts, house.counters.retried) == (3, 2)
+    assert house.outbox.courier.latency.count == 1
+    assert house.outbox.courier.latency.sum >= 0.1, "two retries of 50 ms are part of it"
     assert await house.transactions.read(lambda tx: tx.rows("SELECT number, status FROM attempts ORDER BY number")) == [
         (1, 500), (2, 500), (3, 200),
     ]  # fmt: skip

@@ -323,7 +323,7 @@ async def test_a_dashboard_hears_who_joins_and_who_leaves(house: House) -> None:
                 heard += [part for part in json.loads(await connection.recv()) if part["type"] == "event"]
     about = {"channel": "/rooms/1", "subject": "demo", "session": client_id[:16]}
     assert [event["data"] for event in heard] == [{"type": "join", **about, "sessions": 1}, {"type": "leave", **about, "sessions": 0}]
-    assert (await house.rest.get("/metrics")).text.count("hub_presence_told_total 2.0") == 1
+    assert (await house.rest.get("/metrics")).text.count('hub_presence_changes_total{outcome="told"} 2.0') == 1
 
 
 async def test_nobody_but_the_server_tells_of_joins(house: House) -> None:
