@@ -14,7 +14,7 @@ from hub.client import cli as client_cli
 from hub.doctor import cli as doctor_cli
 from hub.eventlog.interface import EventLogError
 from hub.family import Family
-from hub.node import Node, check_supported
+from hub.node import Node, check_supported, check_usable
 from hub.ops import cli as ops_cli
 from hub.ops.logging import configure as configure_logging
 from hub.ops.settings import Settings, SettingsError, load
@@ -126,7 +126,7 @@ async def _serve(settings: Settings) -> None:
     await Node(settings, FAMILIES).run(ready)
 
 
-ops_cli.register(cli, lambda: FAMILIES)
+ops_cli.register(cli, lambda: FAMILIES, check_usable)
 doctor_cli.register(cli, lambda: FAMILIES)
 security_cli.register(cli, lambda: FAMILIES)
 outbox_cli.register(cli, lambda: FAMILIES)

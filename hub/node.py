@@ -76,6 +76,22 @@ def check_supported(settings: Settings) -> None:
         raise SettingsError(problems)
 
 
+def check_usable(settings: Settings) -> None:
+    """Everything that can be said of settings before a hub is started with them (`hub config --check`).
+
+    Raises:
+        SettingsError: see :func:`check_supported` and :func:`hub.ops.plugins.load_extensions`. All at once.
+    """
+    problems: list[str] = []
+    for look in (check_supported, lambda checked: load_extensions(checked.extensions)):
+        try:
+            look(settings)
+        except SettingsError as fault:
+            problems += fault.problems
+    if problems:
+        raise SettingsError(problems)
+
+
 class Node:
     """Built once, in a running loop; :meth:`run` serves until a signal comes."""
 

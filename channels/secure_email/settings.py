@@ -4,8 +4,8 @@ import re
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_settings import NoDecode
 
+from hub.ops.environment import split_list
 from hub.ops.rest import MAX_BODY_BYTES
 
 ALLOWED_TYPES = (
@@ -42,7 +42,7 @@ _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*
 
 
 def _types(value: object) -> object:
-    split = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    split = split_list(value) if isinstance(value, str) else value
     if not isinstance(split, list | tuple) or not all(isinstance(item, str) for item in split):
         return split
     types = tuple(item.strip().lower() for item in split)
@@ -69,7 +69,7 @@ class SecureEmailSettings(BaseModel):
     max_user_data_bytes: int = Field(64 * 1024, ge=2, le=MAX_BODY_BYTES, description="bytes of the userdata of a secure e-mail, as JSON")
     max_attachments: int = Field(10, ge=0, le=100, description="attachments of a secure e-mail")
     max_attachment_bytes: int = Field(5 * 1024 * 1024, ge=1, le=MAX_BODY_BYTES, description="bytes of one attachment, base64 undone")
-    allowed_types: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_types)] = Field(
+    allowed_types: Annotated[tuple[str, ...], BeforeValidator(_types)] = Field(
         ALLOWED_TYPES,
         description="types of files that may be attached, `image/*` for all pictures; what a file is, its content says; "
         "in the environment separated by commas",

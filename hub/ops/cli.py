@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from hub.ops.reference import reference, render
-from hub.ops.settings import Settings, SettingsError, load, model_of
+from hub.ops.settings import DEFAULT_FILE, Settings, SettingsError, load, model_of
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -39,24 +39,45 @@ def load_or_exit(families: Sequence["Family"], *, config: Path | None, flags: di
     try:
         return load(families, config=config, flags=flags)
     except SettingsError as fault:
-        for problem in fault.problems:
-            errors.print(problem, style="red", markup=False)
-        raise typer.Exit(BAD_SETTINGS) from None
+        raise _refused(fault) from None
 
 
-def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
-    """Add ``hub config``. ``families`` yields those whose settings are known."""
+def _refused(fault: SettingsError) -> typer.Exit:
+    for problem in fault.problems:
+        errors.print(problem, style="red", markup=False)
+    return typer.Exit(BAD_SETTINGS)
 
-    @app.command("config", epilog="Examples:  hub config   |   HUB_PORT=9000 hub config   |   hub config --reference > settings.md")
+
+def register(
+    app: typer.Typer,
+    families: Callable[[], Sequence["Family"]] = tuple,
+    usable: Callable[[Settings], object] = lambda settings: None,
+) -> None:
+    """Add ``hub config``. ``families`` yields those whose settings are known; ``usable`` raises
+    :class:`hub.ops.settings.SettingsError` for settings that are right by themselves and that ``hub serve`` would refuse.
+    """
+
+    @app.command(
+        "config", epilog="Examples:  hub config   |   hub config --check --config new.toml   |   hub config --reference > settings.md"
+    )
     def config_command(
         config: Config = None,
         data_dir: DataDir = None,
         database_url: DatabaseUrl = None,
         show_reference: Annotated[bool, typer.Option("--reference", help="Print the reference of all settings as Markdown.")] = False,
+        check: Annotated[bool, typer.Option("--check", help="Only say whether hub serve would take the settings: 0 yes, 2 no.")] = False,
     ) -> None:
-        """Print the settings in force as TOML, secrets hidden; with --reference what each one means."""
+        """Print the settings in force as TOML, secrets hidden; --reference: what each means; --check: whether they can be used."""
         if show_reference:
             typer.echo(reference(model_of(families())), nl=False)
             return
         settings = load_or_exit(families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
+        if check:
+            try:
+                usable(settings)
+            except SettingsError as fault:
+                raise _refused(fault) from None
+            source = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+            typer.echo(f"the settings can be used ({source or 'no settings file'}, flags and the environment)")
+            return
         typer.echo(render(settings), nl=False)

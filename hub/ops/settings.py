@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, SecretStr, ValidationError, create_model
 from pydantic_core import CoreSchema, core_schema
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError as SourceError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hub.core.channels import InvalidChannelError, check_pattern, overlaps
 from hub.core.limits import Limits
 from hub.eventlog.channel_log import Retention
+from hub.ops.environment import EnvironmentSource, split_list
 from hub.outbox.settings import OutboxSettings
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class _AsLimits:
 
 
 def _split(value: object) -> object:
-    """``a, b`` from an environment variable or a flag is a list of two."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    """``a, b`` from a flag or a file is a list of two, as in the environment."""
+    return split_list(value) if isinstance(value, str) else value
 
 
 def _origin(value: str) -> str:
@@ -146,7 +144,7 @@ class ReplaySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns_outside(NO_LOG_OF_YOURS))] = Field(
+    channels: Annotated[tuple[str, ...], BeforeValidator(_patterns_outside(NO_LOG_OF_YOURS))] = Field(
         default=(),
         description="Channels and patterns of your own that are kept, such as `/orders/**`; in the environment separated by commas. "
         "The hub's own log channels are kept in any case.",
@@ -169,7 +167,7 @@ class PresenceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_patterns_outside(NOT_WATCHED))] = Field(
+    channels: Annotated[tuple[str, ...], BeforeValidator(_patterns_outside(NOT_WATCHED))] = Field(
         default=(),
         description="Channels and patterns whose joins and leaves are told, such as `/rooms/**`; in the environment separated by commas.",
     )
@@ -231,12 +229,12 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of its own for `/metrics`, without credentials; without it only administrators read it, on the main port.",
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = Field(
         default=(),
         description="Origins of other web pages that may use the hub from a browser, such as `https://desk.example.com`; "
         "in the environment separated by commas.",
     )
-    extensions: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    extensions: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(),
         description="Extensions of your own, as `module:Class` or `path/to/file.py:Class`, in the order in which they see what comes in; "
         "in the environment separated by commas.",
@@ -348,11 +346,7 @@ def _read_environment(model: type[Settings], problems: list[str]) -> dict[str, A
             known, nearest = fault
             hint = f"; did you mean {ENV_PREFIX}{ENV_DELIMITER.join(nearest).upper()}?" if nearest else ""
             problems.append(f"{variable}: no such setting{'' if known else ' section'} (from the environment){hint}")
-    try:
-        return EnvSettingsSource(model)()
-    except SourceError as fault:
-        problems.append(f"environment: {fault}")
-        return {}
+    return EnvironmentSource(model)()
 
 
 def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
@@ -423,6 +417,7 @@ def expectation(message: str) -> str:
         (r"^\w+ should (be|have) ", ""),
         (r"^Value error, (expected )?", ""),
         (r"^a valid dictionary or instance of \w+$", "a section"),
+        (r"^a valid (list|tuple|set|frozenset)$", "a list (in the environment: values between commas, or JSON)"),
     ):
         message = re.sub(said, meant, message)
     return message

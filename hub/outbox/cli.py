@@ -87,7 +87,7 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
     @app.command(
         epilog="Examples:\n\n`hub endpoint add https://crm.example.com/hook --type 'interaction.*' --media chat`\n\n"
         "`hub endpoint add http://localhost:9000/ --secret s3cret-text` — beside `hub receive --port 9000 --secret s3cret-text`; needs "
-        "`HUB_OUTBOX__ALLOWED_NETWORKS='[\"127.0.0.0/8\"]'`"
+        "`HUB_OUTBOX__ALLOWED_NETWORKS=127.0.0.0/8`"
     )
     def add(
         url: str,

@@ -315,7 +315,7 @@ def register(app: typer.Typer) -> None:
     @app.command(
         epilog="Examples:\n\n"
         "`hub receive --port 9000 --secret s3cret-text` — beside `hub endpoint add http://localhost:9000/ --secret s3cret-text`; the hub "
-        "needs `HUB_OUTBOX__ALLOWED_NETWORKS='[\"127.0.0.0/8\"]'`\n\n"
+        "needs `HUB_OUTBOX__ALLOWED_NETWORKS=127.0.0.0/8`\n\n"
         "`hub receive --status 503` — see how the hub tries again\n\n"
         "`hub receive --secret NEW --secret OLD | jq -c 'select(.repeat | not) | .body'` — amid a rotation; each webhook once"
     )

@@ -1,13 +1,17 @@
 """Where settings come from, which one wins, and what is said of those that cannot be used."""
 
+import json
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from channels.main import FAMILIES as ALL_FAMILIES
 from hub.core.limits import Limits
+from hub.ops.reference import sections
 from hub.ops.settings import Settings, SettingsError, load, model_of
 
 
@@ -162,7 +166,7 @@ def test_each_wrong_value_is_a_line_with_key_expected_got_and_origin(monkeypatch
         ({"allowed_origins": "https://a/b"}, "allowed_origins: expected an origin such as https://desk.example.com, got 'https://a/b'"),
         ({"allowed_origins": ["*"]}, "allowed_origins: expected an origin"),
         ({"allowed_origins": [1]}, "allowed_origins: expected a valid string, got [1]"),
-        ({"allowed_origins": 5}, "allowed_origins: expected a valid tuple, got 5"),
+        ({"allowed_origins": 5}, "allowed_origins: expected a list (in the environment: values between commas, or JSON), got 5"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(values: dict[str, Any], expected: str) -> None:
@@ -185,8 +189,78 @@ def test_a_value_that_must_be_there_is_asked_for() -> None:
 
 def test_json_that_is_none_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_STATISTICS__NAMES", "{")
+    assert problems() == [
+        "statistics.names: expected a valid dictionary, got '{' (from the environment variable HUB_STATISTICS__NAMES)",
+    ]
+
+
+def test_a_section_that_is_no_json_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_STATISTICS", "wall")
+    assert problems() == ["statistics: expected a section, got 'wall' (from the environment variable HUB_STATISTICS)"]
+
+
+LISTS: dict[str, tuple[str, Any]] = {
+    "HUB_ALLOWED_ORIGINS": ("https://a.b, https://c.d", ("https://a.b", "https://c.d")),
+    "HUB_EXTENSIONS": ("a:B, c.py:D", ("a:B", "c.py:D")),
+    "HUB_REPLAY__CHANNELS": ("/a, /b/**", ("/a", "/b/**")),
+    "HUB_PRESENCE__CHANNELS": ("/a, /b/**", ("/a", "/b/**")),
+    "HUB_OUTBOX__RETRY_S": ("5, 300,1800", (5, 300, 1800)),
+    "HUB_OUTBOX__ALLOWED_NETWORKS": ("10.1.0.0/16, fd00::/8", (IPv4Network("10.1.0.0/16"), IPv6Network("fd00::/8"))),
+    "HUB_SECURE_EMAIL__ALLOWED_TYPES": ("image/*, text/plain", ("image/*", "text/plain")),
+    "HUB_MESSAGING__MEDIA_TYPES": ("image/*, text/plain", ("image/*", "text/plain")),
+}
+"""Every list that a hub has as a setting: two or more values between commas, and what they are."""
+
+
+def of_hub(variable: str) -> Any:
+    """The value of a setting of the whole hub."""
+    value: Any = load(ALL_FAMILIES, config=None, flags={})
+    for step in variable.removeprefix("HUB_").lower().split("__"):
+        value = getattr(value, step)
+    return value
+
+
+def test_the_table_of_lists_has_every_list() -> None:
+    found = {
+        "__".join(("HUB", *filter(None, (name, key)))).upper().replace("HUB__", "HUB_")
+        for name, _, model in sections(model_of(ALL_FAMILIES))
+        for key, field in model.model_fields.items()
+        if get_origin(field.annotation) in (tuple, list, set, frozenset)
+    }
+    assert found == LISTS.keys()
+
+
+@pytest.mark.parametrize("variable", LISTS)
+def test_a_list_in_the_environment_takes_commas_and_json(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    text, expected = LISTS[variable]
+    monkeypatch.setenv(variable, text)
+    assert of_hub(variable) == expected
+    parts = [part.strip() for part in text.split(",")]
+    monkeypatch.setenv(variable, json.dumps(parts))
+    assert of_hub(variable) == expected
+    monkeypatch.setenv(variable, parts[0])
+    assert of_hub(variable) == expected[:1]
+
+
+@pytest.mark.parametrize("variable", LISTS)
+def test_a_bad_list_in_the_environment_names_key_expected_and_got(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, '["torn')
+    with pytest.raises(SettingsError) as caught:
+        of_hub(variable)
+    key = variable.removeprefix("HUB_").lower().replace("__", ".")
+    expected = "expected a list (in the environment: values between commas, or JSON)"
+    assert caught.value.problems == [f"{key}: {expected}, got '[\"torn' (from the environment variable {variable})"]
+
+
+def test_a_bad_value_in_a_list_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_OUTBOX__RETRY_S", "5, soon")
     (problem,) = problems()
-    assert problem.startswith("environment: ")
+    assert problem.startswith("outbox.retry_s: expected a valid number, unable to parse string as a number, got ('5', 'soon')")
+    monkeypatch.setenv("HUB_OUTBOX__RETRY_S", "5")
+    monkeypatch.setenv("HUB_OUTBOX__ALLOWED_NETWORKS", "10.1.0.0/16;10.2.0.0/16")
+    (problem,) = problems()
+    assert problem.startswith("outbox.allowed_networks: expected")
+    assert problem.endswith("got ('10.1.0.0/16;10.2.0.0/16',) (from the environment variable HUB_OUTBOX__ALLOWED_NETWORKS)")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""``HUB_*`` variables as values of settings: one rule for lists, and text that cannot be read goes on to whoever names the key."""
+
+import json
+from typing import Any, Final, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
+_LISTS: Final = (list, tuple, set, frozenset)
+
+
+class EnvironmentSource(EnvSettingsSource):
+    """The environment, in which a list is ``a, b`` or JSON (``["a", "b"]``), and a table or a whole section is JSON.
+
+    Text that is neither is handed on as it is: the validation of the settings refuses it, with the key, what was expected and what came
+    (docs/settings.md).
+    """
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
+        """The value of a variable whose setting is no plain value."""
+        if not isinstance(value, str):
+            return value
+        if field is not None and _is_list(field.annotation):
+            return split_list(value)
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+
+
+def split_list(text: str) -> Any:
+    """The list that a text is: JSON where it begins with ``[``, else what stands between commas, without blanks and empty parts.
+
+    What begins with ``[`` and is no JSON is returned as it is.
+    """
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether a type is a list, perhaps beside None."""
+    origin = get_origin(annotation) or annotation
+    return origin in _LISTS or any(_is_list(part) for part in get_args(annotation) if get_origin(annotation) not in (dict, *_LISTS))
