@@ -527,9 +527,10 @@ async def test_how_long_messages_for_a_few_took_is_measured_from_the_first_of_a_
 async def test_how_long_messages_for_many_took_is_measured_until_the_last_is_served() -> None:
     world = World()
     await crowd(world, 10 * AT_ONCE)
+    world.clock.step = SLICE_S
     await publish(world, "first")
     world.loop.tick()  # a slice
-    world.clock.step = SLICE_S
+    assert world.hub.fan_outs.jobs
     while world.hub.fan_outs.jobs:
         world.clock.now += 0.1
         assert world.hub.fan_outs.latency.count == 0

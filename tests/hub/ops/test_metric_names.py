@@ -12,6 +12,9 @@ from tools.reference import metrics
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"]
+NAMED = re.compile(r"`((?:hub|process)_[a-z0-9_]+)(?:\{([a-z_]+)=\"([a-z0-9_]+)\"\})?`")
+"""A metric in the text of a page, perhaps with one label."""
+
 HISTOGRAM_SERIES = ("_bucket", "_sum", "_count")
 
 
@@ -48,9 +51,7 @@ def test_how_long_deliveries_take_is_a_histogram(described: list[Described]) -> 
 def test_the_documents_name_metrics_that_there_are(page: Path, described: list[Described]) -> None:
     known = {each.name: each for each in described}
     wrong = []
-    for name, label, value in re.findall(
-        r"`((?:hub|process)_[a-z0-9_]+)(?:\{([a-z_]+)=\"([a-z0-9_]+)\"\})?`", page.read_text(encoding="utf-8")
-    ):
+    for name, label, value in NAMED.findall(page.read_text(encoding="utf-8")):
         metric = known.get(name) or next(
             (known.get(name.removesuffix(suffix)) for suffix in HISTOGRAM_SERIES if name.endswith(suffix)), None
         )
