@@ -286,6 +286,12 @@ EVENT_TYPES: dict[str, type[EventData]] = {
 TYPE_NAMES: dict[type[EventData], str] = {shape: name for name, shape in EVENT_TYPES.items()}
 
 
+ENDS: frozenset[type[EventData]] = frozenset(
+    (AgentLogout, InteractionAbandoned, InteractionReleased, InteractionRejected, InteractionFinished)
+)
+"""Events that end something. One that comes late is taken all the same: without it, what it ends would go on for ever."""
+
+
 class Event(msgspec.Struct, frozen=True):
     """One event, checked. ``time_ms`` is milliseconds since 1970 UTC: the time that counts. (source, id) tells repeats apart."""
 
@@ -294,9 +300,20 @@ class Event(msgspec.Struct, frozen=True):
     source: str
     id: str
     data: EventData
+    arrival: bool = False
+    """Whether ``time_ms`` is the time of arrival, because the producer gave none."""
+
+    @property
+    def never_late(self) -> bool:
+        """Whether the event is taken even if newer ones of the same object came before; it then counts at the time of the newest."""
+        return self.arrival or type(self.data) in ENDS
 
 
-class LateEventError(ValueError):
+class RefusedEventError(ValueError):
+    """An event that is not taken. The text is ``field: expected ...; got ...``; ``field`` names a field of the event."""
+
+
+class LateEventError(RefusedEventError):
     """An event is older than one that was already taken for the same object. The text is ``time: expected ..., got ...`` and says which
     object and by how much."""
 
@@ -400,6 +417,8 @@ class _Record(msgspec.Struct):
     id: str
     data: EventData
     arrived: int
+    untimed: bool | msgspec.UnsetType = msgspec.UNSET
+    """Present and true where the producer gave no time."""
 
 
 class _RawRecord(msgspec.Struct):
@@ -408,6 +427,7 @@ class _RawRecord(msgspec.Struct):
     source: str
     id: str
     data: msgspec.Raw
+    untimed: bool = False
 
 
 class _Identity(msgspec.Struct):
@@ -440,8 +460,11 @@ def encode_cloudevent(event: Event) -> bytes:
 
 
 def encode_event(event: Event, arrived_ms: int = 0) -> bytes:
-    """A record of the event log: ``{"type","time","source","id","data","arrived"}``, times in milliseconds since 1970 UTC."""
-    return _encoder.encode(_Record(event.type, event.time_ms, event.source, event.id, event.data, arrived_ms))
+    """A record of the event log: ``{"type","time","source","id","data","arrived"}``, times in milliseconds since 1970 UTC, and
+    ``"untimed":true`` where the producer gave no time.
+    """
+    untimed = True if event.arrival else msgspec.UNSET
+    return _encoder.encode(_Record(event.type, event.time_ms, event.source, event.id, event.data, arrived_ms, untimed))
 
 
 def decode_event(record: bytes) -> Event:
@@ -452,7 +475,7 @@ def decode_event(record: bytes) -> Event:
     """
     try:
         raw = _record_decoder.decode(record)
-        return Event(raw.type, raw.time, raw.source, raw.id, decode_data(raw.type, raw.data))
+        return Event(raw.type, raw.time, raw.source, raw.id, decode_data(raw.type, raw.data), raw.untimed)
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as fault:
         raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
 
@@ -479,11 +502,11 @@ EVENT_STREAM = "events"
 class EventConsumer(Protocol):
     """A family that lives on events. Ingest calls it; the role under which it is found is ``event-consumer``."""
 
-    def check(self, tenant: str, event: Event) -> None:
-        """Called before the event is logged, in its order.
+    def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
+        """Called before the event is logged, in its order. With ``past`` it may be as old as it likes.
 
         Raises:
-            LateEventError: the event comes too late to be taken.
+            RefusedEventError: the event is not to be taken: it comes too late, or is one too many of something.
         """
         ...
 
@@ -507,8 +530,9 @@ DUPLICATE = "duplicate"
 class EventSink(Protocol):
     """Where events go in: validation is done, repeats and order are looked after behind it. Offered by ingest under its role."""
 
-    async def accept(self, tenant: str, events: Sequence[Event]) -> list[str]:
-        """Take events; one outcome for each: ``accepted``, ``duplicate``, or a sentence that says why it was refused.
+    async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
+        """Take events; one outcome for each: ``accepted``, ``duplicate``, or a sentence that says why it was refused. With ``past`` the
+        limit on their age does not apply.
 
         Returns when every accepted event is on disk.
 

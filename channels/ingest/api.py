@@ -3,10 +3,10 @@
 import codecs
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from channels.events import ACCEPTED, DUPLICATE, EVENT_TYPES, Event, EventSinkError, format_time
@@ -17,7 +17,7 @@ from hub.core.ports import Clock
 from hub.core.principal import Principal
 from hub.ops.body import read_body
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status
-from hub.security.rest import requires
+from hub.security.rest import permit, requires
 
 ONE: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -39,8 +39,8 @@ class Ingest:
         self._settings = settings
         self._clock = clock
 
-    async def post(self, request: Request, tenant: str) -> Response:
-        """Take the events of a request for a tenant.
+    async def post(self, request: Request, tenant: str, *, past: bool = False) -> Response:
+        """Take the events of a request for a tenant; with ``past`` the limit on their age does not apply.
 
         Raises:
             ApiError: 400 malformed, 413 too large or too many, 415 of an unknown content type, 503 the event log could not be written.
@@ -60,7 +60,7 @@ class Ingest:
             raise
         counters.refused_invalid += len(failures)
         try:
-            outcomes = await self._sequencer.accept(tenant, [event for _, event in events])
+            outcomes = await self._sequencer.accept(tenant, [event for _, event in events], past=past)
         except EventSinkError as fault:
             raise ApiError(503, f"nothing was taken, try again: {fault}", headers={"Retry-After": "1"}) from fault
         for (index, event), outcome in zip(events, outcomes, strict=True):
@@ -138,16 +138,16 @@ def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count
     return EnvelopeResponse({**failure(400, message, first["detail"], errors=failures), "data": data}, 400)
 
 
-_LATE = re.compile(r"time: expected (?P<expected>.*)[,;] got (?P<got>.*)", re.DOTALL)
+_REFUSED = re.compile(r"(?P<field>[A-Za-z.]+): expected (?P<expected>.*)[,;] got (?P<got>.*)", re.DOTALL)
 
 
 def refusal(outcome: str, event: Event) -> EventError:
-    """What an event was refused for behind validation, from the text of :class:`channels.events.LateEventError`; its time is at fault.
+    """What an event was refused for behind validation, from the text of :class:`channels.events.RefusedEventError`.
 
-    A text of another form is told whole, with the time that came.
+    A text of another form is told whole, with the time that came: its time is at fault.
     """
-    if told := _LATE.fullmatch(outcome):
-        return EventError("time", told["expected"], told["got"])
+    if told := _REFUSED.fullmatch(outcome):
+        return EventError(told["field"], told["expected"], told["got"])
     return EventError("time", f"one that is in order ({outcome})", show(format_time(event.time_ms)))
 
 
@@ -173,6 +173,22 @@ async def _check_utf8(body: bytes, slicer: Slicer) -> None:
     except UnicodeDecodeError as fault:
         got = f"the byte 0x{fault.object[fault.start]:02x}"
         raise ApiError(400, f"body: expected UTF-8, got {got}", detail={"field": "body", "expected": "UTF-8", "got": got}) from None
+
+
+_PAST: Final = "`true`: events may be older than `statistics.max_behind_s`, for recordings. Needs the operation `/ingest/past`."
+
+
+def _is_true(name: str, given: str | None) -> bool:
+    """A query parameter that is ``true`` or ``false``; absent and empty mean false.
+
+    Raises:
+        ApiError: 400, it is something else.
+    """
+    if given in (None, "", "false"):
+        return False
+    if given != "true":
+        raise ApiError.of_field(name, "true or false", given)
+    return True
 
 
 _EVENT_SCHEMA: Final = {
@@ -211,8 +227,15 @@ def make_router(ingest: Ingest) -> APIRouter:
     router = APIRouter(prefix="/ingest/v1", tags=["ingest"])
 
     @router.post("/events", summary="Send events", responses=_ANSWERS, openapi_extra={"requestBody": _REQUEST_BODY})
-    async def post_events(request: Request, caller: Principal = requires("/ingest/write")) -> Response:
+    async def post_events(
+        request: Request,
+        past: Annotated[str | None, Query(description=_PAST)] = None,
+        caller: Principal = requires("/ingest/write"),
+    ) -> Response:
         """Take CloudEvents: validate, drop repeats, order by time, write to disk, and only then answer."""
-        return await ingest.post(request, caller.tenant)
+        wanted = _is_true("past", past)
+        if wanted:
+            await permit(request.app.state.gate, request.scope, "/ingest/past")
+        return await ingest.post(request, caller.tenant, past=wanted)
 
     return router

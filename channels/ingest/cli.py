@@ -27,7 +27,12 @@ def register(app: typer.Typer) -> None:
         file: Annotated[str, typer.Argument(help="NDJSON or a JSON array of CloudEvents, plain or gzipped; - is standard input")],
         speed: Annotated[float, typer.Option(help="Divide the gaps between events by this", min=0.001)] = 1.0,
         recorded: Annotated[
-            bool, typer.Option("--as-recorded", help="Keep the times and send as fast as possible, for a hub whose clock is its events")
+            bool,
+            typer.Option(
+                "--past",
+                "--as-recorded",
+                help="Keep the times, however old they are, and send as fast as possible; needs a credential that may do /ingest/past",
+            ),
         ] = False,
         url: Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")] = "http://127.0.0.1:8080",
         token: Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token")] = "",
@@ -51,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
         try:
             with stream:
-                code = asyncio.run(console.run(events, Producer(url, token=token, api_key=api_key, give_up_s=give_up)))
+                code = asyncio.run(console.run(events, Producer(url, token=token, api_key=api_key, give_up_s=give_up, past=recorded)))
         except RecordingError as fault:
             raise typer.BadParameter(f"{file}: {fault}", param_hint="FILE") from None
         raise typer.Exit(code)

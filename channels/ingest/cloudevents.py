@@ -82,7 +82,7 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
         time_ms = arrived_ms if attributes.time is None else parse_time(attributes.time)
     except ValueError as fault:
         raise EventError("time", str(fault), show(attributes.time)) from None
-    return Event(attributes.type, time_ms, attributes.source, attributes.id, data)
+    return Event(attributes.type, time_ms, attributes.source, attributes.id, data, attributes.time is None)
 
 
 def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import structlog
 
@@ -21,6 +21,7 @@ from channels.events import (
     EventConsumer,
     EventSinkError,
     LateEventError,
+    RefusedEventError,
     decode_identity,
     encode_event,
 )
@@ -46,9 +47,15 @@ class Counters:
     METRICS: ClassVar = (
         CounterFamily(
             "events",
-            "Events in, by outcome: `late` were refused by a consumer, as older than what it took or too far ahead.",
+            "Events in, by outcome: `late` were refused for their time, `limit` as one too many of something.",
             "outcome",
-            {"accepted": "accepted", "duplicates": "duplicate", "refused_invalid": "invalid", "refused_late": "late"},
+            {
+                "accepted": "accepted",
+                "duplicates": "duplicate",
+                "refused_invalid": "invalid",
+                "refused_late": "late",
+                "refused_limit": "limit",
+            },
         ),
         CounterFamily(
             "requests_refused",
@@ -69,7 +76,9 @@ class Counters:
     refused_invalid: int = 0
     """Events that are no CloudEvents of a known type and shape."""
     refused_late: int = 0
-    """Events that a consumer refused: older than what it already took, or too far ahead."""
+    """Events that a consumer refused for their time: older than what it took already, too old, or too far ahead."""
+    refused_limit: int = 0
+    """Events that a consumer refused because they were one too many of something."""
     refused_requests: int = 0
     """Whole requests: content type, size, malformed."""
     log_failures: int = 0
@@ -100,7 +109,12 @@ class Slicer:
         self._until = self._clock.monotonic() + SLICE_S
 
 
-_Call = tuple[Sequence[Event], asyncio.Future[list[str]]]
+class _Call(NamedTuple):
+    """Events that wait for their turn, whether the limit on their age is waived, and who waits for the outcomes."""
+
+    events: Sequence[Event]
+    past: bool
+    answer: asyncio.Future[list[str]]
 
 
 class _Tenant:
@@ -142,7 +156,7 @@ class Sequencer:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def accept(self, tenant: str, events: Sequence[Event]) -> list[str]:
+    async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
         """Take events: see :class:`channels.events.EventSink`.
 
         A caller that is cancelled meanwhile does not stop the work: what is in the log must reach the consumers too.
@@ -154,7 +168,7 @@ class Sequencer:
         if state is None:
             state = self._tenants[tenant] = _Tenant(Repeats(window_ms=self._window_ms, at_most=self.repeats_max))
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-        state.calls.append((events, answer))
+        state.calls.append(_Call(events, past, answer))
         if not state.worked_on:
             state.worked_on = True
             task = asyncio.create_task(self._work(tenant, state))
@@ -167,33 +181,34 @@ class Sequencer:
         try:
             while tenant.calls:
                 calls = [tenant.calls.popleft()]
-                size = len(calls[0][0])
-                while tenant.calls and size + len(tenant.calls[0][0]) <= _BATCH:
+                size = len(calls[0].events)
+                past = calls[0].past
+                while tenant.calls and tenant.calls[0].past == past and size + len(tenant.calls[0].events) <= _BATCH:
                     calls.append(tenant.calls.popleft())
-                    size += len(calls[-1][0])
+                    size += len(calls[-1].events)
                 try:
-                    outcomes = await self._accept(name, tenant, [event for events, _ in calls for event in events])
+                    outcomes = await self._accept(name, tenant, [event for call in calls for event in call.events], past)
                 except Exception as fault:
-                    for _, answer in calls:
-                        if not answer.done():  # its caller has gone
-                            answer.set_exception(fault)
+                    for call in calls:
+                        if not call.answer.done():  # its caller has gone
+                            call.answer.set_exception(fault)
                     continue
                 at = 0
-                for events, answer in calls:
-                    if not answer.done():
-                        answer.set_result(outcomes[at : at + len(events)])
-                    at += len(events)
+                for call in calls:
+                    if not call.answer.done():
+                        call.answer.set_result(outcomes[at : at + len(call.events)])
+                    at += len(call.events)
         finally:
             tenant.worked_on = False
 
-    async def _accept(self, name: str, tenant: _Tenant, events: Sequence[Event]) -> list[str]:
+    async def _accept(self, name: str, tenant: _Tenant, events: Sequence[Event], past: bool) -> list[str]:
         if not tenant.recovered:
             await self._recover(name, tenant)
         # the wall clock may be set back; times of arrival must not be
         now_ms = tenant.last_ms = max(tenant.last_ms, self._clock.wall_ms())
         self.counters.forgotten_early += tenant.repeats.forget(now_ms)
         slicer = Slicer(self._clock)
-        outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer)
+        outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer, past=past)
         if taken:
             last = await self._append(name, records)
             for key, _ in taken:
@@ -204,7 +219,7 @@ class Sequencer:
         return outcomes
 
     async def _judge(
-        self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, slicer: Slicer
+        self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, slicer: Slicer, *, past: bool
     ) -> tuple[list[str], list[tuple[bytes, Event]], list[bytes]]:
         """An outcome for each event, and those to take in the order of their time with their keys and log records."""
         outcomes = [ACCEPTED] * len(events)
@@ -221,9 +236,12 @@ class Sequencer:
                 continue
             try:
                 for consumer in self._consumers:
-                    consumer.check(name, event)
-            except LateEventError as fault:
-                self.counters.refused_late += 1
+                    consumer.check(name, event, past=past)
+            except RefusedEventError as fault:
+                if isinstance(fault, LateEventError):
+                    self.counters.refused_late += 1
+                else:
+                    self.counters.refused_limit += 1
                 outcomes[index] = str(fault)
                 continue
             new.add(key)

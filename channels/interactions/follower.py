@@ -78,7 +78,7 @@ class Follower:
 
     # -- EventConsumer --------------------------------------------------------------------------------------------------
 
-    def check(self, tenant: str, event: Event) -> None:
+    def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
         """Every event may come, whenever it comes."""
 
     def consume(self, tenant: str, events: Sequence[Positioned]) -> None:

@@ -93,7 +93,7 @@ class Announcer:
 
     async def _tell(self, event: OutboxEvent, data: EventData, time_ms: int) -> str:
         told = Event(TYPE_NAMES[type(data)], time_ms, SOURCE, str(event.id), data)
-        (outcome,) = await self._find_sink().accept(event.tenant, [told])
+        (outcome,) = await self._find_sink().accept(event.tenant, [told], past=True)  # however long it was away
         return outcome
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:

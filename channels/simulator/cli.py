@@ -55,7 +55,12 @@ def register(app: typer.Typer) -> None:
         books: Annotated[Path | None, typer.Option(help="Write the simulator's own figures to this file, as JSON")] = None,
         recorded: Annotated[
             bool,
-            typer.Option("--as-recorded", help="Send a whole day as fast as possible with its own times (HUB_STATISTICS__CLOCK=events)"),
+            typer.Option(
+                "--past",
+                "--as-recorded",
+                help="Send a whole day as fast as possible with its own times (HUB_STATISTICS__CLOCK=events); "
+                "needs a credential that may do /ingest/past",
+            ),
         ] = False,
         url: Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")] = "http://127.0.0.1:8080",
         token: Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token")] = "",
@@ -91,7 +96,7 @@ def register(app: typer.Typer) -> None:
             code = 0
         else:
             live = Live(model, start_ms=start_ms, end_ms=end_ms, speed=speed, paced=not whole_day)
-            producer = Producer(url, token=token, api_key=api_key, give_up_s=give_up)
+            producer = Producer(url, token=token, api_key=api_key, give_up_s=give_up, past=recorded)
             code = asyncio.run(console.run(live.events, producer, closing=live.closing))
             end_ms = live.reached_ms
         if books is not None:

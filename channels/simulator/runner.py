@@ -159,7 +159,7 @@ class Runner:
         pause_s = _PAUSE_FIRST_S
         while True:
             try:
-                outcomes = await self._sink.accept(TENANT, batch)
+                outcomes = await self._sink.accept(TENANT, batch, past=True)
                 break
             except EventSinkError as fault:
                 self.counters.retries += 1

@@ -29,6 +29,12 @@ class StatisticsSettings(BaseModel):
         ge=0,
         description="Seconds: events further in the future are refused, nearer ones wait for their time. Not with clock = events.",
     )
+    max_behind_s: int = Field(
+        86_400,
+        ge=60,
+        description="Seconds: older events are refused, unless they end something or come with ?past=true: a forgotten event of last month "
+        "would stand on a wall as a wait of a month. Not with clock = events.",
+    )
     watermark_s: float = Field(
         0,
         ge=0,

@@ -45,11 +45,13 @@ class Producer:
         token: A bearer token, or empty.
         api_key: An API key, or empty.
         give_up_s: Seconds of failing without a break after which :meth:`send` raises.
+        past: Whether events may be older than the hub takes otherwise; the credential needs the operation ``/ingest/past``.
     """
 
-    __slots__ = ("_give_up_s", "_headers", "_session", "_stopping", "_url", "retries")
+    __slots__ = ("_give_up_s", "_headers", "_query", "_session", "_stopping", "_url", "retries")
 
-    def __init__(self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0) -> None:
+    def __init__(self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0, past: bool = False) -> None:
+        self._query = "?past=true" if past else ""
         self._url = url.rstrip("/")
         self._headers = {"Content-Type": CONTENT_TYPE}
         if token:
@@ -111,7 +113,7 @@ class Producer:
 
     async def _post(self, body: bytes) -> tuple[int, Any]:
         assert self._session is not None, "use the producer in `async with`"
-        async with self._session.post(f"{self._url}{PATH}", data=body, headers=self._headers) as response:
+        async with self._session.post(f"{self._url}{PATH}{self._query}", data=body, headers=self._headers) as response:
             raw = await response.read()
             try:
                 return response.status, orjson.loads(raw)
@@ -137,7 +139,7 @@ class Producer:
             return Outcome(refused=[(0, _message(answer))])
         hint = {
             401: "give a valid token with --token or HUB_TOKEN",
-            403: "give a valid API key or a token whose role may send events (producer or admin)",
+            403: "give a valid API key or a token whose role may send events (producer or admin; for --past /ingest/past, as admin)",
             404: "is this the address of a hub? give it with --url or HUB_URL",
         }.get(http_status)
         raise ProducerError(f"{self._url}{PATH} answered HTTP {http_status}: {_message(answer)}" + (f"; {hint}" if hint else ""))

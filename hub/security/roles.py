@@ -24,6 +24,7 @@ OPERATIONS: Final = {
     "/statistics/read": "read values of statistics",
     "/statistics/subscribe": "open and close statistics subscriptions",
     "/ingest/write": "send events of the contact centre",
+    "/ingest/past": "send events of the contact centre that are older than the limit on their age",
     "/admin/read": "look at the state of the server",
     "/admin/write": "stop and start parts of the server",
     "/metrics/read": "read /metrics on the main port",

@@ -69,7 +69,7 @@ class Sink:
         self.fault: Exception | None = None
         self._known: set[tuple[str, str]] = set()
 
-    async def accept(self, tenant: str, events: Sequence[Event]) -> list[str]:
+    async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
         if self.fault is not None:
             raise self.fault
         return [self._take(tenant, event) for event in events]

@@ -36,18 +36,21 @@ class Engine:
         """Engine time."""
         return self._calendar.now_ms
 
-    def check(self, event: Event) -> None:
-        """See whether an event can be taken still.
+    def check(self, event: Event, present_ms: int | None = None) -> None:
+        """See whether an event can be taken still. An event without a time of its own, or one that ends something, always can: it is taken
+        at the time of the newest event of its object. So can every event of an object whose last event lies after ``present_ms``.
 
         Raises:
             channels.events.LateEventError: it is older than the last event of what it is about: of its agents, or, for what happens to an
                 interaction as such (queued, distributed, abandoned in a queue, started, finished), of the interaction; of the group for
                 ``cx.group.changed``. Events of the same time are taken in the order in which they come.
         """
-        self._machine.check(event)
+        self._machine.check(event, present_ms)
 
     def apply(self, event: Event) -> None:
-        """Take an event that :meth:`check` let pass. It counts at its own time, which may lie before engine time."""
+        """Take an event that :meth:`check` let pass. It counts at its own time, which may lie before engine time; one that is never late
+        counts at the time of the newest event of its object if that is later.
+        """
         self.advance(event.time_ms)
         self._machine.take(event)
 

@@ -59,14 +59,18 @@ class Machine:
             events.GroupChanged: self._group_changed,
         }
 
-    def check(self, event: Event) -> None:
-        """Refuse an event that is older than the last one of what it is about.
+    def check(self, event: Event, present_ms: int | None) -> None:
+        """Refuse an event that is older than the last one of what it is about, unless it is never late.
+
+        An object whose last event lies behind ``present_ms`` (a clock was ahead) says nothing about the order of what comes now.
 
         Raises:
             LateEventError: it is; the text names the object and both times.
         """
+        if event.never_late:
+            return
         for what, ordered in self._concerns(event.data):
-            if event.time_ms < ordered.last_ms:
+            if event.time_ms < ordered.last_ms and (present_ms is None or ordered.last_ms <= present_ms):
                 raise LateEventError(
                     f"time: expected {_iso(ordered.last_ms)} or later, the time of the last event of {what} {ordered.id}; "
                     f"got {_iso(event.time_ms)}, {ordered.last_ms - event.time_ms} ms earlier"
@@ -75,10 +79,13 @@ class Machine:
     def take(self, event: Event) -> None:
         """Apply an event. Engine time stands at the event's time or later already."""
         data = event.data
-        self._handlers[type(data)](data, event.time_ms)
+        at_ms = event.time_ms
+        if event.never_late:
+            at_ms = max(at_ms, *(ordered.last_ms for _, ordered in self._concerns(data)), LONG_AGO_MS)
+        self._handlers[type(data)](data, at_ms)
         for _, ordered in self._concerns(data):
-            if ordered.last_ms < event.time_ms:
-                ordered.last_ms = event.time_ms
+            if ordered.last_ms < at_ms:
+                ordered.last_ms = at_ms
         interaction_id: str | None = getattr(data, "interaction_id", None)
         if interaction_id is not None:
             interaction = self._centre.known(interaction_id)

@@ -161,10 +161,10 @@ class LocalStatServer:
 
     # -- events (EventConsumer) -------------------------------------------------------------------------------------
 
-    def check(self, tenant: str, event: Event) -> None:
+    def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
         """See :meth:`channels.events.EventConsumer.check`. While unavailable every event is let pass: the log keeps it for the restart."""
         if (present := self._slot(tenant).tenant) is not None:
-            present.check(event)
+            present.check(event, past=past)
 
     def consume(self, tenant: str, events: Sequence[tuple[int, Event]]) -> None:
         """See :meth:`channels.events.EventConsumer.consume`."""
@@ -395,7 +395,7 @@ class LocalStatServer:
             now_ms=present.engine.now_ms if present else None,
             held=present.held_count if present else 0,
             events_applied=counters.events_applied,
-            events_refused=counters.events_late + counters.events_ahead,
+            events_refused=counters.events_late + counters.events_ahead + counters.events_behind,
             snapshot_position=slot.snapshot_position,
             snapshot_ms=slot.snapshot_ms,
         )

@@ -29,7 +29,13 @@ class Counters:
             "events",
             "Events that came to the stat servers, by outcome: `skipped` were in the log but late when their turn came.",
             "outcome",
-            {"events_applied": "applied", "events_late": "late", "events_ahead": "ahead", "events_skipped": "skipped"},
+            {
+                "events_applied": "applied",
+                "events_late": "late",
+                "events_ahead": "ahead",
+                "events_behind": "behind",
+                "events_skipped": "skipped",
+            },
         ),
         CounterFamily(
             "subscriptions",
@@ -51,6 +57,8 @@ class Counters:
     """Refused: older than what was taken for the same object."""
     events_ahead: int = 0
     """Refused: too far in the future."""
+    events_behind: int = 0
+    """Refused: older than ``max_behind_s``."""
     events_skipped: int = 0
     """In the log, but late when their turn came: held back or replayed behind a newer one."""
     updates: int = 0
@@ -75,6 +83,10 @@ class Counters:
 
 class AheadEventError(LateEventError):
     """An event lies further in the future than the stat server accepts; it is refused like a late one: its time is at fault."""
+
+
+class BehindEventError(LateEventError):
+    """An event is older than the stat server accepts."""
 
 
 class Subscription:
@@ -150,19 +162,36 @@ class Tenant:
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    def check(self, event: Event) -> None:
+    def check(self, event: Event, *, past: bool = False) -> None:
         """See :meth:`channels.events.EventConsumer.check`."""
-        settings = self._settings
-        if settings.clock == "wall":
-            ahead_ms = event.time_ms - self._clock.wall_ms()
-            if ahead_ms > settings.max_ahead_s * 1000:
-                self._counters.events_ahead += 1
-                raise AheadEventError(f"time: expected at most {settings.max_ahead_s} s in the future, got {ahead_ms / 1000:.1f} s")
+        present_ms = self._present_ms()
+        if present_ms is not None:
+            self._check_age(event, present_ms, past)
         try:
-            self.engine.check(event)
+            self.engine.check(event, present_ms)
         except LateEventError:
             self._counters.events_late += 1
             raise
+
+    def _check_age(self, event: Event, present_ms: int, past: bool) -> None:
+        """Refuse what lies too far ahead of the wall clock, or too far behind it and ends nothing."""
+        settings = self._settings
+        if event.arrival:
+            return
+        ahead_ms = event.time_ms - present_ms
+        if ahead_ms > settings.max_ahead_s * 1000:
+            self._counters.events_ahead += 1
+            raise AheadEventError(f"time: expected at most {settings.max_ahead_s} s in the future, got {ahead_ms / 1000:.1f} s")
+        if -ahead_ms > settings.max_behind_s * 1000 and not past and not event.never_late:
+            self._counters.events_behind += 1
+            raise BehindEventError(
+                f"time: expected at most {settings.max_behind_s} s in the past (statistics.max_behind_s; ?past=true waives it), "
+                f"got {-ahead_ms / 1000:.1f} s"
+            )
+
+    def _present_ms(self) -> int | None:
+        """What the wall clock says, if it is the one that counts."""
+        return self._clock.wall_ms() if self._settings.clock == "wall" else None
 
     def take(self, position: int, event: Event) -> None:
         """Take one event of the log: apply it, or hold it until its time has come. One that was taken before is ignored: a service that
@@ -225,7 +254,7 @@ class Tenant:
     def _apply(self, event: Event) -> None:
         # while this event waited (for its time, for a snapshot, or for its commit) a newer one of the same object may have been released
         try:
-            self.engine.check(event)
+            self.engine.check(event, self._present_ms())
         except LateEventError:
             self._counters.events_skipped += 1
             return

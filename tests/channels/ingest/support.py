@@ -23,6 +23,7 @@ from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
 from hub.security.gate import Gate
+from hub.security.roles import BUILT_IN, Grants
 
 NOON_MS = 1_772_366_400_000
 """2026-03-01 12:00:00 UTC."""
@@ -54,8 +55,10 @@ class Recorder:
         self.seen: list[tuple[int, Event]] = []
         self.last: dict[str, int] = {}
         self.faults = 0
+        self.past: list[bool] = []
 
-    def check(self, tenant: str, event: Event) -> None:
+    def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
+        self.past.append(past)
         last = self.last.get(event.source, 0)
         if event.time_ms < last:
             raise LateEventError(
@@ -71,10 +74,21 @@ class Recorder:
         self.last.update((event.source, event.time_ms) for _, event in events)
 
 
+class InRole(DemoLookup):
+    """The demo's credentials in another role."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self.role = role
+
+    async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
+        return BUILT_IN[self.role]
+
+
 class Ingesting:
     """Sequencer, application and a client of it that is signed in as the demo's administrator."""
 
-    def __init__(self, *, log: EventLog | None = None, clock: ManualClock | None = None, **settings: Any) -> None:
+    def __init__(self, *, log: EventLog | None = None, clock: ManualClock | None = None, role: str = "admin", **settings: Any) -> None:
         self.clock = clock or ManualClock()
         self.log = log or MemoryEventLog()
         self.recorder = Recorder()
@@ -86,7 +100,7 @@ class Ingesting:
             repeats_s=self.settings.repeats_s,
             repeats_max=self.settings.repeats_max,
         )
-        gate = Gate(Directory(DemoLookup(), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
+        gate = Gate(Directory(InRole(role), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
         ingest = api.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock)
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[api.make_router(ingest), schemas.router])
 

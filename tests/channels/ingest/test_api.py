@@ -71,6 +71,34 @@ async def test_an_event_without_time_happened_when_it_arrived() -> None:
     assert (await hub.logged())[0][1].time_ms == NOON_MS
 
 
+async def test_that_an_event_came_without_time_is_kept_in_the_log() -> None:
+    hub = Ingesting()
+    event = cloudevent()
+    del event["time"]
+    await _post(hub, [event, cloudevent("2")])
+    assert [(event.id, event.arrival) for _, event in await hub.logged()] == [("2", False), ("1", True)]
+    await _post(hub, [cloudevent("3", time=None)])
+    assert (await hub.logged())[-1][1].arrival
+
+
+async def test_the_past_is_an_operation_of_its_own() -> None:
+    for role, status, past in (("admin", 200, [True]), ("producer", 403, [])):
+        hub = Ingesting(role=role)
+        async with hub.client() as client:
+            answer = await client.post("/ingest/v1/events?past=true", json=cloudevent())
+            assert answer.status_code == status
+            assert hub.recorder.past == past
+            assert status == 200 or answer.json()["status"]["detail"] == {"operation": "/ingest/past"}
+            for query in ("", "?past=", "?past=false"):
+                assert (await client.post(f"/ingest/v1/events{query}", json=cloudevent(query or "none"))).status_code == 200
+            assert hub.recorder.past == [*past, False, False, False]
+            answer = await client.post("/ingest/v1/events?past=yes", json=cloudevent())
+            assert (answer.status_code, answer.json()["status"]["detail"]) == (
+                400,
+                {"field": "past", "expected": "true or false", "got": '"yes"'},
+            )
+
+
 async def test_repeats_are_counted() -> None:
     hub = Ingesting()
     await _post(hub, [cloudevent("1")])

@@ -59,12 +59,14 @@ def test_a_recording_is_fed_with_its_times_moved_to_now(tmp_path: Path) -> None:
     assert abs(first.time_ms - hub.clock.wall) < 60_000
 
 
-def test_as_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--past", "--as-recorded"])
+def test_the_past(tmp_path: Path, option: str) -> None:
     hub = Ingesting()
     path = _recording(tmp_path, *(cloudevent(str(n), time=f"2020-01-01T{n // 60:02}:{n % 60:02}:00Z") for n in range(1_200)))
     with served(hub) as url:
-        result = _run(path, "--as-recorded", "--url", url, "--api-key", "demo-key")
+        result = _run(path, option, "--url", url, "--api-key", "demo-key")
     assert result.exit_code == 0, result.output
+    assert all(hub.recorder.past)
     logged = asyncio.run(hub.logged())
     assert len(logged) == 1_200
     assert logged[-1][1].time_ms - logged[0][1].time_ms == 1_199 * 60_000
@@ -85,6 +87,13 @@ def test_refused_events_make_the_command_fail_and_are_explained(tmp_path: Path) 
     assert "1 accepted, 0 repeats, 2 refused" in result.output
     assert "line 2: expected an event as a JSON object" in result.output
     assert "line 3: type: expected one of" in result.output
+
+
+def test_who_may_not_send_the_past_is_told_so(tmp_path: Path) -> None:
+    with served(Ingesting(role="producer")) as url:
+        result = _run(_recording(tmp_path, cloudevent()), "--past", "--url", url, "--token", "demo-token")
+    assert result.exit_code == 2
+    assert "/ingest/past" in result.output
 
 
 def test_a_wrong_token(tmp_path: Path) -> None:

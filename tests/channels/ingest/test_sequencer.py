@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from channels.events import EVENT_STREAM, AgentReady, Event, EventSinkError
+from channels.events import EVENT_STREAM, AgentReady, Event, EventSinkError, RefusedEventError
 from channels.ingest.sequencer import Sequencer
 from hub.eventlog.memory import MemoryEventLog
 from tests.channels.ingest.support import NOON_MS, Ingesting, ManualClock, Recorder
@@ -52,6 +52,23 @@ async def test_a_repeat_counts_once_within_a_call_and_across_calls() -> None:
 async def test_of_two_alike_the_earlier_one_counts() -> None:
     hub = await _started()
     assert await hub.sequencer.accept("demo", [_event("1", 9), _event("1", 5)]) == ["duplicate", "accepted"]
+
+
+async def test_calls_for_the_past_and_others_do_not_share_a_batch() -> None:
+    hub = await _started()
+    await asyncio.gather(*(hub.sequencer.accept("demo", [_event(str(n))], past=n % 2 == 1) for n in range(4)))
+    assert hub.recorder.past == [False, True, False, True]
+
+
+async def test_a_refusal_for_another_reason_than_time_is_counted_apart() -> None:
+    hub = await _started()
+
+    def refuse(tenant: str, event: Event, *, past: bool = False) -> None:
+        raise RefusedEventError("data.agentId: expected at most 1 agents, got 2")
+
+    hub.recorder.check = refuse  # type: ignore[method-assign]
+    assert await hub.sequencer.accept("demo", [_event("1")]) == ["data.agentId: expected at most 1 agents, got 2"]
+    assert (hub.sequencer.counters.refused_limit, hub.sequencer.counters.refused_late) == (1, 0)
 
 
 async def test_after_ten_minutes_it_is_another_event() -> None:

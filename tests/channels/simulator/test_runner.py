@@ -35,7 +35,7 @@ class Sink:
         self.faults = 0
         self.refuse: Callable[[Event], str | None] = lambda _: None
 
-    async def accept(self, tenant: str, events: Sequence[Event]) -> list[str]:
+    async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
         assert tenant == "demo"
         if self.faults:
             self.faults -= 1

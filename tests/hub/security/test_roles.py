@@ -30,6 +30,7 @@ SUBSCRIBE, PUBLISH, CALL = Action.SUBSCRIBE, Action.PUBLISH, Action.CALL
         ("dashboard", CALL, "/statistics/read", True),
         ("dashboard", CALL, "/statistics/subscribe", False),
         ("producer", CALL, "/ingest/write", True),
+        ("producer", CALL, "/ingest/past", False),
         ("producer", CALL, "/statistics/read", False),
         ("producer", PUBLISH, "/free/of/owners", True),
         ("producer", SUBSCRIBE, "/free", False),

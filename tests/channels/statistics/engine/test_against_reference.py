@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from channels.events import Event, LateEventError
 from channels.statistics.engine import Engine, ObjectType, Statistic, parse_definition
@@ -269,3 +270,44 @@ def test_what_was_let_pass_can_be_applied_and_nothing_goes_below_zero(steps: lis
     again = open_some(engine, choice)
     assert [statistic for statistic, _ in again if engine.value(statistic).int_value < 0] == []
     assert choice % 2 or [statistic for statistic, _ in opened if engine.value(statistic).int_value < 0] == []
+
+
+class Order:
+    """By which object an event is ordered, from ``docs/events.md``."""
+
+    def __init__(self) -> None:
+        self.newest: dict[tuple[str, str], int] = {}
+
+    def taken_at(self, each: Event) -> int:
+        """When it counts; every object's newest event is remembered."""
+        data: Any = each.data
+        match each.type:
+            case "cx.interaction.transferred":
+                objects = [("agent", data.from_agent_id), ("agent", data.to_agent_id)]
+            case "cx.group.changed":
+                objects = [(f"group of {data.kind}", data.group_id)]
+            case "cx.interaction.abandoned" if data.queue is not None:
+                objects = [("interaction", data.interaction_id)]
+            case _:
+                agent = getattr(data, "agent_id", None)
+                objects = [("interaction", data.interaction_id) if agent is None else ("agent", agent)]
+        at_ms = max(each.time_ms, *(self.newest.get(one, 0) for one in objects), 0)
+        self.newest.update(dict.fromkeys(objects, at_ms))
+        return at_ms
+
+
+@SLOW
+@given(st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 30_000), KINDS), max_size=40), CHOICES)
+def test_a_late_event_without_a_time_counts_as_one_of_the_time_of_the_newest(steps: list[Any], choice: int) -> None:
+    late, dated, order = Engine(zone=UTC, now_ms=START), Engine(zone=UTC, now_ms=START), Order()
+    at_ms = START
+    for step, lag, (name, data) in steps:
+        at_ms += step
+        each = structs.replace(event(at_ms - lag, name, **data), arrival=True)
+        late.check(each)
+        late.apply(each)
+        dated.apply(structs.replace(each, time_ms=order.taken_at(each), arrival=False))
+        late.advance(at_ms + 60_000)
+        dated.advance(at_ms + 60_000)
+    values = [[engine.value(statistic) for statistic, _ in open_some(engine, choice)] for engine in (late, dated)]
+    assert values[0] == values[1]

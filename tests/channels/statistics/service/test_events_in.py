@@ -35,6 +35,40 @@ async def test_an_event_too_far_in_the_future_is_refused() -> None:
     assert centre.server.counters.events_ahead == 1
 
 
+async def test_an_event_too_far_in_the_past_is_refused_by_name() -> None:
+    centre = Centre()
+    old = centre.event("cx.interaction.queued", -23_516_713, interactionId="i", queue="q")
+    with pytest.raises(LateEventError, match=r"time: expected at most 86400 s in the past .*max_behind_s.*past=true.*, got 23516713\.0 s"):
+        await centre.feed(old)
+    assert centre.server.counters.events_behind == 1
+    assert centre.server.report("t").events_refused == 1
+    await centre.feed(centre.event("cx.interaction.queued", -86_400, interactionId="j", queue="q"))
+
+
+async def test_an_old_event_is_taken_if_it_ends_something_or_the_past_is_wanted() -> None:
+    centre = Centre()
+    old_s = -100_000
+    centre.server.check("t", centre.event("cx.interaction.released", old_s, interactionId="i", agentId="ana"))
+    centre.server.check("t", centre.event("cx.agent.logout", old_s, agentId="ana"))
+    centre.server.check("t", centre.event("cx.interaction.queued", old_s, interactionId="i", queue="q"), past=True)
+    assert centre.server.counters.events_behind == 0
+
+
+async def test_the_limits_on_age_are_for_what_arrives_and_not_for_what_is_restored() -> None:
+    centre = Centre()
+    await centre.append(centre.event("cx.agent.ready", -100_000, agentId="ana"))
+    again = Centre(eventlog=centre.log, clock=centre.clock)
+    await again.server.restore()
+    assert await again.server.objects("t", "Agent") == ["ana"]
+
+
+async def test_with_the_clock_of_events_no_event_is_too_old() -> None:
+    centre = Centre(time="events")
+    await centre.feed(*call(centre, at_s=0))
+    await centre.feed(*call(centre, agent="bob", at_s=-100_000))
+    assert centre.server.counters.events_behind == 0
+
+
 async def test_an_event_in_the_near_future_waits_for_its_time() -> None:
     centre = Centre()
     await centre.feed(*call(centre, at_s=10))
