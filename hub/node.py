@@ -48,6 +48,7 @@ from hub.transports.bayeux import BayeuxDoor
 from hub.transports.dashboard_websocket import DashboardDoor
 from hub.transports.front import Front
 from hub.transports.hot_paths import HotPaths
+from hub.transports.http_protocol import HttpCounters
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
 from hub.transports.sse import EventStreamDoor
@@ -112,6 +113,7 @@ class Node:
         self.security = Security(settings, self.clock, migrations=migrations_of(families))
         self.eventlog = SqliteEventLog(settings.data_dir)
         self.metrics = Metrics()
+        self.http_counters = HttpCounters()
         self.health = Health()
         retention = settings.replay.retention
         in_memory = settings.replay.store == "memory"
@@ -218,6 +220,7 @@ class Node:
         return parts
 
     def _observe(self) -> None:
+        self.metrics.counters("http", self.http_counters)
         self.metrics.counters("", self.hub.counters)
         self.metrics.counters("bayeux", self.bayeux.counters)
         self.metrics.counters("dashboard", self.dashboards.counters)
@@ -317,6 +320,7 @@ class Node:
             drain=self._drain,
             drain_seconds=self.settings.drain_seconds,
             limits=self.settings.limits,
+            counters=self.http_counters,
         )
 
 

@@ -133,7 +133,6 @@ class Media:
                 "Content-Type": medium.mimetype,
                 "Content-Length": str(medium.length),
                 "Content-Disposition": disposition(medium.filename),
-                "X-Content-Type-Options": "nosniff",
                 "Content-Security-Policy": "default-src 'none'; sandbox",
                 "Cache-Control": "private, no-store",
             },

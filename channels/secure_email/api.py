@@ -104,7 +104,6 @@ _FILE: Final[dict[int | str, dict[str, Any]]] = {
 
 _FILE_HEADERS: Final = {
     **NO_STORE,
-    "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
 }

@@ -31,6 +31,7 @@ class Limits:
         512 * 1024 * 1024, "what may wait for all clients of a process together before its largest queues are given up"
     )
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
+    max_requests_ahead: int = _limit(8, "requests of one HTTP connection that are read while an earlier one is not answered yet")
     max_sessions: int = _limit(100_000, "sessions of one process; a handshake over it is told to come back later")
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")

@@ -27,7 +27,6 @@ LONGEST_CALLBACK = 64
 _CALLBACK = re.compile(rf"[A-Za-z0-9._\-]{{1,{LONGEST_CALLBACK}}}")
 _COMMON: Headers = [
     (b"cache-control", b"no-cache, no-store"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 _SCRIPT: Headers = [
     (b"content-type", b"text/javascript;charset=UTF-8"),

@@ -32,7 +32,6 @@ _BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
 _BASE_HEADERS: Headers = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-cache, no-store"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 _METHODS = b"GET, POST, OPTIONS"
 _PREFLIGHT: Headers = [

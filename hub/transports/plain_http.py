@@ -30,7 +30,7 @@ class BodyTooLargeError(ValueError):
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """The body of a request, with or without ``Content-Length``, which is not believed. How long it may take is the server's to bound
-    (:class:`hub.transports.uvicorn_protocol.HubHttpProtocol`): it ends the connection.
+    (:class:`hub.transports.http_protocol.HubHttpProtocol`): it ends the connection.
 
     Raises:
         BodyTooLargeError: more than ``max_bytes``.

@@ -14,8 +14,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hub.core.limits import Limits
+from hub.transports.http_protocol import HttpCounters, HubConfig, HubHttpProtocol
 from hub.transports.runtime import tuned_collector
-from hub.transports.uvicorn_protocol import HubHttpProtocol, HubWebSocketProtocol
+from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 
 SHUTDOWN_SECONDS = 5
 """How long uvicorn waits for connections and requests to end before it cancels them."""
@@ -73,10 +74,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def configuration(app: ASGIApp, limits: Limits, *, lifespan: bool) -> uvicorn.Config:
-    """How uvicorn serves ``app``; with ``lifespan`` it starts and stops it too."""
-    return uvicorn.Config(
+def configuration(app: ASGIApp, limits: Limits, *, lifespan: bool, counters: HttpCounters | None = None) -> uvicorn.Config:
+    """How uvicorn serves ``app``; with ``lifespan`` it starts and stops it too. ``counters`` count what its connections do."""
+    return HubConfig(
         app,
+        limits=limits,
+        counters=counters or HttpCounters(),
         http=HubHttpProtocol,
         ws=HubWebSocketProtocol,
         ws_max_size=limits.max_request_bytes,
@@ -86,6 +89,7 @@ def configuration(app: ASGIApp, limits: Limits, *, lifespan: bool) -> uvicorn.Co
         lifespan="on" if lifespan else "off",
         interface="asgi3",
         server_header=False,
+        headers=[("x-content-type-options", "nosniff")],  # with every answer, whoever gives it
         access_log=False,
         log_config=None,
         log_level="warning",  # at "info" uvicorn logs the query string of each WebSocket, and tickets are in there
@@ -106,6 +110,7 @@ async def serve(
     drain: Callable[[], Awaitable[None]],
     drain_seconds: float,
     limits: Limits | None = None,
+    counters: HttpCounters | None = None,
 ) -> None:
     """Serve ``app``, and ``metrics_app`` on a port of its own, until SIGTERM or SIGINT; returns when everything is closed.
 
@@ -118,7 +123,7 @@ async def serve(
     """
     limits = limits or Limits()
     listener = bind(host, port)
-    servers = [(HubServer(configuration(app, limits, lifespan=True)), listener)]
+    servers = [(HubServer(configuration(app, limits, lifespan=True, counters=counters)), listener)]
     try:
         if metrics_app is not None and metrics_port is not None:
             servers.append((HubServer(configuration(metrics_app, limits, lifespan=False)), bind(host, metrics_port)))

@@ -35,13 +35,11 @@ _DRAIN_SLICES_PER_SECOND = 20
 _ERROR_HEADERS: Headers = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
 ]
 _STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx else holds events back until a buffer is full
-    (b"x-content-type-options", b"nosniff"),
 ]
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD"),

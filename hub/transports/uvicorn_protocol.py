@@ -1,8 +1,10 @@
-"""uvicorn's protocols, with what the hub needs beside them: prebuilt frames, an end for peers that never read, bounds for what is sent."""
+"""uvicorn's WebSockets, with what the hub needs beside them: prebuilt frames, an end for peers that never read, bounds for what is sent.
+
+The HTTP side is :mod:`hub.transports.http_protocol`.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
@@ -11,28 +13,20 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import StatusLike
 
 from hub.core.flusher import SLICE_S
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a peer may take to answer a close frame, or to read what stands before it."""
-
-MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers together; the parser itself sets no limit."""
-
-HEAD_TIMEOUT_S = 10.0
-"""How long a new connection, or a request head that has begun, may take to arrive."""
-
-BODY_TIMEOUT_S = 30.0
-"""How long the body of a request may take to arrive, from the end of its head on."""
 
 MAX_FRAGMENTS = 1024
 """Frames of one WebSocket message: each costs some microseconds, however few bytes it has. Nearly every message is one frame."""
@@ -42,6 +36,9 @@ MAX_FRAMES_PER_READ = 4096
 
 MAX_AT_ONCE = 16
 """Messages of one read that are handled where they come, as long as a slice is not used up; the others wait for their connection's turn."""
+
+WEBSOCKET_VERSION: Final = "13"
+"""The one version of the protocol (RFC 6455 section 4.1)."""
 
 EARLIEST_PING: Final = 0.85
 """Of the interval, without a word of the peer."""
@@ -63,6 +60,19 @@ class BoundedServerProtocol(ServerProtocol):
     _fragments = 0
     between = False
     """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
+
+    def accept(self, request: Request) -> Response:
+        """As the base class; a refusal names the version that is spoken here (RFC 6455 section 4.4)."""
+        response = super().accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            response.headers["Sec-WebSocket-Version"] = WEBSOCKET_VERSION
+        return response
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        """As the base class, with the header that all answers of the server have."""
+        response = super().reject(status, text)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CONT:
@@ -101,6 +111,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_TIMEOUT_S
         self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
         self._late_pong = b""
+        self._early = b""
+        """Frames of a client that did not wait for the answer to its opening handshake: they are read behind it."""
         self._heard_at = self.loop.time()
         self._at_once: Callable[[bytes], object] | None = None
         self._on_drain: Callable[[], None] | None = None
@@ -120,6 +132,11 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             if not data:
                 return
         self.conn.between = False
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early += data
+            if len(self._early) > (self.config.ws_max_size or 0):
+                self.transport.abort()
+            return
         super().data_received(data)
 
     def _take_at_once(self, data: bytes) -> bytes:
@@ -150,6 +167,13 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             # the application's task is only scheduled so far: it sees this
             cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self._early and self.handshake_complete:
+            early, self._early = self._early, b""
+            if not self.close_sent:
+                self.data_received(early)
 
     def handle_ping(self) -> None:
         # the first ping of a read finds the answers to all of them
@@ -271,114 +295,3 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
-
-
-class HubHttpProtocol(HttpToolsProtocol):
-    """An HTTP connection of uvicorn whose request heads are bounded in size and in time, and their bodies in time."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._head_open = True
-        self._head_bytes = 0
-        """Of a head that did not come in one piece."""
-        self._heads_begun = 0
-        """In the read that is looked at."""
-        self._body_open = False
-        self._timer: asyncio.TimerHandle | None = None
-        """Runs while a head or a body is awaited, and never for what comes in one piece."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class has it
-        super().connection_made(transport)
-        self._start_timer(HEAD_TIMEOUT_S, self._head_late)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        self._head_open = True
-        self._head_bytes = 0
-        self._heads_begun += 1
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._head_open = False
-        self._head_bytes = 0
-        self._body_open = True
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._body_open = False
-        self._stop_timer()
-        super().on_message_complete()
-
-    def data_received(self, data: bytes) -> None:
-        amid_request = self._body_open or self._head_bytes > 0
-        self._heads_begun = 0
-        super().data_received(data)
-        # nearly every request comes in one piece: then nothing is counted and no timer is set
-        if self._body_open:
-            if self._timer is None and not self.transport.is_closing():
-                self._start_timer(BODY_TIMEOUT_S, self._body_late)
-        elif self._head_open and not self.transport.is_closing():
-            # a head that began amid the read, behind another request: it is counted from its next read on
-            behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
-            self._head_bytes += 1 if behind else len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse_large_head()
-            elif self._timer is None:
-                self._start_timer(HEAD_TIMEOUT_S, self._head_late)
-        elif self._timer is None and not self._answering and self in self.connections and not self.transport.is_closing():
-            # an empty line between requests, on what is no WebSocket now: it has ended uvicorn's own time for idle connections
-            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
-
-    @property
-    def _answering(self) -> bool:
-        """Whether a request is not answered yet."""
-        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
-
-    def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
-        self._timer = self.loop.call_later(seconds, late)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _head_late(self) -> None:
-        self._timer = None
-        if self.flow.read_paused or self._answering:  # it may not have been read, and its refusal would be taken for another answer
-            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
-        elif self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
-        else:  # connected and silent: nothing to answer
-            self.transport.close()
-
-    def _body_late(self) -> None:
-        self._timer = None
-        if self.flow.read_paused or self.pipeline:
-            # the application has not read what came, or answers an earlier request of this connection: the client is not to blame
-            self._start_timer(BODY_TIMEOUT_S, self._body_late)
-            return
-        cycle = self.cycle
-        if cycle is None or not cycle.response_started:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
-        else:  # answered before the body was there, or half answered: nothing else can be said
-            self.transport.close()
-        if cycle is not None and not cycle.response_complete:
-            # as when the connection is lost: the application is told so, and what it still answers is not written
-            cycle.disconnected = True
-            cycle.message_event.set()
-
-    def _refuse_large_head(self) -> None:
-        if self._answering:  # the client would take it for the answer to its request before
-            self.transport.close()
-        else:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-
-    def _refuse(self, status: HTTPStatus) -> None:
-        if not self.transport.is_closing():
-            head = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            self.transport.write(head.encode("ascii"))
-            self.transport.close()

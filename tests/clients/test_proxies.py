@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -78,14 +80,14 @@ def test_all_clients_hear_each_other(clients: dict[str, Puppet], channel: str) -
 
 def test_dashboard_websocket(proxy: ReverseProxy, hub: HubProcess, channel: str) -> None:
     address = proxy.url.replace("https", "wss") + "/ws"
-    with websocket(address, ssl=proxy.trust) as socket, RawSession(hub) as publisher:
-        socket.send(json.dumps({"type": "hello", "token": hub.token}))
-        socket.send(json.dumps({"type": "subscribe", "id": 1, "channels": [channel]}))
+    with websocket(address, ssl=proxy.trust) as dashboard, RawSession(hub) as publisher:
+        dashboard.send(json.dumps({"type": "hello", "token": hub.token}))
+        dashboard.send(json.dumps({"type": "subscribe", "id": 1, "channels": [channel]}))
         types: list[str] = []
         while "subscribed" not in types:
-            types += [message["type"] for message in json.loads(socket.recv(20))]
+            types += [message["type"] for message in json.loads(dashboard.recv(20))]
         publisher.publish_text(channel, '{"price":1.10}')
-        assert '"data":{"price":1.10}' in str(socket.recv(20))
+        assert '"data":{"price":1.10}' in str(dashboard.recv(20))
 
 
 def test_event_stream(proxy: ReverseProxy, hub: HubProcess, channel: str) -> None:
@@ -128,6 +130,40 @@ def test_large_body(proxy: ReverseProxy, hub: HubProcess) -> None:
     assert reply.status_code == 200, reply.text[:500]
 
 
+@pytest.mark.parametrize("offer", ["h2c", "foo", "h2c, websocket"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["one segment", "two segments"])
+def test_an_offer_of_another_protocol_hides_no_request(proxy: ReverseProxy, hub: HubProcess, offer: str, *, at_once: bool) -> None:
+    """The body of a request that offers another protocol is its body, also where the proxy sends it to the hub later than the head."""
+    hidden = b"POST /api/v1/sign-out HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    head = f"POST /cometd HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {offer}\r\nContent-Length: {len(hidden)}\r\n\r\n"
+    following = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    before = metric(hub, "hub_bayeux_bad_requests_total")
+    with socket.create_connection(("localhost", proxy.port)) as plain, proxy.trust.wrap_socket(plain, server_hostname="localhost") as tls:
+        tls.settimeout(20)
+        if at_once:
+            tls.sendall(head.encode() + hidden)
+        else:
+            tls.sendall(head.encode())
+            time.sleep(0.1)
+            tls.sendall(hidden)
+        tls.sendall(following)
+        answer = b""
+        while data := tls.recv(65536):
+            answer += data
+    assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)] == [400, 200]
+    assert b"JSON" in answer  # the hidden request is what is no JSON
+    assert metric(hub, "hub_bayeux_bad_requests_total") == before + 1
+
+
+def test_proxies_pass_websocket_on_and_no_other_offer(proxy: ReverseProxy, hub: HubProcess) -> None:
+    ignored = metric(hub, "hub_http_upgrades_ignored_total")
+    with proxy.http() as http:
+        for offer in ("h2c", "foo"):
+            answer = http.get("/livez", headers={"Upgrade": offer, "Connection": "Upgrade"})
+            assert answer.status_code == 200
+    assert metric(hub, "hub_http_upgrades_ignored_total") == ignored
+
+
 @pytest.mark.browser
 async def test_browser(proxy: ReverseProxy, browser: Browser, channel: str) -> None:
     """cometd.js in Chromium, which speaks HTTP/2 to the proxy, over both transports."""
@@ -157,6 +193,12 @@ def test_hub_restarts_behind_the_proxy(clients: dict[str, Puppet], hub: HubProce
     assert deaf == set()
 
 
+def metric(hub: HubProcess, name: str) -> float:
+    found = re.search(rf"^{name} ([0-9.e+]+)$", hub.get("/metrics").text, re.MULTILINE)
+    assert found is not None, f"/metrics has no {name}"
+    return float(found[1])
+
+
 def heard_on(client: Puppet, channel: str) -> list[Any]:
     return [event for event in client.waiting("message") if event["message"]["channel"] == channel]
 
@@ -165,12 +207,12 @@ def heard_on(client: Puppet, channel: str) -> list[Any]:
 def test_silence(proxy: ReverseProxy, clients: dict[str, Puppet], hub: HubProcess, channel: str) -> None:
     """Two minutes in which nothing happens: the sessions and the sockets are the same after them."""
     before = {name: client.call("status")["clientId"] for name, client in clients.items()}
-    with websocket(proxy.url.replace("https", "wss") + "/ws", ssl=proxy.trust, ping_interval=None) as socket:
-        socket.send(json.dumps({"type": "hello", "token": hub.token}))
-        socket.recv(20)
+    with websocket(proxy.url.replace("https", "wss") + "/ws", ssl=proxy.trust, ping_interval=None) as dashboard:
+        dashboard.send(json.dumps({"type": "hello", "token": hub.token}))
+        dashboard.recv(20)
         time.sleep(120)
-        socket.send(json.dumps({"type": "ping", "id": 1}))
-        assert json.loads(socket.recv(20)) == [{"type": "pong", "id": 1}]
+        dashboard.send(json.dumps({"type": "ping", "id": 1}))
+        assert json.loads(dashboard.recv(20)) == [{"type": "pong", "id": 1}]
     assert {name: client.call("status")["clientId"] for name, client in clients.items()} == before
     for client in clients.values():
         assert client.call("subscribe", channel)["successful"]

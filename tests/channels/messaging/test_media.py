@@ -231,7 +231,6 @@ async def test_a_download_is_saved_and_never_shown(exchange: Exchange) -> None:
     assert headers["content-type"] == "image/png"
     assert headers["content-length"] == str(len(content))
     assert headers["content-disposition"].startswith("attachment; ")
-    assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"] == "default-src 'none'; sandbox"
     assert headers["cache-control"] == "private, no-store"
 

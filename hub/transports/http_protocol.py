@@ -1,0 +1,448 @@
+"""An HTTP/1.1 connection: uvicorn's, with bounds in size, time and number, and with offers to change the protocol that are read through.
+
+What uvicorn's own protocol leaves open, and this one does not:
+
+- An ``Upgrade`` that is not taken up is ignored (RFC 9110 section 7.8): the request is read to the end of its body, and what stands behind
+  it is the next request. The parser stops at such a head and leaves the body unread; see :meth:`HubHttpProtocol._read_through`.
+- A client may send requests before it has the answers to earlier ones (RFC 9112 section 9.3.2). Of these ``limits.max_requests_ahead`` are
+  parsed; the rest waits as the bytes that came, one read of the socket at most, and nothing more is read.
+- A request that cannot be read is refused when those before it are answered: a refusal in front of their answers would be taken for one.
+- Trailers are no headers (RFC 9110 section 6.5.1): they are dropped, and cannot bring a header that a proxy keeps out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, Final, cast
+
+import httptools
+import uvicorn
+from starlette.types import Message
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from hub.core.flusher import SLICE_S
+from hub.core.limits import Limits
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together; the parser itself sets no limit."""
+
+HEAD_TIMEOUT_S = 10.0
+"""How long a new connection, or a request head that has begun, may take to arrive."""
+
+BODY_TIMEOUT_S = 30.0
+"""How long the body of a request may take to arrive, from the end of its head on."""
+
+_HEAD_END: Final = b"\r\n\r\n"
+_REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
+"""What a read may begin with when the end of a head is cut in two."""
+
+_WEBSOCKET: Final = b"websocket"
+_WITHOUT_CHUNKS: Final = frozenset({"0.9", "1.0"})
+_UNPARSED: Final = "Invalid HTTP request received."
+
+
+@dataclass(slots=True)
+class HttpCounters:
+    """What the connections of a process count; each field becomes ``hub_http_<field>``."""
+
+    requests_unreadable: int = 0
+    """Requests that are no HTTP, or whose head is too large or too late."""
+    reading_paused: int = 0
+    """Times that a connection had ``max_requests_ahead`` requests waiting, and was not read until one was answered."""
+    upgrades_ignored: int = 0
+    """Requests that offered another protocol than WebSocket, and were read as if they had not."""
+
+
+class HubConfig(uvicorn.Config):
+    """uvicorn's configuration, with what the hub's protocols need of the hub's settings."""
+
+    def __init__(self, app: Any, *, limits: Limits, counters: HttpCounters, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.hub_limits = limits
+        self.http_counters = counters
+
+
+class _ReadFlow(FlowControl):
+    """Flow control with a second reason to pause: ``held`` keeps reading paused whatever the application, which resumes it, asks for."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+    def hold(self) -> None:
+        self.held = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        self.held = False
+
+
+class _EndsByClosing(RequestResponseCycle):
+    """A request by HTTP/1.0, which knows no chunks: an answer without ``Content-Length`` ends with the connection (RFC 9112 section 6.1 and
+    6.3, rule 8).
+    """
+
+    _until_closed = False
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]  # Starlette's type of the same dictionary
+        if message["type"] == "http.response.start":
+            self._until_closed = not any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            if self._until_closed:
+                self.chunked_encoding = False
+        elif self._until_closed:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]
+
+
+class HeadTooLargeError(Exception):
+    """A request's head is above ``MAX_HEAD_BYTES``."""
+
+
+class HubHttpProtocol(HttpToolsProtocol):
+    """One connection; see the module. ``config`` is a :class:`HubConfig`."""
+
+    config: HubConfig
+    flow: _ReadFlow
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._counters = self.config.http_counters
+        self._most_ahead = max(1, self.config.hub_limits.max_requests_ahead)  # 0 would leave the body of an answered request unread
+        self._active: RequestResponseCycle | None = None
+        """The request that the application answers; those in ``pipeline`` wait behind it."""
+        self._head_open = True
+        self._head_bytes = 0
+        """Of a head that did not come in one piece."""
+        self._heads_begun = 0
+        """In the piece that is looked at."""
+        self._body_open = False
+        self._body_bytes = 0
+        """Of the body that is read."""
+        self._piece_bytes = 0
+        self._unread = b""
+        """What came and is not parsed yet."""
+        self._last_word: Callable[[], None] | None = None
+        """Refuses what cannot be read, as soon as the requests before it are answered. Nothing is read any more."""
+        self._websocket: asyncio.Protocol | None = None
+        """What the connection has become."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs while a head or a body is awaited, and never for what comes in one piece."""
+
+    # -- what the transport calls -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class has it
+        super().connection_made(transport)
+        self.flow = _ReadFlow(transport)
+        self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._unread = b""
+        self.pipeline.clear()
+        super().connection_lost(exc)
+        active = self._active
+        if active is not None and active is not self.cycle:  # the base class tells the last request alone
+            active.disconnected = True
+            active.message_event.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self._last_word is not None:
+            return
+        if self._unread:  # a read that was under way when reading was paused
+            self._unread += data
+            return
+        self._take(data)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        """Parse ``data``, in pieces of no more requests than may be read ahead, for the time of a slice; what is left waits."""
+        self._unset_keepalive_if_required()
+        at, end = 0, len(data)
+        until = 0.0
+        out_of_time = False
+        while at < end and not out_of_time and (room := self._room()) > 0:
+            stop = self._piece_end(data, at, room)
+            piece = data if stop - at == end else data[at:stop]
+            at = stop
+            if not self._feed(piece):
+                if self._websocket is not None and at < end:
+                    self._websocket.data_received(data[at:])
+                return
+            if at < end:
+                now = monotonic()  # the loop's own clock stands still while a callback runs
+                until = until or now + SLICE_S
+                out_of_time = now > until
+        if at < end:
+            self._unread = data[at:]
+            if out_of_time:
+                self.loop.call_soon(self._go_on)
+        self._pause_or_resume()
+
+    def _go_on(self) -> None:
+        """Parse more of what waits: time has passed, or a request is answered."""
+        if self.transport.is_closing() or self._last_word is not None:
+            self._unread = b""
+            return
+        data, self._unread = self._unread, b""
+        if data:
+            self._take(data)
+        else:
+            self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        full = bool(self._unread) or self._room() <= 0
+        if full and not self.flow.held:
+            self._counters.reading_paused += 1
+            self.flow.hold()
+        elif not full and self.flow.held:
+            self.flow.release()
+            if self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:  # else the application resumes, when it has read that
+                self.flow.resume_reading()
+
+    def _room(self) -> int:
+        """How many more requests may be parsed: the one that is answered, and those ahead of it. Of the latter's bodies no more than one is
+        kept in memory once they are large.
+        """
+        waiting = len(self.pipeline)
+        if not waiting:
+            return self._most_ahead + (not self._answering)
+        if sum(len(cycle.body) for cycle, _ in self.pipeline) > HIGH_WATER_LIMIT:
+            return 0
+        return self._most_ahead - waiting
+
+    def _piece_end(self, data: bytes, at: int, room: int) -> int:
+        """Where to cut ``data`` so that what begins at ``at`` ends no more than ``room`` heads. An empty line may also stand in a body: of
+        one whose length is known, the rest is one piece.
+        """
+        stop = at
+        if self._head_bytes and (cut := _REST_OF_HEAD_END.match(data, at)) is not None:
+            stop, room = cut.end(), room - 1
+        for _ in range(room):
+            found = data.find(_HEAD_END, stop)
+            if found < 0:
+                return len(data)
+            stop = found + len(_HEAD_END)
+        if self._body_open and (length := self._content_length()) is not None:
+            return min(len(data), at + length - self._body_bytes)
+        return stop
+
+    def _content_length(self) -> int | None:
+        return next((int(value) for name, value in self.headers if name == b"content-length"), None)
+
+    def _feed(self, piece: bytes) -> bool:
+        """Have one piece parsed; False when that was the last one."""
+        amid_request = self._body_open or self._head_bytes > 0
+        self._heads_begun = 0
+        self._piece_bytes = len(piece)
+        try:
+            while piece:
+                try:
+                    self.parser.feed_data(piece)
+                    break
+                except httptools.HttpParserUpgrade as stopped:
+                    rest = piece[stopped.args[0] :]
+                    if self.scope["method"] == "CONNECT":
+                        self._refuse_in_turn(HTTPStatus.NOT_IMPLEMENTED)
+                        return False
+                    if self._should_upgrade():
+                        self._become_websocket(rest)
+                        return False
+                    piece = self._read_through() + rest
+        except httptools.HttpParserError as fault:
+            too_large = isinstance(fault.__context__, HeadTooLargeError)
+            self._refuse_message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST)
+            return False
+        self._watch(len(piece), amid_request=amid_request)
+        return self._last_word is None and not self.transport.is_closing()
+
+    def _watch(self, size: int, *, amid_request: bool) -> None:
+        """Bound what has begun and is not all there. Nearly every request comes in one piece: then nothing is counted, no timer is set."""
+        if self._body_open:
+            if self._timer is None and not self.transport.is_closing():
+                self._start_timer(BODY_TIMEOUT_S, self._body_late)
+        elif self._head_open and not self.transport.is_closing():
+            # a head that began amid the piece, behind another request: it is counted from the next piece on
+            behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
+            self._head_bytes += 1 if behind else size
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_in_turn(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            elif self._timer is None:
+                self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+        elif self._timer is None and not self._answering and self in self.connections and not self.transport.is_closing():
+            # an empty line between requests, on what is no WebSocket now: it has ended uvicorn's own time for idle connections
+            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+
+    # -- offers of another protocol ---------------------------------------------------------------------------------
+
+    def _should_upgrade(self) -> bool:
+        """Whether the connection becomes a WebSocket (RFC 6455 section 4.2.1): a GET of HTTP/1.1 without a body that offers this protocol
+        and no other, before which nothing is to be answered. That ``Connection`` names the offer, the parser has seen.
+        """
+        offered = [value for name, value in self.headers if name == b"upgrade"]
+        return (
+            self.scope["method"] == "GET"
+            and self.parser.get_http_version() == "1.1"
+            and len(offered) == 1
+            and offered[0].strip().lower() == _WEBSOCKET
+            and not self._answering
+            and not any(name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ")) for name, value in self.headers)
+        )
+
+    def _become_websocket(self, rest: bytes) -> None:
+        self._stop_timer()
+        self.flow.release()
+        self.flow.resume_reading()
+        self.handle_websocket_upgrade()
+        if not self.transport.is_closing():  # else the handshake was refused
+            self._websocket = cast("asyncio.Protocol", self.transport.get_protocol())
+            if rest:  # a client that did not wait for the answer
+                self._websocket.data_received(rest)
+
+    def _read_through(self) -> bytes:
+        """Begin a parser that reads the request whose offer is not taken up; returns its head, without the offer, for that parser."""
+        self._counters.upgrades_ignored += 1
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base class has it: what follows is not looked at
+        line = b"%b %b HTTP/%b\r\n" % (self.scope["method"].encode("ascii"), self.url, self.scope["http_version"].encode("ascii"))
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"".join([line, *fields, b"\r\n"])
+
+    # -- what the parser calls --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._head_open = True
+        self._head_bytes = 0
+        self._heads_begun += 1
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_open:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._piece_bytes > MAX_HEAD_BYTES and len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD_BYTES:
+            raise HeadTooLargeError
+        self._head_open = False
+        self._head_bytes = 0
+        if self.parser.should_upgrade():  # the parser stops here
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            self.scope["http_version"] = self.parser.get_http_version()
+            return
+        self._body_open = True
+        self._body_bytes = 0
+        self._stop_timer()
+        super().on_headers_complete()
+        if self.scope["http_version"] in _WITHOUT_CHUNKS:
+            # made by the base class, and not begun yet: the task that begins it has only been scheduled
+            self.cycle.__class__ = _EndsByClosing
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        self._body_open = False
+        self._stop_timer()
+        super().on_message_complete()
+
+    # -- answering --------------------------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._unread = b""
+        elif self._last_word is not None:
+            if not self._answering:
+                self._last_word()
+        elif self.flow.held:
+            self._go_on()
+
+    @property
+    def _answering(self) -> bool:
+        """Whether a request is not answered yet."""
+        return bool(self.pipeline) or (self._active is not None and not self._active.response_complete)
+
+    # -- what cannot be read, or does not come ----------------------------------------------------------------------
+
+    def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(seconds, late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _head_late(self) -> None:
+        self._timer = None
+        if self.flow.read_paused or self._answering:  # it may not have been read, and its refusal would be taken for another answer
+            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+        elif self._head_bytes:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:  # connected and silent: nothing to answer
+            self.transport.close()
+
+    def _body_late(self) -> None:
+        self._timer = None
+        if self.flow.read_paused or self.pipeline:
+            # the application has not read what came, or answers an earlier request of this connection: the client is not to blame
+            self._start_timer(BODY_TIMEOUT_S, self._body_late)
+            return
+        self._end_unfinished(HTTPStatus.REQUEST_TIMEOUT)
+
+    def _end_unfinished(self, status: HTTPStatus) -> None:
+        """The request that is answered will not be there whole: refuse it, or end the answer that has begun."""
+        cycle = self.cycle
+        if cycle is None or not cycle.response_started:
+            self._refuse(status)
+        else:  # answered before the body was there, or half answered: nothing else can be said
+            self.transport.close()
+        if cycle is not None and not cycle.response_complete:
+            # as when the connection is lost: the application is told so, and what it still answers is not written
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def _refuse_message(self, status: HTTPStatus) -> None:
+        """What came is no HTTP, in a head or in the body of the last request."""
+        if self._body_open and self.pipeline:
+            self.pipeline.popleft()  # the newest: it will never be whole
+        elif self._body_open and self._answering:
+            self._end_unfinished(status)
+            return
+        self._refuse_in_turn(status)
+
+    def _refuse_in_turn(self, status: HTTPStatus) -> None:
+        """Refuse what came last once everything before it is answered; nothing more is read."""
+        if self._answering:
+            self._stop_timer()
+            self.flow.hold()
+            self._last_word = lambda: self._refuse(status)
+        else:
+            self._refuse(status)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self._counters.requests_unreadable += 1
+        if self.transport.is_closing():
+            return
+        text = _UNPARSED if status is HTTPStatus.BAD_REQUEST else ""
+        head = [b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii"))]
+        head += [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
+        if text:
+            head.append(b"content-type: text/plain; charset=utf-8\r\n")
+        head.append(b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text.encode("ascii")))
+        self.transport.write(b"".join(head))
+        self.transport.close()
