@@ -55,8 +55,10 @@ def limits_page() -> str:
 Every limit and default of the protocols, with its reason. Each is a setting of the section `limits`: `max_batch` is
 `HUB_LIMITS__MAX_BATCH` in the environment, and in `hub.toml`
 
-    [limits]
-    max_batch = 200
+```toml
+[limits]
+max_batch = 200
+```
 
 Names that end in `_ms` are milliseconds, in `_s` seconds, in `_bytes` bytes.
 
