@@ -80,6 +80,8 @@ class BayeuxCounters:
     """Messages that were sent again because the client had not acknowledged them."""
     many_clients: int = 0
     """Connects that were not held because their browser has as many held as it may."""
+    resumed_by_id: int = 0
+    """Times that a request without the session's cookie or credential went on with it by its clientId alone."""
     sessions_unknown: int = 0
     """Messages answered with ``402::session_unknown``."""
     invalid_messages: int = 0

@@ -71,7 +71,7 @@ class Authenticator(Protocol):
 class Peer:
     """Who sends: an HTTP request, or a WebSocket for as long as it lives."""
 
-    __slots__ = ("browser", "by_cookie", "callback", "link", "offered", "presented", "principal", "statistics_session")
+    __slots__ = ("browsers", "by_cookie", "callback", "link", "offered", "origin", "presented", "principal", "statistics_session")
 
     def __init__(
         self,
@@ -79,8 +79,9 @@ class Peer:
         principal: Principal | None = None,
         presented: bool = False,
         by_cookie: bool = False,
-        browser: str | None = None,
+        browsers: tuple[str, ...] = (),
         offered: str | None = None,
+        origin: str | None = None,
         statistics_session: str | None = None,
         link: SocketLink | None = None,
         callback: bool = False,
@@ -91,10 +92,12 @@ class Peer:
         """Whether there was such a credential, good or bad: it decides, and a bad one is refused rather than skipped."""
         self.by_cookie = by_cookie
         """The credential was the sign-in cookie, which a browser sends whoever asks."""
-        self.browser = browser
-        """The ``BAYEUX_BROWSER`` cookie, brought or about to be set."""
+        self.browsers = browsers
+        """The ``BAYEUX_BROWSER`` cookies that it brought."""
         self.offered = offered
-        """A ``BAYEUX_BROWSER`` cookie that a WebSocket was given with its opening handshake; whether it is kept is not known."""
+        """The ``BAYEUX_BROWSER`` cookie that a client without one is given with the answer; whether it is kept is not known."""
+        self.origin = origin
+        """The ``Origin`` of the page that sends, where that is of another site than the hub and brought no sign-in cookie."""
         self.statistics_session = statistics_session
         """The ``STATISTICS_SESSIONID`` cookie, brought or about to be set."""
         self.link = link

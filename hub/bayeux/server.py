@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from hub.bayeux.acknowledge import Acknowledged
+from hub.bayeux.binding import Binding
 from hub.bayeux.channel_handlers import ChannelHandlers, subscription_member
 from hub.bayeux.counters import BayeuxCounters
 from hub.bayeux.exchange import Exchange
@@ -59,6 +60,7 @@ class BayeuxServer:
         "_publish",
         "_unconnected",
         "activity_counts_deliveries",
+        "browsers",
         "connects_held",
         "counters",
         "extensions",
@@ -96,6 +98,8 @@ class BayeuxServer:
         self._many_clients_advice = advice("retry", hub.limits.many_clients_interval_ms, hub.limits.timeout_ms, many_clients=True)
         self._draining = False
         self._unconnected = 0
+        self.browsers: Counter[str] = Counter()
+        """Sessions of each ``BAYEUX_BROWSER`` cookie."""
         # connects of each browser that long-polling holds
         self.occupied: Counter[str] = Counter()
         self.connects_held = 0
@@ -179,10 +183,10 @@ class BayeuxServer:
         return exchange
 
     async def _proves(self, messages: Sequence[Incoming], peer: Peer, session: ServerSession) -> bool:
-        """Whether a request without a credential of its own brings one in ``ext.authentication`` that is of the session's caller: how a
-        client that keeps no cookies takes its session over to a new WebSocket (contract part 2).
+        """Whether a request without the session's cookie may use it all the same: by an ``ext.authentication`` of the session's caller,
+        which decides where there is one, or by the clientId alone (:meth:`Binding.takes_id_alone`).
         """
-        if peer.presented or session.by_header:
+        if peer.presented or session.binding.by_header:
             return False
         for message in messages:
             try:
@@ -192,7 +196,10 @@ class BayeuxServer:
             if authentication is not None:
                 caller = await self._authenticator.from_ext(authentication, statistics_session=peer.statistics_session)
                 return caller.principal is not None and caller.principal.same_caller(session.principal)
-        return False
+        if not session.binding.takes_id_alone(peer, self.browsers, self.hub.limits.session_binding):
+            return False
+        self.counters.resumed_by_id += 1
+        return True
 
     def _collect(self, session: ServerSession, exchange: Exchange, peer: Peer) -> None:
         """Let what waits ride on the response, unless it has a better way: the connect that has just been held, or a WebSocket."""
@@ -323,9 +330,7 @@ class BayeuxServer:
             return failure(head(message), WireError.HANDSHAKE_DENIED.text, self.none_advice)
         if self._unconnected >= self.hub.limits.max_unconnected:
             return self._limited(message)
-        # not every WebSocket client keeps cookies: without a credential nothing but the clientId could lead such a one back
-        browser = peer.offered if peer.browser is None and not principal.anonymous else peer.browser
-        session = ServerSession(self, identifier, principal, browser=browser, by_header=peer.principal is not None)
+        session = ServerSession(self, identifier, principal, Binding(peer, known=self.browsers))
         try:
             self.hub.attach(session)
         except RefusedError:
@@ -364,6 +369,8 @@ class BayeuxServer:
         self.counters.handshakes += 1
         self.sessions[session.id] = session
         self._unconnected += 1
+        if (browser := session.binding.browser) is not None:
+            self.browsers[browser] += 1
         self.hub.login_arrived(session.principal)
         session.start_clock()
         session.by_callback = peer.callback
@@ -386,6 +393,10 @@ class BayeuxServer:
     def forget(self, session: ServerSession) -> None:
         """A session has ended: give back all that it held. Called once for each session, by the session itself."""
         del self.sessions[session.id]
+        if (browser := session.binding.browser) is not None:
+            self.browsers[browser] -= 1
+            if not self.browsers[browser]:
+                del self.browsers[browser]
         if not session.connected:
             self._unconnected -= 1
         self.hub.detach(session)
@@ -428,7 +439,7 @@ class BayeuxServer:
         if session.ended:  # what fan-outs had for it was too much for its queue
             return failure(head(message), WireError.SESSION_UNKNOWN.text, self.handshake_advice())
         if not (first or not alone or timeout_ms == 0 or waits or session.parting):
-            browser = None if peer.link is not None or peer.callback else peer.browser
+            browser = None if peer.link is not None or peer.callback or not peer.browsers else peer.browsers[0]
             if browser is None or self.occupied[browser] < limits.max_held_per_browser:
                 exchange.held = session.hold(head(message), timeout_ms, timesync=timesync, browser=browser)
                 return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from hub.bayeux.acknowledge import Acknowledged
+from hub.bayeux.binding import Binding
 from hub.bayeux.extensions import SessionExtension
 from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.ports import CALLBACK_POLLING, LONG_POLLING, WEBSOCKET, Peer
@@ -42,9 +42,8 @@ class ServerSession(Subscriber):
         "_told",
         "acknowledged",
         "active_at",
-        "browser",
+        "binding",
         "by_callback",
-        "by_header",
         "calls",
         "connected",
         "cycle",
@@ -58,13 +57,11 @@ class ServerSession(Subscriber):
         "turns",
     )
 
-    def __init__(self, server: BayeuxServer, identifier: str, principal: Principal, *, browser: str | None, by_header: bool) -> None:
+    def __init__(self, server: BayeuxServer, identifier: str, principal: Principal, binding: Binding) -> None:
         super().__init__(server.hub, identifier, principal)
         self._server = server
-        self.browser = browser
-        """The ``BAYEUX_BROWSER`` cookie of the handshake; None when it came over a WebSocket without one."""
-        self.by_header = by_header
-        """Made with a credential in a header or the sign-in cookie: every later request must bring one of the same caller."""
+        self.binding = binding
+        """What it asks of the requests that name its clientId."""
         self.connected = False
         """Whether a connect ever came."""
         self.ended = False
@@ -102,18 +99,8 @@ class ServerSession(Subscriber):
     # -- whose it is ------------------------------------------------------------------------------------------------
 
     def answers_to(self, peer: Peer) -> bool:
-        """Whether a request may use this session (contract part 2): same credentials, or without them the same browser."""
-        if self.by_header:
-            return peer.principal is not None and self.principal.same_caller(peer.principal)
-        if peer.principal is not None and self.principal.same_caller(peer.principal):
-            return True
-        if peer.presented and not peer.by_cookie:
-            return False
-        if peer.link is not None and peer.link is self.link:
-            return True
-        if self.browser is None:  # made over a WebSocket that brought neither a credential nor a cookie: its clientId is all that it has
-            return True
-        return peer.browser is not None and hmac.compare_digest(self.browser.encode(), peer.browser.encode())
+        """Whether a request brings the credential or the cookie that this session asks for."""
+        return self.binding.fits(peer, self.principal, self.link)
 
     # -- the clock that ends it -------------------------------------------------------------------------------------
 

@@ -13,6 +13,10 @@ def _limit(default: int, reason: str) -> int:
     return field(default=default, metadata={"reason": reason})
 
 
+def _choice(default: str, others: tuple[str, ...], reason: str) -> str:
+    return field(default=default, metadata={"reason": reason, "choices": (default, *others)})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The bounds that hold for every session. Settings of the same names override the defaults."""
@@ -36,6 +40,9 @@ class Limits:
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
+    session_binding: str = _choice(
+        "client-id", ("strict",), "client-id: browsers whose cookie does not reach the hub resume a session by its clientId; strict: never"
+    )
     many_clients_interval_ms: int = _limit(2000, "what a session waits between two connects while its browser has as many held as it may")
     activity_ms: int = _limit(0, "a Bayeux session without any traffic but its connects ends after this; 0 never ends it")
     activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")
@@ -44,7 +51,12 @@ class Limits:
     sse_comment_s: int = _limit(15, "seconds between the comments of an event stream, below every usual proxy's idle limit; 0 sends none")
 
     @classmethod
-    def table(cls) -> list[tuple[str, int, str]]:
+    def table(cls) -> list[tuple[str, int | str, str]]:
         """Rows of (name, default, reason), for the reference."""
         defaults = cls()
         return [(f.name, getattr(defaults, f.name), f.metadata["reason"]) for f in fields(cls)]
+
+    @classmethod
+    def choices(cls) -> dict[str, tuple[str, ...]]:
+        """The values of those that are no number, by name, the default first."""
+        return {f.name: f.metadata["choices"] for f in fields(cls) if "choices" in f.metadata}

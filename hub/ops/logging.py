@@ -18,11 +18,17 @@ _SECRET_TEXT: Final = re.compile(
     r"""(?ix)
     (?: hub[tk]_ [A-Za-z0-9_-]{16,} )                             # a token or key of the hub
     | (?: (?<=bearer[ ]) [^\s"',;]+ )                             # Authorization: Bearer T
+    | (?: (?<=authorization:[ ]oauth[ ]) [^\s"',;]+ )              # Authorization: OAuth T
+    | (?: (?<=BAYEUX_BROWSER=) [^;\s"']+ )
+    | (?: (?<=SESSIONID=) [^;\s"']+ )
     | (?: (?<=[?&]ticket=) [^&\s"']+ )                            # /ws?ticket=T
     | (?: (?<=HUB_SESSION=) [^;\s"']+ )
     | (?: (?<=://) [^/\s:@]* : [^/\s@]+ (?=@) )                   # user:password@ of a URL
     """
 )
+
+_CLIENT_ID: Final = re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{16})[0-9a-f]{32}(?![0-9A-Za-z])")
+"""A Bayeux clientId: the first characters may be shown, all of it leads to a session."""
 
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio", "alembic", "sqlalchemy")
 
@@ -30,7 +36,7 @@ _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyn
 def mask(value: Any) -> Any:
     """A value without the secrets that it holds, as deep as it goes."""
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(MASK, value)
+        return _CLIENT_ID.sub(r"\1...", _SECRET_TEXT.sub(MASK, value))
     if isinstance(value, bytes):
         return mask(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, dict):

@@ -55,7 +55,13 @@ class SettingsError(Exception):
 
 
 def _limits_model() -> type[BaseModel]:
-    made: dict[str, Any] = {name: (int, Field(default=default, ge=0, description=f"{reason}.")) for name, default, reason in Limits.table()}
+    choices = Limits.choices()
+    made: dict[str, Any] = {
+        name: (Literal[choices[name]], Field(default=default, description=f"{reason}."))
+        if name in choices
+        else (int, Field(default=default, ge=0, description=f"{reason}."))
+        for name, default, reason in Limits.table()
+    }
     return create_model("LimitsSection", __config__=ConfigDict(extra="forbid"), **made)
 
 

@@ -6,6 +6,7 @@ It names the credential's row and a digest of its fingerprint, so that it ends w
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from hub.security.credentials import Credential
 
 SIGN_IN_COOKIE: Final = "HUB_SESSION"
 STATISTICS_COOKIE: Final = "STATISTICS_SESSIONID"
+
+MOST_COOKIES: Final = 16
+"""Cookies of one name that are looked at in one request: each may cost the check of a signature."""
+
+_OWN_VALUE: Final = re.compile(r"[0-9a-f]{32}")
+"""What :func:`new_cookie_value` gives."""
 
 _ISSUER: Final = "cx-event-hub"
 _LONGEST: Final = 4096
@@ -107,17 +114,33 @@ def set_cookie(name: str, value: str, *, max_age_s: int, secure: bool) -> str:
     return morsel.OutputString()
 
 
-def read_cookie(headers: list[tuple[bytes, bytes]], name: str) -> str | None:
-    """The first cookie of a name in a request's headers (RFC 6265 section 5.4); None when there is none or it is empty."""
+def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
+    """All cookies of a name in a request's headers, as text, in their order, at most :data:`MOST_COOKIES`; none is empty.
+
+    A browser sends one for each path and domain on which one was set, in no order that the server could rely on (RFC 6265 section 4.2.2),
+    and another server on the same host may have set one too: whoever asks tries each. Quotes around a value are not a part of it.
+    """
     wanted = name.encode()
+    found: list[str] = []
     for key, value in headers:
-        if key != b"cookie":
+        if key != b"cookie" or wanted not in value:
             continue
         for pair in value.split(b";"):
-            found, equals, content = pair.strip().partition(b"=")
-            if equals and found == wanted:
-                return content.strip(b'"').decode("latin-1") or None
-    return None
+            own, equals, content = pair.strip().partition(b"=")
+            if equals and own.rstrip() == wanted and (text := content.strip(b' \t"').decode("latin-1")) and len(found) < MOST_COOKIES:
+                found.append(text)
+    return found
+
+
+def statistics_cookie(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """The ``STATISTICS_SESSIONID`` of a request: of several the first that the hub itself would set, else the first; None without one."""
+    found = read_cookies(headers, STATISTICS_COOKIE)
+    return next((value for value in found if _OWN_VALUE.fullmatch(value)), found[0] if found else None)
+
+
+def new_cookie_value() -> str:
+    """128 random bits, in the form of the cookies that only tell browsers or logins apart."""
+    return secrets.token_hex(16)
 
 
 def kept_secret(folder: Path) -> bytes:

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
 from hub.security import demo
-from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, CookieSigner, read_cookie, set_cookie
+from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
 from hub.security.directory import Directory, Gone
 from hub.security.origin import from_own_page
@@ -26,6 +26,8 @@ REFRESH_S: Final = 1.0
 """Seconds between two looks at the revision: running nodes follow changes within 2 s (contract part 1)."""
 
 TICKET_PATHS: Final = ("/ws", "/events")
+
+_TOKEN_SCHEMES: Final = frozenset({b"bearer", b"oauth"})
 
 _DECISIONS: Final = 65_536
 """Decisions remembered; resources come from clients, so the memory must not grow with them."""
@@ -119,7 +121,7 @@ class Gate:
             elif name == b"x-api-key":
                 keys.append(content)
         if cookies and statistics_session is None:
-            statistics_session = read_cookie(headers, STATISTICS_COOKIE)
+            statistics_session = statistics_cookie(headers)
         if authorization or keys:
             token = _bearer(authorization) if authorization else None
             if authorization and token is None:
@@ -127,8 +129,8 @@ class Gate:
             if len(keys) > 1:
                 return _failed(Failure.UNKNOWN_KEY)
             return await self._by_secrets(token, keys[0] if keys else None, statistics_session)
-        if cookies and (value := read_cookie(headers, SIGN_IN_COOKIE)) is not None:
-            return await self._by_cookie(scope, value, statistics_session)
+        if cookies and (values := read_cookies(headers, SIGN_IN_COOKIE)):
+            return await self._by_cookies(scope, values, statistics_session)
         if scope["path"].rstrip("/") in TICKET_PATHS and b"ticket=" in scope["query_string"]:
             return self._by_ticket(scope["query_string"], statistics_session)
         return _failed(Failure.MISSING)
@@ -175,15 +177,17 @@ class Gate:
         assert holder is not None
         return Caller(holder.principal(statistics_session=statistics_session), None)
 
-    async def _by_cookie(self, scope: Scope, value: str, statistics_session: str | None) -> Caller:
+    async def _by_cookies(self, scope: Scope, values: list[str], statistics_session: str | None) -> Caller:
+        """The first good one of the sign-in cookies decides: one that is not ours may stand in front of it."""
         if not from_own_page(scope, self.allowed_origins):
             return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
-        signed_in = self.cookies.read(value)
-        credential = None if signed_in is None else await self._directory.by_id(signed_in.credential)
-        if signed_in is None or credential is None or not signed_in.is_of(credential):
-            return _failed(Failure.BAD_TOKEN, by_cookie=True)
-        principal = credential.principal(statistics_session=statistics_session, discriminator=signed_in.discriminator)
-        return Caller(principal, None, by_cookie=True)
+        for value in values:
+            signed_in = self.cookies.read(value)
+            credential = None if signed_in is None else await self._directory.by_id(signed_in.credential)
+            if signed_in is not None and credential is not None and signed_in.is_of(credential):
+                principal = credential.principal(statistics_session=statistics_session, discriminator=signed_in.discriminator)
+                return Caller(principal, None, by_cookie=True)
+        return _failed(Failure.BAD_TOKEN, by_cookie=True)
 
     def _by_ticket(self, query: bytes, statistics_session: str | None) -> Caller:
         shown = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "ticket"]
@@ -286,8 +290,10 @@ class Gate:
 
 
 def _bearer(values: list[bytes]) -> bytes | None:
-    """The token of ``Authorization: Bearer T`` (RFC 6750 section 2.1; the scheme in any case). None for anything else, and for two."""
+    """The token of ``Authorization: Bearer T`` (RFC 6750 section 2.1; the scheme in any case), or of ``Authorization: OAuth T``, which
+    clients of Salesforce send (docs/security.md). None for anything else, and for two.
+    """
     if len(values) != 1:
         return None
     scheme, _, token = values[0].strip().partition(b" ")
-    return token.strip() or None if scheme.lower() == b"bearer" else None
+    return token.strip() or None if scheme.lower() in _TOKEN_SCHEMES else None

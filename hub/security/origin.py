@@ -49,3 +49,11 @@ def from_own_page(scope: Scope, allowed: Collection[str] = ()) -> bool:
     except ValueError:
         return False
     return (parts.hostname, port or default) == (own.hostname, own_port or default)
+
+
+def foreign_origin(scope: Scope) -> str | None:
+    """The ``Origin`` of a request, lower case, where it names a page of another origin than the hub's; None without one, and for the opaque
+    origin ``null`` (RFC 6454 section 6.1), which pages of many sites share.
+    """
+    origin = header(scope, b"origin")
+    return None if origin is None or "://" not in origin or from_own_page(scope) else origin.lower()

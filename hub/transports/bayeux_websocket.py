@@ -8,10 +8,10 @@ from hub.bayeux.link import SocketLink
 from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer
 from hub.core.errors import CloseCode
-from hub.security.cookies import STATISTICS_COOKIE, read_cookie
+from hub.security.cookies import STATISTICS_COOKIE, new_cookie_value, statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.transports.converse import converse
-from hub.transports.longpolling import BROWSER_COOKIE, browser_cookie, new_cookie_value, session_cookie
+from hub.transports.longpolling import BROWSER_COOKIE, browser_cookies, other_site, session_cookie
 from hub.transports.socket import Socket
 
 
@@ -28,18 +28,18 @@ class BayeuxWebSocket:
         """Converse over one WebSocket until it is over. It is accepted whoever asks: the handshake's reply says who is refused.
 
         ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is offered to clients
-        without it, and binds what is made with ``ext.authentication``; an anonymous session is bound to it only if the client brought it.
+        without it, and sessions that are made without a header credential answer to it.
         """
         socket = Socket(scope, receive, send, max_message_bytes=self._server.hub.limits.max_request_bytes)
         headers = scope["headers"]
-        statistics_session = read_cookie(headers, STATISTICS_COOKIE)
+        statistics_session = statistics_cookie(headers)
         cookies = []
         if statistics and statistics_session is None:
             statistics_session = new_cookie_value()
             cookies.append(session_cookie(STATISTICS_COOKIE, statistics_session, scope))
-        browser = browser_cookie(headers)
+        browsers = browser_cookies(headers)
         offered = None
-        if browser is None:
+        if not browsers:
             offered = new_cookie_value()
             cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
         caller = await self._gate.identify(scope, statistics_session=statistics_session)
@@ -47,8 +47,9 @@ class BayeuxWebSocket:
             principal=caller.principal,
             presented=caller.failure is not Failure.MISSING,
             by_cookie=caller.by_cookie,
-            browser=browser,
+            browsers=browsers,
             offered=offered,
+            origin=other_site(scope),
             statistics_session=statistics_session,
         )
         await socket.accept(cookies)

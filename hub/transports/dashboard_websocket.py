@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from hub.core.errors import CloseCode
 from hub.core.hub import Hub
 from hub.dashboard.conversation import Conversation, DashboardCounters
-from hub.security.cookies import STATISTICS_COOKIE, read_cookie
+from hub.security.cookies import statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.transports.converse import converse
 from hub.transports.socket import Socket
@@ -54,7 +54,7 @@ class DashboardDoor:
             return
         socket = Socket(scope, receive, send, max_message_bytes=self._hub.limits.max_request_bytes)
         caller = await self._gate.identify(scope)
-        statistics_session = read_cookie(scope["headers"], STATISTICS_COOKIE)
+        statistics_session = statistics_cookie(scope["headers"])
         await socket.accept()
         conversation = Conversation(
             self._hub,

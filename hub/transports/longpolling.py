@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Sequence
 
 import structlog
@@ -17,9 +16,9 @@ from hub.bayeux.server import BayeuxServer, find_handshake
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
 from hub.ops.envelope import ApiError
-from hub.security.cookies import STATISTICS_COOKIE, read_cookie
+from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
 from hub.security.gate import Failure, Gate
-from hub.security.origin import is_secure
+from hub.security.origin import foreign_origin, is_secure
 from hub.security.rest import refusal
 from hub.transports.answering import Answering
 from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
@@ -47,15 +46,15 @@ _CLOSE = (b"connection", b"close")
 _log = structlog.get_logger(__name__)
 
 
-def new_cookie_value() -> str:
-    """128 random bits."""
-    return secrets.token_hex(16)
+def browser_cookies(headers: Headers) -> tuple[str, ...]:
+    """The ``BAYEUX_BROWSER`` cookies of a request, without those that no Bayeux server would set."""
+    return tuple(value for value in read_cookies(headers, BROWSER_COOKIE) if _BROWSER_VALUE.fullmatch(value))
 
 
-def browser_cookie(headers: Headers) -> str | None:
-    """The ``BAYEUX_BROWSER`` of a request; None when it has none, or one that no Bayeux server would set."""
-    value = read_cookie(headers, BROWSER_COOKIE)
-    return value if value is not None and _BROWSER_VALUE.fullmatch(value) else None
+def other_site(scope: Scope) -> str | None:
+    """The ``Origin`` of a page of another site that sends a request without the sign-in cookie; None for every other request."""
+    origin = foreign_origin(scope)
+    return None if origin is None or read_cookies(scope["headers"], SIGN_IN_COOKIE) else origin
 
 
 def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
@@ -118,17 +117,18 @@ class LongPolling:
         """Process the messages; the cookies to set come with the exchange."""
         headers: Headers = scope["headers"]
         handshake = find_handshake(messages)
-        browser = browser_cookie(headers)
-        statistics_session = read_cookie(headers, STATISTICS_COOKIE)
+        browsers = browser_cookies(headers)
+        statistics_session = statistics_cookie(headers)
+        offered = None
         cookies: Headers = []
         if handshake is not None:
             if statistics and statistics_session is None:
                 statistics_session = new_cookie_value()
                 cookies.append(session_cookie(STATISTICS_COOKIE, statistics_session, scope))
-            if browser is None:
-                browser = new_cookie_value()
-                cookies.append(session_cookie(BROWSER_COOKIE, browser, scope))
-        peer = Peer(browser=browser, statistics_session=statistics_session)
+            if not browsers:
+                offered = new_cookie_value()
+                cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
+        peer = Peer(browsers=browsers, offered=offered, origin=other_site(scope), statistics_session=statistics_session)
         failure = await self._identify(scope, peer, self._server.owner(messages), handshake, statistics=statistics)
         if statistics and failure is not None and (failure is not Failure.MISSING or self._must_know(handshake)):
             self._server.counters.handshakes_denied += handshake is not None
@@ -141,7 +141,7 @@ class LongPolling:
     ) -> Failure | None:
         """Find out who sends, where it matters, and tell the peer; returns why it is not known."""
         by_header = any(name in {b"authorization", b"x-api-key"} for name, _ in scope["headers"])
-        asks_for_it = handshake is not None or (owner is not None and owner.by_header)
+        asks_for_it = handshake is not None or (owner is not None and owner.binding.by_header)
         if not (asks_for_it or by_header):
             return None  # nearly every request: the session is its browser's
         caller = await self._gate.identify(scope, statistics_session=peer.statistics_session, cookies=asks_for_it)

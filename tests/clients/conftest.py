@@ -20,7 +20,7 @@ from tests.support.puppet import NODE_FOLDER, Puppet, PuppetProcess
 NodeFactory = Callable[[str], Puppet]
 
 PAGE_FOLDER = Path(__file__).with_name("browser")
-LIBRARY_FOLDER = NODE_FOLDER / "node_modules" / "cometd"
+LIBRARY_FOLDERS = {"lib": NODE_FOLDER / "node_modules" / "cometd", "faye": NODE_FOLDER / "node_modules" / "faye" / "client"}
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # Chromium refuses to run its sandbox as root, as CI does
@@ -110,9 +110,10 @@ async def browser_context(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 
 async def serve_library(route: Route) -> None:
-    """Answer a request below /cometd-test/ with the page or a file of the npm package: the browser takes them for the hub's own."""
+    """Answer a request below /cometd-test/ with a page or a file of an npm package: the browser takes them for the hub's own."""
     name = urlsplit(route.request.url).path.removeprefix("/cometd-test/")
-    file = LIBRARY_FOLDER / name.removeprefix("lib/") if name.startswith("lib/") else PAGE_FOLDER / name
+    library, _, rest = name.partition("/")
+    file = LIBRARY_FOLDERS[library] / rest if rest else PAGE_FOLDER / name
     await route.fulfill(body=file.read_bytes(), content_type=mimetypes.guess_type(file)[0])
 
 

@@ -105,16 +105,39 @@ async def test_wrong_cookie_disturbs_nothing(client: Any, new_client: Any) -> No
 
 @rule(
     "C2.cookie.socket",
-    "a session made over long-polling without credentials answers on a WebSocket to its cookie alone",
+    "a session made over long-polling without credentials answers on a WebSocket to its cookie, and not to another session's",
     CHOICE,
     [WEBSOCKET],
 )
 async def test_cookie_on_a_socket(new_client: Any, channel: str) -> None:
-    polling = new_client(LONG_POLLING)
+    polling, other = new_client(LONG_POLLING), new_client(LONG_POLLING)
     await polling.start()
-    thief, owner = new_client(), new_client(headers=[("Cookie", f"BAYEUX_BROWSER={polling.cookies['BAYEUX_BROWSER']}")])
+    await other.start()
+    thief, owner = (new_client(headers=[("Cookie", f"BAYEUX_BROWSER={each.cookies['BAYEUX_BROWSER']}")]) for each in (other, polling))
     assert (await thief.subscribe(channel, clientId=polling.client_id))["error"] == UNKNOWN
     assert (await owner.subscribe(channel, clientId=polling.client_id))["successful"] is True
+
+
+@rule(
+    "C2.id.socket",
+    "a WebSocket that was opened before there was a cookie goes on with the session by its clientId alone, as Faye's does",
+    CHOICE,
+    [WEBSOCKET],
+)
+async def test_client_id_on_a_socket(new_client: Any, channel: str) -> None:
+    socket, polling = new_client(), new_client(LONG_POLLING)
+    await polling.start()
+    assert (await socket.subscribe(channel, clientId=polling.client_id))["successful"] is True
+
+
+@rule("C2.id.site", "a page of another site, whose browser withholds the cookie, goes on by clientId and Origin", CHOICE, [LONG_POLLING])
+async def test_client_id_of_a_page_of_another_site(new_client: Any, channel: str) -> None:
+    page, own = (new_client(headers=[("Origin", origin)]) for origin in ("https://desk.example", "https://evil.example"))
+    await page.start()
+    for client, identifier, good in ((page, page.client_id, True), (own, page.client_id, False)):
+        client.cookies = {}
+        reply = await client.subscribe(channel, clientId=identifier)
+        assert (reply["successful"], reply.get("error")) == ((True, None) if good else (False, UNKNOWN))
 
 
 @rule("1.10.9", "a new WebSocket with a known clientId takes the session over: events go to it", CHOICE, [WEBSOCKET])

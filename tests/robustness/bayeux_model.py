@@ -34,7 +34,10 @@ class Actor:
     def peer(self) -> Peer:
         """How its requests arrive."""
         who = principal(self.subject) if self.by_header else None
-        return Peer(principal=who, presented=self.by_header, browser=self.browser, callback=self.callback)
+        return Peer(principal=who, presented=self.by_header, browsers=self.cookies(), callback=self.callback)
+
+    def cookies(self) -> tuple[str, ...]:
+        return () if self.browser is None else (self.browser,)
 
 
 @dataclass(eq=False)
@@ -43,6 +46,8 @@ class ClientSession:
 
     id: str
     actor: Actor
+    by_script: bool
+    """It was made by callback-polling."""
     acknowledges: bool
     receiver: Receiver
     touched: float
@@ -99,22 +104,24 @@ class Model(Observer):
         self.places: dict[int, int] = {}
         """When messages were sent by WebSocket, by their identity."""
         self._operations: dict[int, _Operation] = {}
-        self._owners: dict[int, Actor] = {}
-        """Who sent the requests with a handshake that are under way. Both tables go by the identity of a message, which is kept."""
+        self._owners: dict[int, tuple[Actor, bool]] = {}
+        """Who sent the requests with a handshake that are under way, and whether over a WebSocket. Both tables go by the identity of a
+        message, which is kept.
+        """
         self._kept: list[list[Json]] = []
 
     # -- on its way in ----------------------------------------------------------------------------------------------
 
-    def sent(self, actor: Actor, messages: list[Json]) -> None:
+    def sent(self, actor: Actor, messages: list[Json], *, by_wire: bool = False) -> None:
         """A request is about to be processed."""
         self._kept.append(messages)
         if any(message.get("channel") == HANDSHAKE for message in messages):
             for message in messages:
-                self._owners[id(message)] = actor
+                self._owners[id(message)] = (actor, by_wire)
             return
         claimed = next((message["clientId"] for message in messages if isinstance(message.get("clientId"), str)), "")
         session = self.sessions.get(claimed)  # the first one decides for all
-        if session is None or not self.owns(actor, session):
+        if session is None or not (proves(messages) or self.owns(actor, session, by_wire=by_wire)):
             return
         for message in messages:
             if message.get("clientId") != claimed:
@@ -145,12 +152,23 @@ class Model(Observer):
                     again = any(receiver.standing(p) is not Standing.NO for p in ("/log/a", "/log/*", "/log/**") if p != pattern)
                     receiver.replays[pattern] += 2 if again or operation.before[pattern] is not Standing.NO else 1
 
-    def owns(self, actor: Actor, session: ClientSession) -> bool:
-        """Whether requests of this actor are the session's: by its browser's cookie, its credential, or where neither is, by its id."""
+    def owns(self, actor: Actor, session: ClientSession, *, by_wire: bool = False) -> bool:
+        """Whether requests of this actor are the session's: by its browser's cookie or its credential; where the actor has no cookie that
+        any session answers to, by its id, over a WebSocket or where both are of callback-polling.
+        """
         owner = session.actor
         if owner.by_header:
             return actor.by_header and actor.subject == owner.subject
-        return owner.browser is None or actor.browser == owner.browser
+        if actor.by_header:
+            return False
+        if owner.browser is not None and actor.browser == owner.browser:
+            return True
+        if actor.browser is not None and any(each.actor.browser == actor.browser for each in self._alive()):
+            return False
+        return by_wire or (actor.callback and session.by_script)
+
+    def _alive(self) -> list[ClientSession]:
+        return [self.sessions[identifier] for identifier in self.world.server.sessions if identifier in self.sessions]
 
     # -- on its way out ---------------------------------------------------------------------------------------------
 
@@ -180,9 +198,9 @@ class Model(Observer):
         assert reply["successful"] or reply["error"][:3].isdigit(), reply
         if reply.get("channel") in {HANDSHAKE, CONNECT}:
             assert set(reply["advice"]) >= {"reconnect", "interval", "timeout"}, reply
-        actor = self._owners.pop(id(message), None)
-        if actor is not None and message.get("channel") == HANDSHAKE and reply["successful"]:
-            self._opened(actor, message, reply)
+        sender = self._owners.pop(id(message), None)
+        if sender is not None and message.get("channel") == HANDSHAKE and reply["successful"]:
+            self._opened(*sender, reply)
         operation = self._operations.pop(id(message), None)
         if operation is None:
             return
@@ -192,14 +210,16 @@ class Model(Observer):
             for pattern in operation.patterns:
                 operation.receiver.end([pattern], operation.before[pattern])
 
-    def _opened(self, actor: Actor, message: Json, reply: Json) -> None:
+    def _opened(self, actor: Actor, by_wire: bool, reply: Json) -> None:
         identifier = reply["clientId"]
         assert identifier not in self.sessions, "a clientId was given twice"
         who = self.world.server.sessions[identifier].principal
         now = self.world.clock.now
         receiver = Receiver(f"{actor.name}/{len(actor.sessions)}", who, lambda: self._hears(identifier))
         self.ledger.receivers.append(receiver)
-        opened = ClientSession(identifier, actor, reply.get("ext", {}).get("ack") is True, receiver, now, now)
+        opened = ClientSession(
+            identifier, actor, actor.callback and not by_wire, reply.get("ext", {}).get("ack") is True, receiver, now, now
+        )
         self.sessions[identifier] = opened
         actor.sessions.append(opened)
 
@@ -278,15 +298,15 @@ class Model(Observer):
             if (session := self.sessions.get(str(message.get("clientId")))) is not None:
                 session.ways[wire] = place
         actor = self.owners[wire]
-        self.sent(actor, messages)
+        self.sent(actor, messages, by_wire=True)
         claimed = next((str(message["clientId"]) for message in messages if isinstance(message.get("clientId"), str)), "")
-        if claimed in self.world.server.sessions and self.owns(actor, self.sessions[claimed]):
+        if claimed in self.world.server.sessions and self.owns(actor, self.sessions[claimed], by_wire=True):
             self._touched(wire)
             wire.session = self.world.server.sessions[claimed]
 
     def open_socket(self, actor: Actor) -> None:
         """A WebSocket of this actor is accepted; callback-polling has no cookies, and neither has its WebSocket."""
-        actor.wire = self.world.socket(Peer(browser=actor.browser) if not actor.by_header else actor.peer())
+        actor.wire = self.world.socket(Peer(browsers=actor.cookies()) if not actor.by_header else actor.peer())
         self.owners[actor.wire] = actor
 
     def frame(self, wire: Wire, messages: list[Json], place: int) -> None:
@@ -345,6 +365,11 @@ class Model(Observer):
             assert [message.get("channel") for message in messages] == [CONNECT], f"{waiting} got no reply"
         if not wire.open:
             wire.expected.clear()
+
+
+def proves(messages: list[Json]) -> bool:
+    """Whether a request brings a credential in its messages; actors bring their own alone."""
+    return any("authentication" in message.get("ext", {}) for message in messages if isinstance(message.get("ext", {}), dict))
 
 
 def _asked(messages: list[Json]) -> int | None:

@@ -236,13 +236,16 @@ class BayeuxMachine(RuleBasedStateMachine):
     def disconnect(self, who: int, by_wire: bool, before: list[tuple[Any, ...]]) -> None:
         self.batch(who, 0, by_wire, [*before[1:], ("disconnect",), *before[:1]])
 
-    @rule(who=which, victim=which, specs=batches)
-    def steal(self, who: int, victim: int, specs: list[tuple[Any, ...]]) -> None:
+    @rule(who=which, victim=which, by_wire=st.booleans(), specs=batches)
+    def steal(self, who: int, victim: int, by_wire: bool, specs: list[tuple[Any, ...]]) -> None:
         """Somebody sends with the clientId of another one."""
         thief, owner = self.actors[who % len(self.actors)], self.actors[victim % len(self.actors)]
-        if thief is not owner and owner.sessions and not self.model.owns(thief, owner.sessions[-1]):
+        wire: Any = thief.wire
+        by_wire = by_wire and wire in self.world.wires and wire.open and not wire.buffered and wire.breaks_after is None
+        if thief is not owner and owner.sessions and not self.model.owns(thief, owner.sessions[-1], by_wire=by_wire):
             before = self.world.server.counters.sessions_unknown
-            self._send(thief, [self._message(owner.sessions[-1], spec) for spec in specs], by_wire=False)
+            self._send(thief, [self._message(owner.sessions[-1], spec) for spec in specs], by_wire=by_wire)
+            self.world.loop.settle()
             assert self.world.server.counters.sessions_unknown == before + len(specs)
 
     # -- what becomes of responses and connections ------------------------------------------------------------------
@@ -466,7 +469,10 @@ class BayeuxMachine(RuleBasedStateMachine):
                 alive = self.world.server.sessions.get(session.id)
                 if alive is None or not (alive.queue or alive.resync_due or alive.catch_up or (session.acknowledges and alive.waits)):
                     break
-                self._send(session.actor, [self._message(session, ("connect", 0, "last"))], by_wire=False)
+                connect = self._message(session, ("connect", 0, "last"))
+                if session.actor.callback and not session.by_script:  # over HTTP it has neither a cookie nor made the session
+                    connect["ext"] = {**connect.get("ext", {}), "authentication": {"token": session.actor.subject}}
+                self._send(session.actor, [connect], by_wire=False)
                 self.world.loop.finish()
                 self.write_all()
                 self.world.loop.finish()

@@ -26,8 +26,7 @@ serve((emit) => {
             }
             client.addExtension({
                 outgoing(message, pass) {
-                    // not on handshakes alone: the library opens its WebSocket beside the handshake's request, without that one's cookie
-                    if (authentication && message.channel.startsWith("/meta/")) {
+                    if (authentication && message.channel === "/meta/handshake") {
                         message.ext = {...message.ext, authentication};
                     }
                     pass(message);

@@ -96,7 +96,7 @@ class Bayeux(World):
     async def exchange(self, messages: object, peer: Peer | None = None) -> Exchange:
         """One HTTP request, not yet written; ``messages`` as bytes are sent as they are."""
         payload = messages if isinstance(messages, bytes) else json.dumps(messages).encode()
-        return await self.server.handle(read_request(payload, self.hub.limits), peer or Peer(browser="browser"))
+        return await self.server.handle(read_request(payload, self.hub.limits), peer or Peer(browsers=("browser",)))
 
     async def post(self, *messages: object, peer: Peer | None = None) -> list[Json]:
         """One HTTP request and its response; no connect may be held."""
@@ -164,7 +164,7 @@ class Client:
 
     def __init__(self, bayeux: Bayeux, *, peer: Peer | None = None, message: Json | None = None) -> None:
         self.bayeux = bayeux
-        self.peer = peer or Peer(browser="browser")
+        self.peer = peer or Peer(browsers=("browser",))
         self.id = ""
         self._message = message or by_token()
 
@@ -172,6 +172,8 @@ class Client:
         (reply,) = await self.bayeux.post(self._message, peer=self.peer)
         assert reply["successful"], reply
         self.id = reply["clientId"]
+        if self.peer.offered is not None and self.peer.origin is None and self.peer.link is None:  # kept, as a browser does
+            self.peer = Peer(browsers=(self.peer.offered,))
         return reply
 
     async def open(self) -> None:

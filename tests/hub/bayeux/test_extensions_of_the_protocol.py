@@ -223,7 +223,7 @@ async def test_a_browser_has_as_many_connects_held_as_it_may() -> None:
 async def test_another_browser_has_connects_of_its_own() -> None:
     bayeux = Bayeux(limits=Limits(max_held_per_browser=1))
     await (await bayeux.client()).hold()
-    other = Client(bayeux, peer=Peer(browser="other"), message=by_token())
+    other = Client(bayeux, peer=Peer(browsers=("other",)), message=by_token())
     await other.open()
     await other.hold()
     assert bayeux.server.counters.many_clients == 0

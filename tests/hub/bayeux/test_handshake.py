@@ -97,7 +97,7 @@ async def test_bad_headers_are_refused_rather_than_skipped() -> None:
 
 async def test_statistics_session_goes_to_the_gate() -> None:
     bayeux = Bayeux()
-    await bayeux.post(by_token(), peer=Peer(browser="b", statistics_session="s"))
+    await bayeux.post(by_token(), peer=Peer(browsers=("b",), statistics_session="s"))
     assert bayeux.tokens.asked == [({"token": "ann"}, "s")]
 
 
@@ -171,6 +171,7 @@ async def test_login_is_there_from_handshake_to_end() -> None:
 
 HEADER = {"principal": principal("ann"), "presented": True}
 OTHER = {"principal": principal("eve"), "presented": True}
+SITE = "https://desk.example"
 FOREIGN = {"principal": principal("ann", tenant="other"), "presented": True}
 
 
@@ -179,47 +180,148 @@ FOREIGN = {"principal": principal("ann", tenant="other"), "presented": True}
     [
         # made with a header or the sign-in cookie: the same caller, from any browser
         (HEADER, HEADER, True),
-        (HEADER, {**HEADER, "browser": "other"}, True),
+        (HEADER, {**HEADER, "browsers": ("other",)}, True),
         (HEADER, {**HEADER, "by_cookie": True}, True),
         (HEADER, OTHER, False),
         (HEADER, FOREIGN, False),
         (HEADER, {}, False),
-        (HEADER, {"browser": "browser"}, False),
+        (HEADER, {"browsers": ("browser",)}, False),
         (HEADER, {"presented": True}, False),
-        ({**HEADER, "by_cookie": True, "browser": "b"}, {"browser": "b"}, False),
+        ({**HEADER, "by_cookie": True, "browsers": ("b",)}, {"browsers": ("b",)}, False),
         # made without: the same browser, and no header that says otherwise
-        ({"browser": "b"}, {"browser": "b"}, True),
-        ({"browser": "b"}, {"browser": "c"}, False),
-        ({"browser": "b"}, {}, False),
-        ({"browser": "b"}, {"browser": "b", **HEADER}, True),
-        ({"browser": "b"}, {"browser": "c", **HEADER}, True),  # the same caller, by a credential
-        ({"browser": "b"}, {"browser": "b", **OTHER}, False),
-        ({"browser": "b"}, {"browser": "b", "presented": True}, False),
+        ({"browsers": ("b",)}, {"browsers": ("b",)}, True),
+        ({"browsers": ("b",)}, {"browsers": ("c",)}, False),
+        ({"browsers": ("b",)}, {}, False),
+        ({"browsers": ("b",)}, {"browsers": ("b",), **HEADER}, True),
+        ({"browsers": ("b",)}, {"browsers": ("c",), **HEADER}, True),  # the same caller, by a credential
+        ({"browsers": ("b",)}, {"browsers": ("b",), **OTHER}, False),
+        ({"browsers": ("b",)}, {"browsers": ("b",), "presented": True}, False),
         # a browser sends the sign-in cookie whoever asks
-        ({"browser": "b"}, {"browser": "b", "presented": True, "by_cookie": True}, True),
-        ({"browser": "b"}, {"browser": "b", **OTHER, "by_cookie": True}, True),
-        # made on a WebSocket without the cookie: the clientId alone
-        ({}, {}, True),
-        ({}, {"browser": "any"}, True),
-        ({}, OTHER, False),
+        ({"browsers": ("b",)}, {"browsers": ("b",), "presented": True, "by_cookie": True}, True),
+        ({"browsers": ("b",)}, {"browsers": ("b",), **OTHER, "by_cookie": True}, True),
+        # of several cookies any that fits, in front of it one of a browser that nobody here knows
+        ({"browsers": ("b",)}, {"browsers": ("x", "b")}, True),
+        ({"browsers": ("x", "b")}, {"browsers": ("x",)}, True),
+        # over HTTP the clientId alone is of no use
+        ({"offered": "b"}, {}, False),
+        ({"offered": "b"}, {"browsers": ("b",)}, True),
+        ({"offered": "b"}, {"browsers": ("unknown",)}, False),
+        # but from a page of another site, where the browser withholds the cookie
+        ({"offered": "b", "origin": SITE}, {"origin": SITE}, True),
+        ({"offered": "b", "origin": SITE}, {"origin": SITE, "browsers": ("unknown",)}, True),
+        ({"offered": "b", "origin": SITE}, {"origin": "https://evil.example"}, False),
+        ({"offered": "b", "origin": SITE}, {}, False),
+        ({"offered": "b", "origin": SITE}, {"origin": SITE, **OTHER}, False),
+        ({"offered": "b", "origin": SITE}, {"origin": SITE, "presented": True, "by_cookie": True}, False),
+        ({"offered": "b"}, {"origin": SITE}, False),
+        ({"browsers": ("unknown",), "origin": SITE}, {"origin": SITE}, True),
+        (HEADER | {"origin": SITE}, {"origin": SITE}, False),
+        # over callback-polling, which has no cookies, for those made by it
+        ({"callback": True}, {"callback": True}, True),
+        ({"callback": True}, {}, False),
+        ({"callback": True}, {"browsers": ("any",)}, False),
+        ({"offered": "b"}, {"callback": True}, False),
     ],
 )
 async def test_session_answers_to_its_own_alone(made: dict[str, Any], used: dict[str, Any], answered: bool) -> None:
-    client = await Bayeux().client(peer=Peer(**made))
+    client = Client(Bayeux(), peer=Peer(**made))
+    await client.shake()
     (reply,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer(**used))
     assert (reply["successful"], reply.get("error")) == ((True, None) if answered else (False, "402::session_unknown"))
 
 
+async def test_cookie_of_another_session_is_no_way_into_this_one() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(offered="b", origin=SITE))
+    await bayeux.client(peer=Peer(browsers=("c",)), message=by_token("eve"))
+    eve = Peer(browsers=("c",), origin=SITE)
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=eve)
+    assert reply["error"] == "402::session_unknown"
+
+
+async def test_a_cookie_is_as_if_absent_when_its_last_session_has_ended() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(offered="b", origin=SITE))
+    other = await bayeux.client(peer=Peer(browsers=("c",)))
+    await other.post(other.message("/meta/disconnect"))
+    assert bayeux.server.browsers == {"b": 1}
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("c",), origin=SITE))
+    assert reply["successful"]
+    assert bayeux.server.counters.resumed_by_id == 2  # its connect, and this
+
+
+async def test_of_several_cookies_a_handshake_takes_the_one_of_a_session_here() -> None:
+    bayeux = Bayeux()
+    await bayeux.client(peer=Peer(browsers=("b",)))
+    client = await bayeux.client(peer=Peer(browsers=("of-another-hub", "b")))
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("b",)))
+    assert reply["successful"]
+
+
+@pytest.mark.parametrize("made", [{"offered": "b"}, {"browsers": ("b",)}, {"callback": True}, {"offered": "b", "origin": SITE}])
+async def test_a_socket_without_a_cookie_goes_on_by_the_client_id_alone(made: dict[str, Any]) -> None:
+    """Faye opens its WebSocket before the handshake's reply has brought the cookie."""
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(**made))
+    socket = bayeux.socket(offered="c")
+    (reply,) = await socket.send(client.message("/a", data=1))
+    assert reply["successful"]
+
+
+@pytest.mark.parametrize(
+    ("used", "ext"),
+    [
+        ({"browsers": ("of-eve",)}, None),
+        (OTHER, None),
+        ({"presented": True}, None),
+        ({"presented": True, "by_cookie": True}, None),
+        ({}, {"authentication": {"token": "eve"}}),
+        ({}, {"authentication": "no object"}),
+    ],
+)
+async def test_a_socket_that_says_it_is_somebody_else_is_refused(used: dict[str, Any], ext: Any) -> None:
+    bayeux = Bayeux()
+    await bayeux.client(peer=Peer(browsers=("of-eve",)), message=by_token("eve"))
+    client = await bayeux.client(peer=Peer(offered="b"))
+    socket = bayeux.socket(**used)
+    members = {} if ext is None else {"ext": ext}
+    (reply,) = await socket.send(client.message("/a", data=1, **members))
+    assert reply["error"] == "402::session_unknown"
+
+
+async def test_a_session_of_a_header_credential_is_no_sockets_by_its_client_id() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(**HEADER))
+    (reply,) = await bayeux.socket().send(client.message("/a", data=1))
+    assert reply["error"] == "402::session_unknown"
+
+
+@pytest.mark.parametrize("peer", [{"callback": True}, {"offered": "b", "origin": SITE}])
+async def test_strict_binding_leads_nobody_back_by_the_client_id_alone(peer: dict[str, Any]) -> None:
+    bayeux = Bayeux(limits=Limits(session_binding="strict"))
+    client = Client(bayeux, peer=Peer(**peer))
+    await client.shake()
+    for reply in await client.post(client.message("/a", data=1)) + await bayeux.socket().send(client.message("/a", data=1)):
+        assert reply["error"] == "402::session_unknown"
+    (proven,) = await client.post(client.message("/a", data=1, ext={"authentication": {"token": "ann"}}))
+    assert proven["successful"]
+
+
+async def test_strict_binding_goes_on_over_the_socket_of_the_handshake() -> None:
+    client = Bayeux(limits=Limits(session_binding="strict")).socket()
+    await client.open()
+
+
 async def test_connect_of_a_foreigner_is_told_to_shake_hands() -> None:
     client = await Bayeux().client()
-    (reply,) = await client.bayeux.post(client.connect(), peer=Peer(browser="other"))
+    (reply,) = await client.bayeux.post(client.connect(), peer=Peer(browsers=("other",)))
     assert (reply["error"], reply["advice"]) == ("402::session_unknown", HANDSHAKE)
 
 
 async def test_foreigner_does_not_end_the_held_connect() -> None:
     client = await Bayeux().client()
     held = await client.hold()
-    await client.bayeux.post(client.connect(), peer=Peer(browser="other"))
+    await client.bayeux.post(client.connect(), peer=Peer(browsers=("other",)))
     assert not held.done
 
 
@@ -258,7 +360,7 @@ async def test_authenticated_websocket_session_answers_to_nobody_who_only_has_it
     await client.shake()
     (stolen,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer())
     assert stolen["error"] == "402::session_unknown"
-    (again,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer(browser="cookie"))
+    (again,) = await client.bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("cookie",)))
     assert again["successful"] is True
 
 

@@ -338,9 +338,9 @@ async def test_handshake_of_a_lost_socket() -> None:
 
 async def test_long_polling_connect_takes_over() -> None:
     bayeux = Bayeux()
-    client = await opened(bayeux, "/a")
+    client = await opened(bayeux, "/a", browsers=("browser",))
     await client.send(client.connect())
-    polling = Client(bayeux, peer=Peer())
+    polling = Client(bayeux, peer=Peer(browsers=("browser",)))
     polling.id = client.id
     held = await polling.hold()
     await bayeux.emit("/a")
@@ -350,15 +350,15 @@ async def test_long_polling_connect_takes_over() -> None:
 
 async def test_long_polling_publish_leaves_the_socket_its_messages() -> None:
     bayeux = Bayeux()
-    client = await opened(bayeux, "/a")
-    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer())
+    client = await opened(bayeux, "/a", browsers=("browser",))
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("browser",)))
     assert reply["successful"]
     assert await client.read() == [{"channel": "/a", "data": 1}]
 
 
 async def test_socket_takes_over_from_long_polling() -> None:
     bayeux = Bayeux()
-    polling = await bayeux.client(peer=Peer())
+    polling = await bayeux.client(peer=Peer(offered="b"))
     await polling.subscribed("/a")
     held = await polling.hold()
     client = await resumed(polling)
@@ -370,7 +370,7 @@ async def test_socket_takes_over_from_long_polling() -> None:
 
 async def test_long_polling_goes_on_when_a_socket_came_and_went() -> None:
     bayeux = Bayeux()
-    polling = await bayeux.client(peer=Peer())
+    polling = await bayeux.client(peer=Peer(offered="b"))
     await polling.subscribed("/a")
     held = await polling.hold()
     client = await resumed(polling)

@@ -7,7 +7,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from hub.security.cookies import CookieSigner, kept_secret, read_cookie, set_cookie
+from hub.security.cookies import MOST_COOKIES, CookieSigner, kept_secret, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import Credential
 from tests.hub.security.conftest import SECRET, FakeClock
 
@@ -95,19 +95,37 @@ def test_a_cookie_is_for_every_path_and_no_script() -> None:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ([], None),
-        ([(b"cookie", b"b=2")], None),
-        ([(b"cookie", b"a")], None),
-        ([(b"cookie", b"a=")], None),
-        ([(b"cookie", b"ab=3; a=1; a=2")], "1"),
-        ([(b"cookie", b"b=2"), (b"cookie", b"a=1")], "1"),
-        ([(b"cookie", b'a="1"')], "1"),
-        ([(b"cookie", b"a=x=y")], "x=y"),
-        ([(b"x", b"a=1")], None),
+        ([], []),
+        ([(b"cookie", b"b=1")], []),
+        ([(b"cookie", b"a=")], []),
+        ([(b"cookie", b"a")], []),
+        ([(b"cookie", b"ab=3; a=x=y")], ["x=y"]),
+        ([(b"cookie", b"a=1; a=2")], ["1", "2"]),
+        ([(b"cookie", b"b=1;a=2;aa=3")], ["2"]),
+        ([(b"cookie", b'a="2"')], ["2"]),
+        ([(b"cookie", b' a = "2" ;a= 3')], ["2", "3"]),
+        ([(b"cookie", b'a="x y"; a; =; a=\xff; a=""; a=2')], ["x y", "\xff", "2"]),
+        ([(b"cookie", b"b=1"), (b"cookie", b"a=2"), (b"a", b"a=3")], ["2"]),
+        ([(b"cookie", b"a=1")] * 50, ["1"] * MOST_COOKIES),
     ],
 )
-def test_the_first_cookie_of_a_name_is_read(headers: list[tuple[bytes, bytes]], expected: str | None) -> None:
-    assert read_cookie(headers, "a") == expected
+def test_all_cookies_of_a_name_are_read(headers: list[tuple[bytes, bytes]], expected: list[str]) -> None:
+    assert read_cookies(headers, "a") == expected
+
+
+@pytest.mark.parametrize(
+    ("cookies", "expected"),
+    [
+        ("", None),
+        ("STATISTICS_SESSIONID=node01abc", "node01abc"),
+        (f"STATISTICS_SESSIONID={'0a' * 16}", "0a" * 16),
+        (f'STATISTICS_SESSIONID="of another server"; STATISTICS_SESSIONID={"0a" * 16}', "0a" * 16),
+        (f'STATISTICS_SESSIONID=x; STATISTICS_SESSIONID="{"0a" * 16}"; STATISTICS_SESSIONID=y', "0a" * 16),
+        ("STATISTICS_SESSIONID=x; STATISTICS_SESSIONID=y", "x"),
+    ],
+)
+def test_the_statistics_cookie_is_the_one_that_the_hub_has_set(cookies: str, expected: str | None) -> None:
+    assert statistics_cookie([(b"cookie", cookies.encode())]) == expected
 
 
 def test_a_secret_is_made_once_and_kept(tmp_path: Path) -> None:

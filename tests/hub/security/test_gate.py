@@ -20,13 +20,28 @@ async def test_a_bearer_token_yields_its_principal(access_both: Access) -> None:
     assert not caller.by_cookie
 
 
-@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR", "Bearer "])
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR", "Bearer ", "OAuth", "oauth", "OAUTH "])
 async def test_the_scheme_may_be_in_any_case(access: Access, scheme: str) -> None:
     assert await failure(access.gate, ("Authorization", f"{scheme} {await access.token()}")) is None
 
 
 @pytest.mark.parametrize(
-    "value", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer nope", "nope", "Bearer é\xff", "Bearer a b", "Bearer " + "x" * 5000]
+    "value",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        "Bearer nope",
+        "nope",
+        "Bearer é\xff",
+        "Bearer a b",
+        "OAuth",
+        "OAuth nope",
+        "OAuth oauth_token=x",
+        "OAuth2 nope",
+        "Bearer " + "x" * 5000,
+    ],
 )
 async def test_an_authorization_that_is_no_token_is_refused(access: Access, value: str) -> None:
     assert await failure(access.gate, ("Authorization", value)) is Failure.BAD_TOKEN
@@ -124,6 +139,27 @@ async def test_headers_come_before_the_cookie(access: Access) -> None:
 @pytest.mark.parametrize("value", ["x", "a.b.c", "é"])
 async def test_a_cookie_that_is_not_ours_is_refused(access: Access, value: str) -> None:
     assert await failure(access.gate, ("Cookie", f"HUB_SESSION={value}")) is Failure.BAD_TOKEN
+
+
+@pytest.mark.parametrize(
+    "front", ['HUB_SESSION="of another hub"', "HUB_SESSION=x; HUB_SESSION=a.b.c", "HUB_SESSION=", 'a="; HUB_SESSION=;']
+)
+async def test_cookies_in_front_of_the_good_one_are_passed_over(access: Access, front: str) -> None:
+    name, good = await cookie_of(access, await access.token())
+    assert await failure(access.gate, (name, f"{front}; {good}")) is None
+    bare, _, value = good.partition("=")
+    assert await failure(access.gate, (name, f'{front}; {bare}="{value}"')) is None
+    assert await failure(access.gate, (name, front), (name, good)) is None
+
+
+async def test_a_cookie_that_has_ended_does_not_hide_the_one_behind_it(access: Access) -> None:
+    name, ended = await cookie_of(access, await access.token("ana"))
+    _, good = await cookie_of(access, await access.token("bob"))
+    await access.store.remove_token("ana")
+    await access.gate.refresh()
+    caller = await access.gate.identify(scope("/x", (name, f"{ended}; {good}")))
+    assert caller.principal is not None
+    assert caller.principal.subject == "bob"
 
 
 async def test_a_cookie_ends_with_its_token(access: Access) -> None:

@@ -176,28 +176,42 @@ async def test_statistics_cookie_tells_the_login(built: House) -> None:
     assert principal.login != principal.token_login
 
 
-async def test_new_socket_resumes_the_session(built: House) -> None:
+@pytest.mark.parametrize("cookie", ["", f"BAYEUX_BROWSER={'c' * 20}", 'BAYEUX_BROWSER="x y"'])
+async def test_new_socket_resumes_the_session(built: House, cookie: str) -> None:
+    """With the cookie that it was offered, with none, and with one of another hub on the same host."""
     async with built.connect() as socket:
         client_id = await opened(socket)
         assert socket.response is not None
-        cookie = socket.response.headers["Set-Cookie"].partition(";")[0]
+        offered = socket.response.headers["Set-Cookie"].partition(";")[0]
     await until(lambda: built.server.sessions[client_id].link is None)
     await built.emit("/a")
-    async with built.connect() as socket:
-        (reply,) = await talk(socket, {"channel": "/a", "clientId": client_id, "data": 2})
-    assert reply["error"] == "402::session_unknown"
-    async with built.connect(Cookie=cookie) as socket:
-        received = await talk(
-            socket, {"channel": "/meta/connect", "clientId": client_id, "connectionType": "websocket", "advice": {"timeout": 0}}
-        )
-    assert received[0] == {"channel": "/a", "data": 1}
+    connect = {"channel": "/meta/connect", "clientId": client_id, "connectionType": "websocket", "advice": {"timeout": 0}}
+    for brought in (cookie, f"{cookie}; {offered}"):
+        async with built.connect(Cookie=brought) as socket:
+            received = await talk(socket, connect)
+        await until(lambda: built.server.sessions[client_id].link is None)
+        if brought == cookie:
+            assert received[0] == {"channel": "/a", "data": 1}
+        assert received[-1]["successful"]
 
 
-async def test_session_of_a_browser_needs_its_cookie(built: House) -> None:
+async def test_another_sessions_cookie_or_credential_opens_no_other_session(built: House) -> None:
     async with built.connect(Cookie=f"BAYEUX_BROWSER={'b' * 20}") as socket:
         client_id = await opened(socket)
-    async with built.connect() as socket:
-        (reply,) = await talk(socket, {"channel": "/a", "clientId": client_id, "data": 1})
+        async with built.connect(Cookie=f"BAYEUX_BROWSER={'c' * 20}") as other:
+            await opened(other)
+            for headers in ({"Cookie": f"BAYEUX_BROWSER={'c' * 20}"}, {"Authorization": "Bearer nope"}):
+                async with built.connect(**headers) as thief:
+                    (reply,) = await talk(thief, {"channel": "/a", "clientId": client_id, "data": 1})
+                assert reply["error"] == "402::session_unknown"
+
+
+async def test_strict_binding_asks_a_socket_for_the_cookie() -> None:
+    async with house(limits=Limits(session_binding="strict")) as built:
+        async with built.connect(Cookie=f"BAYEUX_BROWSER={'b' * 20}") as socket:
+            client_id = await opened(socket)
+        async with built.connect() as socket:
+            (reply,) = await talk(socket, {"channel": "/a", "clientId": client_id, "data": 1})
     assert reply["error"] == "402::session_unknown"
 
 

@@ -1,0 +1,71 @@
+"""Who may go on with a session: the rules of ``docs/security.md``, section "Whose a session is"."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Container
+from typing import TYPE_CHECKING, Final
+
+from hub.bayeux.ports import Peer
+
+if TYPE_CHECKING:
+    from hub.bayeux.link import SocketLink
+    from hub.core.principal import Principal
+
+STRICT: Final = "strict"
+"""The value of ``limits.session_binding`` under which a clientId alone leads to no session."""
+
+
+class Binding:
+    """What one session asks of the requests that name its clientId.
+
+    A session whose handshake carried a header credential or the sign-in cookie (``by_header``) answers to the same tenant and subject only.
+    Any other answers to its ``BAYEUX_BROWSER`` cookie and to the same credential; where a request brings neither a credential nor the
+    cookie of any session here, to the clientId alone
+
+    - over a WebSocket, for some clients open theirs before the handshake's reply has brought the cookie;
+    - over HTTP, where request and handshake bear the same ``Origin`` of another site: browsers withhold the cookie there;
+    - over callback-polling, which has no cookies, where the handshake came by callback-polling too.
+    """
+
+    __slots__ = ("browser", "by_header", "by_script", "origin")
+
+    def __init__(self, peer: Peer, *, known: Container[str]) -> None:
+        """``peer`` sent the handshake; ``known`` are the ``BAYEUX_BROWSER`` cookies that sessions of this process answer to."""
+        self.by_header = peer.principal is not None
+        own = next((value for value in peer.browsers if value in known), None)
+        self.browser = own or (peer.browsers[0] if peer.browsers else peer.offered)
+        """The ``BAYEUX_BROWSER`` cookie that was brought, of several one of a session here, or offered; None by callback-polling."""
+        self.origin = peer.origin if own is None else None
+        """The other site whose page sent the handshake without a cookie."""
+        self.by_script = peer.callback
+
+    def fits(self, peer: Peer, owner: Principal, link: SocketLink | None) -> bool:
+        """Whether a request brings what the session asks for: ``owner``'s credential, the session's cookie, or the WebSocket ``link``
+        that leads to the session already.
+        """
+        if self.by_header:
+            return peer.principal is not None and owner.same_caller(peer.principal)
+        if peer.principal is not None and owner.same_caller(peer.principal):
+            return True
+        if peer.presented and not peer.by_cookie:
+            return False
+        if peer.link is not None and peer.link is link:
+            return True
+        return self.browser is not None and any(_equal(self.browser, value) for value in peer.browsers)
+
+    def takes_id_alone(self, peer: Peer, known: Container[str], binding: str) -> bool:
+        """Whether a request that does not :meth:`fit <fits>` may use the session by its clientId alone. ``binding`` is
+        ``limits.session_binding``. A cookie of no session here, of another hub on the same host perhaps, is as if absent.
+        """
+        if binding == STRICT or self.by_header or peer.presented or any(value in known for value in peer.browsers):
+            return False
+        if peer.link is not None:
+            return True
+        if peer.callback:
+            return self.by_script
+        return self.origin is not None and self.origin == peer.origin
+
+
+def _equal(left: str, right: str) -> bool:
+    return hmac.compare_digest(left.encode(), right.encode())
