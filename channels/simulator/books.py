@@ -35,15 +35,12 @@ class AgentBook:
     """Rang out, or the caller gave up while it rang."""
     refused: int = 0
     transferred: int = 0
-    calls_s: int = 0
-    """Length of the completed calls of every type, holds included."""
+    handled: int = 0
+    """Completed calls with customers."""
+    handled_s: int = 0
+    """Their length, holds included."""
     wraps_s: int = 0
     """Length of the completed after-call work."""
-
-    @property
-    def calls(self) -> int:
-        """Completed calls of every type."""
-        return self.inbound + self.outbound + self.internal + self.consult
 
     def until(self, now_ms: int) -> dict[Status, int]:
         """Seconds in each status, the present one up to now."""
@@ -68,7 +65,7 @@ class AgentBook:
             "MissedCalls": self.missed,
             "RefusedCalls": self.refused,
             "InteractionTransferred": self.transferred,
-            "AverageHandlingTime": (self.calls_s + self.wraps_s) / self.calls if self.calls else 0,
+            "AverageHandlingTime": (self.handled_s + self.wraps_s) / self.handled if self.handled else 0,
         }
 
 
@@ -86,21 +83,23 @@ class QueueBook:
     answered_s: int = 0
     """What the answered ones waited, from entering to the answer."""
     abandoned_s: int = 0
+    """What the lost ones waited, ringing included."""
     distributed_s: int = 0
     waiting: int = 0
+    """What rings waits too."""
 
     def figures(self) -> dict[str, int | float]:
         """By the name of the statistic."""
-        ended = self.answered + self.abandoned + self.distributed
-        waited_s = self.answered_s + self.abandoned_s + self.distributed_s
+        lost = self.abandoned + self.abandoned_ringing
+        ended = self.answered + lost
         return {
             "CallsEntered": self.entered,
             "TotalAnswered": self.answered,
-            "TotalAbandoned": self.abandoned,
+            "TotalAbandoned": lost,
             "TotalDistributed": self.distributed,
             "CurrentInQueue": self.waiting,
-            "ServiceLevel": 100 * self.answered_in_time / self.entered if self.entered else 0,
-            "AverageWaitingTime": waited_s / ended if ended else 0,
+            "ServiceLevel": 100 * self.answered_in_time / ended if ended else 0,
+            "AverageWaitingTime": (self.answered_s + self.abandoned_s) / ended if ended else 0,
             "AverageDistributionTime": self.distributed_s / self.distributed if self.distributed else 0,
         }
 
@@ -124,12 +123,15 @@ class Books:
         """An agent's part in a call that was established ended, by release or by transfer."""
         book = self.agents[agent]
         setattr(book, call_type, getattr(book, call_type) + 1)
-        book.calls_s += seconds_between(began_ms, now_ms)
+        if call_type in ("inbound", "outbound"):
+            book.handled += 1
+            book.handled_s += seconds_between(began_ms, now_ms)
 
     def answered(self, queue: str, entered_ms: int, now_ms: int) -> None:
         """A customer of a queue was connected with an agent."""
         book = self.queues[queue]
         book.answered += 1
+        book.waiting -= 1
         waited_s = seconds_between(entered_ms, now_ms)
         book.answered_s += waited_s
         book.answered_in_time += waited_s < SERVICE_LEVEL_S

@@ -245,14 +245,15 @@ class Model:
         self._wait(call, queue, first=first)
 
     def _wait(self, call: Call, queue: Queue, *, first: bool) -> None:
-        book = self.books.queues[queue.profile.name]
-        book.entered += 1
-        book.waiting += 1
-        call.queue, call.entered_ms, call.agent = queue, self._now, None
+        call.queue, call.queued_ms, call.agent = queue, self._now, None
         call.plan += 1
-        if first:
+        if first:  # rang in vain: it has not left
             queue.waiting.appendleft(call)
         else:
+            book = self.books.queues[queue.profile.name]
+            book.entered += 1
+            book.waiting += 1
+            call.entered_ms, call.distributed = self._now, False
             queue.waiting.append(call)
         agent = next((agent for agent in self._idle if queue.profile.name in agent.profile.queues), None)
         if agent is not None:
@@ -283,7 +284,7 @@ class Model:
         """The longest waiting call of any queue that the agent is skilled for."""
         heads = [self._queues[name].waiting[0] for name in agent.profile.queues if self._queues[name].waiting]
         if heads:
-            call = min(heads, key=lambda call: call.entered_ms)
+            call = min(heads, key=lambda call: call.queued_ms)
             assert call.queue is not None
             self._offer(call.queue.waiting.popleft(), agent)
 
@@ -293,16 +294,17 @@ class Model:
         if queue is None or call.answered_ms:
             return
         book = self.books.queues[queue.profile.name]
+        book.abandoned_s += seconds_between(call.entered_ms, self._now)
         if call.agent is None:
             self._leave(call)
             self._emit(vocabulary.InteractionAbandoned(interaction_id=call.id, queue=queue.profile.name))
             book.abandoned += 1
-            book.abandoned_s += seconds_between(call.entered_ms, self._now)
             self._finish(call)
             return
         agent = call.agent
         self._emit(vocabulary.InteractionAbandoned(interaction_id=call.id, agent_id=agent.profile.id))
         book.abandoned_ringing += 1
+        book.waiting -= 1
         self.books.agents[agent.profile.id].missed += 1
         self._finish(call)
         self._go_on(agent, was_working=True)
@@ -323,10 +325,11 @@ class Model:
         """From the head of its queue, off which it is taken already, to an agent's phone."""
         assert call.queue is not None
         name = call.queue.profile.name
-        book = self.books.queues[name]
-        book.waiting -= 1
-        book.distributed += 1
-        book.distributed_s += seconds_between(call.entered_ms, self._now)
+        if not call.distributed:
+            book = self.books.queues[name]
+            book.distributed += 1
+            book.distributed_s += seconds_between(call.entered_ms, self._now)
+            call.distributed = True
         call.agent = agent
         call.plan += 1
         self._emit(vocabulary.InteractionDistributed(interaction_id=call.id, queue=name, to_agent_id=agent.profile.id))

@@ -32,7 +32,21 @@ class Queue:
 class Call:
     """An interaction of any medium. ``plan`` as for agents."""
 
-    __slots__ = ("agent", "answered_ms", "consult_due", "entered_ms", "id", "kind", "left_ms", "media", "plan", "queue", "second")
+    __slots__ = (
+        "agent",
+        "answered_ms",
+        "consult_due",
+        "distributed",
+        "entered_ms",
+        "id",
+        "kind",
+        "left_ms",
+        "media",
+        "plan",
+        "queue",
+        "queued_ms",
+        "second",
+    )
 
     def __init__(self, identifier: str, kind: str, media: str) -> None:
         self.id = identifier
@@ -40,6 +54,11 @@ class Call:
         self.media = media
         self.queue: Queue | None = None
         self.entered_ms = 0
+        """When it entered its queue."""
+        self.queued_ms = 0
+        """When it was put in line last: it may have rung in vain since it entered."""
+        self.distributed = False
+        """Whether it was offered to an agent since it entered."""
         self.agent: Agent | None = None
         self.second: Agent | None = None
         """The other party of a consult or internal call."""

@@ -276,7 +276,8 @@ def _item(reading: Reading, *, verbose: bool = True) -> dict[str, Any]:
     head: dict[str, Any] = {}
     if verbose:
         head |= described(reading.name, reading.object_id, reading.object_type)
-    return head | {"value": reading.value, "timestamp": reading.timestamp}
+    beside = {"empty": True} if reading.empty else {}
+    return head | {"value": reading.value} | beside | {"timestamp": reading.timestamp}
 
 
 def _error(refusal: Refusal, which: dict[str, str | None]) -> dict[str, Any]:

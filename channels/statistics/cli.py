@@ -61,6 +61,8 @@ def _print_entry(entry: Predefined) -> None:
         if key in entry.raw:
             table.add_row(title, str(entry.raw[key]))
     table.add_row("Notification", entry.notification)
+    for number, example in enumerate(entry.examples):
+        table.add_row("" if number else "Examples", example)
     console.print(table)
 
 

@@ -111,6 +111,7 @@ class PeekedStatisticValue(_Model):
     object_id: str
     object_type: str
     value: StatisticValueBody
+    empty: bool | None = Field(None, description="true for an average or a percentage of nothing, whose 0 says nothing; else left out")
     timestamp: int = Field(description="ms since 1970 UTC")
 
 
@@ -122,6 +123,7 @@ class StatisticValue(_Model):
     object_id: str | None = None
     object_type: str | None = None
     value: StatisticValueBody
+    empty: bool | None = Field(None, description="true for an average or a percentage of nothing, whose 0 says nothing; else left out")
     timestamp: int = Field(description="ms since 1970 UTC")
 
 

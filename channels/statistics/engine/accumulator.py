@@ -243,6 +243,22 @@ class Accumulator(Tally):
         if self.hooked:
             self.tell_occurrence(at_ms, duration)
 
+    def completed(self, from_ms: int, at_ms: int) -> None:
+        """An instantaneous action tells of something that lasted since ``from_ms``: each window counts the seconds that lie in it."""
+        self.refresh()
+        for tally in (self, *self.extra):
+            if at_ms >= tally.since_ms:
+                tally.add(at_ms // 1000 - max(from_ms, tally.since_ms) // 1000)
+        self.touch()
+
+    def followed(self, of_ms: int, at_ms: int, duration: int) -> None:
+        """An instantaneous action of ``duration`` seconds belongs to the windows in which lies ``of_ms``, the end of what it follows."""
+        self.refresh()
+        for tally in (self, *self.extra):
+            if at_ms >= of_ms >= tally.since_ms:
+                tally.add(duration)
+        self.touch()
+
     def tell_occurrence(self, at_ms: int, duration: int) -> None:
         """What is to be done for other windows than the daily one, and for those who watch, when something occurs."""
         if self.extra:

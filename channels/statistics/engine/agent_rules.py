@@ -6,8 +6,16 @@ from channels import events
 from channels.events import VOICE
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION
-from channels.statistics.engine.objects import Agent, Medium
-from channels.statistics.engine.vocabulary import AFTER_CALL_WORK, LOGGED_IN, LOGGED_OUT, NOT_READY, WAIT_FOR_NEXT_CALL
+from channels.statistics.engine.objects import Agent, Medium, Party, Wrap
+from channels.statistics.engine.vocabulary import (
+    AFTER_CALL_WORK,
+    CALL_CONSULT,
+    LOGGED_IN,
+    LOGGED_OUT,
+    NOT_READY,
+    WAIT_FOR_NEXT_CALL,
+    WRAPPED,
+)
 
 
 class AgentRules:
@@ -19,7 +27,7 @@ class AgentRules:
         self._centre = centre
 
     def login(self, data: events.AgentLogin, at_ms: int) -> None:
-        """Logged in, not ready, on each medium that the agent is not logged in on yet; joins the groups that are named."""
+        """Logged in, not ready, on each medium that the agent is not logged in on yet at this place; joins the groups that are named."""
         agent = self._centre.agent(data.agent_id, at_ms)
         for group_id in data.groups or ():
             group = self._centre.any_group("agents", group_id)
@@ -29,7 +37,7 @@ class AgentRules:
         at_ms = agent.at(at_ms)
         agent.place = data.place_id or agent.place
         for name in data.media:
-            medium = self.medium(agent, name.lower())
+            medium = self._medium_at(agent, name.lower(), data.place_id)
             medium.dn = data.dn or medium.dn
             if medium.login is None:
                 self.log_in(agent, medium, NOT_READY, at_ms)
@@ -37,10 +45,25 @@ class AgentRules:
         agent.touch()
 
     def medium(self, agent: Agent, name: str) -> Medium:
-        """The agent's medium of a name; the caller logs the agent in on a new one."""
+        """The agent's medium of a name, of two the one with the later login; the caller logs the agent in on a new one."""
         medium = agent.media.get(name)
+        if len(agent.media) > 1:
+            medium = next((m for m in reversed(agent.media.values()) if m.name == name and m.login is not None), medium)
         if medium is None:
-            medium = agent.media[name] = Medium(name)
+            medium = agent.media[name] = Medium(name, agent.place)
+        return medium
+
+    def _medium_at(self, agent: Agent, name: str, place: str | None) -> Medium:
+        """The agent's medium of a name at a place, which may be a second one beside that of another place."""
+        for medium in agent.media.values():
+            if medium.name == name and (medium.login is None or None in (place, medium.place) or medium.place == place):
+                medium.place = place or medium.place
+                return medium
+        key, number = name, 1
+        while key in agent.media:
+            number += 1
+            key = f"{name} {number}"
+        medium = agent.media[key] = Medium(name, agent.place, key)
         return medium
 
     def log_in(self, agent: Agent, medium: Medium, mode: str, at_ms: int) -> None:
@@ -66,7 +89,7 @@ class AgentRules:
                 continue
             self._end_wrap(agent, medium, at_ms)
             agent.end(medium.login, at_ms)
-            medium.login = None
+            medium.login = medium.handled_ms = None
             medium.reason = None
             if agent.last_released is not None and agent.last_released[1] == medium.name:
                 agent.last_released = None
@@ -79,7 +102,7 @@ class AgentRules:
     def drop_medium(self, agent: Agent, medium: Medium) -> None:
         """A medium on which nothing goes on any more is forgotten."""
         if medium.login is None and not medium.parties:
-            del agent.media[medium.name]
+            del agent.media[medium.key]
 
     def ready(self, data: events.AgentReady, at_ms: int) -> None:
         """Waits for the next interaction on one medium, or on all that the agent is logged in on."""
@@ -92,11 +115,9 @@ class AgentRules:
     def _set_mode(self, agent_id: str, media: str | None, mode: str, reason: str | None, at_ms: int) -> None:
         agent = self._centre.agent(agent_id, at_ms)
         at_ms = agent.at(at_ms)
-        if media is not None:
-            chosen = [self.medium(agent, media.lower())]
-        else:
-            chosen = [m for m in agent.media.values() if m.login is not None] or [self.medium(agent, VOICE)]
-        for medium in chosen:
+        wanted = None if media is None else media.lower()
+        chosen = [m for m in agent.media.values() if m.login is not None and wanted in (None, m.name)]
+        for medium in chosen or [self.medium(agent, wanted or VOICE)]:
             if medium.login is None:
                 self.log_in(agent, medium, mode, at_ms)
             else:
@@ -121,11 +142,16 @@ class AgentRules:
             name = next(
                 (m.name for m in agent.media.values() if m.login is not None and (m.name == VOICE or VOICE not in agent.media)), VOICE
             )
-        medium = self.medium(agent, name)
+        medium = self._medium_of_work(agent, name)
         if medium.login is None:
             self.log_in(agent, medium, AFTER_CALL_WORK, at_ms)
         elif medium.mode == AFTER_CALL_WORK:
+            if medium.wrap is not None and medium.handled_ms is not None and medium.handled_ms > medium.wrap.ended_ms:
+                self.end_wrap_of_call(agent, medium, at_ms)  # the work of the next call begins
+                medium.wrap = Wrap(medium.handled_ms, at_ms)
             return
+        if medium.handled_ms is not None and not self._early(medium, data.interaction_id):
+            medium.wrap = Wrap(medium.handled_ms, at_ms)
         medium.mode = AFTER_CALL_WORK
         medium.reason = None
         if last is not None and last[1] == name and data.interaction_id in (None, last[0]):
@@ -134,9 +160,53 @@ class AgentRules:
             medium.wrap_queue = interaction.queue
         agent.settle(medium, at_ms)
 
+    def _medium_of_work(self, agent: Agent, name: str) -> Medium:
+        """The medium of a name on which after-call work is done: of two, the one where a call ended last."""
+        if len(agent.media) > 1:
+            handled = [m for m in agent.media.values() if m.name == name and m.handled_ms is not None and m.login is not None]
+            if handled:
+                return max(handled, key=lambda m: m.handled_ms or 0)
+        return self.medium(agent, name)
+
+    @staticmethod
+    def _early(medium: Medium, interaction_id: str | None) -> bool:
+        """Whether after-call work is announced for a call that goes on still: the one that is named, else one that began after the last."""
+        if interaction_id is not None:
+            return interaction_id in medium.parties
+        handled_ms = medium.handled_ms or 0
+        return any(p.customer_ms is not None and p.customer_ms >= handled_ms for p in medium.parties.values())
+
     def _end_wrap(self, agent: Agent, medium: Medium, at_ms: int) -> None:
-        """After-call work is over: tell the queue that the interaction came from."""
+        """After-call work is over: count it for its call, and tell the queue that the interaction came from."""
+        self.end_wrap_of_call(agent, medium, at_ms)
         queue_id, medium.wrap_queue = medium.wrap_queue, None
         span = medium.mode_span
         if queue_id is not None and span is not None and span.name == AFTER_CALL_WORK:
             self._centre.queue(queue_id, at_ms).occur("ACWCompleted", medium.name, at_ms, at_ms // 1000 - span.start_s)
+
+    def end_wrap_of_call(self, agent: Agent, medium: Medium, at_ms: int) -> None:
+        """The after-call work that follows a customer's call is over."""
+        wrap, medium.wrap = medium.wrap, None
+        if wrap is not None:
+            wrap.pause(at_ms)
+            agent.follow(WRAPPED, medium.name, wrap.ended_ms, at_ms, wrap.done_s)
+
+    def talks(self, party: Party, at_ms: int) -> None:
+        """A call is established: after-call work waits for its end, unless it is a consultation, which is about some call already."""
+        wrap = party.medium.wrap
+        if wrap is not None and not party.interrupts and party.span.name != CALL_CONSULT:
+            party.interrupts = True
+            wrap.pause(at_ms)
+
+    def talked(self, party: Party, at_ms: int) -> None:
+        """A call has ended, and its party is gone from the medium: after-call work begins with it, or goes on."""
+        medium = party.medium
+        if party.customer_ms is not None:
+            medium.handled_ms = at_ms
+            if medium.wrap is None and medium.mode == AFTER_CALL_WORK and medium.login is not None:
+                medium.wrap = Wrap(at_ms, at_ms)
+        elif party.span.name != CALL_CONSULT:
+            medium.handled_ms = None
+        wrap = medium.wrap
+        if party.interrupts and wrap is not None and wrap.since_ms is None and not any(p.interrupts for p in medium.parties.values()):
+            wrap.since_ms = at_ms

@@ -9,7 +9,17 @@ from channels.statistics.engine.centre import Centre, medium_name
 from channels.statistics.engine.definition import ACTION
 from channels.statistics.engine.objects import Agent, Interaction, Party
 from channels.statistics.engine.queue_rules import QueueRules
-from channels.statistics.engine.vocabulary import CALL_DIALING, CALL_ON_HOLD, CALL_RINGING, CALL_UNKNOWN, CALLS, WAIT_FOR_NEXT_CALL
+from channels.statistics.engine.vocabulary import (
+    CALL_ACTIONS,
+    CALL_DIALING,
+    CALL_ON_HOLD,
+    CALL_RINGING,
+    CALL_UNKNOWN,
+    CALLS,
+    CUSTOMER_CALLS,
+    HANDLED,
+    WAIT_FOR_NEXT_CALL,
+)
 
 
 class CallRules:
@@ -31,8 +41,17 @@ class CallRules:
         span = agent.begin((ACTION, action, medium.name), at_ms)
         party = Party(agent, medium, interaction, interaction.queue, span)
         interaction.parties[agent.id] = medium.parties[interaction.id] = party
+        if action in CALL_ACTIONS:
+            self._talks(party, at_ms)
         self._areas.distributed(interaction, at_ms)
         return party
+
+    def _talks(self, party: Party, at_ms: int) -> None:
+        """A call is established, or is of another type from now on."""
+        if party.customer_ms is None and party.span.key[1] in CUSTOMER_CALLS:
+            party.customer_ms = at_ms
+        if party.medium.wrap is not None:
+            self._agents.talks(party, at_ms)
 
     def ringing(self, data: events.InteractionRinging, at_ms: int) -> None:
         """Rings at an agent; a queue that is named is where it came from."""
@@ -93,9 +112,13 @@ class CallRules:
         if dialed:
             agent.occur("CallDialed", medium.name, at_ms, duration)
         party.span = agent.begin((ACTION, action, medium.name), at_ms)
+        self._talks(party, at_ms)
 
     def _talking(self, interaction_id: str, agent_id: str, at_ms: int) -> Party | None:
-        """The established part that an event speaks of; one whose beginning was never heard of is a CallUnknown from now on."""
+        """The established part that an event speaks of; one whose beginning was never heard of is a CallUnknown from now on.
+
+        What waited in a queue till then was answered unheard.
+        """
         agent = self._centre.agent(agent_id, at_ms)
         interaction = self._centre.interaction(interaction_id, None)
         if interaction is None:
@@ -103,6 +126,7 @@ class CallRules:
         party = interaction.parties.get(agent.id)
         if party is not None and party.talking:
             return party
+        self._answered_unheard(interaction, at_ms)
         at_ms = agent.at(at_ms)
         if party is None:
             party = self._party(interaction, agent, None, CALL_UNKNOWN, at_ms)
@@ -110,6 +134,11 @@ class CallRules:
             self._change(party, CALL_UNKNOWN, at_ms)
         agent.occur(f"{CALL_UNKNOWN}Started", party.medium.name, at_ms)
         return party
+
+    def _answered_unheard(self, interaction: Interaction, at_ms: int) -> None:
+        """An agent talks with a caller who waited, as far as was heard: the call was answered."""
+        if interaction.queue is not None:
+            self._queues.answered(interaction, interaction.queue, at_ms)
 
     def held(self, data: events.InteractionHeld, at_ms: int) -> None:
         """Put on hold."""
@@ -153,6 +182,8 @@ class CallRules:
         if talked:
             agent.occur(f"{party.span.name}Completed", medium.name, at_ms, duration)
             agent.last_released = (interaction.id, medium.name, party.queue)
+            if party.customer_ms is not None:
+                agent.complete(HANDLED, medium.name, party.customer_ms, at_ms)
             if not transferred:
                 agent.occur("CallReleased", medium.name, at_ms, duration)
                 if party.queue is not None:
@@ -164,6 +195,8 @@ class CallRules:
     def _part(self, party: Party, at_ms: int) -> None:
         del party.interaction.parties[party.agent.id]
         del party.medium.parties[party.interaction.id]
+        if party.talking:
+            self._agents.talked(party, at_ms)
         party.agent.settle(party.medium, at_ms)
         self._agents.drop_medium(party.agent, party.medium)
 
@@ -178,18 +211,12 @@ class CallRules:
         self._part(party, at_ms)
 
     def rejected(self, data: events.InteractionRejected, at_ms: int) -> None:
-        """It rang in vain: CallMissed when it rang out, CallForwarded when the agent refused it."""
+        """It rang in vain: CallMissed when it rang out, CallForwarded when the agent refused it. Nothing where nothing rings."""
         agent = self._centre.agent(data.agent_id, at_ms)
-        action = "CallMissed" if data.reason == "missed" else "CallForwarded"
         interaction = self._centre.interaction(data.interaction_id, None)
-        if interaction is None:
-            return
-        party = interaction.parties.get(agent.id)
-        if party is None:
-            agent.occur(action, interaction.media, agent.at(at_ms))
-            agent.touch()
-        elif party.span.name == CALL_RINGING:
-            self._stop_ringing(party, action, at_ms, tell_queue=True)
+        party = None if interaction is None else interaction.parties.get(agent.id)
+        if party is not None and party.span.name == CALL_RINGING:
+            self._stop_ringing(party, "CallMissed" if data.reason == "missed" else "CallForwarded", at_ms, tell_queue=True)
 
     def transferred(self, data: events.InteractionTransferred, at_ms: int) -> None:
         """The call of one agent becomes that of another, and stays of the type that it was."""
@@ -198,6 +225,9 @@ class CallRules:
         if interaction is None:
             return
         given = interaction.parties.get(giver.id)
+        taken = interaction.parties.get(taker.id)
+        if given is None and (giver is taker or (taken is not None and taken.giver == giver.id)):
+            return  # it was heard before
         action = given.span.name if given is not None and given.talking else CALL_UNKNOWN
         media = interaction.media if given is None else given.medium.name
         queue_id = interaction.queue if given is None else given.queue
@@ -206,8 +236,9 @@ class CallRules:
             self.release(given, at_ms, transferred=True)
         if giver is taker:
             return
+        if taken is None or taken.talking:
+            self._answered_unheard(interaction, at_ms)
         at_ms = taker.at(at_ms)
-        taken = interaction.parties.get(taker.id)
         taker.occur("CallTransferTaken", media, at_ms)
         if taken is None:
             taken = self._party(interaction, taker, media, action, at_ms)
@@ -217,20 +248,20 @@ class CallRules:
             self._change(taken, action, at_ms)
             taken.queue = queue_id
             taker.occur(f"{action}Started", taken.medium.name, at_ms)
+        taken.giver = giver.id
         taker.settle(taken.medium, at_ms)
 
     def abandoned(self, data: events.InteractionAbandoned, at_ms: int) -> None:
-        """The caller gave up, in a queue or while it rang: whatever rings or waits ends."""
+        """The caller gave up, in a queue or while it rang: whatever rings or waits ends. Nobody missed a call that did not ring."""
         interaction = self._centre.interaction(data.interaction_id, None)
         if interaction is None:
             return
         ringing = [p for p in interaction.parties.values() if p.span.name == CALL_RINGING and data.agent_id in (None, p.agent.id)]
         queue_id = data.queue or next((p.queue for p in ringing), interaction.queue)
-        if data.agent_id is not None and not ringing and data.agent_id not in interaction.parties:
-            agent = self._centre.agent(data.agent_id, at_ms)
-            agent.occur("CallAbandonedFromRinging", interaction.media, agent.at(at_ms))
+        if data.agent_id is not None:
+            self._centre.agent(data.agent_id, at_ms)
         if queue_id is not None:
-            self._queues.abandoned_queue(interaction, queue_id, data.agent_id is not None or bool(ringing), at_ms)
+            self._queues.abandoned_queue(interaction, queue_id, bool(ringing), at_ms)
         if interaction.queue not in (None, queue_id):
             self._queues.leave(interaction, interaction.queue, "CallAbandoned", at_ms)
         for party in ringing:

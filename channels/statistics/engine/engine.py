@@ -123,7 +123,7 @@ class Engine:
         """The engine that was saved. With another zone than before, windows that are open go on to the zone's next reset.
 
         Raises:
-            snapshot.SnapshotError: the bytes are not a state of this version.
+            snapshot.SnapshotError: the bytes are not a state of a version that can be read.
         """
         engine = cls.__new__(cls)
         engine._centre = snapshot.restore(state, zone)

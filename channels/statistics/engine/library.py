@@ -30,6 +30,8 @@ class Predefined:
     name: str
     objects: tuple[ObjectType, ...]
     sentence: str
+    examples: tuple[str, ...]
+    """Timelines in words, with the figure that each gives; seconds."""
     raw: dict[str, object]
     """The definition as a client could send it."""
     opened: dict[ObjectType, Opened]
@@ -74,7 +76,7 @@ def _library() -> dict[str, Predefined]:
         objects = tuple(ObjectType(name) for name in entry["objects"])
         opened = {object_type: parse_definition(raw, object_type) for object_type in objects}
         for name in entry["names"]:
-            library[name] = Predefined(name, objects, entry["sentence"], raw, opened)
+            library[name] = Predefined(name, objects, entry["sentence"], tuple(entry.get("examples", ())), raw, opened)
     return library
 
 

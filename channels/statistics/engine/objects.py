@@ -6,7 +6,7 @@ Data and bookkeeping; what events mean is in ``machine``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from channels.statistics.engine.accumulator import FOLD_AT, Accumulator, Board, Key, Span
@@ -112,6 +112,25 @@ class Member(ABC):
                 else:
                     accumulator.occurred(at_ms, duration)
 
+    def complete(self, name: str, media: str, from_ms: int, at_ms: int) -> None:
+        """An instantaneous action that tells how long something lasted, of which each window counts what lies in it."""
+        key = (ACTION, name, media)
+        day_ms = self.calendar.daily.reset_ms
+        for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
+            if at_ms < joined_ms:
+                continue
+            if accumulator.since_ms == day_ms <= from_ms and not accumulator.hooked:
+                accumulator.add(at_ms // 1000 - from_ms // 1000)
+            else:
+                accumulator.completed(from_ms, at_ms)
+
+    def follow(self, name: str, media: str, of_ms: int, at_ms: int, duration: int) -> None:
+        """An instantaneous action that belongs to what ended at ``of_ms``, and counts in the windows and groups that count that."""
+        key = (ACTION, name, media)
+        for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
+            if of_ms >= joined_ms:
+                accumulator.followed(of_ms, at_ms, duration)
+
 
 class Group:
     """A group of agents or of queues. It counts what its members do from joining to leaving; what it counted stays when they leave."""
@@ -156,7 +175,7 @@ class Group:
 class Party:
     """An agent's part in an interaction: it rings, the agent dials, or they talk."""
 
-    __slots__ = ("agent", "hold", "interaction", "medium", "queue", "span")
+    __slots__ = ("agent", "customer_ms", "giver", "hold", "interaction", "interrupts", "medium", "queue", "span")
 
     def __init__(self, agent: Agent, medium: Medium, interaction: Interaction, queue: str | None, span: Span) -> None:
         self.agent = agent
@@ -167,6 +186,12 @@ class Party:
         self.span = span
         """CallRinging, CallDialing or one of the Call actions."""
         self.hold: Span | None = None
+        self.customer_ms: int | None = None
+        """Since when it is established as a customer's call; None while it is not."""
+        self.interrupts = False
+        """Whether it was established during after-call work, which waits for its end."""
+        self.giver: str | None = None
+        """Who transferred it here."""
 
     @property
     def talking(self) -> bool:
@@ -174,13 +199,50 @@ class Party:
         return self.span.key[1] in CALL_ACTIONS
 
 
+class Wrap:
+    """The after-call work that follows a customer's call, while it goes on."""
+
+    __slots__ = ("done_s", "ended_ms", "since_ms")
+
+    def __init__(self, ended_ms: int, since_ms: int | None, done_s: int = 0) -> None:
+        self.ended_ms = ended_ms
+        """When the call ended."""
+        self.since_ms = since_ms
+        """Since when the work goes on without interruption; None while a call interrupts it."""
+        self.done_s = done_s
+        """Seconds of the work before that."""
+
+    def pause(self, at_ms: int) -> None:
+        """A call interrupts the work."""
+        if self.since_ms is not None:
+            self.done_s += at_ms // 1000 - self.since_ms // 1000
+            self.since_ms = None
+
+
 class Medium:
-    """An agent on one medium: what Stat Server calls a DN."""
+    """An agent on one medium at one place: what Stat Server calls a DN."""
 
-    __slots__ = ("dn", "login", "mode", "mode_span", "name", "parties", "reason", "status", "wrap_queue")
+    __slots__ = (
+        "dn",
+        "handled_ms",
+        "key",
+        "login",
+        "mode",
+        "mode_span",
+        "name",
+        "parties",
+        "place",
+        "reason",
+        "status",
+        "wrap",
+        "wrap_queue",
+    )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: str | None, key: str | None = None) -> None:
         self.name = name
+        self.key = key or name
+        """Under which the agent has it: the name, for all but a second login on the medium at another place."""
+        self.place = place
         self.dn: str | None = None
         self.login: Span | None = None
         """LoggedIn, while it is."""
@@ -192,6 +254,10 @@ class Medium:
         """Why the agent is not ready."""
         self.wrap_queue: str | None = None
         """The queue that the interaction came from which after-call work is for."""
+        self.handled_ms: int | None = None
+        """When a customer's call ended here last; None before the first, and when a call within the house ended since."""
+        self.wrap: Wrap | None = None
+        """The after-call work of that call, while the agent does it."""
         self.parties: dict[str, Party] = {}
         self.status: Span | None = None
 
@@ -219,6 +285,28 @@ class Medium:
                 yield party.hold
 
 
+def highest(found: Iterable[Medium], media: frozenset[str] | None = None) -> tuple[int, Medium | None]:
+    """The status of an agent: its code and the medium that it comes from, of those in ``found``, of all media or of some.
+
+    Stat Server's rule (PlaceAgentStatus): voice if it is above NotReadyForNextCall; else the other media if they are; else the other
+    media if there is no voice login; else voice. Without a login: LoggedOut, the highest status that there is.
+    """
+    best: dict[bool, tuple[int, Medium]] = {}
+    for medium in found:
+        if medium.login is None or (media is not None and medium.name not in media):
+            continue
+        code = medium.status_code()
+        is_voice = medium.name == _VOICE
+        if code is not None and (is_voice not in best or code > best[is_voice][0]):
+            best[is_voice] = (code, medium)
+    voice, other = best.get(True), best.get(False)
+    if voice is None:
+        return other or (STATUS_CODES["LoggedOut"], None)
+    if other is None or voice[0] > _NOT_READY_CODE or other[0] <= _NOT_READY_CODE:
+        return voice
+    return other
+
+
 class Agent(Member):
     """An agent. One that nobody has heard of is logged out."""
 
@@ -231,7 +319,9 @@ class Agent(Member):
         self.clock_ms = at_ms
         """Time up to which this agent's history is written; what happens later is never written before it."""
         self.place: str | None = None
+        """Where the agent logged in last."""
         self.media: dict[str, Medium] = {}
+        """By :attr:`Medium.key`; of two on one medium the later login comes later."""
         self.last_released: tuple[str, str, str | None] | None = None
         """(interaction, medium, queue) of the call that ended last: what after-call work is for."""
         self.logged_out: Span | None = self.begin((ACTION, "LoggedOut", ""), at_ms)
@@ -270,27 +360,6 @@ class Agent(Member):
                 yield medium.status
             yield from medium.spans()
 
-    def highest(self, media: frozenset[str] | None = None) -> tuple[int, Medium | None]:
-        """The agent's status: its code and the medium that it comes from, of all media or of some.
-
-        Stat Server's rule (PlaceAgentStatus): voice if it is above NotReadyForNextCall; else the other media if they are; else the other
-        media if there is no voice login; else voice. Without a login: LoggedOut, the highest status that there is.
-        """
-        best: dict[bool, tuple[int, Medium]] = {}
-        for medium in self.media.values():
-            if medium.login is None or (media is not None and medium.name not in media):
-                continue
-            code = medium.status_code()
-            is_voice = medium.name == _VOICE
-            if code is not None and (is_voice not in best or code > best[is_voice][0]):
-                best[is_voice] = (code, medium)
-        voice, other = best.get(True), best.get(False)
-        if voice is None:
-            return other or (STATUS_CODES["LoggedOut"], None)
-        if other is None or voice[0] > _NOT_READY_CODE or other[0] <= _NOT_READY_CODE:
-            return voice
-        return other
-
     def settle(self, medium: Medium, at_ms: int) -> None:
         """Something changed on a medium: begin and end what follows from it.
 
@@ -319,7 +388,7 @@ class Agent(Member):
             (medium,) = self.media.values()
             name = LOGGED_OUT if medium.login is None or medium.status is None else medium.status.key[1]
         else:
-            name = STATUS_NAMES[self.highest()[0]]
+            name = STATUS_NAMES[highest(self.media.values())[0]]
         if self.status.key[1] != name:
             self.end(self.status, at_ms)
             self.status = self.begin((STATUS, name, ""), at_ms)
@@ -343,23 +412,11 @@ class Queue(Member):
     def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
         super().__init__(identifier, calendar, changed)
         self.waiting: dict[str, Span] = {}
-        """CallWait (in a staging area: InteractionWait) of each interaction that waits here, by its id."""
+        """CallWait (in a staging area: InteractionWait) of each interaction that waits here, by its id; what rings still waits."""
 
     def spans(self) -> Iterator[Span]:
         """What waits."""
         return iter(self.waiting.values())
-
-
-class Visit:
-    """An interaction's stay in a queue, and what came of it."""
-
-    __slots__ = ("answered", "entered_s", "gone")
-
-    def __init__(self, entered_s: int) -> None:
-        self.entered_s = entered_s
-        self.answered = False
-        self.gone = False
-        """Abandoned, or on to another queue: nobody will answer it from here."""
 
 
 class Interaction:
@@ -377,7 +434,8 @@ class Interaction:
         """When it entered there."""
         self.queue: str | None = None
         """The queue that it entered last."""
-        self.visits: dict[str, Visit] = {}
+        self.visits: dict[str, bool] = {}
+        """The queues that it entered, each with whether it was distributed there since it entered last."""
         self.parties: dict[str, Party] = {}
         self.last_ms = LONG_AGO_MS
         """Time of the last event about the interaction as such, its waiting and its end; an agent's part has the agent's order."""

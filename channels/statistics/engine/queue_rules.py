@@ -5,7 +5,7 @@ from __future__ import annotations
 from channels import events
 from channels.statistics.engine.centre import Centre, medium_name
 from channels.statistics.engine.definition import ACTION
-from channels.statistics.engine.objects import Interaction, Visit
+from channels.statistics.engine.objects import Interaction
 from channels.statistics.engine.vocabulary import CALL_WAIT
 
 
@@ -36,16 +36,24 @@ class QueueRules:
         return interaction
 
     def enter(self, interaction: Interaction, queue_id: str, at_ms: int) -> None:
-        """Begin to wait in a queue; what waits in another one leaves it for this."""
+        """Begin to wait in a queue; what waits in another one leaves it for this.
+
+        What waits here already has not left, though it may have rung in vain meanwhile: one entry, one wait.
+        """
         queue = self._centre.queue(queue_id, at_ms)
         if interaction.id in queue.waiting:
             return
         if interaction.queue is not None:
             self.leave(interaction, interaction.queue, "CallDistributedToQueue", at_ms)
         interaction.queue = queue_id
-        interaction.visits[queue_id] = Visit(at_ms // 1000)
+        interaction.visits[queue_id] = False
         queue.occur("CallEntered", interaction.media, at_ms)
         queue.waiting[interaction.id] = queue.begin((ACTION, CALL_WAIT, interaction.media), at_ms)
+
+    def waits(self, interaction: Interaction) -> bool:
+        """Whether the interaction waits in the queue that it entered last; what rings waits."""
+        queue_id = interaction.queue
+        return queue_id is not None and interaction.id in self._centre.queues[queue_id].waiting
 
     def leave(self, interaction: Interaction, queue_id: str, action: str, at_ms: int) -> bool:
         """Stop waiting, by an action that tells how long it was. False when the interaction does not wait there."""
@@ -54,22 +62,27 @@ class QueueRules:
         if queue is None or span is None:
             return False
         at_ms = max(at_ms, span.start_ms)
-        duration = queue.end(span, at_ms)
-        queue.occur(action, interaction.media, at_ms, duration)
-        interaction.visits[queue_id].gone = action != "CallDistributed"
+        queue.occur(action, interaction.media, at_ms, queue.end(span, at_ms))
         return True
 
     def came_through(self, interaction: Interaction, queue_id: str, at_ms: int) -> None:
-        """An event says that the interaction came from a queue.
+        """An event says that the interaction came from a queue: it is distributed now, unless it was before.
 
-        If it waits there it is distributed now; if it never was there it enters, and is distributed, now.
+        If it never was there it enters, and is distributed, now. It waits until somebody answers.
         """
         if queue_id not in interaction.visits:
             self.enter(interaction, queue_id, at_ms)
-        self.leave(interaction, queue_id, "CallDistributed", at_ms)
+        elif interaction.visits[queue_id]:
+            return
+        queue = self._centre.queues[queue_id]
+        span = queue.waiting.get(interaction.id)
+        if span is not None:
+            interaction.visits[queue_id] = True
+            at_ms = max(at_ms, span.start_ms)
+            queue.occur("CallDistributed", interaction.media, at_ms, at_ms // 1000 - span.start_s)
 
     def distributed(self, data: events.InteractionDistributed, at_ms: int) -> None:
-        """Leaves a queue for an agent (CallDistributed) or for another queue (CallDistributedToQueue)."""
+        """Is offered to an agent (CallDistributed), or leaves for another queue (CallDistributedToQueue)."""
         interaction = self._centre.interaction(data.interaction_id, None)
         if interaction is None:
             return
@@ -81,22 +94,12 @@ class QueueRules:
         self.enter(interaction, data.to_queue, at_ms)
 
     def abandoned_queue(self, interaction: Interaction, queue_id: str, rang: bool, at_ms: int) -> None:
-        """What a queue counts: CallAbandoned for what waited there, or was not taken by anybody; CallAbandonedFromRinging for what rang."""
-        visit = interaction.visits.get(queue_id)
-        if visit is None:
+        """The caller gave up. CallAbandonedFromRinging for what was distributed and rang, CallAbandoned for all else that waited."""
+        if queue_id not in interaction.visits:
             self.enter(interaction, queue_id, at_ms)
-            visit = interaction.visits[queue_id]
-        if self.leave(interaction, queue_id, "CallAbandoned", at_ms) or visit.gone or visit.answered:
-            return
-        visit.gone = True
-        duration = max(0, at_ms // 1000 - visit.entered_s)
-        name = "CallAbandonedFromRinging" if rang else "CallAbandoned"
-        self._centre.queue(queue_id, at_ms).occur(name, interaction.media, at_ms, duration)
+        self.leave(interaction, queue_id, "CallAbandonedFromRinging" if rang and interaction.visits[queue_id] else "CallAbandoned", at_ms)
 
     def answered(self, interaction: Interaction, queue_id: str, at_ms: int) -> None:
         """Somebody answers what came from a queue: the queue counts it once for each time that it entered."""
         self.came_through(interaction, queue_id, at_ms)
-        visit = interaction.visits[queue_id]
-        if not visit.answered and not visit.gone:
-            visit.answered = True
-            self._centre.queue(queue_id, at_ms).occur("CallAnswered", interaction.media, at_ms, max(0, at_ms // 1000 - visit.entered_s))
+        self.leave(interaction, queue_id, "CallAnswered", at_ms)

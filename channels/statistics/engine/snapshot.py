@@ -1,5 +1,7 @@
 """Saving and restoring the engine's state: MessagePack of the structs below.
 
+States of version 1 (release 0.1.0) are read too; ``upgrade`` says what becomes of what they lack.
+
 Saved are what goes on (who does what since when) and the tallies of the daily window. Other windows belong to open statistics, and begin
 again when those are opened again.
 """
@@ -14,11 +16,14 @@ import msgspec
 from channels.statistics.engine.accumulator import Board, Key, Span
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
-from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Member, Party, Queue, Visit
+from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Member, Party, Queue, Wrap
 from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.upgrade import VisitOf1, upgrade_from_1
 from channels.statistics.engine.vocabulary import CALL_ON_HOLD, CALL_WAIT, INTERACTION_WAIT, LOGGED_IN, LOGGED_OUT
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
+"""The versions that can be gone on from. One that is read with another than its own form is converted by ``upgrade``."""
 
 
 class SnapshotError(ValueError):
@@ -41,6 +46,9 @@ class _Party(msgspec.Struct, array_like=True):
     action: str
     start_ms: int
     hold_ms: int | None
+    customer_ms: int | None = None
+    interrupts: bool = False
+    giver: str | None = None
 
 
 class _Medium(msgspec.Struct, array_like=True):
@@ -53,6 +61,11 @@ class _Medium(msgspec.Struct, array_like=True):
     wrap_queue: str | None
     status: tuple[str, int]
     parties: list[_Party]
+    place: str | None = None
+    key: str | None = None
+    handled_ms: int | None = None
+    wrap: tuple[int, int | None, int] | None = None
+    """After-call work: when its call ended, since when it goes on, and seconds before that."""
 
 
 class _Agent(msgspec.Struct, array_like=True):
@@ -86,9 +99,9 @@ class _Interaction(msgspec.Struct, array_like=True):
     media: str
     user_data: dict[str, object] | None
     queue: str | None
-    visits: dict[str, tuple[int, bool, bool]]
+    visits: dict[str, bool | VisitOf1]
     parties: list[tuple[str, str]]
-    """Agent and medium."""
+    """Agent and key of the medium."""
     last_ms: int
     touched_ms: int
     finished: bool
@@ -172,7 +185,24 @@ def _save_medium(medium: Medium) -> _Medium:
         medium.reason,
         medium.wrap_queue,
         (medium.status.name, medium.status.start_ms),
-        [_Party(i, party.queue, party.span.name, party.span.start_ms, _start(party.hold)) for i, party in medium.parties.items()],
+        [_save_party(party) for party in medium.parties.values()],
+        medium.place,
+        medium.key,
+        medium.handled_ms,
+        None if medium.wrap is None else (medium.wrap.ended_ms, medium.wrap.since_ms, medium.wrap.done_s),
+    )
+
+
+def _save_party(party: Party) -> _Party:
+    return _Party(
+        party.interaction.id,
+        party.queue,
+        party.span.name,
+        party.span.start_ms,
+        _start(party.hold),
+        party.customer_ms,
+        party.interrupts,
+        party.giver,
     )
 
 
@@ -182,8 +212,8 @@ def _save_interaction(interaction: Interaction) -> _Interaction:
         interaction.media,
         interaction.user_data,
         interaction.queue,
-        {queue: (visit.entered_s, visit.answered, visit.gone) for queue, visit in interaction.visits.items()},
-        [(agent_id, party.medium.name) for agent_id, party in interaction.parties.items()],
+        dict(interaction.visits),
+        [(agent_id, party.medium.key) for agent_id, party in interaction.parties.items()],
         interaction.last_ms,
         interaction.touched_ms,
         interaction.finished,
@@ -200,14 +230,14 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
     """The contact centre whose state was saved.
 
     Raises:
-        SnapshotError: the bytes are not a state of this version.
+        SnapshotError: the bytes are not a state of a version that can be read.
     """
     try:
         saved = msgspec.msgpack.decode(state, type=_State)
     except msgspec.DecodeError as fault:
         raise SnapshotError(f"the saved state cannot be read: {fault}") from None
-    if saved.version != VERSION:
-        raise SnapshotError(f"expected a saved state of version {VERSION}; got version {saved.version}")
+    if saved.version not in READABLE:
+        raise SnapshotError(f"expected a saved state of version {' or '.join(map(str, READABLE))}; got version {saved.version}")
     centre = Centre(Calendar(zone, saved.now_ms))
     interactions = {each.id: _restore_interaction(each) for each in (*saved.live, *saved.idle)}
     centre.live = {each.id: interactions[each.id] for each in saved.live}
@@ -225,6 +255,9 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
         _restore_group(centre.any_group("agents", group.id), group, centre.agents)
     for group in saved.queue_groups:
         _restore_group(centre.any_group("queues", group.id), group, centre.queues)
+    if saved.version == 1:
+        stays = {each.id: {q: v for q, v in each.visits.items() if not isinstance(v, bool)} for each in (*saved.live, *saved.idle)}
+        upgrade_from_1(centre, stays)
     return centre
 
 
@@ -256,9 +289,7 @@ def _restore_interaction(saved: _Interaction) -> Interaction:
     interaction = Interaction(saved.id, saved.media)
     interaction.user_data = saved.user_data
     interaction.queue = saved.queue
-    for queue, (entered_s, answered, gone) in saved.visits.items():
-        visit = interaction.visits[queue] = Visit(entered_s)
-        visit.answered, visit.gone = answered, gone
+    interaction.visits = {queue: visit for queue, visit in saved.visits.items() if isinstance(visit, bool)}
     interaction.last_ms, interaction.touched_ms, interaction.finished = saved.last_ms, saved.touched_ms, saved.finished
     interaction.area, interaction.entered_s = saved.area, saved.entered_s
     return interaction
@@ -273,7 +304,9 @@ def _restore_agent(centre: Centre, saved: _Agent, interactions: dict[str, Intera
     agent.logged_out = None if saved.logged_out_ms is None else Span((ACTION, LOGGED_OUT, ""), saved.logged_out_ms)
     agent.status = Span((STATUS, saved.status[0], ""), saved.status[1])
     for each in saved.media:
-        medium = agent.media[each.name] = Medium(each.name)
+        medium = Medium(each.name, each.place, each.key)
+        agent.media[medium.key] = medium
+        medium.handled_ms, medium.wrap = each.handled_ms, None if each.wrap is None else Wrap(*each.wrap)
         medium.dn, medium.mode, medium.reason, medium.wrap_queue = each.dn, each.mode, each.reason, each.wrap_queue
         medium.login = None if each.login_ms is None else Span((ACTION, LOGGED_IN, each.name), each.login_ms)
         medium.mode_span = None if each.mode_ms is None else Span((ACTION, each.mode, each.name), each.mode_ms)
@@ -282,5 +315,6 @@ def _restore_agent(centre: Centre, saved: _Agent, interactions: dict[str, Intera
             interaction = interactions[part.interaction]
             party = Party(agent, medium, interaction, part.queue, Span((ACTION, part.action, each.name), part.start_ms))
             party.hold = None if part.hold_ms is None else Span((ACTION, CALL_ON_HOLD, each.name), part.hold_ms)
+            party.customer_ms, party.interrupts, party.giver = part.customer_ms, part.interrupts, part.giver
             medium.parties[part.interaction] = party
     _restore_board(agent.board, saved.totals)

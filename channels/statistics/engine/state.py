@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from channels.statistics.engine.accumulator import Span
-from channels.statistics.engine.objects import Agent, Group, Interaction, Medium
+from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, highest
 from channels.statistics.engine.values import Value
 from channels.statistics.engine.vocabulary import NOT_READY, STATUS_CODES, STATUS_NAMES
 
@@ -32,24 +32,38 @@ def agent_tree(agent: Agent, media: frozenset[str] | None) -> dict[str, object]:
 
 
 def _tree(agent: Agent, media: frozenset[str] | None) -> dict[str, object]:
-    code, medium = agent.highest(media)
+    code, medium = highest(agent.media.values(), media)
     since = agent.status
     if media is not None and medium is not None and medium.status is not None:
         since = medium.status
-    shown = [m for m in agent.media.values() if m.login is not None and (media is None or m.name in media)]
-    return {
+    places: dict[str | None, list[Medium]] = {}
+    for shown in agent.media.values():
+        if shown.login is not None and (media is None or shown.name in media):
+            places.setdefault(shown.place, []).append(shown)
+    place = agent.place if medium is None else medium.place
+    tree: dict[str, object] = {
         "agentId": agent.id,
         "loginId": agent.id,
         "status": code,
         "statusName": STATUS_NAMES[code],
         "time": since.start_s,
-        "place": {
-            "placeId": agent.place,
-            "status": code,
-            "time": since.start_s,
-            "dnStatuses": [_dn(agent, m) for m in shown],
-        },
+        "place": _place(agent, place, code, since.start_s, places.get(place, [])),
     }
+    if len(places) > 1:
+        tree["places"] = [_place_of_its_own(agent, each, there) for each, there in places.items()]
+    return tree
+
+
+def _place(agent: Agent, place: str | None, code: int, since_s: int, there: list[Medium]) -> dict[str, object]:
+    return {"placeId": place, "status": code, "time": since_s, "dnStatuses": [_dn(agent, m) for m in there]}
+
+
+def _place_of_its_own(agent: Agent, place: str | None, there: list[Medium]) -> dict[str, object]:
+    """One of several places, with the status that the agent has there."""
+    code, medium = highest(there, None)
+    assert medium is not None
+    assert medium.status is not None, "who is logged in has a status"
+    return _place(agent, place, code, medium.status.start_s, there)
 
 
 def _dn(agent: Agent, medium: Medium) -> dict[str, object]:

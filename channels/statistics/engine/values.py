@@ -19,9 +19,11 @@ class Value:
     """Only for CurrentState. Shared between values: not to be changed."""
     relative: bool = False
     """An average or a percentage: its change is reckoned relative to what it was."""
+    empty: bool = False
+    """An average or a percentage of nothing: there was nothing to divide by, and the 0 says nothing."""
 
     def to_json(self, timestamp_ms: int) -> dict[str, object]:
-        """The value in the contract's form."""
+        """The value in the form of docs/statistics-api.md; that it is empty stands beside it there, and not in it."""
         found: dict[str, object] = {"intValue": self.int_value, "stringValue": self.string_value}
         if self.float_value is not None:
             found["floatValue"] = self.float_value
@@ -33,12 +35,14 @@ class Value:
         """Whether a subscriber who saw ``other`` last should see this.
 
         Insensitivity 0: always. Counts and times: when they differ by at least ``insensitivity``. Averages and percentages: when they
-        differ by at least ``insensitivity`` percent of what they were. States: when anything differs.
+        differ by at least ``insensitivity`` percent of what they were, and when one of the two is empty. States: when anything differs.
         """
         if insensitivity == 0 or other is None:
             return True
         if self.state_value is not None or other.state_value is not None:
             return self.state_value != other.state_value
+        if self.empty is not other.empty:
+            return True
         new, last = self._number, other._number
         if new == last:
             return False
@@ -56,10 +60,10 @@ def whole(number: int) -> Value:
 
 
 def quotient(numerator: int, denominator: int) -> Value:
-    """An average or a percentage, 0 when there is nothing to divide by."""
+    """An average or a percentage, 0 and empty when there is nothing to divide by."""
     if denominator == 0 or numerator % denominator == 0:
         number = numerator // denominator if denominator else 0
-        return Value(number, str(number), relative=True)
+        return Value(number, str(number), relative=True, empty=not denominator)
     exact = numerator / denominator
     rounded = (2 * numerator + denominator) // (2 * denominator)  # half up
     return Value(rounded, f"{exact:.2f}".rstrip("0").rstrip("."), exact, relative=True)

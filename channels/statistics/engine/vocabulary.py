@@ -4,7 +4,8 @@ A *durable* action lasts; an *instantaneous* one happens at one moment, some of 
 ``CallAnswered`` tells how long the caller waited. A *status* is the durable action of the highest priority at a time.
 
 Some names below never occur here, because no event of the hub's vocabulary yields them (``OffHook``, ``Monitored``, ``CallConferenceMade``
-and others). They are accepted in masks all the same: definitions written for Stat Server name them.
+and others). They are accepted in masks all the same: definitions written for Stat Server name them. ``CustomerCallHandled`` and
+``CustomerCallWrapped`` are the hub's own: what the handling time of docs/statistics.md is made of.
 """
 
 STATUS_CODES: dict[str, int] = {
@@ -54,6 +55,13 @@ CALLS: dict[str, str] = {
 
 CALL_ACTIONS = frozenset((*CALLS.values(), CALL_UNKNOWN))
 
+CUSTOMER_CALLS = frozenset(("CallInbound", "CallOutbound", CALL_UNKNOWN))
+"""Calls with customers, as far as is known; the others are within the house."""
+
+CALL_CONSULT = CALLS["consult"]
+HANDLED = "CustomerCallHandled"
+WRAPPED = "CustomerCallWrapped"
+
 AGENT_STATE_ACTIONS = frozenset((LOGGED_IN, LOGGED_OUT, WAIT_FOR_NEXT_CALL, NOT_READY, AFTER_CALL_WORK))
 """Durable actions that belong to no interaction. One that lasts no time at all leaves no trace: two events at one moment made it."""
 
@@ -76,6 +84,8 @@ _AGENT_INSTANTS = (
     "CallAbandonedFromRinging",
     "CallAbandonedFromDialing",
     "CallAbandonedFromHold",
+    HANDLED,
+    WRAPPED,
 )
 
 AGENT_STATUSES = frozenset(STATUS_CODES)

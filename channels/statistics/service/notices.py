@@ -29,8 +29,9 @@ def described(name: str | None, object_id: str, object_type: str) -> dict[str, s
 
 
 def encode_value(value: Value, timestamp_ms: int) -> bytes:
-    """The tail of an item: value and timestamp. The same bytes serve everyone who has this statistic open."""
-    return b',"value":%b,"timestamp":%d}' % (ascii_json(value.to_json(timestamp_ms)), timestamp_ms)
+    """The tail of an item: value, that it is empty if so, and timestamp. The same bytes serve everyone who has this statistic open."""
+    beside = b',"empty":true' if value.empty else b""
+    return b',"value":%b%b,"timestamp":%d}' % (ascii_json(value.to_json(timestamp_ms)), beside, timestamp_ms)
 
 
 def statistic_update(items: Sequence[bytes]) -> bytes:

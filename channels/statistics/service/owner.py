@@ -47,6 +47,8 @@ class Reading:
     object_id: str
     value: dict[str, Any]
     timestamp: int
+    empty: bool = False
+    """An average or a percentage of nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import structlog
 
 from channels.events import Event
 from channels.statistics.engine.definition import parse_object_type
+from channels.statistics.engine.values import Value
 from channels.statistics.service.notices import service_state_change, statistic_update
 from channels.statistics.service.notification import OpenStatistic
 from channels.statistics.service.owner import (
@@ -276,9 +277,9 @@ class LocalStatServer:
                     refusals.append(wanted)
                 else:
                     statistic = engine.open(wanted.opened.definition, wanted.object_type, wanted.object_id)
-                    value = engine.value(statistic).to_json(engine.now_ms)
+                    value = engine.value(statistic)
                     engine.close(statistic)
-                    readings.append(Reading("", wanted.name, wanted.object_type.value, wanted.object_id, value, engine.now_ms))
+                    readings.append(_as_read("", wanted.name, wanted.object_type.value, wanted.object_id, value, engine.now_ms))
                 await pace.breathe()
             return Readings(readings, refusals)
 
@@ -507,8 +508,11 @@ class LocalStatServer:
 def _reading(opened: OpenStatistic, tenant: Tenant, encoder: Encoder | None = None) -> Reading:
     """The value of an open statistic: the one it was opened with, or ``encoder``'s."""
     value = opened.last if encoder is None else encoder.value(opened.statistic)
-    timestamp = tenant.engine.now_ms
-    return Reading(opened.statistic_id, opened.name, opened.object_type.value, opened.object_id, value.to_json(timestamp), timestamp)
+    return _as_read(opened.statistic_id, opened.name, opened.object_type.value, opened.object_id, value, tenant.engine.now_ms)
+
+
+def _as_read(statistic_id: str, name: str | None, object_type: str, object_id: str, value: Value, now_ms: int) -> Reading:
+    return Reading(statistic_id, name, object_type, object_id, value.to_json(now_ms), now_ms, value.empty)
 
 
 def _split(asked: Sequence[str], subscription: Subscription) -> list[str]:

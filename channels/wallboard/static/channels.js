@@ -31,7 +31,7 @@ export const QUEUE_STATISTICS = Object.freeze([
   "AverageWaitingTime",
 ]);
 
-/** How many of them are asked for, by room. The service level of all queues is weighted by calls entered, so the two stay together. */
+/** How many of them are asked for, by room. The service level of all queues is weighted by calls, so the two stay together. */
 const STEPS = [QUEUE_STATISTICS.length, 5, 4, 2];
 
 /** The statistics of all queues together; asked for only when not every queue can be. */

@@ -119,7 +119,9 @@ export class Board {
     const value = record(message.value);
     if (!value || typeof message.objectId !== "string" || typeof message.name !== "string") return false;
     const timestamp = number(message.timestamp) ?? localMs;
-    const known = this.#applyValue(String(message.objectType), message.objectId, message.name, value, timestamp);
+    // an average or a percentage of nothing is a figure that there is not
+    const figures = message.empty === true ? {} : value;
+    const known = this.#applyValue(String(message.objectType), message.objectId, message.name, figures, timestamp);
     if (known) {
       this.clock.observe(timestamp, localMs);
       this.updatedAt = localMs;
@@ -274,7 +276,8 @@ function applyLongestWait(queue, seconds, timestamp) {
 }
 
 /**
- * Service level of several queues: each counts by the calls that entered it. Null as long as no call came: 0 % would blame somebody.
+ * Service level of several queues: each counts by the calls that were answered or lost there, or by those that entered where the board does not
+ * ask for these. Null as long as there are none: 0 % would blame somebody.
  * @param {Queue[]} queues
  * @returns {number | null}
  */
@@ -282,9 +285,10 @@ function weightedServiceLevel(queues) {
   let calls = 0;
   let met = 0;
   for (const queue of queues) {
-    if (queue.serviceLevel === null || queue.entered === null) continue;
-    calls += queue.entered;
-    met += queue.entered * queue.serviceLevel;
+    const ended = queue.answered === null || queue.abandoned === null ? queue.entered : queue.answered + queue.abandoned;
+    if (queue.serviceLevel === null || ended === null) continue;
+    calls += ended;
+    met += ended * queue.serviceLevel;
   }
   return calls > 0 ? met / calls : null;
 }

@@ -2,7 +2,7 @@
 /** The table of queues. */
 
 import { arrange, byId, copy, find, setData, setText } from "./dom.js";
-import { byName, count, duration, percent } from "./format.js";
+import { UNKNOWN, byName, count, duration, percent } from "./format.js";
 import { longestWait } from "./model.js";
 import { levelOfService, levelOfWait } from "./thresholds.js";
 
@@ -138,15 +138,16 @@ export class QueuesView {
     }
     const wait = longestWait(queue, now);
     const waitLevel = levelOfWait(wait, this.#thresholds);
-    const serviceLevel = queue.entered === 0 ? "" : levelOfService(queue.serviceLevel, this.#thresholds);
+    const none = queue.serviceLevel === null;
+    const serviceLevel = levelOfService(queue.serviceLevel, this.#thresholds);
     set(row, "waiting", count(queue.waiting), "", queue.waiting === 0);
     set(row, "longestWait", duration(wait), waitLevel, queue.waiting === 0);
-    set(row, "serviceLevel", queue.entered === 0 ? "–" : `${percent(queue.serviceLevel)} %`, serviceLevel, queue.entered === 0);
+    set(row, "serviceLevel", none ? UNKNOWN : `${percent(queue.serviceLevel)} %`, serviceLevel, none);
     set(row, "answered", count(queue.answered), "", queue.answered === 0);
     set(row, "abandoned", count(queue.abandoned), "", queue.abandoned === 0);
     set(row, "averageWait", duration(queue.averageWait), "", queue.averageWait === 0);
     set(row, "entered", count(queue.entered), "", queue.entered === 0);
-    row.meter.style.setProperty("--part", String(queue.entered === 0 ? 0 : Math.max(0, Math.min(100, queue.serviceLevel ?? 0)) / 100));
+    row.meter.style.setProperty("--part", String(Math.max(0, Math.min(100, queue.serviceLevel ?? 0)) / 100));
     setData(row.root, "level", waitLevel);
     return row;
   }

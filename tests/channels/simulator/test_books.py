@@ -24,20 +24,21 @@ def test_handling_is_calls_and_wraps_over_calls() -> None:
     books.call_ended("ana", "inbound", 0, 60_000)
     books.call_ended("ana", "consult", 10_000, 20_000)
     books.agents["ana"].wraps_s = 20
-    assert books.agents["ana"].figures(0)["AverageHandlingTime"] == 45
+    assert books.agents["ana"].figures(0)["AverageHandlingTime"] == 80, "a consultation is no call of its own"
     assert books.agents["ana"].figures(0)["InboundCalls"] == books.agents["ana"].figures(0)["ConsultCalls"] == 1
 
 
-def test_service_level_is_what_was_answered_in_less_than_20_seconds_of_what_entered() -> None:
+def test_service_level_is_what_was_answered_in_less_than_20_seconds_of_what_was_answered_or_lost() -> None:
     books = Books(["ana"], ["billing"], 0)
-    books.queues["billing"].entered = 4
+    books.queues["billing"].abandoned = 1
+    books.queues["billing"].abandoned_s = 41
     books.answered("billing", 500, 20_499)
     books.answered("billing", 500, 19_999)
     books.answered("billing", 999, 20_000)
     figures = books.queues["billing"].figures()
     assert figures["ServiceLevel"] == 25
     assert figures["TotalAnswered"] == 3
-    assert figures["AverageWaitingTime"] == (20 + 19 + 20) / 3
+    assert figures["AverageWaitingTime"] == (20 + 19 + 20 + 41) / 4
 
 
 def test_as_json_has_every_object() -> None:

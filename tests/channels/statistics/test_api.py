@@ -139,7 +139,7 @@ def items_of_sample(now: int) -> list[dict[str, Any]]:
     value = ZERO | {"timestamp": now}
     of = {"objectId": "agent", "objectType": "Agent"}
     return [
-        {"statisticId": "UUID2", **of, "name": "AverageHandlingTime", "value": value, "timestamp": now},
+        {"statisticId": "UUID2", **of, "name": "AverageHandlingTime", "value": value, "empty": True, "timestamp": now},
         {"statisticId": "UUID3", **of, "value": value, "timestamp": now},
     ]
 

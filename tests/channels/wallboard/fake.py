@@ -116,11 +116,15 @@ class FakeHub:
 
     # -- what the contact centre does
 
-    def set_value(self, object_type: str, object_id: str, name: str, *, at_ms: int | None = None, **value: Any) -> None:
+    def set_value(
+        self, object_type: str, object_id: str, name: str, *, at_ms: int | None = None, empty: bool = False, **value: Any
+    ) -> None:
         """Set one value, as the statistics API writes it, and send it to who listens."""
         now = int(time.time() * 1000) if at_ms is None else at_ms
         filled = {"intValue": 0, "stringValue": "", "intervalLength": 0, "tag": -1, "timestamp": now, **value}
-        data = {"name": name, "objectId": object_id, "objectType": object_type, "value": filled, "timestamp": now}
+        data: dict[str, Any] = {"name": name, "objectId": object_id, "objectType": object_type, "value": filled, "timestamp": now}
+        if empty:
+            data["empty"] = True
         self._set(check_channel(f"/statistics/v3/values/{object_type}/{to_segment(object_id)}/{name}"), data)
 
     def set_queue(self, queue: str, **figures: float) -> None:

@@ -318,7 +318,7 @@ def test_a_refused_channel_does_not_hide_the_others(hub: FakeHub, open_page: Ope
     hub.set_queue("Sales", CurrentInQueue=3, ServiceLevel=90, CallsEntered=7)
     page = open_page()
     expect(cell(page, "Sales", "entered")).to_have_text("7")
-    expect(cell(page, "Sales", "serviceLevel")).to_have_text("– %")
+    expect(cell(page, "Sales", "serviceLevel")).to_have_text("–")
 
 
 def test_a_new_queue_is_found(hub: FakeHub, open_page: Open, browser: Browser) -> None:
@@ -351,6 +351,18 @@ def test_warnings_are_not_by_colour_alone(hub: FakeHub, open_page: Open) -> None
     expect(cell(page, "Slow", "serviceLevel").locator(".flag")).to_have_text("!")
     expect(page.locator('[data-total="serviceLevel"] .aside')).to_have_text("under 80 %")
     expect(page.locator('[data-total="longestWait"] .aside')).to_have_text("Slow")
+
+
+def test_a_percentage_of_nothing_is_a_dash_and_no_alarm(hub: FakeHub, open_page: Open) -> None:
+    hub.set_queue("First", CurrentInQueue=1, CallsEntered=1)
+    for name in ("ServiceLevel", "AverageWaitingTime"):
+        hub.set_value("Queue", "First", name, empty=True)
+    page = open_page()
+    expect(cell(page, "First", "entered")).to_have_text("1")
+    for field in ("serviceLevel", "averageWait"):
+        expect(cell(page, "First", field)).to_have_text("–")
+    expect(cell(page, "First", "serviceLevel").locator(".flag")).to_be_hidden()
+    expect(page.locator('[data-total="serviceLevel"] .figure')).to_have_text("–")
 
 
 def test_theme_follows_the_system_until_it_is_chosen(open_page: Open) -> None:

@@ -6,80 +6,31 @@ ended. Events come in order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from channels import events as e
 from channels.statistics.engine.vocabulary import STATUS_CODES
-
-CALLS = {"inbound": "CallInbound", "outbound": "CallOutbound", "internal": "CallInternal", "consult": "CallConsult"}
-TALK = {*CALLS.values(), "CallUnknown"}
-STATES = {"LoggedIn", "LoggedOut", "WaitForNextCall", "NotReadyForNextCall", "AfterCallWork"}
-IDLE_MS = 300_000
-
-
-@dataclass
-class Interval:
-    owner: tuple[str, str]
-    key: tuple[str, str, str]
-    start: int
-    begun: int
-    """Number of the event that began it."""
-    end: int | None = None
-    ended: int | None = None
-
-
-@dataclass
-class Moment:
-    owner: tuple[str, str]
-    key: tuple[str, str, str]
-    at: int
-    number: int
-    duration: int
-
-
-@dataclass
-class Membership:
-    group: tuple[str, str]
-    member: tuple[str, str]
-    joined: int
-    number: int
-    left: int | None = None
-    left_number: int | None = None
-
-
-@dataclass
-class Part:
-    action: str
-    queue: str | None
-    held: bool = False
-
-
-@dataclass
-class Dn:
-    logged_in: bool = False
-    mode: str = "WaitForNextCall"
-    wrap_queue: str | None = None
-    parts: dict[str, Part] = field(default_factory=dict)
-
-
-@dataclass
-class Call:
-    media: str
-    touched: int
-    queue: str | None = None
-    waiting: str | None = None
-    visits: dict[str, dict[str, Any]] = field(default_factory=dict)
-    area: str | None = None
-    entered: int = 0
-    awaited: int | None = None
-    """Number of the event since which it waits in its staging area."""
-    finished: bool = False
+from tests.channels.statistics.engine.history_parts import (
+    CALLS,
+    CUSTOMERS,
+    IDLE_MS,
+    TALK,
+    Break,
+    Call,
+    Dn,
+    Interval,
+    Membership,
+    Moment,
+    Part,
+    Wrap,
+)
 
 
 class History:
     def __init__(self) -> None:
         self.dns: dict[str, dict[str, Dn]] = {}
+        """By agent and medium; of two logins on one medium the second is ``voice#2``."""
+        self.places: dict[str, str | None] = {}
         self.released: dict[str, tuple[str, str, str | None] | None] = {}
         self.queues: set[str] = set()
         self.calls: dict[str, Call] = {}
@@ -121,13 +72,13 @@ class History:
             owner = ("agent", agent)
             if not any(dn.logged_in for dn in dns.values()):
                 found["out", agent] = (owner, ("action", "LoggedOut", ""))
-            for media, dn in dns.items():
-                codes = []
+            for key, dn in dns.items():
+                media, codes = dn.media, []
                 if dn.logged_in:
-                    found["in", agent, media] = (owner, ("action", "LoggedIn", media))
+                    found["in", agent, key] = (owner, ("action", "LoggedIn", media))
                     busy = any(p.action in TALK or p.action == "CallRinging" for p in dn.parts.values())
                     if dn.mode != "WaitForNextCall" or not busy:
-                        found["mode", agent, media, dn.mode] = (owner, ("action", dn.mode, media))
+                        found["mode", agent, key, dn.mode] = (owner, ("action", dn.mode, media))
                         codes.append(STATUS_CODES[dn.mode])
                     codes.append(2)
                 for interaction, part in dn.parts.items():
@@ -136,7 +87,7 @@ class History:
                         found["hold", agent, interaction] = (owner, ("action", "CallOnHold", media))
                     codes.append(13 if part.held else STATUS_CODES[part.action])
                 if codes:
-                    found["dn", agent, media, max(codes)] = (owner, ("dn", self.status_name(max(codes)), media))
+                    found["dn", agent, key, max(codes)] = (owner, ("dn", self.status_name(max(codes)), media))
             code = self.agent_status(dns)
             found["status", agent, code] = (owner, ("status", self.status_name(code), ""))
         for interaction, call in self.calls.items():
@@ -160,15 +111,15 @@ class History:
         return max([mode, *(13 if p.held else STATUS_CODES[p.action] for p in dn.parts.values())])
 
     def agent_status(self, dns: dict[str, Dn]) -> int:
-        voice = [self.dn_status(dn) for media, dn in dns.items() if media == "voice" and dn.logged_in]
-        others = [self.dn_status(dn) for media, dn in dns.items() if media != "voice" and dn.logged_in]
+        voice = [self.dn_status(dn) for dn in dns.values() if dn.media == "voice" and dn.logged_in]
+        others = [self.dn_status(dn) for dn in dns.values() if dn.media != "voice" and dn.logged_in]
         if not voice and not others:
             return 23
-        if voice and voice[0] > 8:
-            return voice[0]
+        if voice and max(voice) > 8:
+            return max(voice)
         if others and max(others) > 8:
             return max(others)
-        return voice[0] if voice else max(others)
+        return max(voice or others)
 
     def settle(self) -> None:
         facts = self.facts()
@@ -186,8 +137,8 @@ class History:
     def since(self, *token: Any) -> int:
         return self.at // 1000 - self.start_of(*token) // 1000
 
-    def say(self, owner: tuple[str, str], name: str, media: str, duration: int = 0) -> None:
-        self.moments.append(Moment(owner, ("action", name, media), self.at, self.number, duration))
+    def say(self, owner: tuple[str, str], name: str, media: str, duration: int = 0, **more: int) -> None:
+        self.moments.append(Moment(owner, ("action", name, media), self.at, self.number, duration, **more))
 
     def join(self, group: tuple[str, str], member: tuple[str, str]) -> None:
         if not any(m.group == group and m.member == member and m.left is None for m in self.memberships):
@@ -200,11 +151,15 @@ class History:
         return self.dns[agent]
 
     def dn(self, agent: str, media: str, mode: str) -> Dn:
-        """The agent on a medium, logged in in this mode if it is not yet."""
-        dn = self.agent(agent).setdefault(media, Dn())
+        """The agent on a medium, where the last login was, logged in in this mode if it is not yet."""
+        dns = self.agent(agent)
+        there = [dn for dn in dns.values() if dn.media == media and dn.logged_in]
+        return self.log_in(agent, there[-1] if there else dns.setdefault(media, Dn(media, self.places.get(agent))), mode)
+
+    def log_in(self, agent: str, dn: Dn, mode: str) -> Dn:
         if not dn.logged_in:
             dn.logged_in, dn.mode = True, mode
-            self.say(("agent", agent), "AgentLogin", media)
+            self.say(("agent", agent), "AgentLogin", dn.media)
         return dn
 
     def call(self, interaction: str, media: str | None = None) -> Call | None:
@@ -212,7 +167,7 @@ class History:
         return None if call.finished else call
 
     def part(self, agent: str, interaction: str) -> tuple[str, Dn, Part] | None:
-        return next(((m, dn, dn.parts[interaction]) for m, dn in self.agent(agent).items() if interaction in dn.parts), None)
+        return next(((dn.media, dn, dn.parts[interaction]) for dn in self.agent(agent).values() if interaction in dn.parts), None)
 
     def queue(self, queue: str) -> None:
         if queue not in self.queues:
@@ -225,14 +180,23 @@ class History:
         self.agent(data.agent_id)
         for group in data.groups or ():
             self.join(("agents", group), ("agent", data.agent_id))
+        self.places[data.agent_id] = data.place_id or self.places.get(data.agent_id)
+        dns = self.dns[data.agent_id]
         for media in data.media:
-            self.dn(data.agent_id, media, "NotReadyForNextCall")
+            there = [dn for dn in dns.values() if dn.media == media]
+            fits = [dn for dn in there if not dn.logged_in or data.place_id is None or dn.place in (None, data.place_id)]
+            if not fits:
+                key = next(k for k in (media, f"{media}#2", f"{media}#3", f"{media}#4") if k not in dns)
+                fits = [dns.setdefault(key, Dn(media, self.places[data.agent_id]))]
+            fits[0].place = data.place_id or fits[0].place
+            self.log_in(data.agent_id, fits[0], "NotReadyForNextCall")
 
     def AgentLogout(self, data: e.AgentLogout) -> None:
-        for media, dn in list(self.agent(data.agent_id).items()):
+        for key, dn in list(self.agent(data.agent_id).items()):
+            media = dn.media
             if dn.logged_in and data.media in (None, media):
-                self.unwrap(data.agent_id, media, dn)
-                dn.logged_in = False
+                self.unwrap(data.agent_id, key, dn)
+                dn.logged_in, dn.handled = False, None
                 self.say(("agent", data.agent_id), "AgentLogout", media)
                 released = self.released.get(data.agent_id)
                 if released is not None and released[1] == media:
@@ -240,20 +204,27 @@ class History:
         self.tidy(data.agent_id)
 
     def tidy(self, agent: str) -> None:
-        self.dns[agent] = {media: dn for media, dn in self.dns[agent].items() if dn.logged_in or dn.parts}
+        self.dns[agent] = {key: dn for key, dn in self.dns[agent].items() if dn.logged_in or dn.parts}
 
-    def unwrap(self, agent: str, media: str, dn: Dn) -> None:
+    def unwrap(self, agent: str, key: str, dn: Dn) -> None:
+        self.wrapped(agent, dn)
         if dn.wrap_queue is not None and dn.mode == "AfterCallWork":
             self.queue(dn.wrap_queue)
-            self.say(("queue", dn.wrap_queue), "ACWCompleted", media, self.since("mode", agent, media, "AfterCallWork"))
+            self.say(("queue", dn.wrap_queue), "ACWCompleted", dn.media, self.since("mode", agent, key, "AfterCallWork"))
         dn.wrap_queue = None
+
+    def wrapped(self, agent: str, dn: Dn) -> None:
+        if dn.wrap is not None:
+            self.say(("agent", agent), "CustomerCallWrapped", dn.media, dn.wrap.seconds(self.at), of=dn.wrap.of)
+        dn.wrap = None
 
     def mode(self, agent: str, media: str | None, mode: str) -> None:
         dns = self.agent(agent)
-        logged_in = [m for m, dn in dns.items() if dn.logged_in]
-        for name in [media] if media is not None else logged_in or ["voice"]:
-            dn = self.dn(agent, name, mode)
-            self.unwrap(agent, name, dn)
+        chosen = [(key, dn) for key, dn in dns.items() if dn.logged_in and media in (None, dn.media)]
+        if not chosen:
+            self.dn(agent, media or "voice", mode)
+        for key, dn in chosen:
+            self.unwrap(agent, key, dn)
             dn.mode = mode
 
     def AgentReady(self, data: e.AgentReady) -> None:
@@ -266,7 +237,7 @@ class History:
         dns = self.agent(data.agent_id)
         call = self.calls.get(data.interaction_id or "")
         last = self.released.get(data.agent_id)
-        logged_in = [m for m, dn in dns.items() if dn.logged_in]
+        logged_in = [dn.media for dn in dns.values() if dn.logged_in]
         if data.media is not None:
             media = data.media
         elif call is not None:
@@ -275,10 +246,22 @@ class History:
             media = last[1]
         else:
             media = "voice" if "voice" in dns or not logged_in else logged_in[0]
-        was = media in dns and dns[media].logged_in and dns[media].mode == "AfterCallWork"
-        dn = self.dn(data.agent_id, media, "AfterCallWork")
+        at_work = [dn for dn in dns.values() if dn.media == media and dn.logged_in and dn.handled is not None]
+        there = max(at_work, key=lambda each: each.handled or 0, default=None)
+        known = there or next((dn for dn in reversed(dns.values()) if dn.media == media and dn.logged_in), None)
+        was = known is not None and known.mode == "AfterCallWork"
+        dn = known or self.dn(data.agent_id, media, "AfterCallWork")
         if was:
+            if dn.wrap is not None and dn.handled is not None and dn.handled > dn.wrap.of:
+                self.wrapped(data.agent_id, dn)
+                dn.wrap = Wrap(dn.handled, self.at)
             return
+        if dn.handled is not None:
+            if data.interaction_id is not None:
+                early = data.interaction_id in dn.parts
+            else:
+                early = any(p.customer is not None and p.customer >= dn.handled for p in dn.parts.values())
+            dn.wrap = None if early else Wrap(dn.handled, self.at)
         dn.mode = "AfterCallWork"
         if last is not None and last[1] == media and data.interaction_id in (None, last[0]):
             dn.wrap_queue = last[2]
@@ -300,7 +283,7 @@ class History:
         if call.waiting is not None:
             self.leave(interaction, "CallDistributedToQueue")
         call.queue = call.waiting = queue
-        call.visits[queue] = {"at": self.at, "answered": False, "gone": False, "number": self.number}
+        call.visits[queue] = {"at": self.at, "distributed": False, "number": self.number}
         self.say(("queue", queue), "CallEntered", call.media)
 
     def leave(self, interaction: str, name: str) -> None:
@@ -312,15 +295,21 @@ class History:
         if ("wait", interaction, queue, visit["number"]) not in self.open:  # it entered by this very event
             key = ("action", "CallWait", call.media)
             self.intervals.append(Interval(("queue", queue), key, self.at, self.number, self.at, self.number))
-        visit["gone"] = name != "CallDistributed"
         call.waiting = None
 
     def through(self, interaction: str, queue: str) -> None:
         call = self.calls[interaction]
         if queue not in call.visits:
             self.enter(interaction, queue)
-        if call.waiting == queue:
-            self.leave(interaction, "CallDistributed")
+        visit = call.visits[queue]
+        if call.waiting == queue and not visit["distributed"]:
+            visit["distributed"] = True
+            self.say(("queue", queue), "CallDistributed", call.media, self.at // 1000 - visit["at"] // 1000)
+
+    def answer(self, interaction: str, queue: str) -> None:
+        self.through(interaction, queue)
+        if self.calls[interaction].waiting == queue:
+            self.leave(interaction, "CallAnswered")
 
     def InteractionDistributed(self, data: e.InteractionDistributed) -> None:
         call = self.call(data.interaction_id)
@@ -339,26 +328,22 @@ class History:
             return
         ringing = []
         for agent, dns in self.dns.items():
-            for media, dn in dns.items():
+            for dn in dns.values():
                 part = dn.parts.get(data.interaction_id)
                 if part is not None and part.action == "CallRinging" and data.agent_id in (None, agent):
-                    ringing.append((agent, media, dn, part))
+                    ringing.append((agent, dn.media, dn, part))
         ringing.sort(key=lambda each: self.open["part", each[0], data.interaction_id, "CallRinging"].begun)
         queue = data.queue
         if queue is None:
             queue = ringing[0][3].queue if ringing else call.queue
-        if data.agent_id is not None and not ringing and self.part(data.agent_id, data.interaction_id) is None:
-            self.say(("agent", data.agent_id), "CallAbandonedFromRinging", call.media)
+        if data.agent_id is not None:
+            self.agent(data.agent_id)
         if queue is not None:
             if queue not in call.visits:
                 self.enter(data.interaction_id, queue)
-            visit = call.visits[queue]
             if call.waiting == queue:
-                self.leave(data.interaction_id, "CallAbandoned")
-            elif not visit["gone"] and not visit["answered"]:
-                visit["gone"] = True
-                name = "CallAbandonedFromRinging" if data.agent_id is not None or ringing else "CallAbandoned"
-                self.say(("queue", queue), name, call.media, self.at // 1000 - visit["at"] // 1000)
+                rang = ringing and call.visits[queue]["distributed"]
+                self.leave(data.interaction_id, "CallAbandonedFromRinging" if rang else "CallAbandoned")
         if call.waiting is not None:
             self.leave(data.interaction_id, "CallAbandoned")
         for agent, media, dn, _ in ringing:
@@ -393,6 +378,18 @@ class History:
         if part.action == "CallDialing":
             self.say(("agent", agent), "CallDialed", media, lasted)
         part.action = action
+        self.talks(agent, interaction)
+
+    def talks(self, agent: str, interaction: str) -> None:
+        """A part is established, or of another type."""
+        found = self.part(agent, interaction)
+        assert found is not None
+        _, dn, part = found
+        if part.action in CUSTOMERS and part.customer is None:
+            part.customer = self.at
+        if dn.wrap is not None and part.action != "CallConsult" and part.breaks is None:
+            part.breaks = Break(self.at)
+            dn.wrap.breaks.append(part.breaks)
 
     def InteractionEstablished(self, data: e.InteractionEstablished) -> None:
         self.agent(data.agent_id)
@@ -402,15 +399,12 @@ class History:
         found = self.part(data.agent_id, data.interaction_id)
         queue = data.queue or (call.queue if found is None else found[2].queue)
         if queue is not None and (queue in call.visits or data.call_type == "inbound"):
-            self.through(data.interaction_id, queue)
-            visit = call.visits[queue]
-            if not visit["answered"] and not visit["gone"]:
-                visit["answered"] = True
-                self.say(("queue", queue), "CallAnswered", call.media, self.at // 1000 - visit["at"] // 1000)
+            self.answer(data.interaction_id, queue)
         action = CALLS[data.call_type]
         if found is None:
             media = data.media or call.media
             self.dn(data.agent_id, media, "WaitForNextCall").parts[data.interaction_id] = Part(action, queue)
+            self.talks(data.agent_id, data.interaction_id)
         elif found[2].action == action:
             return
         else:
@@ -427,9 +421,12 @@ class History:
         found = self.part(agent, interaction)
         if found is not None and found[2].action in TALK:
             return found[0], found[2]
+        if call.queue is not None:
+            self.answer(interaction, call.queue)
         if found is None:
             part = self.dn(agent, call.media, "WaitForNextCall").parts[interaction] = Part("CallUnknown", call.queue)
             media = call.media
+            self.talks(agent, interaction)
         else:
             media, _, part = found
             self.talk(agent, media, interaction, part, "CallUnknown")
@@ -462,6 +459,8 @@ class History:
         if part.action in TALK:
             self.say(("agent", agent), f"{part.action}Completed", media, lasted)
             self.released[agent] = (interaction, media, part.queue)
+            if part.customer is not None:
+                self.say(("agent", agent), "CustomerCallHandled", media, began=part.customer)
             if not transferred:
                 self.say(("agent", agent), "CallReleased", media, lasted)
                 if part.queue is not None:
@@ -470,6 +469,14 @@ class History:
         if part.action == "CallDialing":
             self.say(("agent", agent), "CallAbandonedFromDialing", media, lasted)
         del dn.parts[interaction]
+        if part.breaks is not None:
+            part.breaks.end = self.at
+        if part.customer is not None:
+            dn.handled = self.at
+            if dn.wrap is None and dn.mode == "AfterCallWork" and dn.logged_in:
+                dn.wrap = Wrap(self.at, self.at)
+        elif part.action in TALK and part.action != "CallConsult":
+            dn.handled = None
         self.tidy(agent)
 
     def InteractionRejected(self, data: e.InteractionRejected) -> None:
@@ -479,9 +486,7 @@ class History:
             return
         name = "CallMissed" if data.reason == "missed" else "CallForwarded"
         found = self.part(data.agent_id, data.interaction_id)
-        if found is None:
-            self.say(("agent", data.agent_id), name, call.media)
-        elif found[2].action == "CallRinging":
+        if found is not None and found[2].action == "CallRinging":
             lasted = self.since("part", data.agent_id, data.interaction_id, "CallRinging")
             self.say(("agent", data.agent_id), name, found[0], lasted)
             if found[2].queue is not None:
@@ -497,6 +502,10 @@ class History:
         if call is None:
             return
         given = self.part(data.from_agent_id, data.interaction_id)
+        taken = self.part(data.to_agent_id, data.interaction_id)
+        again = data.from_agent_id == data.to_agent_id or (taken is not None and taken[2].giver == data.from_agent_id)
+        if given is None and again:
+            return
         action = given[2].action if given is not None and given[2].action in TALK else "CallUnknown"
         media = call.media if given is None else given[0]
         queue = call.queue if given is None else given[2].queue
@@ -505,14 +514,19 @@ class History:
         if data.from_agent_id == data.to_agent_id:
             return
         self.say(("agent", data.to_agent_id), "CallTransferTaken", media)
-        taken = self.part(data.to_agent_id, data.interaction_id)
+        if call.queue is not None and (taken is None or taken[2].action in TALK):
+            self.answer(data.interaction_id, call.queue)
         if taken is None:
             self.dn(data.to_agent_id, media, "WaitForNextCall").parts[data.interaction_id] = Part(action, queue)
+            self.talks(data.to_agent_id, data.interaction_id)
             self.say(("agent", data.to_agent_id), f"{action}Started", media)
         elif taken[2].action in TALK and taken[2].action != action:
             self.talk(data.to_agent_id, taken[0], data.interaction_id, taken[2], action)
             taken[2].queue = queue
             self.say(("agent", data.to_agent_id), f"{action}Started", taken[0])
+        now = self.part(data.to_agent_id, data.interaction_id)
+        assert now is not None
+        now[2].giver = data.from_agent_id
 
     def InteractionStarted(self, data: e.InteractionStarted) -> None:
         if self.call(data.interaction_id, data.media) is None:

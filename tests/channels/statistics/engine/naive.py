@@ -6,7 +6,8 @@ It keeps all intervals and moments that there ever were, and computes each value
 from __future__ import annotations
 
 from channels.statistics.engine.definition import Category, Definition
-from tests.channels.statistics.engine.history import STATES, History, Interval, Moment
+from tests.channels.statistics.engine.history import History
+from tests.channels.statistics.engine.history_parts import STATES, Interval, Moment
 
 
 class Naive(History):
@@ -41,6 +42,7 @@ class Naive(History):
             if m.group == owner
             for moment in self.moments
             if moment.owner == m.member and moment.number >= m.number and (m.left_number is None or moment.number <= m.left_number)
+            if moment.of is None or moment.of >= m.joined
         ]
 
     def value(self, definition: Definition, owner: tuple[str, str], now: int, since: int) -> float:
@@ -51,7 +53,8 @@ class Naive(History):
 
         def over(mask: frozenset[str]) -> list[tuple[int, int]]:
             """(duration, seconds in the window) of everything that ended or occurred in the window."""
-            found = [(m.duration, m.duration) for m in self.said(owner) if chosen(m.key, mask) and m.at >= since]
+            said = [m for m in self.said(owner) if chosen(m.key, mask) and m.at >= since and (m.of is None or m.of >= since)]
+            found = [(m.lasted(since), m.lasted(since)) for m in said]
             for interval, begin, end, completed in self.pieces(owner):
                 if end is None or not chosen(interval.key, mask) or end < since or (is_status and end in (since, begin)):
                     continue

@@ -31,7 +31,11 @@ def kind(name: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple
 
 KINDS = st.one_of(
     kind(
-        "agent.login", agent=agents, media=st.sampled_from([["voice"], ["chat"], ["voice", "chat"]]), groups=st.sampled_from([None, ["g"]])
+        "agent.login",
+        agent=agents,
+        media=st.sampled_from([["voice"], ["chat"], ["voice", "chat"]]),
+        groups=st.sampled_from([None, ["g"]]),
+        place=st.sampled_from([None, None, "P1", "P2"]),
     ),
     kind("agent.logout", agent=agents, media=perhaps_media),
     kind("agent.ready", agent=agents, media=perhaps_media),
@@ -87,6 +91,8 @@ AGENT_MASKS = {
         "CallOnHold,CallHeld",
         "AgentLogin,LoggedIn",
         "CallMissed,CallForwarded,CallReleased",
+        "CustomerCallHandled",
+        "CustomerCallWrapped",
     ],
 }
 QUEUE_MASKS = {
@@ -133,7 +139,8 @@ def definitions(object_type: ObjectType) -> list[dict[str, str]]:
         found.append(answered | {"mainMask": "InteractionDistributed", "relMask": "InteractionEntered"})
     else:
         found.append(answered | {"mainMask": TALK, "relMask": "CallRinging"})
-        found.append({"subject": "DNAction", "category": "AverageTime", "mainMask": f"{TALK},AfterCallWork", "relMask": TALK})
+        handled = "CustomerCallHandled"
+        found.append({"subject": "DNAction", "category": "AverageTime", "mainMask": f"{handled},CustomerCallWrapped", "relMask": handled})
     return found
 
 

@@ -142,18 +142,6 @@ def test_a_phone_that_stops_ringing_elsewhere() -> None:
     assert scene.action("ann", "TotalNumber", "CallRinging") == 1
 
 
-@pytest.mark.parametrize(
-    ("kind", "data", "action"),
-    [
-        ("interaction.rejected", {"reason": "missed"}, "CallMissed"),
-        ("interaction.abandoned", {}, "CallAbandonedFromRinging"),
-    ],
-)
-def test_what_was_not_heard_ringing_counts_all_the_same(kind: str, data: dict[str, str], action: str) -> None:
-    scene = ready().at(5, kind, ixn="i", agent="ann", **data)
-    assert scene.action("ann", "TotalNumber", action) == 1
-
-
 def test_rejecting_a_call_that_is_established_is_no_such_thing() -> None:
     scene = (
         call(ready(), 5)

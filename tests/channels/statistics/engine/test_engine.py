@@ -50,7 +50,7 @@ def test_what_an_event_touches_has_changed_once() -> None:
 def test_what_a_relative_mask_selects_is_watched_too() -> None:
     scene = Scene()
     level = scene.open("Queue", "sales", "ServiceLevel")
-    scene.at(0, "interaction.queued", ixn="i", queue="sales")
+    scene.at(0, "interaction.abandoned", ixn="i", queue="sales")
     assert scene.engine.take_changed() == [level]
 
 
@@ -240,7 +240,7 @@ def test_bytes_that_are_no_state_are_refused(state: bytes) -> None:
 def test_a_state_of_another_version_is_refused() -> None:
     state = msgspec.msgpack.decode(Scene().engine.save())
     state[0] = 99
-    with pytest.raises(SnapshotError, match="expected a saved state of version 1; got version 99"):
+    with pytest.raises(SnapshotError, match="expected a saved state of version 1 or 2; got version 99"):
         Engine.restore(msgspec.msgpack.encode(state), zone=UTC)
 
 

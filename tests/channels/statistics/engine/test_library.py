@@ -40,11 +40,11 @@ def test_each_object_type_has_its_statistics(object_type: ObjectType, expected: 
     assert {each.name for each in names() if object_type in each.objects} == expected
 
 
-def test_the_handling_time_is_over_actions_so_that_a_hold_does_not_split_a_call() -> None:
+def test_the_handling_time_is_that_of_customer_calls_and_their_after_call_work() -> None:
     definition = predefined("AverageHandlingTime", ObjectType.AGENT).definition
     assert (definition.category, definition.subject) == (Category.AVERAGE_TIME, Subject.DN_ACTION)
     assert definition.rel_mask is not None
-    assert definition.main_mask - definition.rel_mask == {"AfterCallWork"}
+    assert (definition.main_mask - definition.rel_mask, definition.rel_mask) == ({"CustomerCallWrapped"}, {"CustomerCallHandled"})
 
 
 def test_the_two_names_of_one_statistic_share_its_definition() -> None:
@@ -71,8 +71,9 @@ def test_each_row_explains_itself() -> None:
         "RelativeNumberPercentage",
         "DNAction",
         "CallAnswered",
-        "CallEntered",
+        "CallAnswered,CallAbandoned,CallAbandonedFromRinging",
     )
+    assert level.examples[1].endswith("the value is 0 and empty.")
     assert level.notification == "Periodical, every 10 s, insensitivity 1"
     assert all(each.sentence.endswith(".") for each in names())
 

@@ -7,7 +7,7 @@ import pytest
 from channels.statistics.service.value_channels import parse_values_channel
 from hub.core.channels import to_segment
 from hub.core.errors import RefusedError, WireError
-from tests.channels.statistics.support import Centre, RestlessClock, call
+from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, login
 
 CALLS = "/statistics/v3/values/Agent/ana/InboundCalls"
 STATE = "/statistics/v3/values/Agent/ana/CurrentAgentState"
@@ -23,6 +23,28 @@ async def test_subscribing_sends_the_present_value() -> None:
     assert (data["name"], data["objectId"], data["objectType"]) == ("InboundCalls", "ana", "Agent")
     assert data["value"]["intValue"] == 1
     assert data["timestamp"] == centre.clock.wall
+
+
+async def test_a_percentage_of_nothing_is_told_as_empty_until_there_is_something() -> None:
+    centre = Centre()
+    await centre.feed(centre.event("cx.interaction.queued", interactionId="i", queue="q"))
+    listener = await centre.subscribe("/statistics/v3/values/Queue/q/ServiceLevel")
+    ((_, data),) = listener.taken()
+    assert (data["value"]["intValue"], data["empty"], list(data)[-2:]) == (0, True, ["empty", "timestamp"])
+    await centre.feed(centre.event("cx.interaction.abandoned", interactionId="i", queue="q"))
+    centre.clock.advance(10)
+    await centre.tick()
+    ((_, data),) = listener.taken()
+    assert (data["value"]["intValue"], "empty" in data) == (0, False), "nothing of one call is another 0 than that of none"
+
+
+async def test_a_single_value_of_nothing_is_read_as_empty() -> None:
+    centre = Centre()
+    for calls in (0, 1):
+        if calls:
+            await centre.feed(*call(centre))
+        (reading,) = (await centre.server.read(login(), [agent_item(name="AverageHandlingTime")])).readings
+        assert reading.empty is (calls == 0)
 
 
 async def test_a_change_is_told_to_all_that_subscribed() -> None:

@@ -133,6 +133,29 @@ test("without a call there is no service level", () => {
   assert.equal(board.totals(T).serviceLevel, null);
 });
 
+test("a figure of nothing is no figure, whatever number comes with it", () => {
+  const board = boardWith("A");
+  board.apply(value("Queue", "A", "CallsEntered", 1), T);
+  for (const name of ["ServiceLevel", "AverageWaitingTime"]) {
+    board.apply(value("Queue", "A", name, 0), T);
+    board.apply({ ...value("Queue", "A", name, 0), empty: true }, T);
+  }
+  const { serviceLevel, averageWait } = board.queues.get("A");
+  assert.deepEqual([serviceLevel, averageWait, board.totals(T).serviceLevel], [null, null, null]);
+  assert.equal(board.updatedAt, T);
+});
+
+test("the service level of all queues goes by the calls that it is a share of", () => {
+  const board = boardWith("A", "B");
+  for (const [id, entered, answered, abandoned, level] of [["A", 0, 90, 10, 80], ["B", 500, 200, 100, 60]]) {
+    board.apply(value("Queue", id, "CallsEntered", entered), T);
+    board.apply(value("Queue", id, "TotalAnswered", answered), T);
+    board.apply(value("Queue", id, "TotalAbandoned", abandoned), T);
+    board.apply(value("Queue", id, "ServiceLevel", level), T);
+  }
+  assert.equal(board.totals(T).serviceLevel, 65);
+});
+
 test("where not all queues are on show, the totals are those of all queues together", () => {
   const board = new Board();
   board.setQueues(["A"], false);
