@@ -17,6 +17,7 @@ from hub.family import Family
 from hub.node import Node, check_supported, check_usable
 from hub.ops import cli as ops_cli
 from hub.ops.logging import configure as configure_logging
+from hub.ops.repeats import Repeats
 from hub.ops.settings import Settings, SettingsError, load
 from hub.outbox import cli as outbox_cli
 from hub.outbox import receive as outbox_receive
@@ -105,14 +106,14 @@ def serve(
         check_supported(settings)
     except SettingsError as fault:
         raise _fail(fault) from None
-    configure_logging(settings)
+    repeats = configure_logging(settings)
     try:
-        run(_serve(settings))
+        run(_serve(settings, repeats))
     except (SettingsError, StartError, EventLogError, OSError, ValueError) as fault:
         raise _fail(fault) from None
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, repeats: Repeats) -> None:
     log = structlog.get_logger("hub")
     if settings.open:
         log.warning("open", effect="clients without credentials are let in, as role anonymous of tenant demo; never do this in public")
@@ -123,7 +124,7 @@ async def _serve(settings: Settings) -> None:
         shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
         log.info("listening", url=f"http://{shown}:{port}", host=settings.host, port=port)
 
-    await Node(settings, FAMILIES).run(ready)
+    await Node(settings, FAMILIES, repeats).run(ready)
 
 
 ops_cli.register(cli, lambda: FAMILIES, check_usable)

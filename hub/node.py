@@ -25,6 +25,7 @@ from hub.family import Context, Family, Parts, Service, migrations_of
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
+from hub.ops.repeats import RepeatedErrors, Repeats
 from hub.ops.rest import create_app
 from hub.ops.settings import Settings, SettingsError
 from hub.outbox import model as outbox_model
@@ -96,8 +97,8 @@ def check_usable(settings: Settings) -> None:
 class Node:
     """Built once, in a running loop; :meth:`run` serves until a signal comes."""
 
-    def __init__(self, settings: Settings, families: Sequence[Family]) -> None:
-        """Put the parts together; nothing is started and no port is open yet.
+    def __init__(self, settings: Settings, families: Sequence[Family], repeats: Repeats | None = None) -> None:
+        """Put the parts together; nothing is started and no port is open yet. ``repeats`` counts the errors of the process that repeat.
 
         Raises:
             SettingsError: see :func:`check_supported`.
@@ -157,6 +158,7 @@ class Node:
         self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox)
         self.parts = [self._build(family) for family in families]
         self._services: list[Service] = [
+            *([] if repeats is None else [RepeatedErrors(repeats)]),
             self.security,
             self.transactions,
             TimerDriver(self.hub.timers, self.hub.budget.step),

@@ -25,7 +25,7 @@ class WireError(Enum):
     TOO_LARGE = ("413::message_too_large", 413, "the message is too large")
     RATE_LIMITED = ("429::rate_limited", 429, "a limit of this session or server is reached")
     INTERNAL = ("500::internal_error", 500, "the server failed; it is logged")
-    UNAVAILABLE = ("503::unavailable", 503, "the server cannot read or write its log now")
+    UNAVAILABLE = ("503::unavailable", 503, "the server cannot read or write its log or database now")
     CONNECTION_TYPES = ("301::connection_types_unsupported", 301, "no common connection type")
 
     def __init__(self, text: str, code: int, reason: str) -> None:
@@ -57,6 +57,8 @@ class CloseCode(IntEnum):
     """A fault of ours; it is logged."""
     RESTARTING = 1012
     """The server stops; connect again."""
+    UNAVAILABLE = 1013
+    """Credentials cannot be looked up now: the database does not answer. Come back later."""
     BAD_MESSAGE = 4400
     """Not JSON, not UTF-8, too deep, or of an unknown shape."""
     NOT_AUTHENTICATED = 4401

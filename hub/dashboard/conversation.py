@@ -212,6 +212,9 @@ class Conversation:
             self._counters.not_authenticated += 1
             self.close(CloseCode.NOT_AUTHENTICATED, str(fault))
             return
+        except RefusedError as refused:
+            self.close(CloseCode.UNAVAILABLE, refused.detail)
+            return
         if self.over():  # it took too long, or the client has gone
             return
         if caller.principal is None:

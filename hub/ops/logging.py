@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.types import Processor
 
+from hub.ops.repeats import Repeats
 from hub.ops.settings import Settings
 
 MASK: Final = "[hidden]"
@@ -61,21 +62,28 @@ def _format_exception(_: object, __: str, event: MutableMapping[str, Any]) -> Mu
     return structlog.processors.format_exc_info(structlog.get_logger(), "", event)
 
 
-def configure(settings: Settings) -> None:
-    """Send every log record of the process to standard error, as the settings say (``log_level``, ``log_format``)."""
-    set_up(settings.log_level, settings.log_format)
+def configure(settings: Settings) -> Repeats:
+    """Send every log record of the process to standard error, as the settings say (``log_level``, ``log_format``, ``log_repeat_s``);
+    returns what counts the errors that repeat, for :class:`hub.ops.repeats.RepeatedErrors`.
+    """
+    repeats = Repeats(settings.log_repeat_s)
+    set_up(settings.log_level, settings.log_format, repeats=repeats)
+    return repeats
 
 
 def set_up(
     level: Literal["debug", "info", "warning", "error"] = "info",
     format: Literal["auto", "json", "console"] = "auto",
     stream: TextIO | None = None,
+    repeats: Repeats | None = None,
 ) -> None:
     """Send every log record of the process to ``stream`` (standard error), the hub's own and those of libraries.
 
     ``format`` is ``json`` (one object a line), ``console`` (for people), or ``auto``: console on a terminal, else JSON. Values bound with
-    ``structlog.contextvars.bind_contextvars`` (``request_id``, ``trace_id``) are added to each record.
+    ``structlog.contextvars.bind_contextvars`` (``request_id``, ``trace_id``) are added to each record. ``repeats`` holds back errors that
+    repeat; without it each is logged.
     """
+    repeats = repeats or Repeats(0)
     out = stream if stream is not None else sys.stderr
     console = format == "console" or (format == "auto" and out.isatty())
     shared: list[Processor] = [
@@ -99,6 +107,7 @@ def set_up(
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
+    handler.addFilter(repeats.filter)
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -111,7 +120,7 @@ def set_up(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.captureWarnings(True)
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, repeats.processor, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,

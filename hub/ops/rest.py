@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
 from hub.core.principal import Principal
-from hub.ops import envelope
+from hub.ops import envelope, storage
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics, RequestTimer
 from hub.security.gate import Gate
@@ -120,6 +120,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.health = health
     envelope.install(app)
+    storage.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestTimer, metrics=metrics)
     if gate.allowed_origins:

@@ -250,6 +250,13 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`json`: one object a line; `console`: for people; `auto`: console on a terminal, else JSON."
     )
+    log_repeat_s: float = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="An error that repeats is logged once with its traceback, then counted, and the count is logged every so many seconds; "
+        "0 logs each one.",
+    )
     replay: ReplaySettings = Field(
         default_factory=ReplaySettings,
         description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",

@@ -1,16 +1,30 @@
-"""What a REST caller hears of when the database cannot be used."""
+"""What a REST caller hears of when the database or a log cannot be used."""
 
 from __future__ import annotations
 
 import structlog
+from fastapi import FastAPI, Request
+from starlette.responses import Response
 
-from hub.ops.envelope import ApiError
+from hub.eventlog.interface import EventLogError
+from hub.ops.envelope import ApiError, respond
 from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)
 
 
-def unavailable(fault: StorageError) -> ApiError:
+def unavailable(fault: StorageError | EventLogError) -> ApiError:
     """503; the reason goes to the log, where the operator finds it."""
     _log.error("database_unavailable", exc_info=fault)
     return ApiError(503, "the database cannot be used now, and nothing was changed: try again", headers={"Retry-After": "1"})
+
+
+def install(app: FastAPI) -> None:
+    """Let every operation that the database or a log does not let do its work answer 503 (docs/operations.md)."""
+
+    async def on_fault(_: Request, fault: Exception) -> Response:
+        assert isinstance(fault, StorageError | EventLogError)
+        return respond(unavailable(fault))
+
+    app.add_exception_handler(StorageError, on_fault)
+    app.add_exception_handler(EventLogError, on_fault)

@@ -1,17 +1,32 @@
 """What the gate asks the database: credentials by hash, by id and by password, roles, and the revision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from hub.core.errors import RefusedError, WireError
 from hub.security.credentials import Credential
 from hub.security.models import KeyRow, RevisionRow, RoleRow, TokenRow, UserRow
 from hub.security.roles import BUILT_IN, Grants, parse_grant
 from hub.storage.database import Database
+from hub.storage.transactions import StorageError
 
 _CHUNK: Final = 500
 """Ids in one query: both databases bound the number of parameters."""
+
+
+class LookupUnavailableError(StorageError, RefusedError):
+    """The database does not answer: 503 to who calls by HTTP, ``503::unavailable`` on the wire of Bayeux and dashboards."""
+
+    def __init__(self, reason: str) -> None:
+        RefusedError.__init__(self, WireError.UNAVAILABLE)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Lookup(Protocol):
@@ -50,8 +65,16 @@ class DatabaseLookup:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[AsyncSession]:
+        try:
+            async with self._database.read() as session:
+                yield session
+        except StorageError as fault:
+            raise LookupUnavailableError(str(fault)) from fault
+
     async def revision(self) -> int:
-        async with self._database.read() as session:
+        async with self._read() as session:
             return await session.scalar(select(RevisionRow.number)) or 0
 
     async def by_token(self, digest: str) -> Credential | None:
@@ -69,7 +92,7 @@ class DatabaseLookup:
             kind, _, number = each.partition(":")
             wanted[kind].append(number)
         found: list[Credential] = []
-        async with self._database.read() as session:
+        async with self._read() as session:
             for kind, query, column, make in (
                 ("token", _tokens(), TokenRow.id, _of_token),
                 ("key", select(KeyRow), KeyRow.id, _of_key),
@@ -83,11 +106,11 @@ class DatabaseLookup:
         return {credential.id: credential for credential in found}
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        async with self._database.read() as session:
+        async with self._read() as session:
             return await self._grants(session, tenant, roles)
 
     async def _one(self, query: Select[*tuple[Any, ...]], make: Any) -> Credential | None:
-        async with self._database.read() as session:
+        async with self._read() as session:
             row = (await session.execute(query)).one_or_none()
             if row is None:
                 return None

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final
 import structlog
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Scope
 
 from hub.core.principal import Action, Principal
@@ -13,6 +12,7 @@ from hub.ops.envelope import ApiError
 from hub.security.cookies import SIGN_IN_COOKIE
 from hub.security.gate import Failure, Gate
 from hub.security.roles import OPERATIONS
+from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)
 
@@ -51,9 +51,10 @@ async def identify(gate: Gate, scope: Scope) -> Principal:
     """
     try:
         caller = await gate.identify(scope)
-    except (SQLAlchemyError, OSError):
+    except StorageError:
         _log.exception("a caller could not be identified")
-        raise ApiError(503, "credentials cannot be looked up now: the database does not answer") from None
+        message = "credentials cannot be looked up now: the database does not answer"
+        raise ApiError(503, message, headers={"Retry-After": "1"}) from None
     if caller.principal is None:
         assert caller.failure is not None
         raise refusal(caller.failure)

@@ -1,17 +1,24 @@
 """One database, SQLite or PostgreSQL: its engine, and its two kinds of transaction."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, MetaData, event, make_url
+from sqlalchemy import URL, Connection, ExceptionContext, MetaData, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from hub.storage.transactions import StorageError
+
 BUSY_TIMEOUT_MS: Final = 5000
 """How long SQLite waits for another process's transaction before it gives up."""
+
+CONNECT_TIMEOUT_S: Final = 5
+"""How long a new connection to PostgreSQL may take, unless the URL says otherwise (``?connect_timeout=``)."""
 
 _WRITE: Final = "hub_write"
 
@@ -49,7 +56,13 @@ class Database:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_async_engine(self.url, pool_pre_ping=True, pool_size=5, max_overflow=5)
+            # no prepared statements: a pooler in front of the server may lend out another connection with each transaction, and these
+            # are not the statements that come by the thousand
+            arguments: dict[str, Any] = {"prepare_threshold": None}
+            if "connect_timeout" not in self.url.query:
+                arguments["connect_timeout"] = CONNECT_TIMEOUT_S
+            self.engine = create_async_engine(self.url, pool_pre_ping=True, pool_size=5, max_overflow=5, connect_args=arguments)
+            event.listen(self.engine.sync_engine, "handle_error", _drop_what_is_of_no_use)
 
     @property
     def is_sqlite(self) -> bool:
@@ -67,27 +80,59 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for looking; nothing that it changes is kept."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            yield session
+        """A session for looking; nothing that it changes is kept.
+
+        Raises:
+            StorageError: the database cannot be read now.
+        """
+        with _of_the_database("read"):
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed at the end, rolled back when something raises."""
-        async with self.engine.connect() as connection:
-            await connection.execution_options(**{_WRITE: True})
-            async with AsyncSession(connection, expire_on_commit=False) as session, session.begin():
-                yield session
+        """A transaction: committed at the end, rolled back when something raises.
+
+        Raises:
+            StorageError: the database cannot be written now.
+        """
+        with _of_the_database("written"):
+            async with self.engine.connect() as connection:
+                await connection.execution_options(**{_WRITE: True})
+                async with AsyncSession(connection, expire_on_commit=False) as session, session.begin():
+                    yield session
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
 
 
+@contextmanager
+def _of_the_database(done: str) -> Iterator[None]:
+    """Raise what is wrong with the database, and not with what was asked of it, as a StorageError."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError, OSError) as fault:
+        asked = isinstance(fault, DBAPIError) and not (
+            fault.connection_invalidated or isinstance(fault, OperationalError | InterfaceError | InternalError)
+        )
+        if asked:
+            raise
+        raise StorageError(f"the database cannot be {done}: {getattr(fault, 'orig', None) or fault}") from fault
+
+
 def _create_private(path: Path) -> None:
     """Make the file before SQLite does, readable by its owner alone; the write-ahead log takes over the file's mode."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _drop_what_is_of_no_use(context: ExceptionContext) -> None:
+    """Have the pool give up a connection, and those that were opened before it, where SQLAlchemy alone would keep them."""
+    from hub.storage.postgresql_faults import of_no_use  # SQLite's users need not load the driver
+
+    if context.original_exception is not None and of_no_use(context.original_exception):
+        context.is_disconnect = True
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -38,13 +38,9 @@ async def migrate(database: Database, packages: Sequence[str] = HUB) -> None:
                 lock.close()
         return
     async with database.engine.connect() as connection:
-        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
-        try:
-            await connection.run_sync(_upgrade, config)
-        finally:
-            await connection.rollback()
-            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
-            await connection.commit()
+        # of the transaction, which is that of all migrations: behind a pooler the next one may be another server connection's
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        await connection.run_sync(_upgrade, config)
 
 
 def _config(packages: Sequence[str]) -> Config:

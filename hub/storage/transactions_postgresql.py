@@ -8,9 +8,13 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import URL
 
+from hub.storage.postgresql_faults import of_no_use, of_prepared_statements
 from hub.storage.transactions import StorageError
 
 CONNECT_TIMEOUT_S = 5
+
+PREPARE_AFTER = 5
+"""Executions after which a statement is prepared, as psycopg does by itself."""
 
 
 class PostgresConnection:
@@ -18,11 +22,21 @@ class PostgresConnection:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], *, prepare: bool = True) -> None:
+        """``prepare``: whether statements that come often may be prepared. Behind a pooler, which lends out another server connection
+        with each transaction, they never are: the process number that the server said is not that of the server process then.
+        """
         # autocommit: transactions are begun by hand
         self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
-            **{"connect_timeout": CONNECT_TIMEOUT_S, **arguments}, autocommit=True
+            **{"connect_timeout": CONNECT_TIMEOUT_S, **arguments}, autocommit=True, prepare_threshold=None
         )
+        try:
+            (answering,) = self._connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
+        except psycopg.Error:
+            self._connection.close()
+            raise
+        if prepare and answering == self._connection.info.backend_pid:
+            self._connection.prepare_threshold = PREPARE_AFTER
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         """See :class:`hub.storage.transactions.Connection`."""
@@ -44,25 +58,26 @@ class PostgresConnection:
 class PostgresBackend:
     """:class:`hub.storage.transactions.Backend`. ``url`` is the SQLAlchemy URL of the database."""
 
-    __slots__ = ("_arguments", "_shown", "skip_locked")
+    __slots__ = ("_arguments", "_prepare", "_shown", "skip_locked")
 
     def __init__(self, url: URL) -> None:
         _, self._arguments = url.get_dialect()().create_connect_args(url)
+        self._prepare = True
         self._shown = url.render_as_string(hide_password=True)
         self.skip_locked = " FOR UPDATE SKIP LOCKED"
 
     def connect(self) -> PostgresConnection:
         """See :class:`hub.storage.transactions.Backend`."""
         try:
-            return PostgresConnection(self._arguments)
+            return PostgresConnection(self._arguments, prepare=self._prepare)
         except psycopg.Error as fault:
             raise StorageError(f"{self._shown} cannot be reached: {fault}") from fault
 
     def lost(self, fault: Exception) -> bool:
         """See :class:`hub.storage.transactions.Backend`."""
-        if isinstance(fault, errors.QueryCanceled | errors.LockNotAvailable | errors.DeadlockDetected | errors.SerializationFailure):
-            return False
-        return isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError)
+        if of_prepared_statements(fault):
+            self._prepare = False
+        return of_no_use(fault)
 
     def again(self, fault: Exception) -> bool:
         """See :class:`hub.storage.transactions.Backend`."""

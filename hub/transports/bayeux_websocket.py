@@ -13,6 +13,7 @@ from hub.security.gate import Failure, Gate
 from hub.transports.converse import converse
 from hub.transports.longpolling import BROWSER_COOKIE, browser_cookies, other_site, session_cookie
 from hub.transports.socket import Socket
+from hub.transports.upgrade import identify
 
 
 class BayeuxWebSocket:
@@ -42,7 +43,9 @@ class BayeuxWebSocket:
         if not browsers:
             offered = new_cookie_value()
             cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
-        caller = await self._gate.identify(scope, statistics_session=statistics_session)
+        caller = await identify(self._gate, scope, socket, statistics_session=statistics_session)
+        if caller is None:
+            return
         peer = Peer(
             principal=caller.principal,
             presented=caller.failure is not Failure.MISSING,

@@ -14,6 +14,7 @@ from hub.security.cookies import statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.transports.converse import converse
 from hub.transports.socket import Socket
+from hub.transports.upgrade import identify
 
 _PATHS = frozenset({"/ws", "/ws/"})
 
@@ -53,7 +54,9 @@ class DashboardDoor:
             await send({"type": "http.response.body", "body": _UPGRADE_BODY})
             return
         socket = Socket(scope, receive, send, max_message_bytes=self._hub.limits.max_request_bytes)
-        caller = await self._gate.identify(scope)
+        caller = await identify(self._gate, scope, socket)
+        if caller is None:
+            return
         statistics_session = statistics_cookie(scope["headers"])
         await socket.accept()
         conversation = Conversation(

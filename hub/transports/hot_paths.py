@@ -18,11 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub.eventlog.interface import EventLogError
 from hub.ops.envelope import ApiError, EnvelopeResponse, failure, respond
 from hub.ops.hot_paths import HotPath
 from hub.ops.metrics import Metrics
+from hub.ops.storage import unavailable
 from hub.security.gate import Gate
 from hub.security.rest import permit
+from hub.storage.transactions import StorageError
 from hub.transports.tracing import access, request_id, trace_id
 
 _log = structlog.get_logger(__name__)
@@ -81,6 +84,8 @@ class HotPaths:
             return await hot.serve(request, caller, *parameters)
         except ApiError as error:
             return respond(error)
+        except (StorageError, EventLogError) as fault:
+            return respond(unavailable(fault))
         except Exception:
             _log.exception("request failed", method=hot.method, path=hot.path)
             return EnvelopeResponse(failure(500, "the server failed to answer; its log says why"), 500)

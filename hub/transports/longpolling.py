@@ -16,10 +16,12 @@ from hub.bayeux.server import BayeuxServer, find_handshake
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
 from hub.ops.envelope import ApiError
+from hub.ops.storage import unavailable
 from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.security.origin import foreign_origin, is_secure
 from hub.security.rest import refusal
+from hub.storage.transactions import StorageError
 from hub.transports.answering import Answering
 from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
@@ -99,6 +101,8 @@ class LongPolling:
             return
         try:
             answer = await self._handle(scope, messages, statistics=statistics)
+        except StorageError as fault:
+            answer = unavailable(fault)
         except Exception:
             _log.exception("bayeux_request_failed")
             await respond(send, 500, [*_BASE_HEADERS, *cors], envelope(500, "Internal Server Error"))

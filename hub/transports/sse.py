@@ -16,9 +16,11 @@ from hub.core.principal import Principal
 from hub.core.timers import Timer
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, gaps, read_request, restart_ms
 from hub.ops.envelope import ApiError, ascii_json, show
+from hub.ops.storage import unavailable
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header
 from hub.security.rest import refusal
+from hub.storage.transactions import StorageError
 from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import respond
 
@@ -221,6 +223,9 @@ class EventStreamDoor:
             self.counters.bad_requests += 1
             error = ApiError(400, str(fault), detail={"field": fault.field, "expected": fault.expected, "got": fault.got})
             await self._refuse(scope, send, cors, error)
+            return
+        except StorageError as fault:
+            await self._refuse(scope, send, cors, unavailable(fault))
             return
         except Exception:
             _log.exception("event_stream_failed")

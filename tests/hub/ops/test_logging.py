@@ -90,9 +90,10 @@ def test_an_exception_is_logged_without_the_secret_in_its_text(out: io.StringIO,
 
 def test_settings_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[object] = []
-    monkeypatch.setattr(hub_logging, "set_up", lambda *given: said.extend(given))
-    hub_logging.configure(Settings(log_level="debug", log_format="console"))
-    assert said == ["debug", "console"]
+    monkeypatch.setattr(hub_logging, "set_up", lambda *given, repeats: said.extend([*given, repeats]))
+    repeats = hub_logging.configure(Settings(log_level="debug", log_format="console", log_repeat_s=7))
+    assert said == ["debug", "console", repeats]
+    assert repeats.every_s == 7
 
 
 @pytest.mark.parametrize(

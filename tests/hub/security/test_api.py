@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from hub.security import tickets
 from hub.security.gate import Failure, Gate
 from hub.security.passwords import MOST_FAILURES
 from hub.security.rest import refusal, requires
+from hub.storage.transactions import StorageError
 from tests.hub.security.conftest import Access, browser, build_app
 
 
@@ -82,7 +82,7 @@ def test_an_operation_that_nobody_knows_is_a_mistake_of_ours() -> None:
 
 async def test_a_database_that_does_not_answer_is_503(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(self: Gate, *_: Any, **__: Any) -> None:
-        raise OperationalError("SELECT", {}, Exception("gone"))
+        raise StorageError("the database cannot be read: gone")
 
     monkeypatch.setattr(Gate, "identify", fail)
     async with browser(build_app(access.gate)) as client:

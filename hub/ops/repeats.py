@@ -1,0 +1,142 @@
+"""Errors that repeat: the first is logged whole, the others are counted, and the count is logged from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+MOST: Final = 1000
+"""Different errors that are remembered at once; beyond, the oldest is forgotten, and logged whole when it comes again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Kind(NamedTuple):
+    """What makes two errors the same: who logs, what is said, and where and as what it was raised. Its text may differ each time."""
+
+    logger: str
+    event: str
+    exception: str
+    place: str
+
+
+@dataclass(slots=True)
+class _Seen:
+    since: float
+    held_back: int = 0
+
+
+class Repeats:
+    """The errors of a process. Used from every thread that logs."""
+
+    def __init__(self, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``every_s``: seconds for which an error that was logged is only counted; 0 logs each."""
+        self.every_s = every_s
+        self._clock = clock
+        self._seen: dict[Kind, _Seen] = {}
+
+    def passes(self, kind: Kind) -> bool:
+        """Whether an error is to be logged; if not, it is counted."""
+        if self.every_s <= 0:
+            return True
+        seen = self._seen.get(kind)
+        if seen is not None:
+            seen.held_back += 1
+            return False
+        while len(self._seen) >= MOST:
+            self._seen.pop(next(iter(self._seen)), None)
+        self._seen[kind] = _Seen(self._clock())
+        return True
+
+    def counted(self, *, everything: bool = False) -> list[tuple[Kind, int]]:
+        """What was held back, of each error whose time is over, or of all; those that did not come again are forgotten."""
+        now = self._clock()
+        told = []
+        for kind, seen in list(self._seen.items()):
+            if not everything and now - seen.since < self.every_s:
+                continue
+            if seen.held_back:
+                told.append((kind, seen.held_back))
+                self._seen[kind] = _Seen(now)
+            else:
+                self._seen.pop(kind, None)
+        return told
+
+    # -- as parts of logging ----------------------------------------------------------------------------------------
+
+    def processor(self, logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A processor of structlog, in front of those that format a traceback.
+
+        Raises:
+            structlog.DropEvent: the error is a repetition.
+        """
+        if (fault := _fault(event.get("exc_info"))) is not None:
+            name = str(event.get("logger") or getattr(logger, "name", ""))
+            if not self.passes(_kind(name, str(event.get("event", "")), fault)):
+                raise structlog.DropEvent
+        return event
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """A filter of the standard library, for what other libraries log."""
+        fault = _fault(record.exc_info)
+        return fault is None or self.passes(_kind(record.name, str(record.msg), fault))
+
+
+class RepeatedErrors:
+    """A service that logs the counts while the hub runs."""
+
+    __slots__ = ("_repeats", "_task")
+
+    def __init__(self, repeats: Repeats) -> None:
+        self._repeats = repeats
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look."""
+        if self._repeats.every_s > 0:
+            self._task = asyncio.create_task(self._run(), name="hub.ops.repeats")
+
+    async def stop(self) -> None:
+        """Log what is counted, and look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        self._tell(everything=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._repeats.every_s, 1.0))
+            self._tell()
+
+    def _tell(self, *, everything: bool = False) -> None:
+        for kind, times in self._repeats.counted(everything=everything):
+            _log.error("error_repeated", error=kind.event, source=kind.logger, exception=kind.exception, times=times)
+
+
+def _fault(exc_info: Any) -> BaseException | None:
+    """The exception of a log record, whatever form it has there."""
+    if exc_info is True:
+        return sys.exc_info()[1]
+    if isinstance(exc_info, tuple):
+        exc_info = exc_info[1]
+    return exc_info if isinstance(exc_info, BaseException) else None
+
+
+def _kind(logger: str, event: str, fault: BaseException) -> Kind:
+    at = fault.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    place = "" if at is None else f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
+    cause = fault.__cause__
+    exception = type(fault).__qualname__ if cause is None else f"{type(fault).__qualname__} from {type(cause).__qualname__}"
+    return Kind(logger, event, exception, place)

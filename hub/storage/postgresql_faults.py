@@ -1,0 +1,38 @@
+"""What an error of PostgreSQL says about the connection that it came over (PostgreSQL's manual, appendix A: error codes)."""
+
+from typing import Final
+
+import psycopg
+
+_OF_NO_USE: Final = frozenset(
+    {
+        "25006",  # read_only_sql_transaction: a primary that was demoted, a provider whose disk is full
+        "25P03",  # idle_in_transaction_session_timeout
+        "25P04",  # transaction_timeout
+        "26000",  # invalid_sql_statement_name: a pooler gave us another server connection than the one that prepared it
+        "42P05",  # duplicate_prepared_statement: likewise
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "57P04",  # database_dropped
+        "57P05",  # idle_session_timeout
+    }
+)
+
+_CLASSES: Final = ("08", "53", "58", "F0", "XX")
+"""Connection exceptions, insufficient resources (53100: its disk is full), system errors, a broken configuration, internal errors (damaged
+data): another connection may reach another server, or the same one when it is well again."""
+
+_PREPARED: Final = frozenset({"26000", "42P05"})
+
+
+def of_no_use(fault: BaseException) -> bool:
+    """Whether a connection should be given up after an error: it is gone, or whatever is asked of it next will fail too."""
+    if isinstance(fault, psycopg.Error) and fault.sqlstate is not None:
+        return fault.sqlstate in _OF_NO_USE or fault.sqlstate[:2] in _CLASSES
+    return isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def of_prepared_statements(fault: BaseException) -> bool:
+    """Whether a prepared statement was not where it should be: something between us and the server hands connections around."""
+    return isinstance(fault, psycopg.Error) and fault.sqlstate in _PREPARED

@@ -1,0 +1,65 @@
+"""Behind a pooler in transaction mode, which lends out another server connection with each transaction: Debian's PgBouncer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from hub.security.store import Store
+from hub.storage.backends import backend_of
+from hub.storage.migrations import migrate
+from hub.storage.transactions import Transaction, Transactions
+from tests.hub.storage.backends import Postgres, opened
+from tests.support.pgbouncer import PgBouncer, why_no_pgbouncer
+
+
+@pytest.fixture
+def pooler(postgres: Postgres) -> Iterator[PgBouncer]:
+    if why := why_no_pgbouncer():
+        pytest.skip(why)
+    made = PgBouncer(postgres.socket_dir)
+    yield made
+    made.close()
+
+
+async def test_writers_and_readers_share_server_connections(postgres: Postgres, pooler: PgBouncer) -> None:
+    """More than five runs of each statement, after which a driver prepares it, by more clients than there are server connections."""
+    name = await postgres.create()
+    async with opened(pooler.url(name).replace("postgresql:", "postgresql+psycopg:")) as database:
+        stores = [Transactions(backend_of(database)) for _ in range(4)]
+        for store in stores:
+            await store.start()
+        await stores[0].write(lambda tx: tx.run("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)"))
+
+        async def work(which: int, store: Transactions) -> None:
+            for turn in range(20):
+                number = which * 100 + turn
+
+                def add(tx: Transaction, number: int = number) -> None:
+                    tx.run("INSERT INTO things (id, name) VALUES (?, ?)", (number, "x"))
+
+                await store.write(add)
+                assert await store.read(lambda tx, number=number: tx.row("SELECT name FROM things WHERE id = ?", (number,))) == ("x",)  # type: ignore[misc]
+
+        await asyncio.gather(*(work(which, store) for which, store in enumerate(stores)))
+        assert await stores[0].read(lambda tx: tx.row("SELECT count(*) FROM things")) == (80,)
+        assert [store.counters.faults for store in stores] == [0] * 4
+        for store in stores:
+            await store.stop()
+
+
+async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres: Postgres, pooler: PgBouncer) -> None:
+    url = pooler.url(await postgres.create()).replace("postgresql:", "postgresql+psycopg:")
+
+    async def start(name: str) -> None:
+        async with opened(url) as database:
+            await migrate(database)
+            store = Store(database, lambda: 1)
+            for turn in range(10):
+                await store.add_tenant(f"{name}-{turn}")
+
+    await asyncio.gather(*(start(name) for name in ("a", "b")))
+    async with opened(url) as database:
+        assert len(await Store(database, lambda: 1).tenants()) == 20
