@@ -252,6 +252,8 @@ class Node:
         metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.connects_held)
         metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)
         metrics.gauge("outbox_under_way", "Webhook requests that are under way.", lambda: courier.under_way)
+        metrics.gauge("outbox_in_line", "Endpoints that wait for a place among all webhook requests.", lambda: courier.in_line)
+        metrics.gauge("outbox_held", "Deliveries that are held in memory until their request begins.", lambda: courier.held)
         metrics.gauge("outbox_tripped", "Endpoints that do not answer and get one probe at a time.", lambda: courier.tripped)
         metrics.gauge("outbox_pending", "Webhook deliveries that wait, when last counted.", lambda: self.outbox.waiting[0])
         metrics.gauge("outbox_undispatched", "Events that no delivery was made of yet, when last counted.", lambda: self.outbox.waiting[1])

@@ -23,6 +23,7 @@ from hub.outbox.operations import Operations
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.schedule import Verdict, judge
 from hub.outbox.settings import OutboxSettings
+from hub.outbox.shares import Line, Pool
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
@@ -36,9 +37,6 @@ BLOCKED_S: Final = 1.0
 LANES_AT_ONCE: Final = 64
 """Lanes looked at in one transaction."""
 
-MOST_HELD: Final = 20_000
-"""Deliveries that are claimed while others are held in memory."""
-
 
 class Sends(Protocol):
     """One attempt: :class:`hub.outbox.sender.Sender`."""
@@ -46,6 +44,17 @@ class Sends(Protocol):
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
         """POST it; whatever the other side does becomes an outcome."""
         ...
+
+
+def in_turn(ready: Mapping[str, list[tuple[int, str, Lane]]]) -> list[tuple[str, str, Lane]]:
+    """(tenant, endpoint, lane): who of its tenant waited longest first, one of each tenant, then another one of each."""
+    ranked = [
+        (rank, turn, tenant, identifier, lane)
+        for tenant, lanes in ready.items()
+        for rank, (turn, identifier, lane) in enumerate(sorted(lanes, key=lambda each: each[0]))
+    ]
+    ranked.sort(key=lambda each: each[:2])
+    return [(tenant, identifier, lane) for _, _, tenant, identifier, lane in ranked]
 
 
 class Courier:
@@ -80,8 +89,9 @@ class Courier:
         self._random = random.Random()  # noqa: S311  spreads retries, keeps no secret
         self._lanes: dict[str, Lane] = {}
         self._turns = itertools.count(1)
-        self._under_way = 0
-        self._hungry: dict[str, None] = {}
+        self._requests_pool = Pool(settings.in_flight, settings.tenant_share)
+        self._held_pool = Pool(settings.held, settings.tenant_share)
+        self._line = Line(self._requests_pool)
         """Endpoints that have something ready, and wait for a place among all requests."""
         self._giving_back: Counter[tuple[str, str]] = Counter()
         """Endpoints and keys of deliveries whose leases are about to be let go of."""
@@ -95,7 +105,17 @@ class Courier:
     @property
     def under_way(self) -> int:
         """Requests under way."""
-        return self._under_way
+        return self._requests_pool.used
+
+    @property
+    def in_line(self) -> int:
+        """Endpoints that have something ready and wait for a place among all requests, or among their tenant's."""
+        return len(self._line)
+
+    @property
+    def held(self) -> int:
+        """Deliveries in memory."""
+        return self._held_pool.used
 
     @property
     def tripped(self) -> int:
@@ -129,6 +149,11 @@ class Courier:
         now = self._clock.monotonic()
         for gone in [each for each, lane in self._lanes.items() if self._book.get(each) is None and not lane.held]:
             del self._lanes[gone]
+        tenants = {endpoint.tenant for endpoint in self._book}
+        waiting = {endpoint.tenant for endpoint in self._book if endpoint.enabled}
+        for pool in (self._requests_pool, self._held_pool):
+            pool.alone = len(waiting) <= 1
+            pool.forget_unused(but=tenants)
         for endpoint in self._book:
             lane = self._lane(endpoint.id)
             lane.resize(endpoint.concurrency or self._settings.concurrency)
@@ -144,7 +169,7 @@ class Courier:
         if known is None or not known.enabled or self._stopping or self._is_left(endpoint, key):
             return False
         lane = self._lane(endpoint)
-        if not lane.admits(self._clock.monotonic()):
+        if not lane.admits(self._clock.monotonic()) or self._held_pool.of(known.tenant).room <= 0:
             return False
         lane.held += 1
         return True
@@ -174,9 +199,10 @@ class Courier:
         self._lane(endpoint).held -= 1
 
     def look(self, endpoint: str) -> None:
-        """See :class:`hub.outbox.dispatcher.Courier`."""
-        self._lane(endpoint).look_at(self._clock.monotonic())
-        self._wake.set()
+        """See :class:`hub.outbox.dispatcher.Courier`. An endpoint that this process does not know yet is looked at when it does."""
+        if endpoint in self._lanes or self._book.get(endpoint) is not None:
+            self._lane(endpoint).look_at(self._clock.monotonic())
+            self._wake.set()
 
     # -- looking for work -------------------------------------------------------------------------------------------------
 
@@ -198,10 +224,9 @@ class Courier:
         """Claim what may begin soon; returns in how many seconds to look again unless somebody wakes us."""
         self._wake.clear()
         now = self._clock.monotonic()
-        space = MOST_HELD - sum(lane.held for lane in self._lanes.values())
-        wanted: list[tuple[str, Lane, int]] = []
         next_at = now + LOOK_S
-        ready: list[tuple[int, str, Lane]] = []
+        ready: dict[str, list[tuple[int, str, Lane]]] = {}
+        """By tenant."""
         for identifier, lane in self._lanes.items():
             if lane.due is None:
                 continue
@@ -212,31 +237,35 @@ class Courier:
             if begins > now:
                 next_at = min(next_at, begins)
             elif lane.wants_more(now):
-                ready.append((lane.turn, identifier, lane))
-        ready.sort(key=lambda each: each[0])
-        for _, identifier, lane in ready[:LANES_AT_ONCE]:
-            if space <= 0:
-                break
-            limit = min(lane.space(now), space)
-            space -= limit
+                ready.setdefault(endpoint.tenant, []).append((lane.turn, identifier, lane))
+        wanted: list[tuple[str, Lane, int]] = []
+        for tenant, identifier, lane in in_turn(ready):
+            room = self._held_pool.of(tenant).room
+            if room <= 0:
+                continue
+            # some for each of its endpoints, rather than all for the first of them
+            limit = min(lane.space(now), room, max(lane.limit, room // len(ready[tenant])))
+            lane.held += limit
             lane.turn = next(self._turns)
             lane.due = None
             lane.looking = True
             wanted.append((identifier, lane, limit))
+            if len(wanted) == LANES_AT_ONCE:
+                break
         if not wanted:
             return max(0.0, next_at - now)
         claims = await self._claim(wanted)
         now = self._clock.monotonic()
         wall_ms = self._clock.wall_ms()
-        for (identifier, lane, _), claim in zip(wanted, claims, strict=True):
+        for (identifier, lane, limit), claim in zip(wanted, claims, strict=True):
             lane.looking = False
+            lane.held -= limit - len(claim.work)
             lane.blocked = False
             if claim.due_ms is not None:
                 due_in = (claim.due_ms - wall_ms) / 1000
                 # what is due and was not given out waits for an older one of its key
                 lane.blocked = due_in <= 0 and not claim.work
                 lane.look_at(now + (BLOCKED_S if lane.blocked else max(due_in, 0.0)))
-            lane.held += len(claim.work)
             for work in claim.work:
                 lane.add(work)
             self._begin(identifier, lane)
@@ -258,8 +287,9 @@ class Courier:
         try:
             return await self._transactions.write(write)
         except BaseException:
-            for _, lane, _ in wanted:
+            for _, lane, limit in wanted:
                 lane.looking = False
+                lane.held -= limit
                 lane.look_at(self._clock.monotonic() + LOOK_S)
             raise
 
@@ -270,21 +300,32 @@ class Courier:
         if self._stopping:
             self._give_back(lane, lane.let_go())
             return
-        now = self._clock.monotonic()
-        while self._under_way < self._settings.in_flight:
-            work = lane.next(now)
-            if work is None:
-                return
-            self._under_way += 1
-            self._spawn(self._deliver(lane, work))
-        self._hungry[identifier] = None
+        if lane.may_begin(self._clock.monotonic()):
+            endpoint = self._book.get(identifier)
+            # one that was removed is let go of by its attempt
+            self._line.join(endpoint.tenant if endpoint is not None else "", identifier)
+            self._feed()
+
+    def _feed(self) -> None:
+        """Begin requests of those that stand in line, tenants in turn, as long as there is a place for them."""
+        while (following := self._line.next()) is not None:
+            tenant, identifier = following
+            lane = self._lanes.get(identifier)
+            now = self._clock.monotonic()
+            work = lane.next(now) if lane is not None else None
+            if lane is None or work is None:
+                continue
+            if lane.may_begin(now):
+                self._line.join(tenant, identifier)
+            self._requests_pool.of(tenant).add(1)
+            self._spawn(self._deliver(lane, work, tenant))
 
     def _spawn(self, request: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(request)
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
-    async def _deliver(self, lane: Lane, work: Work) -> None:
+    async def _deliver(self, lane: Lane, work: Work, tenant: str) -> None:
         tried: tuple[Endpoint, Outcome] | None = None
         again_ms = 0
         try:
@@ -294,7 +335,7 @@ class Courier:
             _log.exception("request_failed", delivery=work.delivery)
             again_ms = round(self._settings.lease_s * 1000)
         finally:
-            self._under_way -= 1
+            self._requests_pool.of(tenant).add(-1)
             lane.sent()
             if tried is None:
                 self._give_back(lane, [], under_way=work, again_ms=again_ms)
@@ -326,15 +367,6 @@ class Courier:
         outcome = await self._sender.send(endpoint, work.event, work.number, timeout_s)
         self._counters.attempts += 1
         return endpoint, outcome
-
-    def _feed(self) -> None:
-        """A request has ended: lanes that waited for a place among all have their turn."""
-        while self._hungry and self._under_way < self._settings.in_flight:
-            identifier = next(iter(self._hungry))
-            del self._hungry[identifier]
-            lane = self._lanes.get(identifier)
-            if lane is not None:
-                self._begin(identifier, lane)
 
     def _over(self, lane: Lane, work: Work, *, decided: bool) -> None:
         """A delivery that was under way is so no more. When it is ``decided``, delivered or dead, the next of its key may begin; else the
@@ -480,7 +512,8 @@ class Courier:
         if lane is None:
             known = self._book.get(endpoint)
             limit = (known.concurrency if known is not None else 0) or self._settings.concurrency
-            lane = self._lanes[endpoint] = Lane(limit, self._settings.trip_after)
+            held = self._held_pool.of(known.tenant if known is not None else "")
+            lane = self._lanes[endpoint] = Lane(limit, self._settings.trip_after, held)
         return lane
 
     def _timeout_s(self, endpoint: Endpoint) -> float:

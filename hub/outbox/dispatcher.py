@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -14,6 +13,7 @@ from hub.outbox import delivery_store
 from hub.outbox.counters import Counters
 from hub.outbox.endpoint_store import EndpointBook
 from hub.outbox.model import Consumer, OutboxEvent
+from hub.outbox.shares import Pool, Turns
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
@@ -21,8 +21,8 @@ _log = structlog.get_logger(__name__)
 MOST_AT_ONCE: Final = 256
 """Events of one round: their consumers run side by side, and one transaction sends them on."""
 
-MOST_WAITING: Final = 5_000
-"""Events that wait in this process's memory; beyond, they wait in the database."""
+KEPT_FREE: Final = 0.25
+"""The part of the room in memory that is kept for tenants that have none of it yet."""
 
 CONSUME_WITHIN_S: Final = 10.0
 """A consumer that takes longer has failed: it is called again later."""
@@ -76,8 +76,12 @@ class Dispatcher:
         counters: Counters,
         consumers: Callable[[], Mapping[str, Consumer]],
         lease_ms: int = 30_000,
+        most_waiting: int = 5_000,
+        tenant_share: float = 0.25,
     ) -> None:
-        """``consumers`` is asked for at the start: by event type. What is not dispatched within ``lease_ms`` another process may."""
+        """``consumers`` is asked for at the start: by event type. What is not dispatched within ``lease_ms`` another process may. At most
+        ``most_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others wait; beyond, they wait in the database.
+        """
         self._lease_ms = lease_ms
         self._owner = owner
         self._transactions = transactions
@@ -87,9 +91,13 @@ class Dispatcher:
         self._counters = counters
         self._find_consumers = consumers
         self._consumers: Mapping[str, Consumer] = {}
-        self._waiting: deque[OutboxEvent] = deque()
+        self._waiting: Turns[OutboxEvent] = Turns(Pool(most_waiting, tenant_share, KEPT_FREE))
         self._behind = True
         """Whether there may be events in the database that nobody dispatches."""
+        self._look_at = 0.0
+        """When to look into the database at the latest."""
+        self._from_memory = False
+        """Whether the last round was of events that waited in memory."""
         self._wake = asyncio.Event()
         self._stuck: dict[tuple[str, str], int] = {}
         """Keys whose events wait for a consumer, with the newest of them."""
@@ -100,15 +108,15 @@ class Dispatcher:
         """Events that wait in memory."""
         return len(self._waiting)
 
-    def has_room(self) -> bool:
-        """Whether a new event may wait in memory. Called by the database's thread."""
-        return len(self._waiting) < MOST_WAITING
+    def has_room(self, tenant: str) -> bool:
+        """Whether a new event of a tenant may wait in memory. Called by the database's thread."""
+        return self._waiting.pool.room_of(tenant) > 0
 
     def take(self, event: OutboxEvent, leased: bool) -> None:
         """An event is on disk."""
         self._counters.recorded += 1
         if leased:
-            self._waiting.append(event)
+            self._waiting.append(event.tenant, event)
         else:
             self._behind = True
         self._wake.set()
@@ -136,7 +144,8 @@ class Dispatcher:
                     try:
                         await self._dispatch(events, claimed)
                     except StorageError:
-                        self._waiting.extendleft(reversed(events))  # before what comes after them, which must not overtake them
+                        for event in reversed(events):  # before what comes after them, which must not overtake them
+                            self._waiting.put_back(event.tenant, event)
                         raise
                 elif self._task is None:
                     return
@@ -153,15 +162,22 @@ class Dispatcher:
         """
         if not self._waiting and not self._behind and self._task is not None:
             self._wake.clear()
+            self._waiting.pool.forget_unused()
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
             except TimeoutError:
                 self._behind = True
-        if self._waiting:
-            return [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))], False
+        if self._clock.monotonic() >= self._look_at:
+            self._behind = True  # another process may have left some, however much there is to do here
+        # by turns, while there are both: who keeps the memory full does not keep the others' events in the database
+        from_memory = self._waiting and not (self._behind and self._from_memory and self._task is not None)
+        self._from_memory = bool(from_memory)
+        if from_memory:
+            return self._waiting.take(MOST_AT_ONCE), False
         if self._task is None or not self._behind:
             return [], False
+        self._look_at = self._clock.monotonic() + POLL_S
         now = self._clock.wall_ms()
         claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, self._lease_ms, MOST_AT_ONCE))
         self._behind = len(claimed) == MOST_AT_ONCE

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hub.outbox.delivery_store import Work
+    from hub.outbox.shares import Share
 
 TRIPPED_FIRST_S: Final = 1.0
 TRIPPED_LONGEST_S: Final = 60.0
@@ -28,29 +29,31 @@ class Lane:
         "_behind",
         "_closed_until",
         "_failures",
+        "_held",
         "_limit",
+        "_of_tenant",
         "_ready",
         "_trip_after",
         "blocked",
         "due",
         "failed",
-        "held",
         "looking",
         "recording",
         "sending",
         "turn",
     )
 
-    def __init__(self, limit: int, trip_after: int) -> None:
+    def __init__(self, limit: int, trip_after: int, of_tenant: Share | None = None) -> None:
+        """``of_tenant``: what the tenant's lanes hold together is counted there."""
         self._limit = limit
+        self._of_tenant = of_tenant
+        self._held = 0
         self._trip_after = trip_after
         self._failures = 0
         self._closed_until = 0.0
         self._ready: deque[Work] = deque()
         self._behind: dict[str, deque[Work]] = {}
         """By each key that has a delivery which is ready or under way: those that wait for that one."""
-        self.held = 0
-        """Deliveries in memory, those that a place is kept for among them."""
         self.sending = 0
         """Requests under way."""
         self.recording = 0
@@ -67,6 +70,22 @@ class Lane:
         """When it was looked at last, as a number that rises: who waited longest comes first."""
 
     # -- how much, and when ---------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> int:
+        """Deliveries in memory, those that a place is kept for among them."""
+        return self._held
+
+    @held.setter
+    def held(self, count: int) -> None:
+        if self._of_tenant is not None:
+            self._of_tenant.add(count - self._held)
+        self._held = count
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be under way at once, while it answers."""
+        return self._limit
 
     @property
     def tripped(self) -> bool:
@@ -119,9 +138,13 @@ class Lane:
         else:
             behind.append(work)
 
+    def may_begin(self, now: float) -> bool:
+        """Whether a delivery is ready, and a request may begin now."""
+        return bool(self._ready) and self.room(now) > 0
+
     def next(self, now: float) -> Work | None:
         """Begin with the next delivery that is ready, if a request may begin now."""
-        if not self._ready or self.room(now) <= 0:
+        if not self.may_begin(now):
             return None
         self.sending += 1
         return self._ready.popleft()

@@ -27,8 +27,8 @@ _INSERT = (
 
 class EventRecorder:
     """Part of :class:`hub.outbox.model.Recorder`. ``hand_over`` gets each event when it is on disk, on the event loop, in the order of ids;
-    ``has_room`` tells whether this process dispatches it from there, within ``lease_ms``: else, and where an older one of its key is left
-    in the database, it is left for whoever claims it.
+    ``has_room`` tells by its tenant whether this process dispatches it from there, within ``lease_ms``: else, and where an older one of its
+    key is left in the database, it is left for whoever claims it.
     """
 
     __slots__ = ("_clock", "_hand_over", "_has_room", "_lease_ms", "owner")
@@ -39,7 +39,7 @@ class EventRecorder:
         clock: Clock,
         *,
         hand_over: Callable[[OutboxEvent, bool], object],
-        has_room: Callable[[], bool],
+        has_room: Callable[[str], bool],
         lease_ms: int = 30_000,
     ) -> None:
         self.owner = owner
@@ -66,7 +66,7 @@ class EventRecorder:
         operation_id = operation_id or str(uuid.uuid4())
         trace_id = trace_id or secrets.token_hex(16)
         now = self._clock.wall_ms()
-        owner, until_ms = (self.owner, now + self._lease_ms) if self._has_room() else ("", 0)
+        owner, until_ms = (self.owner, now + self._lease_ms) if self._has_room(tenant) else ("", 0)
         waits = (tenant, key, self.owner)
         row = transaction.row(
             _INSERT, (tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin, *waits, owner, *waits, until_ms)

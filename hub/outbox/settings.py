@@ -23,6 +23,18 @@ class OutboxSettings(BaseModel):
     throttle_s: Seconds = Field(default=60, description="The least pause after 429, 502 or 504: the receiver has too much to do.")
     concurrency: int = Field(default=8, ge=1, le=1_000, description="Requests to one endpoint that may be under way at once.")
     in_flight: int = Field(default=1_000, ge=1, le=100_000, description="Requests to all endpoints that may be under way at once.")
+    tenant_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="The part of `in_flight`, `held` and `waiting` that is one tenant's at most while others wait.",
+    )
+    held: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Deliveries in memory that wait for their request; more wait in the database."
+    )
+    waiting: int = Field(
+        default=5_000, ge=1, le=1_000_000, description="Events in memory that wait to be dispatched; more wait in the database."
+    )
     order_s: Seconds = Field(
         default=3_600,
         description="How long a delivery waits for the one before it of the same key to the same endpoint; then it overtakes it.",

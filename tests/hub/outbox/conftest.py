@@ -13,7 +13,7 @@ from tests.hub.storage.backends import database, light_database, postgres, sqlit
 
 __all__ = ["database", "light_database", "postgres", "sqlite"]
 
-TENANTS = ("acme", "other")
+TENANTS = ("acme", "other", "third")
 
 
 async def _opened(database: Database) -> AsyncIterator[Transactions]:

@@ -29,7 +29,7 @@ class Recording:
     def __init__(self, clock: ManualClock, *, leased: bool = False) -> None:
         self.handed: list[tuple[OutboxEvent, bool]] = []
         self._recorder = EventRecorder(
-            "me", clock, hand_over=lambda event, lease: self.handed.append((event, lease)), has_room=lambda: leased
+            "me", clock, hand_over=lambda event, lease: self.handed.append((event, lease)), has_room=lambda _tenant: leased
         )
 
     def add(self, key: str = "k1", type: str = "thing.started", tenant: str = "acme", **more: Any) -> Operation[OutboxEvent]:

@@ -76,7 +76,7 @@ class Courier:
 class Desk:
     """A dispatcher and what it works with."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, **settings: Any) -> None:
         self.transactions = transactions
         self.courier = Courier()
         self.consumer = Consuming()
@@ -90,6 +90,7 @@ class Desk:
             clock=SystemClock(),
             counters=self.counters,
             consumers=lambda: dict.fromkeys(Consuming.types, self.consumer),
+            **settings,
         )
         self.recorder = EventRecorder("me", SystemClock(), hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room)
 
@@ -118,8 +119,12 @@ class Desk:
 
 @pytest.fixture
 async def desk(transactions: Transactions) -> Desk:
+    return await made_desk(transactions)
+
+
+async def made_desk(transactions: Transactions, **settings: Any) -> Desk:
     await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
-    return Desk(transactions)
+    return Desk(transactions, **settings)
 
 
 @pytest.fixture(autouse=True)
@@ -211,8 +216,8 @@ async def test_many_events_keep_the_order_of_each_key(desk: Desk) -> None:
         assert types == ["thing.started"] * 10 + ["thing.finished"] * 10
 
 
-async def test_what_is_too_much_for_memory_waits_in_the_database(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "MOST_WAITING", 3)
+async def test_what_is_too_much_for_memory_waits_in_the_database(transactions: Transactions) -> None:
+    desk = await made_desk(transactions, most_waiting=3)
     desk.consumer.pauses = asyncio.Event()
     async with desk.running():
         for number in range(20):
@@ -220,6 +225,47 @@ async def test_what_is_too_much_for_memory_waits_in_the_database(desk: Desk, mon
         assert desk.dispatcher.waiting <= 3
         desk.consumer.pauses.set()
         await desk.until(lambda: len(desk.courier.carried) == 20)
+
+
+async def test_a_tenant_with_many_events_does_not_keep_those_of_another_out_of_memory(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "MOST_AT_ONCE", 10)
+    desk = await made_desk(transactions, most_waiting=20)
+    await transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_other", tenant="other")))
+    desk.consumer.pauses = asyncio.Event()
+    async with desk.running():
+        await desk.record("first")
+        for number in range(100):
+            await desk.record(f"k{number}")
+        await desk.record("other", tenant="other")
+        began = len(desk.courier.carried)
+        desk.consumer.pauses.set()
+        await desk.until(lambda: len(desk.courier.carried) == 102)
+    assert began == 0
+    place = [work.event.tenant for work in desk.courier.carried].index("other")
+    assert place <= 1 + 2 * 10, "in one of the next two rounds: one is of events in memory, one of those in the database"
+
+
+async def test_events_in_memory_do_not_keep_those_in_the_database_waiting(transactions: Transactions) -> None:
+    """Another process recorded it and died, or it is of a tenant that had no room in memory."""
+    desk = await made_desk(transactions)
+    left = EventRecorder("gone", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: False)
+    stop = False
+
+    async def keep_recording() -> None:
+        number = 0
+        while not stop:
+            await asyncio.gather(*(desk.record(f"k{number}-{each}") for each in range(20)))
+            number += 1
+
+    async with desk.running():
+        recording = asyncio.create_task(keep_recording())
+        await desk.until(lambda: desk.counters.dispatched > 0)
+        await transactions.write(lambda tx: left.add(tx, tenant="acme", type="thing.started", key="left", body=b"{}"))
+        await desk.until(lambda: ("left", "thing.started") in desk.consumer.seen)
+        stop = True
+        await recording
 
 
 async def test_a_database_that_fails_loses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +291,7 @@ async def test_a_database_that_fails_loses_nothing(desk: Desk, monkeypatch: pyte
 
 async def test_an_event_does_not_overtake_one_that_another_process_left(desk: Desk) -> None:
     """Its hub died, or is slow: the lease has to run out first."""
-    gone = EventRecorder("gone", SystemClock(), hand_over=lambda *_: None, has_room=lambda: True, lease_ms=300)
+    gone = EventRecorder("gone", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: True, lease_ms=300)
     older = await desk.transactions.write(lambda tx: gone.add(tx, tenant="acme", type="thing.started", key="k", body=b"{}"))
     async with desk.running():
         newer, other = await desk.record(), await desk.record("other")
