@@ -22,6 +22,7 @@ from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.sqlite import SqliteEventLog
 from hub.eventlog.trimmer import Trimmer
 from hub.family import Context, Family, Parts, Service, migrations_of
+from hub.ops.body import BodyBudget
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
@@ -172,7 +173,8 @@ class Node:
         self.bayeux = BayeuxServer(
             self.hub, self.security.gate, extensions=load_extensions(settings.extensions), on_fault=_log_extension_fault
         )
-        self.bayeux_door = BayeuxDoor(self.bayeux, self.security.gate)
+        self.bodies = BodyBudget(settings.limits)
+        self.bayeux_door = BayeuxDoor(self.bayeux, self.security.gate, self.bodies)
         self.dashboards = DashboardDoor(self.hub, self.security.gate)
         self.streams = EventStreamDoor(self.hub, self.security.gate)
         self.security.gate.on_revoked.append(self._end_revoked)
@@ -192,6 +194,7 @@ class Node:
                         gate=self.security.gate,
                         metrics=self.metrics,
                         health=self.health,
+                        limits=settings.limits,
                         lifespan=self._lifespan,
                     )
                 ),
@@ -199,6 +202,8 @@ class Node:
                 self.security.gate,
                 self.metrics,
             ),
+            settings.limits,
+            self.bodies,
         )
 
     def _outbox_router(self, guard: Guard) -> APIRouter:
@@ -231,6 +236,7 @@ class Node:
             self.metrics.counters("presence", self.announcer.counters)
         self.metrics.counters("database", self.transactions.counters)
         self.metrics.counters("outbox", self.outbox.counters)
+        self.metrics.counters("bodies", self.bodies.counters)
         self.metrics.counters("security", self.security.gate.directory.counters)
         for offered in self.context.of_role(COUNTERS):
             for part, source in offered.items():
@@ -250,6 +256,7 @@ class Node:
         metrics.gauge("timers", "Timers that are set.", lambda: len(self.hub.timers))
         metrics.gauge("sse_streams", "Event streams that are open now.", lambda: len(self.streams))
         metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.connects_held)
+        metrics.gauge("bodies_buffered_bytes", "Bytes of bodies of requests that are not answered yet.", lambda: self.bodies.buffered_bytes)
         metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)
         metrics.gauge("outbox_under_way", "Webhook requests that are under way.", lambda: courier.under_way)
         metrics.gauge("outbox_in_line", "Endpoints that wait for a place among all webhook requests.", lambda: courier.in_line)

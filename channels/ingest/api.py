@@ -15,7 +15,7 @@ from channels.ingest.sequencer import Sequencer, Slicer
 from channels.ingest.settings import IngestSettings
 from hub.core.ports import Clock
 from hub.core.principal import Principal
-from hub.ops.body import read_body
+from hub.ops.body import read_body, takes
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status
 from hub.security.rest import permit, requires
 
@@ -38,6 +38,11 @@ class Ingest:
         self._sequencer = sequencer
         self._settings = settings
         self._clock = clock
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Bytes that a request may have."""
+        return self._settings.max_body_bytes
 
     async def post(self, request: Request, tenant: str, *, past: bool = False) -> Response:
         """Take the events of a request for a tenant; with ``past`` the limit on their age does not apply.
@@ -227,6 +232,7 @@ def make_router(ingest: Ingest) -> APIRouter:
     router = APIRouter(prefix="/ingest/v1", tags=["ingest"])
 
     @router.post("/events", summary="Send events", responses=_ANSWERS, openapi_extra={"requestBody": _REQUEST_BODY})
+    @takes(ingest.max_body_bytes)
     async def post_events(
         request: Request,
         past: Annotated[str | None, Query(description=_PAST)] = None,

@@ -57,7 +57,7 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
     """
     try:
         # nothing is kept of what guard escapes: it is asked about the depth and about UTF-8 in one go
-        text = guard(bytes(payload), max_depth)
+        text = guard(bytes(payload), max_depth, numbers=False)  # those of data are checked by name below
         attributes = _attributes.decode(text)
     except BadJsonError as fault:
         raise _of_text("event", str(fault)) from None

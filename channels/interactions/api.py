@@ -18,7 +18,7 @@ from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_r
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.store import Interaction, Key, KnownInteractionError, UnknownInteractionError
 from hub.core.principal import Principal
-from hub.ops.body import read_body
+from hub.ops.body import read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.hot_paths import HotPath
 from hub.ops.storage import unavailable
@@ -202,6 +202,7 @@ def create_router(calls: Calls) -> APIRouter:
         responses={409: {"description": "The service knows the external id already; `status.detail.interactionId` says which it is."}},
         openapi_extra=body_of(Create, required=False),
     )
+    @takes(MOST_BODY_BYTES)
     async def create(request: Request, caller: Writer, service: Service) -> Response:
         """Create an open media interaction and submit it: STARTED. When it is answered it is on disk, and will be told of."""
         return await calls.create(request, caller.tenant, service)
@@ -264,7 +265,7 @@ def _add_routes(router: APIRouter, calls: Calls, path: str, external: bool) -> N
         response_model=InteractionAnswer,
         openapi_extra=body_of(Change, required=True),
         name=f"update{suffix}",
-    )(update)
+    )(takes(MOST_BODY_BYTES)(update))
     router.post(
         f"{path}/stop",
         summary=f"Stop an interaction {named}",
@@ -272,4 +273,4 @@ def _add_routes(router: APIRouter, calls: Calls, path: str, external: bool) -> N
         response_model=InteractionAnswer,
         openapi_extra=body_of(Stop, required=False),
         name=f"stop{suffix}",
-    )(stop)
+    )(takes(MOST_BODY_BYTES)(stop))

@@ -10,6 +10,7 @@ from channels.messaging.outgoing import Follower, Outgoing
 from channels.messaging.progress import Progress
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
+from channels.messaging.spool import Spool
 from channels.messaging.trimmer import Trimmer
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.family import Context, Family, Parts
@@ -25,7 +26,9 @@ def _build(context: Context) -> Parts:
     settings: MessagingSettings = context.section("messaging")
     transactions, clock, outbox = context.transactions, context.clock, context.outbox
     counters = Counters()
-    folder = MediaFolder(settings.media_dir or context.settings.data_dir / "media")
+    media_dir = settings.media_dir or context.settings.data_dir / "media"
+    folder = MediaFolder(media_dir)
+    spool = Spool(media_dir, most=settings.spool_bytes, most_of_channel=settings.spool_channel_bytes, counters=counters)
     links = Links(signing_secret(context.settings), clock, settings.media_link_hours)
     progress = Progress(outbox, clock, settings.event_bytes)
     media = Media(transactions, folder, settings, clock, counters)
@@ -36,7 +39,7 @@ def _build(context: Context) -> Parts:
     return Parts(
         routers=[
             api_thirdparty.create_router(
-                signatures=Signatures(transactions, clock, counters),
+                signatures=Signatures(transactions, spool, clock, counters),
                 inbox=Inbox(transactions, progress, clock, counters),
                 media=media,
                 links=links,

@@ -21,7 +21,7 @@ from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import CHANNEL_ID, trace_id
 from channels.messaging.states import State
 from hub.core.principal import Principal
-from hub.ops.body import read_body
+from hub.ops.body import read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.security.api import Status
 from hub.security.rest import requires
@@ -112,6 +112,7 @@ def create_router(
         responses={**LARGE, **_NO_WEBHOOK},
         openapi_extra={"parameters": [TRACE], "requestBody": _BODY},
     )
+    @takes(settings.max_body_bytes)
     async def send(request: Request, caller: Annotated[Principal, requires("/messaging/write")], channel: ChannelId) -> Response:
         """Send a message by the channel's webhook. When this is answered it is on disk, and goes out in the order of its recipient's
         messages; what becomes of it is told on the hub's channel `/nexus/v3/channels/{channelId}/messages`, and here.
@@ -171,6 +172,7 @@ def create_router(
         responses={**LARGE, **UNSUPPORTED},
         openapi_extra={"requestBody": FORM},
     )
+    @takes(media.limit)
     async def upload(request: Request, caller: Annotated[Principal, requires("/messaging/write")], channel: ChannelId) -> Response:
         """Upload a file, to be named by its `url` in a RichMedia message. The third party gets a link to it that is good for
         `messaging.media_link_hours`.

@@ -20,6 +20,7 @@ from channels.messaging.parsing import read_inbound
 from channels.messaging.schemas import INBOUND, json_schema
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
+from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.storage import unavailable
 from hub.security.api import Status
@@ -143,6 +144,7 @@ def create_router(
         responses=LARGE,
         openapi_extra={"parameters": _HEADERS, "requestBody": _MESSAGES},
     )
+    @takes(settings.max_body_bytes)
     async def messages(request: Request, channel: ChannelId) -> Response:
         """Take messages from consumers, and receipts of messages to them. All of a request is taken, and on disk, or nothing is."""
         with faults():
@@ -159,6 +161,7 @@ def create_router(
         responses={**LARGE, **UNSUPPORTED},
         openapi_extra={"parameters": _HEADERS, "requestBody": FORM},
     )
+    @takes(media.limit)
     async def upload(request: Request, channel: ChannelId) -> Response:
         """Upload a file, to be named by its `url` in a RichMedia message."""
         with faults():
@@ -183,8 +186,8 @@ def create_router(
     ) -> Response:
         """Download a file: signed like every request of a third party, or by a link that an outgoing message had."""
         with faults():
-            if expires is not None and signature is not None:
-                if not is_id(identifier) or not links.good(channel, identifier, expires, signature):
+            if signature is not None:
+                if expires is None or not is_id(identifier) or not links.good(channel, identifier, expires, signature):
                     counters.refused_signatures += 1
                     raise ApiError.of_field("signature", "a link of this hub that has not run out", signature, http_status=403)
                 return await media.fetch(await media.by_link(channel, identifier))

@@ -49,6 +49,8 @@ class Counters:
     """Requests of third parties without a signature that fits."""
     refused_requests: int = 0
     """Requests with a good signature whose content was refused."""
+    refused_spool: int = 0
+    """Requests whose body did not fit into what bodies of the channel, or of all, may take."""
     inbound: int = 0
     """Messages taken from third parties."""
     repeats: int = 0

@@ -58,6 +58,15 @@ class MessagingSettings(BaseModel):
     max_media_bytes: int = Field(
         default=10 * 1024 * 1024, ge=1024, le=MAX_MEDIA_BYTES, description="Bytes of a file; more is refused with 413."
     )
+    spool_channel_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Bytes of bodies of one channel's requests that are under way: they lie in files until their signature is checked; "
+        "more is refused with 429.",
+    )
+    spool_bytes: int = Field(
+        default=1024 * 1024 * 1024, ge=1024 * 1024, description="The same of all channels together; more is refused with 503."
+    )
     media_types: tuple[str, ...] = Field(
         default=DEFAULT_TYPES, min_length=1, description="Types of files that are taken, by content; `image/*` for all of a kind."
     )

@@ -7,7 +7,7 @@ that they named is not there, 404.
 
 from __future__ import annotations
 
-import asyncio
+import hmac
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -17,11 +17,12 @@ from starlette.requests import Request
 from channels.messaging import channel_store
 from channels.messaging.channel_store import Channel
 from channels.messaging.counters import Counters
+from channels.messaging.spool import Spool, Spooled
 from hub.core.ports import Clock
-from hub.ops.body import read_body
+from hub.ops.body import check_announced
 from hub.ops.envelope import ApiError
 from hub.outbox.model import Secret
-from hub.outbox.sign import verify
+from hub.outbox.sign import hub_hasher
 from hub.storage.transactions import Transaction, Transactions
 
 CCID: Final = "x-ccid"
@@ -32,9 +33,6 @@ CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+:~-]{0,99}")
 
 MOST_OTHERS: Final = 100
 """Secrets of other channels that a signature is tried with, when the named channel's do not fit."""
-
-INLINE_BYTES: Final = 128 * 1024
-"""Bytes that are hashed on the event loop; more of them in a thread."""
 
 _CCID: Final = re.compile(r"[\x21-\x7e]{1,64}")
 _SIGNATURE: Final = re.compile(r"(sha1=[0-9A-Fa-f]{40}|sha256=[0-9A-Fa-f]{64})")
@@ -54,71 +52,90 @@ class Signed(NamedTuple):
 class Signatures:
     """Checks them."""
 
-    __slots__ = ("_clock", "_counters", "_transactions")
+    __slots__ = ("_clock", "_counters", "_spool", "_transactions")
 
-    def __init__(self, transactions: Transactions, clock: Clock, counters: Counters) -> None:
+    def __init__(self, transactions: Transactions, spool: Spool, clock: Clock, counters: Counters) -> None:
         self._transactions = transactions
+        self._spool = spool
         self._clock = clock
         self._counters = counters
 
     async def check(self, request: Request, channel: str, limit: int) -> Signed:
-        """Read the body and find whose it is.
+        """Find whose a request is. Its headers are looked at first, then the body is hashed as it comes.
 
         Raises:
             ApiError: 401 without ``x-ccid`` or a signature, or with a malformed one; 403 a signature that does not fit; 404 no such
-                channel, told to who signs with another one's secret; 413 a body beyond ``limit`` bytes.
+                channel, told to who signs with another one's secret; 413 a body beyond ``limit`` bytes; 429 or 503 with ``Retry-After``
+                where bodies take what they may.
+            OSError: the body could not be written to a file.
             StorageError: the database cannot be read.
         """
         try:
             tenant = _tenant(request)
             signatures = _signatures(request)
-            body = await read_body(request, limit)
-            found = await self._find(tenant, channel, body, signatures)
+            check_announced(request, limit)
+            named, secrets = await self._named(tenant, channel)
+            trial = _Trial(secrets or (_NOBODY,), signatures, self._clock.wall_ms())
+            async with self._spool.receive(request, (tenant, channel), limit, trial.hashers) as spooled:
+                if trial.fits() and named is not None:
+                    return Signed(named, await spooled.read(), trace_id(request))
+                raise await self._refusal(tenant, channel, named, spooled, signatures)
         except ApiError:
             self._counters.refused_signatures += 1
             raise
-        return Signed(found, body, trace_id(request))
 
-    async def _find(self, tenant: str, identifier: str, body: bytes, signatures: Sequence[str]) -> Channel:
-        well_formed = CHANNEL_ID.fullmatch(identifier) is not None and _CCID.fullmatch(tenant) is not None
+    async def _named(self, tenant: str, identifier: str) -> tuple[Channel | None, Sequence[Secret]]:
+        """The channel that a request names, and its secrets; None where there is none."""
+        if CHANNEL_ID.fullmatch(identifier) is None or _CCID.fullmatch(tenant) is None:
+            return None, ()
 
         def read(transaction: Transaction) -> tuple[Channel | None, Sequence[Secret]]:
             channel = channel_store.find(transaction, tenant, identifier)
             return channel, () if channel is None else channel_store.secrets_of(transaction, channel.endpoint)
 
-        channel, secrets = await self._transactions.read(read) if well_formed else (None, ())
-        if await self._fits(secrets or (_NOBODY,), body, signatures) and channel is not None:
-            return channel
+        return await self._transactions.read(read)
+
+    async def _refusal(self, tenant: str, identifier: str, named: Channel | None, spooled: Spooled, signatures: Sequence[str]) -> ApiError:
+        """What is told to who shows no signature of the channel's: the same, and after the same work, whether there is a channel or not."""
         others: Sequence[Secret] = ()
         if _CCID.fullmatch(tenant):
-            others = await self._transactions.read(
-                lambda tx: channel_store.other_secrets(tx, tenant, identifier if well_formed else "", MOST_OTHERS)
-            )
-        if await self._fits(others or (_NOBODY,), body, signatures) and channel is None:
-            raise ApiError(
+            known = identifier if CHANNEL_ID.fullmatch(identifier) else ""
+            others = await self._transactions.read(lambda tx: channel_store.other_secrets(tx, tenant, known, MOST_OTHERS))
+        trial = _Trial(others or (_NOBODY,), signatures, self._clock.wall_ms())
+        await spooled.hash(trial.hashers)
+        if trial.fits() and named is None:
+            return ApiError(
                 404,
                 f"Channel {identifier[:100]} not found",
                 detail={"field": "channelId", "expected": "a channel", "got": identifier[:100]},
             )
         expected = f"the signature of the body with a secret of this channel of {CCID}"
-        raise ApiError(
+        return ApiError(
             403,
             f"X-Hub-Signature: expected {expected}, got another, or there is no such channel",
             detail={"field": "X-Hub-Signature", "expected": expected, "got": "another"},
         )
 
-    async def _fits(self, secrets: Iterable[Secret], body: bytes, signatures: Sequence[str]) -> bool:
-        """Whether one of the secrets that are valid now made all of the signatures."""
-        now_ms = self._clock.wall_ms()
+
+class _Trial:
+    """Whether one of the secrets that are valid now made all of the signatures of a body that is fed to ``hashers``."""
+
+    __slots__ = ("_given", "hashers")
+
+    def __init__(self, secrets: Iterable[Secret], signatures: Sequence[str], now_ms: int) -> None:
         valid = [each.text for each in secrets if each.until_ms is None or each.until_ms > now_ms]
+        split = [signature.partition("=") for signature in signatures]
+        self._given = [given.lower() for _, _, given in split]
+        self.hashers = [hub_hasher(secret, algorithm) for secret in valid for algorithm, _, _ in split]
 
-        def tried() -> bool:
-            # every one is tried, whichever fits: the time must not tell
-            return sum(all(verify(secret, body, signature) for signature in signatures) for secret in valid) > 0
+    def fits(self) -> bool:
+        """Whether one did. Every secret is tried, whichever fits: the time must not tell."""
+        count = len(self._given)
+        return sum(self._made_all(at) for at in range(0, len(self.hashers), count)) > 0
 
-        if len(body) * len(valid) * len(signatures) <= INLINE_BYTES:
-            return tried()
-        return await asyncio.to_thread(tried)
+    def _made_all(self, at: int) -> bool:
+        hashers = self.hashers[at : at + len(self._given)]
+        return all(hmac.compare_digest(each.hexdigest(), given) for each, given in zip(hashers, self._given, strict=True))
 
 
 def trace_id(request: Request) -> str:

@@ -45,6 +45,7 @@ from channels.secure_email.schemas import (
 )
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
+from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.storage import unavailable
 from hub.security.rest import requires
@@ -182,6 +183,7 @@ class Calls:
             responses={200: {"model": CreateSecureMailResponse, "description": "Ok"}, **_BAD_BODY},
             openapi_extra=request_body(SendRequest),
         )
+        @takes(self._settings.max_body_bytes)
         async def send(request: Request, caller: Annotated[Principal, requires(WRITE)], securebox: Securebox = None) -> Response:
             """Send a secure e-mail for a consumer to the contact centre. An interaction of type email starts with it."""
             box = _securebox(securebox)
@@ -286,6 +288,7 @@ class Calls:
             responses={200: {"model": SentSecureMailResponse, "description": "Ok"}, **_DESK_FAILURES},
             openapi_extra=request_body(ReplyRequest),
         )
+        @takes(self._settings.max_body_bytes)
         async def reply(request: Request, caller: Annotated[Principal, requires(REPLY)], securebox: Securebox = None) -> Response:
             """Put a secure e-mail of the contact centre into a consumer's mailbox, as an answer (`inReplyTo`) or of its own accord."""
             box = _securebox(securebox)

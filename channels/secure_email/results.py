@@ -17,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from hub.ops.envelope import ApiError, EnvelopeResponse, of_validation, show
+from hub.ops.routing import HubRoute
 from hub.ops.storage import unavailable
 from hub.security.gate import Failure
 from hub.security.rest import UnknownKeyError
@@ -106,7 +107,7 @@ def _head(request: Request, code: Code, message: str, detail: str) -> dict[str, 
     }
 
 
-class MailRoute(APIRoute):
+class MailRoute(HubRoute):
     """Lets every error of a call leave in the shape of this family."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

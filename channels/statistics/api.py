@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from channels.statistics.engine.definition import DefinitionError
@@ -36,7 +35,9 @@ from channels.statistics.service.owner import (
 from channels.statistics.service.requests import ItemError, Refusal, check_id
 from hub.core.principal import Principal
 from hub.eventlog.interface import EventLogError
+from hub.ops.body import read_body, takes
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, ok, status
+from hub.ops.routing import HubRoute
 from hub.security.rest import requires
 
 BASE = "/statistics/v3"
@@ -54,7 +55,7 @@ Verbose = Annotated[
 ]
 
 
-class _Route(APIRoute):
+class _Route(HubRoute):
     """Turns what the stat server refuses into the envelope."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -97,6 +98,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         responses={200: {"model": StatisticDataResponse}},
         openapi_extra=_body(SubscriptionRequest),
     )
+    @takes(max_body_bytes)
     async def open_subscription(
         request: Request, verbose: Verbose = None, caller: Principal = requires("/statistics/subscribe")
     ) -> Response:
@@ -180,6 +182,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         responses={200: {"model": PeekedStatisticsResponse}},
         openapi_extra=_body(PeekRequest),
     )
+    @takes(max_body_bytes)
     async def read_many(request: Request, caller: Principal = requires("/statistics/read")) -> Response:
         """The present values of predefined statistics, without a subscription. When some fail the code is 2 and `errors` says which."""
         items = _statistics(await _read_body(request, max_body_bytes))
@@ -239,11 +242,7 @@ def _verbose(value: str | None) -> bool:
 
 async def _read_body(request: Request, most: int) -> dict[str, Any]:
     """The JSON object of the body, whatever its content type says: clients of the original send several."""
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > most:
-            raise ApiError(413, f"body: expected at most {most} bytes, got more", detail={"field": "body"})
+    raw = await read_body(request, most)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as fault:

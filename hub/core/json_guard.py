@@ -14,6 +14,17 @@ _STRUCTURE = b'[]{}"'
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 _OPENS_AND_CLOSES = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """Brackets as signed bytes: 1 opens a level, -1 closes one."""
+_LONGEST_NUMBER = 400
+"""Characters of a number. An integer of more than 309 digits is infinite as a double; digits of a fraction beyond the 17th say nothing."""
+_DIGITS_AND_EXPONENTS = bytes(ord("0") if byte in b"0123456789" else ord("e") if byte in b"eE" else ord(" ") for byte in range(256))
+_NUMBERS = bytes(ord("0") if byte in b"0123456789.eE+-" else ord(" ") for byte in range(256))
+_LONG_RUN = b"0" * (_LONGEST_NUMBER // 2)
+_LONG_NUMBER = b"0" * (_LONGEST_NUMBER + 1)
+_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+_INFINITE = "infinity"
+"""Stands in what the parser says of a number that a double does not hold."""
+_SHOWN = 40
 _FORBIDDEN_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _ESCAPED_NON_ASCII = re.compile(r"\\[^\x00-\x7f]")
 _LONE_SURROGATE = re.compile(
@@ -28,17 +39,18 @@ class BadJsonError(ValueError):
     """Bytes that are no JSON text, or one that is nested too deep; the text says what was expected and what came."""
 
 
-def guard(payload: bytes, max_depth: int) -> bytes:
+def guard(payload: bytes, max_depth: int, *, numbers: bool = True) -> bytes:
     """Return ``payload`` as JSON text of ASCII bytes only, ready for a parser, which still has to check the syntax.
 
     In a payload that is not ASCII, non-ASCII characters and DEL become ``\\uXXXX``, those beyond the Basic Multilingual Plane a surrogate
     pair (RFC 8259 section 7). A lone surrogate escape, which ``JSON.stringify`` writes for a text that was cut inside a character beyond
     that plane, becomes ``\\ufffd``, as encoders of the WHATWG Encoding standard have it; pairs stay as they are. A payload that is ASCII
-    already and has no lone surrogate comes back byte for byte. ``max_depth`` is how many arrays and objects may lie in one another.
+    already and has no lone surrogate comes back byte for byte. ``max_depth`` is how many arrays and objects may lie in one another; without
+    ``numbers`` the caller checks the numbers that it keeps.
 
     Raises:
         BadJsonError: a byte order mark (RFC 8259 section 8.1), ill-formed UTF-8, a control character or an escape that JSON does not
-            know, or deeper nesting than ``max_depth``.
+            know, deeper nesting than ``max_depth``, or a number that readers may refuse (:func:`check_numbers`).
     """
     ascii_payload = payload if payload.isascii() else _to_ascii(payload)
     if b"\\ud" in payload or b"\\uD" in payload:
@@ -46,7 +58,57 @@ def guard(payload: bytes, max_depth: int) -> bytes:
     # as many brackets as levels, or fewer, cannot be too deep: nearly every message ends here
     if ascii_payload.count(b"[") + ascii_payload.count(b"{") > max_depth:
         _check_depth(ascii_payload, max_depth)
+    if numbers:
+        check_numbers(ascii_payload)
     return ascii_payload
+
+
+def check_numbers(payload: bytes) -> None:
+    """Check that a double holds every number of ``payload`` and that none is longer than parsers read (RFC 8259 section 6): some read
+    ``1e400`` as infinite, others, and most of them integers of thousands of digits, refuse the whole text.
+
+    Raises:
+        BadJsonError: the first that is not; the text shows it, and says where it stands.
+    """
+    if not _suspect(payload) or not _suspect(outside := _outside_strings(payload)):  # nearly always
+        return
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError as fault:
+        if _INFINITE not in fault.msg:
+            return  # no JSON text: the parser says so
+        found = _NUMBER.match(payload, fault.pos)
+    else:
+        start = outside.translate(_NUMBERS).find(_LONG_NUMBER)
+        if start < 0:
+            return
+        found = re.compile(re.escape(outside[start : start + len(_LONG_NUMBER)]) + rb"[0-9.eE+-]*").search(payload)
+    if found is not None:
+        shown = found[0].decode("ascii")
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(shown)} characters)"
+        expected = f"numbers that a double holds, of at most {_LONGEST_NUMBER} characters"
+        raise BadJsonError(f"expected {expected}, got {shown} at offset {found.start()}")
+
+
+def _suspect(text: bytes) -> bool:
+    """Whether an exponent of three digits or a long run of digits stands in it, as in a number that no double holds."""
+    marks = text.translate(_DIGITS_AND_EXPONENTS)
+    return _LONG_RUN in marks or (b"0e" in marks and _EXPONENT.search(text) is not None)
+
+
+def _outside_strings(payload: bytes) -> bytes:
+    """What stands outside of strings, with a quote in the place of each of these."""
+    return b'"'.join(payload.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+
+
+def commas(payload: bytes, most: int) -> int:
+    """How many commas ``payload`` has outside of strings, or fewer than ``most`` if it has fewer in all: its members and elements are as
+    many, and one more for each array and object that is not empty.
+    """
+    count = payload.count(b",")
+    if count < most:
+        return count
+    return _outside_strings(payload).count(b",")
 
 
 def _to_ascii(payload: bytes) -> bytes:

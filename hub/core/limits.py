@@ -29,6 +29,18 @@ class Limits:
     max_request_bytes: int = _limit(1024 * 1024, "one HTTP body or WebSocket message")
     max_batch: int = _limit(100, "messages in one request or frame")
     max_subscriptions: int = _limit(500, "channels and patterns that one session may hold")
+    max_rest_body_bytes: int = _limit(1024 * 1024, "the body of a REST request, where its operation has no limit of its own")
+    max_sign_in_bytes: int = _limit(4096, "the body of a sign-in, which anybody may send")
+    max_buffered_bytes: int = _limit(
+        256 * 1024 * 1024, "bodies of all requests of a process that are not answered yet; over it 503 with Retry-After"
+    )
+    max_buffered_bytes_per_address: int = _limit(
+        32 * 1024 * 1024, "bodies of one address's requests that are not answered yet; over it 429 with Retry-After"
+    )
+    max_body_members: int = _limit(2000, "members and elements of a JSON body that is checked whole: each can be an error of its own")
+    max_query_parameters: int = _limit(1000, "parameters in the query of a REST request")
+    max_headers: int = _limit(200, "headers of a request: each of them is looked at several times")
+    max_errors_told: int = _limit(10, "errors of one request that its answer tells; of the others it says how many they are")
     max_json_depth: int = _limit(64, "nesting of arrays and objects: deeper input is an attack on a parser")
     max_queue_bytes: int = _limit(1024 * 1024, "what may wait for one slow client before its delivery class decides")
     max_process_queue_bytes: int = _limit(

@@ -1,33 +1,223 @@
-"""Reading the body of a REST request, but no more of it than an operation takes."""
+"""The bodies of requests: how much of one is read, what may be held of all of them together, and where a large one goes instead."""
 
 from __future__ import annotations
 
-from starlette.requests import ClientDisconnect, Request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive, Scope
+
+from hub.core.limits import Limits
 from hub.ops.envelope import ApiError
+
+RETRY_AFTER: Final = {"Retry-After": "1"}
+"""Bodies come and go within seconds."""
+
+_LIMIT: Final = "hub_body_limit"
+_LEASE: Final = "hub.body_lease"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class BodyCounters:
+    """What the budget of bodies counts; ``/metrics`` reads them."""
+
+    over_process_budget: int = 0
+    """Requests that were refused because all bodies together took ``limits.max_buffered_bytes``."""
+    over_address_budget: int = 0
+    """Requests that were refused because those of their address took ``limits.max_buffered_bytes_per_address``."""
+
+
+class BodyBudget:
+    """Bytes of bodies that are held for requests that are not answered yet: of the process, and of each address."""
+
+    __slots__ = ("_by_address", "_limits", "buffered_bytes", "counters")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._by_address: dict[str, int] = {}
+        self.buffered_bytes = 0
+        self.counters = BodyCounters()
+
+    def lease(self, scope: Scope) -> Lease:
+        """What one request holds. It is to be released when the request is answered, whatever becomes of it."""
+        return Lease(self, address_of(scope))
+
+    def take(self, address: str, size: int) -> None:
+        """Count ``size`` bytes more; ``address`` is empty for who is exempt from the share of an address.
+
+        Raises:
+            ApiError: they do not fit: 503 into the budget of the process, 429 into that of the address (RFC 6585 section 4); with
+                ``Retry-After``. Nothing is counted then.
+        """
+        limits = self._limits
+        if self.buffered_bytes + size > limits.max_buffered_bytes:
+            self.counters.over_process_budget += 1
+            raise _over("the bodies of all requests that are under way", limits.max_buffered_bytes, 503)
+        if address:
+            held = self._by_address.get(address, 0) + size
+            if held > limits.max_buffered_bytes_per_address:
+                self.counters.over_address_budget += 1
+                raise _over("the bodies of this address's requests that are under way", limits.max_buffered_bytes_per_address, 429)
+            self._by_address[address] = held
+        self.buffered_bytes += size
+
+    def give(self, address: str, size: int) -> None:
+        """Count ``size`` bytes less."""
+        self.buffered_bytes -= size
+        if address:
+            held = self._by_address[address] - size
+            if held:
+                self._by_address[address] = held
+            else:
+                del self._by_address[address]
+
+
+def _over(what: str, most: int, status: int) -> ApiError:
+    expected = f"{what} within {most} bytes"
+    return ApiError(
+        status,
+        f"body: expected {expected}, got more: try again in a second",
+        detail={"field": "body", "expected": expected, "got": "more"},
+        headers=RETRY_AFTER,
+    )
+
+
+class Lease:
+    """The bytes that one request holds of the budget."""
+
+    __slots__ = ("_address", "_budget", "_held")
+
+    def __init__(self, budget: BodyBudget, address: str) -> None:
+        self._budget = budget
+        self._address = address
+        self._held = 0
+
+    def add(self, size: int) -> None:
+        """Hold ``size`` bytes more.
+
+        Raises:
+            ApiError: see :meth:`BodyBudget.take`.
+        """
+        self._budget.take(self._address, size)
+        self._held += size
+
+    def release(self, size: int | None = None) -> None:
+        """Hold ``size`` bytes less; without it, none any more."""
+        size = self._held if size is None else size
+        if size:
+            self._held -= size
+            self._budget.give(self._address, size)
+
+    def metered(self, scope: Scope, receive: Receive) -> Receive:
+        """``receive`` that counts what it hands over. The lease stands in ``scope`` for :func:`let_go`."""
+        scope[_LEASE] = self
+
+        async def counted() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and (piece := message.get("body")):
+                self.add(len(piece))
+            return message
+
+        return counted
+
+
+def let_go(request: Request, size: int) -> None:
+    """Say that ``size`` bytes of a request's body are held in memory no more: they were written to a file, or dropped."""
+    lease: Lease | None = request.scope.get(_LEASE)
+    if lease is not None:
+        lease.release(size)
+
+
+def hold(request: Request, size: int) -> None:
+    """Say that ``size`` bytes of a request's body come back into memory.
+
+    Raises:
+        ApiError: see :meth:`BodyBudget.take`.
+    """
+    lease: Lease | None = request.scope.get(_LEASE)
+    if lease is not None:
+        lease.add(size)
+
+
+def address_of(scope: Scope) -> str:
+    """Whose share a request counts to; empty for a proxy that forwards others' requests, which share nothing but its address."""
+    headers = scope["headers"]
+    if any(name == b"x-forwarded-for" or name == b"forwarded" for name, _ in headers):
+        return ""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def takes(most: int | Callable[[Limits], int]) -> Callable[[F], F]:
+    """Says of a REST operation how many bytes its body may have, where ``limits.max_rest_body_bytes`` does not fit it: a number that a
+    family's settings have, or one of the limits.
+    """
+
+    def mark(endpoint: F) -> F:
+        setattr(endpoint, _LIMIT, most)
+        return endpoint
+
+    return mark
+
+
+def limit_of(endpoint: Callable[..., Any], limits: Limits) -> int:
+    """Bytes that the body of an operation may have."""
+    most: int | Callable[[Limits], int] = getattr(endpoint, _LIMIT, limits.max_rest_body_bytes)
+    return most if isinstance(most, int) else most(limits)
+
+
+def check_announced(request: Request, limit: int) -> None:
+    """Refuse by its ``Content-Length`` a body that is too large, before anything of it is read.
+
+    Raises:
+        ApiError: 413.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise ApiError.of_field("body", f"at most {limit} bytes", int(announced), http_status=413)
+
+
+def too_large(limit: int) -> ApiError:
+    """413 of a body that did not say its size."""
+    expected = f"at most {limit} bytes"
+    return ApiError(413, f"body: expected {expected}, got more", detail={"field": "body", "expected": expected, "got": "more"})
+
+
+def bounded(receive: Receive, limit: int) -> Receive:
+    """``receive`` that raises :func:`too_large` beyond ``limit`` bytes."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        if message["type"] == "http.request":
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise too_large(limit)
+        return message
+
+    return counted
 
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The body, byte for byte: a chunked one says its size only by coming.
 
     Raises:
-        ApiError: 413, it is larger than ``limit`` bytes; 400, it ended before it was whole.
+        ApiError: 413, it is larger than ``limit`` bytes; 400, it ended before it was whole; 429 or 503, see :meth:`BodyBudget.take`.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise ApiError.of_field("body", f"at most {limit} bytes", int(announced), http_status=413)
+    check_announced(request, limit)
     pieces: list[bytes] = []
     size = 0
     try:
         async for piece in request.stream():
             size += len(piece)
             if size > limit:
-                raise ApiError(
-                    413,
-                    f"body: expected at most {limit} bytes, got more",
-                    detail={"field": "body", "expected": f"at most {limit} bytes", "got": "more"},
-                )
+                raise too_large(limit)
             pieces.append(piece)
     except ClientDisconnect:
         raise ApiError(400, "the body ended before it was whole") from None
-    return b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.core.limits import Limits
+
 OK: Final = 0
 SENT: Final = 1
 PARTIAL: Final = 2
@@ -25,6 +27,9 @@ PARTIAL: Final = 2
 _log = structlog.get_logger(__name__)
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 _MAX_GOT = 120
+
+MOST_TOLD: Final = Limits().max_errors_told
+"""Errors of one request that are told, where ``limits.max_errors_told`` is not at hand."""
 
 
 class ApiError(Exception):
@@ -128,24 +133,33 @@ class EnvelopeResponse(JSONResponse):
         return ascii_json(content)
 
 
-def of_validation(fault: RequestValidationError) -> ApiError:
-    """Pydantic's findings as one error of the API: 400, the first finding in ``detail``, all of them in ``errors`` when there are more."""
-    found = []
-    for error in fault.errors():
-        place, *rest = error["loc"] or ("request",)
-        field = ".".join(str(part) for part in rest) or str(place)
-        if error["type"] == "json_invalid":
-            field, expected = "body", f"JSON ({error.get('ctx', {}).get('error', 'malformed')})"
-        elif error["type"] == "missing":
-            expected = f"a value (in the {place})"
-        else:
-            expected = _expected(error["msg"])
-        got = "nothing" if error["type"] == "missing" else show(error.get("input"))
-        detail = {"field": field, "expected": expected, "got": got}
-        found.append(status(400, f"{field}: expected {expected}, got {got}", detail))
-    first = found[0]
-    errors = [{"status": each} for each in found] if len(found) > 1 else None
-    return ApiError(400, first["message"], detail=first["detail"], errors=errors)
+def of_validation(fault: RequestValidationError, most: int = MOST_TOLD) -> ApiError:
+    """Pydantic's findings as one error of the API: 400, the first finding in ``detail``, at most ``most`` of them in ``errors`` when there
+    are more than one; ``detail.moreErrors`` counts those that are not told.
+    """
+    errors = fault.errors()
+    first, *others = (_finding(error) for error in errors[:most])
+    told = [{"status": first}, *({"status": each} for each in others)] if len(errors) > 1 else None
+    return ApiError(400, first["message"], detail=with_more(first["detail"], len(errors) - most), errors=told)
+
+
+def with_more(detail: Mapping[str, Any], left_out: int) -> dict[str, Any]:
+    """``detail`` of an answer that tells some of its errors: with ``moreErrors``, how many it leaves out, where it leaves out any."""
+    return {**detail, "moreErrors": left_out} if left_out > 0 else dict(detail)
+
+
+def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
+    place, *rest = error["loc"] or ("request",)
+    field = ".".join(str(part) for part in rest) or str(place)
+    field = field if len(field) <= _MAX_GOT else f"{field[:_MAX_GOT]}..."
+    if error["type"] == "json_invalid":
+        field, expected = "body", f"JSON ({error.get('ctx', {}).get('error', 'malformed')})"
+    elif error["type"] == "missing":
+        expected = f"a value (in the {place})"
+    else:
+        expected = _expected(error["msg"])
+    got = "nothing" if error["type"] == "missing" else show(error.get("input"))
+    return status(400, f"{field}: expected {expected}, got {got}", {"field": field, "expected": expected, "got": got})
 
 
 def _expected(message: str) -> str:
@@ -189,8 +203,10 @@ class _Failsafe:
             await body(scope, receive, send)
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of ``app`` leave in the envelope: ``ApiError``, validation, 404, 405, and what nobody expected (500, logged)."""
+def install(app: FastAPI, most_told: int = MOST_TOLD) -> None:
+    """Let every error of ``app`` leave in the envelope: ``ApiError``, validation (``most_told`` findings), 404, 405, and what nobody
+    expected (500, logged).
+    """
 
     async def on_api_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
@@ -198,7 +214,7 @@ def install(app: FastAPI) -> None:
 
     async def on_validation(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return respond(of_validation(error))
+        return respond(of_validation(error, most_told))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

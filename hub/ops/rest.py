@@ -6,17 +6,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
+from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.ops import envelope, storage
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics, RequestTimer
+from hub.ops.routing import adopt
 from hub.security.gate import Gate
 from hub.security.rest import requires
 
@@ -38,7 +38,7 @@ CORS_HEADERS: Final = (
 """Request headers that pages of other origins may send (genesys.md R17, which spells one of them as the Java library does)."""
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""Largest body that the REST application reads at all; single operations have lower limits."""
+"""Most that an operation may set as its own limit."""
 
 _DESCRIPTION: Final = (
     "The REST face of the hub. Every answer is an envelope: `status.code` 0 is done, 1 sent, 2 partly done, else an error."
@@ -94,6 +94,7 @@ def create_app(
     health: Health,
     routers: Sequence[APIRouter] = (),
     routes: Sequence[BaseRoute] = (),
+    limits: Limits | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """Put the REST application together.
@@ -105,6 +106,7 @@ def create_app(
         health: what ``/livez`` and ``/readyz`` show.
         routers: the REST routes of every part, which ``/openapi.json`` describes.
         routes: plain routes beside them: pages and files. They come last, so that they cannot hide the API.
+        limits: the bounds of requests; ``app.state.limits``.
         lifespan: runs around the server's life.
     """
     app = FastAPI(
@@ -119,9 +121,9 @@ def create_app(
     app.state.gate = gate
     app.state.metrics = metrics
     app.state.health = health
-    envelope.install(app)
+    app.state.limits = limits = limits or Limits()
+    envelope.install(app, limits.max_errors_told)
     storage.install(app)
-    app.add_middleware(BodyLimit)
     app.add_middleware(RequestTimer, metrics=metrics)
     if gate.allowed_origins:
         app.add_middleware(
@@ -132,33 +134,13 @@ def create_app(
             allow_headers=list(CORS_HEADERS),
             expose_headers=["X-Request-Id", "Retry-After"],
         )
-    for router in (health.router(), _metrics_router(metrics), *routers):
+    all_routers = (health.router(), _metrics_router(metrics), *routers)
+    adopt(all_routers)
+    for router in all_routers:
         app.include_router(router)
     app.router.routes.extend(routes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-class BodyLimit:
-    """Middleware that stops reading a body beyond :data:`MAX_BODY_BYTES`, whatever its Content-Length says."""
-
-    def __init__(self, app: ASGIApp, most: int = MAX_BODY_BYTES) -> None:
-        self.app = app
-        self.most = most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        got = 0
-
-        async def counted() -> Message:
-            nonlocal got
-            message = await receive()
-            if message["type"] == "http.request":
-                got += len(message.get("body", b""))
-                if got > self.most:
-                    raise HTTPException(413, f"body: expected at most {self.most} bytes, got more", {"Connection": "close"})
-            return message
-
-        await self.app(scope, counted, send)
 
 
 def _metrics_router(metrics: Metrics) -> APIRouter:

@@ -91,9 +91,14 @@ def headers(event: OutboxEvent, present: Sequence[Secret], attempt: int, now_s: 
 
 def hub_signature(secret: str, body: bytes, algorithm: str) -> str:
     """Lower-case hex of the HMAC of a body, keyed with the secret's own bytes (``X-Hub-Signature``)."""
-    keyed = _keyed(secret.encode(), algorithm).copy()
+    keyed = hub_hasher(secret, algorithm)
     keyed.update(body)
     return keyed.hexdigest()
+
+
+def hub_hasher(secret: str, algorithm: str) -> hmac.HMAC:
+    """The same for a body that comes in pieces: its ``hexdigest`` is what ``X-Hub-Signature`` has behind ``sha1=`` or ``sha256=``."""
+    return _keyed(secret.encode(), algorithm).copy()
 
 
 def verify(secret: str, body: bytes, signature: str) -> bool:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hub.core.principal import Principal
+from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
 from hub.security.gate import Gate
@@ -81,6 +82,7 @@ _WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "The token is un
 
 
 @router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer, responses={**_WRONG, **_FOREIGN})
+@takes(lambda limits: limits.max_sign_in_bytes)
 async def sign_in(request: Request, body: SignIn) -> Response:
     """Check a token, or tenant, user name and password, and set the cookie `HUB_SESSION`, which counts as a credential from then on.
 

@@ -1,5 +1,6 @@
 """REST operations ask the gate: a FastAPI dependency that yields the principal or answers as contract part 2 says."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import structlog
@@ -13,6 +14,9 @@ from hub.security.cookies import SIGN_IN_COOKIE
 from hub.security.gate import Failure, Gate
 from hub.security.roles import OPERATIONS
 from hub.storage.transactions import StorageError
+
+_CALLER: Final = "hub.caller"
+"""Where the scope of a request has who sent it, once that is known."""
 
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +87,39 @@ async def _identify(
     _key: Annotated[Any, Security(_KEY)] = None,
     _cookie: Annotated[Any, Security(_COOKIE)] = None,
 ) -> Principal:
-    return await identify(request.app.state.gate, request.scope)
+    known: Principal | None = request.scope.get(_CALLER)
+    return known if known is not None else await identify(request.app.state.gate, request.scope)
+
+
+class Permission:
+    """A dependency that yields the :class:`Principal` of a caller who may do ``operation``."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+
+    async def __call__(self, request: Request, principal: Annotated[Principal, Depends(_identify)]) -> Principal:
+        await _allow(request.app.state.gate, principal, self.operation)
+        return principal
+
+
+async def permit_before_body(request: Request, dependencies: Iterable[Any]) -> None:
+    """Ask what a route's dependencies ask of a caller, before anything of the body is read; FastAPI reads it first.
+
+    Args:
+        request: the request; who sent it is kept in its scope.
+        dependencies: what the route depends on, as callables.
+
+    Raises:
+        ApiError: as :func:`requires` answers.
+    """
+    for each in dependencies:
+        if each is _identify or isinstance(each, Permission):
+            principal = await _identify(request)
+            request.scope[_CALLER] = principal
+            if isinstance(each, Permission):
+                await _allow(request.app.state.gate, principal, each.operation)
 
 
 def requires(operation: str) -> Any:
@@ -100,11 +136,7 @@ def requires(operation: str) -> Any:
     if operation not in OPERATIONS:
         raise ValueError(f"expected one of {', '.join(OPERATIONS)}, got {operation}")
 
-    async def permitted(request: Request, principal: Annotated[Principal, Depends(_identify)]) -> Principal:
-        await _allow(request.app.state.gate, principal, operation)
-        return principal
-
-    return Depends(permitted)
+    return Depends(Permission(operation))
 
 
 def authenticated() -> Any:

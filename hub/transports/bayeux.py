@@ -9,6 +9,7 @@ import math
 from starlette.types import Receive, Scope, Send
 
 from hub.bayeux.server import BayeuxServer
+from hub.ops.body import BodyBudget
 from hub.security.gate import Gate
 from hub.transports.bayeux_websocket import BayeuxWebSocket
 from hub.transports.callback_polling import CallbackPolling, is_callback_polling
@@ -28,10 +29,11 @@ class BayeuxDoor:
 
     __slots__ = ("_callback_polling", "_long_polling", "_server", "_websocket")
 
-    def __init__(self, server: BayeuxServer, gate: Gate) -> None:
+    def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget | None = None) -> None:
+        """``bodies`` is what the bodies of all requests of the process share; without it this door has one of its own."""
         self._server = server
         self._callback_polling = CallbackPolling(server)
-        self._long_polling = LongPolling(server, gate)
+        self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits))
         self._websocket = BayeuxWebSocket(server, gate)
         # sessions alone are not enough: a WebSocket whose credential is gone must not shake hands again
         gate.on_revoked.append(server.revoke)

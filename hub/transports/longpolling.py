@@ -15,6 +15,7 @@ from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer, find_handshake
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
+from hub.ops.body import BodyBudget
 from hub.ops.envelope import ApiError
 from hub.ops.storage import unavailable
 from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
@@ -70,10 +71,11 @@ def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
 class LongPolling:
     """The HTTP side of the Bayeux door."""
 
-    __slots__ = ("_gate", "_server")
+    __slots__ = ("_bodies", "_gate", "_server")
 
-    def __init__(self, server: BayeuxServer, gate: Gate) -> None:
+    def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget) -> None:
         self._server = server
+        self._bodies = bodies
         self._gate = gate
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
@@ -86,9 +88,13 @@ class LongPolling:
             await self._not_a_post(scope, send, origin)
             return
         try:
-            body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes)
+            body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes, self._bodies)
             messages = read_request(body, self._server.hub.limits)
         except ClientGoneError:
+            return
+        except ApiError as fault:
+            self._server.counters.bad_requests += 1
+            await self._refuse(send, fault, [*cors, _CLOSE])
             return
         except BodyTooLargeError as fault:
             await self._bad_request(send, 413, fault, [*cors, _CLOSE])
@@ -108,8 +114,7 @@ class LongPolling:
             await respond(send, 500, [*_BASE_HEADERS, *cors], envelope(500, "Internal Server Error"))
             return
         if isinstance(answer, ApiError):
-            extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (answer.headers or {}).items()]
-            await respond(send, answer.http_status, [*_BASE_HEADERS, *cors, *extra], _json(answer.body()))
+            await self._refuse(send, answer, cors)
             return
         exchange, cookies = answer
         answering = Answering(send, [*_BASE_HEADERS, *cors, *cookies], array, self._server.hub.limits.duplicate_connect_status)
@@ -175,6 +180,10 @@ class LongPolling:
             return
         body = envelope(405, f"expected POST, or GET with the parameter message (callback-polling), got {scope['method']}")
         await respond(send, 405, [*_BASE_HEADERS, *cors.headers, (b"allow", _METHODS)], body)
+
+    async def _refuse(self, send: Send, fault: ApiError, headers: Headers) -> None:
+        extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (fault.headers or {}).items()]
+        await respond(send, fault.http_status, [*_BASE_HEADERS, *headers, *extra], _json(fault.body()))
 
     async def _bad_request(self, send: Send, status: int, fault: Exception, headers: Headers) -> None:
         self._server.counters.bad_requests += 1

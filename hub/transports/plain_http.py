@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
+from hub.ops.body import BodyBudget, Lease
 from hub.transports.whole_response import AT_ONCE_BYTES, write_whole
 
 RESPONSE_TIMEOUT_S = 30.0
@@ -28,13 +29,14 @@ class BodyTooLargeError(ValueError):
     """The body is larger than the limit; the text says by how much it may be."""
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, max_bytes: int, bodies: BodyBudget) -> bytes:
     """The body of a request, with or without ``Content-Length``, which is not believed. How long it may take is the server's to bound
     (:class:`hub.transports.http_protocol.HubHttpProtocol`): it ends the connection.
 
     Raises:
         BodyTooLargeError: more than ``max_bytes``.
         ClientGoneError: the connection is over.
+        ApiError: it does not come in one piece, and what waits of it does not fit into ``bodies``: 429 or 503.
     """
     if _waits_for_continue(scope, max_bytes):
         raise _too_large(max_bytes)
@@ -46,10 +48,15 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
         return body
-    return await _read_rest(receive, body, max_bytes)
+    lease = bodies.lease(scope)
+    try:
+        return await _read_rest(receive, body, max_bytes, lease)
+    finally:
+        lease.release()
 
 
-async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
+async def _read_rest(receive: Receive, first: bytes, max_bytes: int, lease: Lease) -> bytes:
+    lease.add(len(first))
     chunks = [first]
     size = len(first)
     more = True
@@ -61,7 +68,9 @@ async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
         size += len(chunk)
         if size > max_bytes:
             chunks.clear()
+            lease.release()
         else:
+            lease.add(len(chunk))
             chunks.append(chunk)
         more = message.get("more_body", False)
     if size > max_bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from channels.messaging import signature as module
-from tests.channels.messaging.support import API, NEXUS, SECRET, SMS, Exchange, signature, text_from
+from tests.channels.messaging.support import API, NEXUS, SECRET, SMS, Exchange, form, signature, text_from
 
 BODY = json.dumps({"messages": [text_from()]}).encode()
 PATH = f"/{SMS}/messages"
@@ -127,11 +128,54 @@ async def test_it_is_the_bytes_that_are_signed(light: Exchange) -> None:
     assert (await light.third("POST", PATH, other)).status_code == 200
 
 
-async def test_a_large_body_is_hashed_beside_the_event_loop(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+LARGE = b" " * (300 * 1024) + BODY
+
+
+async def test_a_large_body_waits_in_a_file_until_its_signature_is_checked(light: Exchange) -> None:
     await light.channel()
-    monkeypatch.setattr(module, "INLINE_BYTES", 0)
-    assert (await light.third("POST", PATH, BODY)).status_code == 200
-    assert (await light.third("POST", PATH, BODY, secret=ANOTHER)).status_code == 403
+    assert (await light.third("POST", PATH, LARGE)).status_code == 200
+    assert (await light.third("POST", PATH, LARGE, secret=ANOTHER)).status_code == 403
+    assert (await light.third("POST", "/nobody/messages", LARGE, secret=ANOTHER)).status_code == 403
+    await light.channel("+4930", secret=ANOTHER)
+    assert (await light.third("POST", "/nobody/messages", LARGE, secret=ANOTHER)).status_code == 404
+    body, headers = form(b"\x89PNG\r\n\x1a\n" + b"x" * 1024 * 1024)
+    assert (await light.third("POST", f"/{SMS}/media", body, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("light", [{"spool_channel_bytes": 1024 * 1024, "spool_bytes": 1024 * 1024 + 512 * 1024}], indirect=True)
+@pytest.mark.parametrize("named", [SMS, "nobody"], ids=["a channel", "no channel"])
+async def test_bodies_of_one_channel_have_a_budget_whether_there_is_such_a_channel_or_not(light: Exchange, named: str) -> None:
+    await light.channel()
+    taken, more = asyncio.Event(), asyncio.Event()
+
+    async def stalls() -> AsyncIterator[bytes]:
+        yield b" " * (900 * 1024)
+        taken.set()
+        await more.wait()
+
+    headers = {"x-ccid": "acme", "X-Hub-Signature": "sha1=" + "0" * 40}
+    stalled = asyncio.create_task(light.send("POST", f"{NEXUS}/{named}/media", content=stalls(), headers=headers))
+    await taken.wait()
+    refused = await light.third("POST", f"/{named}/media", LARGE)
+    other = await light.third("POST", "/other/media", LARGE)
+    both = await light.third("POST", "/third/media", LARGE * 3)
+    more.set()
+    await stalled
+    assert (refused.status_code, refused.headers["Retry-After"], other.status_code, both.status_code) == (429, "1", 404, 503)
+    assert light.counters.refused_spool == 2
+    assert (await light.third("POST", f"/{named}/media", LARGE)).status_code in {404, 415}
+
+
+@pytest.mark.parametrize("named", [SMS, "nobody"], ids=["a channel", "no channel"])
+async def test_the_headers_are_looked_at_before_the_body(light: Exchange, named: str) -> None:
+    await light.channel()
+
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was asked for")
+        yield b""
+
+    for headers in ({"x-ccid": "acme"}, {"X-Hub-Signature": "sha1=" + "0" * 40}, {"x-ccid": "acme", "X-Hub-Signature": "sha1=0"}):
+        assert (await light.send("POST", f"{NEXUS}/{named}/media", content=never(), headers=headers)).status_code == 401
 
 
 async def test_after_a_rotation_both_secrets_are_good_for_a_day(exchange: Exchange) -> None:

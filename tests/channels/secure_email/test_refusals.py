@@ -47,13 +47,11 @@ async def refusal(office: Office, method: str, url: str, **more: Any) -> tuple[i
         ),
         (f"address={'a' * 255}@b", "address", "address: expected an e-mail address of at most 254 characters, got"),
         (f"address={ANA}&status=seen", "status", "status: expected 'all', 'read' or 'unread', got \"seen\""),
-        (f"address={ANA}&status=", "status", "status: expected 'all', 'read' or 'unread', got \"\""),
         (f"address={ANA}&status=Read", "status", "status: expected 'all', 'read' or 'unread', got \"Read\""),
         (f"address={ANA}&securebox=ab", "securebox", 'securebox: expected 3 to 16 of A-Z, a-z, 0-9, got "ab"'),
         (f"address={ANA}&securebox={'a' * 17}", "securebox", "securebox: expected 3 to 16 of A-Z, a-z, 0-9"),
         (f"address={ANA}&securebox=a-b-c", "securebox", "securebox: expected 3 to 16 of A-Z, a-z, 0-9"),
         (f"address={ANA}&securebox=abc%0A", "securebox", "securebox: expected 3 to 16 of A-Z, a-z, 0-9"),
-        (f"address={ANA}&securebox=", "securebox", "securebox: expected 3 to 16 of A-Z, a-z, 0-9"),
         (f"address={ANA}&direction=up", "direction", "direction: expected 'all', 'inbound' or 'outbound', got \"up\""),
     ],
 )
@@ -72,7 +70,6 @@ async def test_parameters_of_mailboxes(light: Office, path: str, query: str, fie
         ("index=2147483648", "index"),
         ("count=-1", "count"),
         ("count=1001", "count"),
-        ("count=", "count"),
         (f"count={'9' * 400}", "count"),
     ],
 )
@@ -100,7 +97,7 @@ async def test_ids_are_the_same_in_any_case(light: Office) -> None:
     assert (await light.mail(identifier.upper()))["secureMailId"] == identifier
 
 
-@pytest.mark.parametrize(("query", "field"), [("read=maybe", "read"), ("read=", "read"), ("attachments=some", "attachments")])
+@pytest.mark.parametrize(("query", "field"), [("read=maybe", "read"), ("attachments=some", "attachments")])
 async def test_parameters_of_reading(light: Office, query: str, field: str) -> None:
     identifier = await light.send()
     assert (await refusal(light, "GET", f"{MAILS}/{identifier}?{query}"))[:3] == (400, "INVALID_PARAMETER", field)
@@ -221,7 +218,7 @@ async def test_more_than_may_be_sent(light: Office, data: dict[str, Any], field:
         (b'{"data":{}}', "data.from", "the consumer's e-mail address"),
         (b'{"data":{"from":"ana@example.com"}}', "data", "something to send"),
         (b'{"data":{"from":"ana@example.com","subject":""}}', "data", "something to send"),
-        (b'{"data":{"from":"ana@example.com","n":1e400}}', "body", "JSON text"),
+        (b'{"data":{"from":"ana@example.com","n":1e400}}', "body", "numbers that a double holds"),
         (b'{"data":{"from":"ana@example.com","n":NaN}}', "body", "JSON text"),
         (b'{"operationId":5,"data":{}}', "operationId", "text of 1 to 255 characters in one line, got 5"),
         (b'{"operationId":"","data":{}}', "operationId", "text of 1 to 255 characters in one line"),
@@ -428,3 +425,9 @@ async def test_base64_as_mail_has_it(light: Office) -> None:
     lines = base64.encodebytes(PDF * 20).decode().replace("\n", "\r\n")
     identifier = await light.send(attachments=[{"filename": "a.pdf", "content": lines}])
     assert (await light.call("GET", f"{MAILS}/{identifier}/attachments/1")).content == PDF * 20
+
+
+async def test_optional_parameters_without_a_value_are_as_if_absent(light: Office) -> None:
+    response = await light.call("GET", f"/nexus/v3/securemail?address={ANA}&status=&securebox=&count=&index=&direction=")
+    assert (response.status_code, response.json()["data"]) == (200, [])
+    assert (await light.call("GET", "/nexus/v3/securemail?address=&status=")).json()["status"]["detail"] == "address"

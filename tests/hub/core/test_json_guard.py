@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.core.json_guard import BadJsonError, check_syntax, guard, replace_lone_surrogates
+from hub.core.json_guard import BadJsonError, check_syntax, commas, guard, replace_lone_surrogates
 
 DEPTH = 64
 
@@ -169,3 +169,31 @@ def test_syntax_is_strict(payload: bytes) -> None:
 @pytest.mark.parametrize("payload", [b"1e300", b" [ ] ", b"18446744073709551616", b'"\\ud83d\\ude00"'])
 def test_what_is_json_passes(payload: bytes) -> None:
     check_syntax(payload)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [b"1e401", b"-1E+309", b"1e00400", b"9" * 400, b"9" * 5000, b"0." + b"1" * 5000, b"9" * 250 + b"e99"],
+    ids=lambda each: f"{each[:8].decode()} of {len(each)}",
+)
+def test_numbers_that_readers_may_refuse_are_refused_by_what_they_are(number: bytes) -> None:
+    text = b'{"a":["\\"1e400",%b]}' % number
+    with pytest.raises(BadJsonError, match="expected numbers that a double holds, of at most 400 characters, got ") as fault:
+        guard(text, 8)
+    assert number[:20].decode() in str(fault.value)
+    assert str(fault.value).endswith(f"at offset {text.index(number)}")
+    assert guard(text, 8, numbers=False) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'["1e400"]', b'["\\\\","1e400"]', b'{"1e400":1e308}', b"[1.5e-999]", b"[0.%b]" % (b"1" * 300), b'["%b"]' % (b"9" * 5000)],
+    ids=lambda each: each[:12].decode(),
+)
+def test_other_numbers_and_texts_pass(text: bytes) -> None:
+    assert guard(text, 8) == text
+
+
+def test_commas_are_counted_outside_of_strings() -> None:
+    assert commas(b'{"a,b":[1,2,","],"\\",":","}', 2) == 3
+    assert commas(b'["",1]', 8) == 1

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Body, FastAPI
+from fastapi import APIRouter, Body, FastAPI, Query
+from fastapi.routing import APIRoute
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from hub.core.limits import Limits
 from hub.core.principal import Principal
-from hub.ops import rest
 from hub.ops.envelope import ok
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -127,15 +128,14 @@ async def test_without_allowed_origins_none_may(access: Access) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_a_body_is_read_up_to_a_limit_whatever_it_says_of_itself(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest.BodyLimit.__init__, "__defaults__", (10,))
+async def test_a_body_is_read_up_to_a_limit_whatever_it_says_of_itself(access: Access) -> None:
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield b'{"a": '
 
     key = {"x-api-key": await access.key(), "Content-Type": "application/json"}
-    async with client_of(build(access)) as client:
+    async with client_of(build(access, limits=Limits(max_rest_body_bytes=10))) as client:
         fits = await client.post("/things", content=b'{"a": 1}', headers=key)
         too_large = await client.post("/things", content=chunks(), headers=key)
     assert (fits.status_code, too_large.status_code) == (200, 413)
@@ -155,3 +155,67 @@ async def test_what_the_life_span_does_is_done(access: Access) -> None:
     async with app.router.lifespan_context(app):
         assert seen == ["up"]
     assert seen == ["up", "down"]
+
+
+async def test_ten_errors_are_told_and_the_others_counted(access: Access) -> None:
+    async with client_of(build(access)) as client:
+        many = {f"k{number}": number for number in range(500)}
+        answer = await client.post("/api/v1/sign-in", json={f"k{number}": 1 for number in range(100)})
+        things = await client.post("/things", json=dict.fromkeys(many, "x"), headers={"x-api-key": await access.key()})
+    assert (answer.status_code, len(answer.json()["errors"]), answer.json()["status"]["detail"]["moreErrors"]) == (400, 10, 90)
+    assert (things.status_code, len(things.json()["errors"]), things.json()["status"]["detail"]["moreErrors"]) == (400, 10, 490)
+    assert things.json()["status"]["detail"]["field"] == "k0"
+
+
+async def test_what_could_be_thousands_of_errors_is_refused_before_it_is_validated(access: Access) -> None:
+    key = {"x-api-key": await access.key()}
+    async with client_of(build(access)) as client:
+        sign_in = await client.post("/api/v1/sign-in", json={f"k{number}": 1 for number in range(200_000)})
+        members = await client.post("/things", json={f"k{number}": "x" for number in range(50_000)}, headers=key)
+        text = await client.post("/things", json={"," * 50_000: 1}, headers=key)
+        query = await client.get("/things/a?" + "&".join(["q=1"] * 1001))
+    assert [each.status_code for each in (sign_in, members, text, query)] == [413, 413, 200, 400]
+    assert members.json()["status"]["detail"] == {"field": "body", "expected": "at most 2000 members and elements", "got": '"more"'}
+    assert query.json()["status"]["detail"]["field"] == "query"
+
+
+async def test_a_credential_is_asked_for_before_the_body(access: Access) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was asked for")
+        yield b""
+
+    other = {"Authorization": f"Bearer {await access.token('ana', 'dashboard')}"}
+    async with client_of(build(access)) as client:
+        statuses = [(await client.post("/things", content=never(), headers=headers)).status_code for headers in ({}, other)]
+    assert statuses == [401, 403]
+
+
+async def test_a_route_class_must_ask_before_the_body(access: Access) -> None:
+    class Own(APIRoute):
+        """Asks behind it."""
+
+    routes = APIRouter(route_class=Own)
+    routes.get("/own")(ok)
+    with pytest.raises(TypeError, match="/own: expected a route class that derives from HubRoute, got Own"):
+        build(access, routers=[routes])
+
+
+async def test_numbers_that_readers_may_refuse_are_refused(access: Access) -> None:
+    key = {"x-api-key": await access.key(), "Content-Type": "application/json"}
+    async with client_of(build(access)) as client:
+        answers = [await client.post("/things", content=b'{"a":%b}' % number, headers=key) for number in (b"1e400", b"9" * 5000, b"NaN")]
+    assert [each.status_code for each in answers] == [400, 400, 400]
+    assert "got 1e400 at offset 5" in answers[0].json()["status"]["message"]
+    assert "(5000 characters) at offset 5" in answers[1].json()["status"]["message"]
+
+
+async def test_optional_parameters_without_a_value_are_as_if_absent(access: Access) -> None:
+    routes = APIRouter()
+
+    @routes.get("/list")
+    async def page(needed: str, limit: int = 7, state: str | None = None, many: Annotated[list[int] | None, Query()] = None) -> Any:
+        return ok([limit, state, needed, many])
+
+    async with client_of(build(access, routers=[routes])) as client:
+        answer = await client.get("/list?limit=&state=&needed=&many=&many=3")
+    assert answer.json()["data"] == [7, None, "", [3]]

@@ -2,6 +2,7 @@
 
 from starlette.types import Message, Receive, Scope, Send
 
+from hub.core.limits import Limits
 from hub.transports.front import Front
 
 
@@ -31,9 +32,24 @@ async def send(message: Message) -> None:
 async def test_the_first_door_that_serves_a_path_gets_it_and_rest_gets_what_is_left() -> None:
     seen: list[tuple[str, str]] = []
     front = Front([Named(seen, "first", "/a"), Named(seen, "second", "/a/b"), Named(seen, "third", "/c")], Named(seen, "rest"))
-    await front({"type": "http", "path": "/a/b"}, receive, send)
-    await front({"type": "websocket", "path": "/c"}, receive, send)
-    await front({"type": "http", "path": "/x"}, receive, send)
-    await front({"type": "websocket", "path": "/x"}, receive, send)
+    await front({"type": "http", "path": "/a/b", "headers": []}, receive, send)
+    await front({"type": "websocket", "path": "/c", "headers": []}, receive, send)
+    await front({"type": "http", "path": "/x", "headers": []}, receive, send)
+    await front({"type": "websocket", "path": "/x", "headers": []}, receive, send)
     await front({"type": "lifespan"}, receive, send)
     assert seen == [("first", "http"), ("third", "websocket"), ("rest", "http"), ("rest", "websocket"), ("rest", "lifespan")]
+
+
+async def test_headers_by_the_hundred_are_refused() -> None:
+    seen: list[tuple[str, str]] = []
+    sent: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    front = Front([Named(seen, "door", "/a")], Named(seen, "rest"), Limits(max_headers=10))
+    for kind, path in (("http", "/a"), ("http", "/x"), ("websocket", "/a")):
+        await front({"type": kind, "path": path, "headers": [(b"a", b"b")] * 11}, receive, keep)
+        await front({"type": kind, "path": path, "headers": [(b"a", b"b")] * 10}, receive, keep)
+    assert seen == [("door", "http"), ("rest", "http"), ("door", "websocket")]
+    assert [each.get("status", each.get("code")) for each in sent if "body" not in each] == [431, 431, 1009]
