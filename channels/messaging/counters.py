@@ -17,7 +17,7 @@ class Counters:
             "refused",
             "Requests of third parties that were refused, by reason.",
             "reason",
-            {"refused_signatures": "signature", "refused_requests": "content"},
+            {"refused_signatures": "signature", "refused_requests": "content", "refused_spool": "spool"},
         ),
         CounterFamily(
             "messages",

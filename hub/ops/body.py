@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from hub.core.limits import Limits
+from hub.core.metric import CounterFamily
 from hub.ops.envelope import ApiError
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
@@ -24,6 +25,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 @dataclass(slots=True)
 class BodyCounters:
     """What the budget of bodies counts; ``/metrics`` reads them."""
+
+    METRICS: ClassVar = (
+        CounterFamily(
+            "refused",
+            "Requests that were refused because bodies of requests under way took what they may, by whose budget it was.",
+            "budget",
+            {"over_process_budget": "process", "over_address_budget": "address"},
+        ),
+    )
 
     over_process_budget: int = 0
     """Requests that were refused because all bodies together took ``limits.max_buffered_bytes``."""

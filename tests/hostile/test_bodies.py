@@ -148,5 +148,5 @@ def test_an_address_has_a_share_of_what_is_buffered(hub: HubProcess) -> None:
         assert refused
         assert all(each.startswith(b"HTTP/1.1 429") and b"retry-after: 1" in each.lower() for each in refused)
     text = hub.get("/metrics").text
-    assert re.search(r"^hub_bodies_over_address_budget_total [1-9]", text, re.MULTILINE)
+    assert re.search(r'^hub_bodies_refused_total{budget="address"} [1-9]', text, re.MULTILINE)
     assert hub.get("/livez").status_code == 200
