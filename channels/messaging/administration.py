@@ -16,7 +16,7 @@ from channels.messaging.schemas import LONGEST_ID
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
-from hub.outbox.administration import EndpointError, checked_secret, checked_url, rotated, switched, throttled
+from hub.outbox.administration import EndpointError, checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.guard import Guard
 from hub.outbox.model import Endpoint, Policy, Secret, Success
 from hub.outbox.settings import OutboxSettings
@@ -190,7 +190,8 @@ class ChannelAdministration:
             raise EndpointError("sender.id", "one, since there is a name", None)
         if change.url is not None:
             url = checked_url(self._guard, change.url, "webhook") if change.url else ""
-            endpoint = replace(endpoint, url=url, enabled=bool(url), disabled_reason="" if url else NO_WEBHOOK, failing_since_ms=None)
+            disabled_reason = "" if url else NO_WEBHOOK
+            endpoint = replace(forgiven(endpoint), url=url, enabled=bool(url), disabled_reason=disabled_reason, failing_since_ms=None)
         if change.throttle is not None:
             endpoint = throttled(endpoint, change.throttle)
         if change.enabled is not None:

@@ -153,6 +153,8 @@ class Administration:
         changed: dict[str, Any] = {}
         if change.url is not None:
             changed["url"] = checked_url(self._guard, change.url)
+            if change.url != endpoint.url:
+                endpoint = forgiven(endpoint)
         if change.types is not None:
             changed["types"] = _checked_list("types", change.types, _TYPE, "an event type such as interaction.started, or interaction.*")
         if change.media is not None:
@@ -194,7 +196,13 @@ def switched(endpoint: Endpoint, enabled: bool) -> Endpoint:
     reason = "" if enabled else endpoint.disabled_reason or "by an administrator"
     again = enabled and not endpoint.enabled
     failing_since_ms = None if again else endpoint.failing_since_ms  # else the first failure would disable it again
-    return replace(endpoint, enabled=enabled, disabled_reason=reason, failing_since_ms=failing_since_ms)
+    switched = replace(endpoint, enabled=enabled, disabled_reason=reason, failing_since_ms=failing_since_ms)
+    return forgiven(switched) if again else switched
+
+
+def forgiven(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that is not left alone for what was before: it has another URL, or is enabled again."""
+    return replace(endpoint, silent=0, closed_until_ms=0)
 
 
 def checked_url(guard: Guard, url: str, field: str = "url") -> str:

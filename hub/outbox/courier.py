@@ -17,7 +17,7 @@ from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import DELIVERY_BOUNDS, Counters
 from hub.outbox.delivery_store import Claim, Work
 from hub.outbox.endpoint_store import EndpointBook
-from hub.outbox.lane import Lane
+from hub.outbox.lane import TRIPPED_LONGEST_S, Lane
 from hub.outbox.model import Consumer, DeliveryState, Endpoint, OutboxEvent, Settled
 from hub.outbox.operations import Operations
 from hub.outbox.outcome import Fault, Outcome
@@ -88,6 +88,8 @@ class Courier:
         self._consumers: Mapping[str, Consumer] = {}
         self._random = random.Random()  # noqa: S311  spreads retries, keeps no secret
         self._lanes: dict[str, Lane] = {}
+        self._targets: dict[str, tuple[str, bool]] = {}
+        """Of each endpoint the URL, and whether it is enabled, as they were followed last."""
         self._turns = itertools.count(1)
         self._requests_pool = Pool(settings.in_flight, settings.tenant_share)
         self._held_pool = Pool(settings.held, settings.tenant_share)
@@ -154,8 +156,12 @@ class Courier:
         for pool in (self._requests_pool, self._held_pool):
             pool.alone = len(waiting) <= 1
             pool.forget_unused(but=tenants)
+        before, self._targets = self._targets, {endpoint.id: (endpoint.url, endpoint.enabled) for endpoint in self._book}
         for endpoint in self._book:
             lane = self._lane(endpoint.id)
+            url, enabled = before.get(endpoint.id, (endpoint.url, True))
+            if url != endpoint.url or (endpoint.enabled and not enabled):
+                lane.forgive()
             lane.resize(endpoint.concurrency or self._settings.concurrency)
             lane.look_at(now)
             self._begin(endpoint.id, lane)
@@ -437,6 +443,18 @@ class Courier:
         now_ms = self._clock.wall_ms()
         next_ms = now_ms + round(verdict.wait_s * 1000)
         failing_since_ms, disable = self._health(endpoint, verdict, now_ms)
+        now = self._clock.monotonic()
+        if verdict.silent:
+            lane.silent(now)
+        else:
+            lane.answered()
+        if verdict.pause_s:
+            lane.close(now + verdict.pause_s)
+        silent = lane.failures if lane.tripped else 0
+        closed_s = lane.open_at(now) - now
+        closed_until_ms = now_ms + round(closed_s * 1000) if closed_s else 0
+        trip = (silent, closed_until_ms) != (endpoint.silent, endpoint.closed_until_ms)
+        endpoint.silent, endpoint.closed_until_ms = silent, closed_until_ms
         note = failing_since_ms != endpoint.failing_since_ms or (failing_since_ms is None and lane.failed)
         consumer = self._consumers.get(work.event.type)
 
@@ -444,6 +462,8 @@ class Courier:
             kept = delivery_store.record(tx, work, outcome, owner=self._owner, state=verdict.state, next_ms=next_ms, error=verdict.error)
             if note:
                 endpoint_store.failing_since(tx, endpoint.id, failing_since_ms)
+            if trip:
+                endpoint_store.tripped(tx, endpoint.id, silent, closed_until_ms)
             if disable and endpoint_store.disable(tx, endpoint.id, disable):
                 self._operations.endpoint_disabled(tx, endpoint, disable)
             if kept and verdict.state is not DeliveryState.PENDING:
@@ -464,12 +484,6 @@ class Courier:
             endpoint.disabled_reason = disable
             self._counters.disabled += 1
         now = self._clock.monotonic()
-        if verdict.silent:
-            lane.silent(now)
-        else:
-            lane.answered()
-        if verdict.pause_s:
-            lane.close(now + verdict.pause_s)
         if not kept:
             self._counters.lost += 1
         elif verdict.state is DeliveryState.DELIVERED:
@@ -514,6 +528,11 @@ class Courier:
             limit = (known.concurrency if known is not None else 0) or self._settings.concurrency
             held = self._held_pool.of(known.tenant if known is not None else "")
             lane = self._lanes[endpoint] = Lane(limit, self._settings.trip_after, held)
+            if known is not None and (known.silent or known.closed_until_ms):
+                # never longer than it can have been: the clock may have been set
+                longest_s = max(TRIPPED_LONGEST_S, self._settings.throttle_s)
+                closed_s = min(max(0.0, (known.closed_until_ms - self._clock.wall_ms()) / 1000), longest_s)
+                lane.restore(known.silent, self._clock.monotonic() + closed_s)
         return lane
 
     def _timeout_s(self, endpoint: Endpoint) -> float:

@@ -12,7 +12,7 @@ from hub.storage.transactions import Row, Transaction, Transactions
 
 _COLUMNS: Final = (
     "id, tenant, url, secrets, types, media, headers, description, concurrency, enabled, disabled_reason, policy, owner, created_ms,"
-    " failing_since_ms"
+    " failing_since_ms, silent, closed_until_ms"
 )
 
 REMOVED: Final = "the endpoint was removed"
@@ -26,10 +26,11 @@ def new_id() -> str:
 def save(transaction: Transaction, endpoint: Endpoint) -> None:
     """Make an endpoint, or change one; running hubs follow within a second."""
     transaction.run(
-        f"INSERT INTO endpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        f"INSERT INTO endpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET url = excluded.url, secrets = excluded.secrets, types = excluded.types, media = excluded.media,"
         " headers = excluded.headers, description = excluded.description, concurrency = excluded.concurrency, enabled = excluded.enabled,"
-        " disabled_reason = excluded.disabled_reason, policy = excluded.policy, failing_since_ms = excluded.failing_since_ms",
+        " disabled_reason = excluded.disabled_reason, policy = excluded.policy, failing_since_ms = excluded.failing_since_ms,"
+        " silent = excluded.silent, closed_until_ms = excluded.closed_until_ms",
         (
             endpoint.id,
             endpoint.tenant,
@@ -46,6 +47,8 @@ def save(transaction: Transaction, endpoint: Endpoint) -> None:
             endpoint.owner,
             endpoint.created_ms,
             endpoint.failing_since_ms,
+            endpoint.silent,
+            endpoint.closed_until_ms,
         ),
     )
     _changed(transaction)
@@ -77,6 +80,11 @@ def failing_since(transaction: Transaction, endpoint: str, since_ms: int | None)
         transaction.run("UPDATE endpoints SET failing_since_ms = NULL WHERE id = ?", (endpoint,))
     else:
         transaction.run("UPDATE endpoints SET failing_since_ms = ? WHERE id = ? AND failing_since_ms IS NULL", (since_ms, endpoint))
+
+
+def tripped(transaction: Transaction, endpoint: str, silent: int, closed_until_ms: int) -> None:
+    """Keep how often an endpoint was silent in a row, and until when nothing is sent to it: a hub that starts goes on from there."""
+    transaction.run("UPDATE endpoints SET silent = ?, closed_until_ms = ? WHERE id = ?", (silent, closed_until_ms, endpoint))
 
 
 def find(transaction: Transaction, tenant: str, endpoint: str) -> Endpoint | None:
@@ -113,6 +121,8 @@ def _of_row(row: Row) -> Endpoint:
         owner=row[12],
         created_ms=row[13],
         failing_since_ms=row[14],
+        silent=row[15],
+        closed_until_ms=row[16],
     )
 
 

@@ -92,6 +92,20 @@ class Lane:
         """Whether it has not answered for so long that only one request at a time is made, as a probe."""
         return self._failures >= self._trip_after
 
+    @property
+    def failures(self) -> int:
+        """Times in a row that it did not answer."""
+        return self._failures
+
+    def restore(self, failures: int, closed_until: float) -> None:
+        """Go on from what was known of it before the hub stopped."""
+        self._failures = failures
+        self._closed_until = closed_until
+
+    def forgive(self) -> None:
+        """Begin anew: it was given another URL, or somebody says that it answers again."""
+        self.restore(0, 0.0)
+
     def resize(self, limit: int) -> None:
         """Another bound, from the next request on."""
         self._limit = limit

@@ -104,6 +104,10 @@ class Endpoint:
     created_ms: int = 0
     failing_since_ms: int | None = None
     """Since when there were nothing but failures."""
+    silent: int = 0
+    """Time-outs and refused connections in a row, once there are as many as ``outbox.trip_after``; else 0."""
+    closed_until_ms: int = 0
+    """Until when nothing is sent to it, because it did not answer or asked to be left alone."""
 
     def wants(self, event: OutboxEvent) -> bool:
         """Whether an event goes to it."""

@@ -29,6 +29,8 @@ FULL = Endpoint(
     owner="messaging",
     created_ms=1,
     failing_since_ms=2,
+    silent=7,
+    closed_until_ms=8,
 )
 
 

@@ -157,6 +157,16 @@ def test_an_answer_opens_it_again() -> None:
     assert (lane.tripped, lane.room(TRIPPED_FIRST_S)) == (False, 8)
 
 
+def test_what_was_known_before_a_restart_holds_until_it_answers() -> None:
+    lane = empty(limit=8, trip_after=3)
+    lane.restore(5, 30)
+    assert (lane.tripped, lane.room(29), lane.room(30)) == (True, 0, 1)
+    lane.silent(30)
+    assert lane.open_at(30) == 30 + 8 * TRIPPED_FIRST_S, "the pauses go on doubling"
+    lane.forgive()
+    assert (lane.tripped, lane.room(0)) == (False, 8)
+
+
 def test_who_asks_to_be_left_alone_is_left_alone() -> None:
     lane = empty()
     lane.close(60)

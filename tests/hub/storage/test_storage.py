@@ -108,7 +108,7 @@ async def test_families_bring_versions_of_their_own(sqlite: Sqlite, tmp_path: Pa
         await migrate(database, (*HUB, "family_versions"))
         async with database.read() as session:
             versions = await session.scalars(text("SELECT version_num FROM alembic_version ORDER BY 1"))
-            assert list(versions) == ["family_0001", "outbox_0001"]
+            assert list(versions) == ["family_0001", "outbox_0002"]
 
 
 async def test_an_unknown_package_is_an_error(light_database: Database) -> None:
