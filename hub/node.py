@@ -135,7 +135,9 @@ class Node:
             on_fault=_log_fault,
             limits=settings.limits,
         )
-        self.hub.registry.declare(ChannelDeclaration(OPERATIONS_CHANNEL, DeliveryClass.LOG, "operational events, for administrators"))
+        self.hub.registry.declare(
+            ChannelDeclaration(OPERATIONS_CHANNEL, DeliveryClass.LOG, "operational events, for administrators", operation="/admin/read")
+        )
         self.trimmer = Trimmer(self.channel_log)
         # who is here
         self.roster = Roster(self.hub)
@@ -179,29 +181,24 @@ class Node:
         self.streams = EventStreamDoor(self.hub, self.security.gate)
         self.security.gate.on_revoked.append(self._end_revoked)
         self._observe()
+        self.rest = create_app(
+            routers=[
+                security_router,
+                presence_router(self.roster),
+                self._outbox_router(guard),
+                *(router for part in self.parts for router in part.routers),
+            ],
+            routes=[route for part in self.parts for route in part.routes],
+            gate=self.security.gate,
+            metrics=self.metrics,
+            health=self.health,
+            limits=settings.limits,
+            lifespan=self._lifespan,
+        )
+        hot_paths = [path for part in self.parts for path in part.hot_paths]
         self.app: ASGIApp = Front(
             [self.bayeux_door, self.dashboards, self.streams],
-            HotPaths(
-                Tracing(
-                    create_app(
-                        routers=[
-                            security_router,
-                            presence_router(self.roster),
-                            self._outbox_router(guard),
-                            *(router for part in self.parts for router in part.routers),
-                        ],
-                        routes=[route for part in self.parts for route in part.routes],
-                        gate=self.security.gate,
-                        metrics=self.metrics,
-                        health=self.health,
-                        limits=settings.limits,
-                        lifespan=self._lifespan,
-                    )
-                ),
-                [path for part in self.parts for path in part.hot_paths],
-                self.security.gate,
-                self.metrics,
-            ),
+            HotPaths(Tracing(self.rest), hot_paths, self.security.gate, self.metrics),
             settings.limits,
             self.bodies,
         )

@@ -21,9 +21,12 @@ from hub.storage.transactions import Transaction
 CHANNEL: Final = "/nexus/v3/interactions"
 """Every interaction of the tenant; ``{id}`` below it: one."""
 
+EVENTS: Final = "/interactions/events"
+"""The operation that hearing of interactions needs: their events carry no user data, which reading them by REST does."""
+
 CHANNELS: Final = (
-    ChannelDeclaration(CHANNEL, DeliveryClass.LOG, "interactions that start and finish"),
-    ChannelDeclaration(f"{CHANNEL}/*", DeliveryClass.LOG, "one interaction that starts and finishes"),
+    ChannelDeclaration(CHANNEL, DeliveryClass.LOG, "interactions that start and finish", operation=EVENTS),
+    ChannelDeclaration(f"{CHANNEL}/*", DeliveryClass.LOG, "one interaction that starts and finishes", operation=EVENTS),
 )
 
 

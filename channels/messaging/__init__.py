@@ -55,7 +55,11 @@ def _build(context: Context) -> Parts:
                 public_url=context.settings.public_url,
             ),
         ],
-        channels=[ChannelDeclaration(CHANNELS, DeliveryClass.LOG, "states of messages of third-party messaging")],
+        channels=[
+            ChannelDeclaration(
+                CHANNELS, DeliveryClass.LOG, "messages of third-party messaging, and their states", operation="/messaging/read"
+            )
+        ],
         services=[Trimmer(transactions, folder, settings, clock, counters)],
         roles={outbox_model.ROLE: Follower(context.hub, progress, counters), "counters": {"messaging": counters}},
     )

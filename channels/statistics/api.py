@@ -207,18 +207,18 @@ def _administration(server: StatServer) -> APIRouter:
         return EnvelopeResponse(ok({"objects": await server.objects(caller.tenant, object_type)}))
 
     @admin.get("/stat-server", summary="The stat server's state", response_model=None, responses={200: {"model": StatServerResponse}})
-    async def show(caller: Principal = requires("/admin/read")) -> Response:
+    async def show(caller: Principal = requires("/statistics/read")) -> Response:
         """Service state, what is open, events, last snapshot."""
         return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
 
     @admin.post("/stat-server/stop", summary="Stop the stat server", response_model=None, responses={200: {"model": StatServerResponse}})
-    async def stop(caller: Principal = requires("/admin/write")) -> Response:
+    async def stop(caller: Principal = requires("/statistics/control")) -> Response:
         """Go UNAVAILABLE and drop all subscriptions. Events are still taken into the log."""
         await server.stop_service(caller.tenant)
         return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
 
     @admin.post("/stat-server/start", summary="Start the stat server", response_model=None, responses={200: {"model": StatServerResponse}})
-    async def start(caller: Principal = requires("/admin/write")) -> Response:
+    async def start(caller: Principal = requires("/statistics/control")) -> Response:
         """Restore the statistics from the log and go AVAILABLE."""
         try:
             await server.start_service(caller.tenant)

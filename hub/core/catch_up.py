@@ -147,9 +147,10 @@ class CatchUp:
 
     def _due(self, channel: str, position: int, read: Mapping[str, _Progress]) -> bool:
         due = False
+        narrowed = self._subscriber.narrowed
         for pattern in candidates(channel):
             progress = self._patterns.get(pattern)
-            if progress is None:
+            if progress is None or (pattern in narrowed and self._hub.registry.covering(channel) in narrowed[pattern]):
                 continue
             if progress.since < position <= progress.upto:
                 return False

@@ -54,6 +54,12 @@ class Counters:
             {"denied": ""},
         ),
         CounterFamily(
+            "subscriptions_narrowed",
+            "Subscriptions to a wildcard of which the caller hears a part, for want of an operation.",
+            "",
+            {"narrowed": ""},
+        ),
+        CounterFamily(
             "flush_faults",
             "Exceptions that were raised while one session was sent what waited for it.",
             "",
@@ -83,5 +89,7 @@ class Counters:
     """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
     denied: int = 0
     """Publishes and subscriptions that the caller may not do."""
+    narrowed: int = 0
+    """Subscriptions to a wildcard of which the caller may hear a part."""
     faults: int = 0
     """Exceptions that a flush of one session raised."""

@@ -26,6 +26,10 @@ class ChannelDeclaration:
     pattern: str
     delivery: DeliveryClass
     summary: str
+    operation: str = ""
+    """The REST operation that its subscribers need beside the grant to subscribe, the one that reads the same data by REST; empty: none
+    (docs/security.md, "What is heard where").
+    """
     personal: bool = False
     """Messages are for one login, never for all of the tenant."""
     snapshot: Snapshot | None = None
@@ -78,6 +82,10 @@ class ChannelRegistry:
         if not is_wildcard(pattern):
             return [self.of(pattern)]
         return [d for d in self._by_pattern.values() if overlaps(pattern, d.pattern)]
+
+    def covering(self, channel: str) -> str:
+        """The pattern of the declaration that a channel falls under."""
+        return self.of(channel).pattern
 
     def __iter__(self) -> Iterator[ChannelDeclaration]:
         return iter(self._by_pattern.values())

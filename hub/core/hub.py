@@ -19,7 +19,7 @@ from hub.core.message import Message, Topic
 from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.principal import Action, Principal
-from hub.core.router import Router
+from hub.core.router import WHOLE, Excluded, Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
 from hub.eventlog.channel_log import Page, Selection
@@ -87,7 +87,7 @@ class Hub:
         self.clock = clock
         self.timers = Timers(clock)
         self.counters = Counters()
-        self.router: Router[Subscriber] = Router()
+        self.router: Router[Subscriber] = Router(registry.covering)
         self.shapes = Shapes(self.limits.max_frame_bytes)
         self.subscribers: dict[str, Subscriber] = {}
         self.budget = QueueBudget(self.limits, self.counters, self.subscribers.values)
@@ -197,8 +197,9 @@ class Hub:
                 WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
             )
         pace = Pace(self.clock, self.loop)
+        excluded: dict[str, Excluded] = {}
         for pattern in new:
-            await self._check_subscription(subscriber.principal, pattern)
+            excluded[pattern] = await self._check_subscription(subscriber.principal, pattern)
             await pace.step()
         cursors: dict[str, int] = {}
         outcomes: list[Subscribed] = []
@@ -210,6 +211,8 @@ class Hub:
             # not ``new``: what the session had, a concurrent request of its own may have taken back
             while lacking := [p for p in patterns if p not in subscriber.subscriptions and p not in held]:
                 for pattern in lacking:
+                    if pattern not in excluded:
+                        excluded[pattern] = await self._check_subscription(subscriber.principal, pattern)
                     await self._hold(subscriber.principal, pattern, held)
                     await pace.step()
             self.fan_outs.settle(subscriber)  # what was published before its positions belongs before them
@@ -230,8 +233,11 @@ class Hub:
                 self._let_go(subscriber.principal.tenant, pattern, topics)
                 continue
             subscriber.subscriptions[pattern] = topics
+            if excluded[pattern]:
+                subscriber.narrowed[pattern] = excluded[pattern]
+                self.counters.narrowed += 1
             for topic in topics:
-                self.router.add(topic, subscriber)
+                self.router.add(topic, subscriber, excluded[pattern])
             for listener in self.on_subscribed:
                 listener(subscriber, pattern)
         return self._take_positions(subscriber, outcomes, cursors)
@@ -325,7 +331,12 @@ class Hub:
                 self._bus.unsubscribe(topic)
         self._unwatch(tenant, pattern)
 
-    async def _check_subscription(self, principal: Principal, pattern: str) -> None:
+    async def _check_subscription(self, principal: Principal, pattern: str) -> Excluded:
+        """What a principal may not hear of all that a pattern stands for, as patterns of channel declarations.
+
+        Raises:
+            RefusedError: SUBSCRIPTION_INVALID; SUBSCRIBE_DENIED, it is not granted, or is an exact name whose operation is not.
+        """
         try:
             check_pattern(pattern)
         except InvalidChannelError as fault:
@@ -333,6 +344,14 @@ class Hub:
         if pattern.startswith(META) or not await self._authorizer.allows(principal, Action.SUBSCRIBE, pattern):
             self.counters.denied += 1
             raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
+        excluded = []
+        for declaration in self.registry.touching(pattern):
+            if declaration.operation and not await self._authorizer.allows(principal, Action.CALL, declaration.operation):
+                if not is_wildcard(pattern):
+                    self.counters.denied += 1
+                    raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
+                excluded.append(declaration.pattern)
+        return frozenset(excluded) if excluded else WHOLE
 
     def _unwatch(self, tenant: str, pattern: str) -> None:
         key = (tenant, pattern)
@@ -364,8 +383,9 @@ class Hub:
         if topics is None:
             return
         self.fan_outs.settle(subscriber)  # it was subscribed when that was published
+        excluded = subscriber.narrowed.pop(pattern, WHOLE)
         for topic in topics:
-            self.router.remove(topic, subscriber)
+            self.router.remove(topic, subscriber, excluded)
         if subscriber.catch_up is not None:
             subscriber.catch_up.drop(pattern)
         for listener in self.on_unsubscribed:
@@ -388,8 +408,9 @@ class Hub:
 
     async def _snapshot(self, subscriber: Subscriber, pattern: str) -> None:
         tenant = subscriber.principal.tenant
+        excluded = subscriber.narrowed.get(pattern, WHOLE)
         for declaration in self.registry.touching(pattern):
-            if declaration.snapshot is None or not overlaps(pattern, declaration.pattern):
+            if declaration.snapshot is None or declaration.pattern in excluded or not overlaps(pattern, declaration.pattern):
                 continue
             for audience in subscriber.principal.audiences if declaration.personal else ("",):
                 for channel, data in await declaration.snapshot(tenant, audience, pattern):

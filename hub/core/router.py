@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import Final, Generic, TypeVar
 
 from hub.core.channels import candidates, is_wildcard
@@ -25,13 +25,28 @@ class Members(Generic[S]):
         self.version = 0
 
 
+Excluded = frozenset[str]
+"""Patterns of channel declarations whose messages a subscriber to a wildcard is not to hear."""
+
+WHOLE: Final[Excluded] = frozenset()
+"""Nothing is excluded."""
+
+
 class Router(Generic[S]):
-    """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is."""
+    """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is.
 
-    __slots__ = ("_kept", "_members", "_merged", "_patterns", "_reached")
+    A subscriber to a wildcard may be let in to a part of what the wildcard stands for: all but the channels that fall under some
+    declarations. Who hears a channel is worked out once and kept, so that this costs nothing for each message.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_covering", "_kept", "_members", "_merged", "_narrowed", "_patterns", "_reached")
+
+    def __init__(self, covering: Callable[[str], str] = lambda channel: "") -> None:
+        """``covering`` gives the pattern of the declaration that a channel falls under."""
+        self._covering = covering
         self._members: dict[Topic, Members[S]] = {}
+        # subscribers to a part of a wildcard, by what is excluded; none of them is in _members
+        self._narrowed: dict[Topic, dict[Excluded, Members[S]]] = {}
         # how many patterns each (tenant, audience) has: where there are none, exact names are all to be looked for
         self._patterns: Counter[tuple[str, str]] = Counter()
         # whom a message reaches by several patterns, and whom one to several logins; forgotten with each change of the table
@@ -39,22 +54,24 @@ class Router(Generic[S]):
         self._reached: dict[tuple[str, str, tuple[str, ...]], Members[S]] = {}
         self._kept = 0
 
-    def add(self, topic: Topic, subscriber: S) -> bool:
-        """Add a subscriber; True when it is the topic's first."""
-        members = self._members.get(topic)
-        first = members is None
-        if members is None:
-            members = self._members[topic] = Members()
-            if is_wildcard(topic.channel):
-                self._patterns[topic.tenant, topic.audience] += 1
+    def add(self, topic: Topic, subscriber: S, excluded: Excluded = WHOLE) -> bool:
+        """Add a subscriber; True when it is the topic's first. ``excluded`` stays the same for as long as it is there."""
+        first = not self.count(topic)
+        if first and is_wildcard(topic.channel):
+            self._patterns[topic.tenant, topic.audience] += 1
+        if excluded:
+            members = self._narrowed.setdefault(topic, {}).setdefault(excluded, Members())
+        else:
+            members = self._members.setdefault(topic, Members())
         members.subscribers[subscriber] = None
         members.version += 1
         self._forget()
         return first
 
-    def remove(self, topic: Topic, subscriber: S) -> bool:
-        """Remove a subscriber; True when it was the topic's last."""
-        members = self._members.get(topic)
+    def remove(self, topic: Topic, subscriber: S, excluded: Excluded = WHOLE) -> bool:
+        """Remove a subscriber, which was added with the same ``excluded``; True when it was the topic's last."""
+        groups = self._narrowed.get(topic, {}) if excluded else {WHOLE: self._members[topic]} if topic in self._members else {}
+        members = groups.get(excluded)
         if members is None or subscriber not in members.subscribers:
             return False
         del members.subscribers[subscriber]
@@ -62,7 +79,13 @@ class Router(Generic[S]):
         self._forget()
         if members.subscribers:
             return False
-        del self._members[topic]
+        del groups[excluded]
+        if not excluded:
+            del self._members[topic]
+        elif not groups:
+            del self._narrowed[topic]
+        if self.count(topic):
+            return False
         if is_wildcard(topic.channel):
             owner = (topic.tenant, topic.audience)
             self._patterns[owner] -= 1
@@ -80,9 +103,14 @@ class Router(Generic[S]):
         merged = self._merged.get(topic)
         if merged is not None:
             return merged
-        found = [
-            members for candidate in candidates(channel) if (members := self._members.get(Topic(tenant, audience, candidate))) is not None
-        ]
+        patterns = candidates(channel)
+        found = [members for pattern in patterns if (members := self._members.get(Topic(tenant, audience, pattern))) is not None]
+        if self._narrowed:
+            covering = self._covering(channel)
+            for pattern in patterns:
+                for excluded, members in self._narrowed.get(Topic(tenant, audience, pattern), {}).items():
+                    if covering not in excluded:
+                        found.append(members)
         if len(found) < 2:
             return found[0] if found else None
         merged = Members()
@@ -125,11 +153,14 @@ class Router(Generic[S]):
     def count(self, topic: Topic) -> int:
         """Subscribers of exactly this topic."""
         members = self._members.get(topic)
-        return 0 if members is None else len(members.subscribers)
+        whole = 0 if members is None else len(members.subscribers)
+        if topic not in self._narrowed:
+            return whole
+        return whole + sum(len(group.subscribers) for group in self._narrowed[topic].values())
 
-    def topics(self) -> Iterable[Topic]:
+    def topics(self) -> Collection[Topic]:
         """Every topic with a subscriber."""
-        return self._members.keys()
+        return self._members.keys() | self._narrowed.keys()
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self.topics()) if self._narrowed else len(self._members)

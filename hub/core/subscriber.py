@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hub.core.catch_up import CatchUp
     from hub.core.frames import Shape
     from hub.core.hub import Hub
+    from hub.core.router import Excluded
 
 PUBLIC_ID_CHARACTERS = 16
 """Characters of a session's id that may be shown. The rest, at least 128 random bits of a Bayeux clientId, is known to its client alone."""
@@ -32,6 +33,7 @@ class Subscriber:
         "first_state",
         "hub",
         "id",
+        "narrowed",
         "parting",
         "principal",
         "queued_bytes",
@@ -53,6 +55,8 @@ class Subscriber:
         self.serial = 0
         """Rises from session to session in the order in which the hub let them in, and goes on rising when the hub starts again."""
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
+        self.narrowed: dict[str, Excluded] = {}
+        """Of its patterns those of which it hears a part, and what is excluded."""
         self.shape: Shape = hub.shapes.bayeux
         """How it gets messages over a WebSocket."""
         self.express: Callable[[bytes], object] | None = None

@@ -57,8 +57,10 @@ def _read_password(given: str | None, from_stdin: bool) -> str:
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
-def _grants(subscribe: list[str] | None, publish: list[str] | None, call: list[str] | None, without: list[str] | None) -> list[Grant]:
-    made = []
+def _grants(
+    subscribe: list[str] | None, publish: list[str] | None, call: list[str] | None, without: list[str] | None, deny: list[str] | None
+) -> list[Grant]:
+    made = [parse_grant({"action": action.value, "within": deny, "deny": True}) for action in Action] if deny else []
     for action, patterns in ((Action.SUBSCRIBE, subscribe), (Action.PUBLISH, publish), (Action.CALL, call)):
         if patterns:
             exceptions = [] if action is Action.CALL else without or []
@@ -123,6 +125,10 @@ def _roles(admin: Admin) -> typer.Typer:
         publish: Annotated[list[str] | None, typer.Option(help="Channel or pattern; may be repeated.")] = None,
         call: Annotated[list[str] | None, typer.Option(help="REST operation such as /statistics/read; may be repeated.")] = None,
         without: Annotated[list[str] | None, typer.Option("--except", help="Channel or pattern that is excepted; may be repeated.")] = None,
+        deny: Annotated[
+            list[str] | None,
+            typer.Option(help="Channel, pattern or operation that is denied, whatever else allows it; may be repeated."),
+        ] = None,
         config: Config = None,
         data_dir: DataDir = None,
         database_url: DatabaseUrl = None,
@@ -130,7 +136,7 @@ def _roles(admin: Admin) -> typer.Typer:
     ) -> None:
         """Add a role of a tenant's own: patterns that it may subscribe to, publish on, and operations that it may call."""
         try:
-            grants = _grants(subscribe, publish, call, without)
+            grants = _grants(subscribe, publish, call, without, deny)
         except RoleError as fault:
             refuse(str(fault))
 

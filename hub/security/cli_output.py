@@ -47,7 +47,7 @@ def _plain(item: Item) -> dict[str, Any]:
 
 
 def _grant_text(grant: dict[str, Any]) -> str:
-    text = f"{grant['action']} {' '.join(grant['within'])}"
+    text = f"{'deny ' if grant.get('deny') else ''}{grant['action']} {' '.join(grant['within'])}"
     return f"{text} except {' '.join(grant['without'])}" if grant["without"] else text
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hub.core.errors import RefusedError, WireError
 from hub.security.credentials import Credential
 from hub.security.models import KeyRow, RevisionRow, RoleRow, TokenRow, UserRow
-from hub.security.roles import BUILT_IN, Grants, parse_grant
+from hub.security.roles import BUILT_IN, LATER, Grants, parse_grant
 from hub.storage.database import Database
 from hub.storage.transactions import StorageError
 
@@ -118,14 +118,17 @@ class DatabaseLookup:
             return _with_grants(credential, await self._grants(session, credential.tenant, credential.roles))
 
     async def _grants(self, session: Any, tenant: str, roles: frozenset[str]) -> Grants:
-        built_in = [grant for role in sorted(roles) for grant in BUILT_IN.get(role, ())]
-        own = sorted(roles - BUILT_IN.keys())
+        own = sorted(roles - (BUILT_IN.keys() - LATER))
         if not own:
-            return tuple(built_in)
+            return tuple(grant for role in sorted(roles) for grant in BUILT_IN[role])
         stored: Sequence[RoleRow] = (
             await session.scalars(select(RoleRow).where(RoleRow.tenant == tenant, RoleRow.name.in_(own)).order_by(RoleRow.name))
         ).all()
-        return (*built_in, *(parse_grant(raw) for row in stored for raw in row.grants))
+        built_in = sorted(roles - {row.name for row in stored})
+        return (
+            *(grant for role in built_in for grant in BUILT_IN.get(role, ())),
+            *(parse_grant(raw) for row in stored for raw in row.grants),
+        )
 
 
 def _tokens() -> Select[*tuple[Any, ...]]:

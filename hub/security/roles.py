@@ -1,4 +1,5 @@
-"""Roles: what each allows. A role allows what lies within one of its patterns and overlaps none of its exceptions; roles add up.
+"""Roles: what each allows. A role allows what lies within one of its patterns and overlaps none of its exceptions; roles add up, but
+what one of them denies no other allows.
 
 The built-in roles stand in :data:`BUILT_IN`, once; tenants add their own. Resources are channel patterns for subscribe and publish, and
 paths of words such as ``/statistics/read`` for REST operations.
@@ -23,14 +24,16 @@ SERVER_ONLY: Final = _tree("/statistics", "/nexus", "/hub", "/meta")
 OPERATIONS: Final = {
     "/statistics/read": "read values of statistics",
     "/statistics/subscribe": "open and close statistics subscriptions",
+    "/statistics/control": "stop and start the stat server",
     "/ingest/write": "send events of the contact centre",
     "/ingest/past": "send events of the contact centre that are older than the limit on their age",
-    "/admin/read": "look at the state of the server",
-    "/admin/write": "stop and start parts of the server",
+    "/admin/read": "hear of operational events",
+    "/admin/write": "change the state of the server",
     "/metrics/read": "read /metrics on the main port",
     "/presence/read": "look at who is connected, and what they subscribed to",
     "/presence/write": "send sessions away",
     "/interactions/read": "look at interactions",
+    "/interactions/events": "hear of interactions that start and finish, without their user data",
     "/interactions/write": "create, change and stop open media interactions",
     "/endpoints/read": "look at webhook endpoints and deliveries",
     "/endpoints/write": "add, change and remove webhook endpoints, and replay deliveries",
@@ -51,11 +54,12 @@ class RoleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Patterns that an action is allowed on, less the exceptions."""
+    """Patterns that an action is allowed on, less the exceptions; or that it is denied on, whatever other grants allow."""
 
     action: Action
     within: tuple[str, ...]
     without: tuple[str, ...] = ()
+    deny: bool = False
 
     def covers(self, resource: str) -> bool:
         """Whether everything that ``resource``, a name or a pattern, stands for is granted."""
@@ -63,9 +67,14 @@ class Grant:
             overlaps(resource, pattern) for pattern in self.without
         )
 
+    def denies(self, resource: str) -> bool:
+        """Whether something that ``resource`` stands for is denied."""
+        return self.deny and any(overlaps(resource, p) for p in self.within) and not any(lies_within(resource, p) for p in self.without)
+
     def to_json(self) -> dict[str, Any]:
         """The form that is stored and that :func:`parse_grant` reads."""
-        return {"action": self.action.value, "within": list(self.within), "without": list(self.without)}
+        stored = {"action": self.action.value, "within": list(self.within), "without": list(self.without)}
+        return {**stored, "deny": True} if self.deny else stored
 
 
 Grants = tuple[Grant, ...]
@@ -74,10 +83,27 @@ _NOT_FREE: Final = SERVER_ONLY
 _INTERNAL: Final = _tree("/hub", "/meta")
 _LISTEN: Final = Grant(Action.SUBSCRIBE, ("/**",), _INTERNAL)
 
+_DASHBOARD: Final = ("/statistics/read", "/interactions/events", "/tickets/write")
+
 BUILT_IN: Final[Mapping[str, Grants]] = {
     "admin": (Grant(Action.SUBSCRIBE, ("/**",)), Grant(Action.PUBLISH, ("/**",)), Grant(Action.CALL, ("/**",))),
-    "supervisor": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/statistics/subscribe", "/interactions/read", "/tickets/write"))),
-    "dashboard": (_LISTEN, Grant(Action.CALL, ("/statistics/read", "/tickets/write"))),
+    "supervisor": (
+        _LISTEN,
+        Grant(Action.SUBSCRIBE, _tree("/hub/presence")),
+        Grant(Action.CALL, (*_DASHBOARD, "/statistics/subscribe", "/statistics/control", "/interactions/read", "/presence/read")),
+    ),
+    "agent": (_LISTEN, Grant(Action.CALL, _DASHBOARD)),
+    "dashboard": (_LISTEN, Grant(Action.CALL, _DASHBOARD)),
+    "viewer": (Grant(Action.SUBSCRIBE, _tree("/statistics")), Grant(Action.CALL, ("/statistics/read", "/tickets/write"))),
+    "integrator": (
+        Grant(
+            Action.CALL,
+            (
+                *("/ingest/write", "/interactions/read", "/interactions/write", "/messaging/read", "/messaging/write"),
+                *("/securemail/read", "/securemail/write", "/securemail/reply"),
+            ),
+        ),
+    ),
     "producer": (
         Grant(Action.PUBLISH, ("/**",), _NOT_FREE),
         Grant(Action.CALL, ("/ingest/write", "/interactions/read", "/interactions/write")),
@@ -88,8 +114,11 @@ BUILT_IN: Final[Mapping[str, Grants]] = {
 
 SUMMARIES: Final[Mapping[str, str]] = {
     "admin": "everything in its tenant",
-    "supervisor": "subscribe to statistics, interactions and free channels; read and subscribe statistics by REST",
-    "dashboard": "subscribe to statistics, interactions and free channels; read statistics by REST",
+    "supervisor": "hear statistics, interactions, presence and free channels; subscribe statistics, look at interactions and sessions",
+    "agent": "hear statistics, interactions and free channels; read statistics by REST",
+    "dashboard": "hear statistics, interactions and free channels; read statistics by REST",
+    "viewer": "hear statistics; read them by REST",
+    "integrator": "send events; interactions, messaging and secure e-mail by REST",
     "producer": "send events; publish on free channels",
     "anonymous": "subscribe and publish on free channels",
 }
@@ -97,19 +126,26 @@ SUMMARIES: Final[Mapping[str, str]] = {
 
 ANONYMOUS: Final = "anonymous"
 
+LATER: Final = frozenset({"agent", "viewer", "integrator"})
+"""Built-in roles that version 0.1.0 did not have: a tenant that had a role of that name of its own keeps it, and its meaning."""
+
 
 def allowed(grants: Iterable[Grant], action: Action, resource: str) -> bool:
     """The decision: default deny; nobody publishes where only the server speaks."""
     if action is Action.PUBLISH and any(overlaps(resource, pattern) for pattern in SERVER_ONLY):
         return False
-    return any(grant.action is action and grant.covers(resource) for grant in grants)
+    asked = [grant for grant in grants if grant.action is action]
+    if any(grant.denies(resource) for grant in asked):
+        return False
+    return any(not grant.deny and grant.covers(resource) for grant in asked)
 
 
 def parse_grant(raw: object) -> Grant:
     """A grant from its stored form.
 
     Raises:
-        RoleError: not ``{"action": ..., "within": [...], "without": [...]}``, or a pattern that is none.
+        RoleError: not ``{"action": ..., "within": [...], "without": [...], "deny": true}``, of which the last two may be missing, or a
+            pattern that is none.
     """
     if not isinstance(raw, Mapping):
         raise RoleError(f"grant: expected an object, got {raw!r}")
@@ -120,7 +156,10 @@ def parse_grant(raw: object) -> Grant:
     within = _patterns(raw.get("within"), "within")
     if not within:
         raise RoleError("grant.within: expected at least one pattern, got none")
-    return Grant(action, within, _patterns(raw.get("without", ()), "without"))
+    deny = raw.get("deny", False)
+    if not isinstance(deny, bool):
+        raise RoleError(f"grant.deny: expected true or false, got {deny!r}")
+    return Grant(action, within, _patterns(raw.get("without", ()), "without"), deny)
 
 
 def _patterns(raw: object, field: str) -> tuple[str, ...]:

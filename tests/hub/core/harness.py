@@ -78,9 +78,14 @@ class ManualLoop:
 
 
 class Grants:
-    """Everything but ``/secret/**`` and the wildcards that reach into it."""
+    """Everything but ``/secret/**`` and the wildcards that reach into it, and the operations that were taken away."""
+
+    def __init__(self) -> None:
+        self.denied: set[str] = set()
 
     async def allows(self, who: Principal, action: Action, resource: str) -> bool:
+        if action is Action.CALL:
+            return resource not in self.denied
         return not lies_within(resource, "/secret/**") and resource != "/**"
 
 
@@ -120,10 +125,11 @@ class World:
         self.loop = ManualLoop()
         self.bus = bus or MemoryBus(self.clock)
         self.faults: list[tuple[Subscriber, Exception]] = []
+        self.grants = Grants()
         self.hub = Hub(
             bus=self.bus,
             registry=ChannelRegistry(declarations),
-            authorizer=Grants(),
+            authorizer=self.grants,
             loop=self.loop,
             clock=self.clock,
             on_fault=lambda subscriber, fault: self.faults.append((subscriber, fault)),

@@ -34,6 +34,28 @@ SUBSCRIBE, PUBLISH, CALL = Action.SUBSCRIBE, Action.PUBLISH, Action.CALL
         ("producer", CALL, "/statistics/read", False),
         ("producer", PUBLISH, "/free/of/owners", True),
         ("producer", SUBSCRIBE, "/free", False),
+        ("supervisor", SUBSCRIBE, "/hub/presence/free/a", True),
+        ("supervisor", SUBSCRIBE, "/hub/presence/**", True),
+        ("supervisor", CALL, "/presence/read", True),
+        ("supervisor", CALL, "/presence/write", False),
+        ("supervisor", CALL, "/statistics/control", True),
+        ("supervisor", CALL, "/admin/write", False),
+        ("dashboard", CALL, "/statistics/control", False),
+        ("supervisor", CALL, "/interactions/events", True),
+        ("supervisor", CALL, "/messaging/read", False),
+        ("dashboard", CALL, "/interactions/events", True),
+        ("dashboard", CALL, "/messaging/read", False),
+        ("dashboard", SUBSCRIBE, "/hub/presence/**", False),
+        ("agent", CALL, "/interactions/events", True),
+        ("agent", CALL, "/messaging/read", False),
+        ("viewer", SUBSCRIBE, "/statistics/v3/values/**", True),
+        ("viewer", SUBSCRIBE, "/nexus/v3/interactions", False),
+        ("viewer", CALL, "/statistics/read", True),
+        ("viewer", CALL, "/interactions/events", False),
+        ("integrator", SUBSCRIBE, "/free", False),
+        ("integrator", CALL, "/messaging/write", True),
+        ("integrator", CALL, "/messaging/admin", False),
+        ("integrator", CALL, "/statistics/read", False),
         ("anonymous", SUBSCRIBE, "/free", True),
         ("anonymous", PUBLISH, "/free", True),
         ("anonymous", SUBSCRIBE, "/free/**", True),
@@ -86,6 +108,32 @@ def test_a_grant_survives_being_stored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ("/a", True),
+        ("/a/secret", False),
+        ("/a/secret/b", False),
+        ("/a/*", False),
+        ("/**", False),
+        ("/a/secret/open", True),
+        ("/a/b", True),
+    ],
+)
+def test_what_one_grant_denies_no_other_allows(resource: str, expected: bool) -> None:
+    everything = Grant(SUBSCRIBE, ("/**",))
+    denial = Grant(SUBSCRIBE, ("/a/secret", "/a/secret/**"), ("/a/secret/open",), deny=True)
+    assert allowed((everything, denial), SUBSCRIBE, resource) is expected
+    assert allowed((denial, everything), SUBSCRIBE, resource) is expected
+    assert allowed((Grant(CALL, ("/**",)), denial), CALL, "/a/secret")
+    assert not allowed((denial,), SUBSCRIBE, "/b")
+
+
+def test_a_denial_survives_being_stored() -> None:
+    denial = Grant(CALL, ("/messaging/**",), deny=True)
+    assert parse_grant(denial.to_json()) == denial
+
+
+@pytest.mark.parametrize(
     ("raw", "message"),
     [
         ([], "grant: expected an object"),
@@ -97,6 +145,7 @@ def test_a_grant_survives_being_stored() -> None:
         ({"action": "call", "within": [1]}, "grant.within: expected a list"),
         ({"action": "call", "within": ["nonsense"]}, "grant.within: a channel is"),
         ({"action": "call", "within": ["/a"], "without": ["/b/**/c"]}, "grant.without"),
+        ({"action": "call", "within": ["/a"], "deny": 1}, "grant.deny: expected true or false, got 1"),
     ],
 )
 def test_a_grant_that_is_none_is_refused(raw: object, message: str) -> None:
