@@ -43,6 +43,7 @@ from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
 from hub.security.api import router as security_router
 from hub.security.directory import Gone
+from hub.security.hosts import DemoGuard, Hosts
 from hub.security.service import Security
 from hub.storage.backends import backend_of
 from hub.storage.transactions import Transactions
@@ -201,6 +202,7 @@ class Node:
             HotPaths(Tracing(self.rest), hot_paths, self.security.gate, self.metrics),
             settings.limits,
             self.bodies,
+            guards=[DemoGuard(Hosts.of(settings), self.security.gate).refusal] if settings.demo else [],
         )
 
     def _outbox_router(self, guard: Guard) -> APIRouter:

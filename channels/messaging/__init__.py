@@ -16,6 +16,7 @@ from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.family import Context, Family, Parts
 from hub.outbox import model as outbox_model
 from hub.outbox.guard import Guard
+from hub.security.hosts import Hosts
 from hub.security.service import signing_secret
 
 CHANNELS = "/nexus/v3/channels/**"
@@ -52,7 +53,7 @@ def _build(context: Context) -> Parts:
                 outgoing=Outgoing(transactions, outbox, progress, links, clock, counters),
                 media=media,
                 settings=settings,
-                public_url=context.settings.public_url,
+                hosts=Hosts.of(context.settings),
             ),
         ],
         channels=[

@@ -24,6 +24,7 @@ from hub.core.principal import Principal
 from hub.ops.body import read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.security.api import Status
+from hub.security.hosts import Hosts
 from hub.security.rest import requires
 from hub.storage.transactions import Transactions
 
@@ -93,10 +94,8 @@ _NO_WEBHOOK: dict[int | str, dict[str, Any]] = {409: {"description": "The channe
 _BODY = {"required": True, "content": {"application/json": {"schema": json_schema(OUTBOUND)}}}
 
 
-def create_router(
-    *, transactions: Transactions, outgoing: Outgoing, media: Media, settings: MessagingSettings, public_url: str | None
-) -> APIRouter:
-    """The routes. Without ``public_url`` third parties are given links to where the sender of the message found the hub."""
+def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Media, settings: MessagingSettings, hosts: Hosts) -> APIRouter:
+    """The routes. Third parties are given links to where ``hosts`` says that the hub is found."""
     router = APIRouter(prefix="/api/v1/messaging", tags=["Messaging"], responses=UNKNOWN)
 
     async def find(tenant: str, identifier: str) -> Channel:
@@ -121,7 +120,7 @@ def create_router(
             content, raw = read_outbound(await read_body(request, settings.max_body_bytes), settings)
             if not CHANNEL_ID.fullmatch(channel):
                 raise unknown_channel(channel)
-            base_url = public_url or str(request.base_url).rstrip("/")
+            base_url = hosts.base_url(request.scope)
             sent = await outgoing.send(caller.tenant, channel, content, raw, base_url=base_url, trace_id=trace_id(request))
         return _answer(describe(sent.channel.id, sent.message, content=False))
 

@@ -48,6 +48,7 @@ from hub.core.principal import Principal
 from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.storage import unavailable
+from hub.security.hosts import Hosts
 from hub.security.rest import requires
 from hub.storage.transactions import StorageError
 
@@ -142,10 +143,10 @@ Removing = Annotated[
 class Calls:
     """The calls, over one mailroom."""
 
-    def __init__(self, mailroom: Mailroom, settings: SecureEmailSettings, public_url: str | None) -> None:
+    def __init__(self, mailroom: Mailroom, settings: SecureEmailSettings, hosts: Hosts) -> None:
         self._mailroom = mailroom
         self._settings = settings
-        self._public_url = public_url
+        self._hosts = hosts
 
     def routers(self) -> tuple[list[APIRouter], list[Route]]:
         """The routers, and the plain routes that answer where no call is."""
@@ -188,12 +189,13 @@ class Calls:
             """Send a secure e-mail for a consumer to the contact centre. An interaction of type email starts with it."""
             box = _securebox(securebox)
             try:
+                base = self._base(request)  # before anything is done: it may be refused
                 _, draft = await self._draft(request, Direction.INBOUND)
                 identifier = await self._mailroom.receive(caller.tenant, box or DEFAULT_BOX, draft)
             except ApiError:
                 self._mailroom.counters.refused += 1
                 raise
-            return answer(request, secureMailId=identifier, selfUri=f"{self._base(request)}/{identifier}")
+            return answer(request, secureMailId=identifier, selfUri=f"{base}/{identifier}")
 
         @router.get(
             "/count",
@@ -293,6 +295,7 @@ class Calls:
             """Put a secure e-mail of the contact centre into a consumer's mailbox, as an answer (`inReplyTo`) or of its own accord."""
             box = _securebox(securebox)
             try:
+                base = self._base(request)  # before anything is done: it may be refused
                 envelope, draft = await self._draft(request, Direction.OUTBOUND)
                 identifier = await self._mailroom.send(caller.tenant, box, draft)
             except StorageError as fault:
@@ -300,7 +303,7 @@ class Calls:
             except ApiError:
                 self._mailroom.counters.refused += 1
                 raise
-            data = {"secureMailId": identifier, "selfUri": f"{self._base(request)}/{identifier}"}
+            data = {"secureMailId": identifier, "selfUri": f"{base}/{identifier}"}
             if envelope.operation_id is not None:
                 data["operationId"] = envelope.operation_id
             return EnvelopeResponse(ok(data), headers=NO_STORE)
@@ -314,7 +317,7 @@ class Calls:
         return envelope, await apart(len(body), lambda: read_draft(envelope.data, direction, self._settings))
 
     def _base(self, request: Request) -> str:
-        return f"{self._public_url or str(request.base_url).rstrip('/')}{BASE}"
+        return f"{self._hosts.base_url(request.scope)}{BASE}"
 
 
 def _shown(found: Found, base: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.core.limits import Limits
+from hub.ops.method import asked_method
 
 OK: Final = 0
 SENT: Final = 1
@@ -223,7 +224,7 @@ def install(app: FastAPI, most_told: int = MOST_TOLD) -> None:
             message = f"there is nothing at {request.url.path}"
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = (error.headers or {}).get("Allow", "another method")
-            message = f"expected {allowed}, got {request.method}"
+            message = f"expected {allowed}, got {asked_method(request.scope)}"
         return respond(ApiError(error.status_code, message, headers=error.headers))
 
     app.add_exception_handler(ApiError, on_api_error)

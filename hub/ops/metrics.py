@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
 from hub.core.metric import CounterFamily, Histogram
+from hub.ops.method import asked_method
 
 PREFIX: Final = "hub_"
 
@@ -295,4 +296,4 @@ class RequestTimer:
         finally:
             # pages and files are plain routes, which leave an endpoint behind but no template
             route = getattr(scope.get("route"), "path", "page" if "endpoint" in scope else "none")
-            self.metrics.observe_request(scope["method"], route, status, time.perf_counter() - began)
+            self.metrics.observe_request(asked_method(scope), route, status, time.perf_counter() - began)

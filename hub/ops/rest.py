@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub import __version__
 from hub.core.limits import Limits
@@ -18,6 +19,7 @@ from hub.ops.health import Health
 from hub.ops.metrics import Metrics, RequestTimer
 from hub.ops.routing import adopt
 from hub.security.gate import Gate
+from hub.security.origin import header
 from hub.security.rest import requires
 
 TITLE: Final = "CX Event Hub"
@@ -130,10 +132,11 @@ def create_app(
             CORSMiddleware,
             allow_origins=sorted(gate.allowed_origins),
             allow_credentials=True,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=list(CORS_HEADERS),
             expose_headers=["X-Request-Id", "Retry-After"],
         )
+    app.add_middleware(OriginWatch, gate=gate)  # around the former, which answers preflights by itself
     all_routers = (health.router(), _metrics_router(metrics), *routers)
     adopt(all_routers)
     for router in all_routers:
@@ -141,6 +144,19 @@ def create_app(
     app.router.routes.extend(routes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+class OriginWatch:
+    """Middleware that has the gate log origins whose pages may not read the answers: the browser tells the page nothing of why."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self.app = app
+        self.gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and header(scope, b"origin") is not None:
+            self.gate.from_own_page(scope)
+        await self.app(scope, receive, send)
 
 
 def _metrics_router(metrics: Metrics) -> APIRouter:

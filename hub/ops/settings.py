@@ -42,6 +42,8 @@ NO_LOG_OF_YOURS: Final = ("/meta", "/service", "/statistics", "/nexus", "/hub")
 NOT_WATCHED: Final = ("/meta", "/service", "/hub")
 """Channels whose joins and leaves are not told: the server's own, and those that nobody hears."""
 
+_HOST: Final = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
 SHORTEST_SECRET: Final = 16
 """Characters of ``secret``: less could be guessed, and who guesses it signs in as anybody."""
 
@@ -96,6 +98,19 @@ def _origins(value: object) -> object:
     split = _split(value)
     if isinstance(split, list | tuple) and all(isinstance(item, str) for item in split):
         return tuple(_origin(item) for item in split)
+    return split
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("expected a host such as hub.example.com, with a port or without")
+    return value.lower()
+
+
+def _hosts(value: object) -> object:
+    split = _split(value)
+    if isinstance(split, list | tuple) and all(isinstance(item, str) for item in split):
+        return tuple(_host(item) for item in split)
     return split
 
 
@@ -239,6 +254,11 @@ class Settings(BaseSettings):
         default=(),
         description="Origins of other web pages that may use the hub from a browser, such as `https://desk.example.com`; "
         "in the environment separated by commas.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = Field(
+        default=(),
+        description="Names by which clients reach the hub, such as `hub.example.com` or `hub.example.com:8443`, beside loopback and "
+        "`public_url`: links are made from them, and with `demo` no other is served; in the environment separated by commas.",
     )
     extensions: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(),

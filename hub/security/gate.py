@@ -17,7 +17,7 @@ from hub.security import demo
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
 from hub.security.directory import Directory, Gone
-from hub.security.origin import from_own_page
+from hub.security.origin import from_own_page, header
 from hub.security.passwords import FailureBrake
 from hub.security.roles import ANONYMOUS, allowed
 from hub.security.tickets import Tickets
@@ -31,6 +31,11 @@ _TOKEN_SCHEMES: Final = frozenset({b"bearer", b"oauth"})
 
 _DECISIONS: Final = 65_536
 """Decisions remembered; resources come from clients, so the memory must not grow with them."""
+
+_ORIGINS_LOGGED: Final = 100
+"""Refused origins that are logged, each once: they come from clients."""
+
+_LONGEST_ORIGIN: Final = 200
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +80,7 @@ class Gate:
         "_decisions",
         "_directory",
         "_poll",
+        "_refused_origins",
         "_trouble",
         "allowed_origins",
         "brake",
@@ -100,6 +106,7 @@ class Gate:
         """Called after credentials were removed, changed or ran out, with a predicate that says whose."""
         self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
         self._poll: asyncio.Task[None] | None = None
+        self._refused_origins: set[str] = set()
         self._trouble: str | None = None
 
     # -- who calls --------------------------------------------------------------------------------------------------
@@ -179,7 +186,7 @@ class Gate:
 
     async def _by_cookies(self, scope: Scope, values: list[str], statistics_session: str | None) -> Caller:
         """The first good one of the sign-in cookies decides: one that is not ours may stand in front of it."""
-        if not from_own_page(scope, self.allowed_origins):
+        if not self.from_own_page(scope):
             return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
         for value in values:
             signed_in = self.cookies.read(value)
@@ -221,7 +228,18 @@ class Gate:
 
     def from_own_page(self, scope: Scope) -> bool:
         """Whether a request comes from a page of the hub, or of an allowed origin, or from no browser."""
-        return from_own_page(scope, self.allowed_origins)
+        allowed = from_own_page(scope, self.allowed_origins)
+        if not allowed and (origin := header(scope, b"origin")) is not None:
+            self._note_refused(origin)
+        return allowed
+
+    def _note_refused(self, origin: str) -> None:
+        """Log an origin that is refused, once: whoever set the hub up for a page of another origin finds the setting's name."""
+        origin = origin[:_LONGEST_ORIGIN]
+        if origin in self._refused_origins or len(self._refused_origins) >= _ORIGINS_LOGGED:
+            return
+        self._refused_origins.add(origin)
+        _log.warning("origin_refused", origin=origin, setting="allowed_origins")
 
     @property
     def directory(self) -> Directory:

@@ -44,8 +44,8 @@ class BadCallbackError(ValueError):
 
 
 def is_callback_polling(scope: Scope) -> bool:
-    """Whether an HTTP request is one of this transport: a GET with one of its parameters."""
-    return scope["method"] == "GET" and any(name in scope["query_string"] for name in (b"message=", b"jsonp="))
+    """Whether an HTTP request is one of this transport: a GET, or a HEAD, with one of its parameters."""
+    return scope["method"] in {"GET", "HEAD"} and any(name in scope["query_string"] for name in (b"message=", b"jsonp="))
 
 
 class CallbackPolling:
@@ -65,6 +65,10 @@ class CallbackPolling:
             return
         except (MalformedError, BadCallbackError) as fault:
             await self._bad_request(send, 400, fault)
+            return
+        if scope["method"] == "HEAD":
+            # its answer could not carry the messages that it would take from the session (RFC 9110 section 9.2.1: it is safe)
+            await respond(send, 200, _SCRIPT, b"")
             return
         try:
             exchange = await self._server.handle(messages, Peer(callback=True))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hub.core.errors import CloseCode
 from hub.core.limits import Limits
 from hub.ops.body import BodyBudget
-from hub.ops.envelope import EnvelopeResponse, failure
+from hub.ops.envelope import ApiError, ascii_json
+from hub.ops.method import serve_head
+
+Guard = Callable[[Scope], ApiError | None]
+"""Says why a request or WebSocket is not let in, whatever its path; None when it is."""
 
 
 class Door(Protocol):
@@ -26,23 +29,35 @@ class Door(Protocol):
 
 
 class Front:
-    """The ASGI application of the hub. Lifespan events go to ``rest``, which has the services' start and stop."""
+    """The ASGI application of the hub; ``guards`` are asked first. Lifespan events go to ``rest``, which has the services' start, stop."""
 
-    __slots__ = ("_bodies", "_doors", "_most_headers", "_rest")
+    __slots__ = ("_bodies", "_doors", "_guards", "_most_headers", "_rest")
 
-    def __init__(self, doors: Sequence[Door], rest: ASGIApp, limits: Limits | None = None, bodies: BodyBudget | None = None) -> None:
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        rest: ASGIApp,
+        limits: Limits | None = None,
+        bodies: BodyBudget | None = None,
+        guards: Sequence[Guard] = (),
+    ) -> None:
         """``bodies`` is what the bodies of all requests share; the doors count their own."""
         self._doors = tuple(doors)
         self._rest = rest
+        self._guards = tuple(guards)
         limits = limits or Limits()
         self._most_headers = limits.max_headers
         self._bodies = bodies or BodyBudget(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
+            for guard in self._guards:
+                if (refusal := guard(scope)) is not None:
+                    await refuse(scope, send, refusal)
+                    return
             path: str = scope["path"]
             if len(scope["headers"]) > self._most_headers:
-                await _refuse(scope, receive, send, len(scope["headers"]), self._most_headers)
+                await refuse(scope, send, self._too_many_headers(len(scope["headers"])))
                 return
             for door in self._doors:
                 if door.serves(path):
@@ -53,16 +68,28 @@ class Front:
             return
         lease = self._bodies.lease(scope)
         try:
-            await self._rest(scope, lease.metered(scope, receive), send)
+            if scope["method"] == "HEAD":
+                await serve_head(self._rest, scope, lease.metered(scope, receive), send)
+            else:
+                await self._rest(scope, lease.metered(scope, receive), send)
         finally:
             lease.release()
 
+    def _too_many_headers(self, got: int) -> ApiError:
+        """431 (RFC 6585 section 5)."""
+        detail = {"field": "headers", "expected": f"at most {self._most_headers} headers", "got": str(got)}
+        message = f"headers: expected at most {self._most_headers}, got {got}"
+        return ApiError(431, message, detail=detail, headers={"Connection": "close"})
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, got: int, most: int) -> None:
-    """431 (RFC 6585 section 5); a WebSocket is not opened."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": CloseCode.TOO_LARGE, "reason": "too many headers"})
-        return
-    detail = {"field": "headers", "expected": f"at most {most} headers", "got": str(got)}
-    message = f"headers: expected at most {most}, got {got}"
-    await EnvelopeResponse(failure(431, message, detail), 431, {"Connection": "close"})(scope, receive, send)
+
+async def refuse(scope: Scope, send: Send, error: ApiError) -> None:
+    """Answer a request, or a WebSocket before it is one, with an error."""
+    websocket = scope["type"] == "websocket"
+    lead = "websocket.http" if websocket else "http"
+    body = ascii_json(error.body())
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+    if websocket:  # the server adds it to all other answers
+        headers.append((b"x-content-type-options", b"nosniff"))
+    headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (error.headers or {}).items()]
+    await send({"type": f"{lead}.response.start", "status": error.http_status, "headers": headers})
+    await send({"type": f"{lead}.response.body", "body": body})

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hub.eventlog.interface import EventLogError
 from hub.ops.envelope import ApiError, EnvelopeResponse, failure, respond
 from hub.ops.hot_paths import HotPath
+from hub.ops.method import asked_method
 from hub.ops.metrics import Metrics
 from hub.ops.storage import unavailable
 from hub.security.gate import Gate
@@ -75,7 +76,7 @@ class HotPaths:
                 await response(scope, receive, send)
             finally:
                 seconds = time.perf_counter() - began
-                self._metrics.observe_request(hot.method, hot.path, response.status_code, seconds)
+                self._metrics.observe_request(asked_method(scope), hot.path, response.status_code, seconds)
                 access(scope, response.status_code, seconds)
 
     async def _answer(self, request: Request, hot: HotPath, parameters: Sequence[str]) -> Response:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.ops.method import asked_method
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _B3_TRACE_ID = re.compile(rb"(?:[0-9a-fA-F]{16}){1,2}")
@@ -77,7 +79,7 @@ class Tracing:
 
 def access(scope: Scope, status: int, seconds: float) -> None:
     """The line of the access log for a request that has been answered; ``status`` 0: it was not."""
-    _access.info("request", method=scope["method"], path=_route(scope), status=status, ms=round(seconds * 1000, 1))
+    _access.info("request", method=asked_method(scope), path=_route(scope), status=status, ms=round(seconds * 1000, 1))
 
 
 def _route(scope: Scope) -> str:

@@ -21,6 +21,7 @@ from hub.outbox.recorder import EventRecorder
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
+from hub.security.hosts import Hosts
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.support.rest import Clock, Lookup, Sink
@@ -56,7 +57,7 @@ class Office:
         self.mailroom = Mailroom(transactions=transactions, outbox=recorder, clock=self.clock, settings=self.settings)
         self.announcer = Announcer(lambda: self.sink, self.clock)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        routers, elsewhere = Calls(self.mailroom, self.settings, "https://hub.example.com").routers()
+        routers, elsewhere = Calls(self.mailroom, self.settings, Hosts(public_url="https://hub.example.com")).routers()
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=elsewhere)
 
     @asynccontextmanager

@@ -1,0 +1,119 @@
+"""By which names the hub is reached: what a ``Host`` header may say where something depends on it (docs/security.md, "Host and Origin")."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from hub.ops.envelope import ApiError, show
+from hub.security.origin import header, is_secure
+
+if TYPE_CHECKING:
+    from hub.ops.settings import Settings
+    from hub.security.gate import Gate
+
+SETTING: Final = "allowed_hosts"
+
+
+def split_host(host: str) -> tuple[str, int | None] | None:
+    """Name and port of a ``Host`` header, the name in lower case; None for what is neither (RFC 9110 section 7.2)."""
+    try:
+        parts = urlsplit(f"//{host.lower()}")
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or parts.path or parts.query or parts.fragment or parts.username is not None:
+        return None
+    return parts.hostname, port
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Hosts:
+    """The names that the hub knows itself by: loopback, the host of ``public_url``, and ``allowed_hosts``."""
+
+    __slots__ = ("_allowed", "_public_url")
+
+    def __init__(self, allowed: Collection[str] = (), public_url: str | None = None) -> None:
+        """``allowed`` are names, or names and ports: a name alone is allowed with every port."""
+        self._public_url = public_url
+        found = [split_host(each) for each in allowed]
+        if public_url is not None:
+            found.append(split_host(urlsplit(public_url).netloc))
+        self._allowed = frozenset(each for each in found if each is not None)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Hosts:
+        """The hosts that the settings name."""
+        return cls(settings.allowed_hosts, settings.public_url)
+
+    def knows(self, host: str) -> bool:
+        """Whether a ``Host`` header names loopback, or what the settings allow."""
+        found = split_host(host)
+        return found is not None and (_is_loopback(found[0]) or found in self._allowed or (found[0], None) in self._allowed)
+
+    def base_url(self, scope: Scope) -> str:
+        """Where clients find the hub, for links, without a slash at its end: ``public_url``, else what the request's ``Host`` says.
+
+        Raises:
+            ApiError: 400; there is no ``public_url``, and ``Host`` is missing or a name that the hub does not know. Who may choose the host
+                of a link sends its reader where they like.
+        """
+        if self._public_url is not None:
+            return self._public_url
+        host = header(scope, b"host")
+        if host is None or not self.knows(host):
+            raise _unknown(host, "a link cannot be made from this name: ")
+        return f"{'https' if is_secure(scope) else 'http'}://{host}"
+
+
+def _unknown(host: str | None, why: str) -> ApiError:
+    expected = f"a loopback name, or one of the setting {SETTING}, or of public_url"
+    got = "nothing" if host is None else show(host)
+    detail = {"field": "Host", "expected": expected, "got": got, "setting": SETTING}
+    return ApiError(400, f"{why}Host: expected {expected}, got {got}", detail=detail)
+
+
+class DemoGuard:
+    """Keeps pages of other sites away from a hub whose credentials everybody knows (``--demo``).
+
+    A name of the attacker's own that leads to 127.0.0.1 makes his page one of the hub's own origin (DNS rebinding): ``Host`` tells. Any
+    other page could use the known token over a WebSocket, which browsers open to every address, or by a script element: ``Origin`` tells,
+    or where the browser sends none, ``Sec-Fetch-Site`` and ``Referer`` (Fetch Metadata). Clients that are no browsers send none of these.
+    """
+
+    __slots__ = ("_gate", "_hosts")
+
+    def __init__(self, hosts: Hosts, gate: Gate) -> None:
+        self._hosts = hosts
+        self._gate = gate
+
+    def refusal(self, scope: Scope) -> ApiError | None:
+        """Why a request or WebSocket is not let in; None when it is."""
+        host = header(scope, b"host")
+        if host is not None and not self._hosts.knows(host):
+            return _unknown(host, "this hub runs with --demo: ")
+        if header(scope, b"origin") is not None:
+            return None if self._gate.from_own_page(scope) else self._foreign(header(scope, b"origin"))
+        if header(scope, b"sec-fetch-site") in {"cross-site", "same-site"} and header(scope, b"sec-fetch-mode") != "navigate":
+            parts = urlsplit(header(scope, b"referer") or "")
+            origin = f"{parts.scheme}://{parts.netloc}".lower()
+            return None if origin in self._gate.allowed_origins else self._foreign(origin)
+        return None
+
+    def _foreign(self, origin: str | None) -> ApiError:
+        expected = "a page of this hub, or one of the setting allowed_origins"
+        got = show(origin)
+        detail = {"field": "Origin", "expected": expected, "got": got, "setting": "allowed_origins"}
+        return ApiError(403, f"this hub runs with --demo: Origin: expected {expected}, got {got}", detail=detail)
