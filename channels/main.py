@@ -19,9 +19,11 @@ from hub.ops import cli as ops_cli
 from hub.ops.logging import configure as configure_logging
 from hub.ops.repeats import Repeats
 from hub.ops.settings import Settings, SettingsError, load
+from hub.ops.start_errors import explain
 from hub.outbox import cli as outbox_cli
 from hub.outbox import receive as outbox_receive
 from hub.security import cli as security_cli
+from hub.storage.transactions import StorageError
 from hub.transports.runtime import run
 from hub.transports.server import StartError
 
@@ -109,8 +111,8 @@ def serve(
     repeats = configure_logging(settings)
     try:
         run(_serve(settings, repeats))
-    except (SettingsError, StartError, EventLogError, OSError, ValueError) as fault:
-        raise _fail(fault) from None
+    except (SettingsError, StartError, EventLogError, StorageError, OSError, ValueError) as fault:
+        raise _fail(fault if isinstance(fault, SettingsError | StartError) else explain(fault, settings) or fault) from None
 
 
 async def _serve(settings: Settings, repeats: Repeats) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import structlog
 from fastapi import APIRouter
@@ -29,6 +29,7 @@ from hub.ops.plugins import load_extensions
 from hub.ops.repeats import RepeatedErrors, Repeats
 from hub.ops.rest import create_app
 from hub.ops.settings import Settings, SettingsError
+from hub.ops.start_errors import explain
 from hub.outbox import model as outbox_model
 from hub.outbox.administration import Administration
 from hub.outbox.api import create_router as outbox_router
@@ -46,7 +47,9 @@ from hub.security.directory import Gone
 from hub.security.hosts import DemoGuard, Hosts
 from hub.security.service import Security
 from hub.storage.backends import backend_of
+from hub.storage.disk import Disk
 from hub.storage.transactions import Transactions
+from hub.storage.watch import StorageWatch, Watched
 from hub.transports.bayeux import BayeuxDoor
 from hub.transports.dashboard_websocket import DashboardDoor
 from hub.transports.front import Front
@@ -109,6 +112,7 @@ class Node:
         check_supported(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
+        self._start_fault: Exception | None = None
         # the world
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
@@ -117,7 +121,7 @@ class Node:
         self.eventlog = SqliteEventLog(settings.data_dir)
         self.metrics = Metrics()
         self.http_counters = HttpCounters()
-        self.health = Health()
+        self.health = Health(strict=settings.readiness.strict)
         retention = settings.replay.retention
         in_memory = settings.replay.store == "memory"
         self.channel_log: ChannelLog = (
@@ -242,7 +246,14 @@ class Node:
                 self.metrics.counters(part, source)
         self._observe_gauges()
         self._observe_latencies()
-        self.health.register("database", self.security.gate.readiness)
+        watched: list[Watched] = [self.transactions, self.eventlog.file]
+        self.health.register("database", self._database_readiness, shared=not self.security.database.is_sqlite)
+        self.health.register("events", self._readiness_of(self.eventlog.file))
+        if isinstance(self.channel_log, SqliteChannelLog):
+            watched.append(self.channel_log.file)
+            self.health.register("channels", self._readiness_of(self.channel_log.file))
+        self.health.register("disk", Disk(self.settings.data_dir, self.settings.readiness.min_free_bytes).readiness)
+        self._services.append(StorageWatch(watched, self.settings.readiness.look_s))
         for part in self.parts:
             for name, check in part.readiness.items():
                 self.health.register(name, check)
@@ -282,6 +293,16 @@ class Node:
             self.outbox.courier.latency,
         )
 
+    async def _database_readiness(self) -> str | None:
+        return self.transactions.condition.trouble or await self.security.gate.readiness()
+
+    @staticmethod
+    def _readiness_of(watched: Watched) -> Callable[[], Awaitable[str | None]]:
+        async def readiness() -> str | None:
+            return watched.condition.trouble
+
+        return readiness
+
     def _end_revoked(self, gone: Gone) -> None:
         """A credential was removed or ran out: so do the sessions that it opened."""
         for subscriber in list(self.hub.subscribers.values()):
@@ -293,7 +314,11 @@ class Node:
         started: list[Service] = []
         try:
             for service in self._services:
-                await service.start()
+                try:
+                    await service.start()
+                except Exception as fault:
+                    self._start_fault = fault
+                    raise
                 started.append(service)
             yield
         finally:
@@ -306,6 +331,9 @@ class Node:
             await self.loop.close()
             await self.bus.close()
             await self.eventlog.close()
+
+    def _why_not_started(self) -> str | None:
+        return None if self._start_fault is None else explain(self._start_fault, self.settings)
 
     async def _drain(self) -> None:
         """Send the clients away before the sockets are closed, so that they come back to another node, and not all at once."""
@@ -330,6 +358,7 @@ class Node:
             drain=self._drain,
             drain_seconds=self.settings.drain_seconds,
             limits=self.settings.limits,
+            explain=self._why_not_started,
             counters=self.http_counters,
         )
 

@@ -1,11 +1,20 @@
 """The event log as its users see it."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 
 class EventLogError(Exception):
-    """The log could not be read or written; of a refused write nothing was recorded."""
+    """The log could not be read or written; of a refused write nothing was recorded. ``path`` is its file, where it has one."""
+
+    def __init__(self, message: str, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class NewerFileError(EventLogError):
+    """The file was made by a later version of the hub."""
 
 
 class LogInUseError(EventLogError):

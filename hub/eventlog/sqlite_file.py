@@ -19,8 +19,11 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from hub.eventlog.interface import EventLogError, LogInUseError
+from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
+from hub.storage.condition import Condition
+from hub.storage.identity import FileIdentity
 from hub.storage.lock import InUseError, lock
+from hub.storage.reasons import FileChangedError, of_sqlite
 
 T = TypeVar("T")
 
@@ -95,17 +98,21 @@ class SqliteFile:
         except InUseError as fault:
             raise LogInUseError(str(fault)) from None
         except OSError as fault:
-            raise EventLogError(f"{path} cannot be opened: {fault}") from fault
+            raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault
         with ExitStack() as undo:
             undo.callback(os.close, self._lock)
             try:
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its side files the same mode
+                self.identity = undo.enter_context(closing(FileIdentity(path)))
                 self.writing = undo.enter_context(closing(_connect(path)))
                 _prepare(self.writing, path, schema, version, migrations)
                 self.reading = undo.enter_context(closing(_connect(path)))
+                self.identity.opened(self.writing.execute)
+                self.identity.stamp()
             except (OSError, sqlite3.Error) as fault:
-                raise EventLogError(f"{path} cannot be opened: {fault}") from fault
+                raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault
             self._files = undo.pop_all()
+        self.condition = Condition(path.name)
+        """How the file is."""
         self._closed = False
         self._queue: SimpleQueue[_Write[Any] | None] = SimpleQueue()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{path.stem}-read")
@@ -140,13 +147,38 @@ class SqliteFile:
             try:
                 return query(self.reading)
             except sqlite3.Error as fault:
-                raise EventLogError(f"{self.path} cannot be read: {fault}") from fault
+                if of_sqlite(fault) is not None:
+                    self.condition.failed(fault)
+                raise EventLogError(f"{self.path} cannot be read: {fault}", self.path) from fault
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, fetch)
 
     async def rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
         """All rows of one query; see :meth:`read`."""
         return await self.read(lambda connection: connection.execute(query, parameters).fetchall())
+
+    async def look(self) -> None:
+        """Find out how the file is, and leave it to :attr:`condition`. While it is in trouble a page is written anew as it is, else a
+        transaction begins and ends.
+
+        Raises:
+            EventLogError: it cannot be written, or is closed.
+        """
+
+        def attempt(connection: sqlite3.Connection) -> None:
+            if self.condition.trouble is not None:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                connection.execute(f"PRAGMA user_version = {version}")
+
+        await self.write(attempt)
+
+    async def refresh(self) -> None:
+        """See :meth:`hub.storage.identity.FileIdentity.stamp`.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be done now.
+        """
+        await asyncio.to_thread(self.identity.stamp)
 
     async def close(self) -> None:
         """Write what waits, stop both threads and let the file go. Calling it twice does no harm."""
@@ -187,17 +219,29 @@ class SqliteFile:
             results = self._transact([write.operation for write in group])
         except Exception as fault:
             if len(group) == 1:
-                group[0].fault = EventLogError(f"{self.path} cannot be written: {fault}")
+                group[0].fault = EventLogError(f"{self.path} cannot be written: {fault}", self.path)
                 group[0].fault.__cause__ = fault
+                if of_sqlite(fault) is not None:
+                    self.condition.failed(fault)
+                return
+            if isinstance(fault, FileChangedError):
+                # the same for each; and what was committed already must not be done twice
+                self.condition.failed(fault)
+                for one in group:
+                    one.fault = EventLogError(f"{self.path} cannot be written: {fault}", self.path)
+                    one.fault.__cause__ = fault
                 return
             for one in group:
                 self._commit([one])
             return
         for write, result in zip(group, results, strict=True):
             write.result = result
+        if group:
+            self.condition.worked()
 
     def _transact(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         connection = self.writing
+        self.identity.check()
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [operation(connection) for operation in operations]
@@ -207,6 +251,7 @@ class SqliteFile:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self.identity.check()  # else what was committed is in a file that nobody will read
         return results
 
 
@@ -222,6 +267,6 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int, migrations: Mapping[int, str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > known:
-        raise EventLogError(f"{path} was made by a later version: expected schema {known} or less, got {version}")
+        raise NewerFileError(f"{path} was made by a later version: expected schema {known} or less, got {version}", path)
     steps = "".join(migrations[step] for step in range(version, known)) if version else ""  # 0: a file that has nothing yet
     connection.executescript(f"BEGIN IMMEDIATE; {steps} {schema} PRAGMA user_version = {known}; COMMIT;")

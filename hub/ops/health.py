@@ -2,6 +2,9 @@
 
 Live: the process answers; restart it when it does not. Ready: every part can serve now, and the server is not about to stop; send it
 clients when it can. A part that fails for a moment makes the hub not ready, never dead: a restart would only add a storm of reconnects.
+
+What all nodes miss alike, such as their common database, makes a hub degraded, not unready: a balancer that takes every node away leaves
+its clients with nothing, where most of them could still be served (docs/operations.md).
 """
 
 import asyncio
@@ -34,25 +37,30 @@ class PartHealth(BaseModel):
 class Readiness(BaseModel):
     """How the hub and each of its parts are."""
 
-    status: str = Field(description="`ok`, `failing` or `draining`.", examples=["ok"])
+    status: str = Field(
+        description="`ok`; `degraded`: parts fail that all nodes share; `failing`: this node lacks something; `draining`.", examples=["ok"]
+    )
     parts: dict[str, PartHealth] = Field(default_factory=dict, description="By name of the part.")
 
 
 class Health:
     """The checks of a process, and whether it drains."""
 
-    __slots__ = ("_checks", "draining")
+    __slots__ = ("_checks", "_shared", "_strict", "draining")
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        """``strict``: a hub that is degraded is not ready."""
         self._checks: dict[str, Check] = {}
+        self._shared: set[str] = set()
+        self._strict = strict
         self.draining = False
 
     def drain(self) -> None:
         """The server is about to stop: it still answers, but wants no new clients, and ``/readyz`` says 503 from now on."""
         self.draining = True
 
-    def register(self, part: str, check: Check) -> None:
-        """Add a part.
+    def register(self, part: str, check: Check, *, shared: bool = False) -> None:
+        """Add a part; ``shared``: when it fails, it fails for all nodes alike.
 
         Raises:
             ValueError: there is a part of that name.
@@ -60,6 +68,8 @@ class Health:
         if part in self._checks:
             raise ValueError(f"the part {part} is registered twice")
         self._checks[part] = check
+        if shared:
+            self._shared.add(part)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether the hub is ready, and the body of ``/readyz``. Every check runs at once, for 2 s at most."""
@@ -68,9 +78,9 @@ class Health:
             part: {"status": "ok"} if answer is None else {"status": "failing", "message": answer}
             for part, answer in zip(self._checks, answers, strict=True)
         }
-        failing = any(answer is not None for answer in answers)
-        status = "draining" if self.draining else "failing" if failing else "ok"
-        return status == "ok", {"status": status, "parts": parts}
+        failing = {part for part, answer in zip(self._checks, answers, strict=True) if answer is not None}
+        status = "draining" if self.draining else "failing" if failing - self._shared else "degraded" if failing else "ok"
+        return status == "ok" or (status == "degraded" and not self._strict), {"status": status, "parts": parts}
 
     async def _ask(self, part: str, check: Check) -> str | None:
         try:
@@ -98,7 +108,9 @@ class Health:
             responses={503: {"model": Readiness, "description": "A part fails, or the server is about to stop."}},
         )
         async def readyz() -> Response:
-            """Answers 200 when every part is well, else 503; the body says how each part is."""
+            """Answers 200 when this node lacks nothing of its own, else 503; the body says how each part is. Where parts fail that all
+            nodes share, the status is `degraded`, with 503 under the setting `readiness.strict` alone.
+            """
             ready, body = await self.readiness()
             return EnvelopeResponse(body, 200 if ready else 503, headers={"Cache-Control": "no-store"})
 

@@ -200,6 +200,25 @@ class PresenceSettings(BaseModel):
     )
 
 
+class ReadinessSettings(BaseModel):
+    """What `/readyz` says (docs/operations.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strict: bool = Field(
+        default=False,
+        description="Answer 503 also while parts fail that all nodes share, such as PostgreSQL; else the answer is 200 and `degraded`.",
+    )
+    look_s: float = Field(
+        default=1.0, gt=0, le=3600, description="Seconds between two looks at the databases, by which trouble and recovery are noticed."
+    )
+    min_free_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=0,
+        description="Free space of the disk of `data_dir` below which the hub is not ready: what is accepted must find room.",
+    )
+
+
 class Settings(BaseSettings):
     """The hub's own settings. :func:`load` adds a section for each family."""
 
@@ -280,6 +299,9 @@ class Settings(BaseSettings):
     replay: ReplaySettings = Field(
         default_factory=ReplaySettings,
         description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",
+    )
+    readiness: ReadinessSettings = Field(
+        default_factory=ReadinessSettings, description="What `/readyz` says, and when: see docs/operations.md."
     )
     presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")

@@ -11,12 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.family import migrations_of
 from hub.ops.cli import errors, load_or_exit
-from hub.ops.logging import mask, set_up
+from hub.ops.logging import set_up
 from hub.ops.settings import Settings
+from hub.ops.start_errors import explain
 from hub.security.store import AdminError, Store
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
-from hub.storage.migrations import migrate
+from hub.storage.migrations import migrate, place_of
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Admin:
         async def connected() -> T:
             database = Database(settings.database)
             try:
-                await migrate(database, migrations_of(self.families()))
+                if await migrate(database, migrations_of(self.families())):
+                    errors.print(f"made a new database: {place_of(database)}", style="yellow", markup=False)
                 return await work(database, settings)
             finally:
                 await database.close()
@@ -56,8 +58,7 @@ class Admin:
         except AdminError as fault:
             refuse(str(fault))
         except (SQLAlchemyError, StorageError, OSError) as fault:
-            reason = str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
-            refuse(f"database: expected one that answers at {mask(settings.database)}, got: {mask(reason)}")
+            refuse(f"database: {explain(fault, settings)}")
 
     def in_transaction(
         self, tenant: str | None, work: Callable[[Transaction, Settings, str], T], config: Any, data_dir: Any, database_url: Any

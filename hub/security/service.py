@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import structlog
+
 from hub.core.ports import Clock
 from hub.ops.settings import Settings
 from hub.security import demo
@@ -11,7 +13,9 @@ from hub.security.gate import Gate
 from hub.security.lookup import DatabaseLookup
 from hub.security.store import Store
 from hub.storage.database import Database
-from hub.storage.migrations import HUB, migrate
+from hub.storage.migrations import HUB, migrate, place_of
+
+_log = structlog.get_logger(__name__)
 
 
 class Security:
@@ -45,7 +49,8 @@ class Security:
 
     async def start(self) -> None:
         """Bring the database up to date and begin to follow its changes."""
-        await migrate(self.database, self._migrations)
+        if await migrate(self.database, self._migrations):
+            _log.info("new_database", at=place_of(self.database))
         if self._settings.demo or self._settings.open:
             # the tenant alone: it lets nobody in, and `hub token add --tenant demo` works beside a running demo
             await self.store.add_tenant(demo.TENANT, exists_ok=True)

@@ -17,6 +17,6 @@ def backend_of(database: Database, *, exclusive: bool = True) -> Backend:
         from hub.storage.transactions_postgresql import PostgresBackend
 
         return PostgresBackend(database.url)
-    if database.path is None:
+    if database.file is None:
         raise StorageError("a SQLite database of a hub needs a file: one in memory would forget what was accepted")
-    return SqliteBackend(database.path, exclusive=exclusive)
+    return SqliteBackend(database.file, exclusive=exclusive)

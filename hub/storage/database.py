@@ -1,6 +1,5 @@
 """One database, SQLite or PostgreSQL: its engine, and its two kinds of transaction."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from hub.storage.identity import FileIdentity
 from hub.storage.transactions import StorageError
 
 BUSY_TIMEOUT_MS: Final = 5000
@@ -44,14 +44,16 @@ class Database:
     failing half-way; the file is readable by its owner alone, for it holds hashes of secrets.
     """
 
-    __slots__ = ("engine", "url")
+    __slots__ = ("engine", "file", "url")
 
     def __init__(self, url: str | URL) -> None:
         """``url`` is a SQLAlchemy URL with an async driver (:attr:`hub.ops.settings.Settings.database`)."""
         self.url = make_url(url)
+        self.file: FileIdentity | None = None
+        """The file of a SQLite database that has one, and whether it is still the same."""
         if self.is_sqlite:
             if (path := self.path) is not None:
-                _create_private(path)
+                self.file = FileIdentity(path)
             self.engine: AsyncEngine = create_async_engine(self.url)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
@@ -97,14 +99,20 @@ class Database:
             StorageError: the database cannot be written now.
         """
         with _of_the_database("written"):
+            if self.file is not None:
+                self.file.check()
             async with self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITE: True})
                 async with AsyncSession(connection, expire_on_commit=False) as session, session.begin():
                     yield session
+            if self.file is not None:
+                self.file.check()  # else what was committed is in a file that nobody will read
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and let go of the file."""
         await self.engine.dispose()
+        if self.file is not None:
+            self.file.close()
 
 
 @contextmanager
@@ -119,12 +127,6 @@ def _of_the_database(done: str) -> Iterator[None]:
         if asked:
             raise
         raise StorageError(f"the database cannot be {done}: {getattr(fault, 'orig', None) or fault}") from fault
-
-
-def _create_private(path: Path) -> None:
-    """Make the file before SQLite does, readable by its owner alone; the write-ahead log takes over the file's mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _drop_what_is_of_no_use(context: ExceptionContext) -> None:

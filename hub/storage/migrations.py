@@ -10,9 +10,13 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect, text
 
+from hub import __version__
 from hub.storage.database import Database
+from hub.storage.transactions import StorageError
 
 HUB: Final = ("hub.security.migrations", "hub.outbox.migrations")
 """The hub's own versions; a family names its own in ``Family.migrations``. Each package begins a branch of its own (``branch_labels``)."""
@@ -20,27 +24,36 @@ HUB: Final = ("hub.security.migrations", "hub.outbox.migrations")
 _ADVISORY_LOCK: Final = int.from_bytes(hashlib.sha256(b"hub.storage.migrations").digest()[:8], "big", signed=True)
 
 
-async def migrate(database: Database, packages: Sequence[str] = HUB) -> None:
-    """Bring the database to the newest version of every package. Safe when several processes start at once: the others wait.
+class NewerDatabaseError(StorageError):
+    """A newer hub wrote the database."""
+
+
+async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
+    """Bring the database to the newest version of every package; returns whether it is a new one, which had none yet. Safe when several
+    processes start at once: the others wait.
 
     Raises:
         ModuleNotFoundError: a package that is not there.
-        alembic.util.CommandError: the database has a version that no package knows: it was written by a newer hub.
+        NewerDatabaseError: the database has a version that no package knows: it was written by a newer hub.
     """
     config = _config(packages)
     if database.is_sqlite:
         lock = await asyncio.to_thread(_lock, database.path)
         try:
             async with database.engine.connect() as connection:
-                await connection.run_sync(_upgrade, config)
+                return await connection.run_sync(_upgrade, config)
         finally:
             if lock is not None:
                 lock.close()
-        return
     async with database.engine.connect() as connection:
         # of the transaction, which is that of all migrations: behind a pooler the next one may be another server connection's
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        await connection.run_sync(_upgrade, config)
+        return await connection.run_sync(_upgrade, config)
+
+
+def place_of(database: Database) -> str:
+    """Where a database is, for people: the whole path of its file, or its URL without the password."""
+    return str(database) if database.path is None else str(database.path.absolute())
 
 
 def _config(packages: Sequence[str]) -> Config:
@@ -61,7 +74,16 @@ def _lock(path: Path | None):  # type: ignore[no-untyped-def]
     return lock
 
 
-def _upgrade(connection: Connection, config: Config) -> None:
+def _upgrade(connection: Connection, config: Config) -> bool:
+    new = not inspect(connection).has_table("alembic_version")
     config.attributes["connection"] = connection
-    command.upgrade(config, "heads")
+    try:
+        command.upgrade(config, "heads")
+    except CommandError as fault:
+        if isinstance(fault.__cause__, ResolutionError):
+            url = connection.engine.url
+            shown = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+            raise NewerDatabaseError(f"{shown} was written by a newer hub than {__version__}: {fault}") from fault
+        raise
     connection.commit()
+    return new

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from hub.storage.condition import Condition
+
 T = TypeVar("T")
 
 Row = tuple[Any, ...]
@@ -51,6 +53,10 @@ class Connection(Protocol):
         """Begin a transaction that sees one moment of the database."""
         ...
 
+    def roll_back(self) -> None:
+        """End the transaction, if there still is one, and keep nothing of it."""
+        ...
+
     def close(self) -> None:
         """Let it go, whatever state it is in."""
         ...
@@ -58,6 +64,9 @@ class Connection(Protocol):
 
 class Backend(Protocol):
     """A kind of database."""
+
+    name: str
+    """What the log calls the database."""
 
     skip_locked: str
     """What a ``SELECT`` of rows to be claimed ends with, so that two processes never wait for one another."""
@@ -72,6 +81,22 @@ class Backend(Protocol):
 
     def lost(self, fault: Exception) -> bool:
         """Whether the connection is of no use after this fault."""
+        ...
+
+    def broken(self, fault: Exception) -> bool:
+        """Whether a fault is the database's, and not of what was asked of it: all that waits for it will fail likewise."""
+        ...
+
+    def check(self) -> None:
+        """Raise OSError if what is committed now would be lost, for the database is not where it was."""
+        ...
+
+    def refresh(self) -> None:
+        """Called from time to time, in any thread: renew that by which :meth:`check` knows the database."""
+        ...
+
+    def try_writing(self, connection: Connection) -> None:
+        """Within a transaction, have the database write something that changes nothing; raises what it says when it cannot."""
         ...
 
     def again(self, fault: Exception) -> bool:
@@ -148,6 +173,8 @@ class Transactions:
 
     def __init__(self, backend: Backend) -> None:
         self.counters = Counters()
+        self.condition = Condition(backend.name)
+        """How the database is."""
         self._backend = backend
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: SimpleQueue[_Waiting[Any] | None] = SimpleQueue()
@@ -202,6 +229,28 @@ class Transactions:
         self._queue.put(_Waiting(operation, future))
         return await future
 
+    async def look(self) -> None:
+        """Find out how the database is, and leave it to :attr:`condition`. While it is in trouble something is written, else a transaction
+        begins and ends.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+
+        def attempt(_: Transaction) -> None:
+            if self.condition.trouble is not None and self._connection is not None:
+                self._backend.try_writing(self._connection)
+
+        await self.write(attempt)
+
+    async def refresh(self) -> None:
+        """See :meth:`Backend.refresh`.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be done now.
+        """
+        await asyncio.to_thread(self._backend.refresh)
+
     async def read(self, operation: Operation[T]) -> T:
         """Run ``operation`` on one moment of the database, beside the writer; it must not write.
 
@@ -215,21 +264,37 @@ class Transactions:
     # -- the readers' threads ---------------------------------------------------------------------------------------
 
     def _read(self, operation: Operation[T]) -> T:
-        connection: Connection | None = getattr(self._reading, "connection", None)
-        if connection is None:
+        if getattr(self._reading, "connection", None) is not None:
+            try:
+                return self._read_on(self._reading.connection, operation)
+            except StorageError:
+                if self._reading.connection is not None:
+                    raise
+                # it had lain idle, and was ended meanwhile: nothing was written, so it may be done again
+        try:
             connection = self._reading.connection = self._backend.connect()
-            self._opened.append(connection)
+        except StorageError as fault:
+            self.condition.failed(fault)
+            raise
+        self._opened.append(connection)
+        return self._read_on(connection, operation)
+
+    def _read_on(self, connection: Connection, operation: Operation[T]) -> T:
         try:
             connection.begin_reading()
             result = operation(Transaction(connection, ""))
             connection.execute("COMMIT")
         except Exception as fault:
-            if self._backend.lost(fault) or not _undone(connection, "ROLLBACK"):
+            given_up = self._backend.lost(fault) or not _undone(connection.roll_back)
+            if given_up:
                 self._reading.connection = None
                 self._opened.remove(connection)
                 connection.close()
-                raise StorageError(f"the database cannot be read: {fault}") from fault
-            raise
+            elif not self._backend.broken(fault):
+                raise
+            else:
+                self.condition.failed(fault)
+            raise StorageError(f"the database cannot be read: {fault}") from fault
         return result
 
     # -- the writer's thread ----------------------------------------------------------------------------------------
@@ -259,13 +324,16 @@ class Transactions:
         counters.operations += len(group)
         try:
             connection = self._connection = self._connection or self._backend.connect()
+            self._backend.check()
             connection.begin_writing()
             for each in group:
                 self._run(each, connection)
             connection.execute("COMMIT")
+            self._backend.check()
         except Exception as fault:
             counters.faults += 1
-            if self._connection is not None and (self._backend.lost(fault) or not _undone(self._connection, "ROLLBACK")):
+            self.condition.failed(fault)
+            if self._connection is not None and (self._backend.lost(fault) or not _undone(self._connection.roll_back)):
                 self._connection.close()
                 self._connection = None
             for each in group:
@@ -275,6 +343,7 @@ class Transactions:
                     each.fault.__cause__ = fault
             return
         counters.commits += 1
+        self.condition.worked()
 
     def _run(self, each: _Waiting[Any], connection: Connection) -> None:
         """Run one operation below a savepoint: what it raises is its own, unless the connection is lost, which is raised."""
@@ -285,7 +354,8 @@ class Transactions:
                 each.result = each.operation(transaction)
             except Exception as fault:
                 # SQLite undoes all of a transaction by itself when the disk is full: no savepoint is left then to go back to
-                if self._backend.lost(fault) or not _undone(connection, "ROLLBACK TO SAVEPOINT operation"):
+                database_s = self._backend.lost(fault) or self._backend.broken(fault)
+                if database_s or not _undone(lambda: connection.execute("ROLLBACK TO SAVEPOINT operation")):
                     raise
                 if attempt < RETRIES and self._backend.again(fault):
                     self.counters.retried += 1
@@ -298,10 +368,10 @@ class Transactions:
             return
 
 
-def _undone(connection: Connection, statement: str) -> bool:
+def _undone(undo: Callable[[], object]) -> bool:
     """Whether the connection could be brought back to where it was before what failed."""
     try:
-        connection.execute(statement)
+        undo()
     except Exception:
         return False  # the caller gives the connection up, and tells of the fault that led here
     return True

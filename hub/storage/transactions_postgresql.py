@@ -9,7 +9,7 @@ from psycopg import errors
 from sqlalchemy import URL
 
 from hub.storage.postgresql_faults import of_no_use, of_prepared_statements
-from hub.storage.transactions import StorageError
+from hub.storage.transactions import Connection, StorageError
 
 CONNECT_TIMEOUT_S = 5
 
@@ -50,6 +50,10 @@ class PostgresConnection:
         """See :class:`hub.storage.transactions.Connection`."""
         self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
+    def roll_back(self) -> None:
+        """See :class:`hub.storage.transactions.Connection`."""
+        self._connection.execute("ROLLBACK")
+
     def close(self) -> None:
         """See :class:`hub.storage.transactions.Connection`."""
         self._connection.close()
@@ -58,12 +62,13 @@ class PostgresConnection:
 class PostgresBackend:
     """:class:`hub.storage.transactions.Backend`. ``url`` is the SQLAlchemy URL of the database."""
 
-    __slots__ = ("_arguments", "_prepare", "_shown", "skip_locked")
+    __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked")
 
     def __init__(self, url: URL) -> None:
         _, self._arguments = url.get_dialect()().create_connect_args(url)
         self._prepare = True
         self._shown = url.render_as_string(hide_password=True)
+        self.name = "PostgreSQL"
         self.skip_locked = " FOR UPDATE SKIP LOCKED"
 
     def connect(self) -> PostgresConnection:
@@ -78,6 +83,27 @@ class PostgresBackend:
         if of_prepared_statements(fault):
             self._prepare = False
         return of_no_use(fault)
+
+    def broken(self, fault: Exception) -> bool:
+        """See :class:`hub.storage.transactions.Backend`."""
+        return of_no_use(fault)
+
+    def check(self) -> None:
+        """See :class:`hub.storage.transactions.Backend`; a server has no file of ours."""
+
+    def refresh(self) -> None:
+        """See :class:`hub.storage.transactions.Backend`; there is nothing to do."""
+
+    def try_writing(self, connection: Connection) -> None:
+        """See :class:`hub.storage.transactions.Backend`.
+
+        Raises:
+            psycopg.Error: the server takes no writes.
+        """
+        (read_only,) = connection.execute("SHOW transaction_read_only").fetchone()
+        if read_only == "on":
+            raise errors.ReadOnlySqlTransaction("the server takes reading transactions alone")
+        connection.execute("SELECT txid_current()")
 
     def again(self, fault: Exception) -> bool:
         """See :class:`hub.storage.transactions.Backend`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -40,17 +41,39 @@ class StartError(RuntimeError):
 
 
 class HubServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to :func:`serve`, and fails with an exception rather than an exit."""
+    """A uvicorn server that leaves signals to :func:`serve`, and fails with an exception rather than an exit.
+
+    ``explain`` is asked when the application did not start: its sentence takes the place of the traceback that uvicorn logs.
+    """
+
+    def __init__(self, config: uvicorn.Config, explain: Callable[[], str | None] = lambda: None) -> None:
+        super().__init__(config)
+        self._explain = explain
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        held: list[logging.LogRecord] = []
+
+        def hold(record: logging.LogRecord) -> bool:
+            held.append(record)
+            return False
+
+        logger = logging.getLogger("uvicorn.error")
+        logger.addFilter(hold)
         try:
             await super().startup(sockets)
-        except SystemExit:  # uvicorn has logged the application's fault
-            raise StartError("the application did not start; the log says why") from None
+        except SystemExit:
+            reason = self._explain()
+            if reason is not None:
+                held.clear()
+            raise StartError(reason or "the application did not start; the log says why") from None
+        finally:
+            logger.removeFilter(hold)
+            for record in held:
+                logger.handle(record)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -111,11 +134,13 @@ async def serve(
     drain_seconds: float,
     limits: Limits | None = None,
     counters: HttpCounters | None = None,
+    explain: Callable[[], str | None] = lambda: None,
 ) -> None:
     """Serve ``app``, and ``metrics_app`` on a port of its own, until SIGTERM or SIGINT; returns when everything is closed.
 
     ``on_ready`` is called once with the real port, after the application's start-up and with both ports open. The first signal awaits
     ``drain`` for at most ``drain_seconds``, then closes what is left (WebSockets with 1012); a second one skips whatever is still to come.
+    ``explain`` says in one sentence why the application did not start; with None the log has its traceback.
     Run it in the main thread, on uvloop (:func:`hub.transports.runtime.run`).
 
     Raises:
@@ -123,7 +148,7 @@ async def serve(
     """
     limits = limits or Limits()
     listener = bind(host, port)
-    servers = [(HubServer(configuration(app, limits, lifespan=True, counters=counters)), listener)]
+    servers = [(HubServer(configuration(app, limits, lifespan=True, counters=counters), explain), listener)]
     try:
         if metrics_app is not None and metrics_port is not None:
             servers.append((HubServer(configuration(metrics_app, limits, lifespan=False)), bind(host, metrics_port)))

@@ -42,6 +42,19 @@ async def test_each_part_is_told() -> None:
     }
 
 
+async def test_what_all_nodes_miss_alike_degrades_and_only_strict_makes_unready() -> None:
+    for strict, status in ((False, 200), (True, 503)):
+        made = Health(strict=strict)
+        made.register("database", answering("the database does not answer"), shared=True)
+        made.register("disk", answering(None))
+        answer = await ask(made, "/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (status, "degraded")
+        assert answer.json()["parts"]["database"] == {"status": "failing", "message": "the database does not answer"}
+        made.register("events", answering("the disk is full"))
+        answer = await ask(made, "/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (503, "failing")
+
+
 async def test_a_draining_hub_is_not_ready_but_alive() -> None:
     made = Health()
     made.register("database", answering(None))

@@ -15,6 +15,7 @@ from hub.outbox import archive_store, delivery_store, endpoint_store
 from hub.outbox.delivery_store import Work
 from hub.outbox.model import DeliveryState
 from hub.outbox.outcome import Fault
+from hub.storage.identity import FileIdentity
 from hub.storage.transactions import Transaction
 from hub.storage.transactions_sqlite import SqliteBackend
 from tests.hub.core.harness import ManualClock
@@ -58,7 +59,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         url = asyncio.run(Sqlite(self.folder).migrated())
-        backend = SqliteBackend(Path(url.partition(":///")[2]), exclusive=False)
+        self.file = FileIdentity(Path(url.partition(":///")[2]))
+        backend = SqliteBackend(self.file, exclusive=False)
         self.connection = backend.connect()
         self.tx = Transaction(self.connection, backend.skip_locked)
         self.tx.run("INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)")
@@ -225,6 +227,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.connection.close()
+        self.file.close()
 
 
 def test_random_lives() -> None:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -55,6 +55,14 @@ class Postgres:
         ) as connection:
             await connection.execute(statement.encode())
 
+    def halt(self) -> None:
+        """Stop the server as an administrator does; its databases stay."""
+        self._server.stop()
+
+    def resume(self) -> None:
+        """Start it again, on the same socket."""
+        self._server.ensure_postgres_running()
+
     def stop(self) -> None:
         self._server.cleanup()
 
@@ -85,13 +93,22 @@ async def _migrate(url: str, packages: tuple[str, ...]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server that may be halted: no other test uses it."""
     # not pytest's folder: as root the server runs as a user of its own, who could not reach it
     folder = Path(tempfile.mkdtemp(prefix="hub-pg-"))
     folder.chmod(0o755)
     server = Postgres(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

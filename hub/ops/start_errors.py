@@ -1,0 +1,98 @@
+"""Why a hub or a command cannot begin, in one sentence that says what to do (docs/operations.md lists them)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
+from hub.ops.logging import mask
+from hub.ops.settings import Settings
+from hub.storage.lock import InUseError
+from hub.storage.migrations import NewerDatabaseError
+from hub.storage.reasons import Reason, reason
+from hub.storage.transactions import StorageError
+
+_OLD_VERSION = "start that version of the hub again, or restore the backup that was made before the upgrade"
+
+
+def explain(fault: BaseException, settings: Settings) -> str | None:
+    """The sentence; None for a fault that is the hub's own, whose traceback is wanted."""
+    if isinstance(fault, InUseError | LogInUseError):
+        return _line(fault)
+    if isinstance(fault, NewerDatabaseError | NewerFileError):
+        return f"{_line(fault)}: {_OLD_VERSION}"
+    if not isinstance(fault, SQLAlchemyError | StorageError | EventLogError | OSError | sqlite3.Error):
+        return None
+    database = make_url(settings.database)
+    said = mask(_innermost(fault))
+    of_log = isinstance(fault, EventLogError)
+    if database.get_backend_name() != "sqlite" and not of_log and not _of_a_file(fault):
+        return _of_server(reason(fault), f"PostgreSQL at {mask(settings.database)}", said)
+    path = Path(_path_of(fault, Path(database.database or "")))
+    return _of_file(reason(fault), path, settings.data_dir, said)
+
+
+def _of_server(why: Reason, server: str, said: str) -> str:
+    if why is Reason.READ_ONLY:
+        advice = "name the primary in database_url (HUB_DATABASE_URL), or several hosts with target_session_attrs=read-write"
+        return f"{server} takes no writes ({said}): {advice}"
+    if why is Reason.SERVER_FULL:
+        return f"{server} has no room or too many connections ({said}): make room there, then start again"
+    if why is Reason.DAMAGED:
+        return f"{server} reports damaged data ({said}): its administrator must look at it before the hub starts"
+    return f"{server} cannot be used ({said}): start it, or correct database_url (HUB_DATABASE_URL)"
+
+
+def _of_file(why: Reason, path: Path, data_dir: Path, said: str) -> str:
+    match why:
+        case Reason.FULL:
+            return f"the disk of {path.parent} is full ({said}): make room, then start again"
+        case Reason.LOCKED:
+            return f"{path} is locked by another process ({said}): end the command, backup or SQLite shell that has it, then start again"
+        case Reason.DAMAGED:
+            return (
+                f"{path} is damaged ({said}): keep a copy of the data folder, look with hub doctor --data-dir {data_dir}, then restore a "
+                f"backup, or have hub doctor --data-dir {data_dir} --salvage NEW-FOLDER save what can still be read"
+            )
+        case Reason.NOT_WRITABLE:
+            return f"{path} cannot be opened for writing by uid {os.getuid()} ({said}): start the hub as the owner of {path.parent}"
+        case Reason.CHANGED:
+            return said
+        case _:
+            return f"{path} cannot be used ({said}): look at the disk, and at hub doctor --data-dir {data_dir}"
+
+
+def _of_a_file(fault: BaseException) -> bool:
+    """Whether it is about a file of this machine, and not about the server."""
+    return isinstance(fault, OSError) and fault.filename is not None
+
+
+def _path_of(fault: BaseException, otherwise: Path) -> str:
+    at: BaseException | None = fault
+    while at is not None:
+        if isinstance(at, EventLogError) and at.path is not None:
+            return str(at.path)
+        if isinstance(at, OSError) and at.filename is not None:
+            return str(at.filename)
+        at = at.__cause__
+    return str(otherwise)
+
+
+def _innermost(fault: BaseException) -> str:
+    """The first line of what the database or the system itself said."""
+    at = fault
+    while True:
+        inner = getattr(at, "orig", None) or at.__cause__
+        if not isinstance(inner, BaseException):
+            return (at.strerror if isinstance(at, OSError) and at.strerror else None) or _line(at)
+        at = inner
+
+
+def _line(fault: BaseException) -> str:
+    lines = str(fault).strip().splitlines()
+    return lines[0] if lines else type(fault).__name__
