@@ -7,12 +7,14 @@ from typing import Final
 
 from hub.doctor import folder
 from hub.doctor.inspection import Check, Finding, Inspection, Level
+from hub.outbox.doctor import webhook_secrets
 from hub.storage.transactions import StorageError
 
 CHECKS: Final[tuple[Check, ...]] = (
     folder.permissions,
     folder.space,
     folder.clock,
+    webhook_secrets,
 )
 
 

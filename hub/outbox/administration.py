@@ -12,11 +12,8 @@ from hub.outbox import endpoint_store
 from hub.outbox.guard import Guard
 from hub.outbox.model import Endpoint, Policy, Secret, Success, Throttle
 from hub.outbox.settings import OutboxSettings
-from hub.outbox.sign import check_headers, new_secret
+from hub.outbox.sign import check_headers, fault_of, new_secret
 from hub.storage.transactions import Transaction
-
-MOST_ENDPOINTS: Final = 1_000
-"""Endpoints of a tenant."""
 
 MOST_CONCURRENT: Final = 1_000
 SHORTEST_SECRET: Final = 8
@@ -88,8 +85,9 @@ class Administration:
         """
         if change.url is None:
             raise EndpointError("url", "a URL", None)
-        if len(endpoint_store.of_tenant(transaction, tenant)) >= MOST_ENDPOINTS:
-            raise EndpointError("endpoints", f"at most {MOST_ENDPOINTS} of a tenant", MOST_ENDPOINTS + 1)
+        most = self._settings.max_endpoints
+        if (present := endpoint_store.count(transaction, tenant)) >= most:
+            raise EndpointError("endpoints", f"at most {most} of a tenant (outbox.max_endpoints)", present + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
         made = Endpoint(
             endpoint_store.new_id(), tenant, "", (Secret(secret),), policy=Policy(Success.EXACTLY_200), created_ms=self._clock.wall_ms()
@@ -240,6 +238,8 @@ def checked_secret(secret: str) -> str:
     """
     if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
         raise EndpointError("secret", f"{SHORTEST_SECRET} to {LONGEST_SECRET} printable characters", f"{len(secret)} characters")
+    if fault := fault_of(secret):
+        raise EndpointError("secret", "base64 of 24 to 64 bytes after whsec_ (or a text that does not begin so)", fault)
     return secret
 
 

@@ -100,6 +100,13 @@ def of_tenant(transaction: Transaction, tenant: str | None) -> list[Endpoint]:
     return [_of_row(row) for row in rows]
 
 
+def count(transaction: Transaction, tenant: str) -> int:
+    """How many endpoints the administrators of a tenant have made: those that a family owns count with that family's own things."""
+    row = transaction.row("SELECT count(*) FROM endpoints WHERE tenant = ? AND owner = ''", (tenant,))
+    assert row is not None
+    return int(row[0])
+
+
 def _changed(transaction: Transaction) -> None:
     transaction.run("UPDATE outbox_revision SET number = number + 1")
 

@@ -22,6 +22,7 @@ from hub.outbox.model import EVERY_ENDPOINT, Consumer, Endpoint, OutboxEvent
 from hub.outbox.operations import Operations
 from hub.outbox.recorder import EventRecorder
 from hub.outbox.settings import OutboxSettings
+from hub.outbox.sign import ROTATE, unfit_secrets
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
@@ -34,6 +35,9 @@ SWEEP_S: Final = 30.0
 
 TRIM_PIECE: Final = 500
 """Rows that one transaction deletes at most: events get their turn between two."""
+
+TOLD: Final = 10
+"""Endpoints that one line of the log names."""
 
 PATIENCE_S: Final = 5.0
 """How long a hub that stops waits for requests under way."""
@@ -160,6 +164,9 @@ class Outbox:
         if self._alone:
             await self.transactions.write(delivery_store.free_own)
         await self.book.refresh()
+        if odd := [each for each in self.book if unfit_secrets(each.secrets, self._clock.wall_ms())]:
+            # they sign as they did when they were taken: a receiver that came to terms with it goes on verifying
+            _log.warning("secrets_not_standard", endpoints=[each.id for each in odd[:TOLD]], count=len(odd), advice=ROTATE)
         self.waiting = await self.transactions.read(delivery_store.waiting)
         await self.courier.start()
         await self.dispatcher.start()

@@ -22,6 +22,9 @@ class OutboxSettings(BaseModel):
     timeout_s: Seconds = Field(default=15, description="A receiver that has not answered by then has failed.")
     throttle_s: Seconds = Field(default=60, description="The least pause after 429, 502 or 504: the receiver has too much to do.")
     concurrency: int = Field(default=8, ge=1, le=1_000, description="Requests to one endpoint that may be under way at once.")
+    max_endpoints: int = Field(
+        default=200, ge=1, le=100_000, description="Endpoints that a tenant may have: each event goes to all of them that want it."
+    )
     in_flight: int = Field(default=1_000, ge=1, le=100_000, description="Requests to all endpoints that may be under way at once.")
     tenant_share: float = Field(
         default=0.25,

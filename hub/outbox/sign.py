@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -18,6 +18,12 @@ PREFIX: Final = "whsec_"
 """What secrets in the form of Standard Webhooks begin with; base64 of the key follows."""
 
 SECRET_BYTES: Final = 32
+
+STANDARD_BYTES: Final = range(24, 65)
+"""How many bytes a ``whsec_`` secret stands for (Standard Webhooks 1.0.0, "Signature scheme")."""
+
+ROTATE: Final = "rotate it: hub endpoint rotate ID, hub channel rotate ID"
+"""What to do about a secret that is not fit for Standard Webhooks."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 """A header's name (RFC 9110 section 5.6.2)."""
@@ -43,6 +49,28 @@ RESERVED: Final = frozenset(
 def new_secret() -> str:
     """A secret that nobody guesses."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def fault_of(secret: str) -> str:
+    """Why a secret that begins with ``whsec_`` is none that libraries of Standard Webhooks take: they decode what follows, each a little
+    otherwise, so only base64 with its padding and without stray bits means the same to all of them. Empty when it is one, or a text of
+    another kind, whose own bytes are the key.
+    """
+    if not secret.startswith(PREFIX):
+        return ""
+    text = secret[len(PREFIX) :]
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except ValueError:
+        return "what is no base64"
+    if base64.b64encode(decoded).decode() != text:
+        return "base64 that encodes its bytes otherwise than usual"
+    return "" if len(decoded) in STANDARD_BYTES else f"base64 of {len(decoded)} bytes"
+
+
+def unfit_secrets(secrets: Iterable[Secret], now_ms: int) -> bool:
+    """Whether one of the secrets that sign now is none that libraries of Standard Webhooks take: versions before 0.2 took it."""
+    return any(fault_of(each.text) for each in secrets if each.until_ms is None or each.until_ms > now_ms)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

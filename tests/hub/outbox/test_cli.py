@@ -13,16 +13,19 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from hub.outbox import cli, delivery_store
+from hub.outbox import cli, delivery_store, endpoint_store
+from hub.outbox.administration import Administration, Change, EndpointError
 from hub.outbox.delivery_store import Work
+from hub.outbox.guard import Guard
 from hub.outbox.model import DeliveryState
+from hub.outbox.settings import OutboxSettings
 from hub.security import cli as security_cli
 from hub.security import cli_database
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transaction, Transactions
 from tests.hub.core.harness import ManualClock
-from tests.hub.outbox.support import Recording, outcome
+from tests.hub.outbox.support import Recording, endpoint, outcome
 
 Hub = Callable[..., Result]
 
@@ -109,6 +112,31 @@ def test_refusals_say_why(hub: Hub, arguments: list[str], text: str) -> None:
     refused = hub("endpoint", *arguments)
     assert refused.exit_code == 1
     assert text in refused.output
+
+
+def test_a_tenant_has_so_many_endpoints_and_no_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_OUTBOX__MAX_ENDPOINTS", "2")
+    first = add(hub)["id"]
+    add(hub)
+    refused = hub("endpoint", "add", "https://x.example/")
+    assert refused.exit_code == 1
+    assert "--endpoints: expected at most 2 of a tenant (outbox.max_endpoints), got 3" in " ".join(refused.output.split())
+    assert hub("endpoint", "remove", first).exit_code == 0
+    add(hub)
+
+
+async def test_a_tenant_has_200_endpoints_unless_the_settings_say_otherwise(light_transactions: Transactions) -> None:
+    desk = Administration(Guard(), ManualClock(), OutboxSettings())
+    await light_transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_owned", owner="messaging")))
+
+    def fill(tx: Transaction) -> None:
+        for _ in range(200):
+            desk.add(tx, "acme", Change("https://x.example/"), None)
+
+    await light_transactions.write(fill)
+    with pytest.raises(EndpointError, match=r"^endpoints: expected at most 200 of a tenant"):
+        await light_transactions.write(lambda tx: desk.add(tx, "acme", Change("https://x.example/"), None))
+    await light_transactions.write(lambda tx: desk.add(tx, "other", Change("https://x.example/"), None))
 
 
 def test_a_header_without_a_colon_is_wrong_usage(hub: Hub) -> None:
