@@ -3,11 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, tzinfo
+from enum import StrEnum
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from channels.ingest.recording import RecordingError, as_recorded, open_recording, shifted
+from channels.ingest.queue_log import Converter
+from channels.ingest.recording import RecordingError, as_recorded, converted, open_recording, read_events, shifted
 from hub.client import console
 from hub.client.pace import Due, Progress
 from hub.client.producer import Producer
@@ -15,8 +19,16 @@ from hub.client.producer import Producer
 _EXAMPLES = (
     "Examples:\n\n"
     "`hub feed samples/office-day.ndjson.gz --speed 60 --token demo-token` — a recorded day, an hour a minute\n\n"
-    "`my-switch-adapter | hub feed - --token ...` — a live pipe of NDJSON"
+    "`my-switch-adapter | hub feed - --token ...` — a live pipe of NDJSON\n\n"
+    "`hub feed /var/log/asterisk/queue_log --format queue-log --past --token ...` — what an Asterisk logged of its queues"
 )
+
+
+class Format(StrEnum):
+    """What a recording is written in."""
+
+    CLOUDEVENTS = "cloudevents"
+    QUEUE_LOG = "queue-log"
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +36,14 @@ def register(app: typer.Typer) -> None:
 
     @app.command("feed", epilog=_EXAMPLES)
     def feed(
-        file: Annotated[str, typer.Argument(help="NDJSON or a JSON array of CloudEvents, plain or gzipped; - is standard input")],
+        file: Annotated[str, typer.Argument(help="A recording, plain or gzipped; - is standard input")],
+        written: Annotated[
+            Format,
+            typer.Option("--format", help="cloudevents: NDJSON or a JSON array of them; queue-log: Asterisk's queue_log"),
+        ] = Format.CLOUDEVENTS,
+        zone: Annotated[
+            str | None, typer.Option(help="Zone of the dates in a queue_log that name none, like Europe/Madrid; default UTC")
+        ] = None,
         speed: Annotated[float, typer.Option(help="Divide the gaps between events by this", min=0.001)] = 1.0,
         recorded: Annotated[
             bool,
@@ -44,19 +63,43 @@ def register(app: typer.Typer) -> None:
         The times are moved so that the first event happens now; the gaps stay, divided by --speed.
         Ends with 1 when events were refused, with 2 when the hub could not be reached.
         """
+        converter = Converter(_zone(zone)) if written is Format.QUEUE_LOG else None
         try:
             stream = open_recording(file)
         except OSError as fault:
             raise typer.BadParameter(f"cannot read {file}: {fault.strerror}", param_hint="FILE") from None
 
         def events(progress: Progress) -> AsyncIterator[Due]:
+            read = read_events(stream) if converter is None else converted(stream, progress.refuse, converter)
             if recorded:
-                return as_recorded(stream, progress.refuse)
-            return shifted(stream, progress.refuse, start_ms=time.time_ns() // 1_000_000, speed=speed)
+                return as_recorded(read, progress.refuse)
+            return shifted(read, progress.refuse, start_ms=time.time_ns() // 1_000_000, speed=speed)
 
         try:
             with stream:
                 code = asyncio.run(console.run(events, Producer(url, token=token, api_key=api_key, give_up_s=give_up, past=recorded)))
         except RecordingError as fault:
             raise typer.BadParameter(f"{file}: {fault}", param_hint="FILE") from None
+        if converter is not None:
+            _tell(converter)
         raise typer.Exit(code)
+
+
+def _zone(name: str | None) -> tzinfo:
+    if name is None:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise typer.BadParameter(f"expected a time zone like Europe/Madrid, got {name}", param_hint="--zone") from None
+
+
+def _tell(converter: Converter) -> None:
+    """What of a queue_log became no event, on standard error."""
+    if converter.others:
+        kinds = ", ".join(f"{event} {count}" for event, count in sorted(converter.others.items())[:10])
+        typer.echo(f"{sum(converter.others.values())} lines of other events left out: {kinds}", err=True)
+    if converter.repeated:
+        typer.echo(f"{converter.repeated} lines that tell again what is over left out", err=True)
+    if converter.differing:
+        typer.echo(f"{converter.differing} durations that differ from the times of the lines: the times count", err=True)

@@ -1,4 +1,4 @@
-"""Recordings of events: NDJSON or a JSON array of CloudEvents, plain or gzipped, from a file or standard input."""
+"""Recordings of events, from a file or standard input: NDJSON or a JSON array of CloudEvents, or Asterisk's queue_log, plain or gzipped."""
 
 import asyncio
 import io
@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 
-from channels.events import format_time, parse_time
+from channels.events import encode_cloudevent, format_time, parse_time
+from channels.ingest.queue_log import Converter
+from channels.ingest.queue_log_line import LineError
 from hub.client.pace import Due
 
 _READ_BYTES: Final = 64 * 1024
@@ -57,6 +59,21 @@ async def read_events(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
         for number, event in enumerate(events, 1):
             yield f"event {number}", bytes(event)
         return
+    async for place, line in _lines(head, pieces):
+        yield place, line
+
+
+async def read_lines(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
+    """The lines that are not empty, each with its place (``line 7``). Reads in a thread: standard input may be a live pipe.
+
+    Raises:
+        RecordingError: a line that never ends, or damaged compression.
+    """
+    async for place, line in _lines(b"", _read_pieces(stream)):
+        yield place, line
+
+
+async def _lines(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, bytes]]:
     number = 0
     waiting = head
     while True:
@@ -123,9 +140,28 @@ async def _read(stream: io.FileIO) -> bytes:
     return await piece
 
 
-async def as_recorded(stream: io.FileIO, refuse: Callable[[str, str], None]) -> AsyncIterator[Due]:
-    """Every event as it stands, at once. ``refuse(why, place)`` hears of what is no event."""
-    async for place, text in read_events(stream):
+Refuse = Callable[[str, str], None]
+"""``refuse(why, place)`` hears of what is no event."""
+
+Places = AsyncIterator[tuple[str, bytes]]
+"""Events as text, each with its place."""
+
+
+async def converted(stream: io.FileIO, refuse: Refuse, converter: Converter) -> Places:
+    """The events of a queue_log of Asterisk, each with the place of the line that it comes from."""
+    async for place, line in read_lines(stream):
+        try:
+            events = converter.take(line.decode("utf-8", "replace"))
+        except LineError as fault:
+            refuse(str(fault), place)
+            continue
+        for event in events:
+            yield place, encode_cloudevent(event)
+
+
+async def as_recorded(events: Places, refuse: Refuse) -> AsyncIterator[Due]:
+    """Every event as it stands, at once."""
+    async for place, text in events:
         try:
             time_ms = _time_of(_attributes(text))
         except ValueError as fault:
@@ -134,13 +170,13 @@ async def as_recorded(stream: io.FileIO, refuse: Callable[[str, str], None]) -> 
         yield Due(0.0, text, time_ms, place)
 
 
-async def shifted(stream: io.FileIO, refuse: Callable[[str, str], None], *, start_ms: int, speed: float) -> AsyncIterator[Due]:
+async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float) -> AsyncIterator[Due]:
     """Every event with its time moved: the first happens at ``start_ms``, and gaps are divided by ``speed``.
 
     Only ``time`` is written anew; all other members are kept as the text that they were.
     """
     first_ms: int | None = None
-    async for place, text in read_events(stream):
+    async for place, text in events:
         try:
             attributes = _attributes(text)
             time_ms = _time_of(attributes)

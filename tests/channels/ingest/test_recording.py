@@ -114,9 +114,9 @@ async def _due(path: Path, how: str, **options: float) -> tuple[list[recording.D
 
     with open_recording(str(path)) as stream:
         if how == "recorded":
-            dues = [due async for due in as_recorded(stream, refuse)]
+            dues = [due async for due in as_recorded(read_events(stream), refuse)]
         else:
-            dues = [due async for due in shifted(stream, refuse, start_ms=NOON_MS, speed=options.get("speed", 1.0))]
+            dues = [due async for due in shifted(read_events(stream), refuse, start_ms=NOON_MS, speed=options.get("speed", 1.0))]
     return dues, refused
 
 
