@@ -346,7 +346,7 @@ def _given(name: str) -> dict[str, Any]:
 # -- time ---------------------------------------------------------------------------------------------------------------
 
 _RFC_3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
@@ -355,7 +355,8 @@ _YEAR_10000_MS = (date.max.toordinal() + 1 - _EPOCH_DAY) * _DAY_S * 1000
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds since 1970 UTC of an RFC 3339 time with a zone; digits below a millisecond are cut off.
+    """Milliseconds since 1970 UTC of an RFC 3339 time; digits below a millisecond are cut off. As ISO 8601 has it, the zone may be without
+    a colon (``+0000``), and seconds may be missing; a time without a zone is UTC.
 
     A leap second (``23:59:60`` UTC, RFC 3339 section 5.7) is the instant after it, as in POSIX time.
 
@@ -364,8 +365,8 @@ def parse_time(text: str) -> int:
     """
     match = _RFC_3339.fullmatch(text)
     if match is None:
-        raise ValueError("an RFC 3339 time with a zone, like 2026-03-01T09:30:00.250Z")
-    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
+        raise ValueError("an RFC 3339 time, like 2026-03-01T09:30:00.250Z")
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.group(1, 2, 3, 4, 5, 6))
     fraction, sign, offset_hour, offset_minute = match.group(7, 8, 9, 10)
     offset_s = 0
     if sign is not None:

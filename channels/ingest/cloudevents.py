@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from channels.events import EVENT_TYPES, NUMBERS, Event, NumberError, decode_data, parse_time
-from hub.core.json_guard import BadJsonError, guard, replace_lone_surrogates
+from hub.core.json_guard import BadJsonError, check_nul, guard, replace_lone_surrogates
 from hub.ops.envelope import show
 
 SPECVERSION: Final = "1.0"
@@ -78,6 +78,10 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
         if isinstance(fault.__cause__, NumberError):
             raise EventError(f"data.{fault.__cause__.path}", NUMBERS, fault.__cause__.got) from None
         raise _explain(fault, bytes(attributes.data), "data", shape) from None
+    try:
+        check_nul(bytes(attributes.data))
+    except BadJsonError as fault:
+        raise _of_text("data", str(fault)) from None
     try:
         time_ms = arrived_ms if attributes.time is None else parse_time(attributes.time)
     except ValueError as fault:

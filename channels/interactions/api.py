@@ -14,7 +14,7 @@ from channels.interactions.desk import Desk
 from channels.interactions.entities import Entities
 from channels.interactions.life import IllegalActionError, PropertyError, State
 from channels.interactions.models import ANSWERS, InteractionAnswer, InteractionsAnswer, body_of
-from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_received_at, check_service, check_user_data, parse
+from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_service, check_user_data, checked_received_at, parse
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.store import Interaction, Key, KnownInteractionError, UnknownInteractionError
 from hub.core.principal import Principal
@@ -63,7 +63,7 @@ class Calls:
         """See the route."""
         check_service(service)
         wanted = parse(Create, await read_body(request, MOST_BODY_BYTES), required=False)
-        check_received_at(wanted.received_at)
+        received_at = checked_received_at(wanted.received_at)
         self._check_user_data("data.userData", wanted.user_data)
         made = await self._write(
             lambda tx: self._desk.open(
@@ -73,7 +73,7 @@ class Calls:
                 media=self._settings.service_media.get(service, self._settings.media),
                 external_id=wanted.external_id,
                 parent_id=wanted.parent_interaction_id,
-                received_at=wanted.received_at,
+                received_at=received_at,
                 user_data=wanted.user_data,
                 trace_id=trace_of(request),
             )
@@ -211,6 +211,7 @@ def create_router(calls: Calls) -> APIRouter:
     for path, external in ((f"{base}/ext_{{externalId:path}}", True), (f"{base}/{{interactionId}}", False)):
         _add_routes(router, calls, path, external)
 
+    @router.get(f"{INTERACTIONS}/", include_in_schema=False)  # else it were the interaction whose id is empty
     @router.get(INTERACTIONS, summary="Interactions", response_model=InteractionsAnswer)
     async def page(
         caller: Reader,

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from channels.events import Id, NumberError, check_numbers, parse_time
+from channels.events import Id, NumberError, check_numbers, format_time, parse_time
+from hub.core.json_guard import BadJsonError, check_nul
 from hub.ops.envelope import ApiError, show
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -75,7 +76,13 @@ def parse(shape: type[T], body: bytes, *, required: bool) -> T:
         if required:
             raise ApiError.of_field("data", "an object", None)
         return shape()
-    return _decode(_decoders[shape], bytes(wrapped.data), "data")  # type: ignore[return-value]
+    wanted = _decode(_decoders[shape], bytes(wrapped.data), "data")
+    try:
+        check_nul(bytes(wrapped.data))
+    except BadJsonError as fault:
+        detail = {"field": "data", "expected": "text without NUL (U+0000)", "got": "one with it"}
+        raise ApiError(400, f"data: {fault}", detail=detail) from None
+    return wanted  # type: ignore[return-value]
 
 
 def _decode(decoder: msgspec.json.Decoder[U], text: bytes, root: str) -> U:
@@ -110,19 +117,24 @@ def check_service(service: str) -> str:
     return service
 
 
-def check_received_at(text: str | None) -> None:
-    """When the work item came to where it comes from: a time of RFC 3339.
+def checked_received_at(text: str | None) -> str | None:
+    """When the work item came to where it comes from: the time that was given, or the same as RFC 3339 has it where it was written in
+    another of the forms that are taken (:func:`channels.events.parse_time`).
 
     Raises:
         ApiError: 400, it is none.
     """
     if text is None:
-        return
+        return None
     try:
-        parse_time(text)
+        time_ms = parse_time(text)
     except ValueError:
         raise ApiError.of_field("data.receivedAt", "a time of RFC 3339 such as 2026-11-26T08:00:00Z", text) from None
+    return text if _RFC_3339.fullmatch(text) else format_time(time_ms)
 
+
+_RFC_3339: Final = re.compile(r".{10}[Tt].{8}(\.[0-9]+)?([Zz]|.{3}:.{2})")
+"""Of what is a time: whether it has seconds, and a zone with a colon."""
 
 _AT: Final = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<path>.*)`", re.DOTALL)
 _EXPECTED: Final = re.compile(r"Expected (?P<expected>.*), got (?P<got>.*)", re.DOTALL)

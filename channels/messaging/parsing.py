@@ -9,7 +9,7 @@ import orjson
 
 from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, check
 from channels.messaging.settings import MessagingSettings
-from hub.core.json_guard import BadJsonError, guard
+from hub.core.json_guard import BadJsonError, check_nul, guard
 from hub.ops.envelope import ApiError
 
 
@@ -43,7 +43,9 @@ def read_inbound(body: bytes, settings: MessagingSettings) -> list[Written]:
     if len(messages) > settings.max_messages:
         raise ApiError.of_field("messages", f"at most {settings.max_messages}", len(messages), http_status=413)
     raw = _decoder.decode(text).messages
-    return [Written(check(each, INBOUND, ("messages", index)), bytes(raw[index])) for index, each in enumerate(messages)]
+    written = [Written(check(each, INBOUND, ("messages", index)), bytes(raw[index])) for index, each in enumerate(messages)]
+    _check_nul(text)
+    return written
 
 
 def read_outbound(body: bytes, settings: MessagingSettings) -> tuple[Outbound, bytes]:
@@ -53,14 +55,27 @@ def read_outbound(body: bytes, settings: MessagingSettings) -> tuple[Outbound, b
         ApiError: 400 with the field, what was expected, what came.
     """
     text = _guarded(body, settings.max_depth)
-    return check(_loaded(text), OUTBOUND), text
+    checked = check(_loaded(text), OUTBOUND)
+    _check_nul(text)
+    return checked, text
 
 
 def _guarded(body: bytes, max_depth: int) -> bytes:
     try:
         return guard(body, max_depth)
     except BadJsonError as fault:
-        raise ApiError(400, f"body: {fault}", detail={"field": "body", "expected": "JSON text", "got": str(fault)}) from None
+        raise _refusal(fault) from None
+
+
+def _check_nul(text: bytes) -> None:
+    try:
+        check_nul(text)
+    except BadJsonError as fault:
+        raise _refusal(fault) from None
+
+
+def _refusal(fault: BadJsonError) -> ApiError:
+    return ApiError(400, f"body: {fault}", detail={"field": "body", "expected": "JSON text", "got": str(fault)})
 
 
 def _loaded(text: bytes) -> object:

@@ -19,7 +19,7 @@ import orjson
 from channels.secure_email.model import MAX_ADDRESS, Attachment, Direction, Draft, is_address
 from channels.secure_email.results import Code, MailError
 from channels.secure_email.settings import SecureEmailSettings
-from hub.core.json_guard import BadJsonError, check_syntax, guard
+from hub.core.json_guard import BadJsonError, check_nul, check_syntax, guard
 from hub.ops.envelope import ApiError, show
 from hub.ops.filetypes import FileTypeError, check_file
 
@@ -227,6 +227,10 @@ def _user_data(members: Raws, most: int) -> str:
         if len(key) > MAX_FIELD_NAME:
             raise ApiError.of_field("data.userData", f"keys of at most {MAX_FIELD_NAME} characters", key)
     text = msgspec.json.encode(fields).decode()
+    try:
+        check_nul(text.encode())
+    except BadJsonError:
+        raise _wrong("data.userData", "text without NUL (U+0000)", "one with it") from None
     if (size := len(text.encode())) > most:
         raise _wrong("data.userData", f"at most {most} bytes as JSON", f"{size}", 413)
     return text

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
@@ -140,6 +140,12 @@ class Elsewhere:
         self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        bare = {**scope, "path": scope["path"].removesuffix("/")}
+        if not self._methods(scope) and scope["method"] in self._methods(bare):
+            # a slash too many
+            scope["path"] = bare["path"]
+            await scope["router"].app(scope, receive, send)
+            return
         await self._answer(Request(scope))(scope, receive, send)
 
     def _answer(self, request: Request) -> Response:
@@ -147,9 +153,6 @@ class Elsewhere:
         if allowed := self._methods(request.scope):
             shown = ", ".join(sorted(allowed))
             return refused(request, ApiError(405, f"expected {shown}, got {request.method}", headers={"Allow": shown}))
-        bare = {**request.scope, "path": path.removesuffix("/")}
-        if path.endswith("/") and request.method in self._methods(bare):
-            return RedirectResponse(request.url.replace(path=bare["path"]), 307)
         nothing = MailError(Code.INVALID_ENDPOINT, "path", "a call of secure e-mail", show(path))
         nothing.http_status = 404
         return refused(request, nothing)

@@ -235,9 +235,10 @@ def _login(caller: Principal) -> Login:
 
 def _verbose(value: str | None) -> bool:
     """Whether to name what each statistic is."""
-    if value not in (None, "INFO", "OFF"):
+    told = None if value is None else value.upper()
+    if told not in (None, "INFO", "OFF"):
         raise ApiError.of_field("verbose", "INFO or OFF", value)
-    return value != "OFF"
+    return told != "OFF"
 
 
 async def _read_body(request: Request, most: int) -> dict[str, Any]:

@@ -63,6 +63,19 @@ def guard(payload: bytes, max_depth: int, *, numbers: bool = True) -> bytes:
     return ascii_payload
 
 
+def check_nul(payload: bytes) -> None:
+    """Check that no text of ``payload`` has a NUL, which databases do not keep in theirs.
+
+    Raises:
+        BadJsonError: one has; the text says where.
+    """
+    if b"\\u0000" not in payload:
+        return
+    at = payload.replace(b"\\\\", b"  ").find(b"\\u0000")  # what follows an escaped backslash is no escape
+    if at >= 0:
+        raise BadJsonError(f"expected text without NUL (U+0000), got \\u0000 at offset {at}")
+
+
 def check_numbers(payload: bytes) -> None:
     """Check that a double holds every number of ``payload`` and that none is longer than parsers read (RFC 8259 section 6): some read
     ``1e400`` as infinite, others, and most of them integers of thousands of digits, refuse the whole text.

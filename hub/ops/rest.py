@@ -17,7 +17,7 @@ from hub.core.principal import Principal
 from hub.ops import envelope, storage
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics, RequestTimer
-from hub.ops.routing import adopt
+from hub.ops.routing import WithoutSlash, adopt
 from hub.security.gate import Gate
 from hub.security.origin import header
 from hub.security.rest import requires
@@ -142,6 +142,8 @@ def create_app(
     for router in all_routers:
         app.include_router(router)
     app.router.routes.extend(routes)
+    app.router.redirect_slashes = False
+    app.router.default = WithoutSlash(app.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

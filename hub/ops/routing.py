@@ -11,13 +11,16 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive
+from starlette.routing import Match, Router
+from starlette.types import Message, Receive, Scope, Send
 
-from hub.core.json_guard import BadJsonError, commas, guard
+from hub.core.json_guard import BadJsonError, check_nul, commas, guard
 from hub.core.limits import Limits
 from hub.ops.body import bounded, check_announced, limit_of, read_body
 from hub.ops.envelope import ApiError
+from hub.ops.storage import nul_refused
 from hub.security.rest import permit_before_body
+from hub.storage.text import NulTextError
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -48,16 +51,45 @@ class HubRoute(APIRoute):
             await permit_before_body(request, dependencies)
             _check_query(request, limits, optional)
             if request.method in _NO_BODY:
-                return await handle(request)
+                return await _handled(handle, request)
             limit = limit_of(endpoint, limits)
             check_announced(request, limit)
             receive = bounded(request.receive, limit)
             if parsed:
                 body = _checked(request, await read_body(Request(request.scope, receive), limit), limits)
                 receive = _replayed(body, receive)
-            return await handle(Request(request.scope, receive))
+            return await _handled(handle, Request(request.scope, receive))
 
         return answer
+
+
+async def _handled(handle: Handler, request: Request) -> Response:
+    try:
+        return await handle(request)
+    except NulTextError as fault:
+        raise nul_refused(request, fault) from None
+
+
+class WithoutSlash:
+    """What a router does where nothing is at a path: what is at the same path without the slash at its end, if there is something. A redirect
+    would lose the body with some clients, and the credential with others.
+    """
+
+    __slots__ = ("_nothing", "_router")
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._nothing = router.default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            path = scope["path"].removesuffix("/")
+            bare = {**scope, "path": path}
+            if path and any(route.matches(bare)[0] is not Match.NONE for route in self._router.routes):
+                scope["path"] = path
+                await self._router.app(scope, receive, send)
+                return
+        await self._nothing(scope, receive, send)
 
 
 def adopt(routers: Iterable[APIRouter]) -> None:
@@ -119,6 +151,7 @@ def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
         return body
     try:
         text = guard(body, limits.max_json_depth)
+        check_nul(text)
     except BadJsonError as fault:
         raise ApiError(400, f"body: {fault}", detail={"field": "body", "expected": "JSON text", "got": str(fault)}) from None
     if commas(text, limits.max_body_members) >= limits.max_body_members:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import DeclarativeBase
 
 from hub.storage.identity import FileIdentity
+from hub.storage.text import check_text
 from hub.storage.transactions import StorageError
 
 BUSY_TIMEOUT_MS: Final = 5000
@@ -65,6 +66,8 @@ class Database:
                 arguments["connect_timeout"] = CONNECT_TIMEOUT_S
             self.engine = create_async_engine(self.url, pool_pre_ping=True, pool_size=5, max_overflow=5, connect_args=arguments)
             event.listen(self.engine.sync_engine, "handle_error", _drop_what_is_of_no_use)
+
+        event.listen(self.engine.sync_engine, "before_cursor_execute", _check_text)
 
     @property
     def is_sqlite(self) -> bool:
@@ -127,6 +130,10 @@ def _of_the_database(done: str) -> Iterator[None]:
         if asked:
             raise
         raise StorageError(f"the database cannot be {done}: {getattr(fault, 'orig', None) or fault}") from fault
+
+
+def _check_text(_connection: Connection, _cursor: object, _statement: str, parameters: Any, *_: object) -> None:
+    check_text(parameters.values() if isinstance(parameters, dict) else parameters or ())
 
 
 def _drop_what_is_of_no_use(context: ExceptionContext) -> None:

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from hub.storage.condition import Condition
+from hub.storage.text import check_text
 
 T = TypeVar("T")
 
@@ -109,7 +110,9 @@ class Backend(Protocol):
 
 
 class Transaction:
-    """What an operation works on. It runs in a thread of its own: it must not touch anything of the event loop's."""
+    """What an operation works on. It runs in a thread of its own: it must not touch anything of the event loop's. Every statement raises
+    :class:`hub.storage.text.NulTextError` for text with a NUL, on every database.
+    """
 
     __slots__ = ("_connection", "afterwards", "skip_locked")
 
@@ -120,14 +123,17 @@ class Transaction:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query, or of a statement with ``RETURNING``."""
+        check_text(parameters)
         return self._connection.execute(sql, parameters).fetchall()  # type: ignore[no-any-return]
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
+        check_text(parameters)
         return self._connection.execute(sql, parameters).fetchone()  # type: ignore[no-any-return]
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run a statement; returns how many rows it changed."""
+        check_text(parameters)
         return self._connection.execute(sql, parameters).rowcount  # type: ignore[no-any-return]
 
     def after_commit(self, call: Callable[[], object]) -> None:

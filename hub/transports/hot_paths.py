@@ -23,9 +23,10 @@ from hub.ops.envelope import ApiError, EnvelopeResponse, failure, respond
 from hub.ops.hot_paths import HotPath
 from hub.ops.method import asked_method
 from hub.ops.metrics import Metrics
-from hub.ops.storage import unavailable
+from hub.ops.storage import nul_refused, unavailable
 from hub.security.gate import Gate
 from hub.security.rest import permit
+from hub.storage.text import NulTextError
 from hub.storage.transactions import StorageError
 from hub.transports.tracing import access, request_id, trace_id
 
@@ -85,6 +86,8 @@ class HotPaths:
             return await hot.serve(request, caller, *parameters)
         except ApiError as error:
             return respond(error)
+        except NulTextError as fault:
+            return respond(nul_refused(request, fault))
         except (StorageError, EventLogError) as fault:
             return respond(unavailable(fault))
         except Exception:

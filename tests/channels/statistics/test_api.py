@@ -218,10 +218,11 @@ async def test_sample_updates_after_the_sample_subscription(client: httpx.AsyncC
 # -- verbose --------------------------------------------------------------------------------------------------------
 
 
-async def test_verbose_off_leaves_out_what_a_statistic_is(client: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("verbose", ["OFF", "off", "Off"])
+async def test_verbose_off_leaves_out_what_a_statistic_is(client: httpx.AsyncClient, verbose: str) -> None:
     body = subscription(agent_item(name="InboundCalls"))
-    created = await client.post("/subscriptions?verbose=OFF", json=body)
-    peeked = await client.get("/subscriptions/UUID1/statistic-values?verbose=OFF")
+    created = await client.post(f"/subscriptions?verbose={verbose}", json=body)
+    peeked = await client.get(f"/subscriptions/UUID1/statistic-values/?verbose={verbose}")
     assert list(created.json()["data"]["statistics"][0]) == ["statisticId", "value", "timestamp"]
     assert list(peeked.json()["data"]["statistics"][0]) == ["statisticId", "value", "timestamp"]
 
@@ -247,9 +248,9 @@ async def test_verbose_decides_the_updates_too(client: httpx.AsyncClient, centre
 @pytest.mark.parametrize("path", ["/subscriptions/UUID1/statistic-values", "/subscriptions"])
 async def test_verbose_is_off_or_info(client: httpx.AsyncClient, path: str) -> None:
     method = "GET" if path.endswith("values") else "POST"
-    answer = await client.request(method, path, params={"verbose": "off"}, content="{}" if method == "POST" else None)
+    answer = await client.request(method, path, params={"verbose": "none"}, content="{}" if method == "POST" else None)
     assert answer.status_code == 400
-    assert answer.json()["status"]["message"] == 'verbose: expected INFO or OFF, got "off"'
+    assert answer.json()["status"]["message"] == 'verbose: expected INFO or OFF, got "none"'
 
 
 # -- some fail, all fail --------------------------------------------------------------------------------------------

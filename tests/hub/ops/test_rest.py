@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Body, FastAPI, Query
 from fastapi.routing import APIRoute
+from sqlalchemy import text
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
@@ -219,3 +220,37 @@ async def test_optional_parameters_without_a_value_are_as_if_absent(access: Acce
     async with client_of(build(access, routers=[routes])) as client:
         answer = await client.get("/list?limit=&state=&needed=&many=&many=3")
     assert answer.json()["data"] == [7, None, "", [3]]
+
+
+async def test_a_slash_at_the_end_is_no_redirect(access: Access) -> None:
+    key = {"x-api-key": await access.key()}
+    async with client_of(build(access)) as client:
+        answers = [
+            await client.get("/things/a/"),
+            await client.post("/things/", json={"a": 1}, headers=key),
+            await client.post("/things//", json={"a": 1}),
+            await client.put("/things/"),
+            await client.get("/nothing/"),
+        ]
+    assert [each.status_code for each in answers] == [200, 200, 404, 405, 404]
+
+
+async def test_nul_in_a_text_is_refused_wherever_it_comes(access: Access) -> None:
+    routes = APIRouter()
+
+    @routes.post("/texts/{name}")
+    async def keep(name: str, body: Annotated[dict[str, str], Body()], key: str = "") -> dict[str, Any]:
+        async with access.database.write() as session:
+            await session.execute(text("SELECT :name, :key, :body"), {"name": name, "key": key, "body": body["a"]})
+        return ok()
+
+    async with client_of(build(access, routers=[routes])) as client:
+        answers = [
+            await client.post("/texts/a%00b", json={"a": ""}),
+            await client.post("/texts/a?key=a%00b", json={"a": ""}),
+            await client.post("/texts/a", json={"a": "a\x00b"}),
+            await client.post("/texts/a", json={"a": "a\\u0000b"}),
+        ]
+    assert [each.status_code for each in answers] == [400, 400, 400, 200]
+    assert [each.json()["status"]["detail"]["field"] for each in answers[:3]] == ["name", "key", "body"]
+    assert "text without NUL (U+0000)" in answers[0].json()["status"]["message"]

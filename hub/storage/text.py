@@ -1,0 +1,32 @@
+"""Text that both databases can keep. PostgreSQL's ``text`` has no NUL (https://www.postgresql.org/docs/current/datatype-character.html),
+SQLite's functions end at one: neither is given any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class NulTextError(Exception):
+    """A statement's parameter is text with a NUL; ``text`` is that parameter. Nothing was run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("expected text without NUL (U+0000), got one with it")
+        self.text = text
+
+
+def check_text(parameters: Iterable[Any]) -> None:
+    """Check the parameters of a statement, also those of many runs of it.
+
+    Raises:
+        NulTextError: one is text with a NUL.
+    """
+    for each in parameters:
+        if isinstance(each, str):
+            if "\x00" in each:
+                raise NulTextError(each)
+        elif isinstance(each, Mapping):
+            check_text(each.values())
+        elif isinstance(each, list | tuple):
+            check_text(each)
