@@ -71,7 +71,7 @@ def test_what_does_not_matter_is_let_pass(members: dict[str, Any]) -> None:
         ("specversion", 1.0, "text or null"),
         ("time", "yesterday", "RFC 3339"),
         ("time", 1772366340, "text or null"),
-        ("time", "2026-03-01T11:59:00", "with a zone"),
+        ("time", "2026-03-01T11", "RFC 3339"),
         ("data", None, "object with the fields of cx.agent.ready"),
         ("data", [], "an object"),
         ("data", "x", "an object"),

@@ -44,7 +44,9 @@ class Reception:
         self.transactions = transactions
         self.clock = Clock()
         self.recorded: list[OutboxEvent] = []
-        recorder: Any = EventRecorder("test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda: False)
+        recorder: Any = EventRecorder(
+            "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
+        )
         entities = Entities(HUB)
         self.desk = Desk(recorder, entities, self.clock)
         chosen = InteractionsSettings(**{"service_media": {"mail": "email"}} | settings)

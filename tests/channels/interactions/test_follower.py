@@ -41,7 +41,7 @@ class House:
     def __init__(self, transactions: Transactions, eventlog: MemoryEventLog | None = None) -> None:
         self.transactions = transactions
         self.eventlog = eventlog or MemoryEventLog()
-        recorder = EventRecorder("me", SystemClock(), hand_over=lambda *_: None, has_room=lambda: False)
+        recorder = EventRecorder("me", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: False)
         self.desk = Desk(recorder, Entities("http://hub"), SystemClock())  # type: ignore[arg-type]
         self.follower = Follower(self.desk, transactions, self.eventlog)
 

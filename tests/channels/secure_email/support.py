@@ -53,7 +53,9 @@ class Office:
         self.sink = Sink()
         self.recorded: list[OutboxEvent] = []
         self.settings = SecureEmailSettings(**settings)
-        recorder: Any = EventRecorder("test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda: False)
+        recorder: Any = EventRecorder(
+            "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
+        )
         self.mailroom = Mailroom(transactions=transactions, outbox=recorder, clock=self.clock, settings=self.settings)
         self.announcer = Announcer(lambda: self.sink, self.clock)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
