@@ -71,8 +71,9 @@ async def _handled(handle: Handler, request: Request) -> Response:
 
 
 class WithoutSlash:
-    """What a router does where nothing is at a path: what is at the same path without the slash at its end, if there is something. A redirect
-    would lose the body with some clients, and the credential with others.
+    """What a router does where nothing is at a path: what is at the same path without the slash at its end, if there is something.
+
+    A redirect would lose the body with some clients, and the credential with others.
     """
 
     __slots__ = ("_nothing", "_router")
