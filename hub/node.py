@@ -62,6 +62,9 @@ from hub.transports.tracing import Tracing
 
 _log = structlog.get_logger(__name__)
 
+GAUGES = "gauges"
+"""The role of the values that rise and fall of a family: name to HELP and a function that reads it."""
+
 COUNTERS = "counters"
 """The role under which a family offers what it counts: a dictionary of part to dataclass of numbers."""
 
@@ -244,6 +247,9 @@ class Node:
         for offered in self.context.of_role(COUNTERS):
             for part, source in offered.items():
                 self.metrics.counters(part, source)
+        for offered in self.context.of_role(GAUGES):
+            for name, (help, read) in offered.items():
+                self.metrics.gauge(name, help, read)
         self._observe_gauges()
         self._observe_latencies()
         watched: list[Watched] = [self.transactions, self.eventlog.file]

@@ -206,6 +206,28 @@ def _administration(server: StatServer) -> APIRouter:
         """The ids of the agents, queues or groups that events have named, and the built-in group `All`."""
         return EnvelopeResponse(ok({"objects": await server.objects(caller.tenant, object_type)}))
 
+    @admin.delete(
+        "/statistics/interactions/{id:path}",
+        summary="Clear an interaction",
+        response_model=None,
+        responses={
+            200: {"model": StatusResponse},
+            404: {"model": StatusResponse, "description": "Nothing goes on in it."},
+        },
+    )
+    async def clear_interaction(
+        identifier: Annotated[str, Path(alias="id", description="The interactionId of its events.")],
+        caller: Principal = requires("/admin/write"),
+    ) -> Response:
+        """End an interaction whose end no event told, in the statistics alone: it waits and rings no more, and its agents are released.
+        Nothing is published and no webhook is sent.
+        """
+        if not await server.clear_interaction(caller.tenant, identifier):
+            raise ApiError(
+                404, f"id: expected an interaction in which something goes on, got {identifier}", detail={"field": "id", "got": identifier}
+            )
+        return EnvelopeResponse(ok())
+
     @admin.get("/stat-server", summary="The stat server's state", response_model=None, responses={200: {"model": StatServerResponse}})
     async def show(caller: Principal = requires("/statistics/read")) -> Response:
         """Service state, what is open, events, last snapshot."""
@@ -230,7 +252,7 @@ def _administration(server: StatServer) -> APIRouter:
 
 
 def _login(caller: Principal) -> Login:
-    return Login(caller.tenant, caller.login, caller.token_login)
+    return Login(caller.tenant, caller.login, caller.token_login, caller.subject)
 
 
 def _verbose(value: str | None) -> bool:
@@ -304,6 +326,7 @@ def _report(report: Report) -> dict[str, Any]:
         "subscriptions": report.subscriptions,
         "logins": report.logins,
         "values": report.values,
+        "objects": report.objects,
         "position": report.position,
         "time": report.now_ms,
         "held": report.held,

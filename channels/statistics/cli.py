@@ -1,15 +1,26 @@
-"""``hub explain``: what a predefined statistic means."""
+"""``hub explain``: what a predefined statistic means; ``hub interaction clear``: end an interaction whose end no event told."""
 
 from __future__ import annotations
 
+import asyncio
 from difflib import get_close_matches
+from http import HTTPStatus
 from typing import Annotated
+from urllib.parse import quote
 
+import aiohttp
+import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from channels.statistics.engine.library import Predefined, names
+
+NOTHING_GOES_ON = 1
+"""Exit code: there is nothing to clear."""
+REFUSED = 2
+"""Exit code: the hub could not be reached, or refused."""
+_PATIENCE_S = 60
 
 UNKNOWN = 2
 """Exit code for a name that is not in the library."""
@@ -18,6 +29,9 @@ UNKNOWN = 2
 def register(app: typer.Typer) -> None:
     """Add the family's commands."""
     app.command("explain", epilog="Example: hub explain ServiceLevel")(explain)
+    interactions = typer.Typer(no_args_is_help=True)
+    interactions.command("clear", epilog="Example: hub interaction clear c-4711 --token TOKEN")(clear)
+    app.add_typer(interactions, name="interaction", help="Interactions as the statistics know them.")
 
 
 def explain(
@@ -35,6 +49,46 @@ def explain(
         _refuse(statistic, list(library))
     else:
         _print_entry(found)
+
+
+def clear(
+    interaction_id: Annotated[str, typer.Argument(help="The interactionId of its events.", metavar="ID")],
+    url: Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is.")] = "http://127.0.0.1:8080",
+    token: Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token that may do /admin/write.")] = "",
+    api_key: Annotated[str, typer.Option(envvar="HUB_API_KEY", help="An API key.")] = "",
+) -> None:
+    """End an interaction whose end no event told, in the statistics alone: it waits and rings no more, and its agents are released.
+
+    Ends with 1 when nothing goes on in such an interaction, with 2 when the hub could not be reached or refused.
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if api_key:
+        headers["x-api-key"] = api_key
+    place = f"{url.rstrip('/')}/api/v1/statistics/interactions/{quote(interaction_id, safe='')}"
+    status, said = asyncio.run(_delete(place, headers))
+    if status == HTTPStatus.OK:
+        Console().print(f"The interaction {interaction_id} is cleared.", markup=False)
+        return
+    Console(stderr=True).print(said, markup=False)
+    raise typer.Exit(NOTHING_GOES_ON if status == HTTPStatus.NOT_FOUND and said.startswith("id:") else REFUSED)
+
+
+async def _delete(place: str, headers: dict[str, str]) -> tuple[int, str]:
+    """Send the request; the status (0 when the hub cannot be reached) and a sentence."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_S), trust_env=True) as session,
+            session.delete(place, headers=headers) as answer,
+        ):
+            raw = await answer.read()
+            try:
+                body = orjson.loads(raw)
+                said = body["status"]["message"] if "status" in body else body["message"]
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                said = "no message"
+            return answer.status, said if answer.status == HTTPStatus.NOT_FOUND else f"{place} answered HTTP {answer.status}: {said}"
+    except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+        return 0, f"{place} cannot be reached: {str(fault) or type(fault).__name__}"
 
 
 def _print_list(entries: list[Predefined]) -> None:

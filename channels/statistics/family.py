@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from channels.events import EVENT_CONSUMER
 from channels.statistics.api import create_routers
 from channels.statistics.channels import declarations
@@ -15,8 +17,22 @@ NAME = "statistics"
 STAT_SERVER = "stat-server"
 """The role of the :class:`channels.statistics.service.owner.StatServer` among a family's services."""
 
+GAUGES = "gauges"
+"""The role of values that rise and fall: name to HELP text and a function that reads it."""
+
 COUNTERS = "counters"
 """The role of what a family counts: part of ``/metrics`` to a slots dataclass of integers."""
+
+
+def _gauges(server: LocalStatServer) -> dict[str, tuple[str, Callable[[], float]]]:
+    return {
+        "statistics_objects": (
+            "Agents, queues, groups and staging areas that events named and that were not forgotten, of all tenants.",
+            server.object_count,
+        ),
+        "statistics_open": ("Statistics that subscriptions have open, of all tenants.", server.open_count),
+        "statistics_events_waiting": ("Events that were taken and wait to be applied, of all tenants.", server.waiting_count),
+    }
 
 
 def build(context: Context) -> Parts:
@@ -26,7 +42,7 @@ def build(context: Context) -> Parts:
         routers=create_routers(server, max_body_bytes=context.hub.limits.max_request_bytes),
         channels=declarations(server),
         services=[server],
-        roles={EVENT_CONSUMER: server, STAT_SERVER: server, COUNTERS: {NAME: server.counters}},
+        roles={EVENT_CONSUMER: server, STAT_SERVER: server, COUNTERS: {NAME: server.counters}, GAUGES: _gauges(server)},
         readiness={NAME: server.failing},
     )
 

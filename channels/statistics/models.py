@@ -197,6 +197,7 @@ class StatServerState(_Model):
     subscriptions: int
     logins: int = Field(description="that have subscriptions")
     values: int = Field(description="channels /statistics/v3/values/... that are open")
+    objects: int = Field(description="agents, queues, groups and staging areas that events named")
     position: int = Field(description="of the last event that was taken")
     time: int | None = Field(description="the stat server's own, ms since 1970 UTC")
     held: int = Field(description="events that wait for their time")

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from channels.statistics.engine.bounds import Bounds, Lifetimes
+
 _LOCALTIME = Path("/etc/localtime")
 
 
@@ -59,6 +61,34 @@ class StatisticsSettings(BaseModel):
     max_subscription_statistics: int = Field(5_000, ge=1, description="Statistics of one subscription.")
     max_login_statistics: int = Field(10_000, ge=1, description="Statistics of all subscriptions of one login.")
     max_login_subscriptions: int = Field(100, ge=1, description="Subscriptions of one login.")
+    max_subject_statistics: int = Field(
+        20_000,
+        ge=1,
+        description="Statistics of all logins of one subject: another cookie is no way around the limits of a login.",
+    )
+    max_tenant_statistics: int = Field(500_000, ge=1, description="Statistics of all logins of a tenant.")
+    max_objects: int = Field(
+        50_000,
+        ge=1,
+        description="Agents, queues, groups and staging areas of a tenant that events named: each is kept until it is forgotten. "
+        "Events that name one more are refused; what is restored is not.",
+    )
+    max_groups: int = Field(5_000, ge=1, description="Groups of a tenant that events named.")
+    max_group_members: int = Field(5_000, ge=1, description="Members of a group: the state of a group holds that of each.")
+    max_member_groups: int = Field(200, ge=1, description="Groups of an agent or queue: each event of it counts in all of them.")
+    max_held: int = Field(100_000, ge=1, description="Events of a tenant that wait for their time, since they lie a little ahead.")
+    forget_after_s: int = Field(
+        7 * 86_400,
+        ge=60,
+        description="Seconds: an agent, queue, group or staging area of which no event spoke for so long is forgotten, if no statistic and "
+        "no interaction is open on it.",
+    )
+    voice_idle_s: int = Field(
+        12 * 3600, ge=60, description="Seconds without a word after which a call is taken for finished, in the statistics alone."
+    )
+    media_idle_s: int = Field(
+        7 * 86_400, ge=60, description="Seconds without a word after which an interaction of another medium is taken for finished there."
+    )
     max_values: int = Field(20_000, ge=1, description="Channels /statistics/v3/values/... that are open at once, of one tenant.")
 
     @field_validator("zone")
@@ -67,6 +97,14 @@ class StatisticsSettings(BaseModel):
         if zone is not None and not is_zone(zone):
             raise ValueError(f"expected an IANA time zone like Europe/Madrid, got {zone!r}")
         return zone
+
+    def lifetimes(self) -> Lifetimes:
+        """What the engine forgets after how long."""
+        return Lifetimes(self.voice_idle_s * 1000, self.media_idle_s * 1000, self.forget_after_s * 1000)
+
+    def bounds(self) -> Bounds:
+        """How many of each thing the engine takes."""
+        return Bounds(self.max_objects, self.max_groups, self.max_group_members, self.max_member_groups)
 
     def time_zone(self) -> ZoneInfo:
         """The zone that counts."""

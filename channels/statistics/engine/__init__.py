@@ -1,5 +1,6 @@
 """The statistics engine: pure, no event loop, no I/O, no clock. See ``docs/statistics.md`` for what it counts."""
 
+from channels.statistics.engine.bounds import Bounds, Lifetimes
 from channels.statistics.engine.definition import (
     Category,
     Definition,
@@ -19,10 +20,12 @@ from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
 
 __all__ = [
+    "Bounds",
     "Category",
     "Definition",
     "DefinitionError",
     "Engine",
+    "Lifetimes",
     "Notification",
     "NotificationMode",
     "ObjectType",

@@ -30,10 +30,10 @@ class AgentRules:
         """Logged in, not ready, on each medium that the agent is not logged in on yet at this place; joins the groups that are named."""
         agent = self._centre.agent(data.agent_id, at_ms)
         for group_id in data.groups or ():
-            group = self._centre.any_group("agents", group_id)
-            group.heard = True
+            group = self._centre.group("agents", group_id, at_ms)
             if agent.id not in group.members:
                 group.join(agent, at_ms)
+                group.guests.add(agent.id)
         at_ms = agent.at(at_ms)
         agent.place = data.place_id or agent.place
         for name in data.media:

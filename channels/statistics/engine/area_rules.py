@@ -23,8 +23,7 @@ class AreaRules:
         """
         if interaction.area is not None:
             return
-        area = self._centre.any_area(media)
-        area.heard = True
+        area = self._centre.area(media, at_ms)
         interaction.area = medium_name(media)
         interaction.entered_s = at_ms // 1000
         area.occur("InteractionEntered", interaction.area, at_ms)

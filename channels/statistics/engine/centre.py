@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from channels.events import VOICE
 from channels.statistics.engine.definition import ObjectType
@@ -14,7 +14,23 @@ from channels.statistics.engine.statistic import Statistic
 class Centre:
     """Everything that is known of one contact centre."""
 
-    __slots__ = ("agents", "all_agents", "all_queues", "areas", "calendar", "changed", "groups", "idle", "live", "queue_groups", "queues")
+    __slots__ = (
+        "_absent",
+        "agents",
+        "all_agents",
+        "all_queues",
+        "areas",
+        "calendar",
+        "calls",
+        "changed",
+        "groups",
+        "heard",
+        "heard_groups",
+        "idle",
+        "live",
+        "queue_groups",
+        "queues",
+    )
 
     def __init__(self, calendar: Calendar) -> None:
         self.calendar = calendar
@@ -24,6 +40,12 @@ class Centre:
         self.queues: dict[str, Queue] = {}
         self.areas: dict[str, Queue] = {}
         """Staging areas, by their medium."""
+        self.heard = 0
+        """How many objects events named, the two groups ``All`` not counted."""
+        self.heard_groups = 0
+        """How many of them are groups."""
+        self._absent: dict[tuple[str, str], set[str]] = {}
+        """Ids of groups that have the agent or queue (kind of group, id) on their list while it is forgotten."""
         self.all_agents = self._new_group(ALL)
         self.all_queues = self._new_group(ALL)
         self.all_agents.heard = self.all_queues.heard = True
@@ -31,6 +53,8 @@ class Centre:
         self.queue_groups: dict[str, Group] = {ALL: self.all_queues}
         self.live: dict[str, Interaction] = {}
         """Interactions that started and did not finish, that wait, or that have parties, the one heard of least recently first."""
+        self.calls: dict[str, Interaction] = {}
+        """Those of them that are on voice, in the same order."""
         self.idle: dict[str, Interaction] = {}
         """The others, in the order in which they were heard of."""
 
@@ -99,7 +123,11 @@ class Centre:
             agent = self.agents[identifier] = Agent(identifier, self.calendar, self.changed, at_ms)
         if not agent.heard:
             agent.hear(at_ms)
+            self.heard += 1
             self.all_agents.join(agent, at_ms)
+            self._rejoin("agents", agent, at_ms)
+        if agent.heard_ms < at_ms:
+            agent.heard_ms = at_ms
         return agent
 
     def queue(self, identifier: str, at_ms: int) -> Queue:
@@ -107,8 +135,106 @@ class Centre:
         queue = self.any_queue(identifier)
         if not queue.heard:
             queue.heard = True
+            self.heard += 1
             self.all_queues.join(queue, at_ms)
+            self._rejoin("queues", queue, at_ms)
+        if queue.heard_ms < at_ms:
+            queue.heard_ms = at_ms
         return queue
+
+    def area(self, media: str, at_ms: int) -> Queue:
+        """The staging area of the medium that an event speaks of."""
+        area = self.any_area(media)
+        if not area.heard:
+            area.heard = True
+            self.heard += 1
+        area.heard_ms = max(area.heard_ms, at_ms)
+        return area
+
+    def group(self, kind: str, identifier: str, at_ms: int) -> Group:
+        """The group that an event speaks of."""
+        group = self.any_group(kind, identifier)
+        if not group.heard:
+            group.heard = True
+            self.heard += 1
+            self.heard_groups += 1
+        group.heard_ms = max(group.heard_ms, at_ms)
+        return group
+
+    def is_heard(self, kind: str, identifier: str) -> bool:
+        """Whether events named an object; kinds are agent, queue, area, and agents and queues for groups of these."""
+        objects: Mapping[str, Agent | Queue | Group]
+        match kind:
+            case "agent":
+                objects = self.agents
+            case "queue":
+                objects = self.queues
+            case "area":
+                objects = self.areas
+            case _:
+                objects = self.groups_of(kind)
+        found = objects.get(identifier)
+        return found is not None and found.heard
+
+    # -- who is forgotten ---------------------------------------------------------------------------------------------
+
+    def forget_agent(self, agent: Agent) -> bool:
+        """Forget an agent on whom nothing is open."""
+        self._leave_groups("agents", agent)
+        del self.agents[agent.id]
+        self.heard -= 1
+        return True
+
+    def forget_queue(self, queue: Queue) -> bool:
+        """Forget a queue, or a staging area, in which nothing is open."""
+        if self.areas.get(queue.id) is queue:
+            del self.areas[queue.id]
+        else:
+            self._leave_groups("queues", queue)
+            del self.queues[queue.id]
+        self.heard -= 1
+        return True
+
+    def forget_group(self, kind: str, group: Group) -> bool:
+        """Forget a group without members."""
+        for identifier in group.absent:
+            self._no_longer_absent(kind, identifier, group)
+        del self.groups_of(kind)[group.id]
+        self.heard -= 1
+        self.heard_groups -= 1
+        return True
+
+    def list_members(self, kind: str, group: Group, members: Iterable[str]) -> None:
+        """``cx.group.changed`` said who belongs to a group: nobody else is on its list, and nobody of them a guest."""
+        for identifier in group.absent.difference(members):
+            self._no_longer_absent(kind, identifier, group)
+        group.absent.intersection_update(members)
+        group.guests.clear()
+
+    def miss(self, kind: str, identifier: str, group: Group) -> None:
+        """An agent or queue that is forgotten is on the list of a group."""
+        group.absent.add(identifier)
+        self._absent.setdefault((kind, identifier), set()).add(group.id)
+
+    def _leave_groups(self, kind: str, member: Agent | Queue) -> None:
+        for group in list(member.groups.values()):
+            if group.id != ALL and member.id not in group.guests:
+                self.miss(kind, member.id, group)
+            group.guests.discard(member.id)
+            group.leave(member, self.calendar.now_ms)
+
+    def _rejoin(self, kind: str, member: Agent | Queue, at_ms: int) -> None:
+        """It was forgotten, and is on the lists of groups."""
+        for group_id in self._absent.pop((kind, member.id), ()):
+            group = self.groups_of(kind)[group_id]
+            group.absent.discard(member.id)
+            group.join(member, at_ms)
+
+    def _no_longer_absent(self, kind: str, identifier: str, group: Group) -> None:
+        groups = self._absent[kind, identifier]
+        groups.discard(group.id)
+        if not groups:
+            del self._absent[kind, identifier]
 
     def known(self, identifier: str) -> Interaction | None:
         """The interaction of an id, over or not."""
@@ -125,12 +251,19 @@ class Centre:
     def file(self, interaction: Interaction) -> None:
         """Put an interaction where it belongs after something was heard of it."""
         identifier = interaction.id
-        waits = interaction.queue is not None and identifier in self.queues[interaction.queue].waiting
+        queue = None if interaction.queue is None else self.queues.get(interaction.queue)
+        waits = queue is not None and identifier in queue.waiting
         lives = interaction.area is not None and not interaction.finished
         self.live.pop(identifier, None)
+        self.calls.pop(identifier, None)
         self.idle.pop(identifier, None)
         interaction.touched_ms = self.calendar.now_ms
-        (self.live if waits or lives or interaction.parties else self.idle)[identifier] = interaction
+        if not (waits or lives or interaction.parties):
+            self.idle[identifier] = interaction
+            return
+        self.live[identifier] = interaction
+        if interaction.media == VOICE:
+            self.calls[identifier] = interaction
 
 
 def medium_name(media: str | None) -> str:

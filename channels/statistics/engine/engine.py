@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
 from zoneinfo import ZoneInfo
 
-from channels.events import Event
+from channels.events import Event, GroupChanged
 from channels.statistics.engine import snapshot, state
 from channels.statistics.engine.accumulator import Board
+from channels.statistics.engine.bounds import Bounds, Lifetimes
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import Category, Definition, ObjectType
 from channels.statistics.engine.machine import Machine
-from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.profiles import Calendar, TimeProfile
+from channels.statistics.engine.retention import forget_unheard
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
+
+DEFAULT_LIFETIMES = Lifetimes()
+DEFAULT_BOUNDS = Bounds()
 
 
 class Engine:
@@ -23,13 +30,15 @@ class Engine:
     of all calls of :meth:`advance`; it never goes back.
     """
 
-    __slots__ = ("_calendar", "_centre", "_machine", "_open")
+    __slots__ = ("_calendar", "_centre", "_lifetimes", "_machine", "_open", "_resetting")
 
-    def __init__(self, *, zone: ZoneInfo, now_ms: int) -> None:
+    def __init__(self, *, zone: ZoneInfo, now_ms: int, lifetimes: Lifetimes = DEFAULT_LIFETIMES, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._calendar = Calendar(zone, now_ms)
         self._centre = Centre(self._calendar)
-        self._machine = Machine(self._centre)
+        self._lifetimes = lifetimes
+        self._machine = Machine(self._centre, lifetimes, bounds)
         self._open: dict[tuple[Definition, ObjectType, str], Statistic] = {}
+        self._resetting: deque[tuple[set[TimeProfile], Iterator[Statistic]]] = deque()
 
     @property
     def now_ms(self) -> int:
@@ -47,21 +56,60 @@ class Engine:
         """
         self._machine.check(event, present_ms)
 
+    def admit(self, event: Event) -> None:
+        """See whether there is room for what an event would add. What one adds that is let pass counts from now on, as if it were there,
+        until :meth:`apply` or :meth:`skip` says what became of it.
+
+        Raises:
+            channels.events.RefusedEventError: one of :class:`Bounds` would be passed; the text names the field and the bound.
+        """
+        self._machine.admit(event)
+
+    def skip(self, event: Event) -> None:
+        """An event that was admitted is not going to be applied."""
+        self._machine.settle(event)
+
     def apply(self, event: Event) -> None:
         """Take an event that :meth:`check` let pass. It counts at its own time, which may lie before engine time; one that is never late
         counts at the time of the newest event of its object if that is later.
         """
         self.advance(event.time_ms)
         self._machine.take(event)
+        self._machine.settle(event)
+
+    def steps(self, event: Event) -> Iterator[None]:
+        """:meth:`apply` in pieces, for an event that lists thousands of members. Between them values can be read, but no other event be
+        applied.
+        """
+        self.advance(event.time_ms)
+        if isinstance(event.data, GroupChanged):
+            yield from self._machine.take_list(event, event.data)
+        else:
+            self._machine.take(event)
+        self._machine.settle(event)
+
+    def clear(self, interaction_id: str) -> bool:
+        """End an interaction now, whatever goes on in it. False when nothing goes on in one of this id."""
+        interaction = self._centre.live.get(interaction_id)
+        if interaction is None:
+            return False
+        self._machine.end(interaction, self._calendar.now_ms)
+        return True
+
+    def forget_unheard(self) -> Iterator[int]:
+        """Forget the objects that nothing was heard of for their lifetime, and on which nothing is open, in pieces: how many each did."""
+        return forget_unheard(self._centre, self._calendar.now_ms - self._lifetimes.object_ms)
+
+    @property
+    def object_count(self) -> int:
+        """How many agents, queues, groups and staging areas events named."""
+        return self._centre.heard
 
     def advance(self, now_ms: int) -> None:
         """Let time pass. Statistics whose windows are reset on the way are among the changed ones."""
         passed = self._calendar.advance(now_ms)
         if passed:
-            changed = self._centre.changed
-            for statistic in self._open.values():
-                if statistic.has_window and statistic.definition.profile in passed:
-                    changed[statistic] = None
+            self._resetting.append((passed, iter(list(self._open.values()))))
         self._machine.forget()
 
     def open(self, definition: Definition, object_type: ObjectType, object_id: str) -> Statistic:
@@ -104,22 +152,44 @@ class Engine:
             return state.agent_value(self._centre.any_agent(statistic.object_id), definition.media)
         return state.group_value(self._centre.any_group("agents", statistic.object_id), self._centre.agents, definition.media)
 
-    def take_changed(self) -> list[Statistic]:
-        """The open statistics that events or resets touched since the last call, each once, the one touched first first."""
-        changed = list(self._centre.changed)
-        self._centre.changed.clear()
-        return changed
+    def take_changed(self, most: int | None = None) -> list[Statistic]:
+        """The open statistics that events or resets touched since the last call, each once, the one touched first first; ``most`` of them,
+        and the rest at the next calls.
+        """
+        changed = self._centre.changed
+        while self._resetting:
+            passed, statistics = self._resetting[0]
+            some = list(islice(statistics, most))
+            for statistic in some:
+                if statistic.users and statistic.has_window and statistic.definition.profile in passed:
+                    changed[statistic] = None
+            if most is not None and len(some) == most:
+                break
+            self._resetting.popleft()
+        if most is None or len(changed) <= most:
+            taken = list(changed)
+            changed.clear()
+            return taken
+        taken = list(islice(changed, most))
+        for statistic in taken:
+            del changed[statistic]
+        return taken
 
     def objects(self, object_type: ObjectType) -> list[str]:
         """Ids of the objects that events spoke of, sorted. Groups include ``All``."""
-        return sorted(identifier for identifier, found in self._centre.of(object_type).items() if found.heard)
+        return sorted(self.heard(object_type))
+
+    def heard(self, object_type: ObjectType) -> Iterator[str]:
+        """Ids of the objects that events spoke of up to now, one by one; more may come meanwhile."""
+        known = self._centre.of(object_type)
+        return (identifier for identifier in list(known) if (found := known.get(identifier)) is not None and found.heard)
 
     def save(self) -> bytes:
         """Everything that is needed to go on exactly, but for the open statistics: they are opened again by whoever opened them."""
         return snapshot.save(self._centre)
 
     @classmethod
-    def restore(cls, state: bytes, *, zone: ZoneInfo) -> Engine:
+    def restore(cls, state: bytes, *, zone: ZoneInfo, lifetimes: Lifetimes = DEFAULT_LIFETIMES, bounds: Bounds = DEFAULT_BOUNDS) -> Engine:
         """The engine that was saved. With another zone than before, windows that are open go on to the zone's next reset.
 
         Raises:
@@ -127,9 +197,11 @@ class Engine:
         """
         engine = cls.__new__(cls)
         engine._centre = snapshot.restore(state, zone)
-        engine._machine = Machine(engine._centre)
+        engine._lifetimes = lifetimes
+        engine._machine = Machine(engine._centre, lifetimes, bounds)
         engine._calendar = engine._centre.calendar
         engine._open = {}
+        engine._resetting = deque()
         return engine
 
     def _board(self, object_type: ObjectType, object_id: str) -> Board:

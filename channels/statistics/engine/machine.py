@@ -7,14 +7,16 @@ is written further already, the effect is dated to there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from channels import events
 from channels.events import Event, EventData, LateEventError
+from channels.statistics.engine.admission import Admission
 from channels.statistics.engine.agent_rules import AgentRules
 from channels.statistics.engine.area_rules import AreaRules
+from channels.statistics.engine.bounds import Bounds, Lifetimes
 from channels.statistics.engine.call_rules import CallRules
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.objects import ALL, LONG_AGO_MS, Agent, Group, Interaction
@@ -23,17 +25,22 @@ from channels.statistics.engine.queue_rules import QueueRules
 IDLE_MS = 5 * 60 * 1000
 """An interaction that waits nowhere and in which nobody takes part is forgotten after this time."""
 
-ABANDONED_MS = 7 * 24 * 3600 * 1000
-"""An interaction of which nothing was heard for this time is taken for finished: lost events cost neither memory nor truth for ever."""
+_MEMBERS_AT_ONCE = 32
+"""Members that join or leave a group in one piece."""
+
+_FORGET_AT_ONCE = 64
+"""Interactions that are taken for finished in one piece."""
 
 
 class Machine:
     """Takes events in their order, and lets the rules say what each of them means."""
 
-    __slots__ = ("_calls", "_centre", "_forget_at_ms", "_handlers")
+    __slots__ = ("_admission", "_calls", "_centre", "_forget_at_ms", "_handlers", "_lifetimes")
 
-    def __init__(self, centre: Centre) -> None:
+    def __init__(self, centre: Centre, lifetimes: Lifetimes, bounds: Bounds) -> None:
         self._centre = centre
+        self._lifetimes = lifetimes
+        self._admission = Admission(centre, bounds)
         self._forget_at_ms = LONG_AGO_MS
         agents, queues = AgentRules(centre), QueueRules(centre)
         self._calls = calls = CallRules(centre, agents, queues, AreaRules(centre))
@@ -56,7 +63,6 @@ class Machine:
             events.InteractionTransferred: calls.transferred,
             events.InteractionStarted: calls.started,
             events.InteractionFinished: calls.finished,
-            events.GroupChanged: self._group_changed,
         }
 
     def check(self, event: Event, present_ms: int | None) -> None:
@@ -76,9 +82,25 @@ class Machine:
                     f"got {_iso(event.time_ms)}, {ordered.last_ms - event.time_ms} ms earlier"
                 )
 
+    def admit(self, event: Event) -> None:
+        """Refuse an event that would add more than there may be; what one adds that is let pass is counted until :meth:`settle`.
+
+        Raises:
+            RefusedEventError: it would; the text names the field, the bound and what is too much.
+        """
+        self._admission.check(event)
+
+    def settle(self, event: Event) -> None:
+        """An event that was admitted was applied, or is not going to be."""
+        self._admission.settle(event)
+
     def take(self, event: Event) -> None:
         """Apply an event. Engine time stands at the event's time or later already."""
         data = event.data
+        if isinstance(data, events.GroupChanged):
+            for _ in self.take_list(event, data):
+                pass
+            return
         at_ms = event.time_ms
         if event.never_late:
             at_ms = max(at_ms, *(ordered.last_ms for _, ordered in self._concerns(data)), LONG_AGO_MS)
@@ -113,35 +135,67 @@ class Machine:
                 return () if found is None else (("group", found),)
 
     def forget(self) -> None:
-        """Drop the interactions that are over, and finish those of which nothing was heard for very long."""
+        """Drop the interactions that are over, and finish those of which nothing was heard for very long: some at each call."""
         now_ms = self._centre.calendar.now_ms
         if now_ms < self._forget_at_ms:
             return
         self._forget_at_ms = now_ms + IDLE_MS
-        while self._centre.idle:
-            oldest = next(iter(self._centre.idle.values()))
+        idle = self._centre.idle
+        for _ in range(_FORGET_AT_ONCE):
+            if not idle:
+                break
+            oldest = next(iter(idle.values()))
             if oldest.touched_ms + IDLE_MS > now_ms:
-                self._forget_at_ms = oldest.touched_ms + IDLE_MS
+                self._look_again(oldest.touched_ms + IDLE_MS)
                 break
-            del self._centre.idle[oldest.id]
-        while self._centre.live:
-            oldest = next(iter(self._centre.live.values()))
-            if oldest.touched_ms + ABANDONED_MS > now_ms:
-                self._forget_at_ms = min(self._forget_at_ms, oldest.touched_ms + ABANDONED_MS)
-                break
-            self._calls.finish(oldest, oldest.touched_ms + ABANDONED_MS)
-            del self._centre.live[oldest.id]
+            del idle[oldest.id]
+        else:
+            self._look_again(now_ms)
+        for some in (self._centre.calls, self._centre.live):
+            for _ in range(_FORGET_AT_ONCE):
+                if not some:
+                    break
+                oldest = next(iter(some.values()))
+                ends_ms = oldest.touched_ms + self._lifetimes.of(oldest.media)
+                if ends_ms > now_ms:
+                    self._look_again(ends_ms)
+                    break
+                self.end(oldest, ends_ms)
+            else:
+                self._look_again(now_ms)
 
-    def _group_changed(self, data: events.GroupChanged, at_ms: int) -> None:
+    def _look_again(self, at_ms: int) -> None:
+        self._forget_at_ms = min(self._forget_at_ms, at_ms)
+
+    def end(self, interaction: Interaction, at_ms: int) -> None:
+        """Finish an interaction of which no event says so, and forget it."""
+        self._calls.finish(interaction, at_ms)
+        self._centre.live.pop(interaction.id, None)
+        self._centre.calls.pop(interaction.id, None)
+
+    def take_list(self, event: Event, data: events.GroupChanged) -> Iterator[None]:
+        """Apply ``cx.group.changed``: have a group consist of the members of a list; a piece of the work at each step."""
         if data.group_id == ALL:
             return
-        group = self._centre.any_group(data.kind, data.group_id)
-        group.heard = True
-        for identifier in group.members.keys() - set(data.members):
+        at_ms = event.time_ms
+        centre, kind = self._centre, data.kind
+        group = centre.group(kind, data.group_id, at_ms)
+        if event.arrival:
+            at_ms = max(at_ms, group.last_ms)
+        wanted = dict.fromkeys(data.members)
+        centre.list_members(kind, group, wanted)
+        for number, identifier in enumerate(group.members.keys() - wanted.keys(), 1):
             group.leave(group.members[identifier][0], at_ms)
-        for identifier in dict.fromkeys(data.members):
+            if number % _MEMBERS_AT_ONCE == 0:
+                yield
+        for number, identifier in enumerate(wanted, 1):
             if identifier not in group.members:
-                group.join(self._centre.agent(identifier, at_ms) if data.kind == "agents" else self._centre.queue(identifier, at_ms), at_ms)
+                member = centre.agent(identifier, at_ms) if kind == "agents" else centre.queue(identifier, at_ms)
+                if identifier not in group.members:  # one that was forgotten belongs to it again as soon as it is heard of
+                    group.join(member, at_ms)
+            if number % _MEMBERS_AT_ONCE == 0:
+                yield
+        group.last_ms = max(group.last_ms, at_ms)
         group.board.touch()
 
 

@@ -41,7 +41,7 @@ Fan = tuple[tuple[Accumulator, int], ...]
 class Member(ABC):
     """An agent, a queue or a staging area: counts on its own board and on those of its groups."""
 
-    __slots__ = ("board", "calendar", "fans", "groups", "heard", "id")
+    __slots__ = ("board", "calendar", "fans", "groups", "heard", "heard_ms", "id")
 
     def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
         self.id = identifier
@@ -49,6 +49,8 @@ class Member(ABC):
         self.board = Board(calendar, changed, self)
         self.heard = False
         """Whether an event spoke of it. One that was only asked for is forgotten when nobody asks any more."""
+        self.heard_ms = LONG_AGO_MS
+        """Time of the newest event that spoke of it."""
         self.groups: dict[str, Group] = {}
         self.fans: dict[Key, Fan] = {}
 
@@ -135,16 +137,22 @@ class Member(ABC):
 class Group:
     """A group of agents or of queues. It counts what its members do from joining to leaving; what it counted stays when they leave."""
 
-    __slots__ = ("board", "heard", "id", "last_ms", "members")
+    __slots__ = ("absent", "board", "guests", "heard", "heard_ms", "id", "last_ms", "members")
 
     def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None]) -> None:
         self.id = identifier
         self.board = Board(calendar, changed, self)
         self.heard = False
+        self.heard_ms = LONG_AGO_MS
+        """Time of the newest event that spoke of it."""
         self.last_ms = LONG_AGO_MS
         """Time of the last ``cx.group.changed``."""
         self.members: dict[str, tuple[Member, int]] = {}
         """By id, each with the millisecond at which it joined."""
+        self.guests: set[str] = set()
+        """Members by a login that named the group, and not by ``cx.group.changed``."""
+        self.absent: set[str] = set()
+        """Ids that ``cx.group.changed`` listed and that were forgotten since: they are members again when they are heard of."""
 
     def going_on(self) -> Iterator[tuple[Span, int]]:
         """What goes on at the members, each with the millisecond since when it counts: its start, or when the member joined."""

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from channels.events import VOICE
 from channels.statistics.engine.accumulator import Board, Key, Span
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
@@ -78,6 +79,7 @@ class _Agent(msgspec.Struct, array_like=True):
     status: tuple[str, int]
     media: list[_Medium]
     totals: list[_Totals]
+    heard_ms: int | None = None
 
 
 class _Queue(msgspec.Struct, array_like=True):
@@ -85,6 +87,7 @@ class _Queue(msgspec.Struct, array_like=True):
     waiting: dict[str, tuple[str, int]]
     """Interaction, with its media and the millisecond since when it waits."""
     totals: list[_Totals]
+    heard_ms: int | None = None
 
 
 class _Group(msgspec.Struct, array_like=True):
@@ -92,6 +95,9 @@ class _Group(msgspec.Struct, array_like=True):
     last_ms: int
     members: dict[str, int]
     totals: list[_Totals]
+    heard_ms: int | None = None
+    guests: list[str] = []
+    absent: list[str] = []
 
 
 class _Interaction(msgspec.Struct, array_like=True):
@@ -146,7 +152,7 @@ def _save_board(board: Board) -> list[_Totals]:
 
 def _save_queues(queues: Iterable[Queue]) -> list[_Queue]:
     return [
-        _Queue(queue.id, {i: (span.key[2], span.start_ms) for i, span in queue.waiting.items()}, _save_board(queue.board))
+        _Queue(queue.id, {i: (span.key[2], span.start_ms) for i, span in queue.waiting.items()}, _save_board(queue.board), queue.heard_ms)
         for queue in queues
         if queue.heard
     ]
@@ -154,7 +160,15 @@ def _save_queues(queues: Iterable[Queue]) -> list[_Queue]:
 
 def _save_groups(groups: Iterable[Group]) -> list[_Group]:
     return [
-        _Group(group.id, group.last_ms, {i: joined_ms for i, (_, joined_ms) in group.members.items()}, _save_board(group.board))
+        _Group(
+            group.id,
+            group.last_ms,
+            {i: joined_ms for i, (_, joined_ms) in group.members.items()},
+            _save_board(group.board),
+            group.heard_ms,
+            sorted(group.guests),
+            sorted(group.absent),
+        )
         for group in groups
         if group.heard
     ]
@@ -171,6 +185,7 @@ def _save_agent(agent: Agent) -> _Agent:
         (agent.status.name, agent.status.start_ms),
         [_save_medium(medium) for medium in agent.media.values()],
         _save_board(agent.board),
+        agent.heard_ms,
     )
 
 
@@ -251,18 +266,29 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
         _restore_queue(centre.any_queue(each_queue.id), each_queue, CALL_WAIT)
     for each_area in saved.areas:
         _restore_queue(centre.any_area(each_area.id), each_area, INTERACTION_WAIT)
-    for group in saved.agent_groups:
-        _restore_group(centre.any_group("agents", group.id), group, centre.agents)
-    for group in saved.queue_groups:
-        _restore_group(centre.any_group("queues", group.id), group, centre.queues)
+    for kind, groups, members in (("agents", saved.agent_groups, centre.agents), ("queues", saved.queue_groups, centre.queues)):
+        for group in groups:
+            restored = centre.any_group(kind, group.id)
+            _restore_group(restored, group, members)
+            for identifier in group.absent:
+                centre.miss(kind, identifier, restored)
     if saved.version == 1:
         stays = {each.id: {q: v for q, v in each.visits.items() if not isinstance(v, bool)} for each in (*saved.live, *saved.idle)}
         upgrade_from_1(centre, stays)
+    centre.calls = {identifier: each for identifier, each in centre.live.items() if each.media == VOICE}
+    centre.heard_groups = len(centre.groups) + len(centre.queue_groups) - 2  # but for the two of all
+    centre.heard = len(centre.agents) + len(centre.queues) + len(centre.areas) + centre.heard_groups
     return centre
+
+
+def _heard_ms(saved: _Agent | _Queue | _Group, calendar: Calendar) -> int:
+    """When an object was heard of; a state of before that was noted says that it is now."""
+    return calendar.now_ms if saved.heard_ms is None else saved.heard_ms
 
 
 def _restore_queue(queue: Queue, saved: _Queue, action: str) -> None:
     queue.heard = True
+    queue.heard_ms = _heard_ms(saved, queue.calendar)
     queue.waiting = {i: Span((ACTION, action, media), start_ms) for i, (media, start_ms) in saved.waiting.items()}
     _restore_board(queue.board, saved.totals)
 
@@ -277,6 +303,8 @@ def _restore_board(board: Board, totals: list[_Totals]) -> None:
 def _restore_group(group: Group, saved: _Group, members: dict[str, Agent] | dict[str, Queue]) -> None:
     group.heard = True
     group.last_ms = saved.last_ms
+    group.heard_ms = _heard_ms(saved, group.board.calendar)
+    group.guests.update(saved.guests)
     for identifier, joined_ms in saved.members.items():
         member: Member = members[identifier]
         group.members[identifier] = (member, joined_ms)
@@ -300,6 +328,7 @@ def _restore_agent(centre: Centre, saved: _Agent, interactions: dict[str, Intera
     centre.agents[saved.id] = agent
     agent.vanish()
     agent.heard = True
+    agent.heard_ms = _heard_ms(saved, centre.calendar)
     agent.last_ms, agent.place, agent.last_released = saved.last_ms, saved.place, saved.last_released
     agent.logged_out = None if saved.logged_out_ms is None else Span((ACTION, LOGGED_OUT, ""), saved.logged_out_ms)
     agent.status = Span((STATUS, saved.status[0], ""), saved.status[1])

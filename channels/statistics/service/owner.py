@@ -35,6 +35,8 @@ class Login(NamedTuple):
     tenant: str
     key: str
     token_key: str
+    subject: str = ""
+    """Who it is: several logins may be one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Report:
     subscriptions: int
     logins: int
     values: int
+    objects: int
+    """Agents, queues, groups and staging areas that events named."""
     position: int
     """Of the last event that was taken."""
     now_ms: int | None
@@ -159,6 +163,12 @@ class StatServer(Protocol):
 
         Raises:
             DefinitionError: no such object type.
+        """
+        ...
+
+    async def clear_interaction(self, tenant: str, interaction_id: str) -> bool:
+        """End an interaction in the statistics alone: nothing waits or goes on in it from now on, also after a restart. False when nothing
+        goes on in one of this id.
         """
         ...
 

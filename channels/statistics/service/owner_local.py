@@ -15,6 +15,7 @@ import structlog
 from channels.events import Event
 from channels.statistics.engine.definition import parse_object_type
 from channels.statistics.engine.values import Value
+from channels.statistics.service.housekeeping import Housekeeper, catch_up
 from channels.statistics.service.notices import service_state_change, statistic_update
 from channels.statistics.service.notification import OpenStatistic
 from channels.statistics.service.owner import (
@@ -29,12 +30,12 @@ from channels.statistics.service.owner import (
     UnavailableError,
     UnknownSubscriptionError,
 )
-from channels.statistics.service.pace import Pace
+from channels.statistics.service.pace import Pace, sorted_in_slices
 from channels.statistics.service.requests import Refusal, new_id, parse_item
 from channels.statistics.service.slot import Slot
 from channels.statistics.service.storage import Storage
 from channels.statistics.service.telling import tell_due
-from channels.statistics.service.tenant import Counters, Encoder, Subscription, Tenant
+from channels.statistics.service.tenant import Counters, Encoder, LoginRecord, Subscription, Tenant
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
 from hub.core.channels import matches
@@ -42,6 +43,8 @@ from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.eventlog.interface import EventLog
+
+_OBJECTS_AT_ONCE = 256
 
 HOUSEKEEPING_S = 1.0
 """Seconds between two looks at idle logins and due snapshots."""
@@ -59,6 +62,9 @@ class LocalStatServer:
         self.counters = Counters()
         self._storage = Storage(eventlog, settings, settings.time_zone(), self.counters, clock)
         self._slots: dict[str, Slot] = {}
+        self._housekeeper = Housekeeper(
+            hub=hub, storage=self._storage, settings=settings, counters=self.counters, clock=clock, slots=self._slots
+        )
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,7 +92,7 @@ class LocalStatServer:
         self._tasks = []
         for name, slot in self._slots.items():
             if slot.tenant is not None and slot.tenant.changes:
-                await self._save(name, slot)
+                await self._housekeeper.save(name, slot)
 
     async def restore(self) -> None:
         """Make every tenant available that has a log.
@@ -157,7 +163,7 @@ class LocalStatServer:
         async with slot.lock:
             if slot.tenant is None:
                 raise UnavailableError("the statistics service is UNAVAILABLE; its state is told on /statistics/v3/service")
-            slot.tenant.catch_up()
+            await catch_up(slot.tenant, self._clock)
             yield slot.tenant
 
     # -- events (EventConsumer) -------------------------------------------------------------------------------------
@@ -170,10 +176,14 @@ class LocalStatServer:
     def consume(self, tenant: str, events: Sequence[tuple[int, Event]]) -> None:
         """See :meth:`channels.events.EventConsumer.consume`."""
         slot = self._slot(tenant)
+        present = slot.tenant
         for position, event in events:
             slot.seen = max(slot.seen, position)
-            if slot.tenant is not None:
-                slot.tenant.take(position, event)
+            if present is not None:
+                present.put(position, event)
+        pace = Pace(self._clock)
+        while present is not None and present.step() and not pace.over:
+            pass  # what is not done in this slice is done by the next tick, or by whoever asks
         now = self._now_ms()
         if events and (not slot.arrivals or slot.arrivals[-1][0] <= now - 1000):
             slot.arrivals.append((now, slot.seen))
@@ -187,6 +197,7 @@ class LocalStatServer:
             try:
                 async with slot.lock:
                     if slot.tenant is not None:
+                        await catch_up(slot.tenant, self._clock)
                         await tell_due(name, slot.tenant, self._now_ms(), hub=self._hub, clock=self._clock, counters=self.counters)
             except Exception:
                 self.counters.tick_failures += 1
@@ -202,7 +213,7 @@ class LocalStatServer:
         async with self._using(login.tenant) as tenant:
             now = self._now_ms()
             tenant.touch((login.key, login.token_key), now)
-            subscription = Subscription(login.key, new_id() if subscription_id is None else subscription_id)
+            subscription = Subscription(login.key, new_id() if subscription_id is None else subscription_id, login.subject)
             self._check_limits(tenant, subscription, len(items))
             readings: list[Reading] = []
             refusals: list[Refusal] = []
@@ -305,7 +316,24 @@ class LocalStatServer:
         """See :meth:`StatServer.objects`."""
         asked = parse_object_type(object_type)
         async with self._using(tenant) as present:
-            return present.engine.objects(asked)
+            pace = Pace(self._clock)
+            found = []
+            for identifier in present.engine.heard(asked):
+                found.append(identifier)
+                if len(found) % _OBJECTS_AT_ONCE == 0:
+                    await pace.breathe()
+            return await sorted_in_slices(found, pace)
+
+    async def clear_interaction(self, tenant: str, interaction_id: str) -> bool:
+        """See :meth:`StatServer.clear_interaction`."""
+        async with self._using(tenant) as present:
+            if not present.engine.clear(interaction_id):
+                return False
+            present.changes += 1
+        self.counters.interactions_cleared += 1
+        self._wake.set()
+        await self._housekeeper.save(tenant, self._slot(tenant))  # no event says so: without a snapshot a restart would bring it back
+        return True
 
     def _check_count(self, items: Sequence[object]) -> None:
         most = self._settings.max_subscription_statistics
@@ -313,19 +341,22 @@ class LocalStatServer:
             raise LimitError("data.statistics", f"expected at most {most} statistics, got {len(items)}")
 
     def _check_limits(self, tenant: Tenant, subscription: Subscription, adding: int) -> None:
-        record = tenant.logins.get(subscription.login)
-        if record is None:
-            return
+        settings = self._settings
+        record = tenant.logins.get(subscription.login) or LoginRecord(0)
         replaced = record.subscriptions.get(subscription.id)
-        most = self._settings.max_login_subscriptions
+        most = settings.max_login_subscriptions
         if replaced is None and len(record.subscriptions) >= most:
             raise LimitError("operationId", f"expected at most {most} subscriptions of one login, got one more")
-        most = self._settings.max_login_statistics
-        present = record.statistics - (len(replaced.statistics) if replaced else 0)
-        if present + adding > most:
-            raise LimitError(
-                "data.statistics", f"expected at most {most} statistics of one login, got {adding} more than the {present} open"
-            )
+        less = len(replaced.statistics) if replaced else 0
+        for whose, most, present in (
+            ("one login", settings.max_login_statistics, record.statistics - less),
+            ("one subject", settings.max_subject_statistics, tenant.subjects.get(subscription.subject, 0) - less),
+            ("a tenant", settings.max_tenant_statistics, tenant.statistics - less),
+        ):
+            if present + adding > most:
+                raise LimitError(
+                    "data.statistics", f"expected at most {most} statistics of {whose}, got {adding} more than the {present} open"
+                )
 
     def _login_gone(self, tenant: str, login: str) -> None:
         slot = self._slots.get(tenant)
@@ -347,7 +378,7 @@ class LocalStatServer:
                 )
             slot.watched[channel] = wanted
             if slot.tenant is not None:
-                slot.tenant.catch_up()
+                await catch_up(slot.tenant, self._clock)
                 slot.tenant.open_value(channel, wanted, self._now_ms())
 
     def unwatch(self, tenant: str, channel: str) -> None:
@@ -388,15 +419,16 @@ class LocalStatServer:
         counters = self.counters
         return Report(
             state=self.service_state(tenant),
-            statistics=sum(record.statistics for record in logins),
+            statistics=present.statistics if present else 0,
             subscriptions=sum(len(record.subscriptions) for record in logins),
             logins=len(logins),
             values=len(slot.watched),
+            objects=present.engine.object_count if present else 0,
             position=present.position if present else slot.seen,
             now_ms=present.engine.now_ms if present else None,
             held=present.held_count if present else 0,
             events_applied=counters.events_applied,
-            events_refused=counters.events_late + counters.events_ahead + counters.events_behind,
+            events_refused=counters.events_late + counters.events_ahead + counters.events_behind + counters.events_over_limit,
             snapshot_position=slot.snapshot_position,
             snapshot_ms=slot.snapshot_ms,
         )
@@ -420,9 +452,14 @@ class LocalStatServer:
             now = self._now_ms()
             slot.arrivals.append((now, restored.position))
             async with slot.lock:
-                for channel, wanted in slot.watched.items():
+                for channel, wanted in list(slot.watched.items()):
                     restored.open_value(channel, wanted, now)
-            slot.tenant = restored
+                    await pace.breathe()
+                for channel in restored.values.keys() - slot.watched.keys():  # nobody watches them any more
+                    restored.close_value(channel)
+                while restored.position < slot.seen:  # logged meanwhile
+                    await self._storage.replay(tenant, restored, pace.breathe)
+                slot.tenant = restored
             _log.info(
                 "statistics are available", tenant=tenant, position=restored.position, seconds=round(self._clock.monotonic() - began, 3)
             )
@@ -438,7 +475,7 @@ class LocalStatServer:
             if present is None:
                 return
             if present.changes:
-                await self._save(tenant, slot)
+                await self._housekeeper.save(tenant, slot)
             async with slot.lock:
                 slot.tenant = None
                 slot.seen = max(slot.seen, present.position)
@@ -452,57 +489,20 @@ class LocalStatServer:
     # -- housekeeping -----------------------------------------------------------------------------------------------
 
     async def keep_house(self) -> None:
-        """End the subscriptions of logins that are gone silent, save snapshots that are due, trim the log behind them."""
-        for name, slot in list(self._slots.items()):
-            try:
-                await self._keep_tenant(name, slot)
-            except Exception:
-                self.counters.housekeeping_failures += 1
-                _log.exception("housekeeping failed", tenant=name)
+        """See :meth:`channels.statistics.service.housekeeping.Housekeeper.keep`."""
+        await self._housekeeper.keep()
 
-    async def _keep_tenant(self, name: str, slot: Slot) -> None:
-        now = self._now_ms()
-        tenant = slot.tenant
-        if tenant is None:
-            return
-        for login in tenant.idle_logins(now):
-            if not self._hub.has_login(name, login):
-                tenant.close_login(login)
-        many = tenant.changes >= self._settings.snapshot_events and not slot.failing
-        if many or (tenant.changes and now - slot.saved_ms >= self._settings.snapshot_s * 1000):
-            await self._save(name, slot)
+    def object_count(self) -> int:
+        """How many objects events named, of all tenants that are available."""
+        return sum(slot.tenant.engine.object_count for slot in self._slots.values() if slot.tenant is not None)
 
-    async def _save(self, name: str, slot: Slot) -> None:
-        """Save one tenant's state; a failure of any kind is logged and counted, and tried again after ``snapshot_s``."""
-        slot.saved_ms = self._now_ms()
-        changes = 0
-        try:
-            async with slot.lock:
-                if slot.tenant is None:
-                    return
-                changes = slot.tenant.changes
-                position, state = await self._storage.capture(slot.tenant)
-            await self._storage.save(name, position, state)
-            slot.snapshot_position = position
-            slot.snapshot_ms = self._clock.wall_ms()
-            self.counters.snapshots += 1
-            await self._trim(name, slot)
-            slot.failing = False
-        except Exception:
-            # the disk, or a state that has no form: the totals live on, and so must the saving of the other tenants
-            self.counters.snapshot_failures += 1
-            slot.failing = True
-            if slot.tenant is not None:
-                slot.tenant.changes += changes
-            _log.exception("a snapshot could not be saved", tenant=name)
+    def open_count(self) -> int:
+        """How many statistics subscriptions have open, of all tenants."""
+        return sum(slot.tenant.statistics for slot in self._slots.values() if slot.tenant is not None)
 
-    async def _trim(self, name: str, slot: Slot) -> None:
-        """Forget events behind the snapshot that are in the log for longer than repeats are looked for."""
-        old = self._now_ms() - self._settings.retain_s * 1000
-        while slot.arrivals and slot.arrivals[0][0] <= old:
-            slot.cut = slot.arrivals.popleft()[1]
-        if up_to := min(slot.cut, slot.snapshot_position):
-            await self._storage.trim(name, up_to)
+    def waiting_count(self) -> int:
+        """How many events wait to be applied, of all tenants."""
+        return sum(slot.tenant.waiting + slot.tenant.held_count for slot in self._slots.values() if slot.tenant is not None)
 
 
 def _reading(opened: OpenStatistic, tenant: Tenant, encoder: Encoder | None = None) -> Reading:

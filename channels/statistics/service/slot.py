@@ -17,6 +17,7 @@ class Slot:
         "changing",
         "cut",
         "failing",
+        "forgot_ms",
         "lock",
         "saved_ms",
         "seen",
@@ -44,6 +45,8 @@ class Slot:
         """When the last snapshot was saved, ms since 1970."""
         self.saved_ms = now_ms
         """When saving was tried last, monotonic."""
+        self.forgot_ms = now_ms
+        """When objects were looked for that are to be forgotten, monotonic."""
         self.failing = False
         self.arrivals: deque[tuple[int, int]] = deque()
         """(monotonic ms, position), about one a second: how long an event is in the log."""

@@ -62,7 +62,10 @@ class Storage:
         """A tenant that nothing is known of."""
         # time that only events move begins before every event
         now_ms = self._clock.wall_ms() if self._settings.clock == "wall" else 0
-        return Tenant(Engine(zone=self._zone, now_ms=now_ms), self._settings, self._counters, self._clock)
+        return Tenant(self._engine(now_ms), self._settings, self._counters, self._clock)
+
+    def _engine(self, now_ms: int) -> Engine:
+        return Engine(zone=self._zone, now_ms=now_ms, lifetimes=self._settings.lifetimes(), bounds=self._settings.bounds())
 
     async def restore(self, name: str, breathe: Callable[[], Awaitable[None]]) -> tuple[Tenant, int]:
         """A tenant as its snapshot and log have it, and the position of the snapshot (0 without one).
@@ -96,8 +99,11 @@ class Storage:
                     self._counters.events_skipped += 1
                     tenant.position = position
                     continue
-                tenant.replay(position, event, reach_ms)
+                for _ in tenant.replay(position, event, reach_ms):
+                    await breathe()
                 await breathe()
+        while tenant.step():
+            await breathe()
         tenant.catch_up()
 
     async def _load(self, name: str) -> tuple[Tenant, int]:
@@ -107,7 +113,7 @@ class Storage:
         position, raw = saved
         try:
             # nobody else knows the engine yet: a thread may build it
-            engine, held, faults = await self._in_thread(lambda: _decode_state(raw, self._zone))
+            engine, held, faults = await self._in_thread(lambda: _decode_state(raw, self._zone, self._settings))
         except (msgspec.DecodeError, ValueError) as fault:
             _log.error("a snapshot cannot be read: totals are rebuilt from what the log still holds", tenant=name, error=str(fault))
             return self.empty(), 0
@@ -136,17 +142,16 @@ class Storage:
     async def capture(self, tenant: Tenant) -> tuple[int, bytes]:
         """The tenant's state as bytes, and the position it is of. The engine is read in a thread; until it is done the tenant is frozen.
 
-        The caller sees to it that nobody else reads or opens statistics meanwhile.
+        The caller sees to it that nobody else reads or opens statistics meanwhile, and that no event is applied in part.
         """
         tenant.freeze()
         try:
             position = tenant.position
             tenant.changes = 0
-            held = [encode_event(event) for event in tenant.held()]
-            engine = await self._in_thread(tenant.engine.save)
+            state = await self._in_thread(lambda: _encode_state(tenant))
         finally:
             tenant.thaw()
-        return position, msgspec.msgpack.encode(_State(STATE_VERSION, engine, held))
+        return position, state
 
     async def save(self, name: str, position: int, state: bytes) -> None:
         """Keep a captured state.
@@ -165,7 +170,13 @@ class Storage:
         await self._log.trim(name, EVENT_STREAM, up_to)
 
 
-def _decode_state(raw: bytes, zone: ZoneInfo) -> tuple[Engine, list[Event], list[ValueError]]:
+def _encode_state(tenant: Tenant) -> bytes:
+    """The state of a tenant that is frozen."""
+    held = [encode_event(event) for event in tenant.held()]
+    return msgspec.msgpack.encode(_State(STATE_VERSION, tenant.engine.save(), held))
+
+
+def _decode_state(raw: bytes, zone: ZoneInfo, settings: StatisticsSettings) -> tuple[Engine, list[Event], list[ValueError]]:
     """The engine of a snapshot, the events that waited, and what is wrong with those of them that cannot be read.
 
     Raises:
@@ -174,7 +185,7 @@ def _decode_state(raw: bytes, zone: ZoneInfo) -> tuple[Engine, list[Event], list
     state = msgspec.msgpack.decode(raw, type=_State)
     if state.version != STATE_VERSION:
         raise ValueError(f"expected a state of version {STATE_VERSION}, got {state.version}")
-    engine = Engine.restore(state.engine, zone=zone)
+    engine = Engine.restore(state.engine, zone=zone, lifetimes=settings.lifetimes(), bounds=settings.bounds())
     held: list[Event] = []
     faults: list[ValueError] = []
     for record in state.held:

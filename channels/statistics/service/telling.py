@@ -45,8 +45,10 @@ async def tell_due(name: str, tenant: Tenant, now_ms: int, *, hub: Hub, clock: C
     A statistic that cannot be computed and a target that cannot be reached take nothing from the others: each is counted
     (``tick_failures``) and tried again later; the first of a tick is logged with its traceback, of further ones how many they are.
     """
-    tenant.catch_up()
-    tenant.notifier.changed(tenant.engine.take_changed(), now_ms)
+    pace = Pace(clock)
+    while changed := tenant.engine.take_changed(_LOGINS_A_PIECE):
+        tenant.notifier.changed(changed, now_ms)
+        await pace.breathe()
     due = tenant.notifier.next_due()
     if due is not None and due <= now_ms:
         await _Round(name, tenant, now_ms, hub, clock, counters).run()

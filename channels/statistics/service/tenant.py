@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import ClassVar
 
-from channels.events import Event, LateEventError
+from channels.events import Event, GroupChanged, LateEventError, RefusedEventError
 from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
@@ -34,6 +35,7 @@ class Counters:
                 "events_late": "late",
                 "events_ahead": "ahead",
                 "events_behind": "behind",
+                "events_over_limit": "limit",
                 "events_skipped": "skipped",
             },
         ),
@@ -59,8 +61,14 @@ class Counters:
     """Refused: too far in the future."""
     events_behind: int = 0
     """Refused: older than ``max_behind_s``."""
+    events_over_limit: int = 0
+    """Refused: one object, group or member too many, or too many that wait for their time."""
     events_skipped: int = 0
     """In the log, but late when their turn came: held back or replayed behind a newer one."""
+    objects_forgotten: int = 0
+    """Agents, queues, groups and staging areas that were forgotten, since no event spoke of them for ``forget_after_s``."""
+    interactions_cleared: int = 0
+    """Interactions that somebody ended by hand."""
     updates: int = 0
     """``StatisticUpdate`` notifications that were sent."""
     update_items: int = 0
@@ -89,14 +97,19 @@ class BehindEventError(LateEventError):
     """An event is older than the stat server accepts."""
 
 
+class HeldEventError(LateEventError):
+    """An event lies a little ahead, and as many wait for their time as may."""
+
+
 class Subscription:
     """The open statistics of one subscription, by their ids."""
 
-    __slots__ = ("id", "login", "statistics")
+    __slots__ = ("id", "login", "statistics", "subject")
 
-    def __init__(self, login: str, identifier: str) -> None:
+    def __init__(self, login: str, identifier: str, subject: str = "") -> None:
         self.login = login
         self.id = identifier
+        self.subject = subject
         self.statistics: dict[str, OpenStatistic] = {}
 
 
@@ -114,10 +127,19 @@ class LoginRecord:
         return sum(len(s.statistics) for s in self.subscriptions.values())
 
 
+_AT_ONCE = 32
+"""Statistics that are closed in one piece: 0.3 ms or so."""
+
+_LONG_LIST = 64
+"""Members from which on a list of them is applied in pieces."""
+
+
 class Tenant:
     """State of one tenant. Times named ``now_ms`` are monotonic milliseconds; the engine's own time is that of the events.
 
-    While :attr:`frozen` (its state is being saved in a thread) the engine must not change: events and closings wait for :meth:`thaw`.
+    What comes in by the thousand waits in a line: events, and statistics that are to be closed. :meth:`step` does a small piece of it, so
+    that whoever calls it can let others go on between two. While :attr:`frozen` (the state is being saved in a thread) the engine must not
+    change: all of it waits for :meth:`thaw`.
     """
 
     __slots__ = (
@@ -129,12 +151,15 @@ class Tenant:
         "_newest_ms",
         "_order",
         "_settings",
+        "_working",
         "changes",
         "engine",
         "frozen",
         "logins",
         "notifier",
         "position",
+        "statistics",
+        "subjects",
         "values",
     )
 
@@ -153,12 +178,18 @@ class Tenant:
         self._order = count()
         # what is open
         self.logins: dict[str, LoginRecord] = {}
+        self.subjects: dict[str, int] = {}
+        """How many statistics each subject has open, over all its logins."""
+        self.statistics = 0
+        """How many statistics all logins have open."""
         self.values: dict[str, OpenStatistic] = {}
         self.notifier = Notifier(object_gap_ms=settings.immediate_object_ms, group_gap_ms=settings.immediate_group_ms)
-        # what waits while a snapshot is taken
+        # what waits
         self.frozen = False
-        self._backlog: list[tuple[int, Event]] = []
-        self._closing: list[Statistic] = []
+        self._backlog: deque[tuple[int, Event]] = deque()
+        self._working: Iterator[object] | None = None
+        """An event that is applied in pieces, and is not done."""
+        self._closing: deque[OpenStatistic] = deque()
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -172,6 +203,11 @@ class Tenant:
         except LateEventError:
             self._counters.events_late += 1
             raise
+        try:
+            self.engine.admit(event)
+        except RefusedEventError:
+            self._counters.events_over_limit += 1
+            raise
 
     def _check_age(self, event: Event, present_ms: int, past: bool) -> None:
         """Refuse what lies too far ahead of the wall clock, or too far behind it and ends nothing."""
@@ -182,6 +218,12 @@ class Tenant:
         if ahead_ms > settings.max_ahead_s * 1000:
             self._counters.events_ahead += 1
             raise AheadEventError(f"time: expected at most {settings.max_ahead_s} s in the future, got {ahead_ms / 1000:.1f} s")
+        if ahead_ms > 0 and len(self._held) >= settings.max_held:
+            self._counters.events_over_limit += 1
+            raise HeldEventError(
+                f"time: expected one that is over, since {settings.max_held} events (statistics.max_held) wait for their time already; "
+                f"got {ahead_ms / 1000:.1f} s in the future"
+            )
         if -ahead_ms > settings.max_behind_s * 1000 and not past and not event.never_late:
             self._counters.events_behind += 1
             raise BehindEventError(
@@ -193,45 +235,81 @@ class Tenant:
         """What the wall clock says, if it is the one that counts."""
         return self._clock.wall_ms() if self._settings.clock == "wall" else None
 
-    def take(self, position: int, event: Event) -> None:
+    def put(self, position: int, event: Event) -> None:
+        """Put one event of the log in the line."""
+        self._backlog.append((position, event))
+
+    def step(self) -> bool:
+        """Do one piece of what waits, some milliseconds at most. False when nothing waits, or nothing may be done now."""
+        if self.frozen:
+            return False
+        if self._working is not None:
+            if next(self._working, self) is self:
+                self._working = None
+            return True
+        if self._backlog:
+            self._take(*self._backlog.popleft())
+            return True
+        if self._closing:
+            for _ in range(min(_AT_ONCE, len(self._closing))):
+                opened = self._closing.popleft()
+                self.notifier.remove(opened)
+                self.engine.close(opened.statistic)
+            return True
+        if self._held and self._held[0][0] <= self._horizon_ms():
+            self._begin(heappop(self._held)[2])
+            return True
+        return False
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait in the line."""
+        return len(self._backlog)
+
+    @property
+    def halfway(self) -> bool:
+        """Whether an event is applied in part: no state of this moment can be gone on from."""
+        return self._working is not None
+
+    def _take(self, position: int, event: Event) -> None:
         """Take one event of the log: apply it, or hold it until its time has come. One that was taken before is ignored: a service that
         starts while ingest hands out a batch has read the rest of it from the log already.
         """
-        if self.frozen:
-            self._backlog.append((position, event))
-            return
         if position <= self.position:
+            self.engine.skip(event)
             return
         self.position = position
         self.changes += 1
         self._newest_ms = max(self._newest_ms, event.time_ms)
-        if event.time_ms > self._horizon_ms():
-            self.hold(event)
-        elif self._held:
-            self.hold(event)
-            self.release(event.time_ms)
+        if event.time_ms > self._horizon_ms() or self._held:
+            self.hold(event)  # those that are due are released in the order of their times, by further steps
+            if self._held[0][0] <= event.time_ms <= self._horizon_ms():
+                self._working = self.release(event.time_ms)
         else:
-            self._apply(event)
+            self._begin(event)
 
-    def replay(self, position: int, event: Event, reach_ms: int) -> None:
-        """Take one event while the log is read again: in the order of the times, as far as events within ``reach_ms`` can be out of it."""
+    def replay(self, position: int, event: Event, reach_ms: int) -> Iterator[object]:
+        """Take one event while the log is read again: in the order of the times, as far as events within ``reach_ms`` can be out of it.
+        The work is done as the iterator is followed.
+        """
         self.position = position
         self.changes += 1
         self._newest_ms = max(self._newest_ms, event.time_ms)
         self.hold(event)
-        self.release(min(self._newest_ms - reach_ms, self._horizon_ms()))
+        return self.release(min(self._newest_ms - reach_ms, self._horizon_ms()))
 
     def hold(self, event: Event) -> None:
         """Let an event wait; :meth:`release` takes them in the order of their times, those of one time as they came."""
         heappush(self._held, (event.time_ms, next(self._order), event))
 
-    def release(self, up_to_ms: int) -> None:
-        """Apply what was held back, up to and with a time."""
+    def release(self, up_to_ms: int) -> Iterator[object]:
+        """Apply what was held back, up to and with a time, in pieces."""
         while self._held and self._held[0][0] <= up_to_ms:
-            self._apply(heappop(self._held)[2])
+            yield from self._pieces(heappop(self._held)[2])
+            yield None
 
     def held(self) -> list[Event]:
-        """The events that wait, as they came."""
+        """The events that wait for their time, as they came."""
         return [event for _, _, event in sorted(self._held, key=lambda entry: entry[1])]
 
     @property
@@ -240,40 +318,54 @@ class Tenant:
         return len(self._held)
 
     def catch_up(self) -> None:
-        """Bring the engine to the present: release what is due and let time pass."""
-        horizon = self._horizon_ms()
-        self.release(horizon)
-        if self._settings.clock == "wall":
-            self.engine.advance(horizon)
+        """Let the engine's time pass up to the present. What waits is to be done before (:meth:`step`)."""
+        if self._settings.clock == "wall" and self._working is None:
+            self.engine.advance(self._horizon_ms())
 
     def _horizon_ms(self) -> int:
         """Events up to this time are taken: the clock that counts, less the watermark."""
         now = self._clock.wall_ms() if self._settings.clock == "wall" else self._newest_ms
         return now - int(self._settings.watermark_s * 1000)
 
-    def _apply(self, event: Event) -> None:
+    def _begin(self, event: Event) -> None:
+        """Apply an event, or begin to if it is many pieces."""
+        if isinstance(event.data, GroupChanged) and len(event.data.members) > _LONG_LIST:
+            self._working = self._pieces(event)
+            return
+        if self._is_due(event):
+            self.engine.apply(event)
+            self._counters.events_applied += 1
+
+    def _pieces(self, event: Event) -> Iterator[object]:
+        """Apply an event in pieces."""
+        if self._is_due(event):
+            yield from self.engine.steps(event)
+            self._counters.events_applied += 1
+
+    def _is_due(self, event: Event) -> bool:
+        """Whether an event can be applied still; one that cannot is counted."""
         # while this event waited (for its time, for a snapshot, or for its commit) a newer one of the same object may have been released
         try:
             self.engine.check(event, self._present_ms())
         except LateEventError:
             self._counters.events_skipped += 1
-            return
-        self.engine.apply(event)
-        self._counters.events_applied += 1
+            self.engine.skip(event)
+            return False
+        return True
 
     def freeze(self) -> None:
-        """The engine's state is being read by another thread: change nothing until :meth:`thaw`."""
+        """The engine's state is being read by another thread: change nothing until :meth:`thaw`.
+
+        Raises:
+            RuntimeError: an event is applied in part (:attr:`halfway`).
+        """
+        if self.halfway:
+            raise RuntimeError("an event is applied in part")
         self.frozen = True
 
     def thaw(self) -> None:
-        """Do what waited."""
+        """What waited may be done, by :meth:`step`."""
         self.frozen = False
-        backlog, self._backlog = self._backlog, []
-        for position, event in backlog:
-            self.take(position, event)
-        closing, self._closing = self._closing, []
-        for statistic in closing:
-            self.engine.close(statistic)
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
@@ -313,6 +405,7 @@ class Tenant:
         self.close_subscription(subscription.login, subscription.id)
         record = self.logins.setdefault(subscription.login, LoginRecord(now_ms))
         record.subscriptions[subscription.id] = subscription
+        self._count(subscription, len(subscription.statistics))
         self._counters.subscriptions_opened += 1
 
     def find(self, logins: Sequence[str], identifier: str) -> Subscription | None:
@@ -329,13 +422,29 @@ class Tenant:
             return
         if not record.subscriptions:
             del self.logins[login]
+        self._count(subscription, -len(subscription.statistics))
         self.discard(subscription)
         self._counters.subscriptions_closed += 1
 
     def discard(self, subscription: Subscription) -> None:
         """Close the statistics of a subscription that is known no more, or never was."""
+        if not self.frozen and len(subscription.statistics) <= _AT_ONCE:
+            for opened in subscription.statistics.values():
+                self._close(opened)
+            return
         for opened in subscription.statistics.values():
-            self._close(opened)
+            opened.closed = True
+        self.notifier.closings += len(subscription.statistics)
+        self._closing.extend(subscription.statistics.values())
+
+    def _count(self, subscription: Subscription, more: int) -> None:
+        """So many more statistics are open."""
+        self.statistics += more
+        of_subject = self.subjects.get(subscription.subject, 0) + more
+        if of_subject:
+            self.subjects[subscription.subject] = of_subject
+        else:
+            self.subjects.pop(subscription.subject, None)
 
     def close_login(self, login: str) -> None:
         """End all subscriptions of a login."""
@@ -350,10 +459,10 @@ class Tenant:
             if (record := self.logins.get(login)) is not None:
                 record.called_ms = now_ms
 
-    def idle_logins(self, now_ms: int) -> list[str]:
-        """Logins whose last REST call is longer ago than a login without a Bayeux session may be silent."""
-        silent_since = now_ms - self._settings.login_idle_s * 1000
-        return [login for login, record in self.logins.items() if record.called_ms <= silent_since]
+    def is_idle(self, login: str, now_ms: int) -> bool:
+        """Whether a login's last REST call is longer ago than a login without a Bayeux session may be silent."""
+        record = self.logins.get(login)
+        return record is not None and record.called_ms <= now_ms - self._settings.login_idle_s * 1000
 
     # -- values channels --------------------------------------------------------------------------------------------
 
@@ -370,10 +479,12 @@ class Tenant:
             self._close(opened)
 
     def _close(self, opened: OpenStatistic) -> None:
-        self.notifier.remove(opened)
         if self.frozen:
-            self._closing.append(opened.statistic)
+            opened.closed = True
+            self.notifier.closings += 1
+            self._closing.append(opened)
         else:
+            self.notifier.remove(opened)
             self.engine.close(opened.statistic)
 
 

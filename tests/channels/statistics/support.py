@@ -134,7 +134,7 @@ class Centre:
             self.hub.registry.declare(declaration)
         self._ids = count()
 
-    def event(self, kind: str, at_s: float | None = None, **data: object) -> Event:
+    def event(self, kind: str, /, at_s: float | None = None, **data: object) -> Event:
         """An event ``at_s`` seconds from the start, by default now."""
         shape = EVENT_TYPES[kind]
         time_ms = self.clock.wall if at_s is None else START_MS + round(at_s * 1000)

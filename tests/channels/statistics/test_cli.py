@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
+
+import orjson
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -51,3 +58,56 @@ def test_without_a_name_all_are_listed() -> None:
     result = runner.invoke(app, ["explain"])
     assert result.exit_code == 0
     assert all(entry.name in result.stdout for entry in names())
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does, and keeps what it was asked."""
+
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_DELETE(self) -> None:
+        self.asked.append((self.path, self.headers["Authorization"]))
+        status, message = {"known": (200, "OK"), "unknown": (404, "id: expected an interaction in which something goes on")}.get(
+            self.path.rsplit("/", 1)[1], (403, "this credential may not stop and start parts of the server")
+        )
+        body = orjson.dumps({"status": {"code": status, "message": message}})
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("identifier", "code", "said"),
+    [
+        ("known", 0, "The interaction known is cleared."),
+        ("unknown", 1, "id: expected an interaction in which something goes on"),
+        ("not mine", 2, "answered HTTP 403: this credential may not"),
+    ],
+)
+def test_an_interaction_is_cleared(url: str, identifier: str, code: int, said: str) -> None:
+    Hub.asked.clear()
+    result = runner.invoke(app, ["interaction", "clear", identifier, "--url", url, "--token", "T"])
+    assert result.exit_code == code
+    assert said in " ".join((result.stdout + result.stderr).split())
+    assert Hub.asked == [(f"/api/v1/statistics/interactions/{identifier.replace(' ', '%20')}", "Bearer T")]
+
+
+def test_a_hub_that_is_not_there() -> None:
+    result = runner.invoke(app, ["interaction", "clear", "i", "--url", "http://127.0.0.1:1"])
+    assert result.exit_code == 2
+    assert "cannot be reached" in result.stderr

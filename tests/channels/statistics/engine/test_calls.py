@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.channels.statistics.engine.scene import Scene
+from channels.statistics.engine import Engine
+from tests.channels.statistics.engine.scene import UTC, Scene
 
 CALLS = "CallInbound,CallOutbound,CallInternal,CallConsult,CallUnknown"
 
@@ -279,13 +280,50 @@ def test_the_medium_is_that_which_the_interaction_started_on() -> None:
     assert scene.action("ann", "CurrentNumber", "CallRinging", dynamicFilter="Media=email") == 1
 
 
-def test_an_interaction_of_which_nothing_is_heard_for_a_week_is_over() -> None:
+def test_a_call_of_which_nothing_is_heard_for_twelve_hours_is_over() -> None:
     scene = call(ready(), 0)
+    scene.until(12 * 3600 - 1)
+    assert scene.action("ann", "CurrentNumber", "CallInbound") == 1
+    scene.until(12 * 3600)
+    assert scene.action("ann", "CurrentNumber", "CallInbound") == 0
+
+
+def test_an_interaction_of_another_medium_lasts_a_week_without_a_word() -> None:
+    scene = Scene().at(0, "interaction.queued", ixn="chat", queue="sales", media="chat")
+    scene.at(1, "interaction.queued", ixn="call", queue="sales")
     week = 7 * 86_400
     scene.until(week - 1)
-    assert scene.action("ann", "CurrentNumber", "CallInbound") == 1
+    assert scene.queue("sales", "CurrentNumber", "CallWait") == 1
     scene.until(week)
+    assert scene.queue("sales", "CurrentNumber", "CallWait") == 0
+
+
+def test_a_call_that_is_heard_of_again_lasts_twelve_hours_from_then() -> None:
+    scene = call(ready(), 0).at(12 * 3600 - 1, "interaction.held", ixn="i", agent="ann").until(24 * 3600 - 2)
+    assert scene.action("ann", "CurrentNumber", "CallInbound") == 1
+    scene.until(24 * 3600 - 1)
     assert scene.action("ann", "CurrentNumber", "CallInbound") == 0
+
+
+def test_more_calls_than_end_in_one_piece_end_all() -> None:
+    scene = Scene()
+    for number in range(500):
+        scene.at(0, "interaction.queued", ixn=f"i{number}", queue="sales")
+    for _ in range(8):
+        scene.until(12 * 3600)
+    assert scene.queue("sales", "CurrentNumber", "CallWait") == 0
+
+
+def test_an_interaction_is_cleared_by_its_id() -> None:
+    scene = call(ready(), 0).at(0, "interaction.queued", ixn="j", queue="sales").until(100)
+    assert scene.engine.clear("i")
+    assert scene.action("ann", "CurrentNumber", "CallInbound") == 0
+    assert scene.action("ann", "TotalTime", "CallInbound") == 100
+    assert scene.queue("sales", "CurrentNumber", "CallWait") == 1
+    assert not scene.engine.clear("i")
+    assert not scene.engine.clear("nobody")
+    restored = Engine.restore(scene.engine.save(), zone=UTC)
+    assert restored.clear("j")
 
 
 def test_an_interaction_that_is_over_is_forgotten_after_five_minutes() -> None:

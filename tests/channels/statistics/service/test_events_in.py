@@ -151,7 +151,9 @@ async def test_an_event_that_is_handed_over_twice_during_a_snapshot_counts_once(
     tenant.freeze()
     await centre.feed(*batch)
     centre.server.consume("t", list(enumerate(batch, 1)))
+    assert (tenant.position, tenant.waiting) == (0, 4)
     tenant.thaw()
+    await centre.tick()
     assert (tenant.position, tenant.changes) == (2, 2)
 
 

@@ -485,7 +485,7 @@ async def test_housekeeping_of_one_tenant_that_fails_takes_nothing_from_the_othe
     await centre.feed(*call(centre), tenant="b")
     first = centre.server._slots["a"].tenant
     assert first is not None
-    first.logins["x"] = None  # type: ignore[assignment]
+    first.logins["x"] = object()  # type: ignore[assignment]
     await centre.server.keep_house()
     assert centre.server.counters.housekeeping_failures == 1
     assert centre.server.report("b").snapshot_position == 2

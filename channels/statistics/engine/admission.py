@@ -1,0 +1,233 @@
+"""Whether there is room for what an event would add: objects, groups, members.
+
+Events are checked before they are applied, many of them at a time: what those that were let pass will add is counted as if it were there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from channels import events
+from channels.events import Event, EventData, RefusedEventError
+from channels.statistics.engine.bounds import Bounds
+from channels.statistics.engine.centre import Centre, medium_name
+from channels.statistics.engine.objects import ALL
+
+FORGET_MS = 10 * 60 * 1000
+"""Engine time after which an event that was let pass and did not come is no longer counted: the log could not be written."""
+
+_OBJECTS = "agents, queues, groups and staging areas of a tenant"
+
+_FIELDS = {
+    "agent_id": ("agent", "agentId"),
+    "from_agent_id": ("agent", "fromAgentId"),
+    "to_agent_id": ("agent", "toAgentId"),
+    "queue": ("queue", "queue"),
+    "to_queue": ("queue", "toQueue"),
+}
+
+
+def _named(shape: type[EventData]) -> tuple[tuple[str, str, str], ...]:
+    """(field, kind of object, the field's name on the wire) of what an event of a type names."""
+    named = [(field, *_FIELDS[field]) for field in shape.__struct_fields__ if field in _FIELDS]
+    if shape is events.InteractionDistributed:
+        named = [each for each in named if each[1] == "queue"]  # to whom it goes is told by the event that rings there
+    if shape in (events.InteractionStarted, events.InteractionFinished):
+        named.append(("media", "area", "media"))
+    return tuple(named)
+
+
+_NAMED = {shape: _named(shape) for shape in events.EVENT_TYPES.values()}
+
+_Key = tuple[str, str]
+"""(kind, id) of an object. Kinds: agent, queue, area; agents and queues are groups of these."""
+
+
+class _Promise:
+    """What one event that was let pass will add."""
+
+    __slots__ = ("at_ms", "groups", "joins", "objects")
+
+    def __init__(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+        self.objects: dict[_Key, None] = {}
+        self.joins: list[tuple[str, str, str]] = []
+        """(kind of group, group, member) of each membership that begins."""
+        self.groups: dict[_Key, int] = {}
+        """Groups that it changes, each with how many members it has afterwards."""
+
+
+class Admission:
+    """Counts what is there and what is promised."""
+
+    __slots__ = ("_bounds", "_centre", "_groups", "_joins", "_members", "_objects", "_promises", "_sizes")
+
+    def __init__(self, centre: Centre, bounds: Bounds) -> None:
+        self._centre = centre
+        self._bounds = bounds
+        self._promises: dict[tuple[str, str], _Promise] = {}
+        # over all promises
+        self._objects: dict[_Key, int] = {}
+        self._groups = 0
+        """How many of the promised objects are groups."""
+        self._joins: dict[_Key, int] = {}
+        """How many memberships of an agent or queue (kind of group, id) begin."""
+        self._members: dict[tuple[str, str, str], int] = {}
+        """How many promises begin each membership."""
+        self._sizes: dict[_Key, tuple[int, int]] = {}
+        """Of groups: how many promises change it, and how many members it has after the last of them."""
+
+    def check(self, event: Event) -> None:
+        """Let an event pass, and count what it will add until :meth:`settle` says that it is applied.
+
+        Raises:
+            RefusedEventError: one of :class:`Bounds` would be passed; the text names the field, the bound and what is too much.
+        """
+        data: Any = event.data
+        now_ms = self._centre.calendar.now_ms
+        if self._promises:
+            self._forget(now_ms - FORGET_MS)
+        promise = _Promise(now_ms)
+        for field, kind, name in _NAMED[type(data)]:
+            identifier = getattr(data, field)
+            if identifier is not None:
+                self._want(promise, kind, medium_name(identifier) if kind == "area" else identifier, name)
+        if isinstance(data, events.AgentLogin):
+            if data.groups:
+                self._want_groups(promise, data.agent_id, data.groups)
+        elif isinstance(data, events.GroupChanged) and data.group_id != ALL:
+            self._want_members(promise, data)
+        if promise.objects or promise.joins or promise.groups:
+            self._keep(event, promise)
+
+    def settle(self, event: Event) -> None:
+        """An event was applied, or is not going to be."""
+        if self._promises and (promise := self._promises.pop((event.source, event.id), None)) is not None:
+            self._drop(promise)
+
+    # -- what an event wants ----------------------------------------------------------------------------------------
+
+    def _want(self, promise: _Promise, kind: str, identifier: str, field: str) -> None:
+        """An object, unless it is there or promised."""
+        key = (kind, identifier)
+        if self._centre.is_heard(kind, identifier) or key in promise.objects:
+            return
+        if key not in self._objects:
+            there = self._centre.heard + len(self._objects) + sum(one not in self._objects for one in promise.objects)
+            if there >= self._bounds.objects:
+                raise RefusedEventError(
+                    f"data.{field}: expected at most {self._bounds.objects} {_OBJECTS}; got one more, the {kind} {identifier}"
+                )
+        promise.objects[key] = None
+
+    def _want_group(self, promise: _Promise, kind: str, identifier: str, field: str) -> None:
+        """A group, unless it is there or promised."""
+        key = (kind, identifier)
+        if not self._centre.is_heard(kind, identifier) and key not in self._objects and key not in promise.objects:
+            new = sum(one[0] in ("agents", "queues") and one not in self._objects for one in promise.objects)
+            if self._centre.heard_groups + self._groups + new >= self._bounds.groups:
+                raise RefusedEventError(
+                    f"data.{field}: expected at most {self._bounds.groups} groups of a tenant; got one more, {identifier}"
+                )
+        self._want(promise, kind, identifier, field)
+
+    def _want_groups(self, promise: _Promise, agent_id: str, group_ids: tuple[str, ...]) -> None:
+        """Membership of an agent in the groups that a login names."""
+        wanted = [one for one in dict.fromkeys(group_ids) if one != ALL and not self._is_member(one, agent_id)]
+        self._check_joins("agents", agent_id, len(wanted), "groups")
+        for group_id in wanted:
+            self._want_group(promise, "agents", group_id, "groups")
+            size = self._size("agents", group_id)
+            if size >= self._bounds.members:
+                raise RefusedEventError(
+                    f"data.groups: expected at most {self._bounds.members} members of a group; got one more of {group_id}"
+                )
+            promise.joins.append(("agents", group_id, agent_id))
+            promise.groups["agents", group_id] = size + 1
+
+    def _is_member(self, group_id: str, agent_id: str) -> bool:
+        if ("agents", group_id, agent_id) in self._members:
+            return True
+        group = self._centre.groups.get(group_id)
+        return group is not None and (agent_id in group.members or agent_id in group.absent)
+
+    def _want_members(self, promise: _Promise, data: events.GroupChanged) -> None:
+        """The members that a group is to have."""
+        wanted = dict.fromkeys(data.members)
+        if len(wanted) > self._bounds.members:
+            raise RefusedEventError(f"data.members: expected at most {self._bounds.members} members of a group; got {len(wanted)}")
+        self._want_group(promise, data.kind, data.group_id, "groupId")
+        group = self._centre.groups_of(data.kind).get(data.group_id)
+        kind = data.kind.removesuffix("s")
+        new = [(kind, one) for one in wanted if group is None or one not in group.members]
+        unheard = [key for key in new if not self._centre.is_heard(*key)]
+        there = self._centre.heard + len(self._objects) + sum(one not in self._objects for one in promise.objects)
+        added = sum(key not in self._objects for key in unheard)
+        if there + added > self._bounds.objects:
+            raise RefusedEventError(f"data.members: expected at most {self._bounds.objects} {_OBJECTS}; got {added} more than {there}")
+        promise.objects.update(dict.fromkeys(unheard))
+        for _, member_id in new:
+            join = (data.kind, data.group_id, member_id)
+            if join not in self._members:
+                self._check_joins(data.kind, member_id, 1, "members")
+            promise.joins.append(join)
+        if new or (group is not None and len(group.members) != len(wanted)):
+            promise.groups[data.kind, data.group_id] = len(wanted)
+
+    def _check_joins(self, kind: str, member_id: str, more: int, field: str) -> None:
+        members: Any = self._centre.agents if kind == "agents" else self._centre.queues
+        member = members.get(member_id)
+        there = self._joins.get((kind, member_id), 0) + (0 if member is None else len(member.groups) - (ALL in member.groups))
+        if more and there + more > self._bounds.member_groups:
+            raise RefusedEventError(
+                f"data.{field}: expected at most {self._bounds.member_groups} groups of a member; got {there + more} of {member_id}"
+            )
+
+    def _size(self, kind: str, group_id: str) -> int:
+        """How many members a group has when all that is promised is done."""
+        if (promised := self._sizes.get((kind, group_id))) is not None:
+            return promised[1]
+        group = self._centre.groups_of(kind).get(group_id)
+        return 0 if group is None else len(group.members) + len(group.absent)
+
+    # -- promises ---------------------------------------------------------------------------------------------------
+
+    def _keep(self, event: Event, promise: _Promise) -> None:
+        self.settle(event)
+        self._promises[event.source, event.id] = promise
+        for key in promise.objects:
+            if key not in self._objects:
+                self._groups += key[0] in ("agents", "queues")
+            self._objects[key] = self._objects.get(key, 0) + 1
+        for join in promise.joins:
+            self._members[join] = known = self._members.get(join, 0) + 1
+            if known == 1:
+                key = join[0], join[2]
+                self._joins[key] = self._joins.get(key, 0) + 1
+        for key, size in promise.groups.items():
+            self._sizes[key] = (self._sizes.get(key, (0, 0))[0] + 1, size)
+
+    def _forget(self, old_ms: int) -> None:
+        """Events that were let pass and have not come since never will."""
+        for key in list(itertools.takewhile(lambda key: self._promises[key].at_ms < old_ms, self._promises)):
+            self._drop(self._promises.pop(key))
+
+    def _drop(self, promise: _Promise) -> None:
+        for key in promise.objects:
+            self._objects[key] -= 1
+            if not self._objects[key]:
+                del self._objects[key]
+                self._groups -= key[0] in ("agents", "queues")
+        for join in promise.joins:
+            self._members[join] -= 1
+            if not self._members[join]:
+                del self._members[join]
+                key = join[0], join[2]
+                self._joins[key] -= 1
+                if not self._joins[key]:
+                    del self._joins[key]
+        for key in promise.groups:
+            users, size = self._sizes.pop(key)
+            if users > 1:
+                self._sizes[key] = (users - 1, size)

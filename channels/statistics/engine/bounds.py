@@ -1,0 +1,37 @@
+"""How long things that nothing is heard of are kept, and how many of each there may be. Both are set by whoever makes the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Milliseconds of engine time without a word after which something ends."""
+
+    voice_ms: int = 12 * _HOUR_MS
+    """An interaction on voice is taken for finished."""
+    other_ms: int = 7 * _DAY_MS
+    """An interaction on another medium is taken for finished."""
+    object_ms: int = 7 * _DAY_MS
+    """An agent, a queue, a group or a staging area in which nothing is open is forgotten."""
+
+    def of(self, media: str) -> int:
+        """That of an interaction on a medium."""
+        return self.voice_ms if media == "voice" else self.other_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many there may be in one tenant. They apply to what events add, not to what is restored."""
+
+    objects: int = 50_000
+    """Agents, queues, groups and staging areas that events named."""
+    groups: int = 5_000
+    members: int = 5_000
+    """Of one group."""
+    member_groups: int = 200
+    """Groups of one agent or queue, ``All`` not counted."""
