@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hub.core.delivery import DeliveryClass
-from hub.core.replay_id import with_replay_id
+from hub.core.replay_id import into_event, with_replay_id
 
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 """JSON text holds line ends between its tokens alone, where a space means the same."""
@@ -47,9 +47,12 @@ class Message:
         self._sse: bytes | None = None
 
     def bayeux(self) -> bytes:
-        """``{"channel":...,"data":...}`` and what the publisher sent beside them."""
+        """``{"channel":...,"data":...}`` and what the publisher sent beside them. With a position, data that is an object with an object
+        ``event`` has it there, as ``replayId``: clients of Salesforce's streaming expect it whether they ask for it or not.
+        """
         if self._bayeux is None:
-            self._bayeux = b'{"channel":"%b","data":%b%b}' % (self.channel.encode(), self.data, self.extra)
+            data = None if self.position is None else into_event(self.data, self.position)
+            self._bayeux = b'{"channel":"%b","data":%b%b}' % (self.channel.encode(), self.data if data is None else data, self.extra)
         return self._bayeux
 
     def replayable(self) -> bytes:
@@ -57,7 +60,7 @@ class Message:
         the message itself. Without a position it is :meth:`bayeux`.
         """
         if self._replayable is None:
-            if self.position is None:
+            if self.position is None or into_event(self.data, self.position) is not None:
                 self._replayable = self.bayeux()
             elif (data := with_replay_id(self.data, self.position)) is not None:
                 self._replayable = b'{"channel":"%b","data":%b%b}' % (self.channel.encode(), data, self.extra)
