@@ -283,6 +283,8 @@ class Node:
         metrics.count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: self.trimmer.trimmed)
         metrics.count("extensions_refused", "Messages that an extension refused or dropped.", lambda: extensions.refused)
         metrics.count("extensions_faults", "Exceptions that extensions raised.", lambda: extensions.faults)
+        tickets = self.security.gate.tickets
+        metrics.count("tickets_resumed", "Times that a ticket opened its stream again.", lambda: tickets.resumed)
         metrics.count("calls_failed", "Remote calls whose handler raised an exception.", lambda: self.bayeux.services.calls_failed)
 
     def _observe_latencies(self) -> None:

@@ -55,6 +55,7 @@ class Limits:
     session_binding: str = _choice(
         "client-id", ("strict",), "client-id: browsers whose cookie does not reach the hub resume a session by its clientId; strict: never"
     )
+    ticket_resume_s: int = _limit(60, "seconds after the end of a stream within which its ticket opens it again; 0: never")
     many_clients_interval_ms: int = _limit(2000, "what a session waits between two connects while its browser has as many held as it may")
     activity_ms: int = _limit(0, "a Bayeux session without any traffic but its connects ends after this; 0 never ends it")
     activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")

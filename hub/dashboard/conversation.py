@@ -172,6 +172,10 @@ class Conversation:
             self._session.flush()
             self._session.end(code, reason)
 
+    def give_way(self) -> None:
+        """A newer connection of the same ticket takes this one's place, which may be half dead."""
+        self.close(CloseCode.NORMAL, "a newer connection of the same ticket took this one's place")
+
     def gone(self) -> None:
         """The connection is over, whoever ended it."""
         self.close(CloseCode.NORMAL)

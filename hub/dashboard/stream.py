@@ -1,7 +1,7 @@
 """One event stream of ``/events``, sans I/O: what was asked for, and what waits as blocks of ``text/event-stream`` (contract part 4).
 
-The format is that of WHATWG HTML section 9.2. A block without ``data`` dispatches nothing in the browser, and an ``id`` in it counts all
-the same (section 9.2.6): by such blocks a stream that hears nothing learns how far the log is.
+The format is that of WHATWG HTML section 9.2. A stream that hears nothing learns how far the log is by the event ``position``, which
+has data: clients keep the ``id`` of a block that dispatches an event, and not all of them that of a block without data.
 """
 
 from __future__ import annotations
@@ -241,8 +241,7 @@ class StreamSession(Subscriber):
             self._follows = True
             # of several the first: what follows it on any of them is still to come
             self._told = min(positions)
-            opening += b"id: %d\n" % self._told
-        opening += b"\n"
+        opening += _position_event(self._told if positions else None)
         if resumes and (missed := gaps(self.hub, outcomes)):
             opening += b"event: gap\ndata: %b\n\n" % _gap(missed)
         if seconds := self.hub.limits.sse_comment_s:
@@ -273,7 +272,7 @@ class StreamSession(Subscriber):
         self._comment_due = False
         self._counters.comments += 1
         position = self._news()
-        return b":\n\n" if position is None else b":\nid: %d\n\n" % position
+        return b":\n" + _position_event(position)
 
     def _news(self) -> int | None:
         """The log's present position, up to which this stream has been sent all; None where the client knows it, or it is not so."""
@@ -343,6 +342,10 @@ class StreamSession(Subscriber):
         """The server stops: the client gets what waits, and comes back after a time of its own."""
         self.end("the server stops", retry_ms=restart_ms(self._jitter), send_rest=True)
 
+    def give_way(self) -> None:
+        """A newer stream of the same ticket takes this one's place, which may be half dead."""
+        self.end("a newer stream of the same ticket took this one's place")
+
     def client_gone(self) -> None:
         """The connection is over."""
         if not self.ended:
@@ -368,6 +371,11 @@ class StreamSession(Subscriber):
 def restart_ms(jitter: Callable[[int], int] = secrets.randbelow) -> int:
     """When a client of a server that stops shall come back, in milliseconds: each at a time of its own."""
     return 1000 + jitter(RESTART_JITTER_MS)
+
+
+def _position_event(position: int | None) -> bytes:
+    """The rest of a block: the event ``position``, up to which the client has been sent all, or no event."""
+    return b"\n" if position is None else b'event: position\ndata: {"position":%d}\nid: %d\n\n' % (position, position)
 
 
 def _gap(missed: Sequence[Subscribed]) -> bytes:

@@ -20,7 +20,7 @@ from hub.security.directory import Directory, Gone
 from hub.security.origin import from_own_page, header
 from hub.security.passwords import FailureBrake
 from hub.security.roles import ANONYMOUS, allowed
-from hub.security.tickets import Tickets
+from hub.security.tickets import Opened, Tickets
 
 REFRESH_S: Final = 1.0
 """Seconds between two looks at the revision: running nodes follow changes within 2 s (contract part 1)."""
@@ -59,6 +59,8 @@ class Caller:
     failure: Failure | None
     by_cookie: bool = False
     """The sign-in cookie decided: the browser sends it whoever asks."""
+    ticket: Opened | None = None
+    """A ticket decided: whoever opens the stream that it is for tells :attr:`Gate.tickets` of its begin and end."""
 
     @property
     def authenticated(self) -> bool:
@@ -91,7 +93,14 @@ class Gate:
     )
 
     def __init__(
-        self, directory: Directory, clock: Clock, cookies: CookieSigner, *, open: bool = False, allowed_origins: Collection[str] = ()
+        self,
+        directory: Directory,
+        clock: Clock,
+        cookies: CookieSigner,
+        *,
+        open: bool = False,
+        allowed_origins: Collection[str] = (),
+        ticket_resume_s: int = 60,
     ) -> None:
         """``open`` lets in who shows nothing (``--open``); ``allowed_origins`` are those whose pages may use the sign-in cookie."""
         self._directory = directory
@@ -100,7 +109,7 @@ class Gate:
         """Origins of other pages that may use the hub from a browser."""
         self.cookies = cookies
         self.open = open
-        self.tickets = Tickets(clock)
+        self.tickets = Tickets(clock, ticket_resume_s)
         self.brake = FailureBrake(clock)
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or ran out, with a predicate that says whose."""
@@ -139,7 +148,7 @@ class Gate:
         if cookies and (values := read_cookies(headers, SIGN_IN_COOKIE)):
             return await self._by_cookies(scope, values, statistics_session)
         if scope["path"].rstrip("/") in TICKET_PATHS and b"ticket=" in scope["query_string"]:
-            return self._by_ticket(scope["query_string"], statistics_session)
+            return await self._by_ticket(scope, statistics_session)
         return _failed(Failure.MISSING)
 
     async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
@@ -196,16 +205,19 @@ class Gate:
                 return Caller(principal, None, by_cookie=True)
         return _failed(Failure.BAD_TOKEN, by_cookie=True)
 
-    def _by_ticket(self, query: bytes, statistics_session: str | None) -> Caller:
+    async def _by_ticket(self, scope: Scope, statistics_session: str | None) -> Caller:
+        query: bytes = scope["query_string"]
         shown = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "ticket"]
         if not shown:
             return _failed(Failure.MISSING)
-        principal = self.tickets.redeem(shown[0])
-        if principal is None:
+        stream = self.tickets.redeem(shown[0], (scope["path"].rstrip("/"), query))
+        # its credential's end is heard of once a second: a stream that is opened again is not to outlive it by that
+        if stream is None or (stream.principal.credential and await self.credential_of(stream.principal) is None):
             return _failed(Failure.BAD_TICKET)
+        principal = stream.principal
         if statistics_session is not None:
             principal = replace(principal, login=login_key(principal.tenant, principal.subject, statistics_session))
-        return Caller(principal, None)
+        return Caller(principal, None, ticket=stream)
 
     # -- signing in -------------------------------------------------------------------------------------------------
 

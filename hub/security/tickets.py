@@ -1,7 +1,12 @@
-"""Tickets: a page that cannot send headers with its WebSocket or event stream shows one in the URL. Single use, 30 s (contract part 2)."""
+"""Tickets: a page that cannot send headers with its WebSocket or event stream shows one in the URL (docs/security.md, "Browsers").
+
+A ticket opens one stream within 30 s. A browser's ``EventSource`` that lost its connection comes back to the same URL by itself: so that
+ticket opens that stream again for a while, and the new stream takes the old one's place, which may be half dead and not know it.
+"""
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from hub.core.ports import Clock
@@ -11,18 +16,45 @@ from hub.security.directory import Gone
 TICKET_S: Final = 30
 """Seconds that a ticket is good for: a URL ends in logs and histories."""
 
+LONGEST_S: Final = 12 * 3600
+"""Seconds after which a ticket opens nothing any more, however often its stream was opened again."""
+
 MOST_TICKETS: Final = 10_000
-"""Tickets that wait to be used; over it no more are given out until some run out."""
+"""Tickets that wait to be used, and as many whose stream has ended and may be opened again. Over it no more are given out until some run
+out, and the streams that ended first are not opened again.
+"""
+
+
+class Opened:
+    """A ticket that is opening a stream, or has opened one."""
+
+    __slots__ = ("end", "issued", "principal", "ticket", "url")
+
+    def __init__(self, ticket: str, principal: Principal, issued: float, url: tuple[str, bytes]) -> None:
+        self.ticket = ticket
+        self.principal = principal
+        self.issued = issued
+        self.url = url
+        """Path and query: only the same stream is opened again."""
+        self.end: Callable[[], object] | None = None
+        """Ends the stream that is open now."""
 
 
 class Tickets:
     """The tickets of one process, in memory."""
 
-    __slots__ = ("_clock", "_waiting")
+    __slots__ = ("_clock", "_ended", "_open", "_resume_s", "_waiting", "resumed")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, resume_s: int = 60) -> None:
+        """``resume_s``: the setting ``limits.ticket_resume_s``."""
         self._clock = clock
+        self._resume_s = resume_s
         self._waiting: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        # streams that are open, and those that have ended, with the moment until which they may be opened again, the earliest first
+        self._open: dict[str, Opened] = {}
+        self._ended: OrderedDict[str, tuple[float, Opened]] = OrderedDict()
+        self.resumed = 0
+        """Times that a ticket opened its stream again."""
 
     def issue(self, principal: Principal) -> str | None:
         """A new ticket for a principal; None when too many wait."""
@@ -33,21 +65,58 @@ class Tickets:
         self._waiting[ticket] = (self._clock.monotonic() + TICKET_S, principal)
         return ticket
 
-    def redeem(self, ticket: str) -> Principal | None:
-        """Who a ticket was given to; it is used up. None when it is unknown, used or has run out."""
+    def redeem(self, ticket: str, url: tuple[str, bytes] = ("", b"")) -> Opened | None:
+        """Who a ticket was given to; None when it is unknown, used or has run out. A ticket that waits is used up by this; one that has
+        opened a stream at the same ``url`` (path, query) may open it again. Whoever opens it says so by :meth:`opened`.
+        """
         self._expire()
         found = self._waiting.pop(ticket, None)
-        return None if found is None else found[1]
+        if found is not None:
+            return Opened(ticket, found[1], found[0] - TICKET_S, url)
+        stream = self._open.get(ticket)
+        if stream is None and ticket in self._ended:
+            stream = self._ended[ticket][1]
+        if stream is None or stream.url != url or self._clock.monotonic() >= stream.issued + LONGEST_S:
+            return None
+        self.resumed += 1
+        return Opened(ticket, stream.principal, stream.issued, url)
+
+    def opened(self, stream: Opened, end: Callable[[], object]) -> None:
+        """A stream is open; ``end`` ends it, which is done when a newer one takes its place. The one that was open until now ends."""
+        before = self._open.get(stream.ticket)
+        self._ended.pop(stream.ticket, None)
+        stream.end = end
+        self._open[stream.ticket] = stream
+        if before is not None and before.end is not None:
+            before.end()
+
+    def closed(self, stream: Opened) -> None:
+        """A stream has ended: its ticket may open it again for a while, unless a newer one has taken its place."""
+        if self._open.get(stream.ticket) is not stream:
+            return
+        del self._open[stream.ticket]
+        stream.end = None
+        if self._resume_s:
+            self._ended[stream.ticket] = (self._clock.monotonic() + self._resume_s, stream)
+            if len(self._ended) > MOST_TICKETS:
+                self._ended.popitem(last=False)
 
     def revoke(self, gone: Gone) -> None:
         """Take back the tickets of principals whose credential is gone."""
         for ticket in [ticket for ticket, (_, principal) in self._waiting.items() if gone(principal)]:
             del self._waiting[ticket]
+        for ticket in [ticket for ticket, (_, stream) in self._ended.items() if gone(stream.principal)]:
+            del self._ended[ticket]
+        for ticket in [ticket for ticket, stream in self._open.items() if gone(stream.principal)]:
+            del self._open[ticket]  # whoever ends the stream finds nothing to keep
 
     def _expire(self) -> None:
         now = self._clock.monotonic()
         while self._waiting and next(iter(self._waiting.values()))[0] <= now:
             self._waiting.popitem(last=False)
+        while self._ended and next(iter(self._ended.values()))[0] <= now:
+            self._ended.popitem(last=False)
 
     def __len__(self) -> int:
+        """Tickets that wait to be used."""
         return len(self._waiting)

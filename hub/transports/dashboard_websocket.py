@@ -70,6 +70,9 @@ class DashboardDoor:
         socket.on_flow(conversation.flowed)
         socket.on_drain(conversation.drained)
         self._conversations[conversation] = None
+        ticket = caller.ticket
+        if ticket is not None:
+            self._gate.tickets.opened(ticket, conversation.give_way)
         try:
             if self._draining:
                 conversation.close(CloseCode.RESTARTING, "the server stops")
@@ -81,6 +84,8 @@ class DashboardDoor:
         finally:
             del self._conversations[conversation]
             conversation.gone()
+            if ticket is not None:
+                self._gate.tickets.closed(ticket)
 
     async def drain(self, seconds: float) -> None:
         """Close every connection with 1012, spread over at most ``seconds``, so that the clients do not all come back at once. A few

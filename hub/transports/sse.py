@@ -20,6 +20,7 @@ from hub.ops.storage import unavailable
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header
 from hub.security.rest import refusal
+from hub.security.tickets import Opened
 from hub.storage.transactions import StorageError
 from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import respond
@@ -213,9 +214,9 @@ class EventStreamDoor:
 
     async def _serve(self, scope: Scope, response: Response, send: Send, cors: CrossOrigin) -> None:
         try:
-            principal = await self._identify(scope)
+            caller = await self._identify(scope)
             request = read_request(scope["query_string"], header(scope, b"last-event-id"), self._hub.limits)
-            session, outcomes = await self._let_in(principal, request, response)
+            session, outcomes = await self._let_in(caller[0], request, response)
         except ApiError as refused:
             await self._refuse(scope, send, cors, refused)
             return
@@ -232,13 +233,19 @@ class EventStreamDoor:
             await self._refuse(scope, send, cors, ApiError(500, "the server failed to answer; its log says why"))
             return
         self._streams[session] = None
+        ticket = caller[1]
+        if ticket is not None:
+            self._gate.tickets.opened(ticket, session.give_way)
         try:
             await self._stream(scope, session, outcomes, request, response, send, cors)
         finally:
             del self._streams[session]
             session.client_gone()
+            if ticket is not None:
+                self._gate.tickets.closed(ticket)
 
-    async def _identify(self, scope: Scope) -> Principal:
+    async def _identify(self, scope: Scope) -> tuple[Principal, Opened | None]:
+        """Who asks, and the ticket that said so."""
         caller = await self._gate.identify(scope)
         principal = caller.principal
         if principal is None and caller.failure is Failure.MISSING:
@@ -246,7 +253,7 @@ class EventStreamDoor:
         if principal is None:
             self.counters.not_authenticated += 1
             raise refusal(caller.failure or Failure.MISSING)
-        return principal
+        return principal, caller.ticket
 
     async def _let_in(self, principal: Principal, request: StreamRequest, response: Response) -> tuple[StreamSession, list[Subscribed]]:
         session = StreamSession(self._hub, secrets.token_urlsafe(16), principal, response, self.counters)

@@ -93,6 +93,85 @@ async def test_the_network_breaks(hub_process: HubFactory, browser_context: Brow
         assert await page.evaluate("window.gaps") == []
 
 
+TAKE_A_TICKET = """async ([url, token]) => {
+    const answer = await fetch(`${url}/api/v1/tickets`, {method: "POST", headers: {Authorization: `Bearer ${token}`}});
+    return (await answer.json()).data.ticket;
+}"""
+
+
+async def test_a_page_of_another_site_comes_back_by_its_ticket(hub_process: HubFactory, browser_context: BrowserContext) -> None:
+    """Its EventSource cannot send a header, and repeats the URL with the ticket. The new stream takes the place of the half-dead one."""
+    hub = hub_process("--demo", environment=LOG | {"HUB_ALLOWED_ORIGINS": "http://pages.example"})
+    with Network(hub.port) as network, RawSession(hub) as publisher:
+        page = await browser_context.new_page()
+        await page.route("http://pages.example/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+        await page.goto("http://pages.example/")
+        ticket = await page.evaluate(TAKE_A_TICKET, [network.url, HubProcess.token])
+        await page.evaluate(OPEN, f"{network.url}/events?channel=/log/**&ticket={ticket}")
+        publisher.publish_text("/log/a", "1")
+        assert await heard(page, 1) == [1]
+        for number in (2, 3):
+            network.stall()
+            publisher.publish_text("/log/a", str(number))
+            network.reset()
+            network.resume()
+            assert await heard(page, number) == list(range(1, number + 1))
+        assert await page.evaluate("window.gaps") == []
+        assert len([s for s in hub.get("/api/v1/sessions").json()["data"]["sessions"] if s["door"] == "sse"]) == 1
+
+
+async def test_a_quiet_stream_keeps_its_position(hub_process: HubFactory, browser_context: BrowserContext) -> None:
+    """What is told on other channels moves the position of a stream that hears nothing, and the browser keeps it."""
+    hub = hub_process("--demo", environment=LOG | {"HUB_LIMITS__SSE_COMMENT_S": "1"})
+    page = await listening(browser_context, hub.url, "/log/quiet")
+    await page.evaluate(
+        """window.positions = [];
+        const keep = (event) => window.positions.push([JSON.parse(event.data).position, event.lastEventId]);
+        window.events.addEventListener("position", keep);"""
+    )
+    with RawSession(hub) as publisher:
+        publisher.publish_text("/log/other", "1")
+    async with asyncio.timeout(WITHIN_S):
+        while not (positions := await page.evaluate("window.positions")):
+            await asyncio.sleep(0.05)
+    assert all(str(position) == identifier for position, identifier in positions)
+
+
+async def test_a_web_socket_comes_back_by_its_ticket(hub_process: HubFactory, browser_context: BrowserContext) -> None:
+    hub = hub_process("--demo", environment=LOG | {"HUB_ALLOWED_ORIGINS": "http://pages.example"})
+    with Network(hub.port) as network, RawSession(hub) as publisher:
+        page = await browser_context.new_page()
+        await page.route("http://pages.example/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+        await page.goto("http://pages.example/")
+        ticket = await page.evaluate(TAKE_A_TICKET, [network.url, HubProcess.token])
+        await page.evaluate(
+            """url => {
+                window.heard = [];
+                let position;
+                const open = () => {
+                    const socket = new WebSocket(url);
+                    socket.onopen = () => socket.send(JSON.stringify({type: "subscribe", channels: ["/log/**"], since: position}));
+                    socket.onmessage = ({data}) => JSON.parse(data).forEach((message) => {
+                        position = message.position ?? message.channels?.[0].position ?? position;
+                        message.type === "event" && window.heard.push(message);
+                        message.type === "subscribed" && (window.subscribed = (window.subscribed ?? 0) + 1);
+                    });
+                    socket.onclose = () => setTimeout(open, 100);
+                };
+                open();
+            }""",
+            f"{network.url.replace('http', 'ws', 1)}/ws?ticket={ticket}",
+        )
+        await page.wait_for_function("window.subscribed === 1")
+        publisher.publish_text("/log/a", "1")
+        assert await heard(page, 1) == [1]
+        network.stall()
+        publisher.publish_text("/log/a", "2")
+        network.reset()
+        network.resume()
+        assert await heard(page, 2) == [1, 2]
+
+
 @pytest.mark.long
 async def test_a_laptop_sleeps_a_minute(hub_process: HubFactory, browser_context: BrowserContext) -> None:
     hub = hub_process("--demo", environment=LOG)

@@ -169,13 +169,17 @@ def block(channel: str, data: str, identifier: int | None = None) -> bytes:
     return f'event: message\ndata: {{"channel":"{channel}","data":{data}}}\n{tail}\n'.encode()
 
 
+def position_event(position: int) -> bytes:
+    return b'event: position\ndata: {"position":%d}\nid: %d\n\n' % (position, position)
+
+
 async def test_a_stream_without_log_channels_begins_with_when_to_come_back() -> None:
     assert await Stream().open("/free/a") == b"retry: 3000\n\n"
 
 
 async def test_a_stream_of_log_channels_begins_with_its_position() -> None:
     stream = Stream()
-    assert await stream.open("/log/a") == b"retry: 3000\nid: %d\n\n" % stream.position
+    assert await stream.open("/log/a") == b"retry: 3000\n" + position_event(stream.position)
 
 
 async def test_what_waits_leaves_in_one_chunk() -> None:
@@ -223,7 +227,7 @@ async def test_a_position_that_is_none_of_the_log_is_told_as_a_gap_with_the_posi
     opening = await stream.open("/log/a", since=5)
     position = stream.position
     gap = f'event: gap\ndata: {{"channels":[{{"channel":"/log/a","position":{position},"recovered":false}}]}}\n\n'
-    assert opening == f"retry: 3000\nid: {position}\n\n{gap}".encode()
+    assert opening == b"retry: 3000\n" + position_event(position) + gap.encode()
 
 
 async def test_an_event_channel_cannot_be_recovered_and_a_state_channel_need_not() -> None:
@@ -258,7 +262,7 @@ async def test_a_comment_says_how_far_the_log_is_when_that_is_news() -> None:
     await stream.open("/log/a")
     await stream.emit("/log/b")
     stream.pass_time(16)
-    assert stream.read() == [b":\nid: %d\n\n" % stream.position]
+    assert stream.read() == [b":\n" + position_event(stream.position)]
     stream.pass_time(16)
     assert stream.read() == [b":\n\n"]
 

@@ -229,9 +229,9 @@ async def test_a_ticket_is_given_to_who_may(client: httpx.AsyncClient, access: A
     answer = await client.post("/api/v1/tickets", headers=headers(await access.token()))
     data = answer.json()["data"]
     assert (answer.status_code, answer.json()["status"], data["expiresIn"]) == (200, {"code": 0}, 30)
-    principal = access.gate.tickets.redeem(data["ticket"])
-    assert principal is not None
-    assert principal.subject == "ana"
+    opened = access.gate.tickets.redeem(data["ticket"], ("/ws", b""))
+    assert opened is not None
+    assert opened.principal.subject == "ana"
 
 
 async def test_no_ticket_is_given_to_who_may_not(client: httpx.AsyncClient, access: Access) -> None:

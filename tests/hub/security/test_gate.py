@@ -261,6 +261,21 @@ async def test_a_ticket_keeps_the_login_unless_another_is_named(access: Access) 
     assert again.principal.login == login_key("acme", "ana", "abc")
 
 
+async def test_a_stream_is_not_opened_again_beyond_the_end_of_its_credential(access: Access) -> None:
+    """Nor in the second in which nobody has heard of the end yet."""
+    token = await access.token("ana", expires_ms=access.clock.wall_ms() + 40_000)
+    caller = await access.gate.identify(scope("/x", bearer(token)))
+    assert caller.principal is not None
+    request = scope("/events", query=f"channel=/a&ticket={access.gate.tickets.issue(caller.principal)}")
+    opened = (await access.gate.identify(request)).ticket
+    assert opened is not None
+    access.gate.tickets.opened(opened, lambda: None)
+    access.clock.advance(39)
+    assert (await access.gate.identify(request)).principal == caller.principal
+    access.clock.advance(1)
+    assert (await access.gate.identify(request)).failure is Failure.BAD_TICKET
+
+
 async def test_a_ticket_goes_with_its_token(access: Access) -> None:
     ticket = await ticket_of(access)
     await access.store.remove_token("ana")

@@ -97,11 +97,37 @@ async def test_the_sign_in_cookie_counts_for_known_origins_only(origin: str | No
                 assert await code_of(client) == 4401
 
 
-async def test_a_ticket_lets_in_once() -> None:
+async def test_a_ticket_opens_one_connection_and_that_one_again() -> None:
     async with house() as hub:
+        ticket = await hub.ticket()
+        for _ in range(2):
+            async with hub.connect(f"/ws?ticket={ticket}") as client:
+                assert is_welcome(await read(client))
+        async with hub.connect(f"/ws?ticket={ticket}&x=1") as client:
+            assert await code_of(client) == 4401
+
+
+async def test_a_newer_connection_of_the_ticket_takes_the_old_ones_place() -> None:
+    async with house() as hub:
+        ticket = await hub.ticket()
+        async with hub.connect(f"/ws?ticket={ticket}") as old:
+            assert is_welcome(await read(old))
+            async with hub.connect(f"/ws?ticket={ticket}") as new:
+                assert is_welcome(await read(new))
+                assert await code_of(old) == 1000
+                assert len(hub.hub.subscribers) == 1
+                await new.send(json.dumps({"type": "ping", "id": 1}))
+                assert await read(new) == [{"type": "pong", "id": 1}]
+
+
+async def test_without_time_to_resume_a_ticket_lets_in_once() -> None:
+    async with house(limits=Limits(ticket_resume_s=0)) as hub:
         ticket = await hub.ticket()
         async with hub.connect(f"/ws?ticket={ticket}") as client:
             assert is_welcome(await read(client))
+        async with asyncio.timeout(10):
+            while hub.hub.subscribers:
+                await asyncio.sleep(0.01)
         async with hub.connect(f"/ws?ticket={ticket}") as client:
             assert await code_of(client) == 4401
 

@@ -125,8 +125,26 @@ async def test_the_sign_in_cookie_of_a_foreign_page_is_not_looked_at() -> None:
 async def test_a_ticket_opens_one_stream() -> None:
     async with house() as hub, http(hub) as client:
         query = {"channel": "/a", "ticket": await hub.ticket()}
-        async with client.stream("GET", "/events", params=query) as response:
-            assert response.status_code == 200
+        for _ in range(2):  # a browser's EventSource comes back to the same URL
+            async with client.stream("GET", "/events", params=query) as response:
+                assert response.status_code == 200
+        other = {**query, "channel": "/b"}
+        assert (await client.get("/events", params=other)).status_code == 401
+
+
+async def test_a_newer_stream_of_the_ticket_takes_the_old_ones_place() -> None:
+    async with house() as hub, http(hub) as client:
+        query = {"channel": "/a", "ticket": await hub.ticket()}
+        async with client.stream("GET", "/events", params=query) as old, client.stream("GET", "/events", params=query) as new:
+            assert (old.status_code, new.status_code) == (200, 200)
+            assert "took this one's place" in (await old.aread()).decode()
+            assert len(hub.hub.subscribers) == 1
+
+
+async def test_a_ticket_whose_stream_was_refused_is_used_up() -> None:
+    async with house() as hub, http(hub) as client:
+        query = {"channel": "nonsense", "ticket": await hub.ticket()}
+        assert (await client.get("/events", params=query)).status_code == 400
         assert (await client.get("/events", params=query)).status_code == 401
 
 
@@ -265,7 +283,7 @@ async def test_comments_tell_the_position() -> None:
         while "" not in block:
             block = await events.block()
         assert int(block["id"]) > int(begin["id"])
-        assert "data" not in block
+        assert (block["event"], json.loads(block["data"])) == ("position", {"position": int(block["id"])})
 
 
 # -- how it ends --------------------------------------------------------------------------------------------------------
