@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hub.doctor import folder
+from hub.doctor import databases, folder
 from hub.doctor.inspection import Check, Finding, Inspection, Level
 from hub.outbox.doctor import webhook_secrets
 from hub.storage.transactions import StorageError
@@ -14,6 +14,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     folder.permissions,
     folder.space,
     folder.clock,
+    databases.integrity,
+    databases.versions,
+    databases.server,
+    databases.clocks,
     webhook_secrets,
 )
 

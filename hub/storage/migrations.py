@@ -10,6 +10,7 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
@@ -49,6 +50,13 @@ async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
         # of the transaction, which is that of all migrations: behind a pooler the next one may be another server connection's
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         return await connection.run_sync(_upgrade, config)
+
+
+def unknown_versions(packages: Sequence[str], versions: Sequence[str]) -> list[str]:
+    """Those of a database's versions that no package knows."""
+    scripts = ScriptDirectory.from_config(_config(packages))
+    known = {script.revision for script in scripts.walk_revisions()}
+    return [version for version in versions if version not in known]
 
 
 def place_of(database: Database) -> str:

@@ -1,0 +1,53 @@
+"""A new data folder of what can still be read of an old one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import make_url
+
+from hub.doctor.salvage import SalvageError, TableReport, salvage
+from hub.eventlog import channel_log_sqlite, sqlite
+from hub.ops.settings import Settings
+from hub.storage.lock import lock
+
+_BESIDE: Final = ("*.db", "*.db-wal", "*.db-shm", "*.db-journal", "*.lock", "*.migrating")
+"""What is not copied as it is: the databases, and what stands beside them while they are open."""
+
+
+def salvage_folder(settings: Settings, into: Path) -> dict[str, list[TableReport]]:
+    """Write a new folder: of each database what can be read, every other file as it is. Returns the tables of each file; a file of which
+    nothing can be read has one report without a row, that says why, and is not in the new folder.
+
+    Raises:
+        SalvageError: there is no data folder, or the new one is there already.
+        InUseError: a hub has a file open.
+        OSError: the new folder cannot be written.
+    """
+    folder = settings.data_dir
+    if not folder.is_dir():
+        raise SalvageError(f"there is no data folder {folder.absolute()}")
+    if into.exists():
+        raise SalvageError(f"expected a folder that is not there yet, got {into.absolute()}")
+    url = make_url(settings.database)
+    database = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    sources = [path for path in (database, folder / sqlite.FILE_NAME, folder / channel_log_sqlite.FILE_NAME) if path and path.is_file()]
+    held = [lock(path) for path in sources if path.with_name(f"{path.name}.lock").exists()]
+    try:
+        shutil.copytree(folder, into, ignore=shutil.ignore_patterns(*_BESIDE))
+        into.chmod(0o700)
+        return {path.name: _salvaged(path, into / path.name) for path in sources}
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def _salvaged(source: Path, target: Path) -> list[TableReport]:
+    try:
+        return salvage(source, target)
+    except SalvageError as fault:
+        target.unlink()
+        return [TableReport("(the file)", 0, [f"nothing can be read: {fault}"])]
