@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from channels.interactions import store
-from channels.interactions.entities import FINISHED, STARTED, Entities
-from channels.interactions.life import State
+from channels.interactions.entities import FINISHED, STARTED, SUBTYPES, Entities
+from channels.interactions.life import IllegalActionError, State
 from channels.interactions.store import Interaction, Key
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
@@ -50,6 +50,8 @@ class Counters:
     """Events that finish an interaction which is over already."""
     finished_unknown: int = 0
     """Interactions of which nobody heard before they finished: their FINISHED is told all the same."""
+    subtypes_left_out: int = 0
+    """Starts and ends that were told without their subtype, because receivers would not know it."""
     events_missed: int = 0
     """Events that the log had forgotten before this family, which was behind, could follow them."""
     trimmed: int = 0
@@ -105,15 +107,17 @@ class Desk:
     def stop(
         self, transaction: Transaction, tenant: str, key: Key, service: str | None, reason_name: str, reason_text: str, trace_id: str
     ) -> Interaction:
-        """Stop one that was asked for by REST.
+        """Stop one that was asked for by REST. One that is over already stays as it is, with its reason, and nothing is told of it.
 
         Raises:
             UnknownInteractionError: there is none.
-            IllegalActionError: it is over already.
         """
-        stopped = store.stop(
-            transaction, tenant, key, service, now_ms=self._clock.wall_ms(), reason_name=reason_name, reason_text=reason_text
-        )
+        try:
+            stopped = store.stop(
+                transaction, tenant, key, service, now_ms=self._clock.wall_ms(), reason_name=reason_name, reason_text=reason_text
+            )
+        except IllegalActionError:
+            return store.find(transaction, tenant, key, service)
         self._tell(transaction, tenant, FINISHED, stopped, BY_REST, trace_id)
         return stopped
 
@@ -155,6 +159,8 @@ class Desk:
             origin=origin,
         )
         transaction.after_commit(lambda: self._note(tenant, event_type, interaction.id))
+        if interaction.subtype not in SUBTYPES:
+            transaction.after_commit(self._count("subtypes_left_out"))
 
     def _note(self, tenant: str, event_type: str, identifier: str) -> None:
         if event_type == STARTED:

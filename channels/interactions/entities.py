@@ -16,6 +16,12 @@ EVENTS: Final = {STARTED: "STARTED", FINISHED: "FINISHED"}
 """Types of the outbox, and what the webhook calls them."""
 
 
+SUBTYPES: Final = frozenset(
+    {"InboundNew", "Outbound", "SMS", "WhatsApp", "FacebookPublic", "FacebookPrivate", "TwitterPublic", "TwitterPrivate"}
+)
+"""The subtypes that the Genesys webhook can have (docs/webhooks.md): receivers that validate refuse a body with another one."""
+
+
 class Entities:
     """Builds them; ``public_url`` is how clients see the hub."""
 
@@ -33,13 +39,16 @@ class Entities:
         return orjson.dumps({"operationId": operation_id, "data": {"entities": [self.entity(event_type, interaction)]}})
 
     def entity(self, event_type: str, interaction: Interaction) -> dict[str, Any]:
-        """One of the webhook's ``entities``, which is what the channels of the hub carry."""
+        """One of the webhook's ``entities``, which is what the channels of the hub carry. A subtype that is not among :data:`SUBTYPES` is
+        left out: REST shows it.
+        """
+        known = {"interactionSubtype": interaction.subtype} if interaction.subtype in SUBTYPES else {}
         return {
             "event": EVENTS[event_type],
             "entity": {
                 "id": interaction.id,
                 "mediaType": interaction.media,
-                "interactionSubtype": interaction.subtype,
+                **known,
                 "selfUri": self.self_uri(interaction.id),
             },
         }

@@ -72,11 +72,21 @@ def follow(state: State, action: Action) -> State:
     return _LIVE.get(action, state)
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: Python takes 1 and true for equal."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
 def change(properties: dict[str, Any], changed: dict[str, Any], added: dict[str, Any], deleted: list[str]) -> dict[str, Any]:
-    """The properties after a change (seed 002, ``changePropertiesRequest``): all of it or nothing.
+    """The properties after a change (docs/interactions.md): all of it or nothing. What is so already is no error, so a call that got no
+    answer can be made again: a property that is to be added and there with that value, or to be deleted and not there.
 
     Raises:
-        PropertyError: a property is named twice, is to be changed or deleted and not there, or to be added and there.
+        PropertyError: a property is named twice, is to be changed and not there, or to be added and there with another value.
     """
     seen: set[str] = set()
     for field, names in (("changedProperties", changed), ("addedProperties", added), ("deletedProperties", deleted)):
@@ -84,9 +94,9 @@ def change(properties: dict[str, Any], changed: dict[str, Any], added: dict[str,
             if name in seen:
                 raise PropertyError(f"{field}.{name}", "a property that is named once", name)
             seen.add(name)
-            if field == "addedProperties" and name in properties:
+            if field == "addedProperties" and name in properties and not same(properties[name], added[name]):
                 raise PropertyError(f"{field}.{name}", "a property that is not there yet: changedProperties changes one", name)
-            if field != "addedProperties" and name not in properties:
+            if field == "changedProperties" and name not in properties:
                 raise PropertyError(f"{field}.{name}", "a property that is there", name)
     gone = set(deleted)
     return {**{name: value for name, value in properties.items() if name not in gone}, **changed, **added}

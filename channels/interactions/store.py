@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from channels.interactions.life import Action, State, change, follow
+from channels.interactions.life import Action, PropertyError, State, change, follow, same
 from hub.storage.transactions import Row, Transaction
 
 _COLUMNS: Final = (
@@ -177,7 +177,7 @@ def update(
 
     Raises:
         UnknownInteractionError: there is none.
-        IllegalActionError: it is over.
+        IllegalActionError: it is over, and the change would be one.
         PropertyError: a property is there, or is not, against what the change supposes.
     """
     where, values = _named(tenant, key, service)
@@ -186,8 +186,14 @@ def update(
     if row is None:
         raise UnknownInteractionError(key)
     found = _of_row(row)
+    try:
+        properties = change(found.user_data, changed, added, deleted)
+    except PropertyError:
+        follow(found.state, Action.UPDATE)  # of one that is over nothing else is to be said
+        raise
+    if same(properties, found.user_data):
+        return found
     follow(found.state, Action.UPDATE)
-    properties = change(found.user_data, changed, added, deleted)
     row = transaction.row(
         f"UPDATE interactions SET user_data = ? WHERE {where} RETURNING {_COLUMNS}", (orjson.dumps(properties).decode(), *values)
     )

@@ -75,7 +75,7 @@ class Teller:
         if sink is None:
             return
         shape = InteractionStarted if event.type == STARTED else InteractionFinished
-        data = shape(interaction_id=entity["id"], media=entity["mediaType"], subtype=entity["interactionSubtype"])
+        data = shape(interaction_id=entity["id"], media=entity["mediaType"], subtype=entity.get("interactionSubtype"))
         told = Event(_TYPES[event.type], event.at_ms, SOURCE, str(event.id), data)
         (outcome,) = await sink.accept(event.tenant, [told], past=True)  # however long the stat server was away
         if outcome not in (ACCEPTED, DUPLICATE):

@@ -34,7 +34,10 @@ TenantOption = Annotated[
 Types = Annotated[
     list[str] | None, typer.Option("--type", metavar="TYPE", help="Event type that it wants, such as interaction.*; may be repeated.")
 ]
-Media = Annotated[list[str] | None, typer.Option("--media", metavar="MEDIUM", help="Medium that it wants, such as chat; may be repeated.")]
+Media = Annotated[
+    list[str] | None,
+    typer.Option("--media", metavar="MEDIUM", help="Medium that it wants, such as chat; may be repeated: all of them unless said."),
+]
 Headers = Annotated[list[str] | None, typer.Option("--header", metavar="'NAME: VALUE'", help="Header of its own; may be repeated.")]
 Success = Annotated[str | None, typer.Option(metavar="200|2xx", help="What it must answer. [default: 200]")]
 Throttle = Annotated[
@@ -85,7 +88,9 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
 
 def _add(app: typer.Typer, desk: _Desk) -> None:
     @app.command(
-        epilog="Examples:\n\n`hub endpoint add https://crm.example.com/hook --type 'interaction.*' --media chat`\n\n"
+        epilog="Examples:\n\n`hub endpoint add https://crm.example.com/hook --type 'interaction.*'`\n\n"
+        "`hub endpoint add https://crm.example.com/hook --type 'interaction.*' --media chat --media email` — chat and email alone, "
+        "which is all that a receiver written for the Genesys interactions webhook knows\n\n"
         "`hub endpoint add http://localhost:9000/ --secret s3cret-text` — beside `hub receive --port 9000 --secret s3cret-text`; needs "
         "`HUB_OUTBOX__ALLOWED_NETWORKS=127.0.0.0/8`"
     )

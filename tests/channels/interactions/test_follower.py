@@ -99,6 +99,25 @@ async def test_started_and_finished_are_told_in_order(transactions: Transactions
     assert house.desk.live == {"acme": set()}
 
 
+@pytest.mark.parametrize(
+    ("subtype", "told"), [("SMS", "SMS"), (None, "InboundNew"), ("Inbound", None), ("inboundnew", None), ("Callback", None)]
+)
+async def test_a_subtype_that_receivers_do_not_know_is_left_out_and_counted(
+    transactions: Transactions, subtype: str | None, told: str | None
+) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    await house.ingest(started("i1", "voice", subtype), finished("i1", "voice"))
+    await house.until(lambda told: len(told) == 2)
+    await house.follower.stop()
+    bodies = await transactions.read(lambda tx: tx.rows("SELECT body FROM outbox_events ORDER BY id"))
+    entities = [json.loads(body)["data"]["entities"][0]["entity"] for (body,) in bodies]
+    assert [each.get("interactionSubtype") for each in entities] == [told, told]
+    assert [sorted(each) for each in entities] == [sorted({"id", "mediaType", "selfUri"} | ({"interactionSubtype"} if told else set()))] * 2
+    assert house.desk.counters.subtypes_left_out == (0 if told else 2)
+    assert (await house.find("i1")).subtype == (subtype or "InboundNew")
+
+
 async def test_what_happens_in_between_moves_it(transactions: Transactions) -> None:
     house = House(transactions)
     await house.follower.start()

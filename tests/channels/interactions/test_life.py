@@ -44,12 +44,18 @@ def test_properties_are_changed_added_and_deleted() -> None:
     assert before == {"a": 1, "b": 2, "c": 3}
 
 
+def test_what_is_so_already_is_no_error() -> None:
+    before = {"a": 1, "b": {"c": [1, {"d": None}]}}
+    assert change(before, {"a": 1}, {"b": {"c": [1, {"d": None}]}}, ["x"]) == before
+
+
 @pytest.mark.parametrize(
     ("changed", "added", "deleted", "field"),
     [
         ({"x": 1}, {}, [], "changedProperties.x"),
-        ({}, {"a": 1}, [], "addedProperties.a"),
-        ({}, {}, ["x"], "deletedProperties.x"),
+        ({}, {"a": 2}, [], "addedProperties.a"),
+        ({}, {"a": True}, [], "addedProperties.a"),
+        ({}, {"a": [1]}, [], "addedProperties.a"),
         ({"a": 1}, {}, ["a"], "deletedProperties.a"),
         ({}, {}, ["a", "a"], "deletedProperties.a"),
         ({"a": 1}, {"a": 1}, [], "addedProperties.a"),

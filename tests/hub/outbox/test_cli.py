@@ -114,6 +114,13 @@ def test_refusals_say_why(hub: Hub, arguments: list[str], text: str) -> None:
     assert text in refused.output
 
 
+def test_the_help_says_how_to_ask_for_chat_and_email_alone(hub: Hub) -> None:
+    shown = " ".join(hub("endpoint", "add", "--help").output.replace("│", " ").split())
+    assert "--media chat --media email" in shown
+    made = add(hub, "--type", "interaction.*", "--media", "chat", "--media", "email")
+    assert made["media"] == ["chat", "email"]
+
+
 def test_a_tenant_has_so_many_endpoints_and_no_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_OUTBOX__MAX_ENDPOINTS", "2")
     first = add(hub)["id"]
