@@ -118,7 +118,7 @@ class _Call(NamedTuple):
 
 
 class _Tenant:
-    __slots__ = ("calls", "last_ms", "recovered", "repeats", "worked_on")
+    __slots__ = ("calls", "last_ms", "offset_ms", "recovered", "repeats", "worked_on")
 
     def __init__(self, repeats: Repeats) -> None:
         self.calls: deque[_Call] = deque()
@@ -127,6 +127,9 @@ class _Tenant:
         self.repeats = repeats
         self.recovered = False
         self.last_ms = 0
+        """When events arrived last, by the wall clock and the offset."""
+        self.offset_ms = 0
+        """How far the wall clock was set back since the start, in large steps: arrivals must not be dated back."""
 
 
 class Sequencer:
@@ -205,7 +208,11 @@ class Sequencer:
         if not tenant.recovered:
             await self._recover(name, tenant)
         # the wall clock may be set back; times of arrival must not be
-        now_ms = tenant.last_ms = max(tenant.last_ms, self._clock.wall_ms())
+        wall_ms = self._clock.wall_ms()
+        if tenant.last_ms - wall_ms - tenant.offset_ms > self._window_ms:
+            # it was far ahead: without this the window would not move until it is there again
+            tenant.offset_ms = tenant.last_ms - wall_ms
+        now_ms = tenant.last_ms = max(tenant.last_ms, wall_ms + tenant.offset_ms)
         self.counters.forgotten_early += tenant.repeats.forget(now_ms)
         slicer = Slicer(self._clock)
         outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer, past=past)
@@ -246,7 +253,7 @@ class Sequencer:
                 continue
             new.add(key)
             taken.append((key, event))
-            records.append(encode_event(event, now_ms))
+            records.append(encode_event(event, now_ms - tenant.offset_ms))
             if slicer.over:
                 await slicer.rest()
         return outcomes, taken, records

@@ -16,6 +16,7 @@ from channels.statistics.engine.definition import Category, Definition, ObjectTy
 from channels.statistics.engine.machine import Machine
 from channels.statistics.engine.profiles import Calendar, TimeProfile
 from channels.statistics.engine.retention import forget_unheard
+from channels.statistics.engine.set_back import set_back
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
 
@@ -111,6 +112,13 @@ class Engine:
         if passed:
             self._resetting.append((passed, iter(list(self._open.values()))))
         self._machine.forget()
+
+    def set_back(self, now_ms: int, order_ms: int) -> Iterator[None]:
+        """Set time back after a clock was ahead, in pieces; nothing else may be called before the last. Objects whose last event lies ahead
+        of ``now_ms`` take events from ``order_ms`` on. See :mod:`channels.statistics.engine.set_back`.
+        """
+        yield from set_back(self._centre, now_ms, order_ms)
+        self._machine.look_again()
 
     def open(self, definition: Definition, object_type: ObjectType, object_id: str) -> Statistic:
         """Open a statistic, or share the one that is open.

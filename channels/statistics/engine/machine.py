@@ -164,6 +164,10 @@ class Machine:
             else:
                 self._look_again(now_ms)
 
+    def look_again(self) -> None:
+        """Time was set back: look for interactions that are over as if for the first time."""
+        self._forget_at_ms = LONG_AGO_MS
+
     def _look_again(self, at_ms: int) -> None:
         self._forget_at_ms = min(self._forget_at_ms, at_ms)
 

@@ -125,6 +125,13 @@ class Calendar:
         if not reset.users:
             del self._resets[profile]
 
+    def set_back(self, now_ms: int) -> None:
+        """Time was ahead: it is ``now_ms``, and the resets are those around it."""
+        self.now_ms = now_ms
+        for profile, reset in self._resets.items():
+            reset.reset_ms, reset.next_ms = profile.around(now_ms, self.zone)
+        self._next_ms = min(reset.next_ms for reset in self._resets.values())
+
     def advance(self, now_ms: int) -> set[TimeProfile]:
         """Let time pass, never back. Returns the profiles that were reset on the way."""
         if now_ms <= self.now_ms:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import ClassVar
+
+import structlog
+from msgspec import structs
 
 from channels.events import Event, GroupChanged, LateEventError, RefusedEventError
 from channels.statistics.engine.engine import Engine
@@ -19,6 +22,8 @@ from channels.statistics.service.requests import Wanted
 from channels.statistics.settings import StatisticsSettings
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -65,6 +70,10 @@ class Counters:
     """Refused: one object, group or member too many, or too many that wait for their time."""
     events_skipped: int = 0
     """In the log, but late when their turn came: held back or replayed behind a newer one."""
+    events_redated: int = 0
+    """Events of the log that lay in the future, since a clock was ahead, and counted at another time."""
+    times_set_back: int = 0
+    """Times that the time of a tenant's statistics was set back, since the clock was ahead."""
     objects_forgotten: int = 0
     """Agents, queues, groups and staging areas that were forgotten, since no event spoke of them for ``forget_after_s``."""
     interactions_cleared: int = 0
@@ -247,6 +256,9 @@ class Tenant:
             if next(self._working, self) is self:
                 self._working = None
             return True
+        if self._is_ahead():
+            self._working = self._set_back()
+            return True
         if self._backlog:
             self._take(*self._backlog.popleft())
             return True
@@ -288,12 +300,43 @@ class Tenant:
         else:
             self._begin(event)
 
+    def _is_ahead(self) -> bool:
+        """Whether the engine's time lies further ahead of the wall clock than any event may: the clock was ahead, and was set back."""
+        present_ms = self._present_ms()
+        return present_ms is not None and self.engine.now_ms > present_ms + self._settings.max_ahead_s * 1000
+
+    def _set_back(self) -> Iterator[object]:
+        """Bring the engine's time, and the events that wait for a time that does not come soon, back to the present."""
+        horizon_ms, present_ms = self._horizon_ms(), self._clock.wall_ms()
+        reach_ms = self._settings.max_ahead_s * 1000
+        _log.warning(
+            "the clock was ahead: the time of the statistics is set back, what was counted meanwhile is dropped",
+            seconds=round((self.engine.now_ms - present_ms) / 1000),
+        )
+        self._counters.times_set_back += 1
+        self._newest_ms = min(self._newest_ms, present_ms)
+        yield from self.engine.set_back(horizon_ms, horizon_ms - reach_ms)
+        self._held = [(self._sane_ms(time_ms), number, event) for time_ms, number, event in self._held]
+        heapify(self._held)
+
+    def _sane_ms(self, time_ms: int) -> int:
+        """The time of an event of the log; that of one which lies further ahead than any may is the present."""
+        present_ms = self._present_ms()
+        if present_ms is None or time_ms <= present_ms + self._settings.max_ahead_s * 1000:
+            return time_ms
+        return min(self._newest_ms, present_ms)
+
     def replay(self, position: int, event: Event, reach_ms: int) -> Iterator[object]:
         """Take one event while the log is read again: in the order of the times, as far as events within ``reach_ms`` can be out of it.
         The work is done as the iterator is followed.
         """
         self.position = position
         self.changes += 1
+        if (sane_ms := self._sane_ms(event.time_ms)) != event.time_ms:
+            self._counters.events_redated += 1
+            if self._counters.events_redated == 1:
+                _log.warning("an event of the log lies in the future: a clock was ahead; it counts at the time of those beside it")
+            event = structs.replace(event, time_ms=sane_ms)
         self._newest_ms = max(self._newest_ms, event.time_ms)
         self.hold(event)
         return self.release(min(self._newest_ms - reach_ms, self._horizon_ms()))
@@ -332,15 +375,25 @@ class Tenant:
         if isinstance(event.data, GroupChanged) and len(event.data.members) > _LONG_LIST:
             self._working = self._pieces(event)
             return
+        event = self._dated(event)
         if self._is_due(event):
             self.engine.apply(event)
             self._counters.events_applied += 1
 
     def _pieces(self, event: Event) -> Iterator[object]:
         """Apply an event in pieces."""
+        event = self._dated(event)
         if self._is_due(event):
             yield from self.engine.steps(event)
             self._counters.events_applied += 1
+
+    def _dated(self, event: Event) -> Event:
+        """The event with a time that can be: one that waited may bear the time of a clock that was ahead."""
+        sane_ms = self._sane_ms(event.time_ms)
+        if sane_ms == event.time_ms:
+            return event
+        self._counters.events_redated += 1
+        return structs.replace(event, time_ms=sane_ms)
 
     def _is_due(self, event: Event) -> bool:
         """Whether an event can be applied still; one that cannot is counted."""

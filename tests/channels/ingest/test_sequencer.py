@@ -87,6 +87,18 @@ async def test_a_clock_that_is_set_back_does_not_lengthen_the_window() -> None:
     assert await hub.sequencer.accept("demo", [_event("2"), _event("1")]) == ["accepted", "duplicate"]
 
 
+async def test_a_clock_that_was_a_year_ahead_does_not_make_a_window_of_a_year() -> None:
+    hub = await _started()
+    hub.clock.wall += 365 * 86_400_000
+    await hub.sequencer.accept("demo", [_event("1")])
+    hub.clock.wall -= 365 * 86_400_000
+    assert await hub.sequencer.accept("demo", [_event("2"), _event("1")]) == ["accepted", "duplicate"]
+    hub.clock.wall += 600_001
+    assert await hub.sequencer.accept("demo", [_event("1"), _event("2")]) == ["accepted", "accepted"]
+    after = await _started(log=hub.log, clock=hub.clock)
+    assert await after.sequencer.accept("demo", [_event("1"), _event("3")]) == ["duplicate", "accepted"]
+
+
 async def test_repeats_are_known_after_a_restart() -> None:
     before = await _started()
     await before.sequencer.accept("demo", [_event(str(number)) for number in range(2_500)])
