@@ -11,6 +11,7 @@ from channels import ingest, interactions, messaging, secure_email, simulator, s
 from channels.messaging import cli as messaging_cli
 from hub import __version__
 from hub.client import cli as client_cli
+from hub.client.standard_output import Command
 from hub.doctor import cli as doctor_cli
 from hub.eventlog.interface import EventLogError
 from hub.family import Family
@@ -38,7 +39,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
 )
 """Every family, in the order in which their services start: who lives on events comes before who takes them in."""
 
-cli = typer.Typer(
+cli = Command(
     name="hub",
     no_args_is_help=True,
     add_completion=False,

@@ -13,6 +13,7 @@ import typer
 from channels.ingest.queue_log import Converter
 from channels.ingest.recording import RecordingError, as_recorded, converted, open_recording, read_events, shifted
 from hub.client import console
+from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of
 from hub.client.pace import Due, Progress
 from hub.client.producer import Producer
 
@@ -53,9 +54,9 @@ def register(app: typer.Typer) -> None:
                 help="Keep the times, however old they are, and send as fast as possible; needs a credential that may do /ingest/past",
             ),
         ] = False,
-        url: Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")] = "http://127.0.0.1:8080",
-        token: Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token")] = "",
-        api_key: Annotated[str, typer.Option(envvar="HUB_API_KEY", help="An API key")] = "",
+        url: Url = DEFAULT_URL,
+        token: Token = "",
+        api_key: ApiKey = "",
         give_up: Annotated[float, typer.Option(help="Seconds to keep trying while the hub is away", min=0)] = 60.0,
     ) -> None:
         """Send recorded events into a running hub.
@@ -77,7 +78,9 @@ def register(app: typer.Typer) -> None:
 
         try:
             with stream:
-                code = asyncio.run(console.run(events, Producer(url, token=token, api_key=api_key, give_up_s=give_up, past=recorded)))
+                code = asyncio.run(
+                    console.run(events, client_of(Producer, url, token=token, api_key=api_key, give_up_s=give_up, past=recorded))
+                )
         except RecordingError as fault:
             raise typer.BadParameter(f"{file}: {fault}", param_hint="FILE") from None
         if converter is not None:

@@ -1,6 +1,7 @@
 """``hub simulate``: a simulated contact centre into a running hub, or into a file."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import secrets
@@ -19,6 +20,7 @@ from channels.events import Event, encode_cloudevent
 from channels.simulator.centre import DAY_MS, HOUR_MS, Centre, demo_centre, office_centre
 from channels.simulator.model import Model
 from hub.client import console
+from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of
 from hub.client.pace import Due, Progress
 from hub.client.producer import Producer
 
@@ -62,9 +64,9 @@ def register(app: typer.Typer) -> None:
                 "needs a credential that may do /ingest/past",
             ),
         ] = False,
-        url: Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")] = "http://127.0.0.1:8080",
-        token: Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token")] = "",
-        api_key: Annotated[str, typer.Option(envvar="HUB_API_KEY", help="An API key")] = "",
+        url: Url = DEFAULT_URL,
+        token: Token = "",
+        api_key: ApiKey = "",
         give_up: Annotated[float, typer.Option(help="Seconds to keep trying while the hub is away", min=0)] = 60.0,
     ) -> None:
         """Simulate a contact centre and send its events into a running hub.
@@ -91,17 +93,28 @@ def register(app: typer.Typer) -> None:
 
         if output is not None:
             assert end_ms is not None
-            count = write_day(model, end_ms, output)
+            with _writing(output, "--output"):
+                count = write_day(model, end_ms, output)
             typer.echo(f"{count:,} events written to {output}", err=True)
             code = 0
         else:
             live = Live(model, start_ms=start_ms, end_ms=end_ms, speed=speed, paced=not whole_day)
-            producer = Producer(url, token=token, api_key=api_key, give_up_s=give_up, past=recorded)
+            producer = client_of(Producer, url, token=token, api_key=api_key, give_up_s=give_up, past=recorded)
             code = asyncio.run(console.run(live.events, producer, closing=live.closing))
             end_ms = live.reached_ms
         if books is not None:
-            books.write_text(json.dumps(model.books.as_json(end_ms), indent=1) + "\n")
+            with _writing(books, "--books"):
+                books.write_text(json.dumps(model.books.as_json(end_ms), indent=1) + "\n")
         raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _writing(file: Path, option: str) -> Iterator[None]:
+    """What goes wrong with a file that is written is said of its option."""
+    try:
+        yield
+    except OSError as fault:
+        raise typer.BadParameter(f"cannot write {file}: {fault.strerror or fault}", param_hint=option) from None
 
 
 class Live:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 from yarl import URL
 
+from hub.client.address import BAYEUX_PATH, checked_url, proxy_of
 from hub.client.conversation import ALL, INVALID_REPLAY_ID, NEW, Conversation, Message, Outgoing, encode_data, is_unknown_session
 from hub.client.credentials import Credential, Credentials
 from hub.client.errors import (
@@ -30,7 +31,6 @@ from hub.client.routes import Routes
 from hub.client.subscription import Gap, Overflow, Subscribing, Subscription
 from hub.client.transports import LONG_POLLING, WEBSOCKET
 
-DEFAULT_PATH: Final = "/cometd"
 SERVICE: Final = "/service/"
 MOST_MESSAGES: Final = 50
 """Messages in one request: hubs take 100."""
@@ -42,7 +42,8 @@ class BayeuxClient:
     """A client of a Bayeux server, CX Event Hub's or another. Use it in ``async with``.
 
     Args:
-        url: The server, such as ``http://localhost:8080``; ``/cometd`` is added where there is no path.
+        url: The server, such as ``http://localhost:8080``; ``/cometd`` is added where there is no path. It is reached through the HTTP
+            proxy of the variables ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, if there is one.
         token: A bearer token, or a function (asynchronous or not) that gives the present one.
         api_key: An API key, or such a function.
         credentials_in: ``headers`` sends them with each request; ``ext`` in the handshake's ``ext.authentication`` alone.
@@ -92,8 +93,10 @@ class BayeuxClient:
         self._calls: dict[str, asyncio.Future[Message]] = {}
         self._leaving: dict[str, asyncio.Task[BayeuxError | None]] = {}
         """For a pattern that is being unsubscribed from: by whom."""
+        address = _checked(url)
         self._link = Link(
-            _checked(url),
+            address,
+            proxy_of(address),
             self._conversation,
             Credentials(token, api_key, in_ext=credentials_in == "ext", headers=headers or {}),
             transports,
@@ -437,10 +440,8 @@ class BayeuxClient:
 
 
 def _checked(url: str) -> URL:
-    found = URL(url)
-    if found.scheme not in {"http", "https"} or not found.host:
-        raise ValueError(f"url: expected http://HOST[:PORT] or https://HOST, got {url!r}")
-    return found.with_path(DEFAULT_PATH) if found.path in {"", "/"} else found
+    found = checked_url(url)
+    return found.with_path(BAYEUX_PATH) if found.path in {"", "/"} else found
 
 
 def _refusal(patterns: Sequence[str], error: str) -> SubscribeError:

@@ -15,12 +15,15 @@ import msgspec
 import typer
 from rich.console import Console
 
+from hub.client.address import BAYEUX_PATH, base_url
 from hub.client.bayeux import BayeuxClient
 from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.conversation import ALL, NEW, Message
 from hub.client.errors import BayeuxError, PublishError, SubscribeError
 from hub.client.link import State
+from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of
 from hub.client.output import Output
+from hub.client.standard_output import OutputError, sentence
 from hub.client.transports import LONG_POLLING, WEBSOCKET
 from hub.core.channels import InvalidChannelError, check_channel, check_pattern
 
@@ -28,12 +31,8 @@ _TOGETHER: Final = 500
 """Lines of standard input that are sent together, and events that are printed together, when so many are at hand."""
 _READ_BYTES: Final = 64 * 1024
 
-Url = Annotated[str, typer.Option(envvar="HUB_URL", help="Where the hub is")]
-Token = Annotated[str, typer.Option(envvar="HUB_TOKEN", help="A bearer token")]
-ApiKey = Annotated[str, typer.Option(envvar="HUB_API_KEY", help="An API key")]
 Transport = Annotated[str, typer.Option(help=f"{WEBSOCKET} or {LONG_POLLING}; else the first of them that passes")]
-
-_URL: Final = "http://127.0.0.1:8080"
+Endpoint = Annotated[str, typer.Option(help="Path of the Bayeux endpoint below --url; other servers have other paths")]
 
 
 def _transports(name: str) -> Sequence[str]:
@@ -42,11 +41,15 @@ def _transports(name: str) -> Sequence[str]:
     return (name,) if name else (WEBSOCKET, LONG_POLLING)
 
 
-def _client(url: str, **options: Any) -> BayeuxClient:
-    try:
-        return BayeuxClient(url, **options)
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault).removeprefix("url: "), param_hint="--url") from None
+def _client(url: str, endpoint: str, **options: Any) -> BayeuxClient:
+    if not endpoint.startswith("/"):
+        raise typer.BadParameter(f"expected a path that begins with /, got {endpoint}", param_hint="--endpoint")
+
+    def make(text: str, **options: Any) -> BayeuxClient:
+        base = base_url(text)
+        return BayeuxClient(str(base.with_path(base.path.rstrip("/") + endpoint)), **options)
+
+    return client_of(make, url, **options)
 
 
 def _since(text: str) -> int | None:
@@ -91,7 +94,8 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
         errors.print(str(fault), style="red", markup=False)
         code = FAILED
     except OSError as fault:
-        errors.print(f"standard input or output failed: {fault.strerror or fault}", style="red", markup=False)
+        text = sentence(fault) if isinstance(fault, OutputError) else f"standard input cannot be read: {fault.strerror or fault}"
+        errors.print(text, style="red", markup=False)
         code = FAILED
     raise typer.Exit(code)
 
@@ -187,10 +191,11 @@ def register(app: typer.Typer) -> None:
     )
     def listen(
         channels: Annotated[list[str], typer.Argument(metavar="CHANNEL...", help="Channels, and patterns such as /a/* and /a/**")],
-        url: Url = _URL,
+        url: Url = DEFAULT_URL,
         token: Token = "",
         api_key: ApiKey = "",
         transport: Transport = "",
+        endpoint: Endpoint = BAYEUX_PATH,
         since: Annotated[str, typer.Option(help="On log channels: all, new, or the position of the last event that you have")] = "",
         count: Annotated[int, typer.Option(help="End after so many events; 0 is never", min=0)] = 0,
     ) -> None:
@@ -207,7 +212,13 @@ def register(app: typer.Typer) -> None:
         errors = Console(stderr=True, highlight=False, soft_wrap=True)
         replay = _since(since)
         client = _client(
-            url, token=token, api_key=api_key, transports=_transports(transport), resume=replay is not None, on_state=_tell(errors)
+            url,
+            endpoint,
+            token=token,
+            api_key=api_key,
+            transports=_transports(transport),
+            resume=replay is not None,
+            on_state=_tell(errors),
         )
         _run(_listen(client, patterns, replay, count, errors))
 
@@ -220,10 +231,11 @@ def register(app: typer.Typer) -> None:
     def publish(
         channel: Annotated[str, typer.Argument(help="A channel, no pattern")],
         data: Annotated[str, typer.Argument(metavar="JSON", help="The event's data; - takes one from each line of standard input")],
-        url: Url = _URL,
+        url: Url = DEFAULT_URL,
         token: Token = "",
         api_key: ApiKey = "",
         transport: Transport = "",
+        endpoint: Endpoint = BAYEUX_PATH,
     ) -> None:
         """Publish an event, or one for each line of standard input. The data is sent as it is written: 1.10 stays 1.10.
 
@@ -234,7 +246,7 @@ def register(app: typer.Typer) -> None:
             check_channel(channel)
         except InvalidChannelError as fault:
             raise typer.BadParameter(str(fault), param_hint="CHANNEL") from None
-        client = _client(url, token=token, api_key=api_key, transports=_transports(transport), resume=False, ack=False)
+        client = _client(url, endpoint, token=token, api_key=api_key, transports=_transports(transport), resume=False, ack=False)
         if data == "-":
             _run(_publish_lines(client, channel, Console(stderr=True, highlight=False, soft_wrap=True)))
         try:

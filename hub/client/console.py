@@ -15,6 +15,7 @@ from rich.status import Status
 
 from hub.client.pace import BATCH_EVENTS, Due, Progress, send_paced
 from hub.client.producer import Producer, ProducerError
+from hub.client.standard_output import sentence
 
 REFUSED = 1
 """Exit code: some events were refused."""
@@ -35,11 +36,12 @@ async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
 
 def run_to_end(work: Coroutine[Any, Any, int]) -> int:
     """Run a command until it ends by itself, and return its exit code; or until Ctrl-C or SIGTERM comes, or whoever reads its output has
-    enough, as head(1) has: these are good ends too.
+    enough, as head(1) has: these are good ends too; of the last one it says so.
     """
     try:
         return asyncio.run(_until_stopped(work))
-    except BrokenPipeError:
+    except BrokenPipeError as fault:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(sentence(fault), style="dim", markup=False)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
         return 0
 

@@ -89,6 +89,7 @@ class Link:
 
     Args:
         url: The server's Bayeux endpoint.
+        proxy: The HTTP proxy through which it is reached; None for none.
         conversation: What is said.
         credentials: What is shown.
         preference: Names of the transports that may be used, the preferred one first.
@@ -101,6 +102,7 @@ class Link:
     def __init__(
         self,
         url: URL,
+        proxy: URL | None,
         conversation: Conversation,
         credentials: Credentials,
         preference: Sequence[str],
@@ -110,6 +112,7 @@ class Link:
         user: User,
     ) -> None:
         self._url = url
+        self._proxy = proxy
         self._conversation = conversation
         self._credentials = credentials
         self._preference = tuple(preference)
@@ -147,6 +150,7 @@ class Link:
         if self._life is not None:
             raise ClosedError("a client is opened once: make a new one")
         self._http = aiohttp.ClientSession(
+            proxy=self._proxy,
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # unsafe: also of servers that are named by an address
             connector=aiohttp.TCPConnector(limit=MOST_REQUESTS + 2),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._patience.max_network_delay_s),
@@ -339,13 +343,13 @@ class Link:
             ProtocolError: what answers is no Bayeux server.
         """
         self._set(State.HANDSHAKING, self.reason)
-        reply = await self._first_answer()
+        reply, passing = await self._first_answer()
         if not reply.successful:
             text = f"{self._url}: {reply.error}"
             raise HandshakeDeniedError(text) if self._conversation.advice.reconnect == "none" else ConnectionLostError(text)
-        chosen = next((name for name in self._preference if name in reply.connection_types), None)
+        chosen = next((name for name in passing if name in reply.connection_types), None)
         if chosen is None:
-            raise HandshakeDeniedError(f"{self._url} offers {list(reply.connection_types)}, this client may use {list(self._preference)}")
+            raise HandshakeDeniedError(f"{self._url} offers {list(reply.connection_types)}, this client may use {list(passing)}")
         if self.transport is None or chosen != self.transport.name:
             await self._open(chosen)
         assert self.transport is not None, "a transport was opened"
@@ -358,20 +362,22 @@ class Link:
             self._conversation.client_id = None  # a session that lacks what the last one had must not go on: the next try makes another
             raise
 
-    async def _first_answer(self) -> Reply:
-        """The reply to a handshake, by the first transport over which one comes."""
+    async def _first_answer(self) -> tuple[Reply, tuple[str, ...]]:
+        """The reply to a handshake, by the first transport over which one comes; and the transports that may be used: that one and
+        those after it. What was tried before it does not pass, whatever the server offers: a proxy on the way may stop it.
+        """
         authentication = await self._credentials.authentication()
         fault: BayeuxError = ConnectionLostError("no transport was tried")
-        for name in self._preference:
+        for number, name in enumerate(self._preference):
             try:
                 await self._open(name)
                 assert self.transport is not None, "just opened"
-                handshake = self._conversation.handshake(self._preference, authentication)
+                handshake = self._conversation.handshake(self._preference[number:], authentication)
                 (reply,) = await self._requests.ask(self.transport, [handshake], self._patience.max_network_delay_s)
-            except (ConnectionLostError, ProtocolError) as failed:
+            except (ConnectionLostError, ProtocolError, HandshakeDeniedError) as failed:
                 fault = failed
             else:
-                return reply
+                return reply, self._preference[number:]
         raise fault
 
     async def _open(self, name: str) -> None:

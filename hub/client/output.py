@@ -8,6 +8,8 @@ import sys
 import threading
 from queue import SimpleQueue
 
+from hub.client.standard_output import OutputError
+
 
 class Output:
     """Writes to standard output in a thread of its own, which does not outlive the process: what is stuck there is given up at the end."""
@@ -23,7 +25,8 @@ class Output:
         """Write a text as UTF-8; returns when all of it is written.
 
         Raises:
-            OSError: it cannot be written; BrokenPipeError when nobody reads any more.
+            OutputError: it cannot be written.
+            BrokenPipeError: nobody reads any more.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_forever, name="stdout", daemon=True)
@@ -39,8 +42,10 @@ class Output:
             try:
                 while text:  # past Python's own buffer, whose lock a stuck thread would hold at the end of the process
                     text = text[os.write(self._file, text) :]
+            except BrokenPipeError as gone:
+                fault = gone
             except OSError as failed:
-                fault = failed
+                fault = OutputError(failed.errno, failed.strerror)
             try:
                 written.get_loop().call_soon_threadsafe(_tell, written, fault)
             except RuntimeError:  # the loop has ended: nobody waits for it

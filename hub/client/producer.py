@@ -8,6 +8,8 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from hub.client.address import PROXY_CREDENTIALS, base_url, proxy_of
+
 PATH: Final = "/ingest/v1/events"
 CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 
@@ -41,18 +43,24 @@ class Producer:
     """One connection to a hub. Use it as an asynchronous context manager.
 
     Args:
-        url: Where the hub is, like ``http://127.0.0.1:8080``.
+        url: Where the hub is, like ``http://127.0.0.1:8080``; see :func:`hub.client.address.base_url`. It is reached through the HTTP proxy
+            of the variables ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, if there is one.
         token: A bearer token, or empty.
         api_key: An API key, or empty.
         give_up_s: Seconds of failing without a break after which :meth:`send` raises.
         past: Whether events may be older than the hub takes otherwise; the credential needs the operation ``/ingest/past``.
+
+    Raises:
+        ValueError: ``url``, or what the proxy's variable has, is no address.
     """
 
-    __slots__ = ("_give_up_s", "_headers", "_query", "_session", "_stopping", "_url", "retries")
+    __slots__ = ("_endpoint", "_give_up_s", "_headers", "_proxy", "_session", "_stopping", "_url", "retries")
 
     def __init__(self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0, past: bool = False) -> None:
-        self._query = "?past=true" if past else ""
-        self._url = url.rstrip("/")
+        base = base_url(url)
+        self._url = str(base).rstrip("/")
+        self._endpoint = f"{self._url}{PATH}" + ("?past=true" if past else "")
+        self._proxy = proxy_of(base)
         self._headers = {"Content-Type": CONTENT_TYPE}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -68,7 +76,7 @@ class Producer:
         self._stopping.set()
 
     async def __aenter__(self) -> "Producer":
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60, connect=10))
+        self._session = aiohttp.ClientSession(proxy=self._proxy, timeout=aiohttp.ClientTimeout(total=60, connect=10))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,6 +96,10 @@ class Producer:
         while True:
             try:
                 http_status, answer = await self._post(b"[" + b",".join(events) + b"]")
+            except aiohttp.ClientHttpProxyError as fault:
+                if fault.status == 407:
+                    raise ProducerError(f"{self._url}: {PROXY_CREDENTIALS}") from fault
+                reason = f"the HTTP proxy answered {fault.status}"
             except (aiohttp.ClientError, TimeoutError, OSError) as fault:
                 reason = str(fault) or type(fault).__name__
             else:
@@ -113,7 +125,7 @@ class Producer:
 
     async def _post(self, body: bytes) -> tuple[int, Any]:
         assert self._session is not None, "use the producer in `async with`"
-        async with self._session.post(f"{self._url}{PATH}{self._query}", data=body, headers=self._headers) as response:
+        async with self._session.post(self._endpoint, data=body, headers=self._headers) as response:
             raw = await response.read()
             try:
                 return response.status, orjson.loads(raw)
@@ -140,6 +152,7 @@ class Producer:
         hint = {
             401: "give a valid token with --token or HUB_TOKEN",
             403: "give a valid API key or a token whose role may send events (producer or admin; for --past /ingest/past, as admin)",
+            407: PROXY_CREDENTIALS,
             404: "is this the address of a hub? give it with --url or HUB_URL",
         }.get(http_status)
         raise ProducerError(f"{self._url}{PATH} answered HTTP {http_status}: {_message(answer)}" + (f"; {hint}" if hint else ""))

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Protocol
 import aiohttp
 from yarl import URL
 
+from hub.client.address import PROXY_CREDENTIALS
 from hub.client.errors import BayeuxError, ConnectionLostError, HandshakeDeniedError, NotSentError, ProtocolError, RequestTooLargeError
 
 WEBSOCKET: Final = "websocket"
@@ -21,6 +22,8 @@ Receive = Callable[[bytes | str], None]
 
 _BAD_CREDENTIALS: Final = frozenset({401, 403})
 _NOT_HERE: Final = frozenset({404, 405, 410})
+_NO_GET: Final = 405
+_PROXY_CREDENTIALS: Final = 407
 _TOO_LARGE: Final = 413
 _NORMAL: Final = 1000
 _MESSAGE_TOO_BIG: Final = 1009
@@ -78,6 +81,8 @@ def _check_status(url: URL, status: int) -> None:
     """Raise for the answers that another try does not change."""
     if status in _BAD_CREDENTIALS:
         raise HandshakeDeniedError(f"{url} answered HTTP {status}: give a valid token or API key")
+    if status == _PROXY_CREDENTIALS:
+        raise HandshakeDeniedError(f"{url}: {PROXY_CREDENTIALS}")
     if status in _NOT_HERE:
         raise ProtocolError(f"{url} answered HTTP {status}: is this the address of a Bayeux server?")
 
@@ -110,6 +115,9 @@ class LongPolling:
         try:
             async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 answer = await self._read(response)
+        except aiohttp.ClientHttpProxyError as fault:
+            _check_status(self._url, fault.status)
+            raise NotSentError(f"{self._url}: the HTTP proxy answered {fault.status}") from fault
         except aiohttp.ClientConnectorError as fault:
             raise NotSentError(f"{self._url}: {_why(fault)}") from fault
         except (aiohttp.ClientError, OSError) as fault:
@@ -146,7 +154,7 @@ class WebSocket:
     name: ClassVar[str] = WEBSOCKET
     answers_in_place: ClassVar[bool] = False
 
-    __slots__ = ("_headers", "_http", "_lost", "_max_bytes", "_reader", "_receive", "_socket", "_url")
+    __slots__ = ("_headers", "_http", "_http_url", "_lost", "_max_bytes", "_reader", "_receive", "_socket", "_url")
 
     def __init__(
         self,
@@ -159,6 +167,8 @@ class WebSocket:
         max_bytes: int,
     ) -> None:
         self._http = http
+        self._http_url = url
+        """What is asked for: a proxy would not know the scheme of the other."""
         self._url = url.with_scheme("wss" if url.scheme == "https" else "ws")
         self._headers = headers
         self._receive = receive
@@ -175,15 +185,19 @@ class WebSocket:
         """
         try:
             self._socket = await self._http.ws_connect(
-                self._url,
+                self._http_url,
                 headers=dict(await self._headers()),
                 max_msg_size=self._max_bytes,
                 autoping=True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN_S),
             )
         except aiohttp.WSServerHandshakeError as fault:
-            _check_status(self._url, fault.status)
-            raise UpgradeRefusedError(f"{self._url} answered HTTP {fault.status}, and opened no WebSocket") from fault
+            if fault.status != _NO_GET:  # which is what a Bayeux server says of a GET whose Upgrade was dropped on the way
+                _check_status(self._url, fault.status)
+            raise UpgradeRefusedError(
+                f"{self._url} answered HTTP {fault.status}, and opened no WebSocket: something on the way may not let WebSockets through, "
+                f"then {LONG_POLLING} is the transport that passes"
+            ) from fault
         except (aiohttp.ClientError, OSError) as fault:
             raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
         self._reader = asyncio.create_task(self._read(self._socket))

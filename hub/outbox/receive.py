@@ -19,6 +19,7 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from hub.client.console import FAILED, REFUSED, run_to_end
+from hub.client.standard_output import OutputError, sentence
 from hub.outbox.sign import verify, verify_standard
 
 STANDARD: Final = "webhook-signature"
@@ -294,8 +295,13 @@ async def _receive(host: str, port: int, receiver: Receiver, checked: bool, erro
         if out.is_terminal:
             show(out, received, status)
         else:
-            sys.stdout.write(line(received, status))
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(line(received, status))
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as fault:
+                raise OutputError(fault.errno, fault.strerror) from fault
 
     def ready(url: str) -> None:
         how = "checking signatures" if checked else "not checking signatures: no --secret"
@@ -345,6 +351,9 @@ def register(app: typer.Typer) -> None:
             code = run_to_end(
                 _receive(host, port, receiver, bool(secret), errors, status=status, delay_s=delay, count=count),
             )
+        except OutputError as fault:
+            errors.print(sentence(fault), style="red", markup=False)
+            code = FAILED
         except OSError as fault:
             errors.print(f"--host {host} --port {port}: {fault.strerror or fault}", style="red", markup=False)
             code = FAILED

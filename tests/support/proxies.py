@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -80,6 +81,51 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
     return certificate_file, key_file
+
+
+_PLAIN = """
+server {{
+    listen 127.0.0.1:{port};
+    location {path} {{
+        proxy_pass http://127.0.0.1:{hub_port}/;
+    }}
+}}
+"""
+
+
+class PlainProxy:
+    """An nginx with nothing but ``proxy_pass``: it speaks HTTP/1.0 to the hub, and drops ``Upgrade``."""
+
+    def __init__(self, folder: Path, hub_port: int, path: str = "/") -> None:
+        self._port = free_port()
+        (folder / "hub.conf").write_text(_PLAIN.format(port=self._port, path=path, hub_port=hub_port))
+        main = folder / "nginx.conf"
+        main.write_text(_NGINX_MAIN.format(folder=folder))
+        self._command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(main)]
+        self._out = folder / "proxy.out"
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> PlainProxy:
+        with self._out.open("wb") as out:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        end = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self._port)).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return self
+        self.__exit__()
+        raise RuntimeError(f"nginx was not ready:\n{self._out.read_text(errors='replace')}")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
 
 
 class ReverseProxy:

@@ -154,6 +154,27 @@ async def test_long_polling_where_websockets_do_not_pass(server: ScriptedServer)
         assert client.transport == "long-polling"
 
 
+@pytest.mark.parametrize("answer", [400, 403, 404, 405, 426, 501])
+async def test_long_polling_where_a_proxy_stops_what_the_server_offers(server: ScriptedServer, answer: int) -> None:
+    server.websocket_status = answer
+    server.replies["/meta/handshake"] = lambda _: {"supportedConnectionTypes": ["websocket", "long-polling"]}
+    async with client_of(server) as client:
+        assert client.transport == "long-polling"
+
+
+async def test_who_is_let_in_nowhere_is_told_so(server: ScriptedServer) -> None:
+    server.websocket_status = 401
+    server.faults = [status(401)]
+    with pytest.raises(HandshakeDeniedError, match="HTTP 401"):
+        await client_of(server).open()
+
+
+async def test_a_get_without_its_upgrade_is_no_wrong_address(server: ScriptedServer) -> None:
+    server.websocket_status = 405
+    with pytest.raises(ConnectionLostError, match="long-polling is the transport that passes"):
+        await client_of(server, transports=["websocket"], open_within_s=0.2).open()
+
+
 async def test_a_new_session_has_what_the_old_one_had(server: ScriptedServer) -> None:
     async with client_of(server) as client:
         await client.subscribe("/a", "/b/**")

@@ -1,0 +1,103 @@
+"""The ``hub`` command as a whole: whatever it does, a standard output that cannot be written ends in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer  # type: ignore[attr-defined]  # Python 3.12's
+
+STDOUT: Final = 1
+"""The file descriptor."""
+NOT_WRITTEN: Final = 2
+"""Exit code of a command whose output could not be written."""
+
+
+class OutputError(OSError):
+    """Standard output cannot be written."""
+
+
+def sentence(fault: OSError) -> str:
+    """What to say of a standard output that could not be written."""
+    if fault.errno == errno.EPIPE:
+        return "whoever read standard output has closed it: the rest is not printed"
+    if fault.errno == errno.EBADF:
+        return "standard output is closed: there is nowhere to print to"
+    return f"standard output cannot be written: {fault.strerror or fault}"
+
+
+class _Stdout(io.RawIOBase):
+    """File descriptor 1. It keeps the first fault, and takes everything after that: what waits in buffers does not complain again."""
+
+    def __init__(self) -> None:
+        self.fault: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return STDOUT
+
+    def isatty(self) -> bool:
+        return os.isatty(STDOUT)
+
+    def write(self, data: Buffer, /) -> int:
+        if self.fault is None:
+            try:
+                return os.write(STDOUT, data)
+            except OSError as fault:
+                self.fault = fault
+                raise
+        return memoryview(data).nbytes
+
+
+def _watch_stdout() -> _Stdout:
+    """Put a :class:`_Stdout` in the place of ``sys.stdout``."""
+    if sys.stdout is None:  # it was closed when Python began: no socket may get its number, and a write has to fail
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        if nowhere != STDOUT:
+            os.dup2(nowhere, STDOUT)
+            os.close(nowhere)
+    else:
+        sys.stdout.flush()
+    raw = _Stdout()
+    encoding, errors = (sys.stdout.encoding, sys.stdout.errors) if sys.stdout is not None else ("utf-8", "strict")
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=raw.isatty())
+    return raw
+
+
+class Command(typer.Typer):
+    """A command line that says in one sentence why its output cannot be written: a pipe whose reader has gone, a disk that is full, a
+    standard output that is closed. The exit code is then 2.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and exit."""
+        raw = _watch_stdout()
+        code: Any = 0
+        told = False
+        try:
+            super().__call__(*args, **kwargs)
+        except SystemExit as end:
+            code = end.code
+            # click and rich end with 1, without a word, when a pipe is closed; the commands themselves say why they end
+            told = not (code == 1 and raw.fault is not None and raw.fault.errno == errno.EPIPE)
+        except OSError as fault:
+            if fault is not raw.fault:
+                raise
+        before = raw.fault
+        try:
+            sys.stdout.flush()
+        except OSError as fault:
+            raw.fault = fault
+        if raw.fault is not None and not (told and raw.fault is before):
+            if sys.stderr is not None:
+                sys.stderr.write(f"hub: {sentence(raw.fault)}\n")
+            code = NOT_WRITTEN
+        sys.exit(code)
