@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,21 +10,29 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from channels.events import ACCEPTED, DUPLICATE, EVENT_TYPES, Event, EventSinkError, format_time
+from channels.ingest.binary_mode import is_binary, is_json, of_headers, structured
 from channels.ingest.cloudevents import EventError, parse_event, split_document, split_lines
 from channels.ingest.sequencer import Sequencer, Slicer
 from channels.ingest.settings import IngestSettings
 from hub.core.ports import Clock
 from hub.core.principal import Principal
-from hub.ops.body import read_body, takes
+from hub.ops.body import GZIP, content_encoding, read_body, takes
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status
+from hub.ops.inflate import inflate
 from hub.security.rest import permit, requires
 
 ONE: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
 LINES: Final = "application/x-ndjson"
+LINE_TYPES: Final = (LINES, "application/ndjson", "application/jsonl")
+"""One format under the three names that it has."""
 PLAIN: Final = "application/json"
-CONTENT_TYPES: Final = (ONE, BATCH, LINES, PLAIN)
-"""What the body may be; ``application/json`` is one event or an array of them."""
+STRUCTURED: Final = (ONE, BATCH, *LINE_TYPES)
+"""Types that say how events lie in the body, whatever the headers are."""
+CONTENT_TYPES: Final = (*STRUCTURED, PLAIN)
+"""What the body may be; ``application/json`` is one event or an array of them, or the data of an event whose attributes are headers."""
+BINARY: Final = "binary"
+"""The binary content mode, :mod:`channels.ingest.binary_mode`: any JSON type, or none, beside ``ce-`` headers."""
 
 _UTF8_AT_ONCE = 256 * 1024
 
@@ -56,10 +64,12 @@ class Ingest:
         slicer = Slicer(self._clock)
         try:
             kind = content_type(request)
-            body = await read_body(request, self._settings.max_body_bytes)
+            body = await read_body(request, self._settings.max_body_bytes, GZIP)
             counters.bytes += len(body)
-            parts = await self._split(kind, body, slicer)
-            events, failures, count = await self._parse(parts, arrived_ms, slicer)
+            if content_encoding(request, GZIP) == GZIP:
+                body = await inflate(request, body, self._settings.max_body_bytes, slicer.step)
+            parts = await self._split(kind, body.removeprefix(codecs.BOM_UTF8), request, slicer)
+            events, failures, count = await self._parse(parts, arrived_ms, slicer, of_headers if kind == BINARY else None)
         except ApiError:
             counters.refused_requests += 1
             raise
@@ -74,21 +84,29 @@ class Ingest:
                 failures.append({"index": index, "status": status(400, str(refused), _detail(refused))})
         return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count)
 
-    async def _split(self, kind: str, body: bytes, slicer: Slicer) -> Iterable[bytes | msgspec.Raw]:
-        """The events of a body, still as text."""
-        if kind == LINES:
+    async def _split(self, kind: str, body: bytes, request: Request, slicer: Slicer) -> Iterable[bytes | msgspec.Raw]:
+        """The events of a request, still as text."""
+        if kind in LINE_TYPES:
             # each line is an event for itself: what is wrong with one is its own failure
             return split_lines(body)
         await _check_utf8(body, slicer)
         try:
+            if kind == BINARY:
+                return (structured(request.headers.raw, body),)
             return split_document(body, one=kind in (ONE, PLAIN), many=kind in (BATCH, PLAIN))
         except EventError as fault:
             raise ApiError(400, str(fault), detail=_detail(fault)) from None
 
     async def _parse(
-        self, parts: Iterable[bytes | msgspec.Raw], arrived_ms: int, slicer: Slicer
+        self,
+        parts: Iterable[bytes | msgspec.Raw],
+        arrived_ms: int,
+        slicer: Slicer,
+        in_words_of: Callable[[EventError], EventError] | None,
     ) -> tuple[list[tuple[int, Event]], list[dict[str, Any]], int]:
-        """The good events with their indices, the failures, and how many there were in all."""
+        """The good events with their indices, the failures, and how many there were in all; ``in_words_of`` names the fields of failures as
+        the caller has them.
+        """
         limit = self._settings.max_events
         events: list[tuple[int, Event]] = []
         failures: list[dict[str, Any]] = []
@@ -103,7 +121,8 @@ class Ingest:
                 )
             try:
                 events.append((index, parse_event(part, arrived_ms=arrived_ms, max_depth=self._settings.max_depth)))
-            except EventError as fault:
+            except EventError as refused:
+                fault = refused if in_words_of is None else in_words_of(refused)
                 failures.append({"index": index, "status": status(400, str(fault), _detail(fault))})
             if slicer.over:
                 await slicer.rest()
@@ -118,16 +137,14 @@ def content_type(request: Request) -> str:
     """
     given = request.headers.get("content-type", "")
     kind, *parameters = (part.strip().lower() for part in given.split(";"))
-    if kind not in CONTENT_TYPES:
+    in_headers = is_binary(request.headers.raw) and (not kind or is_json(kind))
+    if kind not in CONTENT_TYPES and not in_headers:
         raise ApiError.of_field("Content-Type", f"one of {', '.join(CONTENT_TYPES)}", given or None, http_status=415)
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
             raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise ApiError.of_field("Content-Encoding", "identity", encoding, http_status=415)
-    return kind
+    return BINARY if in_headers and kind not in STRUCTURED else kind
 
 
 def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int) -> Response:
@@ -211,10 +228,11 @@ _EVENT_SCHEMA: Final = {
 _EVENTS_SCHEMA: Final = {"type": "array", "items": _EVENT_SCHEMA}
 _REQUEST_BODY: Final = {
     "required": True,
+    "description": "Events in the structured mode, or with `ce-` headers the data of one event. `Content-Encoding: gzip` is taken.",
     "content": {
         ONE: {"schema": _EVENT_SCHEMA},
         BATCH: {"schema": _EVENTS_SCHEMA},
-        LINES: {"schema": {"type": "string", "description": "one event a line"}},
+        **{lines: {"schema": {"type": "string", "description": "one event a line"}} for lines in LINE_TYPES},
         PLAIN: {"schema": {"oneOf": [_EVENT_SCHEMA, _EVENTS_SCHEMA]}},
     },
 }
@@ -222,7 +240,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The good events are on disk; status.code 2 when some failed, errors[].index says which"},
     400: {"description": "Malformed, or no event was good"},
     413: {"description": "More bytes or events than one request may have"},
-    415: {"description": "A content type that is not accepted"},
+    415: {"description": "A content type or a content encoding that is not accepted"},
     503: {"description": "The event log could not be written; nothing was taken"},
 }
 

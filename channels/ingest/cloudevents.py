@@ -3,6 +3,7 @@
 The fast path is one typed parse of the attributes and one of ``data``. Only what it refuses is looked at again, to say what came.
 """
 
+import codecs
 import json
 import math
 import re
@@ -124,7 +125,7 @@ def split_lines(body: bytes) -> Iterator[bytes]:
         line_end = body.find(b"\n", at)
         if line_end < 0:
             line_end = end
-        line = body[at:line_end].strip()
+        line = body[at:line_end].removeprefix(codecs.BOM_UTF8).strip()  # files that were put together have it in the middle
         at = line_end + 1
         if line:
             yield line

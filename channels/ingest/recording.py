@@ -1,6 +1,7 @@
 """Recordings of events, from a file or standard input: NDJSON or a JSON array of CloudEvents, or Asterisk's queue_log, plain or gzipped."""
 
 import asyncio
+import codecs
 import io
 import threading
 import zlib
@@ -50,6 +51,7 @@ async def read_events(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
         head += piece
         if head.strip():
             break
+    head = head.removeprefix(codecs.BOM_UTF8)
     if head.lstrip()[:1] == b"[":
         rest = [piece async for piece in pieces]
         try:

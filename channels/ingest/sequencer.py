@@ -103,6 +103,11 @@ class Slicer:
         """Whether it is time to :meth:`rest`."""
         return self._clock.monotonic() > self._until
 
+    async def step(self) -> None:
+        """:meth:`rest` when it is time to."""
+        if self.over:
+            await self.rest()
+
     async def rest(self) -> None:
         """Give way to everything else that is ready, once."""
         await asyncio.sleep(0)

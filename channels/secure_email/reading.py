@@ -31,9 +31,6 @@ async def read_json_body(request: Request, most: int) -> bytes:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
             raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise ApiError.of_field("Content-Encoding", "identity", encoding, http_status=415)
     return await read_body(request, most)
 
 

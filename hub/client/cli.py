@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import concurrent.futures
 import contextlib
 import os
@@ -153,6 +154,8 @@ async def _publish_lines(client: BayeuxClient, channel: str, errors: Console) ->
                     wanted: list[tuple[int, msgspec.Raw]] = []
                     for text in lines:
                         number += 1
+                        if number == 1:
+                            text = text.removeprefix(codecs.BOM_UTF8)
                         if not text.strip():
                             continue
                         try:

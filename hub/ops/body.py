@@ -13,6 +13,9 @@ from hub.core.limits import Limits
 from hub.core.metric import CounterFamily
 from hub.ops.envelope import ApiError
 
+IDENTITY: Final = "identity"
+GZIP: Final = "gzip"
+
 RETRY_AFTER: Final = {"Retry-After": "1"}
 """Bodies come and go within seconds."""
 
@@ -213,12 +216,33 @@ def bounded(receive: Receive, limit: int) -> Receive:
     return counted
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, byte for byte: a chunked one says its size only by coming.
+def content_encoding(request: Request, *taken: str) -> str:
+    """How a body is encoded: :data:`IDENTITY`, or one of ``taken``. ``x-gzip`` is gzip (RFC 9110 section 8.4.1.3).
 
     Raises:
-        ApiError: 413, it is larger than ``limit`` bytes; 400, it ended before it was whole; 429 or 503, see :meth:`BodyBudget.take`.
+        ApiError: 415, it is encoded in another way; names those that are taken, in ``Accept-Encoding`` too (RFC 9110 section 15.5.16).
     """
+    given = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    encoding = GZIP if given == "x-gzip" else given or IDENTITY
+    if encoding not in (IDENTITY, *taken):
+        expected = " or ".join((*taken, IDENTITY))
+        raise ApiError(
+            415,
+            f"Content-Encoding: expected {expected}, got {given}",
+            detail={"field": "Content-Encoding", "expected": expected, "got": given},
+            headers={"Accept-Encoding": ", ".join((*taken, IDENTITY))},
+        )
+    return encoding
+
+
+async def read_body(request: Request, limit: int, *encodings: str) -> bytes:
+    """The body, byte for byte: a chunked one says its size only by coming. ``encodings`` are those that the caller takes.
+
+    Raises:
+        ApiError: 413, it is larger than ``limit`` bytes; 400, it ended before it was whole; 429 or 503, see :meth:`BodyBudget.take`; 415,
+            see :func:`content_encoding`.
+    """
+    content_encoding(request, *encodings)
     check_announced(request, limit)
     pieces: list[bytes] = []
     size = 0

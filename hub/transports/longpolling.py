@@ -103,7 +103,12 @@ class LongPolling:
             await self._bad_request(send, 413, fault, cors)
             return
         except MalformedError as fault:
-            await self._bad_request(send, 400, fault, cors)
+            encoding = next((value for name, value in scope["headers"] if name == b"content-encoding"), b"identity").decode("latin-1")
+            if encoding.lower() != "identity":
+                encoded = ValueError(f"Content-Encoding: expected identity, got {encoding[:120]!r}")
+                await self._bad_request(send, 415, encoded, [*cors, (b"accept-encoding", b"identity")])
+            else:
+                await self._bad_request(send, 400, fault, cors)
             return
         try:
             answer = await self._handle(scope, messages, statistics=statistics)

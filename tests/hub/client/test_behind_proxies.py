@@ -20,7 +20,7 @@ EVENT = {
     "source": "/test",
     "type": "cx.agent.login",
     "time": "2026-03-02T09:00:00Z",
-    "data": {"agent": "a1", "place": "p1"},
+    "data": {"agentId": "a1", "placeId": "p1"},
 }
 
 

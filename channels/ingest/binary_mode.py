@@ -1,0 +1,84 @@
+"""CloudEvents in the binary content mode: the attributes in ``ce-`` headers, the data in the body. It is what the SDKs for Go, JavaScript
+and Python send unless they are told otherwise. Rules: CloudEvents 1.0.2, HTTP protocol binding, section 3.1.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from channels.ingest.cloudevents import EventError
+from hub.ops.envelope import show
+
+PREFIX: Final = "ce-"
+ATTRIBUTES: Final = ("specversion", "id", "source", "type", "time")
+"""What the hub looks at; extensions pass unseen."""
+_REQUIRED: Final = frozenset({b"ce-specversion", b"ce-id", b"ce-source", b"ce-type"})
+_NAMES: Final = {f"{PREFIX}{name}".encode(): name for name in ATTRIBUTES}
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def is_binary(headers: Headers) -> bool:
+    """Whether a request has the headers of an event, one of them at least."""
+    return any(name in _REQUIRED for name, _ in headers)
+
+
+def is_json(kind: str) -> bool:
+    """Whether a content type, in small letters and without parameters, is JSON: by its name, or by its suffix (RFC 6839 section 3.1)."""
+    return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def structured(headers: Headers, body: bytes) -> bytes:
+    """The event of a request in the structured mode: its attributes and data as one JSON object.
+
+    Raises:
+        EventError: a header comes twice or is no text, or the body is no JSON.
+    """
+    given: dict[str, str] = {}
+    for raw_name, value in headers:
+        name = _NAMES.get(raw_name)
+        if name is None:
+            continue
+        if name in given:
+            raise EventError(f"{PREFIX}{name}", "one header of this name", f"another: {show(value.decode('latin-1'))}")
+        given[name] = _decoded(name, value)
+    event: dict[str, msgspec.Raw | str] = {**given}
+    if body.strip():
+        try:
+            event["data"] = msgspec.json.decode(body, type=msgspec.Raw)  # one value and nothing behind it
+        except msgspec.DecodeError as fault:
+            raise EventError("data", "JSON text", f"a fault: {fault}") from None
+        except RecursionError:
+            raise EventError("data", "JSON text of bounded depth", "arrays and objects that are nested too deep") from None
+    return msgspec.json.encode(event)
+
+
+def _decoded(name: str, value: bytes) -> str:
+    """A header's value as the text of an attribute (section 3.1.3.2): without the quotes that some put around it, and percent-decoded."""
+    raw = value.strip()
+    if len(raw) > 1 and raw.startswith(b'"') and raw.endswith(b'"'):
+        raw = _unescaped(raw[1:-1])
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise EventError(f"{PREFIX}{name}", "percent-encoded UTF-8", show(value.decode("latin-1"))) from None
+
+
+def _unescaped(quoted: bytes) -> bytes:
+    """The inside of a quoted string (RFC 9110 section 5.6.4): a backslash stands before a character that means itself."""
+    if b"\\" not in quoted:
+        return quoted
+    plain = bytearray()
+    escaped = False
+    for byte in quoted:
+        escaped = byte == ord("\\") and not escaped
+        if not escaped:
+            plain.append(byte)
+    return bytes(plain)
+
+
+def of_headers(fault: EventError) -> EventError:
+    """The same fault, with the header named where an attribute is meant."""
+    return EventError(f"{PREFIX}{fault.field}", fault.expected, fault.got) if fault.field in ATTRIBUTES else fault
