@@ -14,6 +14,7 @@ NODE_CLIENTS := tests/clients/node
 BASE := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
 NODE := $(NODE_CLIENTS)/node_modules/.installed
+GENERATORS := $(VENV)/generators/.installed
 
 PYTEST_ARGS ?=
 WORKERS ?= 2
@@ -38,6 +39,13 @@ $(TEST): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $(BASE) $@
 
+# code generators that the tests run on /openapi.json: their packages are of other versions than the hub's
+$(GENERATORS): tests/generators/requirements.txt | $(BIN)/python
+	@echo "installing code generators into $(VENV)/generators"
+	$(BIN)/python -m venv $(VENV)/generators
+	$(VENV)/generators/bin/python -m pip install --progress-bar on --disable-pip-version-check --requirement $<
+	@touch $@
+
 # without npm there is nothing to install; the tests that need it say so themselves
 $(NODE): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 	@if command -v npm > /dev/null; then \
@@ -49,10 +57,10 @@ $(NODE): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 run: $(BASE)
 	$(BIN)/hub serve --demo
 
-test: $(TEST) $(NODE)
+test: $(TEST) $(NODE) $(GENERATORS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-test-long: $(TEST) $(NODE)
+test-long: $(TEST) $(NODE) $(GENERATORS)
 	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
 conformance: $(TEST)

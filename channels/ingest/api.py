@@ -247,7 +247,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 def make_router(ingest: Ingest) -> APIRouter:
     """The route of ``ingest``."""
-    router = APIRouter(prefix="/ingest/v1", tags=["ingest"])
+    router = APIRouter(prefix="/ingest/v1", tags=["Events"])
 
     @router.post("/events", summary="Send events", responses=_ANSWERS, openapi_extra={"requestBody": _REQUEST_BODY})
     @takes(ingest.max_body_bytes)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from channels.events import EVENT_TYPES, json_schema
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 
-router = APIRouter(prefix="/ingest/v1/schemas", tags=["ingest"])
+router = APIRouter(prefix="/ingest/v1/schemas", tags=["Events"])
 
 
 class SchemaResponse(EnvelopeResponse):

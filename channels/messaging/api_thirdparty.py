@@ -22,6 +22,7 @@ from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
 from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.openapi import SECURITY_SCHEMES
 from hub.ops.storage import unavailable
 from hub.security.api import Status
 from hub.storage.transactions import StorageError
@@ -99,10 +100,16 @@ _HEADERS: Final = [
     {
         "name": "X-Hub-Signature",
         "in": "header",
-        "required": True,
+        "required": False,
         "schema": {"type": "string", "pattern": "^sha1=[0-9A-Fa-f]{40}$"},
-        "description": "`sha1=` and the HMAC-SHA1 of the raw body (of nothing where there is none), keyed with a secret of the channel. "
-        "`X-Hub-Signature-256` with `sha256=` serves in its place; where both come, both have to fit.",
+        "description": "`sha1=` and the HMAC-SHA1 of the raw body (of nothing where there is none), keyed with a secret of the channel.",
+    },
+    {
+        "name": "X-Hub-Signature-256",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "pattern": "^sha256=[0-9A-Fa-f]{64}$"},
+        "description": "`sha256=` and the HMAC-SHA256 of the same. One of the two is needed; where both come, both have to fit.",
     },
     {
         "name": "x-ccid",
@@ -113,6 +120,15 @@ _HEADERS: Final = [
     },
     TRACE,
 ]
+
+_SIGNED: Final[dict[str, Any]] = {
+    SECURITY_SCHEMES: {
+        "contactCenter": {"type": "apiKey", "in": "header", "name": "x-ccid", "description": "The name of the tenant."},
+        "signature": {"type": "apiKey", "in": "header", "name": "X-Hub-Signature", "description": "HMAC-SHA1 of the raw body."},
+        "signature256": {"type": "apiKey", "in": "header", "name": "X-Hub-Signature-256", "description": "HMAC-SHA256 of the raw body."},
+    },
+    "security": [{"contactCenter": [], "signature256": []}, {"contactCenter": [], "signature": []}],
+}
 
 _MESSAGES: Final = {
     "required": True,
@@ -142,7 +158,7 @@ def create_router(
         summary="Send a message",
         response_model=IdsAnswer,
         responses=LARGE,
-        openapi_extra={"parameters": _HEADERS, "requestBody": _MESSAGES},
+        openapi_extra={**_SIGNED, "parameters": _HEADERS, "requestBody": _MESSAGES},
     )
     @takes(settings.max_body_bytes)
     async def messages(request: Request, channel: ChannelId) -> Response:
@@ -159,7 +175,7 @@ def create_router(
         summary="Upload a media resource",
         response_model=MediumAnswer,
         responses={**LARGE, **UNSUPPORTED},
-        openapi_extra={"parameters": _HEADERS, "requestBody": FORM},
+        openapi_extra={**_SIGNED, "parameters": _HEADERS, "requestBody": FORM},
     )
     @takes(media.limit)
     async def upload(request: Request, channel: ChannelId) -> Response:
@@ -175,7 +191,11 @@ def create_router(
         summary="Download a media resource",
         response_class=Response,
         responses=BYTES,
-        openapi_extra={"parameters": [{**each, "required": False} for each in _HEADERS]},
+        openapi_extra={
+            **_SIGNED,
+            "security": [*_SIGNED["security"], {}],
+            "parameters": [{**each, "required": False} for each in _HEADERS],
+        },
     )
     async def download(
         request: Request,
@@ -198,7 +218,7 @@ def create_router(
         "/{channelId}/media/{mediaId}",
         summary="Delete a media resource",
         response_model=MediumAnswer,
-        openapi_extra={"parameters": _HEADERS},
+        openapi_extra={**_SIGNED, "parameters": _HEADERS},
     )
     async def delete(request: Request, channel: ChannelId, identifier: MediaId) -> Response:
         """Delete a file that was uploaded; links to it end."""

@@ -89,7 +89,7 @@ def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
 
 def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter]:
     """The Statistics API and its administration, over one stat server. Bodies above ``max_body_bytes`` are refused with 413."""
-    api = APIRouter(prefix=BASE, tags=["statistics"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
+    api = APIRouter(prefix=BASE, tags=["Statistics"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
 
     @api.post(
         "/subscriptions",
@@ -197,7 +197,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
 
 
 def _administration(server: StatServer) -> APIRouter:
-    admin = APIRouter(prefix=ADMIN, tags=["stat server"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
+    admin = APIRouter(prefix=ADMIN, tags=["Stat server"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
 
     @admin.get("/objects/{objectType}", summary="List the known objects", response_model=None, responses={200: {"model": ObjectsResponse}})
     async def list_objects(

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -17,6 +16,7 @@ from hub.core.principal import Principal
 from hub.ops import envelope, storage
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics, RequestTimer
+from hub.ops.openapi import describe, operation_id
 from hub.ops.routing import WithoutSlash, adopt
 from hub.security.gate import Gate
 from hub.security.origin import header
@@ -45,48 +45,6 @@ MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 _DESCRIPTION: Final = (
     "The REST face of the hub. Every answer is an envelope: `status.code` 0 is done, 1 sent, 2 partly done, else an error."
 )
-
-_STATUS_SCHEMA: Final = {
-    "type": "object",
-    "required": ["code"],
-    "properties": {
-        "code": {"anyOf": [{"type": "integer"}, {"type": "string"}], "description": "What went wrong."},
-        "message": {"type": "string", "description": "In words."},
-        "detail": {"type": "object", "description": "More, by habit `field`, `expected` and `got`."},
-    },
-}
-
-_ERROR_SCHEMA: Final = {
-    "title": "Error",
-    "type": "object",
-    "required": ["status"],
-    "properties": {
-        "status": _STATUS_SCHEMA,
-        "errors": {
-            "type": "array",
-            "description": "The failures of a bulk request.",
-            "items": {"type": "object", "properties": {"status": _STATUS_SCHEMA}, "required": ["status"]},
-        },
-    },
-}
-
-_FORBIDDEN_SCHEMA: Final = {
-    "title": "Forbidden",
-    "description": "An unknown API key has no envelope.",
-    "type": "object",
-    "required": ["message"],
-    "properties": {"message": {"type": "string", "const": "Forbidden"}},
-}
-
-_OPEN_ERRORS: Final = {
-    "400": "A field is wrong: `status.detail` names it, what was expected, and what came.",
-    "500": "The server failed to answer.",
-}
-_GUARDED_ERRORS: Final = {
-    "401": "No credential, or a wrong or expired one.",
-    "403": "The credential may not do this.",
-    "503": "A part of the server is not there now.",
-}
 
 
 def create_app(
@@ -118,6 +76,8 @@ def create_app(
         default_response_class=envelope.EnvelopeResponse,
         docs_url=None,  # the usual pages load scripts from elsewhere
         redoc_url=None,
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )
     app.state.gate = gate
@@ -144,7 +104,13 @@ def create_app(
     app.router.routes.extend(routes)
     app.router.redirect_slashes = False
     app.router.default = WithoutSlash(app.router)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
     return app
 
 
@@ -173,28 +139,3 @@ def _metrics_router(metrics: Metrics) -> APIRouter:
         return Response(body, media_type=content_type)
 
     return routes
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The document as FastAPI makes it, with the errors as they really leave: in the envelope, 400 where FastAPI would say 422."""
-    if app.openapi_schema is not None:
-        return app.openapi_schema
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas.pop("HTTPValidationError", None)
-    schemas.pop("ValidationError", None)
-    schemas["Error"] = _ERROR_SCHEMA
-    schemas["Forbidden"] = _FORBIDDEN_SCHEMA
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    forbidden = {
-        "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Error"}, {"$ref": "#/components/schemas/Forbidden"}]}}
-    }
-    for operations in document.get("paths", {}).values():
-        for operation in operations.values():
-            responses = operation["responses"]
-            responses.pop("422", None)
-            errors = {**_OPEN_ERRORS, **_GUARDED_ERRORS} if operation.get("security") else _OPEN_ERRORS
-            for status, description in errors.items():
-                responses.setdefault(status, {"description": description, "content": forbidden if status == "403" else error})
-    app.openapi_schema = document
-    return document
