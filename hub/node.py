@@ -116,6 +116,7 @@ class Node:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
         self._start_fault: Exception | None = None
+        self._watched: list[Watched] = []
         # the world
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
@@ -252,7 +253,7 @@ class Node:
                 self.metrics.gauge(name, help, read)
         self._observe_gauges()
         self._observe_latencies()
-        watched: list[Watched] = [self.transactions, self.eventlog.file]
+        watched = self._watched = [self.transactions, self.eventlog.file]
         self.health.register("database", self._database_readiness, shared=not self.security.database.is_sqlite)
         self.health.register("events", self._readiness_of(self.eventlog.file))
         if isinstance(self.channel_log, SqliteChannelLog):
@@ -274,6 +275,7 @@ class Node:
         metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.connects_held)
         metrics.gauge("bodies_buffered_bytes", "Bytes of bodies of requests that are not answered yet.", lambda: self.bodies.buffered_bytes)
         metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)
+        metrics.gauge("databases_in_trouble", "Those of the database and the two logs that fail now.", self._in_trouble)
         metrics.gauge("outbox_under_way", "Webhook requests that are under way.", lambda: courier.under_way)
         metrics.gauge("outbox_in_line", "Endpoints that wait for a place among all webhook requests.", lambda: courier.in_line)
         metrics.gauge("outbox_held", "Deliveries that are held in memory until their request begins.", lambda: courier.held)
@@ -300,6 +302,9 @@ class Node:
             "Time from recording an event to the answer by which a webhook endpoint took it, retries included.",
             self.outbox.courier.latency,
         )
+
+    def _in_trouble(self) -> int:
+        return sum(each.condition.trouble is not None for each in self._watched)
 
     async def _database_readiness(self) -> str | None:
         return self.transactions.condition.trouble or await self.security.gate.readiness()

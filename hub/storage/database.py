@@ -56,6 +56,7 @@ class Database:
             if (path := self.path) is not None:
                 self.file = FileIdentity(path)
             self.engine: AsyncEngine = create_async_engine(self.url)
+            event.listen(self.engine.sync_engine, "do_connect", self._check_file)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
@@ -68,6 +69,11 @@ class Database:
             event.listen(self.engine.sync_engine, "handle_error", _drop_what_is_of_no_use)
 
         event.listen(self.engine.sync_engine, "before_cursor_execute", _check_text)
+
+    def _check_file(self, *_: object) -> None:
+        """Before a connection is made: SQLite would make a new file in the place of one that is gone."""
+        if self.file is not None:
+            self.file.check()
 
     @property
     def is_sqlite(self) -> bool:
@@ -102,14 +108,12 @@ class Database:
             StorageError: the database cannot be written now.
         """
         with _of_the_database("written"):
-            if self.file is not None:
-                self.file.check()
+            self._check_file()
             async with self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITE: True})
                 async with AsyncSession(connection, expire_on_commit=False) as session, session.begin():
                     yield session
-            if self.file is not None:
-                self.file.check()  # else what was committed is in a file that nobody will read
+            self._check_file()  # else what was committed is in a file that nobody will read
 
     async def close(self) -> None:
         """Close every connection, and let go of the file."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from hub.security.store import Store
 from hub.storage.backends import backend_of
 from hub.storage.migrations import migrate
 from hub.storage.transactions import Transaction, Transactions
+from tests.conftest import HubFactory
 from tests.hub.storage.backends import Postgres, opened
+from tests.support.hub_process import clean_environment, run_hub
 from tests.support.pgbouncer import PgBouncer, why_no_pgbouncer
 
 
@@ -63,3 +67,26 @@ async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres
     await asyncio.gather(*(start(name) for name in ("a", "b")))
     async with opened(url) as database:
         assert len(await Store(database, lambda: 1).tenants()) == 20
+
+
+async def test_a_hub_behind_a_pooler(postgres: Postgres, pooler: PgBouncer, hub_process: HubFactory) -> None:
+    """Credentials, endpoints and third-party channels, each call more often than a statement runs before it is prepared."""
+    url = pooler.url(await postgres.create())
+    hub = hub_process("--open", "--database-url", url)
+    added = run_hub(["token", "add", "a", "-t", "demo", "-r", "admin", "--json", "--database-url", url], hub.folder, clean_environment())
+    assert added.returncode == 0, added.stderr
+    headers = {"Authorization": f"Bearer {json.loads(added.stdout)['token']}"}
+
+    async def calls(client: httpx.AsyncClient, number: int) -> list[int]:
+        made = await client.post("/api/v1/endpoints", json={"url": f"https://example.com/{number}"})
+        listed = await client.get("/api/v1/endpoints")
+        shown = await client.get(f"/api/v1/endpoints/{made.json()['data']['id']}")
+        stranger = await client.get("/api/v1/me", headers={"Authorization": f"Bearer hubt_{number:043}"})
+        return [made.status_code, listed.status_code, shown.status_code, stranger.status_code]
+
+    async with httpx.AsyncClient(base_url=hub.url, headers=headers, timeout=60) as client:
+        while (await client.get("/api/v1/me")).status_code != 200:  # a running hub follows within 2 s
+            await asyncio.sleep(0.1)
+        for _ in range(5):
+            answers = await asyncio.gather(*(calls(client, number) for number in range(8)))
+            assert {tuple(answer) for answer in answers} == {(200, 200, 200, 401)}

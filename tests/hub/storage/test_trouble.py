@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from hub.eventlog.interface import EventLogError
@@ -136,6 +137,17 @@ async def test_nothing_is_acknowledged_into_a_file_that_was_deleted(store: Trans
     aside.rename(light_database.path)
     await store.write(insert())
     assert store.condition.trouble is None
+
+
+async def test_who_reads_makes_no_new_file_in_the_place_of_one_that_is_gone(light_database: Database) -> None:
+    assert light_database.path is not None
+    async with light_database.read() as first:
+        await first.execute(text("SELECT number FROM revision"))
+        light_database.path.rename(light_database.path.with_suffix(".aside"))
+        with pytest.raises(StorageError, match="deleted"):
+            async with light_database.read() as second:  # the pool has no other connection yet
+                await second.execute(text("SELECT number FROM revision"))
+    assert not light_database.path.exists()
 
 
 async def test_a_file_that_is_deleted_during_a_commit_is_noticed_before_anybody_is_told(
