@@ -235,12 +235,20 @@ class InteractionTransferred(EventData, frozen=True, kw_only=True):
 
 
 class InteractionStarted(EventData, frozen=True, kw_only=True):
-    """An interaction exists from now on."""
+    """An interaction exists from now on. ``external_id`` is what another system knows it by; numbers anywhere in ``user_data`` have at most
+    64 bits, others raise :class:`NumberError`.
+    """
 
     interaction_id: Id
     media: Media
     subtype: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     reason: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    external_id: Id | None = None
+    user_data: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.user_data:
+            check_numbers("userData", self.user_data)
 
 
 class InteractionFinished(EventData, frozen=True, kw_only=True):

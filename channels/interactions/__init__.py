@@ -22,7 +22,7 @@ NAME = "interactions"
 def _build(context: Context) -> Parts:
     settings: InteractionsSettings = context.section(NAME)
     entities = Entities(context.settings.public_url or f"http://localhost:{context.settings.port}")
-    desk = Desk(context.outbox, entities, context.clock)
+    desk = Desk(context.outbox, entities, context.clock, settings.max_user_data_bytes)
     follower = Follower(desk, context.transactions, context.eventlog)
 
     def example(event_type: str) -> bytes:

@@ -16,14 +16,14 @@ from channels.interactions.life import IllegalActionError, PropertyError, State
 from channels.interactions.models import ANSWERS, InteractionAnswer, InteractionsAnswer, body_of
 from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_service, check_user_data, checked_received_at, parse
 from channels.interactions.settings import InteractionsSettings
-from channels.interactions.store import Interaction, Key, KnownInteractionError, UnknownInteractionError
+from channels.interactions.store import BY_EVENT, Interaction, Key, KnownInteractionError, UnknownInteractionError
 from hub.core.principal import Principal
 from hub.ops.body import read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.hot_paths import HotPath
 from hub.ops.storage import unavailable
 from hub.security.rest import requires
-from hub.storage.transactions import Operation, StorageError, T, Transactions
+from hub.storage.transactions import Operation, StorageError, T, Transaction, Transactions
 
 OPEN_MEDIA: Final = "/nexus/v3/openmedia"
 INTERACTIONS: Final = "/nexus/v3/interactions"
@@ -83,6 +83,20 @@ class Calls:
     async def get(self, tenant: str, service: str | None, key: Key) -> Response:
         """See the route."""
         return self._answer(await self._read(lambda tx: store.find(tx, tenant, key, service)))
+
+    async def by_either_id(self, tenant: str, identifier: str) -> Response:
+        """See the route."""
+
+        def find(tx: Transaction) -> Interaction:
+            try:
+                return store.find(tx, tenant, Key(identifier))
+            except UnknownInteractionError as unknown:
+                try:
+                    return store.find(tx, tenant, Key(identifier, external=True), BY_EVENT)
+                except UnknownInteractionError:
+                    raise unknown from None
+
+        return self._answer(await self._read(find))
 
     async def update(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
@@ -225,8 +239,10 @@ def create_router(calls: Calls) -> APIRouter:
 
     @router.get(f"{INTERACTIONS}/{{interactionId:path}}", summary="An interaction by its selfUri", response_model=InteractionAnswer)
     async def by_self_uri(caller: Reader, identifier: Identifier) -> Response:
-        """What the `selfUri` of webhooks leads to: an interaction, whatever it came by."""
-        return await calls.get(caller.tenant, None, Key(identifier))
+        """What the `selfUri` of webhooks leads to: an interaction, whatever it came by. One that an event told of is found by the external
+        id of that event as well: that of a secure e-mail is the mail's.
+        """
+        return await calls.by_either_id(caller.tenant, identifier)
 
     return router
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
+
+import orjson
 
 from channels.interactions import store
 from channels.interactions.entities import FINISHED, STARTED, SUBTYPES, Entities
 from channels.interactions.life import IllegalActionError, State
-from channels.interactions.store import Interaction, Key
+from channels.interactions.store import Interaction, Key, KnownInteractionError
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.outbox.model import Recorder
@@ -50,6 +52,8 @@ class Counters:
     """Events that finish an interaction which is over already."""
     finished_unknown: int = 0
     """Interactions of which nobody heard before they finished: their FINISHED is told all the same."""
+    user_data_left_out: int = 0
+    """Events that start an interaction with more user data than may be kept: it is taken without."""
     subtypes_left_out: int = 0
     """Starts and ends that were told without their subtype, because receivers would not know it."""
     events_missed: int = 0
@@ -61,9 +65,11 @@ class Counters:
 class Desk:
     """Its operations run inside transactions. ``live`` knows the ids of interactions that are not over, for who follows events."""
 
-    __slots__ = ("_clock", "_entities", "_outbox", "counters", "live")
+    __slots__ = ("_clock", "_entities", "_max_user_data_bytes", "_outbox", "counters", "live")
 
-    def __init__(self, outbox: Recorder, entities: Entities, clock: Clock) -> None:
+    def __init__(self, outbox: Recorder, entities: Entities, clock: Clock, max_user_data_bytes: int = 32 * 1024) -> None:
+        """``max_user_data_bytes``: user data of an event that is larger as JSON is left out, and counted."""
+        self._max_user_data_bytes = max_user_data_bytes
         self._outbox = outbox
         self._entities = entities
         self._clock = clock
@@ -121,10 +127,28 @@ class Desk:
         self._tell(transaction, tenant, FINISHED, stopped, BY_REST, trace_id)
         return stopped
 
-    def started(self, transaction: Transaction, tenant: str, identifier: str, media: str, subtype: str, at_ms: int) -> None:
-        """An event says that an interaction exists."""
-        made = Interaction(identifier, "", None, media, subtype, State.SUBMITTED, None, None, {}, at_ms)
-        if store.insert(transaction, tenant, made):
+    def started(
+        self,
+        transaction: Transaction,
+        tenant: str,
+        identifier: str,
+        media: str,
+        subtype: str,
+        at_ms: int,
+        *,
+        external_id: str | None,
+        user_data: dict[str, Any],
+    ) -> None:
+        """An event says that an interaction exists. An external id that another one has already is left out: the first one keeps it."""
+        if user_data and len(orjson.dumps(user_data)) > self._max_user_data_bytes:
+            transaction.after_commit(self._count("user_data_left_out"))
+            user_data = {}
+        made = Interaction(identifier, "", external_id, media, subtype, State.SUBMITTED, None, None, user_data, at_ms)
+        try:
+            new = store.insert(transaction, tenant, made)
+        except KnownInteractionError:
+            new = store.insert(transaction, tenant, replace(made, external_id=None))
+        if new:
             self._tell(transaction, tenant, STARTED, made, BY_EVENTS)
         else:
             transaction.after_commit(self._count("ignored_started"))

@@ -192,7 +192,16 @@ class Follower:
                 return
             subtype = data.subtype or INBOUND_NEW
             if isinstance(data, InteractionStarted):
-                self._desk.started(transaction, tenant, data.interaction_id, data.media, subtype, event.time_ms)
+                self._desk.started(
+                    transaction,
+                    tenant,
+                    data.interaction_id,
+                    data.media,
+                    subtype,
+                    event.time_ms,
+                    external_id=data.external_id,
+                    user_data=data.user_data or {},
+                )
             else:
                 self._desk.finished(transaction, tenant, data.interaction_id, data.media, subtype, data.reason or "", event.time_ms)
         elif (action := _MOVES.get(type(data))) is not None:

@@ -15,6 +15,10 @@ _COLUMNS: Final = (
 )
 
 
+BY_EVENT: Final = ""
+"""``Interaction.service`` of one that an event told of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """One interaction. Times in ms."""

@@ -72,7 +72,13 @@ class Announcer:
         happened = msgspec.json.decode(event.body, type=Happened)
         data: EventData
         if event.type == RECEIVED:
-            data = InteractionStarted(interaction_id=happened.interaction_id, media=MEDIA, subtype=SUBTYPE)
+            data = InteractionStarted(
+                interaction_id=happened.interaction_id,
+                media=MEDIA,
+                subtype=SUBTYPE,
+                external_id=happened.secure_mail_id,
+                user_data={"secureMailId": happened.secure_mail_id, "address": happened.address, "subject": happened.subject},
+            )
         else:
             data = InteractionFinished(interaction_id=happened.interaction_id, media=MEDIA, subtype=SUBTYPE, reason=happened.reason)
         outcome = await self._tell(event, data, event.at_ms)

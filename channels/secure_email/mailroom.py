@@ -107,6 +107,9 @@ class Happened(msgspec.Struct, rename="camel"):
     interaction_id: str
     secure_mail_id: str
     reason: str | None = None
+    address: str = ""
+    """The consumer's, of a mail that was received; versions before 0.2 recorded neither this nor the subject."""
+    subject: str = ""
 
 
 class Mailroom:
@@ -134,7 +137,8 @@ class Mailroom:
         assert draft.sender is not None
         box = Box(tenant, mailbox_address(draft.sender), securebox)
         identifier, interaction = str(uuid.uuid4()), str(uuid.uuid4())
-        body = msgspec.json.encode(Happened(interaction, identifier))
+        subject = draft.subject or ""
+        body = msgspec.json.encode(Happened(interaction, identifier, address=box.address, subject=subject))
 
         def write(tx: Transaction) -> None:
             if draft.in_reply_to is not None:
@@ -145,7 +149,7 @@ class Mailroom:
                 identifier,
                 draft,
                 direction=Direction.INBOUND,
-                subject=draft.subject or "",
+                subject=subject,
                 recipient=draft.recipient,
                 interaction_id=interaction,
                 now_ms=self._clock.wall_ms(),
@@ -223,7 +227,11 @@ class Mailroom:
             ApiError: 404, the tenant has no such mail.
             StorageError: the database cannot be read.
         """
-        return _there(await self._transactions.read(lambda tx: store.find(tx, tenant, identifier, contents=contents)), identifier)
+
+        def find(tx: Transaction) -> Found | None:
+            return store.find(tx, tenant, store.named(tx, tenant, identifier), contents=contents)
+
+        return _there(await self._transactions.read(find), identifier)
 
     async def user_data(self, tenant: str, identifier: str) -> str:
         """The userdata of a mail as JSON text, internal keys and all.
@@ -232,7 +240,11 @@ class Mailroom:
             ApiError: 404, the tenant has no such mail.
             StorageError: the database cannot be read.
         """
-        return _there(await self._transactions.read(lambda tx: store.user_data(tx, tenant, identifier)), identifier)
+
+        def find(tx: Transaction) -> str | None:
+            return store.user_data(tx, tenant, store.named(tx, tenant, identifier))
+
+        return _there(await self._transactions.read(find), identifier)
 
     async def attachment(self, tenant: str, identifier: str, number: int) -> Attachment:
         """One attachment with its content.
@@ -241,7 +253,11 @@ class Mailroom:
             ApiError: 404, the tenant has no such mail, or the mail no such attachment.
             StorageError: the database cannot be read.
         """
-        found = await self._transactions.read(lambda tx: store.attachment(tx, tenant, identifier, number))
+
+        def find(tx: Transaction) -> Attachment | None:
+            return store.attachment(tx, tenant, store.named(tx, tenant, identifier), number)
+
+        found = await self._transactions.read(find)
         if found is None:
             raise ApiError.of_field("number", f"an attachment of the secure e-mail {identifier}", number, http_status=404)
         return found
@@ -275,14 +291,15 @@ class Mailroom:
         def write(tx: Transaction) -> tuple[Found | None, bool, bool]:
             now_ms = self._clock.wall_ms()
             changed = False
+            mail = store.named(tx, tenant, identifier)
             if removal is Removal.READ:
-                changed = store.mark_read(tx, tenant, identifier, now_ms)
+                changed = store.mark_read(tx, tenant, mail, now_ms)
             elif removal is Removal.DELETE:
-                changed = store.mark_deleted(tx, tenant, identifier, now_ms)
-            closed = self._close(tx, tenant, identifier, removal, now_ms)
-            found = store.find(tx, tenant, identifier, contents=False)
+                changed = store.mark_deleted(tx, tenant, mail, now_ms)
+            closed = self._close(tx, tenant, mail, removal, now_ms)
+            found = store.find(tx, tenant, mail, contents=False)
             if removal is Removal.PURGE and found is not None:
-                changed = store.purge(tx, tenant, identifier)
+                changed = store.purge(tx, tenant, mail)
             return found, changed, closed
 
         found, changed, closed = await self._transactions.write(write)

@@ -78,6 +78,14 @@ def count(transaction: Transaction, box: Box, wanted: Wanted) -> int:
     return int(row[0])
 
 
+def named(transaction: Transaction, tenant: str, identifier: str) -> str:
+    """The id of the mail that is meant: by its own id, or by that of its interaction. What is neither comes back as it is."""
+    row = transaction.row("SELECT id FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant)) or transaction.row(
+        "SELECT id FROM secure_mails WHERE interaction_id = ? AND tenant = ?", (identifier, tenant)
+    )
+    return identifier if row is None else str(row[0])
+
+
 def find(transaction: Transaction, tenant: str, identifier: str, *, contents: bool) -> Found | None:
     """A mail, deleted or not, with its texts; the contents of its attachments only where they are asked for."""
     row = transaction.row(f"SELECT {_WHOLE}, number FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant))

@@ -12,7 +12,7 @@ import pytest
 
 from channels.interactions.keeper import Keeper
 from channels.interactions.settings import InteractionsSettings
-from hub.storage.transactions import StorageError, Transactions
+from hub.storage.transactions import StorageError, Transaction, Transactions
 from tests.channels.interactions.support import ALL, HUB, WORK, Reception
 
 NOBODY = str(uuid.UUID(int=7))
@@ -306,3 +306,17 @@ async def test_what_is_over_is_kept_for_a_time(reception: Reception) -> None:
     left = await reception.data("GET", ALL)
     assert {each["id"] for each in left["interactions"]} == {newer, live}
     assert reception.desk.counters.trimmed == 1
+
+
+async def test_an_interaction_of_an_event_is_found_by_either_id(reception: Reception) -> None:
+    def start(tx: Transaction) -> None:
+        reception.desk.started(tx, "acme", "i1", "email", "InboundNew", 5, external_id="m1", user_data={"secureMailId": "m1"})
+
+    await reception.transactions.write(start)
+    found = await reception.data("GET", f"{ALL}/i1")
+    assert (found["id"], found["externalId"], found["userData"]) == ("i1", "m1", {"secureMailId": "m1"})
+    assert await reception.data("GET", f"{ALL}/m1") == found
+    assert (await reception.refusal("GET", f"{ALL}/m1", caller="foreign"))[0] == 404
+    # what a service of REST calls its own is found below that service alone
+    await reception.data("POST", WORK, {"externalId": "e1"})
+    assert (await reception.refusal("GET", f"{ALL}/e1"))[0] == 404

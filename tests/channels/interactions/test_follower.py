@@ -118,6 +118,25 @@ async def test_a_subtype_that_receivers_do_not_know_is_left_out_and_counted(
     assert (await house.find("i1")).subtype == (subtype or "InboundNew")
 
 
+async def test_what_an_event_says_of_an_interaction_is_kept_with_it(transactions: Transactions) -> None:
+    house = House(transactions)
+    await house.follower.start()
+    given = {"subject": "Lost card", "nested": {"n": 1}}
+    await house.ingest(
+        event(InteractionStarted(interaction_id="i1", media="email", external_id="m1", user_data=given)),
+        event(InteractionStarted(interaction_id="i2", media="email", external_id="m1", user_data={"a": "x" * 40_000})),
+    )
+    told = await house.until(lambda told: len(told) == 2)
+    await house.follower.stop()
+    first, second = await house.find("i1"), await house.find("i2")
+    assert (first.external_id, first.user_data) == ("m1", given)
+    assert (second.external_id, second.user_data) == (None, {}), "the first has the external id, and there is a bound"
+    assert house.desk.counters.user_data_left_out == 1
+    assert told == [("i1", "STARTED"), ("i2", "STARTED")]
+    bodies = await transactions.read(lambda tx: tx.rows("SELECT body FROM outbox_events"))
+    assert all(b"Lost card" not in body for (body,) in bodies), "what is told carries no user data"
+
+
 async def test_what_happens_in_between_moves_it(transactions: Transactions) -> None:
     house = House(transactions)
     await house.follower.start()

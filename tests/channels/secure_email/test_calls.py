@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import uuid
 from typing import Any
 
 import pytest
 
+from channels.events import InteractionStarted, encode_event
 from channels.secure_email.mailroom import Removal
 from hub.storage.backends import backend_of
 from hub.storage.lock import InUseError
@@ -320,6 +322,37 @@ async def test_an_inbound_mail_is_an_interaction_until_it_is_read(office: Office
     office.recorded.clear()
     await office.mail(identifier, read="true")
     assert (await office.announce())[1:] == [("cx.interaction.finished", interaction, "read")]
+
+
+async def test_started_says_which_mail_it_is(office: Office) -> None:
+    identifier = await office.send(subject="Lost card", **{"from": "Ana.Lopez@Example.com"})
+    await office.announce()
+    data = office.sink.taken[0][1].data
+    assert isinstance(data, InteractionStarted)
+    assert data.user_data == {"secureMailId": identifier, "address": "ana.lopez@example.com", "subject": "Lost card"}
+    assert data.external_id == identifier
+    assert json.loads(encode_event(office.sink.taken[0][1]))["data"]["userData"] == data.user_data
+
+
+async def test_an_event_that_an_earlier_version_recorded_is_told(light: Office) -> None:
+    await light.send()
+    recorded = light.recorded[0]
+    body = {name: value for name, value in json.loads(recorded.body).items() if name in {"interactionId", "secureMailId"}}
+    light.recorded[0] = recorded._replace(body=json.dumps(body).encode())
+    assert [kind for kind, _, _ in await light.announce()] == ["cx.interaction.started"]
+
+
+async def test_the_mail_is_found_by_the_id_of_its_interaction(office: Office) -> None:
+    identifier = await office.send(attachments=[attached()])
+    mail = await office.mail(identifier)
+    interaction = mail["interactionId"]
+    assert interaction != identifier
+    assert await office.mail(interaction) == mail
+    assert (await office.call("GET", f"{MAILS}/{interaction}", caller="foreign")).status_code == 404
+    assert (await office.mail(interaction, read="true"))["status"] == "read"
+    assert (await office.mail(identifier))["status"] == "read"
+    assert (await office.call("DELETE", f"{MAILS}/{interaction}?remove=purge")).status_code == 200
+    assert (await office.call("GET", f"{MAILS}/{identifier}")).status_code == 404
 
 
 @pytest.mark.parametrize(("remove", "reason"), [("read", "read"), ("delete", "deleted"), ("purge", "purged")])
