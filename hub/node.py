@@ -14,6 +14,7 @@ from hub import __version__
 from hub.bayeux.server import BayeuxServer
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
+from hub.core.ending import end_revoked
 from hub.core.hub import Hub
 from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log import ChannelLog
@@ -55,6 +56,7 @@ from hub.transports.dashboard_websocket import DashboardDoor
 from hub.transports.front import Front
 from hub.transports.hot_paths import HotPaths
 from hub.transports.http_protocol import HttpCounters
+from hub.transports.loop_watch import LoopWatch
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
 from hub.transports.sse import EventStreamDoor
@@ -169,11 +171,13 @@ class Node:
         )
         self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox)
         self.parts = [self._build(family) for family in families]
+        self.loop_watch = LoopWatch(settings.log_slow_ms)
         self._services: list[Service] = [
             *([] if repeats is None else [RepeatedErrors(repeats)]),
             self.security,
             self.transactions,
             TimerDriver(self.hub.timers, self.hub.budget.step),
+            self.loop_watch,
             self.trimmer,
             *(service for part in self.parts for service in part.services),
             # after the families: what they are told of events needs them
@@ -291,6 +295,11 @@ class Node:
 
     def _observe_latencies(self) -> None:
         self.metrics.histogram(
+            "loop_lag_seconds",
+            "How late a heartbeat on the event loop came, ten times a second: how long others waited for what held the loop.",
+            self.loop_watch.lag,
+        )
+        self.metrics.histogram(
             "delivery_latency_seconds",
             "Time from publishing a message (on a log channel: from when it is on disk) until the connections of all its subscribers have "
             "it. `few` subscribers are served within one tick, `many` in slices. Of messages that leave together, the time of the first.",
@@ -318,9 +327,7 @@ class Node:
 
     def _end_revoked(self, gone: Gone) -> None:
         """A credential was removed or ran out: so do the sessions that it opened."""
-        for subscriber in list(self.hub.subscribers.values()):
-            if gone(subscriber.principal):
-                subscriber.end_revoked()
+        self.loop.spawn(end_revoked(self.hub, gone))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:

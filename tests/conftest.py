@@ -19,7 +19,7 @@ pytest_plugins = ["tests.conformance.plugin"]
 
 STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
 
-SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4"}
+SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4", "HUB_LOG_SLOW_MS": "50"}
 """Hubs of one test do not need the whole demo, whose past day takes a moment to simulate."""
 
 COLD = os.environ.get("HUB_TEST_COLD") == "1"

@@ -42,8 +42,10 @@ class Timers:
             if not bucket:
                 del self._buckets[timer.bucket]
 
-    def sweep(self) -> int:
-        """Fire what is due, in the order of the deadlines; returns how many fired."""
+    def sweep(self, until: float | None = None) -> int:
+        """Fire what is due, in the order of the deadlines; returns how many fired. With ``until``, a moment of the monotonic clock, one at
+        least and then as many as there is time for: while :attr:`overdue` sweep again.
+        """
         now = int(self._clock.monotonic() / RESOLUTION_S)
         fired = 0
         due = sorted(bucket for bucket in self._buckets if bucket <= now)
@@ -55,8 +57,17 @@ class Timers:
                 del bucket[timer]
                 timer.callback()
                 fired += 1
+                if until is not None and self._clock.monotonic() > until:
+                    if not bucket:
+                        self._buckets.pop(number, None)
+                    return fired
             self._buckets.pop(number, None)
         return fired
+
+    @property
+    def overdue(self) -> bool:
+        """Whether something is due that the last sweep did not get to."""
+        return any(bucket <= self._swept for bucket in self._buckets)
 
     def __len__(self) -> int:
         return sum(len(bucket) for bucket in self._buckets.values())

@@ -296,6 +296,13 @@ class Settings(BaseSettings):
         description="An error that repeats is logged once with its traceback, then counted, and the count is logged every so many seconds; "
         "0 logs each one.",
     )
+    log_slow_ms: int = Field(
+        default=0,
+        ge=0,
+        le=60_000,
+        description="For debugging: what holds the event loop longer than so many milliseconds is logged with its place; 0: nothing is. "
+        "The lag itself is always measured: `hub_loop_lag_seconds`.",
+    )
     replay: ReplaySettings = Field(
         default_factory=ReplaySettings,
         description="The log of channels whose messages are kept for a while, so that clients that come back get what they missed.",

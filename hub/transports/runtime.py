@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
+from hub.core.flusher import SLICE_S
 from hub.core.timers import RESOLUTION_S, Timers
 
 T = TypeVar("T")
@@ -96,14 +97,20 @@ class TimerDriver:
             self._task = None
 
     async def _run(self) -> None:
+        pause_s = RESOLUTION_S
         while True:
-            await asyncio.sleep(RESOLUTION_S)
-            for work in (self._timers.sweep, *self._beside):
+            await asyncio.sleep(pause_s)
+            for work in (self._sweep, *self._beside):
                 try:
                     work()
                 except Exception:
                     # one callback's fault: the timers behind it are still set, and the next sweep fires them
                     _log.exception("timer_failed")
+            # thousands that are due at once, as after a lost proxy, fire in slices
+            pause_s = 0 if self._timers.overdue else RESOLUTION_S
+
+    def _sweep(self) -> None:
+        self._timers.sweep(time.monotonic() + SLICE_S)
 
 
 @contextlib.contextmanager

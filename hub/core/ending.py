@@ -1,0 +1,20 @@
+"""The end of many sessions at a time, in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hub.core.hub import Hub
+from hub.core.pace import Pace
+from hub.core.principal import Principal
+
+
+async def end_revoked(hub: Hub, gone: Callable[[Principal], bool]) -> None:
+    """End the sessions of principals of whom ``gone`` says that their credential was removed, 2 ms at a time. One that shows a newer
+    credential before its turn stays.
+    """
+    pace = Pace(hub.clock, hub.loop)
+    for subscriber in list(hub.subscribers.values()):
+        if gone(subscriber.principal):
+            subscriber.end_revoked()
+        await pace.step()
