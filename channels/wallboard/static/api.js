@@ -4,6 +4,9 @@
 /** The page's own folder: the board also works below a path of a reverse proxy. */
 const BASE = new URL("../", import.meta.url);
 
+/** A hub that answers nothing within this time hangs: the next call may find it well again. */
+const TIMEOUT_MS = 10_000;
+
 /** A call that the hub answered with an error. */
 export class ApiError extends Error {
   /**
@@ -67,7 +70,7 @@ export function socketUrl() {
  */
 async function call(path, body) {
   const request = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetch(new URL(path, BASE), { credentials: "same-origin", cache: "no-store", ...request });
+  const response = await fetch(new URL(path, BASE), { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...request });
   const text = await response.text();
   let answer = null;
   try {

@@ -44,8 +44,6 @@ class App {
   #connection;
   /** @type {LinkState} */
   #link = { phase: "connecting" };
-  /** This machine's time at which the figures stopped being live; null while they are. @type {number | null} */
-  #lostAt = null;
   /** @type {string[]} */
   #queueIds = [];
   #scheduled = false;
@@ -72,7 +70,6 @@ class App {
       url: socketUrl(),
       onEvent: (_channel, data) => {
         if (!this.#board.apply(data, Date.now())) return;
-        this.#noteLiveness();
         this.#soon();
       },
       onState: (state) => this.#linkChanged(state),
@@ -207,7 +204,6 @@ class App {
     if (state.phase === "refused" && state.code === 4403) this.#refuse("This sign-in may not listen to statistics.");
     // The lists may have changed while nobody listened; and a hub that came back may want another sign-in.
     if (state.phase === "live" && Date.now() - this.#refreshedAt > RETRY_MS) void this.#refresh();
-    this.#noteLiveness();
     this.#schedule();
   }
 
@@ -281,19 +277,15 @@ class App {
     this.#render();
   }
 
-  /** While nothing comes nobody knows what an agent does: the timers stand still with the rest, at the moment of the loss. */
-  #noteLiveness() {
-    const live = this.#link.phase === "live" && this.#board.available !== false;
-    this.#lostAt = live ? null : (this.#lostAt ?? Date.now());
-  }
-
   #render() {
     const local = Date.now();
-    const now = this.#board.clock.at(this.#lostAt ?? local);
+    const live = this.#link.phase === "live" && this.#board.available !== false;
+    // While nothing comes nobody knows what an agent does: the timers stand with the rest at the last that is known.
+    const now = this.#board.clock.at(live ? local : (this.#board.updatedAt ?? local));
     const wall = this.#wall;
     document.documentElement.classList.toggle("wall", wall);
     byId("wall").setAttribute("aria-pressed", String(wall));
-    this.#status.render(this.#link, this.#board.available, this.#board.updatedAt, this.#lostAt, local);
+    this.#status.render(this.#link, this.#board.available, this.#board.updatedAt, local);
     if (document.body.dataset.view !== "board") return;
     this.#totals.render(this.#board, now);
     this.#queues.render(this.#board, now, wall);

@@ -5,7 +5,7 @@
 
 /**
  * @typedef {object} LinkState
- * @property {"connecting" | "live" | "waiting" | "refused" | "stopped"} phase
+ * @property {"connecting" | "live" | "silent" | "waiting" | "refused" | "stopped"} phase  `silent`: connected, but nothing comes, not even an answer
  * @property {number} [retryAt]  local time in ms of the next attempt, when `waiting`
  * @property {number} [code]     close code, when `waiting` or `refused`
  */
@@ -31,8 +31,12 @@ const TOO_MANY_DELAY_MS = 10_000;
 /** A connection that lived this long was a good one: the next loss starts the back-off from the beginning. */
 const STEADY_MS = 10_000;
 const WELCOME_TIMEOUT_MS = 15_000;
-const PONG_TIMEOUT_MS = 10_000;
-const DEFAULT_HEARTBEAT_S = 25;
+/** After so much silence the hub is asked for a sign of life, or after its own heartbeat if that is shorter. */
+const SILENCE_MS = 4000;
+/** A hub that leaves the question unanswered for so long hangs: what it said last may be wrong by now. */
+const ANSWER_MS = 4000;
+/** And after so much longer the line is given up. */
+const GIVE_UP_MS = 6000;
 /** Channels in one subscribe message: far below the limit of a message's size. */
 const CHUNK = 50;
 
@@ -45,7 +49,8 @@ export class Connection {
   #welcomed = false;
   #attempt = 0;
   #liveSince = 0;
-  #heartbeatMs = DEFAULT_HEARTBEAT_S * 1000;
+  #silenceMs = SILENCE_MS;
+  #silent = false;
   #nextId = 1;
   #wanted = /** @type {Set<string>} */ (new Set());
   /** Channels the hub refused in this session: not asked for again before the next one. */
@@ -148,7 +153,7 @@ export class Connection {
   #welcome(heartbeat) {
     this.#welcomed = true;
     this.#liveSince = Date.now();
-    this.#heartbeatMs = (typeof heartbeat === "number" && heartbeat > 0 ? heartbeat : DEFAULT_HEARTBEAT_S) * 1000;
+    this.#silenceMs = typeof heartbeat === "number" && heartbeat > 0 ? Math.min(SILENCE_MS, heartbeat * 1000) : SILENCE_MS;
     this.#beat();
     this.#ask("subscribe", [...this.#wanted]);
     this.#options.onState({ phase: "live" });
@@ -189,12 +194,20 @@ export class Connection {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
   }
 
-  /** Something came: the line is alive. Ask again after a heartbeat of silence. */
+  /** Something came: the hub is alive. Ask it again after some silence. */
   #beat() {
-    this.#watch(this.#welcomed ? this.#heartbeatMs : WELCOME_TIMEOUT_MS, () => {
+    if (this.#silent) {
+      this.#silent = false;
+      this.#options.onState({ phase: "live" });
+    }
+    this.#watch(this.#welcomed ? this.#silenceMs : WELCOME_TIMEOUT_MS, () => {
       if (!this.#welcomed) return this.#giveUp();
       this.#send({ type: "ping", id: this.#nextId++ });
-      this.#watch(PONG_TIMEOUT_MS, () => this.#giveUp());
+      this.#watch(ANSWER_MS, () => {
+        this.#silent = true;
+        this.#watch(GIVE_UP_MS, () => this.#giveUp());
+        this.#options.onState({ phase: "silent" });
+      });
     });
   }
 
@@ -243,6 +256,7 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = null;
     this.#welcomed = false;
+    this.#silent = false;
     this.#pending.clear();
     this.#refused.clear();
     if (socket) {

@@ -17,10 +17,9 @@ export class StatusView {
    * @param {LinkState} link
    * @param {boolean | null} available  whether the stat server is
    * @param {number | null} updatedAt   this machine's time of the last value, in ms
-   * @param {number | null} lostAt      this machine's time at which the figures stopped being live, in ms; null while they are
    * @param {number} local              this machine's time in ms
    */
-  render(link, available, updatedAt, lostAt, local) {
+  render(link, available, updatedAt, local) {
     const phase = link.phase === "live" && available === false ? "unavailable" : link.phase;
     setData(this.#link, "phase", phase);
     setText(this.#text, WORDS[phase]);
@@ -28,19 +27,19 @@ export class StatusView {
     setText(this.#clock, clock(local, false));
     const stale = updatedAt !== null && phase !== "live" && phase !== "stopped";
     document.body.classList.toggle("stale", stale);
-    this.#say(phase, stale ? lostAt : null);
+    this.#say(phase, stale ? updatedAt : null);
   }
 
   /**
    * @param {string} phase
-   * @param {number | null} lostAt
+   * @param {number | null} from  when the last of the figures came that are stale now; null when none are
    */
-  #say(phase, lostAt) {
+  #say(phase, from) {
     let words = "";
     if (phase === "unavailable") {
-      words = lostAt === null ? "The statistics service is unavailable." : `The statistics service is unavailable. Figures are from ${clock(lostAt)}.`;
-    } else if (lostAt !== null) {
-      words = `Not connected to the hub. Figures are from ${clock(lostAt)}.`;
+      words = from === null ? "The statistics service is unavailable." : `The statistics service is unavailable. Figures are from ${clock(from)}.`;
+    } else if (from !== null) {
+      words = `${phase === "silent" ? "The hub does not answer" : "Not connected to the hub"}. Figures are from ${clock(from)}.`;
     }
     setText(this.#notice, words);
     this.#notice.hidden = words === "";
@@ -51,6 +50,7 @@ export class StatusView {
 const WORDS = {
   connecting: "Connecting",
   live: "Live",
+  silent: "No answer",
   waiting: "Reconnecting",
   refused: "Refused",
   stopped: "Signed out",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from channels.wallboard.settings import WallboardSettings
 from tests.channels.wallboard.fake import COOKIE, TOKEN, FakeHub
 from tests.channels.wallboard.screenshot import ARGUMENTS
+from tests.conftest import HubFactory
 
 pytestmark = pytest.mark.browser
 
@@ -56,13 +58,17 @@ def open_page(browser: Browser, hub: FakeHub) -> Iterator[Open]:
         if message.type == "error" and "WebSocket connection to" not in message.text and "Failed to load resource" not in message.text:
             faults.append(message.text)
 
-    def open_page(path: str = "/", *, size: tuple[int, int] = (1440, 900), signed_in: bool = True, **options: Any) -> Page:
+    def open_page(
+        path: str = "/", *, size: tuple[int, int] = (1440, 900), signed_in: bool = True, own_clock: bool = False, **options: Any
+    ) -> Page:
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
         contexts.append(context)
         if signed_in:
             context.add_cookies([{"name": COOKIE, "value": "known", "url": hub.url, "httpOnly": True}])
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
+        if own_clock:
+            page.clock.install()
         page.add_init_script(WATCH_POLICY)
         page.on("console", note)
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -170,6 +176,57 @@ def test_comes_back_after_the_hub_was_restarted(hub: FakeHub, open_page: Open) -
     expect(cell(page, "Sales", "waiting")).to_have_text("8")
     expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator("body")).not_to_have_class("stale")
+
+
+def shown_time(page: Page) -> str:
+    """The time of the last value, as the page shows it while it is live."""
+    return str(page.locator("#link-detail").inner_text()).removeprefix("updated ")
+
+
+def test_stale_figures_are_dated_by_when_the_last_one_came(hub: FakeHub, open_page: Open) -> None:
+    hub.set_queue("Sales", CurrentInQueue=3)
+    page = open_page(own_clock=True)
+    expect(cell(page, "Sales", "waiting")).to_have_text("3")
+    live(page)
+    came = shown_time(page)
+    page.clock.run_for(3_000)  # nothing comes, and nothing is missed
+    hub.stop()
+    expect(page.locator("#notice")).to_have_text(f"Not connected to the hub. Figures are from {came}.")
+    hub.start()
+    live(page)
+
+
+def test_figures_of_an_unavailable_service_are_dated_so_too(hub: FakeHub, open_page: Open) -> None:
+    hub.set_queue("Sales", CurrentInQueue=3)
+    page = open_page(own_clock=True)
+    expect(cell(page, "Sales", "waiting")).to_have_text("3")
+    live(page)
+    came = shown_time(page)
+    page.clock.run_for(3_000)
+    hub.set_service("UNAVAILABLE")
+    expect(page.locator("#notice")).to_have_text(f"The statistics service is unavailable. Figures are from {came}.")
+
+
+def test_a_hub_that_hangs_makes_the_figures_stale_within_10_seconds(hub_process: HubFactory, browser: Browser) -> None:
+    hub = hub_process()
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(hub.url)
+    live(page)
+    expect(total(page, "loggedIn")).to_have_text(re.compile(r"[1-9]"))
+    hub.process.send_signal(signal.SIGSTOP)
+    try:
+        page.clock.run_for(500)  # what was on its way is painted
+        came = shown_time(page)
+        page.clock.run_for(9_500)
+        expect(page.locator("body")).to_have_class("stale")
+        expect(page.locator("#link-text")).to_have_text("No answer")
+        expect(page.locator("#notice")).to_have_text(f"The hub does not answer. Figures are from {came}.")
+    finally:
+        hub.process.send_signal(signal.SIGCONT)
+    live(page)
+    expect(page.locator("#notice")).to_be_hidden()
+    page.close()
 
 
 def test_says_that_the_service_is_unavailable(hub: FakeHub, open_page: Open) -> None:

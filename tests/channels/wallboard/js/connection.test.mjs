@@ -195,16 +195,47 @@ for (const code of [4401, 4403]) {
 test("asks a silent hub for a sign of life, and takes a dead line for lost", () => {
   link.start();
   last().welcome();
-  mock.timers.tick(25_000);
+  mock.timers.tick(4_000);
   assert.deepEqual(sent("ping"), [{ type: "ping", id: 1 }]);
   last().says({ type: "pong", id: 1 });
-  mock.timers.tick(25_000);
+  mock.timers.tick(4_000);
   assert.equal(sent("ping").length, 2);
   const dead = last();
-  mock.timers.tick(10_000);
-  assert.equal(states.at(-1).phase, "waiting");
+  mock.timers.tick(4_000);
+  mock.timers.tick(6_000);
+  assert.deepEqual(states.map(({ phase }) => phase), ["connecting", "live", "silent", "waiting"]);
   assert.equal(dead.closed, 1000);
   assert.equal(dead.onmessage, null);
+});
+
+test("says within 10 seconds that a hub hangs, and that it is well again when it speaks", () => {
+  link.start();
+  last().welcome();
+  mock.timers.tick(3_999);
+  last().says({ type: "event", channel: "/a", data: 1 });
+  mock.timers.tick(4_000);
+  mock.timers.tick(3_999);
+  assert.equal(states.at(-1).phase, "live");
+  mock.timers.tick(1);
+  assert.equal(states.at(-1).phase, "silent");
+  last().says({ type: "event", channel: "/a", data: 2 });
+  assert.equal(states.at(-1).phase, "live");
+  assert.equal(FakeSocket.all.length, 1);
+  mock.timers.tick(4_000);
+  mock.timers.tick(4_000);
+  assert.equal(states.at(-1).phase, "silent");
+});
+
+test("a connection that was silent and lost begins anew", () => {
+  link.start();
+  last().welcome();
+  mock.timers.tick(4_000);
+  mock.timers.tick(4_000);
+  assert.equal(states.at(-1).phase, "silent");
+  last().drops(1006);
+  mock.timers.tick(30_000);
+  last().welcome();
+  assert.deepEqual(states.slice(-2).map(({ phase }) => phase), ["connecting", "live"]);
 });
 
 test("a hub that never welcomes is left", () => {
@@ -224,7 +255,7 @@ test("the heartbeat is the hub's", () => {
 test("a welcome without a heartbeat has the usual one", () => {
   link.start();
   last().says({ type: "welcome", session: "s" });
-  mock.timers.tick(24_999);
+  mock.timers.tick(3_999);
   assert.equal(sent("ping").length, 0);
 });
 
