@@ -91,6 +91,14 @@ _PAGE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SVG: Final = re.compile(rb"<svg[\s>]", re.IGNORECASE)
+_PROGRAM: Final = "application/vnd.microsoft.portable-executable"
+_EXCEL: Final = "application/vnd.ms-excel"
+"""What browsers on Windows say of a ``.csv``, where Excel is installed."""
+
+_CSV_NAMES: Final = frozenset({"application/csv", "application/x-csv", "text/comma-separated-values", "text/x-csv"})
+_UTF_16: Final = {"utf-16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "unicode": "utf-16-le"}
+"""Charsets whose text has bytes that others' text has not, with Python's names."""
+
 _LOOK: Final = 4096
 """Bytes at the beginning in which a page is looked for."""
 
@@ -159,8 +167,10 @@ class FileTypeError(ValueError):
         self.got = got
 
 
-def sniff(content: bytes) -> str:
-    """The type of a file, by its content alone; :data:`TEXT` for any text without a type of its own, else :data:`UNKNOWN`."""
+def sniff(content: bytes, charset: str | None = None) -> str:
+    """The type of a file, by its content alone; :data:`TEXT` for any text without a type of its own, else :data:`UNKNOWN`. ``charset`` is
+    what its sender says of its text.
+    """
     for signature, kind in _SIGNATURES:
         if content.startswith(signature):
             if kind is ZIP:
@@ -172,9 +182,10 @@ def sniff(content: bytes) -> str:
         return _BRANDS.get(content[8:12], "video/mp4")
     if content.startswith(b"BM") and int.from_bytes(content[2:6], "little") == len(content):
         return "image/bmp"
-    if not _is_text(content):
-        return "application/vnd.microsoft.portable-executable" if content.startswith(b"MZ") else UNKNOWN
-    return _of_text(content)
+    text = _utf_16(content, charset) or content
+    if not _is_text(text):
+        return _PROGRAM if content.startswith(b"MZ") else UNKNOWN
+    return _of_text(text)
 
 
 def check_file(content: bytes, *, filename: str, declared: str | None, allowed: Collection[str]) -> str:
@@ -186,9 +197,12 @@ def check_file(content: bytes, *, filename: str, declared: str | None, allowed: 
     extension = filename.rpartition(".")[2].lower() if "." in filename else ""
     if extension in RUNNABLE or (extension in PAGES and not _within(PAGES[extension], allowed)):
         raise FileTypeError("filename", "a name that nothing runs or shows as a page", f"one that ends in .{extension}")
-    kind = sniff(content)
-    said = (declared or "").partition(";")[0].strip().lower()
-    if kind == TEXT and said in TEXT_TYPES:
+    said, _, parameters = (declared or "").partition(";")
+    said = said.strip().lower()
+    kind = sniff(content, _charset(parameters))
+    if kind == TEXT and (said in _CSV_NAMES or (said == _EXCEL and extension == "csv")):
+        kind = "text/csv"
+    elif kind == TEXT and said in TEXT_TYPES:
         kind = said
     elif said and said not in (UNKNOWN, kind) and not _alike(said, kind):
         raise FileTypeError("contentType", f"{kind}, as the content has it", said)
@@ -206,25 +220,41 @@ def _alike(said: str, kind: str) -> bool:
     return _OTHER_NAMES.get(said) == kind
 
 
+def _charset(parameters: str) -> str | None:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower()
+    return None
+
+
+def _utf_16(content: bytes, charset: str | None) -> bytes | None:
+    """Text in UTF-16, by its byte order mark or by what its sender says, as UTF-8; None for everything else."""
+    codec = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else _UTF_16.get(charset or "")
+    if codec is None:
+        return None
+    try:
+        return content.decode(codec).encode()
+    except UnicodeError:
+        return None
+
+
 def _is_text(content: bytes) -> bool:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return "\x00" not in content.decode("utf-16")
-        except UnicodeDecodeError:
-            return False
+    """Whether it is text, in UTF-8 or in one of the older charsets that are ASCII for ASCII: windows-1252, Shift-JIS and the like. What is
+    none of them has bytes that no text has (MIME Sniffing Standard section 7.1, "binary data byte"), nearly all of it within a line.
+    """
     if _BINARY.search(content):
         return False
     try:
         content.decode()
     except UnicodeDecodeError:
-        return False
+        # what begins like a program is taken for one, unless it is plain
+        return not content.startswith(b"MZ")
     return True
 
 
 def _of_text(content: bytes) -> str:
     head = content[:_LOOK]
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        head = head[: len(head) // 2 * 2].decode("utf-16", "replace").encode()
     head = head.removeprefix(b"\xef\xbb\xbf")
     if head.startswith(b"#!"):
         return "text/x-shellscript"

@@ -51,7 +51,8 @@ def zipped(*names: str, first: bytes = b"x") -> bytes:
         (b"#!/bin/sh\nrm -r x\n", "text/x-shellscript"),
         (b"", TEXT),
         ("Grüße\r\n".encode(), TEXT),
-        ("Grüße".encode("latin-1"), UNKNOWN),
+        ("Grüße".encode("latin-1"), TEXT),
+        ("MZ Grüße".encode("latin-1"), "application/vnd.microsoft.portable-executable"),
         ("Grüße".encode("utf-16"), TEXT),
         (b"\xff\xfe\x00\x00", UNKNOWN),
         (b"a\x00b", UNKNOWN),
@@ -110,3 +111,60 @@ def test_what_is_refused(content: bytes, filename: str, declared: str | None, sa
 
 def test_pages_pass_where_pages_are_allowed() -> None:
     assert check_file(b"<html>", filename="a.html", declared="text/html", allowed=["text/html"]) == "text/html"
+
+
+GREETING = {
+    "windows-1252": "Größe: 5 €",
+    "iso-8859-15": "Œuvre",
+    "shift_jis": "こんにちは、世界",
+    "euc-jp": "こんにちは",
+    "iso-2022-jp": "こんにちは",
+    "gb18030": "你好，世界",
+    "big5": "你好",
+    "euc-kr": "안녕하세요",
+    "koi8-r": "Привет",
+    "windows-1256": "مرحبا",
+    "utf-16": "Grüße",
+}
+TEXTS = ["text/plain", "text/csv"]
+
+
+@pytest.mark.parametrize("charset", GREETING)
+@pytest.mark.parametrize("said", [True, False], ids=["declared", "not declared"])
+def test_text_in_the_charsets_that_people_have_is_taken(charset: str, said: bool) -> None:
+    content = GREETING[charset].encode(charset)
+    declared = f"text/plain; charset={charset}" if said else "text/plain"
+    assert check_file(content, filename="a.txt", declared=declared, allowed=TEXTS) == TEXT
+    assert check_file(content, filename="a.txt", declared=None, allowed=TEXTS) == TEXT
+
+
+@pytest.mark.parametrize("declared", ["application/vnd.ms-excel", "text/csv;charset=windows-1252", "text/x-csv", "application/csv"])
+def test_csv_as_browsers_and_programs_call_it(declared: str) -> None:
+    content = "Größe;5 €\r\n".encode("windows-1252")
+    assert check_file(content, filename="Liste.CSV", declared=declared, allowed=TEXTS) == "text/csv"
+
+
+def test_utf_16_without_a_mark_is_text_where_it_is_declared() -> None:
+    content = "Grüße".encode("utf-16-le")
+    assert check_file(content, filename="a.txt", declared="text/plain; charset=UTF-16LE", allowed=TEXTS) == TEXT
+    for declared in (None, "text/plain", "text/plain; charset=utf-7", "text/plain; charset=nobody-knows"):
+        with pytest.raises(FileTypeError):
+            check_file(content, filename="a.txt", declared=declared, allowed=TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("content", "filename", "declared"),
+    [
+        ("<script>ü".encode("windows-1252"), "a.txt", "text/plain; charset=windows-1252"),
+        ("<script>".encode("utf-16-le"), "a.txt", "text/plain; charset=utf-16le"),
+        ("#!/bin/sh\nü".encode("windows-1252"), "a.txt", "text/plain"),
+        ("@echo ü".encode("cp850"), "a.bat", "text/plain"),
+        (b"MZ\x90\xe9", "a.txt", "text/plain"),
+        (bytes(range(128, 256)) + b"\x00", "a.txt", "text/plain"),
+        (b"a;b", "a.xls", "application/vnd.ms-excel"),
+    ],
+    ids=["page", "page in UTF-16", "script", "batch", "program", "binary", "no Excel file"],
+)
+def test_programs_and_pages_stay_refused_in_any_charset(content: bytes, filename: str, declared: str) -> None:
+    with pytest.raises(FileTypeError):
+        check_file(content, filename=filename, declared=declared, allowed=[*TEXTS, "application/vnd.ms-excel"])
