@@ -17,7 +17,7 @@ from channels.ingest.settings import IngestSettings
 from hub.core.ports import Clock
 from hub.core.principal import Principal
 from hub.ops.body import GZIP, content_encoding, read_body, takes
-from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status
+from hub.ops.envelope import MOST_TOLD, PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status, with_more
 from hub.ops.inflate import inflate
 from hub.security.rest import permit, requires
 
@@ -82,7 +82,8 @@ class Ingest:
             if outcome not in (ACCEPTED, DUPLICATE):
                 refused = refusal(outcome, event)
                 failures.append({"index": index, "status": status(400, str(refused), _detail(refused))})
-        return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count)
+        most: int = request.app.state.limits.max_errors_told
+        return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count, most)
 
     async def _split(self, kind: str, body: bytes, request: Request, slicer: Slicer) -> Iterable[bytes | msgspec.Raw]:
         """The events of a request, still as text."""
@@ -147,17 +148,23 @@ def content_type(request: Request) -> str:
     return BINARY if in_headers and kind not in STRUCTURED else kind
 
 
-def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int) -> Response:
-    """200 with the figures, ``status.code`` 2 when some events failed; 400 when none of ``count`` events was good (a repeat is good)."""
+def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MOST_TOLD) -> Response:
+    """200 with the figures, ``status.code`` 2 when some events failed; 400 when none of ``count`` events was good (a repeat is good).
+    At most ``most`` failures are told; ``status.detail.moreErrors`` counts the others.
+    """
     data = {"accepted": accepted, "duplicates": duplicates}
     failures.sort(key=_index)
     if not failures:
         return EnvelopeResponse(ok(data))
     if accepted or duplicates:
-        return EnvelopeResponse(ok(data, code=PARTIAL, errors=failures))
+        partly = ok(data, code=PARTIAL, errors=failures[:most])
+        if len(failures) > most:
+            partly["status"]["detail"] = with_more({}, len(failures) - most)
+        return EnvelopeResponse(partly)
     first = failures[0]["status"]
     message = first["message"] if count == 1 else f"none of {count} events was good; the first: {first['message']}"
-    return EnvelopeResponse({**failure(400, message, first["detail"], errors=failures), "data": data}, 400)
+    detail = with_more(first["detail"], len(failures) - most)
+    return EnvelopeResponse({**failure(400, message, detail, errors=failures[:most]), "data": data}, 400)
 
 
 _REFUSED = re.compile(r"(?P<field>[A-Za-z.]+): expected (?P<expected>.*)[,;] got (?P<got>.*)", re.DOTALL)

@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from channels.events import EVENT_TYPES, NUMBERS, Event, NumberError, decode_data, parse_time
-from hub.core.json_guard import BadJsonError, check_nul, guard, replace_lone_surrogates
+from channels.events import EVENT_TYPES, NUMBERS, Event, EventData, NumberError, decode_data, parse_time
+from hub.core.json_guard import BadJsonError, check_nul, guard, replace_lone_surrogates, without_nulls
 from hub.ops.envelope import show
 
 SPECVERSION: Final = "1.0"
@@ -74,7 +74,7 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
     if attributes.data == _ABSENT:
         raise EventError("data", f"an object with the fields of {attributes.type}", "nothing")
     try:
-        data = decode_data(attributes.type, attributes.data)
+        data = _data(attributes.type, bytes(attributes.data))
     except msgspec.ValidationError as fault:
         if isinstance(fault.__cause__, NumberError):
             raise EventError(f"data.{fault.__cause__.path}", NUMBERS, fault.__cause__.got) from None
@@ -88,6 +88,16 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
     except ValueError as fault:
         raise EventError("time", str(fault), show(attributes.time)) from None
     return Event(attributes.type, time_ms, attributes.source, attributes.id, data, attributes.time is None)
+
+
+def _data(event_type: str, text: bytes) -> EventData:
+    try:
+        return decode_data(event_type, text)
+    except msgspec.ValidationError:
+        # a member that may be missing may be null
+        if (without := without_nulls(text)) is text:
+            raise
+        return decode_data(event_type, without)
 
 
 def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from channels.events import Id, NumberError, check_numbers, format_time, parse_time
-from hub.core.json_guard import BadJsonError, check_nul
+from hub.core.json_guard import BadJsonError, check_nul, without_nulls
 from hub.ops.envelope import ApiError, show
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -76,7 +76,7 @@ def parse(shape: type[T], body: bytes, *, required: bool) -> T:
         if required:
             raise ApiError.of_field("data", "an object", None)
         return shape()
-    wanted = _decode(_decoders[shape], bytes(wrapped.data), "data")
+    wanted = _decode(_decoders[shape], without_nulls(bytes(wrapped.data)), "data")
     try:
         check_nul(bytes(wrapped.data))
     except BadJsonError as fault:

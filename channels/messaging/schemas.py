@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from channels.messaging.media import SCHEME
 from channels.messaging.states import REASONS
@@ -53,11 +63,23 @@ MediaUrl = Annotated[
 ReasonCode = Annotated[int, AfterValidator(_known_reason), WithJsonSchema({"type": "integer", "enum": list(REASONS)})]
 
 
-class _Open(BaseModel):
+class _Part(BaseModel):
+    """A member that may be missing may be null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or None not in value.values():
+            return value
+        optional = {field.alias or name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: member for name, member in value.items() if member is not None or name not in optional}
+
+
+class _Open(_Part):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class _Closed(BaseModel):
+class _Closed(_Part):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 

@@ -36,7 +36,7 @@ from channels.statistics.service.requests import ItemError, Refusal, check_id
 from hub.core.principal import Principal
 from hub.eventlog.interface import EventLogError
 from hub.ops.body import read_body, takes
-from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, ok, status
+from hub.ops.envelope import MOST_TOLD, PARTIAL, ApiError, EnvelopeResponse, ok, status, with_more
 from hub.ops.routing import HubRoute
 from hub.security.rest import requires
 
@@ -315,7 +315,7 @@ def _answer(done: Readings, errors: list[dict[str, Any]], data: dict[str, Any], 
         message = (
             first["message"] if len(errors) == 1 else f"none of the {len(errors)} statistics could be had; the first: {first['message']}"
         )
-        raise ApiError(none, message, detail=first["detail"], errors=errors)
+        raise ApiError(none, message, detail=with_more(first["detail"], len(errors) - MOST_TOLD), errors=errors[:MOST_TOLD])
     return EnvelopeResponse(ok(data, code=PARTIAL, errors=errors) if errors else ok(data))
 
 

@@ -30,12 +30,15 @@ class Outcome:
     accepted: int = 0
     duplicates: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
-    """(index in the batch, why) of each event that was refused."""
+    """(index in the batch, why) of each event that was refused and of which the hub told so."""
+    untold: int = 0
+    """Events beside these that were refused: an answer tells of a few."""
 
     def add(self, other: "Outcome", offset: int) -> None:
         """Add the outcome of a part of the batch that began at ``offset``."""
         self.accepted += other.accepted
         self.duplicates += other.duplicates
+        self.untold += other.untold
         self.refused.extend((offset + index, why) for index, why in other.refused)
 
 
@@ -144,7 +147,7 @@ class Producer:
             if http_status == 200 or (http_status == 400 and answer["errors"]):
                 data = answer["data"]
                 refused = [(error["index"], error["status"]["message"]) for error in answer.get("errors", ())]
-                return Outcome(data["accepted"], data["duplicates"], refused)
+                return Outcome(data["accepted"], data["duplicates"], refused, answer["status"].get("detail", {}).get("moreErrors", 0))
         except (KeyError, TypeError):
             pass  # not the answer of a hub to a batch: said below
         if http_status == 413 and count == 1:

@@ -7,8 +7,10 @@ import json
 import re
 from itertools import accumulate
 
+import msgspec
 import orjson
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BOM = b"\xef\xbb\xbf"
 _STRUCTURE = b'[]{}"'
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
@@ -112,6 +114,18 @@ def _suspect(text: bytes) -> bool:
 def _outside_strings(payload: bytes) -> bytes:
     """What stands outside of strings, with a quote in the place of each of these."""
     return b'"'.join(payload.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+
+
+def without_nulls(payload: bytes) -> bytes:
+    """An object's text without the members of it that are ``null``; any other text as it is."""
+    if b"null" not in payload:
+        return payload
+    try:
+        members = _members.decode(payload)
+    except msgspec.MsgspecError:
+        return payload
+    kept = {name: value for name, value in members.items() if bytes(value).strip() != b"null"}
+    return payload if len(kept) == len(members) else msgspec.json.encode(kept)
 
 
 def commas(payload: bytes, most: int) -> int:

@@ -80,7 +80,7 @@ class Span(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     since: int = Field(description="Deliveries that were made from then on.", ge=0, le=_LATEST_MS)
-    until: int = Field(default=_LATEST_MS, description="... and before then.", ge=0, le=_LATEST_MS)
+    until: int | None = Field(default=None, description="... and before then; without it all since.", ge=0, le=_LATEST_MS)
 
 
 class EndpointEntry(BaseModel):
@@ -311,7 +311,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
                     caller.tenant,
                     identifier,
                     since_ms=body.since,
-                    until_ms=body.until,
+                    until_ms=_LATEST_MS if body.until is None else body.until,
                     now_ms=clock.wall_ms(),
                     limit=REPLAYED_AT_ONCE,
                 )

@@ -430,3 +430,14 @@ async def test_openapi_lists_the_content_types() -> None:
     operation = document["paths"][EVENTS]["post"]
     assert list(operation["requestBody"]["content"]) == list(CONTENT_TYPES)
     assert {"200", "400", "401", "403", "413", "415", "503"} <= set(operation["responses"])
+
+
+async def test_ten_failures_are_told_and_the_others_counted() -> None:
+    hub = Ingesting()
+    status, answer = await _post(hub, [5] * 1000)
+    assert (status, [error["index"] for error in answer["errors"]]) == (400, list(range(10)))
+    assert answer["status"]["detail"]["moreErrors"] == 990
+    status, answer = await _post(hub, [cloudevent("1"), *[5] * 10])
+    assert (status, answer["status"], len(answer["errors"])) == (200, {"code": 2}, 10)
+    status, answer = await _post(hub, [cloudevent("2"), *[5] * 11])
+    assert (status, answer["status"], len(answer["errors"])) == (200, {"code": 2, "detail": {"moreErrors": 1}}, 10)

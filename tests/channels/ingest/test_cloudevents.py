@@ -271,3 +271,26 @@ def test_half_a_character_harms_nothing_but_itself() -> None:
     halved = whole.replace(b'"/s"', rb'"/s\ud83d"')
     events = [_parse(bytes(part)) for part in split_document(b"[%b,%b]" % (halved, whole), one=False, many=True)]
     assert [event.source for event in events] == ["/s�", "/s"]
+
+
+def _taken(event: Any) -> Any:
+    try:
+        return _parse(event).data
+    except EventError:
+        return None
+
+
+@pytest.mark.parametrize("event_type", WHOLE)
+def test_a_field_of_data_that_may_be_missing_may_be_null(event_type: str) -> None:
+    """What is refused when it is null is refused when it is missing, too."""
+    for name in WHOLE[event_type]:
+        missing = {key: value for key, value in WHOLE[event_type].items() if key != name}
+        null = {**missing, name: None}
+        assert _taken(cloudevent(type=event_type, data=null)) == _taken(cloudevent(type=event_type, data=missing))
+
+
+def test_nul_in_any_text_is_refused() -> None:
+    data = {"interactionId": "1", "queue": "sales", "userData": {"a": ["\x00"]}}
+    assert (_refused(cloudevent(type="cx.interaction.queued", data=data)).field) == "data"
+    data["userData"] = {"a": "\\u0000"}
+    assert _parse(cloudevent(type="cx.interaction.queued", data=data)).id == "1"

@@ -320,3 +320,16 @@ async def test_an_interaction_of_an_event_is_found_by_either_id(reception: Recep
     # what a service of REST calls its own is found below that service alone
     await reception.data("POST", WORK, {"externalId": "e1"})
     assert (await reception.refusal("GET", f"{ALL}/e1"))[0] == 404
+
+
+async def test_optional_members_may_be_null(reception: Reception) -> None:
+    nulls = {"externalId": None, "parentInteractionId": None, "receivedAt": None, "userData": None}
+    made = await reception.data("POST", WORK, nulls)
+    stopped = await reception.data("POST", f"{WORK}/{made['id']}/stop", {"reasonSystemName": None, "reasonDescription": None})
+    assert stopped["id"] == made["id"]
+
+
+async def test_a_time_is_told_as_rfc_3339_has_it(reception: Reception) -> None:
+    for given, told in (("2026-11-26T08:00+0100", "2026-11-26T07:00:00.000Z"), ("2026-11-26T08:00:00+01:00", "2026-11-26T08:00:00+01:00")):
+        made = await reception.data("POST", WORK, {"receivedAt": given})
+        assert made["receivedAt"] == told

@@ -266,3 +266,23 @@ async def test_the_trace_goes_with_what_follows(exchange: Exchange) -> None:
     rows = await exchange.transactions.read(lambda tx: tx.rows("SELECT trace_id FROM outbox_events ORDER BY id"))
     assert rows[0] == ("5767ea58-1511-4a98-bc56-7f34c43e3a51",)
     assert rows[1][0] not in ("", "not a trace")
+
+
+async def test_optional_members_may_be_null(light: Exchange) -> None:
+    await light.channel()
+    await light.channel(MAIL, "email")
+    way = {"from": {"id": "ana@example.com", "name": None}, "to": [{"id": MAIL}], "messageId": None}
+    mail = {"type": "Email", "channel": way, "context": None, "subject": None, "content": [{"type": "text", "text": "x"}]}
+    assert await light.come(mail, channel=MAIL)
+    assert await light.come(text_from(messageId=None))
+    sent = await light.go(text_to(messageId=None, **{"from": None}))
+    assert await light.come({**receipt(sent), "reasons": None}) == []
+
+
+async def test_nul_in_a_text_is_refused(exchange: Exchange) -> None:
+    await exchange.channel()
+    body = json.dumps({"messages": [text_from("a\x00b")]}).encode()
+    answer = await exchange.third("POST", f"/{SMS}/messages", body)
+    assert (answer.status_code, answer.json()["status"]["detail"]["field"]) == (400, "body")
+    refused = await exchange.rest("POST", f"/{SMS}/messages", text_to("a\x00b"), caller="desk", status=400)
+    assert "without NUL" in refused["message"]
