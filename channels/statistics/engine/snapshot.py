@@ -18,6 +18,7 @@ from channels.statistics.engine.accumulator import Board, Key, Span
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
 from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Member, Party, Queue, Wrap
+from channels.statistics.engine.pieces import encode_in_pieces
 from channels.statistics.engine.profiles import Calendar
 from channels.statistics.engine.upgrade import VisitOf1, upgrade_from_1
 from channels.statistics.engine.vocabulary import CALL_ON_HOLD, CALL_WAIT, INTERACTION_WAIT, LOGGED_IN, LOGGED_OUT
@@ -143,7 +144,7 @@ def save(centre: Centre) -> bytes:
         idle=[_save_interaction(interaction) for interaction in centre.idle.values()],
         areas=_save_queues(list(centre.areas.values())),
     )
-    return msgspec.msgpack.encode(state)
+    return encode_in_pieces(state)
 
 
 def _save_board(board: Board) -> list[_Totals]:
