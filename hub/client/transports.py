@@ -33,6 +33,7 @@ _CLOSES: Final = {
     _MESSAGE_TOO_BIG: "a message was too large",
     1011: "a fault of the server's",
     1012: "the server restarts",
+    1013: "the server cannot look credentials up now",
     4400: "the server could not read a message",
     4401: "the credential was removed, or has run out",
     4408: "the client did not read its messages",

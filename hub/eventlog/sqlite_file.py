@@ -107,6 +107,7 @@ class SqliteFile:
                 _prepare(self.writing, path, schema, version, migrations)
                 self.reading = undo.enter_context(closing(_connect(path)))
                 self.identity.opened(self.writing.execute)
+                self.identity.look_through(self.writing.execute)
                 self.identity.stamp()
             except (OSError, sqlite3.Error) as fault:
                 raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault

@@ -12,12 +12,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from hub.storage.reasons import FileChangedError
+from hub.storage.reasons import DamagedFileError, FileChangedError
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 _STAMP: Final = slice(68, 72)
 """The application id in a database's header (SQLite, "Database File Format", section 1.3.17)."""
+
+CHECK_BYTES: Final = 256 * 1024 * 1024
+"""Largest file that is looked through at the start after a process did not end by itself: it takes about a second; `hub doctor` looks
+through larger ones.
+"""
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long stamping waits for the writer."""
@@ -30,7 +35,7 @@ class FileIdentity:
     that the process has on it (SQLite, "How To Corrupt An SQLite Database File", section 2.2).
     """
 
-    __slots__ = ("_descriptor", "_inode", "_newest", "_seen", "_stamps", "_wal", "_wal_path", "path")
+    __slots__ = ("_descriptor", "_inode", "_newest", "_seen", "_stamps", "_unclean", "_wal", "_wal_path", "path")
 
     def __init__(self, path: Path) -> None:
         """Open the file, and make it where it is not there, readable by its owner alone; SQLite gives its side files the same mode.
@@ -40,6 +45,7 @@ class FileIdentity:
         """
         self.path = path
         self._wal_path = f"{path}-wal"
+        self._unclean = os.path.exists(self._wal_path)  # SQLite takes it away when the last connection is closed
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         found = os.fstat(self._descriptor)
@@ -71,6 +77,20 @@ class FileIdentity:
         """Watch the write-ahead log from now on; ``execute`` is that of a connection to the file, which has the log open from then on."""
         execute("SELECT count(*) FROM sqlite_master").fetchone()  # a connection opens it when it reads
         self._wal = _inode(self._wal_path)
+
+    def look_through(self, execute: Callable[[str], Any]) -> None:
+        """Where the process before did not end by itself, look for pages that were torn when the machine stopped, up to a size
+        (:data:`CHECK_BYTES`); ``execute`` is that of a connection.
+
+        Raises:
+            DamagedFileError: a page is damaged.
+            sqlite3.Error: the file cannot be read.
+        """
+        if not self._unclean or os.fstat(self._descriptor).st_size > CHECK_BYTES:
+            return
+        (found,) = execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise DamagedFileError(" ".join(str(found).split()))
 
     def log_gone(self) -> None:
         """A connection of ours was closed: if the write-ahead log went with it, it is watched again from the next one on."""

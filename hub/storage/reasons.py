@@ -27,6 +27,10 @@ class FileChangedError(OSError):
     """The file of a database is not the one that was opened; the text says what became of it."""
 
 
+class DamagedFileError(OSError):
+    """A check of a whole file found damage; the text says what."""
+
+
 _BY_CODE: Final = {
     sqlite3.SQLITE_FULL: Reason.FULL,
     sqlite3.SQLITE_BUSY: Reason.LOCKED,
@@ -61,6 +65,8 @@ def of_sqlite(fault: BaseException) -> Reason | None:
     """What SQLite or the system says is wrong with a file; None where something is wrong with what was asked."""
     if isinstance(fault, FileChangedError):
         return Reason.CHANGED
+    if isinstance(fault, DamagedFileError):
+        return Reason.DAMAGED
     if isinstance(fault, sqlite3.Error):
         code = getattr(fault, "sqlite_errorcode", None)
         return None if code is None else _BY_CODE.get(code & _PRIMARY)

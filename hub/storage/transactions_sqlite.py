@@ -70,6 +70,7 @@ class SqliteBackend:
             connection = SqliteConnection(self._file)
             self._file.opened(connection.execute)
             if not self._stamped:
+                self._file.look_through(connection.execute)
                 self._file.stamp()
                 self._stamped = True
         except (OSError, sqlite3.Error) as fault:

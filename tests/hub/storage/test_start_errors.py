@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.eventlog.sqlite import SqliteEventLog
 from hub.ops.settings import Settings
 from hub.ops.start_errors import explain
 from tests.hub.storage.backends import Postgres
@@ -74,6 +76,36 @@ def test_a_damaged_database(data: Path, damage: Callable[[Path], None]) -> None:
 def test_a_damaged_log(data: Path, name: str) -> None:
     no_database(data / name)
     assert f"{data / name} is damaged (file is not a database)" in sentence(serve(data))
+
+
+@pytest.mark.parametrize("name", ["hub.db", "events.db"])
+async def test_a_torn_page_that_the_start_does_not_touch(data: Path, tmp_path: Path, name: str) -> None:
+    """As a machine leaves it that stopped while a page was written: the write-ahead log is there, and a page of an index is half old."""
+    log = SqliteEventLog(data)
+    for _ in range(50):
+        await log.append("acme", "s", [b"x" * 1000] * 10)
+    with closing(sqlite3.connect(data / "hub.db")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE big (name TEXT)")
+        database.executemany("INSERT INTO big VALUES (?)", [("x" * 1000,)] * 500)
+        database.commit()
+        for path in ("hub.db", "events.db"):
+            with closing(sqlite3.connect(data / path)) as other:
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # the log begins anew: what it held before is in the file alone
+        database.execute("UPDATE revision SET number = number + 1")
+        database.commit()
+        await log.append("acme", "s", [b"y"])
+        left = tmp_path / "left"
+        shutil.copytree(data, left, ignore=shutil.ignore_patterns("*.lock"))
+    await log.close()
+    middle = (left / name).stat().st_size // 4096 // 2 * 4096
+    with (left / name).open("r+b") as file:
+        file.seek(middle)
+        file.write(b"\xff" * 2000)
+    said = sentence(serve(left))
+    assert f"{left / name} is damaged" in said
+    assert "--salvage" in said
 
 
 def test_a_database_of_a_newer_hub(data: Path) -> None:
