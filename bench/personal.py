@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.generator import Generator
 from bench.machine import cpu_us, pin
 from bench.result import Result, Row, Size, goal
-from bench.servers import GENERATOR_CORE, SERVER_CORE
+from bench.servers import GENERATOR_CORE, SERVER_CORE, UNLIMITED
 from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment
 
 STATISTICS = 50
@@ -36,7 +36,7 @@ class _House:
     """A hub with a tenant and a token, and what is said to it over REST."""
 
     def __init__(self, folder: Path) -> None:
-        self._process = HubProcess(folder, (), {"HUB_LOG_LEVEL": "warning"})
+        self._process = HubProcess(folder, (), {"HUB_LOG_LEVEL": "warning", **UNLIMITED})
         self._command("tenant", "add", "bench")
         self.token = json.loads(self._command("token", "add", "bench", "--role", "admin", "--json"))["token"]
         self._process.start()

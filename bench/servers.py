@@ -41,6 +41,18 @@ class Server(Protocol):
         ...
 
 
+UNLIMITED = {
+    "HUB_LIMITS__MAX_SESSIONS": "50000",
+    "HUB_LIMITS__TENANT_SHARE_PERCENT": "100",
+    "HUB_LIMITS__MAX_CONNECTIONS": "100000",
+    "HUB_LIMITS__MAX_UNIDENTIFIED": "100000",
+    "HUB_LIMITS__MAX_UNIDENTIFIED_PER_ADDRESS": "100000",
+    "HUB_LIMITS__HANDSHAKES_PER_S_PER_ADDRESS": "0",
+    "HUB_LIMITS__HANDSHAKES_PER_S_PER_TENANT": "0",
+}
+"""All clients of a benchmark come from one address, without a credential, as one tenant."""
+
+
 class Hub:
     """One hub process, open to all, on a core of its own."""
 
@@ -48,7 +60,7 @@ class Hub:
 
     def __init__(self, environment: Mapping[str, str] | None = None, flags: tuple[str, ...] = ("--open",)) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        settings = {"HUB_LOG_LEVEL": "warning", "HUB_LIMITS__MAX_SESSIONS": "50000", **(environment or {})}
+        settings = {"HUB_LOG_LEVEL": "warning", **UNLIMITED, **(environment or {})}
         self.process = HubProcess(Path(self._folder.name), flags, settings)
         self.process.start()
         self.pid = self.process.process.pid

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from ipaddress import ip_network
 
 import structlog
 from fastapi import APIRouter
@@ -44,6 +46,7 @@ from hub.presence.announcer import Announcer
 from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
 from hub.security.api import router as security_router
+from hub.security.connections import Connections, Network
 from hub.security.directory import Gone
 from hub.security.hosts import DemoGuard, Hosts
 from hub.security.service import Security
@@ -104,6 +107,21 @@ def check_usable(settings: Settings) -> None:
         raise SettingsError(problems)
 
 
+def trusted_proxies(settings: Settings) -> tuple[Network, ...]:
+    """The proxies that are believed: ``trusted_proxies``, or where that is not set, what ``FORWARDED_ALLOW_IPS`` says, as before."""
+    older = os.environ.get("FORWARDED_ALLOW_IPS")
+    if older is None:
+        return settings.trusted_proxies
+    if "trusted_proxies" in settings.model_fields_set:
+        _log.warning("forwarded_allow_ips_ignored", setting="trusted_proxies")
+        return settings.trusted_proxies
+    _log.warning("forwarded_allow_ips_is_old", setting="trusted_proxies", value=older)
+    try:
+        return tuple(ip_network(each.strip()) for each in older.replace("*", "0.0.0.0/0,::/0").split(",") if each.strip())
+    except ValueError as fault:
+        raise SettingsError([f"FORWARDED_ALLOW_IPS: expected addresses and networks, got {older!r}: {fault}"]) from None
+
+
 class Node:
     """Built once, in a running loop; :meth:`run` serves until a signal comes."""
 
@@ -128,6 +146,7 @@ class Node:
         self.metrics = Metrics()
         self.http_counters = HttpCounters()
         self.health = Health(strict=settings.readiness.strict)
+        self.connections = Connections(settings.limits, trusted_proxies(settings))
         retention = settings.replay.retention
         in_memory = settings.replay.store == "memory"
         self.channel_log: ChannelLog = (
@@ -239,6 +258,7 @@ class Node:
 
     def _observe(self) -> None:
         self.metrics.counters("http", self.http_counters)
+        self.metrics.counters("connections", self.connections.counters)
         self.metrics.counters("", self.hub.counters)
         self.metrics.counters("bayeux", self.bayeux.counters)
         self.metrics.counters("dashboard", self.dashboards.counters)
@@ -271,6 +291,8 @@ class Node:
 
     def _observe_gauges(self) -> None:
         metrics, courier, extensions = self.metrics, self.outbox.courier, self.bayeux.extensions
+        metrics.gauge("connections", "Connections of HTTP and WebSocket that are open now.", lambda: self.connections.count)
+        metrics.gauge("connections_unidentified", "Those of them that have shown no credential.", lambda: self.connections.unidentified)
         metrics.gauge("sessions", "Sessions of every door that are open now.", lambda: len(self.hub.subscribers))
         metrics.gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: self.hub.budget.waiting_bytes)
         metrics.gauge("topics", "Topics that somebody is subscribed to.", lambda: len(self.hub.router))
@@ -380,6 +402,7 @@ class Node:
             limits=self.settings.limits,
             explain=self._why_not_started,
             counters=self.http_counters,
+            connections=self.connections,
         )
 
 

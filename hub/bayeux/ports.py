@@ -68,10 +68,34 @@ class Authenticator(Protocol):
         ...
 
 
+class Counted(Protocol):
+    """The connection by which a peer came, as the server counts it."""
+
+    @property
+    def limited_address(self) -> str | None:
+        """The address whose limits hold; None where it says nothing of the client."""
+        ...
+
+    def admit(self, *, anonymous: bool) -> None:
+        """The peer has shown a good credential, or was let in without one."""
+        ...
+
+
 class Peer:
     """Who sends: an HTTP request, or a WebSocket for as long as it lives."""
 
-    __slots__ = ("browsers", "by_cookie", "callback", "link", "offered", "origin", "presented", "principal", "statistics_session")
+    __slots__ = (
+        "browsers",
+        "by_cookie",
+        "callback",
+        "connection",
+        "link",
+        "offered",
+        "origin",
+        "presented",
+        "principal",
+        "statistics_session",
+    )
 
     def __init__(
         self,
@@ -85,6 +109,7 @@ class Peer:
         statistics_session: str | None = None,
         link: SocketLink | None = None,
         callback: bool = False,
+        connection: Counted | None = None,
     ) -> None:
         self.principal = principal
         """Who the headers or the sign-in cookie say it is; None when they say nothing, or something that is not so."""
@@ -102,5 +127,7 @@ class Peer:
         """The ``STATISTICS_SESSIONID`` cookie, brought or about to be set."""
         self.link = link
         """The WebSocket; None for HTTP."""
+        self.connection = connection
+        """None under a server that does not count its connections."""
         self.callback = callback
         """It came by callback-polling: it brings neither cookies nor headers, and events ride on the replies to connects alone."""

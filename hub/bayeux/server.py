@@ -97,7 +97,8 @@ class BayeuxServer:
         self.retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
         self._many_clients_advice = advice("retry", hub.limits.many_clients_interval_ms, hub.limits.timeout_ms, many_clients=True)
         self._draining = False
-        self._unconnected = 0
+        self._unconnected: Counter[str] = Counter()
+        """Sessions of each tenant that have not connected yet."""
         self.browsers: Counter[str] = Counter()
         """Sessions of each ``BAYEUX_BROWSER`` cookie."""
         # connects of each browser that long-polling holds
@@ -158,6 +159,8 @@ class BayeuxServer:
             exchange.replies = [self._unknown(message) for message in messages]
             return exchange
         exchange.session = session
+        if peer.connection is not None:
+            peer.connection.admit(anonymous=session.principal.anonymous)
         session.touch()
         session.by_callback = peer.callback
         if peer.link is not None:
@@ -311,6 +314,11 @@ class BayeuxServer:
         The version is not looked at: old clients send "0.9" and work.
         """
         self._check(message)
+        if peer.connection is not None:
+            try:
+                self.hub.arrives(peer.connection.limited_address)
+            except RefusedError:
+                return self._limited(message)
         if not self.extensions.none:
             passed = await self._incoming(None, message)
             if passed is None:
@@ -328,7 +336,8 @@ class BayeuxServer:
         if principal is None:
             self.counters.handshakes_denied += 1
             return failure(head(message), WireError.HANDSHAKE_DENIED.text, self.none_advice)
-        if self._unconnected >= self.hub.limits.max_unconnected:
+        if not self._has_room(principal.tenant):
+            self.hub.counters.refused_unconnected += 1
             return self._limited(message)
         session = ServerSession(self, identifier, principal, Binding(peer, known=self.browsers))
         try:
@@ -365,10 +374,22 @@ class BayeuxServer:
         self.counters.handshakes_limited += 1
         return failure(head(message), WireError.RATE_LIMITED.text, self._limited_advice())
 
+    def _has_room(self, tenant: str) -> bool:
+        """Whether one more session may wait for its first connect: of all, and of this tenant."""
+        most = self.hub.limits.max_unconnected
+        return self._unconnected.total() < most and self._unconnected[tenant] < self.hub.limits.of_tenant(most)
+
+    def _now_connected(self, tenant: str) -> None:
+        self._unconnected[tenant] -= 1
+        if not self._unconnected[tenant]:
+            del self._unconnected[tenant]
+
     def _open(self, session: ServerSession, peer: Peer) -> None:
         self.counters.handshakes += 1
         self.sessions[session.id] = session
-        self._unconnected += 1
+        self._unconnected[session.principal.tenant] += 1
+        if peer.connection is not None:
+            peer.connection.admit(anonymous=session.principal.anonymous)
         if (browser := session.binding.browser) is not None:
             self.browsers[browser] += 1
         self.hub.login_arrived(session.principal)
@@ -398,7 +419,7 @@ class BayeuxServer:
             if not self.browsers[browser]:
                 del self.browsers[browser]
         if not session.connected:
-            self._unconnected -= 1
+            self._now_connected(session.principal.tenant)
         self.hub.detach(session)
         self.hub.login_left(session.principal)
 
@@ -420,7 +441,7 @@ class BayeuxServer:
         first = not session.connected
         if first:
             session.connected = True
-            self._unconnected -= 1
+            self._now_connected(session.principal.tenant)
         if peer.link is None:
             session.leave_link()
         session.begin_connect()

@@ -60,6 +60,18 @@ class Counters:
             {"narrowed": ""},
         ),
         CounterFamily(
+            "sessions_refused",
+            "Sessions that were not opened for a limit, by whose it was.",
+            "limit",
+            {
+                "refused_by_process": "process",
+                "refused_by_tenant": "tenant",
+                "refused_by_tenant_rate": "tenant_rate",
+                "refused_by_address_rate": "address_rate",
+                "refused_unconnected": "unconnected",
+            },
+        ),
+        CounterFamily(
             "flush_faults",
             "Exceptions that were raised while one session was sent what waited for it.",
             "",
@@ -91,5 +103,15 @@ class Counters:
     """Publishes and subscriptions that the caller may not do."""
     narrowed: int = 0
     """Subscriptions to a wildcard of which the caller may hear a part."""
+    refused_by_process: int = 0
+    """Sessions that were not opened because the process holds ``max_sessions``."""
+    refused_by_tenant: int = 0
+    """Sessions that were not opened because their tenant has its share of them."""
+    refused_by_tenant_rate: int = 0
+    """Sessions that were not opened because their tenant opened too many in a second."""
+    refused_by_address_rate: int = 0
+    """Sessions that were not opened because their address asked for too many in a second."""
+    refused_unconnected: int = 0
+    """Sessions that were not opened because too many shook hands and never connected."""
     faults: int = 0
     """Exceptions that a flush of one session raised."""

@@ -19,6 +19,7 @@ from hub.core.message import Message, Topic
 from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.principal import Action, Principal
+from hub.core.rates import RateLimit
 from hub.core.router import WHOLE, Excluded, Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
@@ -43,11 +44,14 @@ class Hub:
     """All topics and subscribers of one process."""
 
     __slots__ = (
+        "_address_rate",
         "_authorizer",
         "_bus",
         "_interest",
         "_logins",
         "_serial",
+        "_sessions",
+        "_tenant_rate",
         "_tops",
         "_watched",
         "budget",
@@ -98,6 +102,10 @@ class Hub:
         self._bus = bus
         # topics that somebody subscribes to, or is about to: the bus brings them as long as it is not 0
         self._interest: dict[Topic, int] = {}
+        # sessions of each tenant, and how often sessions are asked for
+        self._sessions: dict[str, int] = {}
+        self._tenant_rate = RateLimit(clock, self.limits.handshakes_per_s_per_tenant)
+        self._address_rate = RateLimit(clock, self.limits.handshakes_per_s_per_address)
         # watched channels: how many subscribers each has, over all audiences
         self._watched: dict[tuple[str, str], int] = {}
         # Bayeux sessions of each (tenant, audience): a statistics subscription ends with the last of them
@@ -128,15 +136,38 @@ class Hub:
         """Let a new session in.
 
         Raises:
-            RefusedError: RATE_LIMITED, the process holds as many sessions as it may.
+            RefusedError: RATE_LIMITED, the process holds as many sessions as it may, or the tenant as many as its share, or it opened as
+                many in this second as it may.
         """
+        tenant = subscriber.principal.tenant
         if len(self.subscribers) >= self.limits.max_sessions:
+            self.counters.refused_by_process += 1
             raise RefusedError(WireError.RATE_LIMITED, f"this server holds {self.limits.max_sessions} sessions, its limit")
+        of_tenant = self._sessions.get(tenant, 0)
+        if of_tenant >= self.limits.of_tenant(self.limits.max_sessions):
+            self.counters.refused_by_tenant += 1
+            raise RefusedError(WireError.RATE_LIMITED, f"this tenant has {of_tenant} sessions here, its share of what the server holds")
+        if not self._tenant_rate.allows(tenant):
+            self.counters.refused_by_tenant_rate += 1
+            most = self.limits.handshakes_per_s_per_tenant
+            raise RefusedError(WireError.RATE_LIMITED, f"this tenant opens more than {most} sessions a second, its limit")
+        self._sessions[tenant] = of_tenant + 1
         self._serial += 1
         subscriber.serial = self._serial
         self.subscribers[subscriber.id] = subscriber
         for listener in self.on_attached:
             listener(subscriber)
+
+    def arrives(self, address: str | None) -> None:
+        """A client asks for a session; ``address`` is what it is counted as, None where that is not known.
+
+        Raises:
+            RefusedError: RATE_LIMITED, the address asked as often in this second as it may.
+        """
+        if address is not None and not self._address_rate.allows(address):
+            self.counters.refused_by_address_rate += 1
+            most = self.limits.handshakes_per_s_per_address
+            raise RefusedError(WireError.RATE_LIMITED, f"this address asks for more than {most} sessions a second, its limit")
 
     def detach(self, subscriber: Subscriber) -> None:
         """A session is gone: take back all that it subscribed to. Calling it twice does no harm."""
@@ -149,6 +180,10 @@ class Hub:
         subscriber.queued_bytes = 0
         subscriber.catch_up = None
         if gone is not None:
+            tenant = gone.principal.tenant
+            self._sessions[tenant] -= 1
+            if not self._sessions[tenant]:
+                del self._sessions[tenant]
             for listener in self.on_detached:
                 listener(subscriber)
 

@@ -48,8 +48,20 @@ class Limits:
     )
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
     max_requests_ahead: int = _limit(8, "requests of one HTTP connection that are read while an earlier one is not answered yet")
-    max_sessions: int = _limit(100_000, "sessions of one process; a handshake over it is told to come back later")
+    max_connections: int = _limit(10_000, "connections of one process, HTTP and WebSocket; over it one that waits gives way, or 503")
+    max_unidentified: int = _limit(1000, "connections that have shown no credential; over it one that waits gives way, or 503")
+    max_unidentified_per_address: int = _limit(
+        200, "connections of one address that have shown no credential; over it one of them that waits gives way, or 429"
+    )
+    handshakes_per_s_per_address: int = _limit(
+        200, "sessions that one address may ask for in a second, as many at once; over it 429 and come back later; 0: any number"
+    )
+    handshakes_per_s_per_tenant: int = _limit(
+        200, "sessions that one tenant may open in a second, as many at once; over it 429 and come back later; 0: any number"
+    )
+    max_sessions: int = _limit(20_000, "sessions of one process; a handshake over it is told to come back later")
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
+    tenant_share_percent: int = _limit(50, "of max_sessions and of max_unconnected, what one tenant may have, so that others come in")
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
     session_binding: str = _choice(
@@ -62,6 +74,10 @@ class Limits:
     heartbeat_s: int = _limit(25, "seconds of silence after which a WebSocket is pinged, below every usual proxy's idle limit; 0: never")
     hello_timeout_s: int = _limit(10, "seconds that a dashboard connection may stay without saying who it is")
     sse_comment_s: int = _limit(15, "seconds between the comments of an event stream, below every usual proxy's idle limit; 0 sends none")
+
+    def of_tenant(self, most: int) -> int:
+        """One tenant's share of ``most``, at least one."""
+        return max(1, most * self.tenant_share_percent // 100)
 
     @classmethod
     def table(cls) -> list[tuple[str, int | str, str]]:

@@ -66,6 +66,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "_admit",
         "_authenticator",
         "_closed",
         "_connection",
@@ -87,8 +88,11 @@ class Conversation:
         identifier: str,
         counters: DashboardCounters,
         statistics_session: str | None = None,
+        admit: Callable[[Principal], None] | None = None,
     ) -> None:
+        """``admit`` is told who was welcomed."""
         self._hub = hub
+        self._admit = admit
         self._connection = connection
         self._authenticator = authenticator
         self._identifier = identifier
@@ -239,6 +243,8 @@ class Conversation:
             self.close(CloseCode.TOO_MANY, refused.detail)
             return
         self._session = session
+        if self._admit is not None:
+            self._admit(principal)
         self._counters.welcomed += 1
         self._send_welcome(session)
 

@@ -10,11 +10,22 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, SecretStr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -278,6 +289,11 @@ class Settings(BaseSettings):
         default=(),
         description="Names by which clients reach the hub, such as `hub.example.com` or `hub.example.com:8443`, beside loopback and "
         "`public_url`: links are made from them, and with `demo` no other is served; in the environment separated by commas.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(IPv4Network("127.0.0.1/32"), IPv6Network("::1/128")),
+        description="Addresses and networks of the proxies in front, such as `10.0.0.5, 10.1.0.0/16`: their `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed. Name the proxies alone: whoever is believed can pass for any address.",
     )
     extensions: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(),

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
 from hub.security import demo
+from hub.security.connections import admit
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
 from hub.security.directory import Directory, Gone
@@ -121,13 +122,19 @@ class Gate:
     # -- who calls --------------------------------------------------------------------------------------------------
 
     async def identify(self, scope: Scope, *, statistics_session: str | None = None, cookies: bool = True) -> Caller:
-        """Who sent an HTTP request or a WebSocket's upgrade.
+        """Who sent an HTTP request or a WebSocket's upgrade; its connection has then shown a credential.
 
         Args:
             scope: the ASGI scope.
             statistics_session: takes the place of the ``STATISTICS_SESSIONID`` cookie.
             cookies: whether cookies count; callback-polling must not use them.
         """
+        caller = await self._identify(scope, statistics_session, cookies=cookies)
+        if caller.principal is not None:
+            admit(scope)
+        return caller
+
+    async def _identify(self, scope: Scope, statistics_session: str | None, *, cookies: bool) -> Caller:
         authorization: list[bytes] = []
         keys: list[bytes] = []
         headers: list[tuple[bytes, bytes]] = scope["headers"]

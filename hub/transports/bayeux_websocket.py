@@ -8,6 +8,7 @@ from hub.bayeux.link import SocketLink
 from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer
 from hub.core.errors import CloseCode
+from hub.security.connections import connection_of
 from hub.security.cookies import STATISTICS_COOKIE, new_cookie_value, statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.transports.converse import converse
@@ -54,6 +55,7 @@ class BayeuxWebSocket:
             offered=offered,
             origin=other_site(scope),
             statistics_session=statistics_session,
+            connection=connection_of(scope),
         )
         await socket.accept(cookies)
         link = SocketLink(self._server, socket, peer)

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hub.bayeux.messages import BatchTooLargeError, Incoming, MalformedError, read_request
 from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer
+from hub.security.connections import connection_of
 from hub.transports.answering import Answering, Headers
 from hub.transports.plain_http import envelope, respond
 
@@ -71,7 +72,7 @@ class CallbackPolling:
             await respond(send, 200, _SCRIPT, b"")
             return
         try:
-            exchange = await self._server.handle(messages, Peer(callback=True))
+            exchange = await self._server.handle(messages, Peer(callback=True, connection=connection_of(scope)))
         except Exception:
             _log.exception("bayeux_request_failed")
             await respond(send, 500, _ERROR, envelope(500, "Internal Server Error"))

@@ -7,9 +7,10 @@ import secrets
 
 from starlette.types import Receive, Scope, Send
 
-from hub.core.errors import CloseCode
+from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub
 from hub.dashboard.conversation import Conversation, DashboardCounters
+from hub.security.connections import admit, connection_of
 from hub.security.cookies import statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.transports.converse import converse
@@ -66,6 +67,7 @@ class DashboardDoor:
             identifier=secrets.token_urlsafe(16),
             counters=self.counters,
             statistics_session=statistics_session,
+            admit=lambda principal: admit(scope, anonymous=principal.anonymous),
         )
         socket.on_flow(conversation.flowed)
         socket.on_drain(conversation.drained)
@@ -76,6 +78,9 @@ class DashboardDoor:
         try:
             if self._draining:
                 conversation.close(CloseCode.RESTARTING, "the server stops")
+            elif (too_often := self._too_often(scope)) is not None:
+                self.counters.too_many += 1
+                conversation.close(CloseCode.TOO_MANY, too_often)
             elif caller.principal is None and caller.failure is not Failure.MISSING:
                 conversation.refuse()
             else:
@@ -86,6 +91,15 @@ class DashboardDoor:
             conversation.gone()
             if ticket is not None:
                 self._gate.tickets.closed(ticket)
+
+    def _too_often(self, scope: Scope) -> str | None:
+        """Why no session may be asked for now; None when it may."""
+        connection = connection_of(scope)
+        try:
+            self._hub.arrives(None if connection is None else connection.limited_address)
+        except RefusedError as refused:
+            return refused.detail
+        return None
 
     async def drain(self, seconds: float) -> None:
         """Close every connection with 1012, spread over at most ``seconds``, so that the clients do not all come back at once. A few

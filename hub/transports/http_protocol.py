@@ -28,6 +28,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from hub.core.flusher import SLICE_S
 from hub.core.limits import Limits
+from hub.ops.envelope import ascii_json, failure
+from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
+from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; the parser itself sets no limit."""
@@ -44,7 +47,7 @@ _REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
 
 _WEBSOCKET: Final = b"websocket"
 _WITHOUT_CHUNKS: Final = frozenset({"0.9", "1.0"})
-_UNPARSED: Final = "Invalid HTTP request received."
+_UNPARSED: Final = b"Invalid HTTP request received."
 
 
 @dataclass(slots=True)
@@ -62,9 +65,10 @@ class HttpCounters:
 class HubConfig(uvicorn.Config):
     """uvicorn's configuration, with what the hub's protocols need of the hub's settings."""
 
-    def __init__(self, app: Any, *, limits: Limits, counters: HttpCounters, **options: Any) -> None:
+    def __init__(self, app: Any, *, limits: Limits, counters: HttpCounters, connections: Connections, **options: Any) -> None:
         super().__init__(app, **options)
         self.hub_limits = limits
+        self.hub_connections = connections
         self.http_counters = counters
 
 
@@ -116,6 +120,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._counters = self.config.http_counters
         self._most_ahead = max(1, self.config.hub_limits.max_requests_ahead)  # 0 would leave the body of an answered request unread
+        self._connection: Connection | None = None
+        """None before it is made, and when it was refused."""
         self._active: RequestResponseCycle | None = None
         """The request that the application answers; those in ``pipeline`` wait behind it."""
         self._head_open = True
@@ -141,10 +147,17 @@ class HubHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class has it
         super().connection_made(transport)
         self.flow = _ReadFlow(transport)
+        taken = self.config.hub_connections.take(self, self.client[0] if self.client else None)
+        if isinstance(taken, str):
+            self._refuse_connection(taken)
+            return
+        self._connection = taken
         self._start_timer(HEAD_TIMEOUT_S, self._head_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._connection is not None:
+            self._connection.close()
         self._unread = b""
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -154,12 +167,29 @@ class HubHttpProtocol(HttpToolsProtocol):
             active.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        if self._last_word is not None:
+        if self._last_word is not None or self._connection is None:
             return
         if self._unread:  # a read that was under way when reading was paused
             self._unread += data
             return
         self._take(data)
+
+    # -- one of many -------------------------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether no request is answered on it; see :class:`hub.security.connections.Held`."""
+        return not self._answering
+
+    def give_way(self) -> None:
+        """Close it, for another connection to be taken."""
+        self.transport.close()
+
+    def _refuse_connection(self, limit: str) -> None:
+        status = HTTPStatus.TOO_MANY_REQUESTS if limit == "max_unidentified_per_address" else HTTPStatus.SERVICE_UNAVAILABLE
+        text = f"expected connections within limits.{limit}, got one more: try again in {RETRY_AFTER_S} seconds"
+        body = ascii_json(failure(status.value, text))
+        self._write_refusal(status, body, [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_AFTER_S)])
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -302,6 +332,12 @@ class HubHttpProtocol(HttpToolsProtocol):
         self.flow.release()
         self.flow.resume_reading()
         self.handle_websocket_upgrade()
+        connection, self._connection = self._connection, None
+        become = self.transport.get_protocol()
+        if isinstance(become, HubWebSocketProtocol):
+            become.take_over(connection)
+        elif connection is not None:  # of another kind, which does not say when it ends
+            connection.close()
         if not self.transport.is_closing():  # else the handshake was refused
             self._websocket = cast("asyncio.Protocol", self.transport.get_protocol())
             if rest:  # a client that did not wait for the answer
@@ -323,6 +359,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._heads_begun += 1
         super().on_message_begin()
+        cast("dict[str, object]", self.scope)[SCOPE_KEY] = self._connection
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_open:
@@ -436,13 +473,14 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._counters.requests_unreadable += 1
+        plain = status is HTTPStatus.BAD_REQUEST
+        self._write_refusal(status, _UNPARSED if plain else b"", [(b"content-type", b"text/plain; charset=utf-8")] if plain else [])
+
+    def _write_refusal(self, status: HTTPStatus, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         if self.transport.is_closing():
             return
-        text = _UNPARSED if status is HTTPStatus.BAD_REQUEST else ""
         head = [b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii"))]
-        head += [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
-        if text:
-            head.append(b"content-type: text/plain; charset=utf-8\r\n")
-        head.append(b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text.encode("ascii")))
+        head += [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers)]
+        head.append(b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         self.transport.write(b"".join(head))
         self.transport.close()

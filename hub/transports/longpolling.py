@@ -18,6 +18,7 @@ from hub.core.frames import array
 from hub.ops.body import BodyBudget
 from hub.ops.envelope import ApiError
 from hub.ops.storage import unavailable
+from hub.security.connections import connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
 from hub.security.gate import Failure, Gate
 from hub.security.origin import foreign_origin, is_secure
@@ -142,7 +143,13 @@ class LongPolling:
             if not browsers:
                 offered = new_cookie_value()
                 cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
-        peer = Peer(browsers=browsers, offered=offered, origin=other_site(scope), statistics_session=statistics_session)
+        peer = Peer(
+            browsers=browsers,
+            offered=offered,
+            origin=other_site(scope),
+            statistics_session=statistics_session,
+            connection=connection_of(scope),
+        )
         failure = await self._identify(scope, peer, self._server.owner(messages), handshake, statistics=statistics)
         if statistics and failure is not None and (failure is not Failure.MISSING or self._must_know(handshake)):
             self._server.counters.handshakes_denied += handshake is not None

@@ -15,6 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hub.core.limits import Limits
+from hub.security.connections import LOOPBACK, Connections
+from hub.transports.forwarded import Forwarded
 from hub.transports.http_protocol import HttpCounters, HubConfig, HubHttpProtocol
 from hub.transports.runtime import tuned_collector
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol
@@ -97,10 +99,16 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def configuration(app: ASGIApp, limits: Limits, *, lifespan: bool, counters: HttpCounters | None = None) -> uvicorn.Config:
-    """How uvicorn serves ``app``; with ``lifespan`` it starts and stops it too. ``counters`` count what its connections do."""
+def configuration(
+    app: ASGIApp, limits: Limits, *, lifespan: bool, counters: HttpCounters | None = None, connections: Connections | None = None
+) -> uvicorn.Config:
+    """How uvicorn serves ``app``; with ``lifespan`` it starts and stops it too. ``counters`` count what its connections do, of which there
+    are as many as ``connections`` takes; without that, of this server alone, with loopback for a trusted proxy.
+    """
+    connections = connections or Connections(limits, LOOPBACK)
     return HubConfig(
-        app,
+        Forwarded(app, connections),
+        connections=connections,
         limits=limits,
         counters=counters or HttpCounters(),
         http=HubHttpProtocol,
@@ -112,6 +120,7 @@ def configuration(app: ASGIApp, limits: Limits, *, lifespan: bool, counters: Htt
         lifespan="on" if lifespan else "off",
         interface="asgi3",
         server_header=False,
+        proxy_headers=False,  # Forwarded does it
         headers=[("x-content-type-options", "nosniff")],  # with every answer, whoever gives it
         access_log=False,
         log_config=None,
@@ -135,6 +144,7 @@ async def serve(
     limits: Limits | None = None,
     counters: HttpCounters | None = None,
     explain: Callable[[], str | None] = lambda: None,
+    connections: Connections | None = None,
 ) -> None:
     """Serve ``app``, and ``metrics_app`` on a port of its own, until SIGTERM or SIGINT; returns when everything is closed.
 
@@ -148,7 +158,8 @@ async def serve(
     """
     limits = limits or Limits()
     listener = bind(host, port)
-    servers = [(HubServer(configuration(app, limits, lifespan=True, counters=counters), explain), listener)]
+    main = configuration(app, limits, lifespan=True, counters=counters, connections=connections)
+    servers = [(HubServer(main, explain), listener)]
     try:
         if metrics_app is not None and metrics_port is not None:
             servers.append((HubServer(configuration(metrics_app, limits, lifespan=False)), bind(host, metrics_port)))

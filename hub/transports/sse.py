@@ -17,6 +17,7 @@ from hub.core.timers import Timer
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, gaps, read_request, restart_ms
 from hub.ops.envelope import ApiError, ascii_json, show
 from hub.ops.storage import unavailable
+from hub.security.connections import admit, connection_of
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header
 from hub.security.rest import refusal
@@ -214,6 +215,7 @@ class EventStreamDoor:
 
     async def _serve(self, scope: Scope, response: Response, send: Send, cors: CrossOrigin) -> None:
         try:
+            self._arrives(scope)
             caller = await self._identify(scope)
             request = read_request(scope["query_string"], header(scope, b"last-event-id"), self._hub.limits)
             session, outcomes = await self._let_in(caller[0], request, response)
@@ -253,7 +255,16 @@ class EventStreamDoor:
         if principal is None:
             self.counters.not_authenticated += 1
             raise refusal(caller.failure or Failure.MISSING)
+        admit(scope, anonymous=principal.anonymous)
         return principal, caller.ticket
+
+    def _arrives(self, scope: Scope) -> None:
+        connection = connection_of(scope)
+        try:
+            self._hub.arrives(None if connection is None else connection.limited_address)
+        except RefusedError as refused:
+            self.counters.too_many += 1
+            raise ApiError(429, refused.detail, headers=_retry_after()) from None
 
     async def _let_in(self, principal: Principal, request: StreamRequest, response: Response) -> tuple[StreamSession, list[Subscribed]]:
         session = StreamSession(self._hub, secrets.token_urlsafe(16), principal, response, self.counters)

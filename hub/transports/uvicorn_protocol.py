@@ -23,6 +23,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
 from hub.core.flusher import SLICE_S
+from hub.security.connections import SCOPE_KEY, Connection
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
 CLOSE_TIMEOUT_S = 5.0
@@ -39,6 +40,9 @@ MAX_AT_ONCE = 16
 
 WEBSOCKET_VERSION: Final = "13"
 """The one version of the protocol (RFC 6455 section 4.1)."""
+
+CLOSED_FOR_OTHERS: Final = 4429
+"""The close code of a limit that is reached, as the doors have it."""
 
 EARLIEST_PING: Final = 0.85
 """Of the interval, without a word of the peer."""
@@ -111,6 +115,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_TIMEOUT_S
         self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
         self._late_pong = b""
+        self._connection: Connection | None = None
         self._early = b""
         """Frames of a client that did not wait for the answer to its opening handshake: they are read behind it."""
         self._heard_at = self.loop.time()
@@ -124,6 +129,26 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         # every byte that waits counts: whoever saw one wait is told when none does, however small the limit was
         self.transport.set_write_buffer_limits(high=0)
+
+    def take_over(self, connection: Connection | None) -> None:
+        """Become what ``connection`` is, behind the opening handshake: the application's task is only scheduled so far."""
+        self._connection = connection
+        if connection is not None:
+            connection.held = self
+        if self.handshake_initiated and not self.close_sent:
+            cast("dict[str, object]", self.scope)[SCOPE_KEY] = connection
+
+    @property
+    def waits(self) -> bool:
+        """Nobody has said who he is, or it would not be asked; see :class:`hub.security.connections.Held`."""
+        return True
+
+    def give_way(self) -> None:
+        """Close it, for another connection to be taken."""
+        if self.writable_now:
+            self.start_close(CLOSED_FOR_OTHERS, "too many connections have shown no credential")
+        else:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
@@ -238,6 +263,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._connection is not None:
+            self._connection.close()
         self._on_flow()
 
     def _bound_closing(self) -> None:

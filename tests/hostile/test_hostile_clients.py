@@ -34,6 +34,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
         "HUB_REPLAY__MAX_BYTES": str(4 * MIB),
         "HUB_LIMITS__MAX_INTERVAL_MS": "4000",
         "HUB_LIMITS__MAX_UNCONNECTED": str(MAX_UNCONNECTED),
+        # all of them come from one address, as one tenant
+        "HUB_LIMITS__TENANT_SHARE_PERCENT": "100",
+        "HUB_LIMITS__MAX_UNIDENTIFIED": "5000",
+        "HUB_LIMITS__MAX_UNIDENTIFIED_PER_ADDRESS": "5000",
+        "HUB_LIMITS__HANDSHAKES_PER_S_PER_ADDRESS": "0",
+        "HUB_LIMITS__HANDSHAKES_PER_S_PER_TENANT": "0",
         "HUB_LOG_LEVEL": "warning",
     }
     process = HubProcess(tmp_path_factory.mktemp("hostile"), ("--demo", "--open"), environment)

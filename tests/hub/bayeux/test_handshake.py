@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -147,6 +148,57 @@ async def test_too_many_unconnected() -> None:
     await client.post(client.connect(timeout=0))
     (reply,) = await bayeux.post(by_token())
     assert reply["successful"]
+
+
+async def test_one_tenant_does_not_take_the_room_of_all_that_are_not_connected() -> None:
+    bayeux = Bayeux(limits=Limits(max_unconnected=4))
+    for _ in range(2):
+        assert (await bayeux.post(by_token()))[0]["successful"]
+    assert (await bayeux.post(by_token()))[0]["error"] == "429::rate_limited"
+    other = Peer(principal=principal("bob", tenant="other"), presented=True)
+    for _ in range(2):
+        assert (await bayeux.post(by_token(), peer=other))[0]["successful"]
+    assert bayeux.hub.counters.refused_unconnected == 1
+
+
+@dataclass
+class Counted:
+    """A connection that notes who was let in on it."""
+
+    limited_address: str | None = "192.0.2.1"
+    admitted: list[bool] = field(default_factory=list)
+
+    def admit(self, *, anonymous: bool) -> None:
+        self.admitted.append(anonymous)
+
+
+async def test_an_address_asks_for_so_many_sessions_in_a_second_good_credentials_or_not() -> None:
+    bayeux = Bayeux(limits=Limits(handshakes_per_s_per_address=3))
+    peer = Peer(connection=Counted())
+    for _ in range(3):
+        assert (await bayeux.post(by_token("bad"), peer=peer))[0]["error"] == "403::handshake_denied"
+    (reply,) = await bayeux.post(by_token(), peer=peer)
+    assert (reply["error"], reply["advice"]["reconnect"]) == ("429::rate_limited", "handshake")
+    assert (await bayeux.post(by_token(), peer=Peer(connection=Counted("192.0.2.2"))))[0]["successful"]
+    assert (await bayeux.post(by_token(), peer=Peer(connection=Counted(None))))[0]["successful"]
+    bayeux.pass_time(1)
+    assert (await bayeux.post(by_token(), peer=peer))[0]["successful"]
+
+
+async def test_the_connection_is_told_who_was_let_in() -> None:
+    bayeux = Bayeux(tokens=Tokens(open=True))
+    shown, anonymous, refused = Counted(), Counted(), Counted()
+    (reply,) = await bayeux.post(by_token(), peer=Peer(browsers=("b",), connection=shown))
+    assert shown.admitted == [False]
+    another = Counted()
+    await bayeux.post(
+        {"channel": "/meta/connect", "clientId": reply["clientId"], "connectionType": "long-polling"},
+        peer=Peer(browsers=("b",), connection=another),
+    )
+    assert another.admitted == [False]
+    await bayeux.post(handshake(), peer=Peer(connection=anonymous))
+    await bayeux.post(by_token("bad"), peer=Peer(connection=refused))
+    assert (anonymous.admitted, refused.admitted) == ([True], [])
 
 
 async def test_expired_unconnected_make_room() -> None:

@@ -202,6 +202,7 @@ def test_a_section_that_is_no_json_in_the_environment_is_named(monkeypatch: pyte
 LISTS: dict[str, tuple[str, Any]] = {
     "HUB_ALLOWED_ORIGINS": ("https://a.b, https://c.d", ("https://a.b", "https://c.d")),
     "HUB_ALLOWED_HOSTS": ("Hub.example, [fd00::1]:8443", ("hub.example", "[fd00::1]:8443")),
+    "HUB_TRUSTED_PROXIES": ("10.0.0.5, fd00::/8", (IPv4Network("10.0.0.5/32"), IPv6Network("fd00::/8"))),
     "HUB_EXTENSIONS": ("a:B, c.py:D", ("a:B", "c.py:D")),
     "HUB_REPLAY__CHANNELS": ("/a, /b/**", ("/a", "/b/**")),
     "HUB_PRESENCE__CHANNELS": ("/a, /b/**", ("/a", "/b/**")),

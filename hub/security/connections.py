@@ -1,0 +1,275 @@
+"""How many connections a server holds, and of whom: in all, and of those that have shown no credential, in all and of one address.
+
+Nothing is known of a connection until somebody shows a credential on it, so whoever can open sockets could take all of them. Those without
+are therefore counted by themselves. Where there are as many as there may be, the one that has waited longest for its client gives way to
+the new one: a connection between two requests may be closed at any time (RFC 9112 section 9.6). Where none waits, the new one is refused.
+docs/security.md, "Limits by address and by tenant", says the same to users.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import ClassVar, Final, Protocol
+
+import structlog
+from starlette.types import Scope
+
+from hub.core.limits import Limits
+from hub.core.metric import CounterFamily
+
+SCOPE_KEY: Final = "hub.connection"
+"""Where an ASGI scope has its :class:`Connection`."""
+
+RETRY_AFTER_S: Final = 5
+"""What a refused client is told to wait, in seconds."""
+
+_IPV6_PREFIX: Final = 64
+"""One customer of a provider has at least so many bits of IPv6 for himself (RFC 6177)."""
+
+_MOST_FORWARDERS: Final = 1_000
+"""Peers that are remembered for having forwarded: they come from outside."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_LOOKED_AT: Final = 8
+"""Addresses among whose connections one is looked for that gives way."""
+
+LOOPBACK: Final[tuple[Network, ...]] = (ipaddress.IPv4Network("127.0.0.1/32"), ipaddress.IPv6Network("::1/128"))
+
+_log = structlog.get_logger(__name__)
+
+
+def address_key(host: str | None) -> str:
+    """What one client is counted as: its IPv4 address, or the /64 of its IPv6 address; what is neither is itself."""
+    try:
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return host or ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
+
+
+@dataclass(slots=True)
+class ConnectionCounters:
+    """What is counted of connections; each field becomes ``hub_connections_<field>``."""
+
+    METRICS: ClassVar = (
+        CounterFamily(
+            "refused",
+            "Connections and requests that were refused with 429 or 503, by the limit that was reached.",
+            "limit",
+            {
+                "refused_all": "max_connections",
+                "refused_address": "max_unidentified_per_address",
+                "refused_unidentified": "max_unidentified",
+            },
+        ),
+    )
+
+    opened: int = 0
+    """Connections that were taken."""
+    evicted: int = 0
+    """Connections without a credential that waited for their client, and gave way to a new one."""
+    refused_all: int = 0
+    """Connections beyond ``max_connections``."""
+    refused_address: int = 0
+    """Connections and requests beyond ``max_unidentified_per_address``."""
+    refused_unidentified: int = 0
+    """Connections beyond ``max_unidentified``."""
+
+
+class Held(Protocol):
+    """A connection as the server's protocol holds it."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is under way on it: it waits for its client."""
+        ...
+
+    def give_way(self) -> None:
+        """End it."""
+        ...
+
+
+class Connection:
+    """One connection: who its peer is, and whether it has shown a credential."""
+
+    __slots__ = ("_connections", "address", "held", "identified", "let_in", "open", "trusted")
+
+    def __init__(self, connections: Connections, held: Held, host: str | None, *, trusted: bool) -> None:
+        self._connections = connections
+        self.held = held
+        self.address = address_key(host)
+        """The peer's, as it is counted; behind a trusted proxy that of the client of the last request."""
+        self.trusted = trusted
+        """Whether the peer is one of ``trusted_proxies``."""
+        self.identified = False
+        self.let_in = False
+        """Without a credential, by ``--open``: it is counted, but does not give way."""
+        self.open = True
+
+    def admit(self, *, anonymous: bool) -> None:
+        """Somebody was let in on this connection: by a credential, or as ``anonymous``."""
+        if anonymous:
+            self.let_in = True
+        elif not self.identified:
+            self.identified = True
+            self._connections.uncount(self)
+
+    def close(self) -> None:
+        """The connection is over. Calling it twice does no harm."""
+        self._connections.close(self)
+
+    @property
+    def limited_address(self) -> str | None:
+        """The address whose limits hold; None for a peer that forwards for others who are not known."""
+        return None if self._connections.forwards(self) else self.address
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """The connection of a request or WebSocket; None under another server."""
+    found: Connection | None = scope.get(SCOPE_KEY)
+    return found
+
+
+def admit(scope: Scope, *, anonymous: bool = False) -> None:
+    """Whoever sent this was let in; see :meth:`Connection.admit`."""
+    connection: Connection | None = scope.get(SCOPE_KEY)
+    if connection is not None and not connection.identified:
+        connection.admit(anonymous=anonymous)
+
+
+class Connections:
+    """All connections of a process."""
+
+    __slots__ = ("_by_address", "_forwarders", "_limits", "_proxies", "_trust", "count", "counters", "unidentified")
+
+    def __init__(self, limits: Limits, proxies: Sequence[Network] = ()) -> None:
+        """``proxies`` are the networks whose ``X-Forwarded-For`` is believed."""
+        self._limits = limits
+        self._proxies = tuple(proxies)
+        self._trust: dict[str, bool] = {}
+        self._forwarders: set[str] = set()
+        self._by_address: dict[str, dict[Connection, None]] = {}
+        self.counters = ConnectionCounters()
+        self.count = 0
+        """Connections that are open."""
+        self.unidentified = 0
+        """Those of them that have shown no credential."""
+
+    def trusts(self, host: str | None) -> bool:
+        """Whether a peer is one of the trusted proxies."""
+        known = self._trust.get(host or "")
+        if known is None:
+            known = self._is_proxy(host)
+            if len(self._trust) >= _MOST_FORWARDERS:
+                self._trust.clear()
+            self._trust[host or ""] = known
+        return known
+
+    def _is_proxy(self, host: str | None) -> bool:
+        try:
+            address = ipaddress.ip_address((host or "").partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._proxies)
+
+    # -- connections come and go ------------------------------------------------------------------------------------
+
+    def take(self, held: Held, host: str | None) -> Connection | str:
+        """Count a new connection; the name of a limit when there are as many as it allows, and none gives way."""
+        connection = Connection(self, held, host, trusted=self.trusts(host))
+        limits = self._limits
+        if self.count >= limits.max_connections and not self._evict_of_many():
+            self.counters.refused_all += 1
+            return "max_connections"
+        if not self._has_room(connection) and not self._evict(self._by_address.get(connection.address, {})):
+            self.counters.refused_address += 1
+            return "max_unidentified_per_address"
+        if self.unidentified >= limits.max_unidentified and not self._evict_of_many():
+            self.counters.refused_unidentified += 1
+            return "max_unidentified"
+        self.count += 1
+        self.counters.opened += 1
+        self._count(connection)
+        return connection
+
+    def close(self, connection: Connection) -> None:
+        """See :meth:`Connection.close`."""
+        if connection.open:
+            connection.open = False
+            self.count -= 1
+            self.uncount(connection)
+
+    def _count(self, connection: Connection) -> None:
+        self.unidentified += 1
+        self._by_address.setdefault(connection.address, {})[connection] = None
+
+    def uncount(self, connection: Connection) -> None:
+        """It is no longer one without a credential."""
+        of_address = self._by_address.get(connection.address)
+        if of_address is not None and connection in of_address:
+            del of_address[connection]
+            self.unidentified -= 1
+            if not of_address:
+                del self._by_address[connection.address]
+
+    def _has_room(self, connection: Connection) -> bool:
+        if self.forwards(connection):
+            return True
+        return len(self._by_address.get(connection.address, ())) < self._limits.max_unidentified_per_address
+
+    def _evict_of_many(self) -> bool:
+        """Make room at the expense of whoever has most connections without a credential."""
+        return any(self._evict(connections) for connections in nlargest(_LOOKED_AT, self._by_address.values(), key=len))
+
+    def _evict(self, connections: dict[Connection, None]) -> bool:
+        for connection in connections:  # the oldest first
+            if not connection.let_in and connection.held.waits:
+                self.counters.evicted += 1
+                self.close(connection)
+                connection.held.give_way()
+                return True
+        return False
+
+    # -- who forwards for others ------------------------------------------------------------------------------------
+
+    def forwards(self, connection: Connection) -> bool:
+        """Whether the peer has forwarded for others and is not trusted: its address says nothing of its clients."""
+        return connection.address in self._forwarders
+
+    def forwarded_for(self, connection: Connection, client: str | None) -> bool:
+        """A request on this connection came by way of a proxy, for ``client`` where the proxy is trusted and names one. False when it is to
+        be refused: the client has too many connections without a credential.
+        """
+        if not connection.trusted:
+            self._note_forwarder(connection)
+            return True
+        if client is None or connection.identified:
+            return True
+        self.uncount(connection)
+        connection.address = address_key(client)
+        room = self._has_room(connection)
+        if not room:
+            self.counters.refused_address += 1
+        self._count(connection)
+        return room
+
+    def _note_forwarder(self, connection: Connection) -> None:
+        if connection.address in self._forwarders or len(self._forwarders) >= _MOST_FORWARDERS:
+            return
+        self._forwarders.add(connection.address)
+        _log.warning(
+            "proxy_not_trusted",
+            address=connection.address,
+            setting="trusted_proxies",
+            effect="its X-Forwarded-For is not believed, and limits by address do not hold for it",
+        )

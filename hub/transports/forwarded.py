@@ -1,0 +1,58 @@
+"""Who really asks, behind a proxy: ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of trusted proxies (docs/proxies.md)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub.ops.envelope import ApiError
+from hub.security.connections import RETRY_AFTER_S, Connections, connection_of
+from hub.transports.front import refuse
+
+_SCHEMES: Final = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", "ws"), b"wss": ("https", "wss")}
+
+
+class Forwarded:
+    """ASGI in front of the application: ``client`` and ``scheme`` of the scope are those of the client where a trusted proxy says so."""
+
+    __slots__ = ("_app", "_connections")
+
+    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+        self._app = app
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = connection_of(scope)
+        if connection is not None and (connection.trusted or not connection.identified) and not self._look(scope):
+            text = "this address has as many connections that have shown no credential as it may have (limits.max_unidentified_per_address)"
+            await refuse(scope, send, ApiError(429, text, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}))
+            return
+        await self._app(scope, receive, send)
+
+    def _look(self, scope: Scope) -> bool:
+        """Take the proxy's word; False when the request is to be refused."""
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        connection = connection_of(scope)
+        assert connection is not None
+        if not connection.trusted:
+            return not forwarded or self._connections.forwarded_for(connection, None)
+        client = None
+        if forwarded and (client := self._client(b",".join(forwarded).decode("latin-1"))) is not None:
+            scope["client"] = (client, 0)
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-proto" and (schemes := _SCHEMES.get(value.strip().lower())) is not None:
+                scope["scheme"] = schemes[scope["type"] == "websocket"]
+        return client is None or self._connections.forwarded_for(connection, client)
+
+    def _client(self, forwarded: str) -> str | None:
+        """The client: of the addresses, each put behind the others by a proxy, the last that is no trusted proxy itself."""
+        hosts = [host for each in forwarded.split(",") if (host := _without_port(each.strip()))]
+        return next((host for host in reversed(hosts) if not self._connections.trusts(host)), hosts[0] if hosts else None)
+
+
+def _without_port(value: str) -> str:
+    """``192.0.2.1:80`` and ``[2001:db8::1]:80`` are written with their port by some proxies."""
+    if value.startswith("["):
+        return value[1:].partition("]")[0]
+    return value.partition(":")[0] if value.count(":") == 1 else value

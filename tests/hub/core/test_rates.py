@@ -1,0 +1,52 @@
+"""So many times a second, and as many at once."""
+
+from __future__ import annotations
+
+from hub.core.rates import MOST_KEYS, RateLimit
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000)
+
+    def wall_us(self) -> int:
+        return int(self.now * 1_000_000)
+
+
+def test_as_many_at_once_as_in_a_second_and_then_at_that_rate() -> None:
+    clock = Clock()
+    rate = RateLimit(clock, 200)
+    assert [rate.allows("a") for _ in range(250)].count(True) == 200
+    clock.now += 0.1
+    assert [rate.allows("a") for _ in range(250)].count(True) == 20
+    clock.now += 60
+    assert [rate.allows("a") for _ in range(250)].count(True) == 200
+
+
+def test_keys_do_not_share() -> None:
+    rate = RateLimit(Clock(), 1)
+    assert rate.allows("a")
+    assert not rate.allows("a")
+    assert rate.allows("b")
+
+
+def test_nothing_is_limited_by_0() -> None:
+    rate = RateLimit(Clock(), 0)
+    assert all(rate.allows("a") for _ in range(10_000))
+
+
+def test_keys_that_clients_make_up_are_forgotten() -> None:
+    clock = Clock()
+    rate = RateLimit(clock, 1)
+    for number in range(3 * MOST_KEYS):
+        assert rate.allows(str(number))
+    assert len(rate._until) <= MOST_KEYS
+    assert not rate.allows(str(3 * MOST_KEYS - 1))
+    clock.now += 10
+    assert rate.allows("more")
+    assert len(rate._until) == 1

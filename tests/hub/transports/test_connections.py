@@ -1,0 +1,195 @@
+"""Limits on connections at a real server, and the word of proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from hub.core.limits import Limits
+from hub.security.connections import LOOPBACK, Connections, admit, connection_of
+from hub.transports.server import configuration
+from hub.transports.socket import Socket
+from tests.hub.transports.harness import RawClient, running
+
+PATIENCE_S = 10.0
+GET = "GET / HTTP/1.1\r\nHost: x\r\n"
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says whom it sees. ``x-token`` is a credential; ``/held`` answers when the client has gone."""
+    if any(name == b"x-token" for name, _ in scope["headers"]):
+        admit(scope)
+    if scope["type"] == "websocket":
+        socket = Socket(scope, receive, send, max_message_bytes=1000)
+        await socket.accept()
+        while isinstance(payload := await socket.receive(), bytes):
+            connection = connection_of(scope)
+            assert connection is not None
+            connection.admit(anonymous=payload == b"anonymous")
+            socket.write(b"welcome")
+        return
+    if scope["path"] == "/held":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    body = json.dumps([scope["client"][0], scope["scheme"]]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class House:
+    def __init__(self, connections: Connections, port: int) -> None:
+        self.connections = connections
+        self.port = port
+        self.opened: list[asyncio.StreamWriter] = []
+
+    async def open(self, head: str = "") -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.opened.append(writer)
+        if head:
+            writer.write((head + "\r\n").encode())
+        return reader
+
+    async def websocket(self) -> RawClient:
+        client = await RawClient.connect(self.port)
+        self.opened.append(client.writer)
+        return client
+
+    async def ask(self, *headers: str) -> bytes:
+        reader = await self.open(GET + "".join(f"{header}\r\n" for header in (*headers, "Connection: close")))
+        return await asyncio.wait_for(reader.read(), PATIENCE_S)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while self.connections.count != count:
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def house(limits: Limits, proxies: tuple[str, ...] = ()) -> AsyncIterator[House]:
+    connections = Connections(limits, tuple(ip_network(each) for each in proxies) or LOOPBACK)
+    config = configuration(application, limits, lifespan=False, connections=connections)
+    config.timeout_graceful_shutdown = 1
+    async with running(config) as port:
+        made = House(connections, port)
+        yield made
+        for writer in made.opened:
+            writer.close()
+
+
+LIMITS = Limits(max_connections=8, max_unidentified=6, max_unidentified_per_address=3)
+HELD = "GET /held HTTP/1.1\r\nHost: x\r\n"
+
+
+async def test_an_address_over_its_limit_is_told_so_and_when_to_come_back() -> None:
+    async with house(LIMITS) as server:
+        for _ in range(3):
+            await server.open(HELD)
+        await server.until(3)
+        answer = await server.ask()
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 5\r\n" in answer
+        assert b"max_unidentified_per_address" in answer
+        assert b"x-content-type-options: nosniff" in answer
+        server.opened[0].close()
+        await server.until(2)
+        assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_connection_that_waits_gives_way() -> None:
+    async with house(LIMITS) as server:
+        first = await server.open()
+        await server.until(1)
+        for _ in range(5):
+            assert (await server.open(GET)) is not None
+            await asyncio.sleep(0.02)
+        assert await asyncio.wait_for(first.read(), PATIENCE_S) == b""
+        assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
+        assert server.connections.unidentified <= 3
+
+
+async def test_with_a_credential_an_address_has_as_many_as_there_are() -> None:
+    async with house(LIMITS) as server:
+        for number in range(8):
+            await server.open(HELD + "X-Token: good\r\n")
+            await server.until(number + 1)
+            async with asyncio.timeout(PATIENCE_S):
+                while server.connections.unidentified:
+                    await asyncio.sleep(0.005)
+        answer = await server.ask()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"max_connections" in answer
+        assert b"\r\nretry-after: 5\r\n" in answer
+
+
+async def test_websockets_count_until_they_say_who_they_are_and_again_when_they_end() -> None:
+    async with house(LIMITS) as server:
+        first, second = await server.websocket(), await server.websocket()
+        assert (server.connections.count, server.connections.unidentified) == (2, 2)
+        first.text(b"token")
+        await first.read_frame()
+        assert (server.connections.count, server.connections.unidentified) == (2, 1)
+        first.writer.close()
+        await server.until(1)
+        await server.websocket()
+        await server.websocket()
+        await server.ask()
+        assert await asyncio.wait_for(second.close_code(), PATIENCE_S) == 4429
+
+
+async def test_a_websocket_that_was_refused_is_counted_no_more() -> None:
+    async with house(LIMITS) as server:
+        for _ in range(10):
+            answer = await server.ask("Upgrade: websocket", "Connection: Upgrade")
+            assert answer.startswith(b"HTTP/1.1 400 ")
+        await server.until(0)
+
+
+# -- proxies ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seen"),
+    [
+        ([], ["127.0.0.1", "http"]),
+        (["X-Forwarded-For: 192.0.2.1"], ["192.0.2.1", "http"]),
+        (["X-Forwarded-For: 192.0.2.1:5555", "X-Forwarded-Proto: https"], ["192.0.2.1", "https"]),
+        (["X-Forwarded-For: [2001:db8::1]:5555"], ["2001:db8::1", "http"]),
+        (["X-Forwarded-For: 203.0.113.9, 192.0.2.1"], ["192.0.2.1", "http"]),
+        (["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 192.0.2.1, 127.0.0.1"], ["192.0.2.1", "http"]),
+        (["X-Forwarded-For: 127.0.0.1"], ["127.0.0.1", "http"]),
+        (["X-Forwarded-For: ,", "X-Forwarded-Proto: gopher"], ["127.0.0.1", "http"]),
+        (["Forwarded: for=192.0.2.1;proto=https", "X-Forwarded-Host: evil"], ["127.0.0.1", "http"]),
+    ],
+)
+async def test_the_word_of_a_trusted_proxy(headers: list[str], seen: list[str]) -> None:
+    async with house(Limits()) as server:
+        answer = await server.ask(*headers)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == seen
+
+
+async def test_the_word_of_anybody_else_is_not_believed() -> None:
+    async with house(LIMITS, ("10.0.0.0/8",)) as server:
+        answer = await server.ask("X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == ["127.0.0.1", "http"]
+        for _ in range(5):  # it forwards: its address says nothing
+            await server.open(HELD)
+        await server.until(5)
+
+
+async def test_behind_a_trusted_proxy_the_clients_own_limits_hold() -> None:
+    async with house(LIMITS) as server:
+        for _ in range(3):
+            await server.open(HELD + "X-Forwarded-For: 192.0.2.1\r\n")
+            await asyncio.sleep(0.02)
+        await server.until(3)
+        refused = await server.ask("X-Forwarded-For: 192.0.2.1")
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 5\r\n" in refused
+        assert (await server.ask("X-Forwarded-For: 192.0.2.2")).startswith(b"HTTP/1.1 200 ")
+        assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
