@@ -240,7 +240,7 @@ class Node:
         administration = Administration(
             guard, self.clock, self.settings.outbox, save=self.outbox.save_endpoint, remove=self.outbox.remove_endpoint
         )
-        examples = Examples(self.sender, self.clock, self.settings.outbox.timeout_s, self._examples)
+        examples = Examples(self.sender, self.clock, self.settings.outbox.timeout_s, self._examples, self.settings.outbox.examples)
         return outbox_router(self.outbox, administration, examples, self.clock)
 
     def _examples(self) -> dict[str, Example]:

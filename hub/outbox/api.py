@@ -16,7 +16,7 @@ from hub.ops.storage import unavailable
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
-from hub.outbox.example import Examples
+from hub.outbox.example import Examples, TooManyExamplesError
 from hub.outbox.model import DeliveryState, Endpoint
 from hub.outbox.outbox import Outbox
 from hub.security.api import Status
@@ -285,7 +285,12 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         _log.info("endpoint_secret_rotated", tenant=caller.tenant, by=caller.subject, endpoint=made.id)
         return _answer({**_entry(made), "secret": secret})
 
-    @router.post("/endpoints/{id}/send-example", summary="Send an example", response_model=ExampleAnswer, responses=_UNKNOWN)
+    @router.post(
+        "/endpoints/{id}/send-example",
+        summary="Send an example",
+        response_model=ExampleAnswer,
+        responses={**_UNKNOWN, 429: {"description": "The tenant has as many examples under way as it may (`outbox.examples`)."}},
+    )
     async def send_example(
         caller: Annotated[Principal, requires("/endpoints/write")],
         identifier: Identifier,
@@ -295,6 +300,8 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         found = await read(lambda tx: administration.find(tx, caller.tenant, identifier))
         try:
             attempt = await examples.send(found, type)
+        except TooManyExamplesError as fault:
+            raise ApiError(429, str(fault)) from None
         except EndpointError as fault:
             raise ApiError.of_field(fault.field, fault.expected, fault.got) from None
         return _answer(_attempt(attempt))

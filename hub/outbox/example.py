@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -31,13 +32,21 @@ class Example(Protocol):
         ...
 
 
+class TooManyExamplesError(Exception):
+    """The tenant has as many examples under way as it may: the text says how many."""
+
+
 class Examples:
     """Sends them."""
 
-    __slots__ = ("_clock", "_find", "_sender", "_timeout_s")
+    __slots__ = ("_clock", "_find", "_most", "_sender", "_timeout_s", "_under_way")
 
-    def __init__(self, sender: Sends, clock: Clock, timeout_s: float, find: Callable[[], Mapping[str, Example]]) -> None:
-        """``find``: who has examples, by event type."""
+    def __init__(self, sender: Sends, clock: Clock, timeout_s: float, find: Callable[[], Mapping[str, Example]], most: int = 4) -> None:
+        """``find``: who has examples, by event type; ``most``: how many a tenant may have under way at once, for each waits for its
+        receiver outside the bounds of deliveries.
+        """
+        self._most = most
+        self._under_way: Counter[str] = Counter()
         self._sender = sender
         self._clock = clock
         self._timeout_s = timeout_s
@@ -48,6 +57,7 @@ class Examples:
 
         Raises:
             EndpointError: nobody has an example of this type.
+            TooManyExamplesError: the tenant has too many under way.
         """
         known = self._find()
         event_type = event_type or self._first(endpoint, known)
@@ -66,7 +76,15 @@ class Examples:
             known[event_type].example(event_type),
             self._clock.wall_ms(),
         )
-        outcome = await self._sender.send(endpoint, event, 1, endpoint.policy.timeout_ms / 1000 or self._timeout_s)
+        if self._under_way[endpoint.tenant] >= self._most:
+            raise TooManyExamplesError(f"at most {self._most} examples of a tenant are under way at once (outbox.examples)")
+        self._under_way[endpoint.tenant] += 1
+        try:
+            outcome = await self._sender.send(endpoint, event, 1, endpoint.policy.timeout_ms / 1000 or self._timeout_s)
+        finally:
+            self._under_way[endpoint.tenant] -= 1
+            if not self._under_way[endpoint.tenant]:
+                del self._under_way[endpoint.tenant]
         return Attempt(1, outcome.at_ms, outcome.duration_ms, outcome.status, outcome.error, outcome.body)
 
     def _first(self, endpoint: Endpoint, known: Mapping[str, Example]) -> str:

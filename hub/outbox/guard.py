@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hub.outbox.addresses import Address, Network, NotAnAddressError, as_ipv4, is_public, parse_host, parse_socket_address
@@ -94,9 +93,9 @@ class Guard:
         made.setblocking(False)
         return made
 
-    def resolver(self, inner: AbstractResolver | None = None) -> AbstractResolver:
-        """A resolver that gives out only what may be called; make it where the loop runs."""
-        return _Resolver(self, inner or ThreadedResolver())
+    def resolver(self, inner: AbstractResolver) -> AbstractResolver:
+        """A resolver that gives out only what may be called of what ``inner`` finds."""
+        return _Resolver(self, inner)
 
 
 class _Resolver(AbstractResolver):

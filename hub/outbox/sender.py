@@ -10,6 +10,7 @@ import ssl
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from hub import __version__
@@ -17,6 +18,7 @@ from hub.core.ports import Clock
 from hub.outbox.guard import ForbiddenAddressError, Guard
 from hub.outbox.model import Endpoint, OutboxEvent
 from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.resolver import TENANT, Resolver
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import headers
 
@@ -50,7 +52,7 @@ async def _by_kept(_session: aiohttp.ClientSession, context: object, _params: ob
 class Sender:
     """Sends for every endpoint of a process, over one pool of connections. Start it where the loop runs."""
 
-    __slots__ = ("_clock", "_fresh", "_guard", "_session", "_settings")
+    __slots__ = ("_clock", "_fresh", "_guard", "_names", "_session", "_settings")
 
     def __init__(self, guard: Guard, clock: Clock, settings: OutboxSettings) -> None:
         self._guard = guard
@@ -58,16 +60,18 @@ class Sender:
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+        self._names: AbstractResolver | None = None
 
     async def start(self) -> None:
         """Open the pool."""
-        self._session = self._opened(keep=True)
-        self._fresh = self._opened(keep=False)
+        self._names = self._guard.resolver(Resolver(self._settings.resolve_threads, self._settings.tenant_share))
+        self._session = self._opened(self._names, keep=True)
+        self._fresh = self._opened(self._names, keep=False)
 
-    def _opened(self, *, keep: bool) -> aiohttp.ClientSession:
+    def _opened(self, names: AbstractResolver, *, keep: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=0,  # the courier's lanes are the bound
-            resolver=self._guard.resolver(),
+            resolver=names,
             socket_factory=self._guard.socket_factory,
             ttl_dns_cache=10,
             **({"keepalive_timeout": KEEP_ALIVE_S} if keep else {"force_close": True}),
@@ -92,6 +96,9 @@ class Sender:
             if session is not None:
                 await session.close()
         self._session = self._fresh = None
+        if self._names is not None:
+            await self._names.close()
+            self._names = None
 
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
         """POST an event to an endpoint once. Never raises for what the other side does.
@@ -106,6 +113,7 @@ class Sender:
             "Content-Type": "application/json",
             **headers(event, secrets, attempt, now_ms // 1000),
         }
+        TENANT.set(endpoint.tenant)
         status, fault, error, body, retry_after = 0, Fault.NONE, "", b"", None
         try:
             async with asyncio.timeout(timeout_s):

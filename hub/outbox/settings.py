@@ -38,6 +38,18 @@ class OutboxSettings(BaseModel):
     waiting: int = Field(
         default=5_000, ge=1, le=1_000_000, description="Events in memory that wait to be dispatched; more wait in the database."
     )
+    examples: int = Field(
+        default=4,
+        ge=1,
+        le=1_000,
+        description="Examples (`send-example`) of a tenant that may be under way; more is refused with 429.",
+    )
+    resolve_threads: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Names of endpoints that are looked up at once. A look-up lasts as long as a name server likes.",
+    )
     order_s: Seconds = Field(
         default=3_600,
         description="How long a delivery waits for the one before it of the same key to the same endpoint; then it overtakes it.",

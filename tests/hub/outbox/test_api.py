@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,11 @@ class Receiver:
         self.status = 200
         self.body = b"thanks"
         self.url = ""
+        self.hold: Callable[[web.Request], Awaitable[web.Response]] | None = None
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """As the test says, else at once."""
+        return await (self.hold or self.handle)(request)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
@@ -94,7 +99,7 @@ class House:
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     receiver = Receiver()
     app = web.Application()
-    app.router.add_post("/hook", receiver.handle)
+    app.router.add_post("/hook", receiver.answer)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -309,3 +314,23 @@ async def test_who_may_not(house: House) -> None:
     house.rest.headers["Authorization"] = f"Bearer {token}"
     await house.ask("GET", "/endpoints", status=403)
     await house.ask("POST", "/endpoints", {"url": house.receiver.url}, status=403)
+
+
+async def test_a_tenant_has_so_many_examples_under_way_and_no_more(house: House) -> None:
+    gate = asyncio.Event()
+    real = house.receiver.handle
+
+    async def hold(request: web.Request) -> web.Response:
+        answer = await real(request)
+        await gate.wait()
+        return answer
+
+    house.receiver.hold = hold
+    endpoint = (await house.add())["id"]
+    path = f"/endpoints/{endpoint}/send-example"
+    under_way = [asyncio.create_task(house.ask("POST", path)) for _ in range(4)]
+    await house.until(lambda: len(house.receiver.requests) == 4)
+    assert "at most 4 examples" in (await house.ask("POST", path, status=429))["message"]
+    gate.set()
+    assert {each["httpStatus"] for each in await asyncio.gather(*under_way)} == {200}
+    assert (await house.ask("POST", path))["httpStatus"] == 200

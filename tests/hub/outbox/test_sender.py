@@ -196,7 +196,7 @@ async def test_no_error_tells_the_address_of_a_name(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]  # nobody listens there by the addresses below
         resolver = guard.resolver(Names(*addresses))
-        monkeypatch.setattr(Guard, "resolver", lambda _guard: resolver)
+        monkeypatch.setattr(Guard, "resolver", lambda _guard, _inner: resolver)
         sender = Sender(guard, SystemClock(), SETTINGS)
         await sender.start()
         try:

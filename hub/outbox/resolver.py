@@ -1,0 +1,98 @@
+"""Names of endpoints are looked up in threads of their own, shared out among tenants.
+
+The operating system's look-up waits for as long as a name server likes, and nothing can end it. In the threads that the rest of the process
+uses, a tenant with names that nobody answers for would hold up every other one's webhooks, and files and mail besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, Final
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from hub.outbox.shares import Line, Pool
+
+TENANT: Final[ContextVar[str]] = ContextVar("hub.outbox.tenant", default="")
+"""Whose request it is that a name is looked up for."""
+
+
+class Resolver(AbstractResolver):
+    """Make it where the loop runs. At most ``threads`` look-ups are under way, of one tenant ``tenant_share`` of them while others wait."""
+
+    def __init__(self, threads: int, tenant_share: float) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="webhook-names")
+        self._pool = Pool(threads, tenant_share)
+        self._line = Line(self._pool)
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._numbers = 0
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """The addresses of a name.
+
+        Raises:
+            OSError: it has none, or nobody could be asked.
+        """
+        tenant = TENANT.get()
+        await self._turn(tenant)
+        loop = asyncio.get_running_loop()
+        # a look-up that nobody waits for any more goes on: its thread is free when it has ended, not before
+        found = loop.run_in_executor(self._threads, _look_up, host, port, family)
+        found.add_done_callback(lambda ended: self._ended(tenant, ended))
+        return await asyncio.shield(found)
+
+    async def close(self) -> None:
+        """Look up nothing more; what is under way is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _turn(self, tenant: str) -> None:
+        """Wait for a thread, and take it."""
+        self._numbers += 1
+        member = str(self._numbers)
+        turn = self._waiting[member] = asyncio.get_running_loop().create_future()
+        self._line.join(tenant, member)
+        self._serve()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if self._waiting.pop(member, None) is None:  # it had its turn a moment ago
+                self._ended(tenant)
+            raise
+
+    def _serve(self) -> None:
+        while (following := self._line.next()) is not None:
+            tenant, member = following
+            turn = self._waiting.pop(member, None)
+            if turn is None:
+                continue  # it waits no more
+            self._pool.of(tenant).add(1)
+            turn.set_result(None)
+
+    def _ended(self, tenant: str, found: asyncio.Future[list[ResolveResult]] | None = None) -> None:
+        if found is not None and not found.cancelled():
+            found.exception()  # who asked is told; where nobody waits any more, nobody has to be
+        self._pool.of(tenant).add(-1)
+        self._pool.forget_unused()
+        self._serve()
+
+
+_NUMERIC: Final = int(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+_NUMERIC_NAMES: Final = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Runs in a thread."""
+    return [
+        ResolveResult(hostname=host, host=_text(address), port=int(address[1]), family=kind, proto=protocol, flags=_NUMERIC)
+        for kind, _, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
+        )
+    ]
+
+
+def _text(address: tuple[Any, ...]) -> str:
+    """The address alone, with its zone where it has one."""
+    return socket.getnameinfo(address, _NUMERIC_NAMES)[0] if len(address) == 4 and address[3] else str(address[0])
