@@ -91,6 +91,12 @@ class StatisticsSettings(BaseModel):
     )
     max_values: int = Field(20_000, ge=1, description="Channels /statistics/v3/values/... that are open at once, of one tenant.")
 
+    max_places: int = Field(
+        8,
+        ge=1,
+        description="Places at which an agent can be logged in on one medium; a login at one more ends the oldest, whose logout was lost.",
+    )
+
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str | None) -> str | None:
@@ -104,7 +110,7 @@ class StatisticsSettings(BaseModel):
 
     def bounds(self) -> Bounds:
         """How many of each thing the engine takes."""
-        return Bounds(self.max_objects, self.max_groups, self.max_group_members, self.max_member_groups)
+        return Bounds(self.max_objects, self.max_groups, self.max_group_members, self.max_member_groups, self.max_places)
 
     def time_zone(self) -> ZoneInfo:
         """The zone that counts."""

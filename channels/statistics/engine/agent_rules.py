@@ -21,10 +21,11 @@ from channels.statistics.engine.vocabulary import (
 class AgentRules:
     """One method for each event of an agent; times are milliseconds since 1970."""
 
-    __slots__ = ("_centre",)
+    __slots__ = ("_centre", "_max_places")
 
-    def __init__(self, centre: Centre) -> None:
+    def __init__(self, centre: Centre, max_places: int) -> None:
         self._centre = centre
+        self._max_places = max_places
 
     def login(self, data: events.AgentLogin, at_ms: int) -> None:
         """Logged in, not ready, on each medium that the agent is not logged in on yet at this place; joins the groups that are named."""
@@ -37,7 +38,7 @@ class AgentRules:
         at_ms = agent.at(at_ms)
         agent.place = data.place_id or agent.place
         for name in data.media:
-            medium = self._medium_at(agent, name.lower(), data.place_id)
+            medium = self._medium_at(agent, name.lower(), data.place_id, at_ms)
             medium.dn = data.dn or medium.dn
             if medium.login is None:
                 self.log_in(agent, medium, NOT_READY, at_ms)
@@ -53,12 +54,18 @@ class AgentRules:
             medium = agent.media[name] = Medium(name, agent.place)
         return medium
 
-    def _medium_at(self, agent: Agent, name: str, place: str | None) -> Medium:
-        """The agent's medium of a name at a place, which may be a second one beside that of another place."""
-        for medium in agent.media.values():
-            if medium.name == name and (medium.login is None or None in (place, medium.place) or medium.place == place):
+    def _medium_at(self, agent: Agent, name: str, place: str | None, at_ms: int) -> Medium:
+        """The agent's medium of a name at a place, which may be a second one beside that of another place.
+
+        At more places than there may be, the oldest login is over: its logout was lost.
+        """
+        there = [medium for medium in agent.media.values() if medium.name == name]
+        for medium in there:
+            if medium.login is None or None in (place, medium.place) or medium.place == place:
                 medium.place = place or medium.place
                 return medium
+        if len(there) >= self._max_places:
+            self._log_out(agent, there[0], at_ms)
         key, number = name, 1
         while key in agent.media:
             number += 1
@@ -87,17 +94,22 @@ class AgentRules:
         for medium in list(agent.media.values()):
             if medium.login is None or (data.media is not None and medium.name != data.media.lower()):
                 continue
-            self._end_wrap(agent, medium, at_ms)
-            agent.end(medium.login, at_ms)
-            medium.login = medium.handled_ms = None
-            medium.reason = None
-            if agent.last_released is not None and agent.last_released[1] == medium.name:
-                agent.last_released = None
-            agent.occur("AgentLogout", medium.name, at_ms)
-            if agent.logged_out is None and all(m.login is None for m in agent.media.values()):
-                agent.logged_out = agent.begin((ACTION, LOGGED_OUT, ""), at_ms)
-            agent.settle(medium, at_ms)
-            self.drop_medium(agent, medium)
+            self._log_out(agent, medium, at_ms)
+
+    def _log_out(self, agent: Agent, medium: Medium, at_ms: int) -> None:
+        """An agent's work on a medium at a place is over."""
+        assert medium.login is not None, "who logs out is logged in"
+        self._end_wrap(agent, medium, at_ms)
+        agent.end(medium.login, at_ms)
+        medium.login = medium.handled_ms = None
+        medium.reason = None
+        if agent.last_released is not None and agent.last_released[1] == medium.name:
+            agent.last_released = None
+        agent.occur("AgentLogout", medium.name, at_ms)
+        if agent.logged_out is None and all(m.login is None for m in agent.media.values()):
+            agent.logged_out = agent.begin((ACTION, LOGGED_OUT, ""), at_ms)
+        agent.settle(medium, at_ms)
+        self.drop_medium(agent, medium)
 
     def drop_medium(self, agent: Agent, medium: Medium) -> None:
         """A medium on which nothing goes on any more is forgotten."""

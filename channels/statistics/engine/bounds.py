@@ -35,3 +35,5 @@ class Bounds:
     """Of one group."""
     member_groups: int = 200
     """Groups of one agent or queue, ``All`` not counted."""
+    places: int = 8
+    """At which one agent is logged in on one medium; a login at one more ends the oldest, whose logout was lost."""

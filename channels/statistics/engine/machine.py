@@ -42,7 +42,7 @@ class Machine:
         self._lifetimes = lifetimes
         self._admission = Admission(centre, bounds)
         self._forget_at_ms = LONG_AGO_MS
-        agents, queues = AgentRules(centre), QueueRules(centre)
+        agents, queues = AgentRules(centre, bounds.places), QueueRules(centre)
         self._calls = calls = CallRules(centre, agents, queues, AreaRules(centre))
         self._handlers: dict[type[EventData], Callable[[Any, int], None]] = {
             events.AgentLogin: agents.login,

@@ -50,11 +50,6 @@ class QueueRules:
         queue.occur("CallEntered", interaction.media, at_ms)
         queue.waiting[interaction.id] = queue.begin((ACTION, CALL_WAIT, interaction.media), at_ms)
 
-    def waits(self, interaction: Interaction) -> bool:
-        """Whether the interaction waits in the queue that it entered last; what rings waits."""
-        queue_id = interaction.queue
-        return queue_id is not None and interaction.id in self._centre.queues[queue_id].waiting
-
     def leave(self, interaction: Interaction, queue_id: str, action: str, at_ms: int) -> bool:
         """Stop waiting, by an action that tells how long it was. False when the interaction does not wait there."""
         queue = self._centre.queues.get(queue_id)
@@ -74,9 +69,9 @@ class QueueRules:
             self.enter(interaction, queue_id, at_ms)
         elif interaction.visits[queue_id]:
             return
-        queue = self._centre.queues[queue_id]
-        span = queue.waiting.get(interaction.id)
-        if span is not None:
+        queue = self._centre.queues.get(queue_id)  # which may be forgotten meanwhile
+        span = None if queue is None else queue.waiting.get(interaction.id)
+        if queue is not None and span is not None:
             interaction.visits[queue_id] = True
             at_ms = max(at_ms, span.start_ms)
             queue.occur("CallDistributed", interaction.media, at_ms, at_ms // 1000 - span.start_s)

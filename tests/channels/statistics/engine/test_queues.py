@@ -210,3 +210,15 @@ def test_after_call_work_for_an_earlier_call_is_told_to_that_calls_queue() -> No
 def test_clocks_that_differ_make_no_negative_times() -> None:
     scene = queued(10).at(9.5, "interaction.established", ixn="i", agent="ann", type="inbound")
     assert (total(scene, "CallAnswered"), total(scene, "CallDistributed")) == ((1, 0), (1, 0))
+
+
+def test_an_event_that_names_a_queue_which_was_forgotten_meanwhile_does_nothing_there() -> None:
+    week = 7 * 86_400
+    scene = Scene().at(0, "interaction.queued", ixn="c", queue="sales", media="chat")
+    scene.at(5, "interaction.distributed", ixn="c", queue="sales", to_queue="help")
+    for day in range(1, 9):
+        scene.at(day * 86_400, "interaction.queued", ixn="c", queue="help", media="chat")
+    assert sum(scene.engine.forget_unheard()) == 1
+    scene.at(week + 86_400, "interaction.distributed", ixn="c", queue="sales", to="ann")
+    assert scene.number("Queue", "sales", "TotalDistributed") == 0
+    assert scene.number("Queue", "help", "CurrentInQueue") == 1

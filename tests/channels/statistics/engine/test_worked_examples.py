@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.channels.statistics.engine.scene import Scene, moment
+from channels.statistics.engine.bounds import Bounds
+from channels.statistics.engine.engine import Engine
+from tests.channels.statistics.engine.scene import NINE, UTC, Scene, moment
 
 SALES = {"queue": "sales"}
 
@@ -213,6 +215,18 @@ def test_one_logout_ends_both() -> None:
     assert scene.action("ann", "TotalNumber", "AgentLogout") == 2
     assert scene.action("ann", "TotalTime", "LoggedIn") == 10 + 5
     assert scene.number("Agent", "ann", "LoginDuration") == 10
+
+
+def test_a_login_at_one_place_too_many_ends_the_oldest() -> None:
+    scene = Scene()
+    scene.engine = Engine(zone=UTC, now_ms=NINE, bounds=Bounds(places=3))
+    for number in range(5):
+        scene.at(number * 10, "agent.login", agent="ann", place=f"P{number}", dn=f"700{number}")
+    assert [each["placeId"] for each in scene.tree("ann")["places"]] == ["P2", "P3", "P4"]
+    assert [scene.action("ann", "TotalNumber", name) for name in ("AgentLogin", "AgentLogout")] == [5, 2]
+    assert scene.number("Agent", "ann", "LoginDuration") == 40, "logged in all the time"
+    scene.at(50, "agent.login", agent="ann", place="P3").at(60, "agent.logout", agent="ann")
+    assert scene.action("ann", "TotalNumber", "AgentLogin,AgentLogout") == 5 + 5
 
 
 def test_a_chat_login_elsewhere_does_not_move_the_voice_dn() -> None:

@@ -19,6 +19,14 @@ async def test_an_event_counts_as_soon_as_it_is_taken() -> None:
     assert await inbound_calls(centre) == 1
 
 
+async def test_an_agent_is_at_no_more_places_than_the_settings_allow() -> None:
+    centre = Centre(max_places=2)
+    for place in ("P1", "P2", "P3"):
+        await centre.feed(centre.event("cx.agent.login", agentId="ana", placeId=place))
+    done = await centre.server.read(login(), [agent_item(name="CurrentAgentState")])
+    assert [place["placeId"] for place in done.readings[0].value["stateValue"]["places"]] == ["P2", "P3"]
+
+
 async def test_a_late_event_is_refused_and_counted() -> None:
     centre = Centre()
     await centre.feed(centre.event("cx.agent.ready", 0, agentId="ana"))
