@@ -6,7 +6,7 @@ import json
 
 from hub.bayeux.counters import BayeuxCounters
 from hub.bayeux.exchange import Exchange
-from hub.bayeux.messages import SUBSCRIBE, UNSUBSCRIBE, Incoming
+from hub.bayeux.messages import SUBSCRIBE, UNSUBSCRIBE, FieldError, Incoming, checked_numbers
 from hub.bayeux.replay import invalid_position, positions
 from hub.bayeux.replies import echo, ext, failure, head, success
 from hub.bayeux.services import Services
@@ -96,10 +96,12 @@ class ChannelHandlers:
             data = message.fields.get("data")  # null is data like any other
             if data is None:
                 raise RefusedError(WireError.DATA_MISSING, channel=channel)
-            await session.turns.take(self._hub.publish(session.principal, channel, bytes(data), extra=message.extra()))
+            text, extra = bytes(data), message.extra()
+            checked_numbers(text, extra)
+            await session.turns.take(self._hub.publish(session.principal, channel, text, extra=extra))
             if channel.startswith(SERVICE):
                 await self._services.handle(session, channel, bytes(data), message.identifier)
-        except RefusedError:
+        except (FieldError, RefusedError):
             self._counters.publishes_refused += 1
             raise
         return success(head(message))

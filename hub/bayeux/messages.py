@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from hub.core.json_guard import BadJsonError, guard, replace_lone_surrogates
+from hub.core.json_guard import BadJsonError, check_numbers, guard, replace_lone_surrogates
 from hub.core.limits import Limits
 
 HANDSHAKE = "/meta/handshake"
@@ -82,6 +82,19 @@ def _kind(raw: bytes) -> str:
     """What a JSON text is, in words."""
     kinds = {_QUOTE: "a text", _OPEN_OBJECT: "an object", _OPEN_ARRAY: "an array", b"t"[0]: "true", b"f"[0]: "false", b"n"[0]: "null"}
     return kinds.get(raw[0], "a number")
+
+
+def checked_numbers(data: bytes, extra: bytes) -> None:
+    """Check what a message brings to others: its ``data``, and its further members as :meth:`Incoming.extra` has them.
+
+    Raises:
+        FieldError: a number in it is one that readers of JSON may refuse.
+    """
+    for field, text in (("data", data), ("message", b"{%b}" % extra[1:] if extra else b"")):
+        try:
+            check_numbers(text)
+        except BadJsonError:
+            raise FieldError(field, "numbers that a double holds", text) from None
 
 
 class Incoming:
@@ -281,7 +294,7 @@ def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
         BatchTooLargeError: more than ``max_batch`` messages.
     """
     try:
-        text = guard(payload, limits.max_json_depth).strip(b" \t\r\n")
+        text = guard(payload, limits.max_json_depth, numbers=False).strip(b" \t\r\n")
     except BadJsonError as fault:
         raise MalformedError(str(fault)) from None
     bare = text[:1] == b"{"

@@ -46,6 +46,8 @@ _PREFLIGHT: Headers = [
     MAX_AGE,
 ]
 _CLOSE = (b"connection", b"close")
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_SMALL_BYTES = 16 * 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +91,8 @@ class LongPolling:
             await self._not_a_post(scope, send, origin)
             return
         try:
+            if statistics and _may_be_large(scope["headers"]):
+                await self._check_header(scope)
             body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes, self._bodies)
             messages = read_request(body, self._server.hub.limits)
         except ClientGoneError:
@@ -96,6 +100,9 @@ class LongPolling:
         except ApiError as fault:
             self._server.counters.bad_requests += 1
             await self._refuse(send, fault, [*cors, _CLOSE])
+            return
+        except StorageError as fault:
+            await self._refuse(send, unavailable(fault), [*cors, _CLOSE])
             return
         except BodyTooLargeError as fault:
             await self._bad_request(send, 413, fault, [*cors, _CLOSE])
@@ -127,6 +134,18 @@ class LongPolling:
         await answering.answer(exchange, receive)
 
     # -- who asks ---------------------------------------------------------------------------------------------------
+
+    async def _check_header(self, scope: Scope) -> None:
+        """Refuse a bad header credential before a body is read that may be large.
+
+        Raises:
+            ApiError: 401 or 403, as the whole request would be answered.
+            StorageError: credentials cannot be looked up now.
+        """
+        if any(name in _CREDENTIALS for name, _ in scope["headers"]):
+            caller = await self._gate.identify(scope, cookies=False)
+            if caller.failure is not None:
+                raise refusal(caller.failure)
 
     async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[Exchange, Headers] | ApiError:
         """Process the messages; the cookies to set come with the exchange."""
@@ -200,6 +219,16 @@ class LongPolling:
     async def _bad_request(self, send: Send, status: int, fault: Exception, headers: Headers) -> None:
         self._server.counters.bad_requests += 1
         await respond(send, status, [*_BASE_HEADERS, *headers], envelope(status, str(fault)))
+
+
+def _may_be_large(headers: Headers) -> bool:
+    """Whether a body may come in more pieces than its head: nearly none does."""
+    for name, value in headers:
+        if name == b"content-length":
+            return not value.isdigit() or int(value) > _SMALL_BYTES
+        if name == b"transfer-encoding":
+            return True
+    return False
 
 
 def _json(body: dict[str, object]) -> bytes:

@@ -80,6 +80,15 @@ def test_every_operation_asks_for_a_credential_before_the_body(hub: HubProcess) 
     assert not wrong
 
 
+@pytest.mark.parametrize("credential", ["Authorization: Bearer nobody", "x-api-key: nobody"])
+@pytest.mark.parametrize("framing", ["Content-Length: 500000", "Transfer-Encoding: chunked"])
+def test_a_bad_header_credential_of_a_bayeux_request_is_refused_before_the_body(hub: HubProcess, credential: str, framing: str) -> None:
+    start = head("POST", "/statistics/v3/notifications", 0, "Content-Type: application/json", credential)
+    with connected(hub) as connection:
+        connection.sendall(start.replace(b"Content-Length: 0", framing.encode()))
+        assert answer(connection)[0] == (401 if "Bearer" in credential else 403)
+
+
 def test_every_operation_has_a_limit_that_holds_before_the_body(hub: HubProcess) -> None:
     credential = f"Authorization: Bearer {hub.token}"
     signed = "X-Hub-Signature: sha1=" + "0" * 40

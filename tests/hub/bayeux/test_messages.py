@@ -219,6 +219,18 @@ async def test_numbers_that_nothing_can_hold() -> None:
     assert b'"400:ext.authentication:message_invalid"' in (await bayeux.exchange(token)).body()
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"9" * 5000], ids=["1e400", "5,000 digits"])
+@pytest.mark.parametrize(("member", "field"), [(b'"data":[%b]', "data"), (b'"data":1,"more":{"n":%b}', "message")], ids=["data", "more"])
+async def test_published_numbers_that_readers_may_refuse_are_refused_alone(number: bytes, member: bytes, field: str) -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    bad = b'{"channel":"/a","clientId":"%b",%b}' % (client.id.encode(), member % number)
+    good = b'{"channel":"/a","clientId":"%b","data":"1e400"}' % client.id.encode()
+    first, second = json.loads((await bayeux.exchange(b"[%b,%b]" % (bad, good), client.peer)).body())
+    assert first == {"channel": "/a", "successful": False, "error": f"400:{field}:message_invalid"}
+    assert second == {"channel": "/a", "successful": True}
+
+
 async def test_large_message_is_refused_alone() -> None:
     client = await Bayeux().client()
     large = client.message("/a", data="x" * LIMITS.max_message_bytes)
