@@ -15,6 +15,8 @@ BASE := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
 NODE := $(NODE_CLIENTS)/node_modules/.installed
 GENERATORS := $(VENV)/generators/.installed
+GO_CLIENTS := tests/clients/go
+GO_PROGRAM := $(VENV)/go/cloudevents-send
 
 PYTEST_ARGS ?=
 WORKERS ?= 2
@@ -54,13 +56,21 @@ $(NODE): $(NODE_CLIENTS)/package.json $(NODE_CLIENTS)/package-lock.json
 		echo "npm is not installed: the tests with Node clients will be skipped"; \
 	fi
 
+# without Go there is nothing to build; it may be off the path, where its own installer puts it
+$(GO_PROGRAM): $(wildcard $(GO_CLIENTS)/*) | $(BIN)/python
+	@PATH="$$PATH:/usr/local/go/bin"; if command -v go > /dev/null; then \
+		echo "go build in $(GO_CLIENTS)"; mkdir -p $(@D) && cd $(GO_CLIENTS) && GOTOOLCHAIN=local go build -o $(abspath $@) .; \
+	else \
+		echo "Go is not installed: the tests with the SDK for Go will be skipped"; \
+	fi
+
 run: $(BASE)
 	$(BIN)/hub serve --demo
 
-test: $(TEST) $(NODE) $(GENERATORS)
+test: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-test-long: $(TEST) $(NODE) $(GENERATORS)
+test-long: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
 	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
 conformance: $(TEST)

@@ -56,14 +56,27 @@ def structured(headers: Headers, body: bytes) -> bytes:
 
 
 def _decoded(name: str, value: bytes) -> str:
-    """A header's value as the text of an attribute (section 3.1.3.2): without the quotes that some put around it, and percent-decoded."""
+    """A header's value as the text of an attribute (section 3.1.3.2): without the quotes that some put around it, and percent-decoded.
+
+    The SDK for JavaScript does not encode it: what is no UTF-8 is ISO 8859-1, which headers were once in (RFC 9110 section 5.5).
+    """
     raw = value.strip()
     if len(raw) > 1 and raw.startswith(b'"') and raw.endswith(b'"'):
         raw = _unescaped(raw[1:-1])
+    if not raw.isascii():
+        raw = _as_utf8(raw)
     try:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
         raise EventError(f"{PREFIX}{name}", "percent-encoded UTF-8", show(value.decode("latin-1"))) from None
+
+
+def _as_utf8(raw: bytes) -> bytes:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").encode()
+    return raw
 
 
 def _unescaped(quoted: bytes) -> bytes:

@@ -88,6 +88,15 @@ async def test_values_are_percent_decoded(value: str, meaning: str) -> None:
     assert event.source == meaning
 
 
+@pytest.mark.parametrize("value", ["José".encode(), "José".encode("latin-1")], ids=["utf-8", "latin-1"])
+async def test_values_that_were_not_encoded(value: bytes) -> None:
+    hub = Ingesting()
+    headers: Any = [*((name.encode(), text.encode()) for name, text in ATTRIBUTES.items() if name != "ce-source"), (b"ce-source", value)]
+    status, answer = await post(hub, DATA, headers)
+    assert status == 200, answer
+    assert (await hub.logged())[0][1].source == "José"
+
+
 async def test_headers_beside_a_structured_event_are_passed_over() -> None:
     hub = Ingesting()
     for kind, body in ((ONE, cloudevent("a")), (BATCH, [cloudevent("b")]), (LINES, cloudevent("c"))):
