@@ -23,6 +23,7 @@ from hub.ops.body import check_announced
 from hub.ops.envelope import ApiError
 from hub.outbox.model import Secret
 from hub.outbox.sign import hub_hasher
+from hub.security.connections import admit
 from hub.storage.transactions import Transaction, Transactions
 
 CCID: Final = "x-ccid"
@@ -78,6 +79,7 @@ class Signatures:
             trial = _Trial(secrets or (_NOBODY,), signatures, self._clock.wall_ms())
             async with self._spool.receive(request, (tenant, channel), limit, trial.hashers) as spooled:
                 if trial.fits() and named is not None:
+                    admit(request.scope)
                     return Signed(named, await spooled.read(), trace_id(request))
                 raise await self._refusal(tenant, channel, named, spooled, signatures)
         except ApiError:

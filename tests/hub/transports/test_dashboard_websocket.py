@@ -222,6 +222,14 @@ async def test_a_full_server_closes_4429() -> None:
             assert await code_of(second) == 4429
 
 
+async def test_an_address_that_asks_too_often_is_closed_4429() -> None:
+    async with house(limits=Limits(handshakes_per_s_per_address=1)) as hub, hub.connect(**BEARER) as first:
+        await read(first)
+        async with hub.connect(**BEARER) as second:
+            assert await code_of(second) == 4429
+        assert hub.hub.counters.refused_by_address_rate == 1
+
+
 async def test_draining_closes_1012_and_lets_nobody_in() -> None:
     async with house() as hub, hub.connect(**BEARER) as first, hub.connect(**BEARER) as second:
         await read(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -208,6 +209,26 @@ async def test_too_many_sessions() -> None:
         refused = await client.get("/events", params={"channel": "/a"})
         assert refused.status_code == 503
         assert refused.headers["retry-after"].isdigit()
+
+
+async def test_an_address_that_asks_too_often_is_told_when_to_come_back() -> None:
+    async with house(limits=Limits(handshakes_per_s_per_address=1)) as hub, stream(hub, "/a"), http(hub, **BEARER) as client:
+        refused = await client.get("/events", params={"channel": "/a"})
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"].isdigit()
+
+
+async def test_http_1_0_gets_a_stream_without_chunks() -> None:
+    async with house() as hub:
+        reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+        writer.write(b"GET /events?channel=/a HTTP/1.0\r\nAuthorization: Bearer demo-token\r\n\r\n")
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).lower()
+        body = await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+    assert head.startswith(b"http/1.1 200 ")
+    assert b"transfer-encoding" not in head
+    assert b"\r\nconnection: close\r\n" in head
+    assert not re.fullmatch(rb"[0-9a-f]+\r\n", body)
 
 
 async def test_a_websocket_is_refused() -> None:
