@@ -67,6 +67,9 @@ class StatisticsSettings(BaseModel):
         description="Statistics of all logins of one subject: another cookie is no way around the limits of a login.",
     )
     max_tenant_statistics: int = Field(500_000, ge=1, description="Statistics of all logins of a tenant.")
+    max_profiles: int = Field(
+        100, ge=2, description="Different time profiles of a tenant's open statistics: each is one more tally that every event has to keep."
+    )
     max_objects: int = Field(
         50_000,
         ge=1,

@@ -120,6 +120,12 @@ class Engine:
         yield from set_back(self._centre, now_ms, order_ms)
         self._machine.look_again()
 
+    def has_room(self, definition: Definition, most: int) -> bool:
+        """Whether a statistic can be opened without more than ``most`` different time profiles: each is a further tally of whatever its
+        object counts, which every event has to keep.
+        """
+        return self._calendar.has_room(definition.profile, most)
+
     def open(self, definition: Definition, object_type: ObjectType, object_id: str) -> Statistic:
         """Open a statistic, or share the one that is open.
 

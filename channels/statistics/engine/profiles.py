@@ -109,6 +109,10 @@ class Calendar:
         self._next_ms = FOREVER_MS
         self.daily = self.acquire(DAILY)
 
+    def has_room(self, profile: TimeProfile, most: int) -> bool:
+        """Whether a profile is followed already, or fewer than ``most`` are."""
+        return profile in self._resets or len(self._resets) < most
+
     def acquire(self, profile: TimeProfile) -> Reset:
         """Follow a profile until it is released as often as it was acquired."""
         reset = self._resets.get(profile)

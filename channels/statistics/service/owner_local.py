@@ -31,7 +31,7 @@ from channels.statistics.service.owner import (
     UnknownSubscriptionError,
 )
 from channels.statistics.service.pace import Pace, sorted_in_slices
-from channels.statistics.service.requests import Refusal, new_id, parse_item
+from channels.statistics.service.requests import Refusal, Wanted, new_id, parse_item
 from channels.statistics.service.slot import Slot
 from channels.statistics.service.storage import Storage
 from channels.statistics.service.telling import tell_due
@@ -224,6 +224,8 @@ class LocalStatServer:
                     wanted = parse_item(item, taken)
                     if isinstance(wanted, Refusal):
                         refusals.append(wanted)
+                    elif not tenant.engine.has_room(wanted.opened.definition, self._settings.max_profiles):
+                        refusals.append(self._profile_too_many(wanted))
                     else:
                         opened = tenant.open_for_subscription(subscription, wanted, now, verbose=verbose)
                         readings.append(_reading(opened, tenant))
@@ -334,6 +336,16 @@ class LocalStatServer:
         self._wake.set()
         await self._housekeeper.save(tenant, self._slot(tenant))  # no event says so: without a snapshot a restart would bring it back
         return True
+
+    def _profile_too_many(self, wanted: Wanted) -> Refusal:
+        return Refusal(
+            wanted.statistic_id,
+            "dynamicTimeProfile",
+            f"dynamicTimeProfile: expected at most {self._settings.max_profiles} different ones open in a tenant, got one more",
+            name=wanted.name,
+            object_id=wanted.object_id,
+            object_type=wanted.object_type.value,
+        )
 
     def _check_count(self, items: Sequence[object]) -> None:
         most = self._settings.max_subscription_statistics

@@ -70,6 +70,20 @@ async def test_a_new_cookie_at_each_request_does_not_escape_the_limit_of_a_subje
         await centre.server.open_subscription(Login("t", "bob/1", "bob", "bob"), None, [agent_item()])
 
 
+async def test_a_time_profile_too_many_is_refused_by_name() -> None:
+    centre = Centre(max_profiles=3)  # the day's is one
+    items = [agent_item(str(n), dynamicTimeProfile=f"0{n}:30") for n in range(4)] + [agent_item("same", dynamicTimeProfile="01:30")]
+    done = await centre.server.open_subscription(login(), "sub", items)
+    assert [reading.statistic_id for reading in done.readings] == ["0", "1", "same"]
+    assert [(refusal.statistic_id, refusal.field) for refusal in done.refusals] == [
+        ("2", "dynamicTimeProfile"),
+        ("3", "dynamicTimeProfile"),
+    ]
+    assert "expected at most 3 different ones open in a tenant, got one more" in done.refusals[0].message
+    await centre.server.close_subscription(login(), "sub")
+    assert not (await centre.server.open_subscription(login(), "sub", items[2:4])).refusals
+
+
 async def test_what_ends_makes_room() -> None:
     centre = Centre(max_subject_statistics=2, max_tenant_statistics=2)
     sam = [Login("t", f"sam/{cookie}", "sam", "sam") for cookie in range(3)]
