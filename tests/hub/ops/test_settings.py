@@ -361,3 +361,11 @@ def test_channels_whose_joins_are_not_told(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("HUB_PRESENCE__CHANNELS", channels)
     with pytest.raises(SettingsError, match=r"presence\.channels"):
         load([], config=None, flags={})
+
+
+def test_how_sessions_are_bound_is_one_of_two_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_LIMITS__SESSION_BINDING", "strict")
+    assert load([], config=None, flags={}).limits.session_binding == "strict"
+    monkeypatch.setenv("HUB_LIMITS__SESSION_BINDING", "lax")
+    with pytest.raises(SettingsError, match=r"limits\.session_binding: expected .*'client-id' or 'strict', got 'lax'"):
+        load([], config=None, flags={})
