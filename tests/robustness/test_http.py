@@ -22,7 +22,7 @@ from tests.robustness.doors import PATIENCE_S, doors, errors
 from tests.robustness.mutator import HTTP_TOKENS, JSON_TOKENS, Mutator
 
 LIMITS = Limits(max_request_bytes=MAX_BODY)
-STATUSES = {100, 101, 200, 204, 400, 403, 404, 405, 408, 413, 426, 431}
+STATUSES = {100, 101, 200, 204, 400, 403, 404, 405, 408, 413, 415, 426, 431, 501}
 """Every status that these requests may be answered with (docs/errors.md)."""
 AT_ONCE = 16
 SHORT_ROUNDS = 80
