@@ -91,6 +91,7 @@ _NO_SUCH: Final[dict[int | str, dict[str, Any]]] = {
 _BAD_BODY: Final[dict[int | str, dict[str, Any]]] = {
     413: {"description": "More than may be sent.", "content": _FAILURE},
     415: {"description": "The body is not JSON by its headers: `INVALID_TRANSPORT`.", "content": _FAILURE},
+    429: {"description": "Bodies of this address take what they may: `FAILURE`.", "content": _FAILURE},
 }
 _DESK_FAILURES: Final[dict[int | str, dict[str, Any]]] = {
     413: {"description": "More than may be sent.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},

@@ -58,6 +58,10 @@ _GUARDED_ERRORS: Final = {
     "403": "The credential may not do this.",
     "503": "A part of the server is not there now.",
 }
+_BODY_ERRORS: Final = {
+    "413": "The body is larger than the operation takes, or has too many members.",
+    "429": "The bodies of requests of this address that are under way take what they may; `Retry-After` says when to try again.",
+}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -108,6 +112,8 @@ def _tell_errors(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     errors = {**_OPEN_ERRORS, **_GUARDED_ERRORS} if operation["security"] else _OPEN_ERRORS
+    if "requestBody" in operation:
+        errors = {**errors, **_BODY_ERRORS}
     for status, description in errors.items():
         responses.setdefault(status, {"description": description, "content": forbidden if status == "403" else error})
 

@@ -54,7 +54,7 @@ async def test_openapi_says_who_may_call_and_how_errors_look(access: Access) -> 
     assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey", "cookie"}
     make, thing = document["paths"]["/things"]["post"], document["paths"]["/things/{name}"]["get"]
     assert {name for scheme in make["security"] for name in scheme} == {"bearer", "apiKey", "cookie"}
-    assert make["responses"].keys() == {"200", "400", "401", "403", "500", "503"}
+    assert make["responses"].keys() == {"200", "400", "401", "403", "413", "429", "500", "503"}
     assert thing["responses"].keys() == {"200", "400", "500"}
     assert thing["security"] == []
     assert thing["responses"]["400"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}

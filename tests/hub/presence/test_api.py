@@ -216,7 +216,7 @@ def test_every_door_can_be_asked_for() -> None:
 @pytest.mark.parametrize(("method", "path"), [("GET", "/channels"), ("GET", "/channels/a"), ("GET", "/sessions"), ("GET", "/sessions/x")])
 async def test_reading_needs_a_grant(house: House, method: str, path: str) -> None:
     store = Store(house.node.security.database, house.node.clock.wall_ms)
-    headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['supervisor']))[1]}"}
+    headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['dashboard']))[1]}"}
     answer = await house.rest.request(method, f"/api/v1{path}", headers=headers)
     assert (answer.status_code, answer.json()["status"]["detail"]) == (403, {"operation": "/presence/read"})
     async with httpx.AsyncClient(base_url=house.rest.base_url) as stranger:
