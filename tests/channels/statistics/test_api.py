@@ -14,6 +14,7 @@ from channels.statistics.api import create_routers
 from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
 from hub.ops.envelope import install
+from hub.ops.routing import WithoutSlash
 from hub.security.cookies import CookieSigner
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
@@ -68,6 +69,7 @@ async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     install(app)
     for router in create_routers(centre.server, max_body_bytes=MAX_BODY):
         app.include_router(router)
+    app.router.redirect_slashes, app.router.default = False, WithoutSlash(app.router)
     app.state.limits = Limits()
     app.state.gate = Gate(Directory(Credentials(), centre.clock), centre.clock, CookieSigner(b"s" * 32, centre.clock, lifetime_s=60))
     transport = httpx.ASGITransport(app)
