@@ -25,7 +25,9 @@ class Limits:
     interval_ms: int = _limit(0, "what a client waits between two connects")
     max_interval_ms: int = _limit(10_000, "how long a session lives without a connect or a socket")
     max_client_interval_ms: int = _limit(60_000, "the longest pause between two connects that a client may announce by advice.interval")
-    max_message_bytes: int = _limit(64 * 1024, "one Bayeux message or dashboard command")
+    max_message_bytes: int = _limit(
+        64 * 1024, "one Bayeux message or dashboard command; also all that a WebSocket may send in one message before it has said who it is"
+    )
     max_request_bytes: int = _limit(1024 * 1024, "one HTTP body or WebSocket message")
     max_batch: int = _limit(100, "messages in one request or frame")
     max_subscriptions: int = _limit(500, "channels and patterns that one session may hold")

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope
 from hub.core.limits import Limits
 from hub.core.metric import CounterFamily
 from hub.ops.envelope import ApiError
+from hub.security.connections import connection_of
 
 IDENTITY: Final = "identity"
 GZIP: Final = "gzip"
@@ -157,10 +158,12 @@ def hold(request: Request, size: int) -> None:
 
 
 def address_of(scope: Scope) -> str:
-    """Whose share a request counts to; empty for a proxy that forwards others' requests, which share nothing but its address."""
-    headers = scope["headers"]
-    if any(name == b"x-forwarded-for" or name == b"forwarded" for name, _ in headers):
-        return ""
+    """Whose share a request counts to: its client, as ``trusted_proxies`` tell of it. Empty for a peer that forwards for others and is not
+    one of these, whose requests share nothing but its address (docs/proxies.md).
+    """
+    connection = connection_of(scope)
+    if connection is not None:
+        return connection.limited_address or ""
     client = scope.get("client")
     return client[0] if client else ""
 

@@ -96,6 +96,10 @@ class Held(Protocol):
         """End it."""
         ...
 
+    def admitted(self) -> None:
+        """Whoever is on it was let in, by a credential or without one: what is bounded more tightly before is so no more."""
+        ...
+
 
 class Connection:
     """One connection: who its peer is, and whether it has shown a credential."""
@@ -121,6 +125,7 @@ class Connection:
         elif not self.identified:
             self.identified = True
             self._connections.uncount(self)
+        self.held.admitted()
 
     def close(self) -> None:
         """The connection is over. Calling it twice does no harm."""

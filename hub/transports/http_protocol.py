@@ -185,6 +185,9 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Close it, for another connection to be taken."""
         self.transport.close()
 
+    def admitted(self) -> None:
+        """What bodies may have is said by each route, whoever is on the connection."""
+
     def _refuse_connection(self, limit: str) -> None:
         status = HTTPStatus.TOO_MANY_REQUESTS if limit == "max_unidentified_per_address" else HTTPStatus.SERVICE_UNAVAILABLE
         text = f"expected connections within limits.{limit}, got one more: try again in {RETRY_AFTER_S} seconds"
@@ -335,7 +338,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         connection, self._connection = self._connection, None
         become = self.transport.get_protocol()
         if isinstance(become, HubWebSocketProtocol):
-            become.take_over(connection)
+            become.take_over(connection, self.config.hub_limits.max_message_bytes)
         elif connection is not None:  # of another kind, which does not say when it ends
             connection.close()
         if not self.transport.is_closing():  # else the handshake was refused

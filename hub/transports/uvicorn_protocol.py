@@ -61,6 +61,8 @@ class BoundedServerProtocol(ServerProtocol):
     its policy") above ``MAX_FRAMES_PER_READ``.
     """
 
+    max_message_size: int
+    """Bytes; a number always, for the hub has a limit."""
     _fragments = 0
     between = False
     """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
@@ -113,7 +115,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_TIMEOUT_S
-        self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self.config.ws_max_size, logger=self.conn.logger)
+        self._max_size = self.config.ws_max_size
+        self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self._max_size, logger=self.conn.logger)
         self._late_pong = b""
         self._connection: Connection | None = None
         self._early = b""
@@ -130,11 +133,15 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         # every byte that waits counts: whoever saw one wait is told when none does, however small the limit was
         self.transport.set_write_buffer_limits(high=0)
 
-    def take_over(self, connection: Connection | None) -> None:
-        """Become what ``connection`` is, behind the opening handshake: the application's task is only scheduled so far."""
+    def take_over(self, connection: Connection | None, stranger_bytes: int) -> None:
+        """Become what ``connection`` is, behind the opening handshake: the application's task is only scheduled so far. A message of
+        somebody who has not said who he is has at most ``stranger_bytes``.
+        """
         self._connection = connection
         if connection is not None:
             connection.held = self
+            if not (connection.identified or connection.let_in):
+                self.conn.max_message_size = min(self._max_size, stranger_bytes)
         if self.handshake_initiated and not self.close_sent:
             cast("dict[str, object]", self.scope)[SCOPE_KEY] = connection
 
@@ -150,6 +157,10 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.abort()
 
+    def admitted(self) -> None:
+        """Somebody has said who he is: messages may be as large as a request now."""
+        self.conn.max_message_size = self._max_size
+
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
         if self._at_once is not None and self.conn.between and self.queue.empty():
@@ -159,7 +170,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.between = False
         if self.handshake_initiated and not self.handshake_complete:
             self._early += data
-            if len(self._early) > (self.config.ws_max_size or 0):
+            if len(self._early) > self.conn.max_message_size:
                 self.transport.abort()
             return
         super().data_received(data)
@@ -171,7 +182,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         for count in range(MAX_AT_ONCE):
             if self._at_once is None or self.conn.state is not State.OPEN or (count and monotonic() > until):
                 break
-            found = whole_text(data, start, self.config.ws_max_size)
+            found = whole_text(data, start, self.conn.max_message_size)
             if found is None:
                 break
             payload, start = found

@@ -23,6 +23,9 @@ class Socket:
     def give_way(self) -> None:
         self.gave_way = True
 
+    def admitted(self) -> None:
+        """Nothing is bounded here."""
+
 
 def taken(connections: Connections, host: str = "192.0.2.1", *, waits: bool = False) -> Connection:
     connection = connections.take(Socket(waits=waits), host)

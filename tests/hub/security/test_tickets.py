@@ -27,6 +27,9 @@ class Stream:
     def give_way(self) -> None:
         self.gave_way = True
 
+    def admitted(self) -> None:
+        """Nothing is bounded here."""
+
     def close(self) -> None:
         assert self.opened is not None
         self._tickets.closed(self.opened)

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.core.limits import Limits
+from hub.security.connections import admit
 from hub.transports.server import HubServer, bind, configuration
 from hub.transports.socket import Socket
 
@@ -57,6 +58,7 @@ def socket_app(serve: Serve, *, max_message_bytes: int = 1024 * 1024) -> ASGIApp
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "websocket"
+        admit(scope)  # a stranger's messages are bounded more tightly: test_connections.py
         socket = Socket(scope, receive, send, max_message_bytes=max_message_bytes)
         await serve(socket)
         while await socket.receive() is not None:

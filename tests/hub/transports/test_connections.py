@@ -142,6 +142,36 @@ async def test_websockets_count_until_they_say_who_they_are_and_again_when_they_
         assert await asyncio.wait_for(second.close_code(), PATIENCE_S) == 4429
 
 
+@pytest.mark.parametrize("shape", ["one frame", "fragments"])
+async def test_a_websocket_takes_little_from_who_has_not_said_who_he_is(shape: str) -> None:
+    async with house(Limits(max_message_bytes=500)) as server:
+        stranger = await server.websocket()
+        if shape == "one frame":
+            stranger.text(b"x" * 501)
+        else:
+            stranger.frame(0x01, b"x" * 300)
+            stranger.frame(0x80, b"x" * 300)
+        assert await asyncio.wait_for(stranger.close_code(), PATIENCE_S) == 1009
+
+
+@pytest.mark.parametrize("who", [b"token", b"anonymous"])
+async def test_a_websocket_takes_more_from_who_was_let_in(who: bytes) -> None:
+    async with house(Limits(max_message_bytes=500)) as server:
+        known = await server.websocket()
+        for payload in (who, b"x" * 501):
+            known.text(payload)
+            assert await asyncio.wait_for(known.read_frame(), PATIENCE_S) == (1, b"welcome")
+
+
+async def test_frames_before_the_handshake_is_answered_are_bounded_for_strangers_too() -> None:
+    async with house(Limits(max_message_bytes=500)) as server:
+        key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+        reader = await server.open(f"{GET}Upgrade: websocket\r\nConnection: Upgrade\r\n{key}")
+        server.opened[-1].write(b"\x81\xfe\x02\x58\0\0\0\0" + b"x" * 600)
+        received = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        assert b"welcome" not in received
+
+
 async def test_a_websocket_that_was_refused_is_counted_no_more() -> None:
     async with house(LIMITS) as server:
         for _ in range(10):
