@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hub.eventlog.sqlite import FILE_NAME, SqliteEventLog
 from tests.channels.statistics.support import Centre, login
+from tests.support.hub_process import HubProcess
 
 RECORDED = Path(__file__).parents[1] / "recorded_0_1_0"
 FIGURES: dict[str, dict[str, Any]] = json.loads((RECORDED / "figures.json").read_text())
@@ -108,3 +111,120 @@ async def test_the_log_alone_gives_the_day_too(tmp_path: Path) -> None:
     assert await values(replayed, "Queue sales", *BALANCE) == [6, 2, 2, 1, 22.25, 50]
     assert await values(replayed, "GroupAgents north", "AverageHandlingTime") == [80]
     await log.close()
+
+
+# -- the whole folder, under a running hub --------------------------------------------------------------------------------------
+
+ADMIN = "hubt_mAoewN7yq2_SPSbM7Ag4Hf2ItcFSn_1xrxp0fDaGhMY"
+WALL = "hubt_owwoNU6AD6tTV1D7waCYw28TVXazsAC--0eE7xGrkYo"
+"""Tokens that 0.1.0 gave out: one of an administrator, one of the tenant's own role ``wall``."""
+
+NINE_MS = 1_773_133_200_000
+"""09:00 of the recorded day."""
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """A hub process of this version on the data folder that 0.1.0 left."""
+    folder = tmp_path_factory.mktemp("upgraded")
+    hub = HubProcess(folder, (), {"HUB_STATISTICS__CLOCK": "events", "HUB_STATISTICS__ZONE": "UTC"})
+    hub.data_dir.mkdir()
+    for name in ("events", "hub", "channels"):
+        with closing(sqlite3.connect(hub.data_dir / f"{name}.db")) as file:
+            file.executescript((RECORDED / f"{name}.sql").read_text())
+            file.commit()
+    hub.token = ADMIN
+    try:
+        yield hub.start()
+    finally:
+        hub.close()
+
+
+def figures(hub: HubProcess, owner: str, *names: str, token: str = ADMIN) -> list[Any]:
+    """Values of one object, by REST."""
+    kind, identifier = owner.split(" ")
+    items = [{"name": name, "objectType": kind, "objectId": identifier} for name in names]
+    path, headers = "/statistics/v3/operations/get-statistic-ex", {"Authorization": f"Bearer {token}"}
+    reply = httpx.post(f"{hub.url}{path}", json={"data": {"statistics": items}}, headers=headers, timeout=20)
+    assert reply.status_code == 200, reply.text
+    read = [item["value"] for item in reply.json()["data"]["statistics"]]
+    return [value["stringValue"] if "stateValue" in value else value.get("floatValue", value["intValue"]) for value in read]
+
+
+def lines(hub: HubProcess, event: str) -> list[dict[str, Any]]:
+    """The log lines of one event."""
+    found = (json.loads(line) for line in hub.log_path.read_text().splitlines() if f'"{event}"' in line)
+    return [line for line in found if line["event"] == event]
+
+
+def test_a_hub_starts_on_the_whole_folder_and_is_ready(upgraded: HubProcess) -> None:
+    ready = upgraded.get("/readyz").json()
+    assert ready["status"] == "ok"
+    assert {part["status"] for part in ready["parts"].values()} == {"ok"}
+    assert [line for line in upgraded.log_path.read_text().splitlines() if json.loads(line)["level"] in {"error", "critical"}] == []
+
+
+def test_a_role_whose_patterns_covered_interactions_gains_the_operations_and_the_log_says_so(upgraded: HubProcess) -> None:
+    gained = [
+        {"role": line["role"], "tenant": line["tenant"], "operations": line["operations"]}
+        for line in lines(upgraded, "role_gained_operations")
+    ]
+    assert gained == [{"role": "wall", "tenant": "acme", "operations": ["/interactions/events"]}]  # it could call /statistics/read
+    assert [(line["role"], line["channels"]) for line in lines(upgraded, "role_hears_less")] == [("wall", "/nexus/v3/channels/**")]
+    called = {
+        role: [pattern for grant in grants if grant["action"] == "call" for pattern in grant["within"]]
+        for role, grants in (
+            (role, json.loads(upgraded.command("role", "show", role, "--tenant", "acme", "--json"))["grants"]) for role in ("wall", "board")
+        )
+    }
+    assert called == {"wall": ["/statistics/read", "/interactions/events"], "board": ["/statistics/read"]}
+
+
+def test_tokens_of_the_old_hub_are_good(upgraded: HubProcess) -> None:
+    assert figures(upgraded, "Agent dee", "CurrentAgentState", token=WALL) == [FIGURES["Agent dee"]["CurrentAgentState"]]
+    assert httpx.get(f"{upgraded.url}/nexus/v3/interactions", headers={"Authorization": f"Bearer {WALL}"}).status_code == 403
+
+
+def test_an_endpoint_with_a_secret_that_is_refused_today_is_kept_and_warned_of(upgraded: HubProcess) -> None:
+    (warned,) = lines(upgraded, "secrets_not_standard")
+    assert (warned["endpoints"], warned["count"], warned["level"]) == (["ep_5288eb18a5658bbde8330edd"], 1, "warning")
+    (kept,) = upgraded.get("/api/v1/endpoints").json()["data"]["endpoints"]
+    assert (kept["id"], kept["enabled"]) == ("ep_5288eb18a5658bbde8330edd", True)
+
+
+def test_a_messaging_channel_is_there(upgraded: HubProcess) -> None:
+    assert [each["id"] for each in upgraded.get("/api/v1/messaging/channels").json()["data"]["channels"]] == ["support-sms"]
+
+
+def test_totals_go_on_and_open_calls_stay_and_end(upgraded: HubProcess) -> None:
+    for owner, before in FIGURES.items():
+        same = [name for name in before if name in UNCHANGED]
+        assert dict(zip(same, figures(upgraded, owner, *same), strict=True)) == {name: before[name] for name in same}
+    assert figures(upgraded, "Queue sales", *BALANCE) == [6, 2, 2, 1, 22.25, 50]
+    ends = [
+        ("cx.interaction.established", 750, {"interactionId": "c10", "agentId": "dee", "callType": "inbound", "queue": "sales"}),
+        ("cx.interaction.abandoned", 760, {"interactionId": "c5", "queue": "help"}),
+        ("cx.agent.ready", 760, {"agentId": "bob"}),
+        ("cx.interaction.released", 780, {"interactionId": "c7", "agentId": "ana"}),
+        ("cx.interaction.released", 780, {"interactionId": "c9", "agentId": "ana"}),
+    ]
+    events = [
+        {
+            "specversion": "1.0",
+            "source": "/recorded",
+            "id": f"after-{number}",
+            "type": kind,
+            "time": datetime.fromtimestamp(NINE_MS / 1000 + second, UTC).isoformat(),
+            "data": data,
+        }
+        for number, (kind, second, data) in enumerate(ends)
+    ]
+    reply = upgraded.post("/ingest/v1/events?past=true", events)
+    assert (reply.status_code, reply.json()["data"]["accepted"]) == (200, len(events)), reply.text
+    assert figures(upgraded, "Queue sales", *BALANCE) == [6, 3, 2, 0, (4 * 22.25 + 20) / 5, 40]
+    assert figures(upgraded, "Queue help", *BALANCE) == [4, 2, 1, 0, (10 + 10 + 370) / 3, pytest.approx(100 * 2 / 3)]
+    assert figures(upgraded, "Agent ana", "InboundCalls", "AverageHandlingTime") == [3, pytest.approx((60 + 100 + 115) / 3)]
+    upgraded.kill9()
+    upgraded.start()
+    assert figures(upgraded, "Queue sales", *BALANCE) == [6, 3, 2, 0, (4 * 22.25 + 20) / 5, 40]
+    assert len(lines(upgraded, "role_gained_operations")) == 1  # the second start changes nothing
