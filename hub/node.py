@@ -30,7 +30,7 @@ from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
 from hub.ops.repeats import RepeatedErrors, Repeats
-from hub.ops.rest import create_app
+from hub.ops.rest import compile_routes, create_app
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.start_errors import explain
 from hub.outbox import model as outbox_model
@@ -353,6 +353,7 @@ class Node:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
+        compile_routes(self.rest)
         started: list[Service] = []
         try:
             for service in self._services:

@@ -1,12 +1,15 @@
 """The composition of one process: what it refuses to do, and that a part which fails does not keep the others from stopping."""
 
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from hub.eventlog.interface import LogInUseError
 from hub.family import Context, Family, Parts
 from hub.node import Node, check_supported
+from hub.ops.routing import HubRoute
 from hub.ops.settings import Settings, SettingsError
 
 
@@ -66,3 +69,21 @@ async def test_a_second_hub_on_the_same_data_folder_is_refused(tmp_path: Path) -
     async with node._lifespan(None):
         with pytest.raises(LogInUseError, match="one data folder serves one hub"):
             Node(Settings(data_dir=tmp_path), [])
+
+
+async def test_routes_are_compiled_before_the_port_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    compile_one = HubRoute.get_route_handler
+
+    def counted(route: HubRoute) -> Any:
+        compiled.append(route.path)
+        return compile_one(route)
+
+    monkeypatch.setattr(HubRoute, "get_route_handler", counted)
+    node = Node(Settings(data_dir=tmp_path), [])
+    async with node._lifespan(None):
+        assert {"/livez", "/metrics", "/api/v1/sign-in", "/api/v1/endpoints"} <= set(compiled)
+        compiled.clear()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(node.app), base_url="http://localhost") as client:
+            assert [(await client.get(path)).status_code for path in ("/livez", "/api/v1/endpoints", "/nothing")] == [200, 401, 404]
+        assert compiled == []

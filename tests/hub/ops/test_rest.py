@@ -1,5 +1,7 @@
 """The REST application as a whole."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -15,9 +17,11 @@ from structlog.testing import capture_logs
 
 from hub.core.limits import Limits
 from hub.core.principal import Principal
+from hub.ops import rest
 from hub.ops.envelope import ok
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
+from hub.ops.openapi import describe
 from hub.ops.rest import create_app
 from hub.security.api import router as security_router
 from hub.security.rest import requires
@@ -61,6 +65,22 @@ async def test_openapi_says_who_may_call_and_how_errors_look(access: Access) -> 
     assert "422" not in str(document)
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert {"/livez", "/readyz", "/metrics", "/api/v1/sign-in", "/api/v1/me", "/api/v1/tickets"} <= document["paths"].keys()
+
+
+async def test_openapi_is_made_once_and_not_on_the_event_loop(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def describe_it(app: FastAPI) -> dict[str, Any]:
+        made.append(threading.get_ident())
+        return describe(app)
+
+    monkeypatch.setattr(rest, "describe", describe_it)
+    async with client_of(build(access)) as client:
+        one, other = await asyncio.gather(client.get("/openapi.json"), client.get("/openapi.json"))
+    assert one.json() == other.json()
+    assert one.headers["content-type"] == "application/json"
+    assert len(made) == 1
+    assert made != [threading.get_ident()]
 
 
 async def test_there_are_no_pages_that_load_scripts_from_elsewhere(access: Access) -> None:
