@@ -18,7 +18,7 @@ from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_s
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.store import BY_EVENT, Interaction, Key, KnownInteractionError, UnknownInteractionError
 from hub.core.principal import Principal
-from hub.ops.body import read_body, takes
+from hub.ops.body import apart, read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.hot_paths import HotPath
 from hub.ops.storage import unavailable
@@ -62,9 +62,9 @@ class Calls:
     async def create(self, request: Request, tenant: str, service: str) -> Response:
         """See the route."""
         check_service(service)
-        wanted = parse(Create, await read_body(request, MOST_BODY_BYTES), required=False)
+        body = await read_body(request, MOST_BODY_BYTES)
+        wanted = await apart(len(body), lambda: self._new(body))
         received_at = checked_received_at(wanted.received_at)
-        self._check_user_data("data.userData", wanted.user_data)
         made = await self._write(
             lambda tx: self._desk.open(
                 tx,
@@ -100,9 +100,8 @@ class Calls:
 
     async def update(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
-        wanted = parse(Change, await read_body(request, MOST_BODY_BYTES), required=True)
-        self._check_user_data("data.changedProperties", wanted.changed_properties)
-        self._check_user_data("data.addedProperties", wanted.added_properties)
+        body = await read_body(request, MOST_BODY_BYTES)
+        wanted = await apart(len(body), lambda: self._change(body))
 
         def write(tx: Any) -> Interaction:
             made = store.update(
@@ -123,7 +122,8 @@ class Calls:
 
     async def stop(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
-        wanted = parse(Stop, await read_body(request, MOST_BODY_BYTES), required=False)
+        body = await read_body(request, MOST_BODY_BYTES)
+        wanted = await apart(len(body), lambda: parse(Stop, body, required=False))
         stopped = await self._write(
             lambda tx: self._desk.stop(tx, tenant, key, service, wanted.reason_system_name, wanted.reason_description, trace_of(request))
         )
@@ -140,6 +140,17 @@ class Calls:
 
     def _answer(self, interaction: Interaction) -> Response:
         return EnvelopeResponse(ok(self._entities.whole(interaction)), headers=_NO_STORE)
+
+    def _new(self, body: bytes) -> Create:
+        wanted = parse(Create, body, required=False)
+        self._check_user_data("data.userData", wanted.user_data)
+        return wanted
+
+    def _change(self, body: bytes) -> Change:
+        wanted = parse(Change, body, required=True)
+        self._check_user_data("data.changedProperties", wanted.changed_properties)
+        self._check_user_data("data.addedProperties", wanted.added_properties)
+        return wanted
 
     def _check_user_data(self, field: str, user_data: dict[str, Any]) -> None:
         if user_data:

@@ -21,7 +21,7 @@ from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import CHANNEL_ID, trace_id
 from channels.messaging.states import State
 from hub.core.principal import Principal
-from hub.ops.body import read_body, takes
+from hub.ops.body import apart, read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.security.api import Status
 from hub.security.hosts import Hosts
@@ -117,7 +117,9 @@ def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Medi
         messages; what becomes of it is told on the hub's channel `/nexus/v3/channels/{channelId}/messages`, and here.
         """
         with faults():
-            content, raw = read_outbound(await read_body(request, settings.max_body_bytes), settings)
+            body = await read_body(request, settings.max_body_bytes)
+            most: int = request.app.state.limits.max_body_members
+            content, raw = await apart(len(body), lambda: read_outbound(body, settings, most))
             if not CHANNEL_ID.fullmatch(channel):
                 raise unknown_channel(channel)
             base_url = hosts.base_url(request.scope)

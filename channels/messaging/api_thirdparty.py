@@ -20,7 +20,7 @@ from channels.messaging.parsing import read_inbound
 from channels.messaging.schemas import INBOUND, json_schema
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
-from hub.ops.body import takes
+from hub.ops.body import apart, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.openapi import SECURITY_SCHEMES
 from hub.ops.storage import unavailable
@@ -166,7 +166,8 @@ def create_router(
         with faults():
             signed = await signatures.check(request, channel, settings.max_body_bytes)
             with _counted(counters):
-                written = read_inbound(signed.body, settings)
+                most: int = request.app.state.limits.max_body_members
+                written = await apart(len(signed.body), lambda: read_inbound(signed.body, settings, most))
                 ids = await inbox.take(signed.channel, written, signed.trace_id)
         return EnvelopeResponse(ok({"ids": ids} if ids else None))
 

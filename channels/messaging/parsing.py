@@ -10,6 +10,7 @@ import orjson
 from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, check
 from channels.messaging.settings import MessagingSettings
 from hub.core.json_guard import BadJsonError, check_nul, guard
+from hub.ops.body import check_members
 from hub.ops.envelope import ApiError
 
 
@@ -27,11 +28,12 @@ class _Envelope(msgspec.Struct):
 _decoder: Final = msgspec.json.Decoder(_Envelope)
 
 
-def read_inbound(body: bytes, settings: MessagingSettings) -> list[Written]:
-    """The messages of ``{"messages": [...]}``: all of them are good, or none is taken.
+def read_inbound(body: bytes, settings: MessagingSettings, max_members: int) -> list[Written]:
+    """The messages of ``{"messages": [...]}``: all of them are good, or none is taken. ``max_members``: ``limits.max_body_members``, for
+    each message.
 
     Raises:
-        ApiError: 400 with the field, what was expected, what came; 413 too many.
+        ApiError: 400 with the field, what was expected, what came; 413 too many, or one with more members.
     """
     text = _guarded(body, settings.max_depth)
     value = _loaded(text)
@@ -43,18 +45,21 @@ def read_inbound(body: bytes, settings: MessagingSettings) -> list[Written]:
     if len(messages) > settings.max_messages:
         raise ApiError.of_field("messages", f"at most {settings.max_messages}", len(messages), http_status=413)
     raw = _decoder.decode(text).messages
+    for index, each in enumerate(raw):
+        check_members(bytes(each), max_members, f"messages.{index}")
     written = [Written(check(each, INBOUND, ("messages", index)), bytes(raw[index])) for index, each in enumerate(messages)]
     _check_nul(text)
     return written
 
 
-def read_outbound(body: bytes, settings: MessagingSettings) -> tuple[Outbound, bytes]:
-    """The one message of a request, and its JSON text.
+def read_outbound(body: bytes, settings: MessagingSettings, max_members: int) -> tuple[Outbound, bytes]:
+    """The one message of a request, and its JSON text. ``max_members``: ``limits.max_body_members``.
 
     Raises:
-        ApiError: 400 with the field, what was expected, what came.
+        ApiError: 400 with the field, what was expected, what came; 413 it has more members.
     """
     text = _guarded(body, settings.max_depth)
+    check_members(text, max_members)
     checked = check(_loaded(text), OUTBOUND)
     _check_nul(text)
     return checked, text

@@ -29,7 +29,7 @@ from channels.secure_email.model import (
     is_address,
     mailbox_address,
 )
-from channels.secure_email.reading import apart, read_json_body
+from channels.secure_email.reading import read_json_body
 from channels.secure_email.results import NO_STORE, Elsewhere, MailRoute, answer
 from channels.secure_email.schemas import (
     CountSecureMailResponse,
@@ -45,7 +45,7 @@ from channels.secure_email.schemas import (
 )
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
-from hub.ops.body import takes
+from hub.ops.body import apart, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.storage import unavailable
 from hub.security.hosts import Hosts

@@ -1,20 +1,11 @@
-"""The body of a request, and what its headers must say; and where the work on it is done."""
+"""The body of a request, and what its headers must say."""
 
 from __future__ import annotations
-
-import asyncio
-from collections.abc import Callable
-from typing import Final, TypeVar
 
 from starlette.requests import Request
 
 from hub.ops.body import read_body
 from hub.ops.envelope import ApiError
-
-T = TypeVar("T")
-
-AT_ONCE_BYTES: Final = 32 * 1024
-"""Work on more than this goes to a thread: the event loop has other callers."""
 
 
 async def read_json_body(request: Request, most: int) -> bytes:
@@ -32,8 +23,3 @@ async def read_json_body(request: Request, most: int) -> bytes:
         if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
             raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
     return await read_body(request, most)
-
-
-async def apart(size: int, work: Callable[[], T]) -> T:
-    """``work`` on something of ``size`` bytes: here if it is small, else in a thread."""
-    return work() if size <= AT_ONCE_BYTES else await asyncio.to_thread(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
+from hub.core.json_guard import commas
 from hub.core.limits import Limits
 from hub.core.metric import CounterFamily
 from hub.ops.envelope import ApiError
@@ -20,10 +22,14 @@ GZIP: Final = "gzip"
 RETRY_AFTER: Final = {"Retry-After": "1"}
 """Bodies come and go within seconds."""
 
+AT_ONCE_BYTES: Final = 32 * 1024
+"""Work on more than this goes to a thread: the event loop has other callers."""
+
 _LIMIT: Final = "hub_body_limit"
 _LEASE: Final = "hub.body_lease"
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -236,6 +242,22 @@ def content_encoding(request: Request, *taken: str) -> str:
             headers={"Accept-Encoding": ", ".join((*taken, IDENTITY))},
         )
     return encoding
+
+
+async def apart(size: int, work: Callable[[], T]) -> T:
+    """``work`` on something of ``size`` bytes: here if it is small, else in a thread."""
+    return work() if size <= AT_ONCE_BYTES else await asyncio.to_thread(work)
+
+
+def check_members(text: bytes, most: int, field: str = "body") -> None:
+    """Refuse JSON text that is checked whole, in one piece, and of whose members each could be an error; ``most``:
+    ``limits.max_body_members``.
+
+    Raises:
+        ApiError: 413, it has more members and elements.
+    """
+    if commas(text, most) >= most:
+        raise ApiError.of_field(field, f"at most {most} members and elements", "more", http_status=413)
 
 
 async def read_body(request: Request, limit: int, *encodings: str) -> bytes:

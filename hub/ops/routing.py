@@ -14,9 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from hub.core.json_guard import BadJsonError, check_nul, commas, guard
+from hub.core.json_guard import BadJsonError, check_nul, guard
 from hub.core.limits import Limits
-from hub.ops.body import bounded, check_announced, limit_of, read_body
+from hub.ops.body import bounded, check_announced, check_members, limit_of, read_body
 from hub.ops.envelope import ApiError
 from hub.ops.storage import nul_refused
 from hub.security.rest import permit_before_body
@@ -155,8 +155,7 @@ def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
         check_nul(text)
     except BadJsonError as fault:
         raise ApiError(400, f"body: {fault}", detail={"field": "body", "expected": "JSON text", "got": str(fault)}) from None
-    if commas(text, limits.max_body_members) >= limits.max_body_members:
-        raise ApiError.of_field("body", f"at most {limits.max_body_members} members and elements", "more", http_status=413)
+    check_members(text, limits.max_body_members)
     return text
 
 

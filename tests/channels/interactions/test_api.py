@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 import uuid
 from typing import Any
 
 import pytest
 
+from channels.interactions import api
 from channels.interactions.keeper import Keeper
+from channels.interactions.requests import parse
 from channels.interactions.settings import InteractionsSettings
 from hub.storage.transactions import StorageError, Transaction, Transactions
 from tests.channels.interactions.support import ALL, HUB, WORK, Reception
@@ -333,3 +336,18 @@ async def test_a_time_is_told_as_rfc_3339_has_it(reception: Reception) -> None:
     for given, told in (("2026-11-26T08:00+0100", "2026-11-26T07:00:00.000Z"), ("2026-11-26T08:00:00+01:00", "2026-11-26T08:00:00+01:00")):
         made = await reception.data("POST", WORK, {"receivedAt": given})
         assert made["receivedAt"] == told
+
+
+async def test_a_large_request_is_checked_apart_from_the_event_loop(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[tuple[str, bool]] = []
+
+    def noted(shape: Any, body: bytes, *, required: bool) -> Any:
+        checked.append((shape.__name__, threading.current_thread() is threading.main_thread()))
+        return parse(shape, body, required=required)
+
+    monkeypatch.setattr(api, "parse", noted)
+    large = {f"name {number}": "x" * 50 for number in range(1000)}
+    made = await reception.data("POST", WORK, {"userData": {"Subject": "small"}})
+    for path, body in ((WORK, {"userData": large}), (f"{WORK}/{made['id']}/update", {"addedProperties": large})):
+        assert (await reception.call("POST", path, json={"data": body})).status_code == 400  # more than an interaction may have
+    assert checked == [("Create", True), ("Create", False), ("Change", False)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from channels.messaging import api_thirdparty
+from channels.messaging.parsing import read_inbound
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import CONSUMER, MAIL, NEXUS, SMS, Exchange, receipt, signature, text_from, text_to
 
@@ -243,6 +246,33 @@ async def test_deeper_than_a_request_may_be(light: Exchange) -> None:
     field, message = await refused(light, {"messages": [text_from(own=[[[[]]]])]})
     assert field == "body"
     assert "6" in message
+
+
+async def test_a_message_of_more_members_than_are_checked_at_once(light: Exchange) -> None:
+    await light.channel()
+    many = {f"m{number}": number for number in range(3000)}
+    field, message = await refused(light, {"messages": [text_from(), text_from(own=many)]}, status=413)
+    assert (field, message) == ("messages.1", 'messages.1: expected at most 2000 members and elements, got "more"')
+    assert (await light.rest("GET", PATH))["messages"] == []
+
+
+async def test_the_bound_on_members_is_of_each_message(light: Exchange) -> None:
+    await light.channel()
+    assert len(await light.come(*(text_from(own=dict.fromkeys("abcdefghijklmnopqrstuvwxyz", 1)) for _ in range(100)))) == 100
+
+
+async def test_a_large_request_is_checked_apart_from_the_event_loop(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bool] = []
+
+    def noted(*given: Any) -> Any:
+        checked.append(threading.current_thread() is threading.main_thread())
+        return read_inbound(*given)
+
+    monkeypatch.setattr(api_thirdparty, "read_inbound", noted)
+    await light.channel()
+    await light.come(text_from())
+    await light.come(*(text_from("x" * 1000) for _ in range(100)))
+    assert checked == [True, False]
 
 
 async def test_a_database_that_is_away_takes_nothing(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
-from channels.messaging import administration
+from channels.messaging import administration, api_messages
 from channels.messaging.channel_store import Channel
 from channels.messaging.outgoing import messages_channel
+from channels.messaging.parsing import read_outbound
 from channels.messaging.progress import STATE, conversation
 from hub.outbox.model import NO_ENDPOINT, ROLE, OutboxEvent
 from hub.outbox.sign import verify, verify_standard
@@ -304,3 +306,24 @@ def test_a_conversation_of_many_has_a_key_that_fits() -> None:
     assert conversation(channel, ["b", "a"]) == conversation(channel, ["a", "b"]) == "messaging/7/a b"
     assert len(conversation(channel, many)) <= 255
     assert conversation(channel, many) != conversation(channel, many[1:])
+
+
+async def test_a_message_of_more_members_than_are_checked_at_once(light: Exchange) -> None:
+    await light.channel()
+    message = {**text_to(), **{f"m{number}": number for number in range(3000)}}
+    refused = await light.rest("POST", f"/{SMS}/messages", message, caller="desk", status=413)
+    assert refused["message"] == 'body: expected at most 2000 members and elements, got "more"'
+
+
+async def test_a_large_message_is_checked_apart_from_the_event_loop(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bool] = []
+
+    def noted(*given: Any) -> Any:
+        checked.append(threading.current_thread() is threading.main_thread())
+        return read_outbound(*given)
+
+    monkeypatch.setattr(api_messages, "read_outbound", noted)
+    await light.channel()
+    for size in (10, 100_000):
+        await light.go(text_to("x" * size))
+    assert checked == [True, False]
