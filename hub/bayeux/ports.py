@@ -76,8 +76,8 @@ class Counted(Protocol):
         """The address whose limits hold; None where it says nothing of the client."""
         ...
 
-    def admit(self, *, anonymous: bool) -> None:
-        """The peer has shown a good credential, or was let in without one."""
+    def admit(self, *, anonymous: bool, tenant: str = "") -> None:
+        """The peer has shown a good credential of ``tenant``, or was let in without one."""
         ...
 
 

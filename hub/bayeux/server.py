@@ -160,7 +160,7 @@ class BayeuxServer:
             return exchange
         exchange.session = session
         if peer.connection is not None:
-            peer.connection.admit(anonymous=session.principal.anonymous)
+            peer.connection.admit(anonymous=session.principal.anonymous, tenant=session.principal.tenant)
         session.touch()
         session.by_callback = peer.callback
         if peer.link is not None:
@@ -389,7 +389,7 @@ class BayeuxServer:
         self.sessions[session.id] = session
         self._unconnected[session.principal.tenant] += 1
         if peer.connection is not None:
-            peer.connection.admit(anonymous=session.principal.anonymous)
+            peer.connection.admit(anonymous=session.principal.anonymous, tenant=session.principal.tenant)
         if (browser := session.binding.browser) is not None:
             self.browsers[browser] += 1
         self.hub.login_arrived(session.principal)

@@ -51,7 +51,9 @@ class Limits:
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
     max_requests_ahead: int = _limit(8, "requests of one HTTP connection that are read while an earlier one is not answered yet")
     max_connections: int = _limit(10_000, "connections of one process, HTTP and WebSocket; over it one that waits gives way, or 503")
-    max_unidentified: int = _limit(1000, "connections that have shown no credential; over it one that waits gives way, or 503")
+    max_unidentified: int = _limit(
+        1000, "connections that have shown no credential; over it one that waits, or keeps the hub waiting, gives way, or 503"
+    )
     max_unidentified_per_address: int = _limit(
         200, "connections of one address that have shown no credential; over it one of them that waits gives way, or 429"
     )
@@ -63,7 +65,10 @@ class Limits:
     )
     max_sessions: int = _limit(20_000, "sessions of one process; a handshake over it is told to come back later")
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
-    tenant_share_percent: int = _limit(50, "of max_sessions and of max_unconnected, what one tenant may have, so that others come in")
+    tenant_share_percent: int = _limit(
+        50,
+        "of max_sessions and max_unconnected, what one tenant may have; of max_connections, with which it leaves the last tenth to others",
+    )
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
     session_binding: str = _choice(

@@ -2,7 +2,10 @@
 
 Nothing is known of a connection until somebody shows a credential on it, so whoever can open sockets could take all of them. Those without
 are therefore counted by themselves. Where there are as many as there may be, the one that has waited longest for its client gives way to
-the new one: a connection between two requests may be closed at any time (RFC 9112 section 9.6). Where none waits, the new one is refused.
+the new one: a connection between two requests may be closed at any time (RFC 9112 section 9.6). Where none waits, one gives way that keeps
+the hub waiting, for the rest of a body or with an answer that it does not read; else the new one is refused.
+
+Those with a credential are counted by tenant: one that has its share of them takes none of the last places, so that others come in.
 docs/security.md, "Limits by address and by tenant", says the same to users.
 """
 
@@ -34,8 +37,11 @@ _MOST_FORWARDERS: Final = 1_000
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_KEPT_FREE: Final = 10
+"""A tenth of ``max_connections``, ``max_unidentified`` at most, is kept free of tenants that have their share."""
+
 _LOOKED_AT: Final = 8
-"""Addresses among whose connections one is looked for that gives way."""
+"""Addresses, or tenants, among whose connections one is looked for that gives way."""
 
 LOOPBACK: Final[tuple[Network, ...]] = (ipaddress.IPv4Network("127.0.0.1/32"), ipaddress.IPv6Network("::1/128"))
 
@@ -68,6 +74,7 @@ class ConnectionCounters:
                 "refused_all": "max_connections",
                 "refused_address": "max_unidentified_per_address",
                 "refused_unidentified": "max_unidentified",
+                "refused_tenant": "tenant_share_percent",
             },
         ),
     )
@@ -82,6 +89,8 @@ class ConnectionCounters:
     """Connections and requests beyond ``max_unidentified_per_address``."""
     refused_unidentified: int = 0
     """Connections beyond ``max_unidentified``."""
+    refused_tenant: int = 0
+    """Connections and requests whose tenant has its share of ``max_connections``."""
 
 
 class Held(Protocol):
@@ -92,8 +101,13 @@ class Held(Protocol):
         """Whether nothing is under way on it: it waits for its client."""
         ...
 
+    @property
+    def stalled(self) -> bool:
+        """Whether what is under way on it waits for its client: for the rest of a body, or to be read."""
+        ...
+
     def give_way(self) -> None:
-        """End it."""
+        """End it, at once, whatever is under way on it."""
         ...
 
     def admitted(self) -> None:
@@ -104,28 +118,41 @@ class Held(Protocol):
 class Connection:
     """One connection: who its peer is, and whether it has shown a credential."""
 
-    __slots__ = ("_connections", "address", "held", "identified", "let_in", "open", "trusted")
+    __slots__ = ("_connections", "address", "held", "identified", "let_in", "open", "peer", "tenant", "trusted")
 
     def __init__(self, connections: Connections, held: Held, host: str | None, *, trusted: bool) -> None:
         self._connections = connections
         self.held = held
-        self.address = address_key(host)
+        self.peer = address_key(host)
+        """The peer's address, as it is counted."""
+        self.address = self.peer
         """The peer's, as it is counted; behind a trusted proxy that of the client of the last request."""
         self.trusted = trusted
         """Whether the peer is one of ``trusted_proxies``."""
         self.identified = False
+        self.tenant = ""
+        """Of the last credential that was shown."""
         self.let_in = False
         """Without a credential, by ``--open``: it is counted, but does not give way."""
         self.open = True
 
-    def admit(self, *, anonymous: bool) -> None:
-        """Somebody was let in on this connection: by a credential, or as ``anonymous``."""
+    def admit(self, *, anonymous: bool, tenant: str = "") -> None:
+        """Somebody was let in on this connection: by a credential of ``tenant``, or as ``anonymous``. The connection is ended where that
+        tenant has its share.
+        """
         if anonymous:
             self.let_in = True
-        elif not self.identified:
-            self.identified = True
-            self._connections.uncount(self)
+        elif not self.identify(tenant):
+            self.close()
+            self.held.give_way()
+            return
         self.held.admitted()
+
+    def identify(self, tenant: str) -> bool:
+        """A credential of ``tenant`` was shown on this connection; False when that tenant has its share of all, and it is not counted."""
+        if self.identified and tenant == self.tenant:
+            return True
+        return self._connections.identify(self, tenant)
 
     def close(self) -> None:
         """The connection is over. Calling it twice does no harm."""
@@ -143,17 +170,17 @@ def connection_of(scope: Scope) -> Connection | None:
     return found
 
 
-def admit(scope: Scope, *, anonymous: bool = False) -> None:
+def admit(scope: Scope, *, anonymous: bool = False, tenant: str = "") -> None:
     """Whoever sent this was let in; see :meth:`Connection.admit`."""
     connection: Connection | None = scope.get(SCOPE_KEY)
-    if connection is not None and not connection.identified:
-        connection.admit(anonymous=anonymous)
+    if connection is not None and (not connection.identified or (tenant != connection.tenant and not anonymous)):
+        connection.admit(anonymous=anonymous, tenant=tenant)
 
 
 class Connections:
     """All connections of a process."""
 
-    __slots__ = ("_by_address", "_forwarders", "_limits", "_proxies", "_trust", "count", "counters", "unidentified")
+    __slots__ = ("_by_address", "_by_tenant", "_forwarders", "_limits", "_proxies", "_trust", "count", "counters", "unidentified")
 
     def __init__(self, limits: Limits, proxies: Sequence[Network] = ()) -> None:
         """``proxies`` are the networks whose ``X-Forwarded-For`` is believed."""
@@ -162,6 +189,7 @@ class Connections:
         self._trust: dict[str, bool] = {}
         self._forwarders: set[str] = set()
         self._by_address: dict[str, dict[Connection, None]] = {}
+        self._by_tenant: dict[str, dict[Connection, None]] = {}
         self.counters = ConnectionCounters()
         self.count = 0
         """Connections that are open."""
@@ -193,7 +221,7 @@ class Connections:
         """Count a new connection; the name of a limit when there are as many as it allows, and none gives way."""
         connection = Connection(self, held, host, trusted=self.trusts(host))
         limits = self._limits
-        if self.count >= limits.max_connections and not self._evict_of_many():
+        if self.count >= limits.max_connections and not self._evict_of_many() and not self._evict_of_tenants():
             self.counters.refused_all += 1
             return "max_connections"
         if not self._has_room(connection) and not self._evict(self._by_address.get(connection.address, {})):
@@ -213,6 +241,7 @@ class Connections:
             connection.open = False
             self.count -= 1
             self.uncount(connection)
+            self._leave_tenant(connection)
 
     def _count(self, connection: Connection) -> None:
         self.unidentified += 1
@@ -227,6 +256,32 @@ class Connections:
             if not of_address:
                 del self._by_address[connection.address]
 
+    def identify(self, connection: Connection, tenant: str) -> bool:
+        """See :meth:`Connection.identify`. A tenant may have more than its share as long as enough places are left for others."""
+        limits = self._limits
+        if tenant and connection.open and tenant != connection.tenant:
+            share = limits.of_tenant(limits.max_connections)
+            kept = min(limits.max_unidentified, limits.max_connections // _KEPT_FREE)
+            with_credential = self.count - self.unidentified
+            if len(self._by_tenant.get(tenant, ())) >= share and with_credential >= limits.max_connections - kept:
+                self.counters.refused_tenant += 1
+                return False
+        if not connection.identified:
+            connection.identified = True
+            self.uncount(connection)
+        self._leave_tenant(connection)
+        connection.tenant = tenant
+        if tenant and connection.open:
+            self._by_tenant.setdefault(tenant, {})[connection] = None
+        return True
+
+    def _leave_tenant(self, connection: Connection) -> None:
+        of_tenant = self._by_tenant.get(connection.tenant)
+        if of_tenant is not None and connection in of_tenant:
+            del of_tenant[connection]
+            if not of_tenant:
+                del self._by_tenant[connection.tenant]
+
     def _has_room(self, connection: Connection) -> bool:
         if self.forwards(connection):
             return True
@@ -236,14 +291,29 @@ class Connections:
         """Make room at the expense of whoever has most connections without a credential."""
         return any(self._evict(connections) for connections in nlargest(_LOOKED_AT, self._by_address.values(), key=len))
 
+    def _evict_of_tenants(self) -> bool:
+        """Make room at the expense of tenants that have more than their share: by what waits, never by what they listen on."""
+        share = self._limits.of_tenant(self._limits.max_connections)
+        most = nlargest(_LOOKED_AT, self._by_tenant.values(), key=len)
+        return any(len(connections) > share and self._evict(connections) for connections in most)
+
     def _evict(self, connections: dict[Connection, None]) -> bool:
-        for connection in connections:  # the oldest first
-            if not connection.let_in and connection.held.waits:
-                self.counters.evicted += 1
-                self.close(connection)
-                connection.held.give_way()
-                return True
-        return False
+        """End the oldest that waits for its client; where none does, the oldest that keeps the hub waiting."""
+        found = None
+        for connection in connections:
+            if connection.let_in:
+                continue
+            if connection.held.waits:
+                found = connection
+                break
+            if found is None and connection.held.stalled:
+                found = connection
+        if found is None:
+            return False
+        self.counters.evicted += 1
+        self.close(found)
+        found.held.give_way()
+        return True
 
     # -- who forwards for others ------------------------------------------------------------------------------------
 
@@ -258,10 +328,12 @@ class Connections:
         if not connection.trusted:
             self._note_forwarder(connection)
             return True
-        if client is None or connection.identified:
+        address = connection.peer if client is None else address_key(client)
+        if connection.identified or address == connection.address:
+            connection.address = address
             return True
         self.uncount(connection)
-        connection.address = address_key(client)
+        connection.address = address
         room = self._has_room(connection)
         if not room:
             self.counters.refused_address += 1

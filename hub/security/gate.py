@@ -13,8 +13,9 @@ from starlette.types import Scope
 
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
+from hub.ops.envelope import ApiError
 from hub.security import demo
-from hub.security.connections import admit
+from hub.security.connections import RETRY_AFTER_S, connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
 from hub.security.directory import Directory, Gone
@@ -37,6 +38,8 @@ _ORIGINS_LOGGED: Final = 100
 """Refused origins that are logged, each once: they come from clients."""
 
 _LONGEST_ORIGIN: Final = 200
+
+_SHARE_TAKEN: Final = "this tenant has its share of the server's connections (limits.tenant_share_percent of limits.max_connections)"
 
 _log = structlog.get_logger(__name__)
 
@@ -128,10 +131,16 @@ class Gate:
             scope: the ASGI scope.
             statistics_session: takes the place of the ``STATISTICS_SESSIONID`` cookie.
             cookies: whether cookies count; callback-polling must not use them.
+
+        Raises:
+            ApiError: 503, the caller's tenant has its share of all connections.
         """
         caller = await self._identify(scope, statistics_session, cookies=cookies)
-        if caller.principal is not None:
-            admit(scope)
+        connection = connection_of(scope)
+        if caller.principal is not None and connection is not None:
+            if not connection.identify(caller.principal.tenant):
+                raise ApiError(503, _SHARE_TAKEN, headers={"Retry-After": str(RETRY_AFTER_S)})
+            connection.admit(anonymous=False, tenant=caller.principal.tenant)
         return caller
 
     async def _identify(self, scope: Scope, statistics_session: str | None, *, cookies: bool) -> Caller:

@@ -67,7 +67,7 @@ class DashboardDoor:
             identifier=secrets.token_urlsafe(16),
             counters=self.counters,
             statistics_session=statistics_session,
-            admit=lambda principal: admit(scope, anonymous=principal.anonymous),
+            admit=lambda principal: admit(scope, anonymous=principal.anonymous, tenant=principal.tenant),
         )
         socket.on_flow(conversation.flowed)
         socket.on_drain(conversation.drained)

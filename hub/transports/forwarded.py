@@ -43,7 +43,7 @@ class Forwarded:
         for name, value in scope["headers"]:
             if name == b"x-forwarded-proto" and (schemes := _SCHEMES.get(value.strip().lower())) is not None:
                 scope["scheme"] = schemes[scope["type"] == "websocket"]
-        return client is None or self._connections.forwarded_for(connection, client)
+        return self._connections.forwarded_for(connection, client)
 
     def _client(self, forwarded: str) -> str | None:
         """The client: of the addresses, each put behind the others by a proxy, the last that is no trusted proxy itself."""

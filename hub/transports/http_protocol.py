@@ -181,9 +181,22 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Whether no request is answered on it; see :class:`hub.security.connections.Held`."""
         return not self._answering
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the client owes the rest of a body, or does not read what it asked for."""
+        return self._body_open or bool(self.transport.get_write_buffer_size())
+
     def give_way(self) -> None:
-        """Close it, for another connection to be taken."""
-        self.transport.close()
+        """End it, for another connection to be taken: what nobody reads is not waited for, what is not answered yet is answered with
+        503.
+        """
+        if self.transport.get_write_buffer_size() or self.pipeline:
+            self.transport.abort()
+        elif self._answering:
+            self._stop_timer()
+            self._end_unfinished(HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            self.transport.close()
 
     def admitted(self) -> None:
         """What bodies may have is said by each route, whoever is on the connection."""

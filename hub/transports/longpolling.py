@@ -122,6 +122,8 @@ class LongPolling:
             answer = await self._handle(scope, messages, statistics=statistics)
         except StorageError as fault:
             answer = unavailable(fault)
+        except ApiError as fault:
+            answer = fault
         except Exception:
             _log.exception("bayeux_request_failed")
             await respond(send, 500, [*_BASE_HEADERS, *cors], envelope(500, "Internal Server Error"))

@@ -255,7 +255,7 @@ class EventStreamDoor:
         if principal is None:
             self.counters.not_authenticated += 1
             raise refusal(caller.failure or Failure.MISSING)
-        admit(scope, anonymous=principal.anonymous)
+        admit(scope, anonymous=principal.anonymous, tenant=principal.tenant)
         return principal, caller.ticket
 
     def _arrives(self, scope: Scope) -> None:

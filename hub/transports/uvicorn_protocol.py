@@ -147,13 +147,18 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def waits(self) -> bool:
-        """Nobody has said who he is, or it would not be asked; see :class:`hub.security.connections.Held`."""
-        return True
+        """Whether nobody has said who he is: else somebody listens; see :class:`hub.security.connections.Held`."""
+        return self._connection is None or not self._connection.identified
+
+    @property
+    def stalled(self) -> bool:
+        """A peer that does not read is cut off by what waits for it."""
+        return False
 
     def give_way(self) -> None:
         """Close it, for another connection to be taken."""
         if self.writable_now:
-            self.start_close(CLOSED_FOR_OTHERS, "too many connections have shown no credential")
+            self.start_close(CLOSED_FOR_OTHERS, "there are too many connections")
         else:
             self.transport.abort()
 

@@ -37,7 +37,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/held":
         while (await receive())["type"] != "http.disconnect":
             pass
-    body = json.dumps([scope["client"][0], scope["scheme"]]).encode()
+    body = json.dumps([scope["client"][0], scope["scheme"]]).encode() if scope["path"] != "/large" else bytes(16 * 1024 * 1024)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -79,7 +79,7 @@ async def house(limits: Limits, proxies: tuple[str, ...] = ()) -> AsyncIterator[
         made = House(connections, port)
         yield made
         for writer in made.opened:
-            writer.close()
+            writer.transport.abort()
 
 
 LIMITS = Limits(max_connections=8, max_unidentified=6, max_unidentified_per_address=3)
@@ -111,6 +111,33 @@ async def test_a_connection_that_waits_gives_way() -> None:
         assert await asyncio.wait_for(first.read(), PATIENCE_S) == b""
         assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
         assert server.connections.unidentified <= 3
+
+
+LARGE = "GET /large HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n"
+BODY = "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
+
+
+@pytest.mark.parametrize("headers", ["", "X-Forwarded-For: 192.0.2.1\r\n"])
+async def test_bodies_that_do_not_come_shut_out_nobody(headers: str) -> None:
+    """Of one address, and of one that is exempt, for it says that it forwards for others."""
+    async with house(LIMITS, ("10.0.0.0/8",)) as server:
+        first = await server.open(BODY + headers)
+        for _ in range(8):
+            await server.open(BODY + headers)
+            await asyncio.sleep(0.02)
+        answer = await server.ask()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert (await asyncio.wait_for(first.read(), PATIENCE_S)).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+async def test_answers_that_nobody_reads_shut_out_nobody(requests: int) -> None:
+    async with house(LIMITS, ("10.0.0.0/8",)) as server:
+        for _ in range(8):
+            await server.open("\r\n".join([LARGE] * requests))
+            await asyncio.sleep(0.02)
+        assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
+        assert server.connections.counters.evicted >= 2
 
 
 async def test_with_a_credential_an_address_has_as_many_as_there_are() -> None:
