@@ -47,6 +47,7 @@ from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
 from hub.ops.body import apart, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.method import asked_method
 from hub.ops.storage import unavailable
 from hub.security.hosts import Hosts
 from hub.security.rest import requires
@@ -233,6 +234,7 @@ class Calls:
             known = _known(identifier)
             if read:
                 await _MAY_WRITE(request, caller)
+            if read and asked_method(request.scope) != "HEAD":  # which is safe (RFC 9110 section 9.2.1): nobody has read it by that
                 found = await self._mailroom.read(caller.tenant, known, contents=attachments)
             else:
                 found = await self._mailroom.find(caller.tenant, known, contents=attachments)

@@ -226,14 +226,18 @@ class Gate:
         shown = [value for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name == "ticket"]
         if not shown:
             return _failed(Failure.MISSING)
-        stream = self.tickets.redeem(shown[0], (scope["path"].rstrip("/"), query))
+        url = scope["path"].rstrip("/"), query
+        safe = (
+            scope.get("method") == "HEAD"
+        )  # it opens no stream, and so uses nothing up and takes no stream's place (RFC 9110 section 9.2.1)
+        stream = self.tickets.look(shown[0], url) if safe else self.tickets.redeem(shown[0], url)
         # its credential's end is heard of once a second: a stream that is opened again is not to outlive it by that
         if stream is None or (stream.principal.credential and await self.credential_of(stream.principal) is None):
             return _failed(Failure.BAD_TICKET)
         principal = stream.principal
         if statistics_session is not None:
             principal = replace(principal, login=login_key(principal.tenant, principal.subject, statistics_session))
-        return Caller(principal, None, ticket=stream)
+        return Caller(principal, None, ticket=None if safe else stream)
 
     # -- signing in -------------------------------------------------------------------------------------------------
 

@@ -73,13 +73,28 @@ class Tickets:
         found = self._waiting.pop(ticket, None)
         if found is not None:
             return Opened(ticket, found[1], found[0] - TICKET_S, url)
+        stream = self._again(ticket, url)
+        if stream is None:
+            return None
+        self.resumed += 1
+        return Opened(ticket, stream.principal, stream.issued, url)
+
+    def look(self, ticket: str, url: tuple[str, bytes] = ("", b"")) -> Opened | None:
+        """What :meth:`redeem` would say, and the ticket stays as it is."""
+        self._expire()
+        found = self._waiting.get(ticket)
+        if found is not None:
+            return Opened(ticket, found[1], found[0] - TICKET_S, url)
+        return self._again(ticket, url)
+
+    def _again(self, ticket: str, url: tuple[str, bytes]) -> Opened | None:
+        """The stream that a ticket has opened, if it may open it again."""
         stream = self._open.get(ticket)
         if stream is None and ticket in self._ended:
             stream = self._ended[ticket][1]
         if stream is None or stream.url != url or self._clock.monotonic() >= stream.issued + LONGEST_S:
             return None
-        self.resumed += 1
-        return Opened(ticket, stream.principal, stream.issued, url)
+        return stream
 
     def opened(self, stream: Opened, end: Callable[[], object]) -> None:
         """A stream is open; ``end`` ends it, which is done when a newer one takes its place. The one that was open until now ends."""

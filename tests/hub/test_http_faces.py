@@ -59,6 +59,16 @@ def test_a_head_takes_no_messages_from_a_session(client: httpx.Client) -> None:
     assert client.get("/api/v1/sessions?limit=1000").json()["data"] == sessions
 
 
+def test_a_head_does_not_mark_a_mail_as_read(client: httpx.Client) -> None:
+    mail = {"from": "ana@example.com", "subject": "Invoice", "text": "Where is it?"}
+    made = client.post("/nexus/v3/securemail", json={"data": mail})
+    assert made.status_code == 200, made.text
+    url = f"/nexus/v3/securemail/{made.json()['secureMailId']}"
+    assert client.head(f"{url}?read=true").status_code == 200
+    assert client.get(url).json()["secureMail"]["status"] == "unread"
+    assert client.get(f"{url}?read=true").json()["secureMail"]["status"] == "read"
+
+
 def test_no_answer_is_to_be_guessed_at(client: httpx.Client) -> None:
     for path in [*gets(client), *PLAIN]:
         for method in ("GET", "HEAD", "POST", "OPTIONS", "DELETE"):

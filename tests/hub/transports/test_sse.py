@@ -142,6 +142,19 @@ async def test_a_newer_stream_of_the_ticket_takes_the_old_ones_place() -> None:
             assert len(hub.hub.subscribers) == 1
 
 
+async def test_a_head_leaves_a_ticket_and_its_stream_as_they_are() -> None:
+    async with house() as hub, http(hub) as client:
+        query = {"channel": "/a", "ticket": await hub.ticket()}
+        assert (await client.head("/events", params=query)).status_code == 200
+        async with client.stream("GET", "/events", params=query) as response:
+            assert response.status_code == 200
+            (stream,) = hub.hub.subscribers
+            assert (await client.head("/events", params=query)).status_code == 200
+            assert list(hub.hub.subscribers) == [stream]
+        assert hub.gate.tickets.resumed == 0
+        assert (await client.head("/events", params={**query, "channel": "/b"})).status_code == 401
+
+
 async def test_a_ticket_whose_stream_was_refused_is_used_up() -> None:
     async with house() as hub, http(hub) as client:
         query = {"channel": "nonsense", "ticket": await hub.ticket()}
