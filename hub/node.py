@@ -312,6 +312,12 @@ class Node:
         metrics.count("extensions_refused", "Messages that an extension refused or dropped.", lambda: extensions.refused)
         metrics.count("extensions_faults", "Exceptions that extensions raised.", lambda: extensions.faults)
         tickets = self.security.gate.tickets
+        metrics.gauge("tickets_waiting", "Tickets that wait to be used.", lambda: len(tickets))
+        metrics.gauge("tickets_resumable", "Streams that ended and that their ticket may open again.", lambda: tickets.resumable)
+        metrics.count("tickets_refused", "Tickets that were not given out because as many waited as may.", lambda: tickets.refused)
+        metrics.count(
+            "tickets_forgotten", "Streams that may not be opened again because too many ended after them.", lambda: tickets.forgotten
+        )
         metrics.count("tickets_resumed", "Times that a ticket opened its stream again.", lambda: tickets.resumed)
         metrics.count("calls_failed", "Remote calls whose handler raised an exception.", lambda: self.bayeux.services.calls_failed)
 

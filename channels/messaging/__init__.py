@@ -35,7 +35,12 @@ def _build(context: Context) -> Parts:
     media = Media(transactions, folder, settings, clock, counters)
     webhooks = context.settings.outbox
     administration = ChannelAdministration(
-        Guard(webhooks.allowed_networks, webhooks.https_only), clock, webhooks, save=outbox.save_endpoint, remove=outbox.remove_endpoint
+        Guard(webhooks.allowed_networks, webhooks.https_only),
+        clock,
+        webhooks,
+        settings.max_channels,
+        save=outbox.save_endpoint,
+        remove=outbox.remove_endpoint,
     )
     return Parts(
         routers=[

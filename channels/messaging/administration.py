@@ -26,9 +26,6 @@ from hub.storage.transactions import Transaction
 OWNER: Final = "messaging"
 """``Endpoint.owner`` of what channels own."""
 
-MOST_CHANNELS: Final = 1_000
-"""Channels of a tenant."""
-
 POLICY: Final = Policy(Success.ANY_2XX, timeout_ms=10_000, refusal_is_final=True)
 """How webhooks of messages are judged (seed 002, "Third-Party Messaging Overview")."""
 
@@ -65,15 +62,19 @@ class Managed(NamedTuple):
 
 
 class ChannelAdministration:
-    """Runs inside transactions; ``save`` and ``remove`` write an endpoint and see to it that this process follows at once."""
+    """Runs inside transactions; ``save`` and ``remove`` write an endpoint and see to it that this process follows at once.
 
-    __slots__ = ("_clock", "_guard", "_remove", "_save", "_settings")
+    ``max_channels``: of a tenant, the setting ``messaging.max_channels``.
+    """
+
+    __slots__ = ("_clock", "_guard", "_max_channels", "_remove", "_save", "_settings")
 
     def __init__(
         self,
         guard: Guard,
         clock: Clock,
         settings: OutboxSettings,
+        max_channels: int,
         *,
         save: Callable[[Transaction, Endpoint], object] = endpoint_store.save,
         remove: Callable[[Transaction, str], object] | None = None,
@@ -81,6 +82,7 @@ class ChannelAdministration:
         self._guard = guard
         self._clock = clock
         self._settings = settings
+        self._max_channels = max_channels
         self._save = save
         self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
 
@@ -95,8 +97,8 @@ class ChannelAdministration:
             raise EndpointError("id", "1 to 100 of letters, digits and . _ @ + : ~ -, a letter, a digit or + first", identifier)
         if change.type is None:
             raise EndpointError("type", "a type such as sms, email or whatsapp", None)
-        if len(channel_store.of_tenant(transaction, tenant)) >= MOST_CHANNELS:
-            raise EndpointError("channels", f"at most {MOST_CHANNELS} of a tenant", MOST_CHANNELS + 1)
+        if len(channel_store.of_tenant(transaction, tenant)) >= self._max_channels:
+            raise EndpointError("channels", f"at most {self._max_channels} of a tenant", self._max_channels + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
         now_ms = self._clock.wall_ms()
         blank = Channel(0, tenant, identifier, "", None, None, endpoint_store.new_id(), now_ms)

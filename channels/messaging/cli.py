@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from channels.messaging.administration import Change, ChannelAdministration, ChannelExistsError, Managed, UnknownChannelError
+from channels.messaging.settings import MessagingSettings
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox.administration import EndpointError
@@ -61,7 +62,9 @@ class _Desk:
 
         def checked(tx: Transaction, settings: Settings, name: str) -> T:
             chosen = settings.outbox
-            administration = ChannelAdministration(Guard(chosen.allowed_networks, chosen.https_only), SystemClock(), chosen)
+            own: MessagingSettings = settings.messaging  # type: ignore[attr-defined]  # a section of this family
+            guard = Guard(chosen.allowed_networks, chosen.https_only)
+            administration = ChannelAdministration(guard, SystemClock(), chosen, own.max_channels)
             try:
                 return work(tx, administration, name)
             except EndpointError as fault:

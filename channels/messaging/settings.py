@@ -41,6 +41,7 @@ class MessagingSettings(BaseModel):
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, le=15 * 1024 * 1024, description="Bytes of a request with messages; more is refused with 413."
     )
+    max_channels: int = Field(default=1_000, ge=1, le=100_000, description="Channels of a tenant; one more is refused with 400.")
     max_messages: int = Field(default=100, ge=1, le=1_000, description="Messages of one request; more is refused with 413.")
     max_depth: int = Field(default=32, ge=4, le=64, description="Nesting of arrays and objects in a message.")
     event_bytes: int = Field(

@@ -67,7 +67,8 @@ class Limits:
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")
     tenant_share_percent: int = _limit(
         50,
-        "of max_sessions and max_unconnected, what one tenant may have; of max_connections, with which it leaves the last tenth to others",
+        "of max_sessions, max_unconnected and max_tickets, what one tenant may have; of max_connections, with which it leaves the last "
+        "tenth to others",
     )
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
@@ -75,6 +76,7 @@ class Limits:
         "client-id", ("strict",), "client-id: browsers whose cookie does not reach the hub resume a session by its clientId; strict: never"
     )
     ticket_resume_s: int = _limit(60, "seconds after the end of a stream within which its ticket opens it again; 0: never")
+    max_tickets: int = _limit(10_000, "tickets that wait to be used, and as many whose stream has ended and may be opened again")
     many_clients_interval_ms: int = _limit(2000, "what a session waits between two connects while its browser has as many held as it may")
     activity_ms: int = _limit(0, "a Bayeux session without any traffic but its connects ends after this; 0 never ends it")
     activity_counts_deliveries: int = _limit(0, "1: what a session is sent counts as traffic for activity_ms, too")

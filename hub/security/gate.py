@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.types import Scope
 
+from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
 from hub.ops.envelope import ApiError
@@ -104,7 +105,7 @@ class Gate:
         *,
         open: bool = False,
         allowed_origins: Collection[str] = (),
-        ticket_resume_s: int = 60,
+        limits: Limits | None = None,
     ) -> None:
         """``open`` lets in who shows nothing (``--open``); ``allowed_origins`` are those whose pages may use the sign-in cookie."""
         self._directory = directory
@@ -113,7 +114,7 @@ class Gate:
         """Origins of other pages that may use the hub from a browser."""
         self.cookies = cookies
         self.open = open
-        self.tickets = Tickets(clock, ticket_resume_s)
+        self.tickets = Tickets(clock, limits)
         self.brake = FailureBrake(clock)
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or ran out, with a predicate that says whose."""

@@ -45,7 +45,7 @@ class Security:
             CookieSigner(secret, clock, lifetime_s=settings.sign_in_hours * 3600),
             open=settings.open,
             allowed_origins=origins,
-            ticket_resume_s=settings.limits.ticket_resume_s,
+            limits=settings.limits,
         )
 
     async def start(self) -> None:

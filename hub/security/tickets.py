@@ -5,10 +5,11 @@ ticket opens that stream again for a while, and the new stream takes the old one
 """
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.core.principal import Principal
 from hub.security.directory import Gone
@@ -18,11 +19,6 @@ TICKET_S: Final = 30
 
 LONGEST_S: Final = 12 * 3600
 """Seconds after which a ticket opens nothing any more, however often its stream was opened again."""
-
-MOST_TICKETS: Final = 10_000
-"""Tickets that wait to be used, and as many whose stream has ended and may be opened again. Over it no more are given out until some run
-out, and the streams that ended first are not opened again.
-"""
 
 
 class Opened:
@@ -41,26 +37,44 @@ class Opened:
 
 
 class Tickets:
-    """The tickets of one process, in memory."""
+    """The tickets of one process, in memory.
 
-    __slots__ = ("_clock", "_ended", "_open", "_resume_s", "_waiting", "resumed")
+    ``limits.max_tickets`` of them wait to be used, and as many whose stream has ended are remembered; a tenant has its share of both. Over
+    it no more are given out until some run out, and the stream that ended first, of that tenant or of all, is not opened again.
+    """
 
-    def __init__(self, clock: Clock, resume_s: int = 60) -> None:
-        """``resume_s``: the setting ``limits.ticket_resume_s``."""
+    __slots__ = (
+        *("_clock", "_ended", "_ended_of", "_most", "_most_of_tenant", "_open", "_resume_s", "_waiting", "_waiting_of"),
+        *("forgotten", "refused", "resumed"),
+    )
+
+    def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
         self._clock = clock
-        self._resume_s = resume_s
+        self._resume_s = limits.ticket_resume_s
+        self._most = limits.max_tickets
+        self._most_of_tenant = limits.of_tenant(limits.max_tickets)
         self._waiting: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._waiting_of: Counter[str] = Counter()
+        # by tenant, the earliest first
+        self._ended_of: dict[str, OrderedDict[str, None]] = {}
         # streams that are open, and those that have ended, with the moment until which they may be opened again, the earliest first
         self._open: dict[str, Opened] = {}
         self._ended: OrderedDict[str, tuple[float, Opened]] = OrderedDict()
         self.resumed = 0
         """Times that a ticket opened its stream again."""
+        self.refused = 0
+        """Tickets that were not given out because as many waited as may."""
+        self.forgotten = 0
+        """Streams that ended and may not be opened again, though their time is not over, because others ended after them."""
 
     def issue(self, principal: Principal) -> str | None:
         """A new ticket for a principal; None when too many wait."""
         self._expire()
-        if len(self._waiting) >= MOST_TICKETS:
+        if len(self._waiting) >= self._most or self._waiting_of[principal.tenant] >= self._most_of_tenant:
+            self.refused += 1
             return None
+        self._waiting_of[principal.tenant] += 1
         ticket = secrets.token_urlsafe(24)
         self._waiting[ticket] = (self._clock.monotonic() + TICKET_S, principal)
         return ticket
@@ -70,7 +84,7 @@ class Tickets:
         opened a stream at the same ``url`` (path, query) may open it again. Whoever opens it says so by :meth:`opened`.
         """
         self._expire()
-        found = self._waiting.pop(ticket, None)
+        found = self._take_waiting(ticket)
         if found is not None:
             return Opened(ticket, found[1], found[0] - TICKET_S, url)
         stream = self._again(ticket, url)
@@ -99,7 +113,7 @@ class Tickets:
     def opened(self, stream: Opened, end: Callable[[], object]) -> None:
         """A stream is open; ``end`` ends it, which is done when a newer one takes its place. The one that was open until now ends."""
         before = self._open.get(stream.ticket)
-        self._ended.pop(stream.ticket, None)
+        self._forget(stream.ticket)
         stream.end = end
         self._open[stream.ticket] = stream
         if before is not None and before.end is not None:
@@ -113,24 +127,55 @@ class Tickets:
         stream.end = None
         if self._resume_s:
             self._ended[stream.ticket] = (self._clock.monotonic() + self._resume_s, stream)
-            if len(self._ended) > MOST_TICKETS:
-                self._ended.popitem(last=False)
+            own = self._ended_of.setdefault(stream.principal.tenant, OrderedDict())
+            own[stream.ticket] = None
+            if len(own) > self._most_of_tenant:
+                self._forget(next(iter(own)))
+                self.forgotten += 1
+            elif len(self._ended) > self._most:
+                self._forget(next(iter(self._ended)))
+                self.forgotten += 1
 
     def revoke(self, gone: Gone) -> None:
         """Take back the tickets of principals whose credential is gone."""
         for ticket in [ticket for ticket, (_, principal) in self._waiting.items() if gone(principal)]:
-            del self._waiting[ticket]
+            self._take_waiting(ticket)
         for ticket in [ticket for ticket, (_, stream) in self._ended.items() if gone(stream.principal)]:
-            del self._ended[ticket]
+            self._forget(ticket)
         for ticket in [ticket for ticket, stream in self._open.items() if gone(stream.principal)]:
             del self._open[ticket]  # whoever ends the stream finds nothing to keep
 
     def _expire(self) -> None:
         now = self._clock.monotonic()
         while self._waiting and next(iter(self._waiting.values()))[0] <= now:
-            self._waiting.popitem(last=False)
+            self._take_waiting(next(iter(self._waiting)))
         while self._ended and next(iter(self._ended.values()))[0] <= now:
-            self._ended.popitem(last=False)
+            self._forget(next(iter(self._ended)))
+
+    def _take_waiting(self, ticket: str) -> tuple[float, Principal] | None:
+        """Have a ticket wait no more; None if it did not."""
+        found = self._waiting.pop(ticket, None)
+        if found is not None:
+            tenant = found[1].tenant
+            self._waiting_of[tenant] -= 1
+            if not self._waiting_of[tenant]:
+                del self._waiting_of[tenant]
+        return found
+
+    def _forget(self, ticket: str) -> None:
+        """Remember a stream that has ended no more, if it is."""
+        found = self._ended.pop(ticket, None)
+        if found is not None:
+            tenant = found[1].principal.tenant
+            own = self._ended_of[tenant]
+            del own[ticket]
+            if not own:
+                del self._ended_of[tenant]
+
+    @property
+    def resumable(self) -> int:
+        """Streams that have ended and may be opened again."""
+        return len(self._ended)
 
     def __len__(self) -> int:
         """Tickets that wait to be used."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from channels.messaging import administration
 from tests.channels.messaging.support import API, CALLERS, MAIL, SMS, Exchange, mail_to, receipt, text_from, text_to
 
 
@@ -98,8 +97,8 @@ async def test_an_id_is_there_once_in_a_tenant(exchange: Exchange) -> None:
     assert len((await exchange.rest("GET"))["channels"]) == 1
 
 
-async def test_a_tenant_has_so_many_and_no_more(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(administration, "MOST_CHANNELS", 1)
+@pytest.mark.parametrize("light", [{"max_channels": 1}], indirect=True, ids=["one"])
+async def test_a_tenant_has_so_many_and_no_more(light: Exchange) -> None:
     await light.channel()
     assert (await light.rest("POST", "", {"id": "999", "type": "sms"}, status=400))["detail"]["field"] == "channels"
     await light.channel("999", caller="foreign")

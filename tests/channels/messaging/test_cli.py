@@ -75,6 +75,15 @@ def test_the_secret_is_shown_once(hub: Hub) -> None:
     assert "one of my own" not in hub("channel", "show", "999").stdout + hub("channel", "show", "999", "--json").stdout
 
 
+def test_a_tenants_channels_are_limited_by_the_setting(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_MESSAGING__MAX_CHANNELS", "1")
+    add(hub)
+    refused = hub("channel", "add", "999", "--type", "sms")
+    assert refused.exit_code != 0
+    assert "at most 1 of a tenant" in refused.output
+    assert [each["id"] for each in as_json(hub("channel", "list", "--json"))] == ["0123456789"]
+
+
 def test_without_channels_it_says_how_to_begin(hub: Hub) -> None:
     assert "hub channel add" in hub("channel", "list").output
 

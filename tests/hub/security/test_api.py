@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from hub.security import tickets
+from hub.core.limits import Limits
 from hub.security.gate import Failure, Gate
 from hub.security.passwords import MOST_FAILURES
 from hub.security.rest import refusal, requires
+from hub.security.tickets import Tickets
 from hub.storage.transactions import StorageError
 from tests.hub.security.conftest import Access, browser, build_app
 
@@ -239,8 +240,8 @@ async def test_no_ticket_is_given_to_who_may_not(client: httpx.AsyncClient, acce
     assert (await client.post("/api/v1/tickets", headers={"x-api-key": await access.key()})).status_code == 403
 
 
-async def test_too_many_tickets_are_429(client: httpx.AsyncClient, access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tickets, "MOST_TICKETS", 0)
+async def test_too_many_tickets_are_429(client: httpx.AsyncClient, access: Access) -> None:
+    access.gate.tickets = Tickets(access.clock, Limits(max_tickets=0))
     answer = await client.post("/api/v1/tickets", headers=headers(await access.token()))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
 

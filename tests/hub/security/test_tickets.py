@@ -1,7 +1,7 @@
 import pytest
 
+from hub.core.limits import Limits
 from hub.core.principal import Principal
-from hub.security import tickets
 from hub.security.tickets import Tickets
 from tests.hub.security.conftest import FakeClock
 
@@ -55,7 +55,7 @@ def test_a_stream_that_has_ended_is_opened_again_for_a_minute(clock: FakeClock) 
 
 
 def test_the_time_is_a_setting_and_0_opens_nothing_again(clock: FakeClock) -> None:
-    made = Tickets(clock, 0)
+    made = Tickets(clock, Limits(ticket_resume_s=0))
     ticket = issued(made)
     Stream(made, ticket).close()
     assert made.redeem(ticket, URL) is None
@@ -118,14 +118,43 @@ def test_streams_are_not_opened_again_when_the_credential_is_gone(clock: FakeClo
     assert made.redeem(ticket, URL) is None
 
 
-def test_of_streams_that_ended_the_newest_are_remembered(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tickets, "MOST_TICKETS", 2)
-    made = Tickets(clock)
+def test_of_streams_that_ended_the_newest_are_remembered(clock: FakeClock) -> None:
+    made = Tickets(clock, Limits(max_tickets=2, tenant_share_percent=100))
     ended = []
     for _ in range(3):
         ended.append(issued(made))
         Stream(made, ended[-1]).close()
+    assert (made.resumable, made.forgotten) == (2, 1)
     assert [subject(made, ticket) is ANA for ticket in ended] == [False, True, True]
+
+
+BOB = Principal("other", "bob", frozenset(), "m", "m", credential="token:2")
+
+
+def test_streams_of_one_tenant_do_not_take_the_place_of_anothers(clock: FakeClock) -> None:
+    made = Tickets(clock, Limits(max_tickets=4))
+    other = made.issue(BOB)
+    assert other is not None
+    Stream(made, other).close()
+    ended = []
+    for _ in range(5):
+        ended.append(issued(made))
+        Stream(made, ended[-1]).close()
+    assert (made.resumable, made.forgotten) == (3, 3)
+    assert [made.look(ticket, URL) is None for ticket in ended] == [True, True, True, False, False]
+    assert subject(made, other) is BOB
+    clock.advance(60)
+    assert made.issue(BOB) is not None
+    assert made.resumable == 0
+
+
+def test_tickets_that_wait_have_a_tenants_share(clock: FakeClock) -> None:
+    made = Tickets(clock, Limits(max_tickets=4))
+    assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
+    assert [made.issue(BOB) is None for _ in range(3)] == [False, False, True]
+    assert made.refused == 2
+    made.revoke(lambda principal: principal.credential == "token:1")
+    assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
 
 
 def test_a_ticket_is_good_once(clock: FakeClock) -> None:
@@ -153,9 +182,8 @@ def test_an_unknown_ticket_is_nobodys(clock: FakeClock, ticket: str) -> None:
     assert Tickets(clock).redeem(ticket) is None
 
 
-def test_tickets_are_bounded_until_some_run_out(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tickets, "MOST_TICKETS", 2)
-    made = Tickets(clock)
+def test_tickets_are_bounded_until_some_run_out(clock: FakeClock) -> None:
+    made = Tickets(clock, Limits(max_tickets=2, tenant_share_percent=100))
     assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
     clock.advance(30)
     assert made.issue(ANA) is not None

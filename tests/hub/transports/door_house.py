@@ -36,7 +36,7 @@ class House(Generic[D]):
             CookieSigner(b"secret", clock, lifetime_s=60),
             open=open_to_all,
             allowed_origins=["https://wallboard.example"],
-            ticket_resume_s=limits.ticket_resume_s,
+            limits=limits,
         )
         self.loop = AsyncioLoop()
         self.faults: list[Exception] = []
