@@ -168,7 +168,7 @@ class Counted:
     limited_address: str | None = "192.0.2.1"
     admitted: list[bool] = field(default_factory=list)
 
-    def admit(self, *, anonymous: bool) -> None:
+    def admit(self, *, anonymous: bool, tenant: str = "") -> None:
         self.admitted.append(anonymous)
 
 
