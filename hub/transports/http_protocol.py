@@ -41,6 +41,14 @@ HEAD_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 30.0
 """How long the body of a request may take to arrive, from the end of its head on."""
 
+LINGER_S = 1.0
+"""How long a connection that was refused may go on sending, so that its client gets to read why (RFC 9112 section 9.6): a connection that is
+closed amid what comes is reset, and the answer with it.
+"""
+
+MOST_LINGERING = 100
+"""Refused connections that are not closed at once, of a process."""
+
 _HEAD_END: Final = b"\r\n\r\n"
 _REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
 """What a read may begin with when the end of a head is cut in two."""
@@ -70,6 +78,8 @@ class HubConfig(uvicorn.Config):
         self.hub_limits = limits
         self.hub_connections = connections
         self.http_counters = counters
+        self.lingering = 0
+        """Refused connections that are not closed yet."""
 
 
 class _ReadFlow(FlowControl):
@@ -137,6 +147,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         """What came and is not parsed yet."""
         self._last_word: Callable[[], None] | None = None
         """Refuses what cannot be read, as soon as the requests before it are answered. Nothing is read any more."""
+        self._lingers = False
+        """It was refused, and what comes is dropped until its client has gone."""
         self._websocket: asyncio.Protocol | None = None
         """What the connection has become."""
         self._timer: asyncio.TimerHandle | None = None
@@ -158,6 +170,9 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._connection is not None:
             self._connection.close()
+        if self._lingers:
+            self._lingers = False
+            self.config.lingering -= 1
         self._unread = b""
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -205,7 +220,14 @@ class HubHttpProtocol(HttpToolsProtocol):
         status = HTTPStatus.TOO_MANY_REQUESTS if limit == "max_unidentified_per_address" else HTTPStatus.SERVICE_UNAVAILABLE
         text = f"expected connections within limits.{limit}, got one more: try again in {RETRY_AFTER_S} seconds"
         body = ascii_json(failure(status.value, text))
-        self._write_refusal(status, body, [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_AFTER_S)])
+        self._write_refusal(status, body, [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_AFTER_S)], close=False)
+        if self.config.lingering >= MOST_LINGERING:
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._lingers = True
+        self.config.lingering += 1
+        self._start_timer(LINGER_S, self.transport.close)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -492,11 +514,12 @@ class HubHttpProtocol(HttpToolsProtocol):
         plain = status is HTTPStatus.BAD_REQUEST
         self._write_refusal(status, _UNPARSED if plain else b"", [(b"content-type", b"text/plain; charset=utf-8")] if plain else [])
 
-    def _write_refusal(self, status: HTTPStatus, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def _write_refusal(self, status: HTTPStatus, body: bytes, headers: list[tuple[bytes, bytes]], *, close: bool = True) -> None:
         if self.transport.is_closing():
             return
         head = [b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii"))]
         head += [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers)]
         head.append(b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         self.transport.write(b"".join(head))
-        self.transport.close()
+        if close:
+            self.transport.close()

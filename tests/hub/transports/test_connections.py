@@ -13,6 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from hub.core.limits import Limits
 from hub.security.connections import LOOPBACK, Connections, admit, connection_of
+from hub.transports import http_protocol
+from hub.transports.http_protocol import HubConfig
 from hub.transports.server import configuration
 from hub.transports.socket import Socket
 from tests.hub.transports.harness import RawClient, running
@@ -43,8 +45,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class House:
-    def __init__(self, connections: Connections, port: int) -> None:
+    def __init__(self, connections: Connections, config: HubConfig, port: int) -> None:
         self.connections = connections
+        self.config = config
         self.port = port
         self.opened: list[asyncio.StreamWriter] = []
 
@@ -76,7 +79,8 @@ async def house(limits: Limits, proxies: tuple[str, ...] = ()) -> AsyncIterator[
     config = configuration(application, limits, lifespan=False, connections=connections)
     config.timeout_graceful_shutdown = 1
     async with running(config) as port:
-        made = House(connections, port)
+        assert isinstance(config, HubConfig)
+        made = House(connections, config, port)
         yield made
         for writer in made.opened:
             writer.transport.abort()
@@ -111,6 +115,41 @@ async def test_a_connection_that_waits_gives_way() -> None:
         assert await asyncio.wait_for(first.read(), PATIENCE_S) == b""
         assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
         assert server.connections.unidentified <= 3
+
+
+async def test_who_is_refused_a_connection_gets_to_read_why_though_the_request_is_on_its_way() -> None:
+    async with house(LIMITS) as server:
+        for _ in range(3):
+            await server.open(HELD)
+        await server.until(3)
+        for _ in range(5):
+            # it does not read before it has sent: the answer is there by then
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            server.opened.append(writer)
+            await asyncio.sleep(0.05)
+            for _ in range(2):
+                writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + bytes(100_000))
+                await asyncio.sleep(0.02)
+            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"max_unidentified_per_address" in answer
+        assert server.connections.count == 3
+
+
+async def test_refused_connections_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "MOST_LINGERING", 2)
+    monkeypatch.setattr(http_protocol, "LINGER_S", 0.05)
+    async with house(LIMITS) as server:
+        for _ in range(3):
+            await server.open(HELD)
+        await server.until(3)
+        for _ in range(5):
+            reader = await server.open()
+            assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).startswith(b"HTTP/1.1 429 ")
+            assert 0 <= server.config.lingering <= 2
+        async with asyncio.timeout(PATIENCE_S):
+            while server.config.lingering:
+                await asyncio.sleep(0.005)
 
 
 LARGE = "GET /large HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n"
