@@ -42,8 +42,8 @@ BODY_TIMEOUT_S = 30.0
 """How long the body of a request may take to arrive, from the end of its head on."""
 
 LINGER_S = 1.0
-"""How long a connection that was refused may go on sending, so that its client gets to read why (RFC 9112 section 9.6): a connection that is
-closed amid what comes is reset, and the answer with it.
+"""How long a connection that was refused may go on sending, so that its client gets to read why (RFC 9112 section 9.6): one that is closed
+amid what comes is reset, and the answer with it.
 """
 
 MOST_LINGERING = 100
