@@ -50,6 +50,15 @@ class Limits:
     )
     max_frame_bytes: int = _limit(32 * 1024, "messages that wait together leave in frames of up to this size")
     max_requests_ahead: int = _limit(8, "requests of one HTTP connection that are read while an earlier one is not answered yet")
+    head_timeout_ms: int = _limit(
+        10_000, "how long a new connection, or the head of a request that has begun, may take to arrive; over it 408; 0: for ever"
+    )
+    body_timeout_ms: int = _limit(30_000, "how long the body of a request may take to arrive, from the end of its head on; 0: for ever")
+    keep_alive_s: int = _limit(75, "seconds that an idle HTTP connection is kept: above the 60 of usual proxies")
+    pong_timeout_ms: int = _limit(20_000, "how long a WebSocket may take to answer a ping; 0: for ever")
+    close_timeout_ms: int = _limit(5000, "how long a WebSocket may take to answer a close frame, or to read what stands before it")
+    max_message_frames: int = _limit(1024, "frames of one WebSocket message, of which nearly every one is one; over it 1009")
+    max_frames_at_once: int = _limit(4096, "WebSocket frames in one read of 256 KB at most; over it 1008")
     max_connections: int = _limit(10_000, "connections of one process, HTTP and WebSocket; over it one that waits gives way, or 503")
     max_unidentified: int = _limit(
         1000, "connections that have shown no credential; over it one that waits, or keeps the hub waiting, gives way, or 503"
@@ -70,6 +79,8 @@ class Limits:
         "of max_sessions, max_unconnected and max_tickets, what one tenant may have; of max_connections, with which it leaves the last "
         "tenth to others",
     )
+    sign_in_failures: int = _limit(10, "failed sign-ins of one address and user within sign_in_window_s; then 429; 0: any number")
+    sign_in_window_s: int = _limit(300, "seconds within which failed sign-ins are counted, and until a further one is tried")
     duplicate_connect_status: int = _limit(500, "HTTP status that ends a held connect when a second one comes; browsers retry 408")
     max_held_per_browser: int = _limit(4, "connects of one browser that are held: it opens 6 connections to a host over HTTP/1.1")
     session_binding: str = _choice(

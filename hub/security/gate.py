@@ -115,7 +115,7 @@ class Gate:
         self.cookies = cookies
         self.open = open
         self.tickets = Tickets(clock, limits)
-        self.brake = FailureBrake(clock)
+        self.brake = FailureBrake(clock, limits)
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or ran out, with a predicate that says whose."""
         self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}

@@ -9,6 +9,7 @@ from typing import Final
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.security.credentials import hash_secret
 
@@ -17,12 +18,6 @@ SHORTEST: Final = 8
 
 LONGEST: Final = 1024
 """Characters of a password: hashing takes longer the more there are."""
-
-MOST_FAILURES: Final = 10
-"""Failed sign-ins of one address and user within the window, before more are refused unseen."""
-
-WINDOW_S: Final = 300.0
-"""Seconds after which a first failure is forgotten."""
 
 _MOST_WATCHED: Final = 10_000
 
@@ -56,17 +51,20 @@ def verify_built_in(password: str, digest: str) -> bool:
 class FailureBrake:
     """Counts failed sign-ins by address and user; bounded: the longest unseen pair is forgotten first."""
 
-    __slots__ = ("_clock", "_failures")
+    __slots__ = ("_clock", "_failures", "_most", "_window_s")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
         self._clock = clock
+        self._most = limits.sign_in_failures
+        self._window_s = limits.sign_in_window_s
         self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
     def wait_s(self, address: str, user: str) -> int:
         """Seconds to wait before another try; 0 when it may come now."""
         since, count = self._failures.get((address, user), (0.0, 0))
-        left = since + WINDOW_S - self._clock.monotonic()
-        if count < MOST_FAILURES or left <= 0:
+        left = since + self._window_s - self._clock.monotonic()
+        if not self._most or count < self._most or left <= 0:
             return 0
         return max(1, round(left))
 
@@ -74,7 +72,7 @@ class FailureBrake:
         """A sign-in is tried. It counts as failed until :meth:`succeeded`: many tries at once must not slip through together."""
         now = self._clock.monotonic()
         since, count = self._failures.get((address, user), (now, 0))
-        if now - since >= WINDOW_S:
+        if now - since >= self._window_s:
             since, count = now, 0
         self._failures[address, user] = (since, count + 1)
         self._failures.move_to_end((address, user))

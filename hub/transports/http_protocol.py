@@ -35,12 +35,6 @@ from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; the parser itself sets no limit."""
 
-HEAD_TIMEOUT_S = 10.0
-"""How long a new connection, or a request head that has begun, may take to arrive."""
-
-BODY_TIMEOUT_S = 30.0
-"""How long the body of a request may take to arrive, from the end of its head on."""
-
 LINGER_S = 1.0
 """How long a connection that was refused may go on sending, so that its client gets to read why (RFC 9112 section 9.6): one that is closed
 amid what comes is reset, and the answer with it.
@@ -129,7 +123,10 @@ class HubHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._counters = self.config.http_counters
-        self._most_ahead = max(1, self.config.hub_limits.max_requests_ahead)  # 0 would leave the body of an answered request unread
+        limits = self.config.hub_limits
+        self._most_ahead = max(1, limits.max_requests_ahead)  # 0 would leave the body of an answered request unread
+        self._head_timeout_s = limits.head_timeout_ms / 1000
+        self._body_timeout_s = limits.body_timeout_ms / 1000
         self._connection: Connection | None = None
         """None before it is made, and when it was refused."""
         self._active: RequestResponseCycle | None = None
@@ -164,7 +161,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             self._refuse_connection(taken)
             return
         self._connection = taken
-        self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+        self._start_timer(self._head_timeout_s, self._head_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -336,7 +333,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Bound what has begun and is not all there. Nearly every request comes in one piece: then nothing is counted, no timer is set."""
         if self._body_open:
             if self._timer is None and not self.transport.is_closing():
-                self._start_timer(BODY_TIMEOUT_S, self._body_late)
+                self._start_timer(self._body_timeout_s, self._body_late)
         elif self._head_open and not self.transport.is_closing():
             # a head that began amid the piece, behind another request: it is counted from the next piece on
             behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
@@ -344,10 +341,10 @@ class HubHttpProtocol(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_in_turn(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             elif self._timer is None:
-                self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+                self._start_timer(self._head_timeout_s, self._head_late)
         elif self._timer is None and not self._answering and self in self.connections and not self.transport.is_closing():
             # an empty line between requests, on what is no WebSocket now: it has ended uvicorn's own time for idle connections
-            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+            self._start_timer(self._head_timeout_s, self._head_late)
 
     # -- offers of another protocol ---------------------------------------------------------------------------------
 
@@ -455,7 +452,7 @@ class HubHttpProtocol(HttpToolsProtocol):
     # -- what cannot be read, or does not come ----------------------------------------------------------------------
 
     def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
-        self._timer = self.loop.call_later(seconds, late)
+        self._timer = self.loop.call_later(seconds, late) if seconds else None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -465,7 +462,7 @@ class HubHttpProtocol(HttpToolsProtocol):
     def _head_late(self) -> None:
         self._timer = None
         if self.flow.read_paused or self._answering:  # it may not have been read, and its refusal would be taken for another answer
-            self._start_timer(HEAD_TIMEOUT_S, self._head_late)
+            self._start_timer(self._head_timeout_s, self._head_late)
         elif self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:  # connected and silent: nothing to answer
@@ -475,7 +472,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._timer = None
         if self.flow.read_paused or self.pipeline:
             # the application has not read what came, or answers an earlier request of this connection: the client is not to blame
-            self._start_timer(BODY_TIMEOUT_S, self._body_late)
+            self._start_timer(self._body_timeout_s, self._body_late)
             return
         self._end_unfinished(HTTPStatus.REQUEST_TIMEOUT)
 

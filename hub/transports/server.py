@@ -24,12 +24,6 @@ from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 SHUTDOWN_SECONDS = 5
 """How long uvicorn waits for connections and requests to end before it cancels them."""
 
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle HTTP connection is kept: above the 60 s of usual proxies, which else write into a connection that is just closed."""
-
-PING_TIMEOUT_SECONDS = 20
-"""How long a WebSocket peer may take to answer a ping."""
-
 BACKLOG = 4096
 """Connections that the system may queue: after a restart all clients come back at once. The system's own limit holds too."""
 
@@ -115,7 +109,7 @@ def configuration(
         ws=HubWebSocketProtocol,
         ws_max_size=limits.max_request_bytes,
         ws_ping_interval=limits.heartbeat_s,
-        ws_ping_timeout=PING_TIMEOUT_SECONDS,
+        ws_ping_timeout=limits.pong_timeout_ms / 1000 or None,
         ws_per_message_deflate=False,  # costs memory per connection, and would keep frames from being shared
         lifespan="on" if lifespan else "off",
         interface="asgi3",
@@ -125,7 +119,7 @@ def configuration(
         access_log=False,
         log_config=None,
         log_level="warning",  # at "info" uvicorn logs the query string of each WebSocket, and tickets are in there
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         backlog=BACKLOG,
     )

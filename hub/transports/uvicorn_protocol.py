@@ -23,17 +23,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
 from hub.core.flusher import SLICE_S
+from hub.core.limits import Limits
 from hub.security.connections import SCOPE_KEY, Connection
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
-
-CLOSE_TIMEOUT_S = 5.0
-"""How long a peer may take to answer a close frame, or to read what stands before it."""
-
-MAX_FRAGMENTS = 1024
-"""Frames of one WebSocket message: each costs some microseconds, however few bytes it has. Nearly every message is one frame."""
-
-MAX_FRAMES_PER_READ = 4096
-"""Frames in one read of the socket, of 256 KB at most: so many are smaller than useful messages are, and hold up the loop."""
 
 MAX_AT_ONCE = 16
 """Messages of one read that are handled where they come, as long as a slice is not used up; the others wait for their connection's turn."""
@@ -57,8 +49,8 @@ def _nothing() -> None:
 class BoundedServerProtocol(ServerProtocol):
     """The parser of a WebSocket whose frames are bounded in number too. It stops at the one that is too many, amid a read.
 
-    Closes with 1009 (RFC 6455 section 7.4.1: "too big for it to process") above ``MAX_FRAGMENTS`` in one message, and with 1008 ("violates
-    its policy") above ``MAX_FRAMES_PER_READ``.
+    Closes with 1009 (RFC 6455 section 7.4.1: "too big for it to process") above ``limits.max_message_frames`` in one message, and with 1008
+    ("violates its policy") above ``limits.max_frames_at_once``.
     """
 
     max_message_size: int
@@ -66,6 +58,11 @@ class BoundedServerProtocol(ServerProtocol):
     _fragments = 0
     between = False
     """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
+
+    def __init__(self, *, limits: Limits, **options: Any) -> None:
+        super().__init__(**options)
+        self._most_fragments = limits.max_message_frames
+        self._most_at_once = max(1, limits.max_frames_at_once)
 
     def accept(self, request: Request) -> Response:
         """As the base class; a refusal names the version that is spoken here (RFC 6455 section 4.4)."""
@@ -83,15 +80,15 @@ class BoundedServerProtocol(ServerProtocol):
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CONT:
             self._fragments += 1
-            if self._fragments >= MAX_FRAGMENTS:
-                self._end(CloseCode.MESSAGE_TOO_BIG, f"expected a message in at most {MAX_FRAGMENTS} frames, got more")
+            if self._fragments >= self._most_fragments:
+                self._end(CloseCode.MESSAGE_TOO_BIG, f"expected a message in at most {self._most_fragments} frames, got more")
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._fragments = 0
         elif frame.opcode is Opcode.CLOSE:
             # control frames may stand between fragments, the last one too (section 5.4): what was begun is given up
             self.current_size = None
-        if len(self.events) >= MAX_FRAMES_PER_READ:
-            self._end(CloseCode.POLICY_VIOLATION, f"expected at most {MAX_FRAMES_PER_READ} frames at once, got more")
+        if len(self.events) >= self._most_at_once:
+            self._end(CloseCode.POLICY_VIOLATION, f"expected at most {self._most_at_once} frames at once, got more")
         super().recv_frame(frame)
         self.between = not self.reader.buffer and self.current_size is None
 
@@ -105,18 +102,19 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     Whole frames of the application and of uvicorn (pings, pongs) interleave safely: server frames are unmasked and stateless, and uvicorn
     never fragments. It differs from its base in more points. Closing never waits for a peer to read. A peer that leaves bytes unread while
-    the connection closes is cut off after ``CLOSE_TIMEOUT_S``: the transport alone would keep them for ever. Frames are bounded in number
-    (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, once it reads again (RFC 6455 section
-    5.5.3). Who was heard within the interval is not pinged: a Bayeux client, which connects again and again, never is. And once claimed,
-    text is handed on as the bytes that came, neither decoded nor checked to be UTF-8; messages of one whole frame each, nearly all, go by
-    the parser, to whoever waits for them (:meth:`listen`).
+    the connection closes is cut off after ``limits.close_timeout_ms``: the transport alone would keep them for ever. Frames are bounded in
+    number (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, once it reads again (RFC 6455
+    section 5.5.3). Who was heard within the interval is not pinged: a Bayeux client, which connects again and again, never is. And once
+    claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8; messages of one whole frame each, nearly
+    all, go by the parser, to whoever waits for them (:meth:`listen`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.close_timeout = CLOSE_TIMEOUT_S
+        limits: Limits = self.config.hub_limits  # type: ignore[attr-defined]  # hub.transports.http_protocol.HubConfig, which imports this
+        self.close_timeout = limits.close_timeout_ms / 1000
         self._max_size = self.config.ws_max_size
-        self.conn: BoundedServerProtocol = BoundedServerProtocol(max_size=self._max_size, logger=self.conn.logger)
+        self.conn: BoundedServerProtocol = BoundedServerProtocol(limits=limits, max_size=self._max_size, logger=self.conn.logger)
         self._late_pong = b""
         self._connection: Connection | None = None
         self._early = b""

@@ -8,7 +8,6 @@ import pytest
 
 from hub.core.limits import Limits
 from hub.security.gate import Failure, Gate
-from hub.security.passwords import MOST_FAILURES
 from hub.security.rest import refusal, requires
 from hub.security.tickets import Tickets
 from hub.storage.transactions import StorageError
@@ -179,7 +178,7 @@ async def test_a_body_that_is_no_sign_in_is_400_and_names_the_field(client: http
 
 async def test_guessing_passwords_is_braked_for_that_user_alone(client: httpx.AsyncClient, access: Access) -> None:
     await access.store.add_user("acme", "ana", "long enough", ["dashboard"])
-    for _ in range(MOST_FAILURES):
+    for _ in range(Limits().sign_in_failures):
         access.gate.brake.tried("127.0.0.1", "acme\x00ana")
     braked = await client.post("/api/v1/sign-in", json={"tenant": "acme", "username": "ana", "password": "long enough"})
     other = await client.post("/api/v1/sign-in", json={"tenant": "acme", "username": "bob", "password": "long enough"})

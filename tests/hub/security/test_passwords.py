@@ -1,7 +1,8 @@
 import pytest
 
+from hub.core.limits import Limits
 from hub.security import passwords
-from hub.security.passwords import MOST_FAILURES, WINDOW_S, FailureBrake, hash_password, verify_built_in, verify_password
+from hub.security.passwords import FailureBrake, hash_password, verify_built_in, verify_password
 from tests.hub.security.conftest import FakeClock
 
 
@@ -26,19 +27,19 @@ def test_a_built_in_password_is_compared() -> None:
 
 def test_the_brake_counts_by_address_and_user(clock: FakeClock) -> None:
     brake = FailureBrake(clock)
-    for _ in range(MOST_FAILURES):
+    for _ in range(Limits().sign_in_failures):
         assert brake.wait_s("1.2.3.4", "ana") == 0
         brake.tried("1.2.3.4", "ana")
-    assert brake.wait_s("1.2.3.4", "ana") == WINDOW_S
+    assert brake.wait_s("1.2.3.4", "ana") == Limits().sign_in_window_s
     assert brake.wait_s("1.2.3.4", "bob") == 0
     assert brake.wait_s("5.6.7.8", "ana") == 0
 
 
 def test_the_brake_opens_after_the_window(clock: FakeClock) -> None:
     brake = FailureBrake(clock)
-    for _ in range(MOST_FAILURES):
+    for _ in range(Limits().sign_in_failures):
         brake.tried("a", "ana")
-    clock.advance(WINDOW_S - 0.1)
+    clock.advance(Limits().sign_in_window_s - 0.1)
     assert brake.wait_s("a", "ana") == 1
     clock.advance(0.1)
     assert brake.wait_s("a", "ana") == 0
@@ -48,7 +49,7 @@ def test_the_brake_opens_after_the_window(clock: FakeClock) -> None:
 
 def test_a_success_forgets_the_failures(clock: FakeClock) -> None:
     brake = FailureBrake(clock)
-    for _ in range(MOST_FAILURES):
+    for _ in range(Limits().sign_in_failures):
         brake.tried("a", "ana")
     brake.succeeded("a", "ana")
     assert brake.wait_s("a", "ana") == 0
@@ -60,3 +61,17 @@ def test_the_brake_is_bounded(clock: FakeClock, monkeypatch: pytest.MonkeyPatch)
     for number in range(10):
         brake.tried("a", str(number))
     assert len(brake._failures) == 3
+
+
+def test_failures_and_their_time_are_settings(clock: FakeClock) -> None:
+    brake = FailureBrake(clock, Limits(sign_in_failures=2, sign_in_window_s=60))
+    brake.tried("1.2.3.4", "ana")
+    assert brake.wait_s("1.2.3.4", "ana") == 0
+    brake.tried("1.2.3.4", "ana")
+    assert brake.wait_s("1.2.3.4", "ana") == 60
+    clock.advance(60)
+    assert brake.wait_s("1.2.3.4", "ana") == 0
+    unbounded = FailureBrake(clock, Limits(sign_in_failures=0))
+    for _ in range(20):
+        unbounded.tried("1.2.3.4", "ana")
+    assert unbounded.wait_s("1.2.3.4", "ana") == 0

@@ -13,9 +13,7 @@ from hub.transports.uvicorn_protocol import EARLIEST_PING, HubWebSocketProtocol
 from tests.hub.transports.harness import RawClient, echo, listening, socket_app
 
 
-async def test_a_peer_that_answers_no_ping_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.uvicorn_protocol.CLOSE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("hub.transports.server.PING_TIMEOUT_SECONDS", 0.1)
+async def test_a_peer_that_answers_no_ping_is_cut_off() -> None:
     ended = asyncio.Event()
 
     async def serve(socket: Socket) -> None:
@@ -28,7 +26,7 @@ async def test_a_peer_that_answers_no_ping_is_cut_off(monkeypatch: pytest.Monkey
     class Impatient(Limits):
         __slots__ = ()
 
-    limits = Impatient()
+    limits = Impatient(close_timeout_ms=100, pong_timeout_ms=100)
     object.__setattr__(limits, "heartbeat_s", 0.1)
     async with listening(socket_app(serve), limits=limits) as port:
         client = await RawClient.connect(port)

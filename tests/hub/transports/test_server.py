@@ -293,16 +293,14 @@ async def test_a_head_without_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
-async def test_a_head_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.HEAD_TIMEOUT_S", 0.2)
-    async with listening(House()) as port:
+async def test_a_head_that_does_not_come_is_given_up(beginning: bytes) -> None:
+    async with listening(House(), limits=Limits(head_timeout_ms=200)) as port:
         answer = await answer_to(port, beginning)
     assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
 
 
-async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.HEAD_TIMEOUT_S", 0.2)
-    async with listening(House()) as port:
+async def test_a_silent_connection_is_closed() -> None:
+    async with listening(House(), limits=Limits(head_timeout_ms=200)) as port:
         assert await answer_to(port) == b""
 
 
@@ -348,25 +346,23 @@ async def test_a_head_without_end_behind_a_body_is_refused_too() -> None:
     assert answer == b"reset" or (b"read 100000" in answer and b"HTTP/1.1 431 " in answer)
 
 
-async def test_a_late_head_behind_a_request_that_is_held_has_its_time_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.HEAD_TIMEOUT_S", 0.05)
-    async with listening(hold_and_answer) as port:
+async def test_a_late_head_behind_a_request_that_is_held_has_its_time_afterwards() -> None:
+    async with listening(hold_and_answer, limits=Limits(head_timeout_ms=50)) as port:
         answer = await answer_to(port, POST + b"x" * 100 + b"GET /")
     first, second = answer.split(b"held 100")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert second.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_head_that_the_server_does_not_read_yet_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_the_server_does_not_read_yet_is_not_late() -> None:
     """uvicorn reads no further while a second request waits for the first."""
-    monkeypatch.setattr("hub.transports.http_protocol.HEAD_TIMEOUT_S", 0.1)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.15)
         await PlainTextResponse("slow")(scope, receive, send)
 
     get = LAST.replace(b"Connection: close\r\n", b"")
-    async with listening(app) as port:
+    async with listening(app, limits=Limits(head_timeout_ms=100)) as port:
         answer = await answer_to(port, get + get + LAST[:20], LAST[20:])
     assert answer.count(b"slow") == 3
 
@@ -379,9 +375,8 @@ async def test_a_head_too_large_behind_a_request_that_is_held_is_not_taken_for_i
     assert refusal.startswith(b"431 ")
 
 
-async def test_an_empty_line_does_not_keep_an_idle_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.HEAD_TIMEOUT_S", 0.3)
-    async with listening(read_and_answer) as port:
+async def test_an_empty_line_does_not_keep_an_idle_connection() -> None:
+    async with listening(read_and_answer, limits=Limits(head_timeout_ms=300)) as port:
         answer = await answer_to(port, LAST.replace(b"Connection: close\r\n", b""), b"", b"\r\n")
     assert answer.endswith(b"read 0")
 
@@ -399,64 +394,58 @@ async def test_an_empty_line_before_a_request_does_no_harm(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "pieces", [[POST], [POST[:20], POST[20:]], [POST + b"x"], [POST] + [b"x"] * 20, [POST[:-2] + b"Expect: 100-continue\r\n\r\n"]]
 )
-async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.BODY_TIMEOUT_S", 0.1)
-    async with listening(read_and_answer) as port:
+async def test_a_body_that_does_not_come_is_given_up(pieces: list[bytes]) -> None:
+    async with listening(read_and_answer, limits=Limits(body_timeout_ms=100)) as port:
         answer = await answer_to(port, *pieces)
     assert answer == b"reset" or answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
-async def test_the_application_is_told_that_the_body_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.BODY_TIMEOUT_S", 0.1)
+async def test_the_application_is_told_that_the_body_does_not_come() -> None:
     seen: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.extend([await receive(), await receive()])
         await PlainTextResponse("too late")(scope, receive, send)
 
-    async with listening(app) as port:
+    async with listening(app, limits=Limits(body_timeout_ms=100)) as port:
         answer = await answer_to(port, POST + b"x")
     assert [message["type"] for message in seen] == ["http.request", "http.disconnect"]
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"too late" not in answer
 
 
-async def test_a_request_that_is_held_with_its_body_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.BODY_TIMEOUT_S", 0.05)
+async def test_a_request_that_is_held_with_its_body_is_not_ended() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await Request(scope, receive).body()
         await asyncio.sleep(0.2)
         await PlainTextResponse("held")(scope, receive, send)
 
-    async with listening(app) as port:
+    async with listening(app, limits=Limits(body_timeout_ms=50)) as port:
         answer = await answer_to(port, POST[:-2] + b"Connection: close\r\n\r\n" + b"x" * 100)  # in one piece: 50 ms are short
     assert answer.endswith(b"held")
 
 
-async def test_a_request_behind_one_that_is_held_has_its_time_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.BODY_TIMEOUT_S", 0.05)
-    async with listening(hold_and_answer) as port:
+async def test_a_request_behind_one_that_is_held_has_its_time_afterwards() -> None:
+    async with listening(hold_and_answer, limits=Limits(body_timeout_ms=50)) as port:
         answer = await answer_to(port, POST + b"x" * 100 + POST)
     first, second = answer.split(b"held 100")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert second.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_body_that_the_application_does_not_read_yet_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.BODY_TIMEOUT_S", 0.1)
+async def test_a_body_that_the_application_does_not_read_yet_is_not_late() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.25)
         await read_and_answer(scope, receive, send)
 
-    async with listening(app) as port, httpx.AsyncClient() as client:
+    async with listening(app, limits=Limits(body_timeout_ms=100)) as port, httpx.AsyncClient() as client:
         assert (await client.post(f"http://127.0.0.1:{port}/", content=b"x" * 10_000_000)).text == "read 10000000"
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_what_is_answered_before_its_body_has_come_is_closed_without_a_word(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    monkeypatch.setattr("hub.transports.http_protocol.BODY_TIMEOUT_S", 0.1)
+async def test_what_is_answered_before_its_body_has_come_is_closed_without_a_word(whole: bool) -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"4")]})
@@ -464,8 +453,23 @@ async def test_what_is_answered_before_its_body_has_come_is_closed_without_a_wor
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    async with listening(app) as port:
+    async with listening(app, limits=Limits(body_timeout_ms=100)) as port:
         answer = await answer_to(port, POST + b"x")
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert answer.endswith(b"1234" if whole else b"12")
+
+
+# -- times that are settings --------------------------------------------------------------------------------------------
+
+
+async def test_an_idle_connection_is_kept_as_long_as_the_setting_says() -> None:
+    async with listening(House(), limits=Limits(keep_alive_s=0)) as port:
+        answer = await answer_to(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")  # returns when the server has closed
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_0_waits_for_a_head_and_for_a_body_as_long_as_they_take() -> None:
+    async with listening(read_and_answer, limits=Limits(head_timeout_ms=0, body_timeout_ms=0)) as port:
+        answer = await answer_to(port, b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-", b"Length: 4\r\n\r\nab", b"cd")
+    assert answer.endswith(b"read 4")

@@ -332,7 +332,7 @@ async def test_a_message_in_too_many_frames_ends_its_connection(fragment: bytes)
 
 
 def test_no_frame_is_parsed_behind_the_one_that_is_too_many() -> None:
-    parser = BoundedServerProtocol(state=State.OPEN)
+    parser = BoundedServerProtocol(limits=Limits(), state=State.OPEN)
     parser.receive_data(b"\x01\x81\0\0\0\0x" + b"\x00\x81\0\0\0\0x" * 30_000)
     assert len(parser.events_received()) == 1024
     assert parser.close_sent is not None
@@ -340,9 +340,8 @@ def test_no_frame_is_parsed_behind_the_one_that_is_too_many() -> None:
 
 
 @pytest.mark.parametrize("first", [0x81, 0x89, 0x8A])  # texts, pings, pongs
-async def test_too_many_frames_at_once_end_their_connection(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    monkeypatch.setattr("hub.transports.uvicorn_protocol.MAX_FRAMES_PER_READ", 50)
-    async with listening(socket_app(echo)) as port:
+async def test_too_many_frames_at_once_end_their_connection(first: int) -> None:
+    async with listening(socket_app(echo), limits=Limits(max_frames_at_once=50)) as port:
         client = await RawClient.connect(port)
         client.writer.write((bytes((first, 0x80)) + bytes(4)) * 51)
         assert await asyncio.wait_for(client.close_code(), 10) == 1008
@@ -380,8 +379,7 @@ async def test_of_the_pings_of_a_peer_that_does_not_read_the_last_is_answered() 
         await client.close()
 
 
-async def test_a_peer_that_never_reads_is_cut_off_after_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.transports.uvicorn_protocol.CLOSE_TIMEOUT_S", 0.1)
+async def test_a_peer_that_never_reads_is_cut_off_after_close() -> None:
     ended = asyncio.Event()
 
     async def serve(socket: Socket) -> None:
@@ -394,15 +392,14 @@ async def test_a_peer_that_never_reads_is_cut_off_after_close(monkeypatch: pytes
             await asyncio.sleep(0.01)
         ended.set()
 
-    async with listening(socket_app(serve)) as port:
+    async with listening(socket_app(serve), limits=Limits(close_timeout_ms=100)) as port:
         client = await RawClient.connect(port)
         await asyncio.wait_for(ended.wait(), 5)
         client.writer.transport.abort()
 
 
 @pytest.mark.parametrize("farewell", ["close", "garbage"])
-async def test_a_peer_that_says_goodbye_and_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch, farewell: str) -> None:
-    monkeypatch.setattr("hub.transports.uvicorn_protocol.CLOSE_TIMEOUT_S", 0.1)
+async def test_a_peer_that_says_goodbye_and_never_reads_is_cut_off(farewell: str) -> None:
     ended = asyncio.Event()
 
     async def serve(socket: Socket) -> None:
@@ -414,7 +411,7 @@ async def test_a_peer_that_says_goodbye_and_never_reads_is_cut_off(monkeypatch: 
             await asyncio.sleep(0.01)
         ended.set()
 
-    async with listening(socket_app(serve)) as port:
+    async with listening(socket_app(serve), limits=Limits(close_timeout_ms=100)) as port:
         client = await RawClient.connect(port)
         client.frame(0x88 if farewell == "close" else 0x83)
         await asyncio.wait_for(ended.wait(), 5)
