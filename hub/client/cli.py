@@ -20,7 +20,7 @@ from hub.client.address import BAYEUX_PATH, base_url
 from hub.client.bayeux import BayeuxClient
 from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.conversation import ALL, NEW, Message
-from hub.client.errors import BayeuxError, PublishError, SubscribeError
+from hub.client.errors import BayeuxError, HandshakeDeniedError, PublishError, SubscribeError
 from hub.client.link import State
 from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of
 from hub.client.output import Output
@@ -31,6 +31,7 @@ from hub.core.channels import InvalidChannelError, check_channel, check_pattern
 _TOGETHER: Final = 500
 """Lines of standard input that are sent together, and events that are printed together, when so many are at hand."""
 _READ_BYTES: Final = 64 * 1024
+_SHOW_A_CREDENTIAL: Final = "the hub does not let you in: give a valid token (--token, HUB_TOKEN) or API key (--api-key, HUB_API_KEY)"
 
 Transport = Annotated[str, typer.Option(help=f"{WEBSOCKET} or {LONG_POLLING}; else the first of them that passes")]
 Endpoint = Annotated[str, typer.Option(help="Path of the Bayeux endpoint below --url; other servers have other paths")]
@@ -51,6 +52,13 @@ def _client(url: str, endpoint: str, **options: Any) -> BayeuxClient:
         return BayeuxClient(str(base.with_path(base.path.rstrip("/") + endpoint)), **options)
 
     return client_of(make, url, **options)
+
+
+def _checked(check: Callable[[str], str], name: str, hint: str) -> str:
+    try:
+        return check(name)
+    except InvalidChannelError as fault:
+        raise typer.BadParameter(f"{fault}{hint}; got {name[:80]!r}", param_hint="CHANNEL") from None
 
 
 def _since(text: str) -> int | None:
@@ -91,6 +99,9 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
     except (SubscribeError, PublishError) as fault:
         errors.print(f"refused: {fault}", style="red", markup=False)
         code = REFUSED
+    except HandshakeDeniedError as fault:
+        errors.print(f"{fault}: {_SHOW_A_CREDENTIAL}", style="red", markup=False)
+        code = FAILED
     except BayeuxError as fault:
         errors.print(str(fault), style="red", markup=False)
         code = FAILED
@@ -105,6 +116,18 @@ def _tell(errors: Console) -> Callable[[State, str], None]:
     def tell(state: State, reason: str) -> None:
         if state is not State.DISCONNECTED:
             errors.print(f"{state.value}{f': {reason}' if reason else ''}", style="dim", markup=False)
+
+    return tell
+
+
+def _tell_trouble(errors: Console) -> Callable[[State, str], None]:
+    """For a command that is silent while all goes well: say why there is no connection, each reason once."""
+    told = set[str]()
+
+    def tell(state: State, reason: str) -> None:
+        if reason and reason not in told and state not in {State.CONNECTED, State.DISCONNECTED}:
+            told.add(reason)
+            errors.print(f"{state.value}: {reason}", style="dim", markup=False)
 
     return tell
 
@@ -147,9 +170,11 @@ async def _pieces() -> AsyncIterator[list[bytes]]:
 
 async def _publish_lines(client: BayeuxClient, channel: str, errors: Console) -> int:
     taken = refused = number = 0
+    connected = False
     try:
         with errors.status("connecting") as status:
             async with client:
+                connected = True
                 async for lines in _pieces():
                     wanted: list[tuple[int, msgspec.Raw]] = []
                     for text in lines:
@@ -171,14 +196,29 @@ async def _publish_lines(client: BayeuxClient, channel: str, errors: Console) ->
                             refused += 1
                             errors.print(f"line {at}: refused: {answer.error}", style="red", markup=False)
                     status.update(f"{taken:,} published, {refused:,} refused")
+    except asyncio.CancelledError:  # Ctrl-C or SIGTERM
+        if not connected:
+            return FAILED
+        raise
     finally:
         errors.print(f"{taken:,} published, {refused:,} refused")
     return REFUSED if refused else 0
 
 
-async def _publish_one(client: BayeuxClient, channel: str, data: msgspec.Raw) -> int:
-    async with client:
-        await client.publish(channel, data)
+async def _publish_one(client: BayeuxClient, channel: str, data: msgspec.Raw, errors: Console) -> int:
+    sending = False
+    try:
+        async with client:
+            sending = True
+            await client.publish(channel, data)
+    except asyncio.CancelledError:  # Ctrl-C or SIGTERM
+        end = (
+            "ended before the hub answered: the event may have arrived, or not"
+            if sending
+            else "ended before there was a connection: nothing was published"
+        )
+        errors.print(end, style="red", markup=False)
+        return FAILED
     return 0
 
 
@@ -208,10 +248,7 @@ def register(app: typer.Typer) -> None:
         does is said on standard error. Ends with 0 on Ctrl-C, with 1 when the hub refuses a channel, with 2 when it cannot be reached
         or does not let you in.
         """
-        try:
-            patterns = [check_pattern(channel) for channel in channels]
-        except InvalidChannelError as fault:
-            raise typer.BadParameter(str(fault), param_hint="CHANNEL") from None
+        patterns = [_checked(check_pattern, channel, "; * or ** may be the last segment") for channel in channels]
         errors = Console(stderr=True, highlight=False, soft_wrap=True)
         replay = _since(since)
         client = _client(
@@ -243,17 +280,24 @@ def register(app: typer.Typer) -> None:
         """Publish an event, or one for each line of standard input. The data is sent as it is written: 1.10 stays 1.10.
 
         Ends with 0 when the hub has taken all, with 1 when something was refused or is no JSON, with 2 when the hub cannot be reached,
-        does not let you in, or went away before it answered.
+        does not let you in, or went away before it answered, and when Ctrl-C came before that.
         """
-        try:
-            check_channel(channel)
-        except InvalidChannelError as fault:
-            raise typer.BadParameter(str(fault), param_hint="CHANNEL") from None
-        client = _client(url, endpoint, token=token, api_key=api_key, transports=_transports(transport), resume=False, ack=False)
+        _checked(check_channel, channel, "; one publishes on a channel, not on a pattern" if "*" in channel else "")
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        client = _client(
+            url,
+            endpoint,
+            token=token,
+            api_key=api_key,
+            transports=_transports(transport),
+            resume=False,
+            ack=False,
+            on_state=_tell_trouble(errors),
+        )
         if data == "-":
-            _run(_publish_lines(client, channel, Console(stderr=True, highlight=False, soft_wrap=True)))
+            _run(_publish_lines(client, channel, errors))
         try:
             raw = _json(data)
         except ValueError as fault:
             raise typer.BadParameter(str(fault), param_hint="JSON") from None
-        _run(_publish_one(client, channel, raw))
+        _run(_publish_one(client, channel, raw, errors))

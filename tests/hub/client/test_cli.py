@@ -128,15 +128,19 @@ def test_signals_end_it_well(hub: HubProcess, channel: str, number: signal.Signa
     ("arguments", "code", "why"),
     [
         (("publish", "/my/a", "{no"), 2, "expected JSON"),
-        (("publish", "/my/*", "1"), 2, "a channel is"),
+        (("publish", "/my/*", "1"), 2, "one publishes on a channel, not on a pattern; got '/my/*'"),
         (("publish", "my", "1"), 2, "a channel is"),
         (("publish", "/hub/x", "1"), 1, "refused: /hub/x: 403:denied:publish_denied"),
-        (("publish", "/my/a", "1", "--token", "wrong"), 2, "403::handshake_denied"),
+        (
+            ("publish", "/my/a", "1", "--token", "wrong"),
+            2,
+            "403::handshake_denied: the hub does not let you in: give a valid token (--token",
+        ),
         (("publish", "/my/a", "1", "--url", "localhost:8080"), 2, "expected http://"),
-        (("listen", "/a/*/b"), 2, "a channel is"),
+        (("listen", "/a/*/b"), 2, "* or ** may be the last segment; got '/a/*/b'"),
         (("listen", "/my/a", "--since", "yesterday"), 2, "expected all, new, or a position"),
         (("listen", "/my/a", "--transport", "smoke"), 2, "expected websocket or long-polling"),
-        (("listen", "/hub/secret", "--token", ""), 2, "403::handshake_denied"),
+        (("listen", "/hub/secret", "--token", ""), 2, "403::handshake_denied: the hub does not let you in"),
         (("listen", "/log/x", "--since", "5"), 1, "replayId {5}"),
     ],
 )
@@ -151,6 +155,19 @@ def test_nobody_is_there(hub: HubProcess) -> None:
         until_said(listener, b"Cannot connect")
         listener.terminate()
         assert listener.wait(WITHIN_S) == 0
+
+
+@pytest.mark.parametrize(("data", "end"), [("1", b"nothing was published"), ("-", b"0 published, 0 refused")])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_nobody_is_there(hub: HubProcess, data: str, end: bytes, number: signal.Signals) -> None:
+    """Nothing was published: the reason is said meanwhile, and a script must not go on as if it had been."""
+    with start(hub, "publish", "/my/a", data, "--url", f"http://127.0.0.1:{free_port()}") as publisher:
+        until_said(publisher, b"Cannot connect")
+        publisher.send_signal(number)
+        _, errors = publisher.communicate(timeout=WITHIN_S)
+    assert publisher.returncode == 2
+    assert end in errors
+    assert b"Traceback" not in errors
 
 
 def test_a_reader_that_is_stuck_holds_nothing_up(hub: HubProcess) -> None:
