@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import hashlib
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -77,7 +78,7 @@ def _lock(path: Path | None):  # type: ignore[no-untyped-def]
     """Hold a lock file beside the database; a process that dies lets go of it."""
     if path is None:
         return None
-    lock = path.with_name(f"{path.name}.migrating").open("w")
+    lock = os.fdopen(os.open(path.with_name(f"{path.name}.migrating"), os.O_CREAT | os.O_RDWR, 0o600), "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
