@@ -155,6 +155,13 @@ async def test_what_the_product_tells_needs_an_operation(node: Node) -> None:
     assert {declaration.operation for declaration in node.hub.registry} - {""} <= OPERATIONS.keys()
 
 
+def test_the_guide_names_every_operation() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
+    table = guide.partition("| operation for `--call` | what |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() if row.startswith("| `") for name in re.findall(r"`(/[a-z/]+)`", row.split("|")[1])}
+    assert named == OPERATIONS.keys()
+
+
 async def test_every_route_asks_for_its_operation(node: Node) -> None:
     table = list(routes(node))
     assert len(table) > 50

@@ -3,6 +3,7 @@
 Running nodes follow within 2 s. Exit codes: 0 done; 1 refused, with a sentence that says why; 2 wrong usage or settings.
 """
 
+import difflib
 import re
 import sys
 import time
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from hub.core.channels import matches
 from hub.core.principal import Action
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir
 from hub.security.cli_database import Admin, only_tenant, refuse
 from hub.security.cli_output import show_all, show_one, show_removed
-from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, parse_grant
+from hub.security.roles import BUILT_IN, OPERATIONS, SUMMARIES, Grant, RoleError, parse_grant
 from hub.security.store import AdminError, Key, Role, Store, Token, User
 
 if TYPE_CHECKING:
@@ -64,7 +66,15 @@ def _grants(
     for action, patterns in ((Action.SUBSCRIBE, subscribe), (Action.PUBLISH, publish), (Action.CALL, call)):
         if patterns:
             exceptions = [] if action is Action.CALL else without or []
-            made.append(parse_grant({"action": action.value, "within": patterns, "without": exceptions}))
+            try:
+                made.append(parse_grant({"action": action.value, "within": patterns, "without": exceptions}))
+            except RoleError as fault:
+                raise RoleError(f"--{action.value}: {str(fault).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from fault
+    for pattern in call or []:
+        if not any(matches(pattern, operation) for operation in OPERATIONS):
+            close = difflib.get_close_matches(pattern, OPERATIONS, 1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(OPERATIONS)}"
+            raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{hint}")
     return made
 
 

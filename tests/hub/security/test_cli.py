@@ -88,6 +88,23 @@ def test_a_role_from_beginning_to_end(hub: Hub) -> None:
     assert as_json(hub("role", "remove", "wall", "--json")) == {"removed": "role wall"}
 
 
+def test_a_role_that_would_allow_nothing_is_refused(hub: Hub) -> None:
+    hub("tenant", "add", "acme")
+    for arguments, why in (
+        (
+            ("--call", "/statistic/read"),
+            "--call: expected an operation, or a pattern that matches one, got /statistic/read; did you mean /statistics/read?",
+        ),
+        (("--call", "/wholly/else"), "got /wholly/else; there are /statistics/read, "),
+        (("--subscribe", "north"), "; got north"),
+    ):
+        refused = hub("role", "add", "wall", *arguments)
+        assert refused.exit_code == 1
+        assert why in refused.stderr
+        assert refused.stderr.startswith(arguments[0])
+    assert hub("role", "add", "wall", "--call", "/messaging/**", "--call", "/presence/*").exit_code == 0
+
+
 def test_people_get_tables_and_the_secret_once(hub: Hub) -> None:
     assert "there is none" in hub("token", "add", "wall", "-r", "dashboard").stderr
     assert "no tenants yet" in hub("tenant", "list").stderr
