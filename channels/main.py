@@ -78,10 +78,10 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="Settings file; else `hub.toml` of this folder, if there is one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8080]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that serve. [default: 1]")] = None,
-    role: Annotated[str | None, typer.Option(help="all, edge or stat-server. [default: all]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve; this version takes 1 alone. [default: 1]")] = None,
+    role: Annotated[str | None, typer.Option(help="What the process does; this version takes all alone. [default: all]")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the hub's files. [default: ./hub-data]")] = None,
-    redis_url: Annotated[str | None, typer.Option(help="Redis that connects nodes.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis that connects nodes; this version refuses one.")] = None,
     database_url: Annotated[str | None, typer.Option(help="PostgreSQL in place of SQLite.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on a port of its own, without credentials.")] = None,
     extensions: Annotated[

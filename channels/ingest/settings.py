@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class IngestSettings(BaseModel):
-    """Bounds of what comes in (contract part 7)."""
+    """Bounds of what comes in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

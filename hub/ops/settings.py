@@ -244,13 +244,13 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address that the server listens on; `0.0.0.0` is every one.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one.")
-    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve; more than one needs `redis_url`.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve; this version takes 1 alone.")
     role: Literal["all", "edge", "stat-server"] = Field(
-        default="all", description="What the process does: serve clients (`edge`), own statistics (`stat-server`), or both (`all`)."
+        default="all", description="What the process does: serve clients and own statistics (`all`). This version takes no other."
     )
     data_dir: Path = Field(default=Path("hub-data"), description="Folder of the hub's own files: database, event log, secret.")
     redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
-        default=None, description="Redis that connects several hubs, such as `redis://localhost:6379/0`; without it a hub is alone."
+        default=None, description="Redis that connects several hubs. This version does not do that, and refuses one."
     )
     database_url: Annotated[str | None, BeforeValidator(_database_url)] = Field(
         default=None,
