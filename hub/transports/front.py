@@ -59,6 +59,9 @@ class Front:
             if len(scope["headers"]) > self._most_headers:
                 await refuse(scope, send, self._too_many_headers(len(scope["headers"])))
                 return
+            if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+                await refuse(scope, send, _two_hosts())
+                return
             for door in self._doors:
                 if door.serves(path):
                     await door(scope, receive, send)
@@ -80,6 +83,11 @@ class Front:
         detail = {"field": "headers", "expected": f"at most {self._most_headers} headers", "got": str(got)}
         message = f"headers: expected at most {self._most_headers}, got {got}"
         return ApiError(431, message, detail=detail, headers={"Connection": "close"})
+
+
+def _two_hosts() -> ApiError:
+    """400 (RFC 9112 section 3.2): a proxy may have looked at another one."""
+    return ApiError(400, "Host: expected one, got several", detail={"field": "Host", "expected": "one", "got": "several"})
 
 
 async def refuse(scope: Scope, send: Send, error: ApiError) -> None:

@@ -56,6 +56,22 @@ async def test_headers_by_the_hundred_are_refused() -> None:
     assert [each.get("status", each.get("code")) for each in sent if "body" not in each] == [431, 431, 431]
 
 
+async def test_a_request_to_two_hosts_is_refused() -> None:
+    """One of them is what a proxy looked at, the other what the hub would make links from."""
+    seen: list[tuple[str, str]] = []
+    sent: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    front = Front([Named(seen, "door", "/a")], Named(seen, "rest"))
+    for kind, path in (("http", "/a"), ("http", "/x"), ("websocket", "/a")):
+        for hosts in ([b"x", b"y"], [b"x", b"x"], [b"x"], []):
+            await front({"type": kind, "method": "GET", "path": path, "headers": [(b"host", host) for host in hosts]}, receive, keep)
+    assert seen == [(name, kind) for name, kind in (("door", "http"), ("rest", "http"), ("door", "websocket")) for _ in range(2)]
+    assert [each["status"] for each in sent if "status" in each] == [400] * 6
+
+
 async def test_head_is_served_as_get_and_answered_without_the_body() -> None:
     seen: list[Message] = []
 
