@@ -79,7 +79,7 @@ def _values(event_type: str, field: str) -> tuple[Any, ...]:
     if field == "reason":
         return ("other", 5, "") if event_type == "cx.interaction.rejected" else (5, "x" * 256, {})
     if field == "media" and event_type == "cx.agent.login":
-        return ("voice", [5], [""], ["a b"], {}, None)
+        return ("voice", [5], [""], ["a b"], {})
     return _WRONG.get(field, _ID)
 
 

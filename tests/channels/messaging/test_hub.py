@@ -1,13 +1,11 @@
-"""Messaging in a whole hub: what subscribers hear, what a crash leaves, what /metrics shows, what the page in docs/ says."""
+"""Messaging in a whole hub: what subscribers hear, what a crash leaves, what /metrics shows."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 
@@ -23,7 +21,6 @@ LOCAL = {
     "HUB_OUTBOX__THROTTLE_S": "0.2",
 }
 CHANNEL = f"{NEXUS}/{SMS}/messages"
-PAGE = Path(__file__).parents[3] / "docs/messaging.md"
 
 
 def come(hub: HubProcess, message: object) -> httpx.Response:
@@ -97,19 +94,3 @@ async def test_what_was_accepted_outlives_a_crash(hub_process: HubFactory) -> No
         async with asyncio.timeout(WITHIN_S):
             while await asyncio.to_thread(states) != {"sent"}:
                 await asyncio.sleep(0.05)
-
-
-def test_the_page_works_as_it_is_printed(demo_hub: HubProcess) -> None:
-    """The commands of the page's first example, word for word, but for the port."""
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)[:1])
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace("http://localhost:8080", demo_hub.url)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    made, taken, listed = (json.loads(line) for line in done.stdout.splitlines())
-    assert made["data"]["secret"] == "a secret of our own"
-    assert [each["id"] for each in listed["data"]["messages"]] == taken["data"]["ids"]

@@ -20,6 +20,14 @@ COMMANDS = {
 }
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One with the database of a hub that has a tenant: there is something to print, and nothing to say of a new database."""
+    command = [str(HUB_COMMAND), "tenant", "add", "acme"]
+    subprocess.run(command, cwd=tmp_path, env=clean_environment(), check=True, capture_output=True, timeout=WITHIN_S)
+    return tmp_path
+
+
 def run(folder: Path, command: str, redirection: str) -> tuple[int, str]:
     """By a shell, which closes files: exit code and standard error."""
     words = shlex.join([str(HUB_COMMAND), *COMMANDS[command]])
@@ -37,12 +45,12 @@ def run(folder: Path, command: str, redirection: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
+def test_a_reader_that_has_gone(folder: Path, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)  # nobody ever reads
     done = subprocess.run(
         [str(HUB_COMMAND), *COMMANDS[command]],
-        cwd=tmp_path,
+        cwd=folder,
         env=clean_environment({"COLUMNS": "300"}),
         stdin=subprocess.DEVNULL,
         stdout=writer,
@@ -56,11 +64,11 @@ def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_standard_output_that_is_closed(tmp_path: Path, command: str) -> None:
-    assert run(tmp_path, command, ">&-") == (2, "hub: standard output is closed: there is nowhere to print to\n")
+def test_a_standard_output_that_is_closed(folder: Path, command: str) -> None:
+    assert run(folder, command, ">&-") == (2, "hub: standard output is closed: there is nowhere to print to\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_disk_that_is_full(tmp_path: Path, command: str) -> None:
-    assert run(tmp_path, command, "> /dev/full") == (2, "hub: standard output cannot be written: No space left on device\n")
+def test_a_disk_that_is_full(folder: Path, command: str) -> None:
+    assert run(folder, command, "> /dev/full") == (2, "hub: standard output cannot be written: No space left on device\n")
