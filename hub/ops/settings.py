@@ -481,9 +481,17 @@ def _problem(error: Any, sources: Sequence[tuple[Mapping[str, Any], Any]], merge
     path = _key_path(error["loc"], merged)
     key = ".".join(path)
     expected = expectation(error["msg"])
-    got = "nothing" if error["type"] == "missing" else "a hidden value" if _is_secret(path) else repr(_at(merged, path))
+    got = (
+        "nothing" if error["type"] == "missing" else "a hidden value" if _is_secret(path) else repr(_came(error["loc"], _at(merged, path)))
+    )
     origin = next((name(path) for values, name in sources if _at(values, path) is not None), "its default")
     return f"{key}: expected {expected}, got {got} (from {origin})"
+
+
+def _came(location: Sequence[int | str], value: Any) -> Any:
+    """What is wrong of a setting's value: of a list the one item, where pydantic names it."""
+    index = location[-1]
+    return value[index] if isinstance(value, list | tuple) and isinstance(index, int) and 0 <= index < len(value) else value
 
 
 def expectation(message: str) -> str:
@@ -494,6 +502,7 @@ def expectation(message: str) -> str:
         (r"^Field required$", "a value"),
         (r"^\w+ should (be|have) ", ""),
         (r"^Value error, (expected )?", ""),
+        (r"^value is not a valid IPv4 or IPv6 network$", "an address or a network such as 10.1.0.0/16"),
         (r"^a valid dictionary or instance of \w+$", "a section"),
         (r"^a valid (list|tuple|set|frozenset)$", "a list (in the environment: values between commas, or JSON)"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -89,7 +90,8 @@ def bind(host: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as fault:
         listener.close()
-        raise StartError(f"cannot listen on host {host!r}, port {port}: {fault.strerror or fault}") from fault
+        advice = "; stop what listens there, or choose another port (--port, HUB_PORT)" if fault.errno == errno.EADDRINUSE else ""
+        raise StartError(f"cannot listen on host {host!r}, port {port}: {fault.strerror or fault}{advice}") from fault
     return listener
 
 

@@ -148,7 +148,7 @@ class Opened:
 
 def _shown(value: object) -> str:
     """What came, short enough for a message."""
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 

@@ -238,7 +238,9 @@ async def test_a_port_in_use_is_an_error_that_names_it() -> None:
     with bind("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(StartError, match=f"cannot listen on host '127.0.0.1', port {port}: "):
+        with pytest.raises(
+            StartError, match=f"cannot listen on host '127.0.0.1', port {port}: .*; stop what listens there, or choose another port"
+        ):
             bind("127.0.0.1", port)
 
 
