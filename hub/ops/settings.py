@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -105,24 +106,10 @@ def _origin(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def _origins(value: object) -> object:
-    split = _split(value)
-    if isinstance(split, list | tuple) and all(isinstance(item, str) for item in split):
-        return tuple(_origin(item) for item in split)
-    return split
-
-
 def _host(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError("expected a host such as hub.example.com, with a port or without")
     return value.lower()
-
-
-def _hosts(value: object) -> object:
-    split = _split(value)
-    if isinstance(split, list | tuple) and all(isinstance(item, str) for item in split):
-        return tuple(_host(item) for item in split)
-    return split
 
 
 def _public_url(value: object) -> object:
@@ -280,12 +267,12 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of its own for `/metrics`, without credentials; without it only administrators read it, on the main port.",
     )
-    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = Field(
+    allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)] = Field(
         default=(),
         description="Origins of other web pages that may use the hub from a browser, such as `https://desk.example.com`; "
         "in the environment separated by commas.",
     )
-    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = Field(
+    allowed_hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_split)] = Field(
         default=(),
         description="Names by which clients reach the hub, such as `hub.example.com` or `hub.example.com:8443`, beside loopback and "
         "`public_url`: links are made from them, and with `demo` no other is served; in the environment separated by commas.",

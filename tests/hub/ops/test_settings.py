@@ -164,6 +164,8 @@ def test_each_wrong_value_is_a_line_with_key_expected_got_and_origin(monkeypatch
         ({"database_url": "mysql://u:geheim@x"}, "database_url: expected a URL such as postgresql://"),
         ({"secret": "short"}, "secret: expected at least 16 characters, got a hidden value"),
         ({"allowed_origins": "https://a/b"}, "allowed_origins: expected an origin such as https://desk.example.com, got 'https://a/b'"),
+        ({"allowed_origins": ["https://a.b", "b"]}, "allowed_origins: expected an origin such as https://desk.example.com, got 'b'"),
+        ({"allowed_hosts": ["a.b", "b/c"]}, "allowed_hosts: expected a host such as hub.example.com, with a port or without, got 'b/c'"),
         ({"allowed_origins": ["*"]}, "allowed_origins: expected an origin"),
         ({"allowed_origins": [1]}, "allowed_origins: expected a valid string, got 1"),
         (
