@@ -280,7 +280,7 @@ def register(app: typer.Typer) -> None:
         """Publish an event, or one for each line of standard input. The data is sent as it is written: 1.10 stays 1.10.
 
         Ends with 0 when the hub has taken all, with 1 when something was refused or is no JSON, with 2 when the hub cannot be reached,
-        does not let you in, or went away before it answered, and when Ctrl-C came before that.
+        does not let you in, or went away before it answered, and when Ctrl-C came before that (with -: before there was a connection).
         """
         _checked(check_channel, channel, "; one publishes on a channel, not on a pattern" if "*" in channel else "")
         errors = Console(stderr=True, highlight=False, soft_wrap=True)
