@@ -194,8 +194,8 @@ class BayeuxServer:
         for message in messages:
             try:
                 authentication = message.authentication()
-            except FieldError:
-                return False
+            except FieldError:  # the message is refused for it, by itself
+                continue
             if authentication is not None:
                 caller = await self._authenticator.from_ext(authentication, statistics_session=peer.statistics_session)
                 return caller.principal is not None and caller.principal.same_caller(session.principal)

@@ -184,7 +184,8 @@ async def test_members_of_the_protocol_are_not_broadcast(client: Any, new_sessio
     assert not {"successful", "error", "advice", "subscription"} & set(event)
 
 
-@rule("1.8.17", "credentials in ext.authentication are not broadcast", CHOICE)
+# over callback-polling, which has no cookies, a credential decides whose session it is: there this one is another's, and refused
+@rule("1.8.17", "credentials in ext.authentication are not broadcast", CHOICE, [WEBSOCKET, LONG_POLLING])
 async def test_credentials_are_not_broadcast(client: Any, new_session: Any, channel: str) -> None:
     await succeeded(client.subscribe(channel))
     await (await new_session()).publish(channel, 1, ext={"authentication": {"token": "not-for-others"}, "more": 1})
