@@ -56,10 +56,11 @@ class Front:
                     await refuse(scope, send, refusal)
                     return
             path: str = scope["path"]
-            if len(scope["headers"]) > self._most_headers:
-                await refuse(scope, send, self._too_many_headers(len(scope["headers"])))
+            headers = scope["headers"]
+            if len(headers) > self._most_headers:
+                await refuse(scope, send, self._too_many_headers(len(headers)))
                 return
-            if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            if [name for name, _ in headers].count(b"host") > 1:  # asked of every request: a list is faster than a generator here
                 await refuse(scope, send, _two_hosts())
                 return
             for door in self._doors:
