@@ -24,18 +24,25 @@ class Binding:
     cookie of any session here, to the clientId alone
 
     - over a WebSocket, for some clients open theirs before the handshake's reply has brought the cookie;
+    - over HTTP with the cookie that was offered to a WebSocket which is open: where a client opens one beside its handshake, each of the
+      two answers brings a cookie, and the client keeps the later one;
     - over HTTP, where request and handshake bear the same ``Origin`` of another site: browsers withhold the cookie there;
     - over callback-polling, which has no cookies, where the handshake came by callback-polling too.
+
+    A cookie of such a WebSocket is the session's from then on, beside the one of its handshake.
     """
 
-    __slots__ = ("browser", "by_header", "by_script", "origin")
+    __slots__ = ("browsers", "by_header", "by_script", "origin")
 
     def __init__(self, peer: Peer, *, known: Container[str]) -> None:
         """``peer`` sent the handshake; ``known`` are the ``BAYEUX_BROWSER`` cookies that sessions of this process answer to."""
         self.by_header = peer.principal is not None
         own = next((value for value in peer.browsers if value in known), None)
-        self.browser = own or (peer.browsers[0] if peer.browsers else peer.offered)
-        """The ``BAYEUX_BROWSER`` cookie that was brought, of several one of a session here, or offered; None by callback-polling."""
+        browser = own or (peer.browsers[0] if peer.browsers else peer.offered)
+        self.browsers: tuple[str, ...] = () if browser is None else (browser,)
+        """The ``BAYEUX_BROWSER`` cookies that lead to the session: the one that the handshake brought, of several one of a session here, or
+        that it was offered, and the newest one of a WebSocket that was taken by the clientId. None by callback-polling.
+        """
         self.origin = peer.origin if own is None else None
         """The other site whose page sent the handshake without a cookie."""
         self.by_script = peer.callback
@@ -52,11 +59,12 @@ class Binding:
             return False
         if peer.link is not None and peer.link is link:
             return True
-        return self.browser is not None and any(_equal(self.browser, value) for value in peer.browsers)
+        return any(_equal(own, value) for own in self.browsers for value in peer.browsers)
 
-    def takes_id_alone(self, peer: Peer, known: Container[str], binding: str) -> bool:
-        """Whether a request that does not :meth:`fit <fits>` may use the session by its clientId alone. ``binding`` is
-        ``limits.session_binding``. A cookie of no session here, of another hub on the same host perhaps, is as if absent.
+    def takes_id_alone(self, peer: Peer, known: Container[str], offered: Container[str], binding: str) -> bool:
+        """Whether a request that does not :meth:`fit <fits>` may use the session by its clientId alone. ``offered`` are the cookies that
+        open WebSockets were given, ``binding`` is ``limits.session_binding``. A cookie of no session here, of another hub on the same host
+        perhaps, is as if absent.
         """
         if binding == STRICT or self.by_header or peer.presented or any(value in known for value in peer.browsers):
             return False
@@ -64,7 +72,13 @@ class Binding:
             return True
         if peer.callback:
             return self.by_script
+        if any(value in offered for value in peer.browsers):
+            return True
         return self.origin is not None and self.origin == peer.origin
+
+    def adopt(self, browser: str) -> None:
+        """Let ``browser``, the cookie that a WebSocket was offered, lead to the session too, in place of one that was adopted before."""
+        self.browsers = (*self.browsers[:1], browser)
 
 
 def _equal(left: str, right: str) -> bool:

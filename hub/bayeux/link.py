@@ -40,6 +40,8 @@ class SocketLink:
         self._idle: Timer | None = None
         peer.link = self
         server.links[self] = None
+        if peer.offered is not None:
+            server.offered.add(peer.offered)
         self._start_idle()
 
     # -- what the transport calls -----------------------------------------------------------------------------------
@@ -84,6 +86,8 @@ class SocketLink:
     def gone(self) -> None:
         """The WebSocket is over, whoever ended it."""
         self._server.links.pop(self, None)
+        if self.peer.offered is not None:
+            self._server.offered.discard(self.peer.offered)
         self._stop_idle()
         session, self.session = self.session, None
         if session is not None:

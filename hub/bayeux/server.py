@@ -68,6 +68,7 @@ class BayeuxServer:
         "links",
         "none_advice",
         "occupied",
+        "offered",
         "retry_advice",
         "services",
         "sessions",
@@ -101,6 +102,8 @@ class BayeuxServer:
         """Sessions of each tenant that have not connected yet."""
         self.browsers: Counter[str] = Counter()
         """Sessions of each ``BAYEUX_BROWSER`` cookie."""
+        self.offered: set[str] = set()
+        """``BAYEUX_BROWSER`` cookies that WebSockets which are open were given."""
         # connects of each browser that long-polling holds
         self.occupied: Counter[str] = Counter()
         self.connects_held = 0
@@ -199,9 +202,14 @@ class BayeuxServer:
             if authentication is not None:
                 caller = await self._authenticator.from_ext(authentication, statistics_session=peer.statistics_session)
                 return caller.principal is not None and caller.principal.same_caller(session.principal)
-        if not session.binding.takes_id_alone(peer, self.browsers, self.hub.limits.session_binding):
+        if not session.binding.takes_id_alone(peer, self.browsers, self.offered, self.hub.limits.session_binding):
             return False
         self.counters.resumed_by_id += 1
+        cookie = peer.offered if peer.link is not None else next((value for value in peer.browsers if value in self.offered), None)
+        if cookie is not None:
+            self._release_browsers(session)
+            session.binding.adopt(cookie)
+            self._count_browsers(session)
         return True
 
     def _collect(self, session: ServerSession, exchange: Exchange, peer: Peer) -> None:
@@ -390,8 +398,7 @@ class BayeuxServer:
         self._unconnected[session.principal.tenant] += 1
         if peer.connection is not None:
             peer.connection.admit(anonymous=session.principal.anonymous, tenant=session.principal.tenant)
-        if (browser := session.binding.browser) is not None:
-            self.browsers[browser] += 1
+        self._count_browsers(session)
         self.hub.login_arrived(session.principal)
         session.start_clock()
         session.by_callback = peer.callback
@@ -399,6 +406,16 @@ class BayeuxServer:
             peer.link.bind(session)
         if not self.extensions.none:
             session.extensions = self.extensions.session_opened(session)
+
+    def _count_browsers(self, session: ServerSession) -> None:
+        for browser in session.binding.browsers:
+            self.browsers[browser] += 1
+
+    def _release_browsers(self, session: ServerSession) -> None:
+        for browser in session.binding.browsers:
+            self.browsers[browser] -= 1
+            if not self.browsers[browser]:
+                del self.browsers[browser]
 
     def release_browser(self, browser: str) -> None:
         """A connect of this browser is held no more."""
@@ -414,10 +431,7 @@ class BayeuxServer:
     def forget(self, session: ServerSession) -> None:
         """A session has ended: give back all that it held. Called once for each session, by the session itself."""
         del self.sessions[session.id]
-        if (browser := session.binding.browser) is not None:
-            self.browsers[browser] -= 1
-            if not self.browsers[browser]:
-                del self.browsers[browser]
+        self._release_browsers(session)
         if not session.connected:
             self._now_connected(session.principal.tenant)
         self.hub.detach(session)

@@ -320,6 +320,67 @@ async def test_a_socket_without_a_cookie_goes_on_by_the_client_id_alone(made: di
     assert reply["successful"]
 
 
+async def test_a_cookie_offered_to_an_open_socket_goes_on_by_the_client_id() -> None:
+    """Faye opens its WebSocket beside the handshake: the cookie of the upgrade's answer may come last, and take the place of the other."""
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(browsers=("b",)))
+    socket = bayeux.socket(offered="c")
+    for browsers in (("c",), ("b",)):
+        (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=browsers))
+        assert reply["successful"]
+    socket.link.gone()
+    for browsers in (("c",), ("b",)):  # the session keeps both
+        (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=browsers))
+        assert reply["successful"]
+    assert bayeux.server.counters.resumed_by_id == 1
+    assert bayeux.server.browsers == {"b": 1, "c": 1}
+    await bayeux.post(client.message("/meta/disconnect"), peer=Peer(browsers=("b",)))
+    assert (bayeux.server.browsers, bayeux.server.offered) == ({}, set())
+
+
+async def test_a_session_falls_back_to_http_with_the_cookie_of_its_socket() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(browsers=("b",)))
+    for number in range(3):
+        socket = bayeux.socket(offered=f"c{number}")
+        await socket.send(client.message("/a", data=1))
+        socket.link.gone()
+    assert bayeux.server.browsers == {"b": 1, "c2": 1}
+    answers = []
+    for cookie in ("c0", "c2", "b"):
+        (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=(cookie,)))
+        answers.append(reply["successful"])
+    assert answers == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("made", "limits"),
+    [
+        ({"browsers": ("b",)}, Limits(session_binding="strict")),
+        (HEADER, Limits()),
+    ],
+)
+async def test_a_cookie_offered_to_a_socket_is_no_way_in_where_the_client_id_is_none(made: dict[str, Any], limits: Limits) -> None:
+    bayeux = Bayeux(limits=limits)
+    client = await bayeux.client(peer=Peer(**made))
+    bayeux.socket(offered="c")
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("c",)))
+    assert reply["error"] == "402::session_unknown"
+
+
+@pytest.mark.parametrize("close", [True, False])
+async def test_a_cookie_of_a_socket_with_a_session_of_its_own_or_closed_is_no_way_in(*, close: bool) -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(browsers=("b",)))
+    socket = bayeux.socket(offered="c")
+    if close:
+        socket.link.gone()
+    else:
+        await socket.send(by_token("eve"))
+    (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("c",)))
+    assert reply["error"] == "402::session_unknown"
+
+
 @pytest.mark.parametrize(
     ("used", "ext"),
     [
