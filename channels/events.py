@@ -1,4 +1,4 @@
-"""The vocabulary of contact-centre events: the one thing that every family may import (contract part 7).
+"""The vocabulary of contact-centre events: the one thing that every family may import (docs/protocol/events.md#types).
 
 An event comes in as a CloudEvent; what its ``data`` holds depends on ``type``. The structs below are the whole truth of that: they
 validate, and the JSON Schemas that the ingest API publishes are made from them.
@@ -464,7 +464,7 @@ def decode_data(event_type: str, data: bytes | msgspec.Raw) -> EventData:
 
 
 def encode_cloudevent(event: Event) -> bytes:
-    """An event in the JSON form of CloudEvents 1.0, as producers send it (contract part 7)."""
+    """An event in the JSON form of CloudEvents 1.0, as producers send it (docs/protocol/events.md#requests)."""
     return _encoder.encode(_CloudEvent(event.id, event.source, event.type, format_time(event.time_ms), event.data))
 
 

@@ -75,7 +75,7 @@ COUNTERS = "counters"
 
 
 def check_supported(settings: Settings) -> None:
-    """Refuse what the contract names and this version does not do yet, rather than do something else.
+    """Refuse settings whose meaning is fixed and which this version does not do yet, rather than do something else.
 
     Raises:
         SettingsError: several processes or nodes are asked for.

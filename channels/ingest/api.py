@@ -1,4 +1,4 @@
-"""``POST /ingest/v1/events``: CloudEvents in (contract part 7)."""
+"""``POST /ingest/v1/events``: CloudEvents in (docs/protocol/events.md#requests)."""
 
 import codecs
 import re

@@ -1,4 +1,6 @@
-"""REST: open media interactions (seed 002, "Openmedia API"), and interactions of every kind under ``/nexus/v3/interactions``."""
+"""REST: open media interactions (docs/protocol/interactions.md#open-media), and interactions of every kind under
+``/nexus/v3/interactions``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of an interaction that started or finished: the same to webhooks and on the hub (seed 002, "Interactions Webhook")."""
+"""What is said of an interaction that started or finished: the same to webhooks and on the hub (docs/protocol/interactions.md#entities)."""
 
 from __future__ import annotations
 

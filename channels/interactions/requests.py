@@ -1,4 +1,4 @@
-"""The bodies of the open media API (seed 002, "Openmedia API"), checked."""
+"""The bodies of the open media API (docs/protocol/interactions.md#open-media), checked."""
 
 from __future__ import annotations
 

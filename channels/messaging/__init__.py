@@ -20,7 +20,9 @@ from hub.security.hosts import Hosts
 from hub.security.service import signing_secret
 
 CHANNELS = "/nexus/v3/channels/**"
-"""Where the states of messages are told, each channel's on ``/nexus/v3/channels/{channelId}/messages`` (contract part 5)."""
+"""Where the states of messages are told, each channel's on ``/nexus/v3/channels/{channelId}/messages``
+(docs/protocol/messaging.md#states).
+"""
 
 
 def _build(context: Context) -> Parts:

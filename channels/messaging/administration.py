@@ -27,7 +27,7 @@ OWNER: Final = "messaging"
 """``Endpoint.owner`` of what channels own."""
 
 POLICY: Final = Policy(Success.ANY_2XX, timeout_ms=10_000, refusal_is_final=True)
-"""How webhooks of messages are judged (seed 002, "Third-Party Messaging Overview")."""
+"""How webhooks of messages are judged (docs/protocol/messaging.md#outgoing-messages)."""
 
 NO_WEBHOOK: Final = "the channel has no webhook"
 

@@ -1,4 +1,4 @@
-"""REST for third parties: ``/nexus/v3/channels/{channelId}/messages`` and ``/media`` (seed 002, "Third-Party Messaging API")."""
+"""REST for third parties: ``/nexus/v3/channels/{channelId}/messages`` and ``/media`` (docs/protocol/messaging.md)."""
 
 from __future__ import annotations
 

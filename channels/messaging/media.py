@@ -16,7 +16,7 @@ from urllib.parse import quote
 from hub.core.ports import Clock
 
 SCHEME: Final = "genesys://nexus/"
-"""What the synthetic URL of a media resource begins with; its id follows (seed 002, "Upload a media resource")."""
+"""What the synthetic URL of a media resource begins with; its id follows (docs/protocol/messaging.md#media)."""
 
 ORPHAN_S: Final = 3_600
 """Seconds after which a file that the database does not know is removed: the upload that wrote it did not come to its end."""

@@ -25,7 +25,7 @@ FORM_BYTES: Final = 64 * 1024
 """What a form may have around its file: boundaries, headers, other fields."""
 
 FIELD: Final = "file"
-"""The form's field that has the file (seed 002, "Upload a media resource")."""
+"""The form's field that has the file (docs/protocol/messaging.md#media)."""
 
 _MOST_FIELDS: Final = 16
 _PIECE_BYTES: Final = 64 * 1024
@@ -154,7 +154,7 @@ class Media:
 
 
 def describe_medium(medium: Medium) -> dict[str, str | int]:
-    """A media resource as answers have it (seed 002, "UploadResponse")."""
+    """A media resource as answers have it (docs/protocol/messaging.md#media)."""
     return {
         "mediaId": medium.id,
         "url": f"{SCHEME}{medium.id}",

@@ -180,7 +180,7 @@ class Follower:
 
 
 def messages_channel(channel: str) -> str:
-    """The channel of the hub on which the messages of a messaging channel are told of (contract part 5)."""
+    """The channel of the hub on which the messages of a messaging channel are told of (docs/protocol/messaging.md#states)."""
     return f"/nexus/v3/channels/{to_segment(channel)}/messages"
 
 
@@ -190,7 +190,7 @@ def unknown_channel(identifier: str) -> ApiError:
 
 
 def webhook_body(channel: Channel, message: Message, content: Outbound, media: Mapping[str, tuple[str, Medium]]) -> dict[str, Any]:
-    """What is posted to the third party (seed 002, "Message Webhook request" and "Email Webhook request")."""
+    """What is posted to the third party (docs/protocol/messaging.md#outgoing-messages)."""
     to = [plain(each) for each in message.recipients]
     way = {
         "id": channel.id,

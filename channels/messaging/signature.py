@@ -1,4 +1,5 @@
-"""Third parties show who they are by ``x-ccid`` and the signature of the raw body, checked before anything of it is read (contract part 2).
+"""Third parties show who they are by ``x-ccid`` and the signature of the raw body, checked before anything of it is read
+(docs/protocol/messaging.md#signatures).
 
 Whoever shows no signature of a secret of the tenant's learns nothing: an unknown contact centre, an unknown channel and a wrong signature
 are one answer, 403, and take the same work. Only who signs with the secret of another channel of the same tenant is told that the channel

@@ -59,7 +59,7 @@ REASONS: Final[Mapping[int, str]] = {
     520: "Invalid message structure.",
     530: "Invalid destination.",
 }
-"""Why a receipt says ``Failed`` (seed 002, "Delivery receipts")."""
+"""Why a receipt says ``Failed`` (docs/protocol/messaging.md#receipts)."""
 
 ACCEPTED: Final = Standing(State.ACCEPTED)
 RECEIVED: Final = Standing(State.RECEIVED)

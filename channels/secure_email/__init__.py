@@ -1,4 +1,4 @@
-"""Secure e-mail: the mailboxes of consumers, in which they and the contact centre write to one another (seed 002, "Secure Email API")."""
+"""Secure e-mail: the mailboxes of consumers, in which they and the contact centre write to one another (docs/protocol/secure-email.md)."""
 
 from channels.events import EVENT_SINK
 from channels.secure_email.announcer import Announcer

@@ -1,4 +1,4 @@
-"""REST: ``/nexus/v3/securemail`` (seed 002, "Secure Email API"), and ``/api/v1/securemail`` for the contact centre's answers."""
+"""REST: ``/nexus/v3/securemail`` (docs/protocol/secure-email.md#calls), and ``/api/v1/securemail`` for the contact centre's answers."""
 
 from __future__ import annotations
 

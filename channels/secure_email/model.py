@@ -15,7 +15,7 @@ CLOSED: Final = "securemail.closed"
 
 MEDIA: Final = "email"
 SUBTYPE: Final = "InboundNew"
-"""Medium and subtype of the interaction of an inbound mail (seed 002, "Interactions webhook")."""
+"""Medium and subtype of the interaction of an inbound mail (docs/protocol/secure-email.md#interactions)."""
 
 SECUREBOX: Final = re.compile(r"[A-Za-z0-9]{3,16}")
 DEFAULT_BOX: Final = ""

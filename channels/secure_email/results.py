@@ -1,4 +1,6 @@
-"""How calls of secure e-mail end: the string codes, the shape of answers, and every error in that shape (seed 002, "Secure Email API")."""
+"""How calls of secure e-mail end: the string codes, the shape of answers, and every error in that shape
+(docs/protocol/secure-email.md#results).
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,7 @@ def answer(request: Request, **members: Any) -> Response:
 
 
 def refused(request: Request, error: ApiError) -> Response:
-    """An error in the shape of this family. An unknown API key has no envelope (contract part 2)."""
+    """An error in the shape of this family. An unknown API key has no envelope (docs/protocol/credentials.md#refusals)."""
     headers = {**NO_STORE, **(error.headers or {})}
     if isinstance(error, UnknownKeyError):
         return EnvelopeResponse(error.body(), error.http_status, headers)

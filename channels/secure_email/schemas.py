@@ -1,4 +1,4 @@
-"""The bodies of the Secure Email API as ``/openapi.json`` describes them (seed 002, "Secure Email API").
+"""The bodies of the Secure Email API as ``/openapi.json`` describes them (docs/protocol/secure-email.md#calls).
 
 Requests are checked by :mod:`channels.secure_email.drafts`, so that an error has the string code that fits; these models only tell what
 is expected.

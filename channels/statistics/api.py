@@ -1,4 +1,4 @@
-"""The Statistics API, ``/statistics/v3`` (seed 002, "Statistics API"; genesys.md 1.2-1.8; contract part 6), and its administration."""
+"""The Statistics API, ``/statistics/v3`` (docs/protocol/statistics.md), and its administration."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         identifier: Annotated[str, Path(alias="id", description="The subscriptionId.")],
         caller: Principal = requires("/statistics/subscribe"),
     ) -> Response:
-        """Close all statistics of a subscription. It always succeeds, also for one that is not there (R15)."""
+        """Close all statistics of a subscription. It always succeeds, also for one that is not there
+        (docs/protocol/statistics.md#closing).
+        """
         await server.close_subscription(_login(caller), identifier)
         return EnvelopeResponse(ok())
 

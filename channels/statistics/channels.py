@@ -1,4 +1,4 @@
-"""The channels of the statistics family, and the stat server behind them (contract part 5)."""
+"""The channels of the statistics family, and the stat server behind them (docs/protocol/channels.md#the-hubs-own-channels)."""
 
 from __future__ import annotations
 

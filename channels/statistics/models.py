@@ -1,4 +1,4 @@
-"""The bodies of the Statistics API as ``/openapi.json`` describes them (genesys.md 1.5).
+"""The bodies of the Statistics API as ``/openapi.json`` describes them (docs/protocol/statistics.md#bodies).
 
 Requests are checked by hand, item by item, so that one bad statistic fails alone; these models only tell what is expected.
 """

@@ -24,7 +24,9 @@ async def _serve(asset: Asset, request: Request) -> Response:
 
 
 async def _serve_signed_in(asset: Asset, gate: Gate, request: Request) -> Response:
-    """The page of ``--demo``: whoever opens it without a sign-in of their own is signed in as the demo's user (contract part 1)."""
+    """The page of ``--demo``: whoever opens it without a sign-in of their own is signed in as the demo's user
+    (docs/protocol/commands.md#demo).
+    """
     caller = await gate.identify(request.scope)
     if caller.authenticated:
         return asset.respond(request)

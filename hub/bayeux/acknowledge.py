@@ -1,4 +1,4 @@
-"""The ack extension: what was sent is kept until the client says that it came (bayeux.md 2.2)."""
+"""The ack extension: what was sent is kept until the client says that it came (docs/protocol/bayeux.md#acknowledge)."""
 
 from __future__ import annotations
 

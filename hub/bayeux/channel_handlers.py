@@ -30,8 +30,8 @@ class ChannelHandlers:
 
     async def subscribe(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
         """MUST contain channel, clientId, subscription, a text or an array; MAY contain ext, id (Bayeux 1.0 section 4.4). An array is
-        checked whole, then applied whole (contract part 3). Subscribing to a ``/service/`` channel succeeds and does nothing (bayeux.md
-        1.7).
+        checked whole, then applied whole (docs/protocol/bayeux.md#subscribe). Subscribing to a ``/service/`` channel succeeds and does
+        nothing.
         """
         try:
             patterns = self._patterns(message)
@@ -87,7 +87,7 @@ class ChannelHandlers:
 
     async def publish(self, message: Incoming, session: ServerSession, exchange: Exchange) -> bytes:
         """MUST contain channel, clientId, data; MAY contain ext, id (Bayeux 1.0 section 5.1). The reply never has ``data``: clients tell
-        replies from events by that (bayeux.md 1.8).
+        replies from events by that (docs/protocol/bayeux.md#publish).
         """
         channel = message.channel
         try:
@@ -108,5 +108,5 @@ class ChannelHandlers:
 
 
 def subscription_member(message: Incoming) -> bytes:
-    """``subscription`` as it came, on replies to subscribe and unsubscribe (bayeux.md 1.2, rule 5)."""
+    """``subscription`` as it came, on replies to subscribe and unsubscribe (docs/protocol/bayeux.md#replies)."""
     return echo(message, "subscription") if message.channel in {SUBSCRIBE, UNSUBSCRIBE} else b""

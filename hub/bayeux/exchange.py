@@ -33,7 +33,7 @@ class Exchange:
 
     def parts(self) -> list[bytes]:
         """The encoded messages in order: handshake reply, events, other replies, so that a connect reply follows its events
-        (bayeux.md 1.3).
+        (docs/protocol/bayeux.md#order-in-a-response).
         """
         parts = [] if self.first is None else [self.first]
         if self.session is not None and self.messages:

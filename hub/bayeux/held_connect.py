@@ -66,7 +66,7 @@ class HeldConnect:
             waiter(self)
 
     def parts(self) -> list[bytes]:
-        """The encoded messages of the response: events first, the connect reply last (bayeux.md 1.3)."""
+        """The encoded messages of the response: events first, the connect reply last (docs/protocol/bayeux.md#order-in-a-response)."""
         parts = self.session.encode(self.messages)
         if self.reply is not None:
             parts.append(self.reply)

@@ -47,7 +47,9 @@ class SocketLink:
     # -- what the transport calls -----------------------------------------------------------------------------------
 
     async def receive(self, payload: bytes) -> None:
-        """Take one WebSocket message. ``[]`` is ignored; what is no Bayeux request closes the connection (contract part 4)."""
+        """Take one WebSocket message. ``[]`` is ignored; what is no Bayeux request closes the connection
+        (docs/protocol/dashboard.md#close-codes).
+        """
         try:
             messages = read_request(payload, self._server.hub.limits)
         except EmptyRequestError:
@@ -127,7 +129,8 @@ class SocketLink:
         return sent
 
     def _answer_connect(self, held: HeldConnect) -> None:
-        if held.reply is None:  # a connect that a newer one took the place of gets no reply on a WebSocket (bayeux.md 1.5)
+        # a connect that a newer one took the place of gets no reply on a WebSocket (docs/protocol/bayeux.md#held-connects)
+        if held.reply is None:
             return
         parts = held.parts()
         if self.send(parts) == len(parts):

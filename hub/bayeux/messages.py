@@ -40,8 +40,8 @@ _PRIVATE = frozenset(
         "replayId",
     }
 )
-"""Members that are the protocol's own, the server's word, or the publisher's secret: none is broadcast as it stands (bayeux.md 1.2, rules
-6 and 8).
+"""Members that are the protocol's own, the server's word, or the publisher's secret: none is broadcast as it stands
+(docs/protocol/bayeux.md#broadcasts).
 """
 
 _QUOTE, _OPEN_OBJECT, _OPEN_ARRAY = b'"'[0], b"{"[0], b"["[0]
@@ -63,7 +63,7 @@ class MalformedError(ValueError):
 
 
 class EmptyRequestError(MalformedError):
-    """An empty array: nothing to answer. Old clients keep WebSockets alive with it (bayeux.md 1.2, rule 2)."""
+    """An empty array: nothing to answer. Old clients keep WebSockets alive with it (docs/protocol/bayeux.md#requests)."""
 
 
 class BatchTooLargeError(ValueError):
@@ -234,7 +234,8 @@ class Incoming:
         return ext is not None and (bytes(ext.get("ack", _NULL)) == b"true" or bytes(ext.get("ack", _NULL))[0] == _OPEN_OBJECT)
 
     def authentication(self) -> Any:
-        """``ext.authentication`` as a Python value, None when absent. The gate judges what it holds (contract part 2).
+        """``ext.authentication`` as a Python value, None when absent. The gate judges what it holds
+        (docs/protocol/credentials.md#order-of-credentials).
 
         Raises:
             FieldError: ``ext`` is no object, or there is a number in it that nothing can hold.
@@ -286,7 +287,7 @@ def _encode(text: str) -> bytes:
 def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
     """The messages of one HTTP body or WebSocket message: an array of objects, or one bare object (Bayeux 1.0 section 3.1).
 
-    Everything is ASCII from here on: non-ASCII characters were escaped, once (contract part 3).
+    Everything is ASCII from here on: non-ASCII characters were escaped, once (docs/protocol/bayeux.md#data).
 
     Raises:
         EmptyRequestError: an empty array.

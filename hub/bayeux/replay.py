@@ -1,4 +1,4 @@
-"""The replay extension in Salesforce's form: a handshake turns it on, a subscribe says from where (peers.md 1.3, contract part 4)."""
+"""The replay extension in Salesforce's form: a handshake turns it on, a subscribe says from where (docs/protocol/bayeux.md#replay)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from hub.core.message import Message
 
 
 class ServerDisconnect(Message):
-    """The server ends a session: neither id nor clientId (bayeux.md 1.6). It stands in the queue behind what the client is to get first."""
+    """The server ends a session: neither id nor clientId (docs/protocol/bayeux.md#disconnect). It stands in the queue behind what the
+    client is to get first.
+    """
 
     __slots__ = ()
 
@@ -30,7 +32,9 @@ class Prepared(Message):
 
 
 def advice(reconnect: str, interval_ms: int, timeout_ms: int, *, many_clients: bool = False) -> bytes:
-    """The member ``advice``, led by a comma, and always whole: a client replaces the old advice by the new one (bayeux.md 1.2, rule 7)."""
+    """The member ``advice``, led by a comma, and always whole: a client replaces the old advice by the new one
+    (docs/protocol/bayeux.md#advice).
+    """
     many = b',"multiple-clients":true' if many_clients else b""
     return b',"advice":{"reconnect":"%b","interval":%d,"timeout":%d%b}' % (reconnect.encode("ascii"), interval_ms, timeout_ms, many)
 

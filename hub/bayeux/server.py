@@ -36,7 +36,7 @@ sessions ask for, and the contract wants at least 128.
 """
 
 JITTER_MS = 5000
-"""The longest interval that is advised when many clients come back at once (contract part 3)."""
+"""The longest interval that is advised when many clients come back at once (docs/protocol/bayeux.md#advice)."""
 
 LIMITED_INTERVAL_MS = 1000
 """The shortest interval that is advised when a handshake was refused for a limit: an interval of 0 would be a storm."""
@@ -94,7 +94,7 @@ class BayeuxServer:
         self._authenticator = authenticator
         self._jitter = jitter
         self._on_fault = on_fault
-        # what every good handshake and connect reply carries (contract part 3)
+        # what every good handshake and connect reply carries (docs/protocol/bayeux.md#advice)
         self.retry_advice = advice("retry", hub.limits.interval_ms, hub.limits.timeout_ms)
         self._many_clients_advice = advice("retry", hub.limits.many_clients_interval_ms, hub.limits.timeout_ms, many_clients=True)
         self._draining = False
@@ -135,14 +135,18 @@ class BayeuxServer:
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def owner(self, messages: Sequence[Incoming]) -> ServerSession | None:
-        """The session that a request claims to be of: the first clientId in it decides for all of its messages (bayeux.md 1.10)."""
+        """The session that a request claims to be of: the first clientId in it decides for all of its messages
+        (docs/protocol/bayeux.md#unknown-sessions).
+        """
         for message in messages:
             if (claimed := message.claimed_id) is not None:
                 return self.sessions.get(claimed)
         return None
 
     async def handle(self, messages: Sequence[Incoming], peer: Peer) -> Exchange:
-        """Process the messages of one request, in order. A handshake stands alone: what is beside it is answered 402 (contract part 3)."""
+        """Process the messages of one request, in order. A handshake stands alone: what is beside it is answered 402
+        (docs/protocol/bayeux.md#handshake).
+        """
         exchange = Exchange()
         handshake = find_handshake(messages)
         if handshake is not None:
@@ -225,7 +229,9 @@ class BayeuxServer:
             session.wake()
 
     def _unknown(self, message: Incoming) -> bytes:
-        """402; only a connect, and a handshake beside another one, is also told what to do about it (bayeux.md 1.10)."""
+        """402; only a connect, and a handshake beside another one, is also told what to do about it
+        (docs/protocol/bayeux.md#unknown-sessions).
+        """
         self.counters.sessions_unknown += 1
         tail = self.handshake_advice() if message.channel in {CONNECT, HANDSHAKE} else subscription_member(message)
         return failure(head(message), WireError.SESSION_UNKNOWN.text, tail)
@@ -368,8 +374,8 @@ class BayeuxServer:
         return success(head(message), tail + _TYPES_MEMBER + ext(members) + self.retry_advice)
 
     async def _who(self, message: Incoming, peer: Peer, identifier: str) -> Principal | None:
-        """Who shakes hands (contract part 2): headers and the sign-in cookie come before ``ext.authentication``; without any of them it is
-        an anonymous client, where those are let in.
+        """Who shakes hands (docs/protocol/credentials.md#order-of-credentials): headers and the sign-in cookie come before
+        ``ext.authentication``; without any of them it is an anonymous client, where those are let in.
         """
         if peer.presented:
             return peer.principal
@@ -424,7 +430,7 @@ class BayeuxServer:
             del self.occupied[browser]
 
     def idle_too_long(self, session: ServerSession) -> bool:
-        """Whether the session has had no traffic but its connects for longer than it may (the activity extension, bayeux.md 2.1)."""
+        """Whether the session has had no traffic but its connects for longer than it may (docs/protocol/bayeux.md#activity)."""
         limit = self.hub.limits.activity_ms
         return bool(limit) and self.hub.clock.monotonic() - session.active_at > limit / 1000
 
@@ -443,7 +449,7 @@ class BayeuxServer:
         """MUST contain channel, clientId, connectionType; MAY contain ext, id, advice (Bayeux 1.0 section 4.2). None when it is held.
 
         It is answered at once when it is the first, not alone in its request, when the client asks for it with ``advice.timeout`` 0, and on
-        long-polling when something waits (bayeux.md 1.5).
+        long-polling when something waits (docs/protocol/bayeux.md#connect).
         """
         message.text("connectionType")
         limits = self.hub.limits

@@ -1,4 +1,6 @@
-"""Services: what listens on ``/service/`` channels, whose messages go to the server alone (Bayeux 1.0 section 2.4, bayeux.md 1.9)."""
+"""Services: what listens on ``/service/`` channels, whose messages go to the server alone (Bayeux 1.0 section 2.4,
+docs/protocol/bayeux.md#services).
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ class ServerSession(Subscriber):
     """A session from its handshake to its end.
 
     It is reached in one of two ways: by a WebSocket, ``link``, at any time; or by the ``/meta/connect`` that long-polling has ``held``.
-    Each connect has a number, ``cycle``; what belongs to an older one can neither answer nor start the clock (bayeux.md 1.5).
+    Each connect has a number, ``cycle``; what belongs to an older one can neither answer nor start the clock
+    (docs/protocol/bayeux.md#held-connects).
     """
 
     __slots__ = (
@@ -349,7 +350,7 @@ class ServerSession(Subscriber):
         self.shape = self.hub.shapes.replayable
 
     def bind(self, link: SocketLink) -> None:
-        """From now on this WebSocket is the way to the client (bayeux.md 1.14: at its first message of any kind)."""
+        """From now on this WebSocket is the way to the client (docs/protocol/bayeux.md#websocket: at its first message of any kind)."""
         before, self.link = self.link, link
         if before is not None:
             before.lose_session(self)
@@ -360,7 +361,7 @@ class ServerSession(Subscriber):
         self.wake()
 
     def unbind(self, link: SocketLink) -> None:
-        """The WebSocket closed, or turned to another session: the ``maxInterval`` clock starts at once (contract part 3)."""
+        """The WebSocket closed, or turned to another session: the ``maxInterval`` clock starts at once (docs/protocol/bayeux.md#expiry)."""
         if self.link is not link:
             return
         if self.held is not None and self.held.link is link and link.connection.open:
@@ -383,7 +384,9 @@ class ServerSession(Subscriber):
     # -- its end ----------------------------------------------------------------------------------------------------
 
     def end_by_client(self) -> list[Message]:
-        """``/meta/disconnect``: the held connect is answered with ``reconnect: none`` (bayeux.md 1.6). Returns what still waited."""
+        """``/meta/disconnect``: the held connect is answered with ``reconnect: none`` (docs/protocol/bayeux.md#disconnect). Returns what
+        still waited.
+        """
         self._server.counters.disconnects += 1
         if not self.settle():
             return []

@@ -1,4 +1,4 @@
-"""The timesync extension: how far the client's clock is from the server's (bayeux.md 2.1)."""
+"""The timesync extension: how far the client's clock is from the server's (docs/protocol/bayeux.md#timesync)."""
 
 from __future__ import annotations
 

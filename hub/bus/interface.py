@@ -20,7 +20,7 @@ class Envelope(NamedTuple):
     """A versioned header and the producer's bytes.
 
     ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is one
-    after which the same topic had no other message, so that a receiver sees a gap at once (design part 6).
+    after which the same topic had no other message, so that a receiver sees a gap at once (docs/protocol/channels.md#positions).
     """
 
     topic: Topic

@@ -1,6 +1,6 @@
 """What a Bayeux client says and what it understands: requests in, bytes out; bytes in, replies and messages out. Sans I/O.
 
-The rules are Bayeux 1.0's and CometD's (bayeux.md parts 1 and 2.2), the replay extension is Salesforce's (peers.md 1.3).
+The rules are Bayeux 1.0's and CometD's (docs/protocol/bayeux.md), the replay extension is Salesforce's (docs/protocol/bayeux.md#replay).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ META_UNSUBSCRIBE: Final = "/meta/unsubscribe"
 META_DISCONNECT: Final = "/meta/disconnect"
 INVALID_REPLAY_ID: Final = "400::The replayId"
 MAX_POSITION: Final = 2**53 - 1
-"""Positions are whole numbers that JavaScript keeps exact (contract part 4); what lies outside is a publisher's own."""
+"""Positions are whole numbers that JavaScript keeps exact (docs/protocol/channels.md#positions); what lies outside is a publisher's own."""
 
 _NOTHING: Final = msgspec.Raw()
 

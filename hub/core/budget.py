@@ -1,4 +1,4 @@
-"""What waits for all clients of a process together: above the budget its largest queues are turned on first (design part 3).
+"""What waits for all clients of a process together: above the budget its largest queues are turned on first (docs/architecture.md#bounds).
 
 One slow client is bounded by its own limit. Thousands of them, each below it, would still take all memory there is.
 """

@@ -1,6 +1,6 @@
 """Channel names and patterns: the grammar, what a name is matched by, and when one pattern lies within another.
 
-The grammar is the contract's (part 3), a superset of Bayeux 1.0 section 2.2: a segment is one or more of
+The grammar (docs/protocol/bayeux.md#channel-names) is a superset of Bayeux 1.0 section 2.2: a segment is one or more of
 ``A-Z a-z 0-9 - _ ! ~ ( ) $ @ + . # = : %``, a wildcard (``*`` one level, ``**`` every level below) is a last segment only.
 """
 
@@ -123,7 +123,9 @@ def overlaps(left: str, right: str) -> bool:
 
 
 def to_segment(identifier: str) -> str:
-    """Percent-encode an id so that it can be one segment of a channel name (contract part 3): ``a/b`` gives ``a%2Fb``."""
+    """Percent-encode an id so that it can be one segment of a channel name (docs/protocol/bayeux.md#channel-names): ``a/b`` gives
+    ``a%2Fb``.
+    """
     return quote(identifier, safe=_SAFE_IN_SEGMENT)
 
 

@@ -1,4 +1,4 @@
-"""Delivery classes, and which channel is of which class (design part 3)."""
+"""Delivery classes, and which channel is of which class (docs/protocol/channels.md#delivery-classes)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Every error that goes over the wire, once: its code, what it says, and what a client should do next.
 
-Bayeux texts are CometD's (``code:args:text``, contract part 3); client libraries act on them: 401 and 403 are read as failures of
-authentication, so an unknown session is 402 and nothing else. Close codes are those of contract part 4.
+Bayeux texts are CometD's (``code:args:text``, docs/protocol/bayeux.md#errors); client libraries act on them: 401 and 403 are read as
+failures of authentication, so an unknown session is 402 and nothing else. Close codes: docs/protocol/dashboard.md#close-codes.
 """
 
 from enum import Enum, IntEnum
@@ -45,7 +45,7 @@ class RefusedError(Exception):
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes (contract part 4; RFC 6455 section 7.4)."""
+    """WebSocket close codes (docs/protocol/dashboard.md#close-codes; RFC 6455 section 7.4)."""
 
     NORMAL = 1000
     """The conversation ended as it should."""

@@ -214,7 +214,7 @@ class Hub:
     async def subscribe(
         self, subscriber: Subscriber, patterns: Sequence[str], *, since: Mapping[str, int] | None = None, strict: bool = False
     ) -> list[Subscribed]:
-        """Subscribe to all of ``patterns`` or to none: they are checked whole, then applied whole (contract part 3).
+        """Subscribe to all of ``patterns`` or to none: they are checked whole, then applied whole (docs/protocol/bayeux.md#subscribe).
 
         ``since`` maps patterns to the positions after which the client wants to hear their log channels; with ``strict`` one from which
         something may be missing is refused. Returns once the bus has confirmed every topic, what became of each pattern. The caller then
@@ -409,7 +409,7 @@ class Hub:
         return own if self.registry.of(pattern).personal else (Topic(tenant, "", pattern),)
 
     def unsubscribe(self, subscriber: Subscriber, patterns: Iterable[str]) -> None:
-        """Take subscriptions back. One that is not there is no error (bayeux.md 1.7)."""
+        """Take subscriptions back. One that is not there is no error (docs/protocol/bayeux.md#unsubscribe)."""
         for pattern in patterns:
             self._remove(subscriber, pattern)
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, fields
 
 MAX_CHANNEL_LENGTH = 255
-"""Characters of a channel name (contract part 3)."""
+"""Characters of a channel name (docs/protocol/bayeux.md#channel-names)."""
 
 MAX_CHANNEL_SEGMENTS = 16
-"""Segments of a channel name (contract part 3): routing costs one look-up a segment."""
+"""Segments of a channel name (docs/protocol/bayeux.md#channel-names): routing costs one look-up a segment."""
 
 
 def _limit(default: int, reason: str) -> int:

@@ -10,7 +10,7 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Topic(NamedTuple):
-    """Where a message goes: tenant + audience + channel (design part 3). ``audience`` is empty for all, else one login."""
+    """Where a message goes: tenant + audience + channel (docs/architecture.md#topics). ``audience`` is empty for all, else one login."""
 
     tenant: str
     audience: str
@@ -25,7 +25,7 @@ def queued_size(channel: str, data: bytes, extra: bytes) -> int:
 class Message:
     """One message. ``data`` is the producer's own JSON text, pure ASCII; each wire shape is built from it at most once and shared.
 
-    Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (bayeux.md 1.2, rule 6).
+    Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (docs/protocol/bayeux.md#broadcasts).
     """
 
     __slots__ = ("_bayeux", "_dashboard", "_replayable", "_sse", "channel", "data", "delivery", "extra", "position", "size")
@@ -74,7 +74,7 @@ class Message:
         return self._replayable
 
     def dashboard(self) -> bytes:
-        """``{"type":"event","channel":...,"data":...}``, with the position on log channels (contract part 4)."""
+        """``{"type":"event","channel":...,"data":...}``, with the position on log channels (docs/protocol/dashboard.md#events)."""
         if self._dashboard is None:
             position = b"" if self.position is None else b',"position":%d' % self.position
             self._dashboard = b'{"type":"event","channel":"%b","data":%b%b}' % (self.channel.encode(), self.data, position)
@@ -82,7 +82,7 @@ class Message:
 
     def sse(self) -> bytes:
         """A block of ``text/event-stream``: ``event: message``, ``data: {"channel":...,"data":...}`` in one line, and on log channels
-        ``id:``, the position (contract part 4; WHATWG HTML section 9.2.5).
+        ``id:``, the position (docs/protocol/dashboard.md#event-streams; WHATWG HTML section 9.2.5).
         """
         if self._sse is None:
             data = self.data if b"\n" not in self.data and b"\r" not in self.data else self.data.translate(_ONE_LINE)

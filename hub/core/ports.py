@@ -57,7 +57,7 @@ class Loop(Protocol):
 
 
 class Authorizer(Protocol):
-    """The one decision function (design part 4)."""
+    """The one decision function (docs/protocol/credentials.md#decisions)."""
 
     async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
         """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""

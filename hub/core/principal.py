@@ -18,8 +18,9 @@ class Action(Enum):
 class Principal:
     """A caller, bound to one tenant.
 
-    ``login`` tells the logins of one subject apart (design part 4): the ``STATISTICS_SESSIONID`` cookie, or without it a hash of the
-    credential. ``token_login`` is always the latter: a session that has the cookie also hears what was asked for by token alone.
+    ``login`` tells the logins of one subject apart (docs/protocol/credentials.md#logins): the ``STATISTICS_SESSIONID`` cookie, or without
+    it a hash of the credential. ``token_login`` is always the latter: a session that has the cookie also hears what was asked for by token
+    alone.
     """
 
     tenant: str
@@ -37,7 +38,9 @@ class Principal:
         return (self.login,) if self.login == self.token_login else (self.login, self.token_login)
 
     def same_caller(self, other: "Principal") -> bool:
-        """Whether both are one subject of one tenant: what a session asks of every later request (contract part 2)."""
+        """Whether both are one subject of one tenant: what a session asks of every later request
+        (docs/protocol/credentials.md#whose-a-session-is).
+        """
         return self.tenant == other.tenant and self.subject == other.subject
 
 

@@ -22,7 +22,7 @@ PUBLIC_ID_CHARACTERS = 16
 class Subscriber:
     """What the doors' sessions have in common. A door says how to :meth:`flush` and how to :meth:`end`.
 
-    ``offer`` is called for every message of every subscriber: no await, no lock, no task (design part 3).
+    ``offer`` is called for every message of every subscriber: no await, no lock, no task (docs/architecture.md#delivery).
     """
 
     __slots__ = (

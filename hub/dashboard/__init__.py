@@ -1,1 +1,1 @@
-"""The conversation of ``/ws`` (contract part 4), sans I/O: payloads in, payloads out."""
+"""The conversation of ``/ws`` (docs/protocol/dashboard.md#conversation), sans I/O: payloads in, payloads out."""

@@ -83,7 +83,7 @@ class Command:
         return _text_decoder.decode(raw)
 
     def position(self, name: str) -> int | None:
-        """A field that is a position of the log (contract part 4), None when it was not sent.
+        """A field that is a position of the log (docs/protocol/channels.md#positions), None when it was not sent.
 
         Raises:
             FieldError: it is no integer, or none from 0 to 2^53 - 1.
@@ -130,7 +130,7 @@ def _elements(array: bytes) -> list[bytes]:
 
 
 def read_commands(payload: bytes, limits: Limits) -> list[Command]:
-    """The commands of one frame: one object, or an array of objects (contract part 4).
+    """The commands of one frame: one object, or an array of objects (docs/protocol/dashboard.md#frames).
 
     Raises:
         BadJsonError: not strict JSON in UTF-8, nested deeper than ``max_json_depth``, or anything but objects.

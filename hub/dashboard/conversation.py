@@ -1,4 +1,4 @@
-"""The conversation of one ``/ws`` connection: who is it, what does it want, what is it told (contract part 4)."""
+"""The conversation of one ``/ws`` connection: who is it, what does it want, what is it told (docs/protocol/dashboard.md#conversation)."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Caller(Protocol):
 
 
 class Authenticator(Protocol):
-    """Who may come in (contract part 2)."""
+    """Who may come in (docs/protocol/credentials.md#order-of-credentials)."""
 
     async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
         """The caller that ``{"token": T}`` stands for."""

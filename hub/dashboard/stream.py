@@ -1,4 +1,5 @@
-"""One event stream of ``/events``, sans I/O: what was asked for, and what waits as blocks of ``text/event-stream`` (contract part 4).
+"""One event stream of ``/events``, sans I/O: what was asked for, and what waits as blocks of ``text/event-stream``
+(docs/protocol/dashboard.md#event-streams).
 
 The format is that of WHATWG HTML section 9.2. A stream that hears nothing learns how far the log is by the event ``position``, which
 has data: clients keep the ``id`` of a block that dispatches an event, and not all of them that of a block without data.

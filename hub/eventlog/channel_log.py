@@ -1,4 +1,6 @@
-"""The log of ``log`` channels as its users see it: positions, pages of what was published, and how far back it reaches (design part 6)."""
+"""The log of ``log`` channels as its users see it: positions, pages of what was published, and how far back it reaches
+(docs/protocol/channels.md#positions).
+"""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet

@@ -24,7 +24,7 @@ class LogInUseError(EventLogError):
 class EventLog(Protocol):
     """Streams of records, each with a position that rises by one, and one snapshot a stream and owner.
 
-    A stream is named by tenant and name. What ``append`` returned for is on disk (design part 7: acknowledged means committed). Every
+    A stream is named by tenant and name. What ``append`` returned for is on disk (docs/architecture.md#durability). Every
     method raises :class:`EventLogError` when the backend fails or the log is closed. A log is used from one event loop.
     """
 

@@ -1,8 +1,8 @@
 """One SQLite file of the hub: one writer thread, one reader thread, one process.
 
-Durability (design part 7): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``. Everything that waits when the writer is free goes into one
-transaction, so that a commit's fsync is shared by all that arrived during the one before: the busier the file, the larger the groups,
-and a lone write waits for nobody.
+Durability (docs/architecture.md#durability): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``. Everything that waits when the writer is free
+goes into one transaction, so that a commit's fsync is shared by all that arrived during the one before: the busier the file, the larger the
+groups, and a lone write waits for nobody.
 """
 
 from __future__ import annotations

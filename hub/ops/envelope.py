@@ -1,4 +1,4 @@
-"""The REST envelope: ``{"status":{"code","message","detail"},"data","errors"}`` (contract part 9; seed 002, "Responses and errors").
+"""The REST envelope: ``{"status":{"code","message","detail"},"data","errors"}`` (docs/protocol/rest.md#envelope).
 
 ``status.code`` 0 says done, 1 says sent (the outcome follows as a notification), 2 says that some of a bulk request failed; anything
 else is an error and repeats the HTTP status, unless an API has codes of its own. Members without a value are left out.
@@ -118,7 +118,8 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def ascii_json(content: object) -> bytes:
-    """Encode as JSON text of ASCII characters alone: some clients tear a multi-byte character that two TCP segments share (R12).
+    """Encode as JSON text of ASCII characters alone: some clients tear a multi-byte character that two TCP segments share
+    (docs/protocol/rest.md#ascii).
 
     Raises:
         TypeError: ``content`` holds something that JSON has no form for, or an integer beyond 64 bits.

@@ -38,7 +38,9 @@ CORS_HEADERS: Final = (
     "X-Request-Id",
     "X-Requested-With",
 )
-"""Request headers that pages of other origins may send (genesys.md R17, which spells one of them as the Java library does)."""
+"""Request headers that pages of other origins may send (docs/protocol/rest.md#headers-of-other-origins; one of them is spelt as the Java
+library does).
+"""
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Most that an operation may set as its own limit."""

@@ -1,4 +1,5 @@
-"""Settings: flags win over ``HUB_*`` environment variables, these over the TOML file (contract part 1). Unknown keys are errors.
+"""Settings: flags win over ``HUB_*`` environment variables, these over the TOML file (docs/protocol/commands.md#order-of-settings). Unknown
+keys are errors.
 
 A family's settings are a section of its own, under the family's name. Every field carries its description, from which
 :mod:`hub.ops.reference` makes the documentation.

@@ -1,4 +1,6 @@
-"""What a delivery carries in its headers: who it is, and signatures that a receiver can check (contract part 8, webhooks.md 2.1)."""
+"""What a delivery carries in its headers: who it is, and signatures that a receiver can check (docs/protocol/webhooks.md#headers,
+docs/protocol/webhooks.md#signatures).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Joins and leaves of the channels that somebody wants to hear of, as events on ``/hub/presence/...``.
 
 They are told below ``/hub``, where nobody but the server may publish, so that whoever hears of a join can believe it; the same channel
-name below a root of its own would have been one that clients could publish to, since free channels are everybody's (contract part 1).
+name below a root of its own would have been one that clients could publish to, since free channels are everybody's
+(docs/protocol/channels.md#free-channels).
 """
 
 from __future__ import annotations

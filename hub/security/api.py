@@ -1,4 +1,4 @@
-"""REST: signing in and out, who am I, tickets (contract part 2; ``/api/v1``)."""
+"""REST: signing in and out, who am I, tickets (``/api/v1``, docs/protocol/credentials.md)."""
 
 from typing import Annotated, Any
 

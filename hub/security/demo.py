@@ -1,4 +1,4 @@
-"""The built-in credentials of ``--demo`` (contract part 1).
+"""The built-in credentials of ``--demo`` (docs/protocol/commands.md#demo).
 
 They live in memory only: a database that a demo ran on lets nobody in with them.
 """

@@ -1,4 +1,4 @@
-"""The gate: who calls, and whether they may. Every door asks here (design part 4; contract part 2)."""
+"""The gate: who calls, and whether they may. Every door asks here (docs/protocol/credentials.md)."""
 
 import asyncio
 import secrets
@@ -26,7 +26,9 @@ from hub.security.roles import ANONYMOUS, allowed
 from hub.security.tickets import Opened, Tickets
 
 REFRESH_S: Final = 1.0
-"""Seconds between two looks at the revision: running nodes follow changes within 2 s (contract part 1)."""
+"""Seconds between two looks at the revision: running nodes follow changes within 2 s
+(docs/protocol/credentials.md#changes-of-credentials).
+"""
 
 TICKET_PATHS: Final = ("/ws", "/events")
 
@@ -78,8 +80,8 @@ def _failed(failure: Failure, *, by_cookie: bool = False) -> Caller:
 
 
 class Gate:
-    """Who calls, by the rules of contract part 2: the first form of credential that is present decides, and a bad one is refused rather
-    than skipped. Also the authorizer of :class:`hub.core.hub.Hub`.
+    """Who calls, by the rules of docs/protocol/credentials.md#order-of-credentials: the first form of credential that is present decides,
+    and a bad one is refused rather than skipped. Also the authorizer of :class:`hub.core.hub.Hub`.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""REST operations ask the gate: a FastAPI dependency that yields the principal or answers as contract part 2 says."""
+"""REST operations ask the gate: a FastAPI dependency that yields the principal or answers as docs/protocol/credentials.md#refusals says."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
@@ -29,7 +29,7 @@ _COOKIE: Final = APIKeyCookie(
 
 
 class UnknownKeyError(ApiError):
-    """403 with the body that Genesys' API gateway answers an unknown key with: no envelope (seed 002, "Troubleshooting")."""
+    """403 with the body that Genesys' API gateway answers an unknown key with: no envelope (docs/protocol/credentials.md#refusals)."""
 
     def __init__(self) -> None:
         super().__init__(403, "Forbidden")
@@ -39,7 +39,7 @@ class UnknownKeyError(ApiError):
 
 
 def refusal(failure: Failure) -> ApiError:
-    """The HTTP answer to a caller whom the gate did not identify (contract part 2)."""
+    """The HTTP answer to a caller whom the gate did not identify (docs/protocol/credentials.md#refusals)."""
     if failure is Failure.UNKNOWN_KEY:
         return UnknownKeyError()
     if failure in (Failure.TENANT_MISMATCH, Failure.FOREIGN_ORIGIN):

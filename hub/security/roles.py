@@ -110,7 +110,7 @@ BUILT_IN: Final[Mapping[str, Grants]] = {
     ),
     "anonymous": (Grant(Action.SUBSCRIBE, ("/**",), _NOT_FREE), Grant(Action.PUBLISH, ("/**",), _NOT_FREE)),
 }
-"""The built-in roles. ``anonymous`` is what ``--open`` gives to clients without credentials (contract part 1)."""
+"""The built-in roles. ``anonymous`` is what ``--open`` gives to clients without credentials (docs/protocol/commands.md#open)."""
 
 SUMMARIES: Final[Mapping[str, str]] = {
     "admin": "everything in its tenant",

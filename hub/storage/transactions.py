@@ -1,4 +1,4 @@
-"""What must not be lost: transactions of plain SQL, the same on SQLite and PostgreSQL (design part 7).
+"""What must not be lost: transactions of plain SQL, the same on SQLite and PostgreSQL (docs/architecture.md#durability).
 
 A process has ONE writer thread. Everything that waits when the writer is free goes into one transaction of the database, each operation
 below a savepoint of its own, so that a commit's fsync is shared by all that arrived during the one before, and one operation that is

@@ -1,4 +1,4 @@
-"""The Bayeux door: WebSocket, long-polling and callback-polling on the same paths (contract part 3)."""
+"""The Bayeux door: WebSocket, long-polling and callback-polling on the same paths (docs/protocol/bayeux.md#endpoints)."""
 
 from __future__ import annotations
 

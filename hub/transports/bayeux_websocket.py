@@ -1,4 +1,6 @@
-"""Bayeux over WebSocket: text messages, each one Bayeux message or an array of them, in either direction (bayeux.md 1.14)."""
+"""Bayeux over WebSocket: text messages, each one Bayeux message or an array of them, in either direction
+(docs/protocol/bayeux.md#websocket).
+"""
 
 from __future__ import annotations
 

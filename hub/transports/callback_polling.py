@@ -1,4 +1,5 @@
-"""Bayeux by script elements (JSONP): a GET whose response calls a function of the page with the messages (bayeux.md 1.13).
+"""Bayeux by script elements (JSONP): a GET whose response calls a function of the page with the messages
+(docs/protocol/bayeux.md#callback-polling).
 
 A script element sends the cookies of the hub from any page, and runs what comes back there. So neither cookies nor headers are looked at,
 and none is set: a session is made with ``ext.authentication`` (or anonymous, where those are let in), and its clientId, which no other page

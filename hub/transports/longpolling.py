@@ -1,4 +1,6 @@
-"""Bayeux over HTTP POST: a response carries what waits, and a ``/meta/connect`` is held until something does (bayeux.md 1.12)."""
+"""Bayeux over HTTP POST: a response carries what waits, and a ``/meta/connect`` is held until something does
+(docs/protocol/bayeux.md#long-polling).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
-"""Tells browsers apart: a session without credentials answers to its own alone (contract part 2)."""
+"""Tells browsers apart: a session without credentials answers to its own alone (docs/protocol/credentials.md#whose-a-session-is)."""
 
 _BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
 _BASE_HEADERS: Headers = [
@@ -65,7 +67,7 @@ def other_site(scope: Scope) -> str | None:
 
 def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
     """A ``Set-Cookie`` header that ends with the browser: for every path, unseen by scripts, not sent along by other sites' requests, and
-    under TLS never without it (contract part 3). The name comes first: one client looks for it at the beginning.
+    under TLS never without it (docs/protocol/bayeux.md#cookies). The name comes first: one client looks for it at the beginning.
     """
     secure = "; Secure" if is_secure(scope) else ""
     return b"set-cookie", f"{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}".encode("ascii")
@@ -83,7 +85,7 @@ class LongPolling:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
         """Answer one request. ``statistics``: the path is that of the Statistics API, which has a cookie of its own, and answers bad header
-        credentials by HTTP status (contract part 2).
+        credentials by HTTP status (docs/protocol/credentials.md#refusals).
         """
         origin = CrossOrigin(self._gate, scope)
         cors = origin.headers

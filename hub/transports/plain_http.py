@@ -120,5 +120,5 @@ async def respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]
 
 
 def envelope(code: int, message: str) -> bytes:
-    """The body of an error, as the REST API has it (contract part 9); ASCII."""
+    """The body of an error, as the REST API has it (docs/protocol/rest.md#envelope); ASCII."""
     return json.dumps({"status": {"code": code, "message": message}}, separators=(",", ":")).encode("ascii")

@@ -1,4 +1,6 @@
-"""The door ``/events``: Server-Sent Events for whoever can open a URL (contract part 4; WHATWG HTML section 9.2)."""
+"""The door ``/events``: Server-Sent Events for whoever can open a URL (docs/protocol/dashboard.md#event-streams; WHATWG HTML section
+9.2).
+"""
 
 from __future__ import annotations
 

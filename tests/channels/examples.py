@@ -52,7 +52,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "cx.interaction.finished": ("interactionId", "media"),
     "cx.group.changed": ("groupId", "kind", "members"),
 }
-"""The fields without which an event is refused (contract part 7). The pairs that the contract calls "or" come on top."""
+"""The fields without which an event is refused (docs/protocol/events.md#types). Pairs of which one is required come on top."""
 
 _ID = (5, True, "", "a\n", "a\x00b", "x" * 256, [], {})
 _WRONG: dict[str, tuple[Any, ...]] = {

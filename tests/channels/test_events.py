@@ -247,7 +247,7 @@ def test_a_record_is_read_as_it_was_written(event_type: str) -> None:
 
 
 @pytest.mark.parametrize("event_type", WHOLE)
-def test_a_cloudevent_has_the_form_of_the_contract(event_type: str) -> None:
+def test_a_cloudevent_has_the_form_of_cloudevents_1_0(event_type: str) -> None:
     event = Event(event_type, 1_772_357_400_250, "/switch", "n-1", _data(event_type, WHOLE[event_type]))
     written = msgspec.json.decode(encode_cloudevent(event))
     data = written.pop("data")

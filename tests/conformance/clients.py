@@ -20,7 +20,9 @@ HELD_FOR_S = 0.05
 
 
 def is_reply(message: Message) -> bool:
-    """Whether a message from the server answers a request: events and results of remote calls have ``data`` (bayeux.md 3.2)."""
+    """Whether a message from the server answers a request: events and results of remote calls have ``data``
+    (docs/protocol/bayeux.md#replies).
+    """
     return "data" not in message
 
 
@@ -125,7 +127,7 @@ class Client(ABC):
         return {name: value for name, value in built.items() if value is not None or name == "data"}
 
     def handshake_message(self, **members: Any) -> Message:
-        """What CometD's JavaScript client sends (bayeux.md 3.3)."""
+        """What CometD's JavaScript client sends (docs/protocol/bayeux.md#javascript-client)."""
         standard: Message = {"version": "1.0", "minimumVersion": "1.0", "supportedConnectionTypes": list(EVERY)}
         built = {**self.message("/meta/handshake", clientId=None), **standard, **members}
         if self.token is not None:

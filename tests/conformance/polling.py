@@ -78,7 +78,7 @@ class PollingClient(Client):
 
 
 class LongPollingClient(PollingClient):
-    """Bayeux over HTTP POST (bayeux.md 1.12)."""
+    """Bayeux over HTTP POST (docs/protocol/bayeux.md#long-polling)."""
 
     transport = LONG_POLLING
 
@@ -98,7 +98,9 @@ class LongPollingClient(PollingClient):
 
 
 class CallbackClient(PollingClient):
-    """Bayeux as a script (bayeux.md 1.13). Script elements of other sites bring cookies along: nothing may hang on them."""
+    """Bayeux as a script (docs/protocol/bayeux.md#callback-polling). Script elements of other sites bring cookies along: nothing may hang
+    on them.
+    """
 
     transport = CALLBACK_POLLING
     callback = "_cometd_jsonp_1"

@@ -25,7 +25,7 @@ MUST = "MUST"
 SHOULD = "SHOULD"
 """The specification says SHOULD, or the clients in use depend on it."""
 CHOICE = "choice"
-"""The specification leaves it free, and the contract or CometD's dialect chose: other servers may rightly differ."""
+"""The specification leaves it free, and this hub or CometD's dialect chose: other servers may rightly differ."""
 
 HOOKS = ("echo", "kick", "deliver-kick", "call", "vetoed", "denied", "cors")
 """What a server can be set up with, so that its own side can be tried: docs/conformance.md says what each is."""
@@ -47,8 +47,8 @@ class Rule:
     """One rule: what a test function, in all its cases, stands for."""
 
     id: str
-    """The part of bayeux.md and a number within it ("1.5.2"), or the part of the contract and a name ("C3.limits"), or for a behaviour that
-    CometD's own suites check its list, their name for it and a number ("4.1.CometDFalsyMessageTest.1").
+    """A part and a number within it ("1.5.2"), a choice of the hub's own and a name ("C3.limits"), or a list of behaviours that CometD's
+    own suites check, their name for it and a number ("4.1.CometDFalsyMessageTest.1"): docs/protocol/bayeux.md#rule-ids.
     """
     sentence: str
     level: str
@@ -62,7 +62,7 @@ def rule(identifier: str, sentence: str, level: str = MUST, transports: Sequence
         ValueError: the id, the level or a transport is none.
     """
     if not _IDENTIFIER.fullmatch(identifier):
-        raise ValueError(f"rule id: expected a part and a number (1.5.2) or a part of the contract (C3.limits), got {identifier!r}")
+        raise ValueError(f"rule id: expected a part and a number (1.5.2) or C, a digit and a name (C3.limits), got {identifier!r}")
     if level not in _LEVELS:
         raise ValueError(f"level of rule {identifier}: expected one of {', '.join(_LEVELS)}, got {level!r}")
     if not transports or not set(transports) <= set(EVERY):

@@ -36,7 +36,7 @@ class _Awaited:
 
 
 class SocketClient(Client):
-    """Bayeux over a WebSocket (bayeux.md 1.14)."""
+    """Bayeux over a WebSocket (docs/protocol/bayeux.md#websocket)."""
 
     transport = WEBSOCKET
 

@@ -1,4 +1,4 @@
-"""The acknowledge extension: every message at least once, in order, on any transport (bayeux.md 2.2)."""
+"""The acknowledge extension: every message at least once, in order, on any transport (docs/protocol/bayeux.md#acknowledge)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callback-polling: Bayeux as a script, whose sender the server cannot know by cookies (bayeux.md 1.13)."""
+"""Callback-polling: Bayeux as a script, whose sender the server cannot know by cookies (docs/protocol/bayeux.md#callback-polling)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Connects that overtake one another, carry advice, or end with the server, as CometD's own suites check them (bayeux.md 4.2)."""
+"""Connects that overtake one another, carry advice, or end with the server, as CometD's own suites check them
+(docs/protocol/bayeux.md#cometd-suites).
+"""
 
 from __future__ import annotations
 

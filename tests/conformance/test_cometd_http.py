@@ -1,4 +1,4 @@
-"""Pages of other origins and odd openings of WebSockets, as CometD's own suites check them (bayeux.md 4.1)."""
+"""Pages of other origins and odd openings of WebSockets, as CometD's own suites check them (docs/protocol/bayeux.md#cometd-suites)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a server does by itself, as CometD's own suites check it: deliver, disconnect, answer remote calls, refuse (bayeux.md 4.1, 4.2)."""
+"""What a server does by itself, as CometD's own suites check it: deliver, disconnect, answer remote calls, refuse
+(docs/protocol/bayeux.md#cometd-suites).
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ async def test_deliver_leaks_nothing(client: Any) -> None:
 
 
 def _told_to_stay_away(messages: list[Message]) -> bool:
-    """Whether a client that got these messages knows that the server disconnected it (bayeux.md 1.6)."""
+    """Whether a client that got these messages knows that the server disconnected it (docs/protocol/bayeux.md#disconnect)."""
     ended = [message for message in messages if message["channel"] == "/meta/disconnect" and message.get("successful") is True]
     advised = [message for message in messages if message.get("advice", {}).get("reconnect") == "none"]
     return bool(ended or advised)

@@ -1,4 +1,6 @@
-"""Sessions through mishaps, as CometD's suites check them (bayeux.md 4.1 and 4.2): expiry, restarts, reloads, races, duplicates."""
+"""Sessions through mishaps, as CometD's suites check them (docs/protocol/bayeux.md#cometd-suites): expiry, restarts, reloads, races,
+duplicates.
+"""
 
 from __future__ import annotations
 

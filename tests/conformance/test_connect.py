@@ -1,4 +1,4 @@
-"""/meta/connect: when it is answered, what it carries, what takes its place, and the clock behind it (bayeux.md 1.5)."""
+"""/meta/connect: when it is answered, what it carries, what takes its place, and the clock behind it (docs/protocol/bayeux.md#connect)."""
 
 from __future__ import annotations
 

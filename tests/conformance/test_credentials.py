@@ -1,4 +1,4 @@
-"""Who is let in (contract part 2). The rules are the contract's own: Bayeux leaves credentials to the server."""
+"""Who is let in (docs/protocol/credentials.md). The rules are the hub's own: Bayeux leaves credentials to the server."""
 
 from __future__ import annotations
 

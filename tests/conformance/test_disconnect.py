@@ -1,4 +1,4 @@
-"""/meta/disconnect: the session is over at once (bayeux.md 1.6)."""
+"""/meta/disconnect: the session is over at once (docs/protocol/bayeux.md#disconnect)."""
 
 from __future__ import annotations
 

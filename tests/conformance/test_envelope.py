@@ -1,4 +1,6 @@
-"""What holds for every message: arrays, replies, members that nobody knows (bayeux.md 1.2), and the order inside a response (1.3)."""
+"""What holds for every message: arrays, replies, members that nobody knows (docs/protocol/bayeux.md#requests), and the order inside a
+response (docs/protocol/bayeux.md#order-in-a-response).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels, patterns, errors and ids: the grammar (bayeux.md 1.1), with the contract's choices."""
+"""Channels, patterns, errors and ids: the grammar (docs/protocol/bayeux.md#channel-names), with the hub's choices."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_marks_of_the_specification(client: Client, channel: str) -> None:
 
 
 @rule("C3.segment", "a segment may have the marks + . # = : % too", CHOICE)
-async def test_marks_of_the_contract(client: Client, channel: str) -> None:
+async def test_marks_of_a_segment(client: Client, channel: str) -> None:
     names = [f"{channel}/{segment}" for segment in (*"+.#=:", "%20", "a.b:c=d#e+f", "sip%3Aana%40example.com")]
     assert await accepted(client, names) == names
 

@@ -1,4 +1,4 @@
-"""/meta/handshake: what it must say, what it is answered, and what is beside it (bayeux.md 1.4)."""
+"""/meta/handshake: what it must say, what it is answered, and what is beside it (docs/protocol/bayeux.md#handshake)."""
 
 from __future__ import annotations
 

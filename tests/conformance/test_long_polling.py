@@ -1,4 +1,4 @@
-"""Long-polling: what the transport takes, refuses and says in its headers (bayeux.md 1.12)."""
+"""Long-polling: what the transport takes, refuses and says in its headers (docs/protocol/bayeux.md#long-polling)."""
 
 from __future__ import annotations
 

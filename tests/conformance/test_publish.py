@@ -1,4 +1,4 @@
-"""Publishing: who gets what, and that the data is the publisher's own (bayeux.md 1.8)."""
+"""Publishing: who gets what, and that the data is the publisher's own (docs/protocol/bayeux.md#publish)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/meta/subscribe and /meta/unsubscribe (bayeux.md 1.7), with the contract's choices."""
+"""/meta/subscribe and /meta/unsubscribe (docs/protocol/bayeux.md#subscribe), with the hub's choices."""
 
 from __future__ import annotations
 

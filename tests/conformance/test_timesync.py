@@ -1,4 +1,4 @@
-"""The timesync extension: a client learns the server's clock (bayeux.md 2.1)."""
+"""The timesync extension: a client learns the server's clock (docs/protocol/bayeux.md#timesync)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sessions that are not known, or belong to somebody else (bayeux.md 1.10), and several sessions of one browser (1.15)."""
+"""Sessions that are not known, or belong to somebody else (docs/protocol/bayeux.md#unknown-sessions), and several sessions of one browser
+(docs/protocol/bayeux.md#browsers).
+"""
 
 from __future__ import annotations
 

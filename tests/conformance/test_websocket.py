@@ -1,4 +1,4 @@
-"""The WebSocket transport: frames, pushes, close codes (bayeux.md 1.14)."""
+"""The WebSocket transport: frames, pushes, close codes (docs/protocol/bayeux.md#websocket)."""
 
 from __future__ import annotations
 

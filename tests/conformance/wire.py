@@ -30,7 +30,7 @@ class Endpoint:
 
     @property
     def websocket_url(self) -> str:
-        """The address for a WebSocket: the same with ws for http (bayeux.md 1.14)."""
+        """The address for a WebSocket: the same with ws for http (docs/protocol/bayeux.md#websocket)."""
         return "ws" + self.url.removeprefix("http").rstrip("/") + self.path
 
     def target(self, suffix: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Values, as subscribers see them (contract part 6)."""
+"""Values, as subscribers see them (docs/protocol/statistics.md#values)."""
 
 from __future__ import annotations
 

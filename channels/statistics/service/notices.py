@@ -1,4 +1,4 @@
-"""The JSON of what the stat server tells: built from parts that are encoded once and shared (seed 002, "CometD notifications")."""
+"""The JSON of what the stat server tells: built from parts that are encoded once and shared (docs/protocol/statistics.md#notifications)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from hub.ops.envelope import ascii_json
 
 
 def update_head(subscription_id: str, statistic_id: str, *, name: str | None, object_id: str, object_type: str, verbose: bool) -> bytes:
-    """An item of a ``StatisticUpdate`` up to its value; without ``verbose`` it names the ids alone (contract part 6)."""
+    """An item of a ``StatisticUpdate`` up to its value; without ``verbose`` it names the ids alone
+    (docs/protocol/statistics.md#verbose).
+    """
     head: dict[str, str] = {"subscriptionId": subscription_id, "statisticId": statistic_id}
     if verbose:
         head |= described(name, object_id, object_type)

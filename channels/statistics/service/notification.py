@@ -1,9 +1,10 @@
 """When a statistic is told: pure, driven by the times that are handed in (milliseconds of a clock that never goes back).
 
 - ``Immediate``: on a change, subject to insensitivity; at least ``gap_ms`` after the notification before, so a change within the gap waits
-  and the last one is never lost (contract part 6). A statistic that runs (its value moves with time alone) is looked at once a second.
+  and the last one is never lost (docs/protocol/statistics.md#pacing). A statistic that runs (its value moves with time alone) is looked at
+  once a second.
 - ``Periodical``: every ``notificationFrequency`` seconds, at least one, counted from the opening; sent if the value changed by the
-  insensitivity since it was last sent, where 0 means always (genesys.md 2.1).
+  insensitivity since it was last sent, where 0 means always (docs/protocol/statistics.md#insensitivity).
 
 A thousand logins watch the same queue, and nearly all of them have seen the same of it at the same time. Those stand together
 (:class:`Standing`): when they are due, and whether a value is news to them, is found out once for all.

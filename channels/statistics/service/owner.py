@@ -1,4 +1,5 @@
-"""The stat server as its callers see it: REST calls, channels and ingest ask, the owner of the tenant answers (design part 5).
+"""The stat server as its callers see it: REST calls, channels and ingest ask, the owner of the tenant answers
+(docs/protocol/statistics.md#statistics-server).
 
 Everything that goes in and comes out is plain data, so that an owner may live in another process.
 """
@@ -23,14 +24,16 @@ VALUES = "/statistics/v3/values"
 
 
 class ServiceState(Enum):
-    """What ``/statistics/v3/service`` says (seed 002, "Service state")."""
+    """What ``/statistics/v3/service`` says (docs/protocol/statistics.md#service-state)."""
 
     AVAILABLE = "AVAILABLE"
     UNAVAILABLE = "UNAVAILABLE"
 
 
 class Login(NamedTuple):
-    """Whose subscriptions are meant: the tenant, the login, and the same caller's login by token alone (contract part 6)."""
+    """Whose subscriptions are meant: the tenant, the login, and the same caller's login by token alone
+    (docs/protocol/statistics.md#logins).
+    """
 
     tenant: str
     key: str
@@ -41,7 +44,7 @@ class Login(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One statistic and its value, in the form of the contract; ``timestamp`` in ms."""
+    """One statistic and its value, as docs/protocol/statistics.md#values has it; ``timestamp`` in ms."""
 
     statistic_id: str
     name: str | None

@@ -528,7 +528,9 @@ def _as_read(statistic_id: str, name: str | None, object_type: str, object_id: s
 
 
 def _split(asked: Sequence[str], subscription: Subscription) -> list[str]:
-    """The statistic ids of repeated and comma-joined parameters (genesys.md 1.2), each once; an id that holds a comma is taken whole."""
+    """The statistic ids of repeated and comma-joined parameters (docs/protocol/statistics.md#statistic-ids-in-queries), each once; an id
+    that holds a comma is taken whole.
+    """
     found: dict[str, None] = {}
     for text in asked:
         for part in (text,) if text in subscription.statistics else text.split(","):

@@ -1,4 +1,4 @@
-"""What a REST call asks for, item by item, checked field by field (seed 002, "Create a subscription"; genesys.md 1.5)."""
+"""What a REST call asks for, item by item, checked field by field (docs/protocol/statistics.md#requests)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ItemError(ValueError):
 
 def parse_item(item: object, taken: set[str], *, by_name_only: bool = False) -> Wanted | Refusal:
     """Check one element of ``data.statistics``; ``taken`` holds the statistic ids of the same request and gets this one's: one that came
-    before is refused (contract part 6).
+    before is refused (docs/protocol/statistics.md#ids).
 
     With ``by_name_only`` an item is ``{name, objectId, objectType}`` as for get-statistic-ex, and has no ``statisticId``.
     """
@@ -91,7 +91,7 @@ def check_id(field: str, value: object) -> str:
 
 
 def new_id() -> str:
-    """An id for a subscription or statistic whose request brought none (genesys.md R16)."""
+    """An id for a subscription or statistic whose request brought none (docs/protocol/statistics.md#ids)."""
     return str(uuid4())
 
 

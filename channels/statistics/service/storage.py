@@ -1,4 +1,4 @@
-"""A tenant's state on disk: a snapshot, and the events of the log behind it (design part 5)."""
+"""A tenant's state on disk: a snapshot, and the events of the log behind it (docs/architecture.md#statistics)."""
 
 from __future__ import annotations
 

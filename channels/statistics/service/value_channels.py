@@ -1,4 +1,6 @@
-"""``/statistics/v3/values/{objectType}/{objectId}/{name}``: which statistic a channel stands for (contract part 5)."""
+"""``/statistics/v3/values/{objectType}/{objectId}/{name}``: which statistic a channel stands for
+(docs/protocol/statistics.md#values-channels).
+"""
 
 from __future__ import annotations
 

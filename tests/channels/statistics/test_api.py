@@ -82,7 +82,7 @@ def subscription(*items: object, operation_id: str = "UUID1") -> dict[str, Any]:
     return {"operationId": operation_id, "data": {"statistics": list(items)}}
 
 
-# -- the samples of seed 002 ----------------------------------------------------------------------------------------
+# -- the samples of Genesys' description ----------------------------------------------------------------------------------------
 
 SAMPLE_CREATE = """
 {

@@ -1,4 +1,4 @@
-"""The ack extension: batch numbers, what is sent again, and what that costs (bayeux.md 2.2)."""
+"""The ack extension: batch numbers, what is sent again, and what that costs (docs/protocol/bayeux.md#acknowledge)."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ async def test_messages_go_to_the_second() -> None:
 
 
 async def test_stale_connect_cannot_start_the_clock() -> None:
-    """The first one's end is noticed late, when the second is already held (bayeux.md 1.5, metaConnectCycle)."""
+    """The first one's end is noticed late, when the second is already held (docs/protocol/bayeux.md#held-connects)."""
     bayeux = Bayeux()
     client = await bayeux.client()
     first = await client.hold()

@@ -582,7 +582,7 @@ def test_wire_errors_are_bayeux_errors() -> None:
     assert RefusedError(WireError.TOO_LARGE).detail == WireError.TOO_LARGE.reason
 
 
-def test_close_codes_are_those_of_the_contract() -> None:
+def test_close_codes_are_those_that_are_documented() -> None:
     assert {4400, 4401, 4403, 4408, 4429, 1009, 1012} <= {code.value for code in CloseCode}
 
 

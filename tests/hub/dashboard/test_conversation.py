@@ -1,4 +1,4 @@
-"""The conversation of /ws by messages in and messages out (contract part 4)."""
+"""The conversation of /ws by messages in and messages out (docs/protocol/dashboard.md#conversation)."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def problems(config: str | None = None, **flags: Any) -> list[str]:
     return caught.value.problems
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_defaults_are_those_that_are_documented() -> None:
     made = settings()
     assert (made.host, made.port, made.workers, made.role, made.data_dir) == ("127.0.0.1", 8080, 1, "all", Path("hub-data"))
     assert made.limits == Limits()
