@@ -82,6 +82,7 @@ lint: $(TEST)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.reference --check
+	$(BIN)/python -m tools.citations
 
 format: $(TEST)
 	$(BIN)/ruff check --fix .

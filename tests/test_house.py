@@ -23,23 +23,13 @@ from channels.main import FAMILIES, cli
 from hub.core.limits import Limits
 from hub.ops.settings import LIMITS_SECTION, model_of
 from tests.support.hub_process import HUB_COMMAND, clean_environment
+from tools.sources import tracked
 
 ROOT = Path(__file__).parents[1]
 MAX_MODULE_LINES = 600
 
 
-def tracked() -> list[Path]:
-    """The files of the project: what git would commit, or in a copy without git everything outside the ignored folders."""
-    git = shutil.which("git")
-    if git and (ROOT / ".git").exists():
-        command = [git, "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-        return [ROOT / name for name in names if name and (ROOT / name).is_file()]
-    ignored = {".venv", "node_modules", "__pycache__", ".git"}
-    return [path for path in ROOT.rglob("*") if path.is_file() and ignored.isdisjoint(path.parts)]
-
-
-FILES = tracked()
+FILES = tracked(ROOT)
 MODULES = [path for path in FILES if path.suffix == ".py"]
 TEXTS = [path for path in FILES if b"\0" not in path.read_bytes()[:8192]]
 
@@ -180,18 +170,6 @@ def test_unknown_command_is_refused() -> None:
 def test_generated_documents_are_current() -> None:
     done = subprocess.run([sys.executable, "-m", "tools.reference", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_link_between_documents_leads_somewhere() -> None:
-    links = [
-        (page, target)
-        for page in FILES
-        if page.suffix == ".md"
-        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-        if "://" not in target and not target.startswith("#")
-    ]
-    dead = [f"{relative(page)}: {target}" for page, target in links if not (page.parent / target.partition("#")[0]).exists()]
-    assert dead == []
 
 
 def test_every_setting_is_documented() -> None:

@@ -3,7 +3,7 @@
 Three kinds of references are looked at:
 
 - ``docs/protocol/bayeux.md#connect`` in docstrings and comments: the page is in the repository, and has a heading with that anchor;
-- the name of any other Markdown file in a docstring or comment: the file is there, from the root or from the folder of the one that names it;
+- the name of any other Markdown file in a docstring or comment: the file is there, from the root or beside the file that names it;
 - relative links between Markdown files, with their anchors.
 
 Words such as "part 4 of the contract", which refer to a document that a reader of the repository does not have, are refused.
