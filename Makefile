@@ -1,5 +1,7 @@
 # make run        the hub with its demo on http://localhost:8080
 # make test       every test that this machine can run; the others are named with the reason
+# make test AREA=hub/core   the tests of a folder of the product, or of tests/: several with spaces between them
+# make cover      the tests of hub/ and channels/, with the lines of the product that no test reaches
 # make lint       style, types, the rules of the house, generated documents
 # make bench      figures of this machine, beside its own limit
 # make test-long  the long forms of the tests
@@ -18,11 +20,18 @@ GENERATORS := $(VENV)/generators/.installed
 GO_CLIENTS := tests/clients/go
 GO_PROGRAM := $(VENV)/go/cloudevents-send
 
+AREA ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
+# the tests of hub/core are in tests/hub/core
+TESTS = $(patsubst tests/tests%,tests%,$(addprefix tests/,$(AREA)))
+# bytecode is kept, also where the environment says otherwise: without it each worker compiles the tests for 10 s
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PARALLEL := -n $(WORKERS) --dist worksteal
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long conformance lint format bench reference clean
+.PHONY: help run test cover test-long conformance lint format bench reference clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -68,10 +77,13 @@ run: $(BASE)
 	$(BIN)/hub serve --demo
 
 test: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) $(TESTS) $(PYTEST_ARGS)
+
+cover: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
+	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered tests/hub tests/channels $(PYTEST_ARGS)
 
 test-long: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
-	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+	$(PYTEST) -m long --timeout 1800 $(PYTEST_ARGS)
 
 conformance: $(TEST)
 	$(BIN)/python -m tests.conformance.compare

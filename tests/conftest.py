@@ -14,8 +14,8 @@ from tests.support.hub_process import HubProcess, keep_warm
 from tests.support.puppet import why_no_node
 from tests.support.warm import Warm
 
-pytest_plugins = ["tests.conformance.plugin"]
-"""Here, and not beside its tests: its options are read, and its table printed, where nothing is collected too."""
+pytest_plugins = ["tests.conformance.plugin", "tests.support.run_report"]
+"""Here, and not beside its tests: the conformance suite's options are read, and its table printed, where nothing is collected too."""
 
 STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
 

@@ -7,6 +7,9 @@ from hub.core.ports import Clock
 MOST_KEYS = 10_000
 """Keys that are remembered: they come from clients."""
 
+FORGOTTEN_AT_ONCE = MOST_KEYS // 10
+"""Room that is made when there is none: a walk over all keys is paid once for so many new ones."""
+
 
 class RateLimit:
     """The generic cell rate algorithm: of each key only the time is kept at which all it did would have been done at the steady rate."""
@@ -33,7 +36,6 @@ class RateLimit:
         return True
 
     def _forget(self, now: float) -> None:
-        """Forget keys of which nothing counts any more; where all do, those that began first."""
-        self._until = {key: until for key, until in self._until.items() if until > now}
-        while len(self._until) >= MOST_KEYS:
-            del self._until[next(iter(self._until))]
+        """Forget keys of which nothing counts any more; where too many do, those that began first."""
+        kept = [(key, until) for key, until in self._until.items() if until > now]
+        self._until = dict(kept[max(0, len(kept) - (MOST_KEYS - FORGOTTEN_AT_ONCE)) :])

@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-import coverage
 import httpx
 
 from tests.support.warm import Process, Warm
@@ -23,7 +22,6 @@ READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
 LOG_TAIL_CHARACTERS = 8_000
 
-_ROOT = Path(__file__).parents[2]
 HUB_COMMAND = Path(sys.executable).with_name("hub")
 
 
@@ -36,11 +34,8 @@ def free_port() -> int:
 
 
 def clean_environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
-    """This process's environment without a developer's own ``HUB_*`` settings. Coverage that is measured here goes on in it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    if coverage.Coverage.current() is not None:
-        kept |= {"COVERAGE_PROCESS_START": str(_ROOT / "pyproject.toml"), "COVERAGE_FILE": str(_ROOT / ".coverage")}
-    return kept | dict(extra)
+    """This process's environment without a developer's own ``HUB_*`` settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("HUB_")} | dict(extra)
 
 
 _warm: Warm | None = None

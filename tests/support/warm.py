@@ -115,7 +115,6 @@ class Warm:
         with theirs:
             command = [sys.executable, "-m", __name__, str(theirs.fileno())]
             root = Path(__file__).parents[2]
-            # its coverage, if there is any, is what the first start asks for
             kept = {name: value for name, value in environment.items() if not name.startswith("HUB_")}
             self._process = subprocess.Popen(command, cwd=root, env=kept, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         return ours

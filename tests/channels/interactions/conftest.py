@@ -6,26 +6,28 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from channels.interactions import family
+from hub.family import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
-from hub.storage.migrations import HUB, migrate
 from hub.storage.transactions import Transactions
 from tests.channels.interactions.support import Reception
-from tests.hub.storage.backends import empty_url, opened, postgres, sqlite
+from tests.hub.storage.backends import migrated_url, opened, postgres, sqlite
 
-__all__ = ["empty_url", "postgres", "sqlite"]
+__all__ = ["postgres", "sqlite"]
+
+PACKAGES = migrations_of([family])
 
 
-@pytest.fixture
-async def transactions(empty_url: str) -> AsyncIterator[Transactions]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def transactions(request: pytest.FixtureRequest) -> AsyncIterator[Transactions]:
     """On SQLite and on PostgreSQL."""
-    async with opened(empty_url) as database:
+    async with opened(await migrated_url(request, PACKAGES)) as database:
         async for made in _ready(database):
             yield made
 
 
 async def _ready(database: Database) -> AsyncIterator[Transactions]:
-    await migrate(database, (*HUB, "channels.interactions.migrations"))
     made = Transactions(backend_of(database))
     await made.start()
     for tenant in ("acme", "other"):

@@ -16,7 +16,7 @@ from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.channels.messaging.support import TENANTS, Exchange, Receiver
-from tests.hub.storage.backends import Postgres, Sqlite, opened, postgres, sqlite
+from tests.hub.storage.backends import Sqlite, migrated_url, opened, postgres, sqlite
 
 __all__ = ["postgres", "sqlite"]
 
@@ -47,12 +47,7 @@ async def _exchange(database: Database, folder: Path, settings: dict[str, Any]) 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Exchange]:
     """On SQLite and on PostgreSQL."""
-    if request.param == "sqlite":
-        url = await request.getfixturevalue("sqlite").migrated(PACKAGES)
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.url(await server.migrated(PACKAGES))
-    async with opened(url) as database:
+    async with opened(await migrated_url(request, PACKAGES)) as database:
         async for made in _exchange(database, tmp_path, {}):
             yield made
 

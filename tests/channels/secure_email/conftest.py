@@ -13,7 +13,7 @@ from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.channels.secure_email.support import Office
-from tests.hub.storage.backends import Postgres, Sqlite, opened, postgres, sqlite
+from tests.hub.storage.backends import Sqlite, migrated_url, opened, postgres, sqlite
 
 __all__ = ["postgres", "sqlite"]
 
@@ -32,12 +32,7 @@ async def _office(database: Database, **settings: Any) -> AsyncIterator[Office]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def office(request: pytest.FixtureRequest) -> AsyncIterator[Office]:
     """On SQLite and on PostgreSQL."""
-    if request.param == "sqlite":
-        url = await request.getfixturevalue("sqlite").migrated(PACKAGES)
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.url(await server.migrated(PACKAGES))
-    async with opened(url) as database:
+    async with opened(await migrated_url(request, PACKAGES)) as database:
         async for made in _office(database):
             yield made
 

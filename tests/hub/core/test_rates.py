@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.core.rates import MOST_KEYS, RateLimit
+from hub.core.rates import FORGOTTEN_AT_ONCE, MOST_KEYS, RateLimit
 
 
 class Clock:
@@ -50,3 +50,17 @@ def test_keys_that_clients_make_up_are_forgotten() -> None:
     clock.now += 10
     assert rate.allows("more")
     assert len(rate._until) == 1
+
+
+def test_room_is_made_for_many_new_keys_at_once() -> None:
+    """A walk over all keys at each new one would let a client that makes keys up hold the loop."""
+    rate = RateLimit(Clock(), 1)
+    for number in range(MOST_KEYS):
+        assert rate.allows(str(number))
+    walks = 0
+    for number in range(2 * FORGOTTEN_AT_ONCE):
+        before = rate._until
+        assert rate.allows(f"new {number}")
+        walks += rate._until is not before
+    assert walks == 2
+    assert not rate.allows(f"new {2 * FORGOTTEN_AT_ONCE - 1}")

