@@ -54,6 +54,11 @@ class Limits:
         10_000, "how long a new connection, or the head of a request that has begun, may take to arrive; over it 408; 0: for ever"
     )
     body_timeout_ms: int = _limit(30_000, "how long the body of a request may take to arrive, from the end of its head on; 0: for ever")
+    linger_ms: int = _limit(
+        1000, "how long a client that is still sending may take to read the answer that ends its connection, which is closed then"
+    )
+    max_linger_bytes: int = _limit(1024 * 1024, "what is read from such a client, and dropped, before its connection is closed")
+    max_lingering: int = _limit(100, "connections of one process that are kept for that; one more is closed at once")
     keep_alive_s: int = _limit(75, "seconds that an idle HTTP connection is kept: above the 60 of usual proxies")
     pong_timeout_ms: int = _limit(20_000, "how long a WebSocket may take to answer a ping; 0: for ever")
     close_timeout_ms: int = _limit(5000, "how long a WebSocket may take to answer a close frame, or to read what stands before it")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.core.limits import Limits
 from hub.ops.body import BodyBudget
-from hub.ops.envelope import ApiError, ascii_json
+from hub.ops.envelope import ApiError, ascii_json, show
 from hub.ops.method import serve_head
+from hub.security.hosts import split_host
 
 Guard = Callable[[Scope], ApiError | None]
 """Says why a request or WebSocket is not let in, whatever its path; None when it is."""
+
+_WITHOUT_HOST: Final = frozenset({"0.9", "1.0"})
+_HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
+"""The characters of a name or address and its port (RFC 3986 section 3.2)."""
 
 
 class Door(Protocol):
@@ -60,8 +67,10 @@ class Front:
             if len(headers) > self._most_headers:
                 await refuse(scope, send, self._too_many_headers(len(headers)))
                 return
-            if [name for name, _ in headers].count(b"host") > 1:  # asked of every request: a list is faster than a generator here
-                await refuse(scope, send, _two_hosts())
+            # asked of every request: a list is faster than a generator here
+            hosts = [value for name, value in headers if name == b"host"]
+            if (len(hosts) != 1 or not _is_host(hosts[0])) and (fault := _host_fault(hosts, scope)) is not None:
+                await refuse(scope, send, fault)
                 return
             for door in self._doors:
                 if door.serves(path):
@@ -86,9 +95,24 @@ class Front:
         return ApiError(431, message, detail=detail, headers={"Connection": "close"})
 
 
-def _two_hosts() -> ApiError:
-    """400 (RFC 9112 section 3.2): a proxy may have looked at another one."""
-    return ApiError(400, "Host: expected one, got several", detail={"field": "Host", "expected": "one", "got": "several"})
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    """Whether it can stand in ``Host``; what has no authority to name sends an empty one (RFC 9112 section 3.2)."""
+    return _HOST.fullmatch(value) is not None and (not value or split_host(value.decode("ascii")) is not None)
+
+
+def _host_fault(hosts: list[bytes], scope: Scope) -> ApiError | None:
+    """400 of a request that does not say whom it is for, or says it in two ways: a proxy may have looked at another one (RFC 9112 section
+    3.2). HTTP/1.0 does not know the header.
+    """
+    if not hosts:
+        if scope.get("http_version", "1.1") in _WITHOUT_HOST:
+            return None
+        got = "nothing"
+    else:
+        got = "several" if len(hosts) > 1 else show(hosts[0].decode("latin-1"))
+    expected = "one name or address, with or without a port"
+    return ApiError(400, f"Host: expected {expected}, got {got}", detail={"field": "Host", "expected": expected, "got": got})
 
 
 async def refuse(scope: Scope, send: Send, error: ApiError) -> None:

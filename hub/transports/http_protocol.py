@@ -8,6 +8,7 @@ What uvicorn's own protocol leaves open, and this one does not:
   parsed; the rest waits as the bytes that came, one read of the socket at most, and nothing more is read.
 - A request that cannot be read is refused when those before it are answered: a refusal in front of their answers would be taken for one.
 - Trailers are no headers (RFC 9110 section 6.5.1): they are dropped, and cannot bring a header that a proxy keeps out.
+- A client that is still sending gets to read the answer that ends its connection; see :mod:`hub.transports.lingering`.
 """
 
 from __future__ import annotations
@@ -30,18 +31,11 @@ from hub.core.flusher import SLICE_S
 from hub.core.limits import Limits
 from hub.ops.envelope import ascii_json, failure
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
+from hub.transports.lingering import ClosesLingering, LingeringClose, LingeringConnections
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; the parser itself sets no limit."""
-
-LINGER_S = 1.0
-"""How long a connection that was refused may go on sending, so that its client gets to read why (RFC 9112 section 9.6): one that is closed
-amid what comes is reset, and the answer with it.
-"""
-
-MOST_LINGERING = 100
-"""Refused connections that are not closed at once, of a process."""
 
 _HEAD_END: Final = b"\r\n\r\n"
 _REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
@@ -62,6 +56,8 @@ class HttpCounters:
     """Times that a connection had ``max_requests_ahead`` requests waiting, and was not read until one was answered."""
     upgrades_ignored: int = 0
     """Requests that offered another protocol than WebSocket, and were read as if they had not."""
+    closed_amid_sending: int = 0
+    """Connections that were closed behind their last answer while the client may have been sending still: it may not have read that."""
 
 
 class HubConfig(uvicorn.Config):
@@ -72,8 +68,7 @@ class HubConfig(uvicorn.Config):
         self.hub_limits = limits
         self.hub_connections = connections
         self.http_counters = counters
-        self.lingering = 0
-        """Refused connections that are not closed yet."""
+        self.lingering = LingeringConnections(limits, counters)
 
 
 class _ReadFlow(FlowControl):
@@ -142,10 +137,12 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._piece_bytes = 0
         self._unread = b""
         """What came and is not parsed yet."""
+        self._deaf = False
+        """What comes is not looked at any more: there is to be no further request."""
         self._last_word: Callable[[], None] | None = None
-        """Refuses what cannot be read, as soon as the requests before it are answered. Nothing is read any more."""
-        self._lingers = False
-        """It was refused, and what comes is dropped until its client has gone."""
+        """Refuses what cannot be read, as soon as the requests before it are answered."""
+        self._lingering: LingeringClose | None = None
+        """Answered for the last time, and not closed yet."""
         self._websocket: asyncio.Protocol | None = None
         """What the connection has become."""
         self._timer: asyncio.TimerHandle | None = None
@@ -167,9 +164,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._connection is not None:
             self._connection.close()
-        if self._lingers:
-            self._lingers = False
-            self.config.lingering -= 1
+        if self._lingering is not None:
+            self._lingering.lost()
         self._unread = b""
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -179,7 +175,9 @@ class HubHttpProtocol(HttpToolsProtocol):
             active.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        if self._last_word is not None or self._connection is None:
+        if self._deaf:
+            if self._lingering is not None:
+                self._lingering.dropped(len(data))
             return
         if self._unread:  # a read that was under way when reading was paused
             self._unread += data
@@ -191,7 +189,7 @@ class HubHttpProtocol(HttpToolsProtocol):
     @property
     def waits(self) -> bool:
         """Whether no request is answered on it; see :class:`hub.security.connections.Held`."""
-        return not self._answering
+        return self._lingering is not None or not self._answering
 
     @property
     def stalled(self) -> bool:
@@ -204,6 +202,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         """
         if self.transport.get_write_buffer_size() or self.pipeline:
             self.transport.abort()
+        elif self._lingering is not None:
+            self.transport.close()
         elif self._answering:
             self._stop_timer()
             self._end_unfinished(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -217,14 +217,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         status = HTTPStatus.TOO_MANY_REQUESTS if limit == "max_unidentified_per_address" else HTTPStatus.SERVICE_UNAVAILABLE
         text = f"expected connections within limits.{limit}, got one more: try again in {RETRY_AFTER_S} seconds"
         body = ascii_json(failure(status.value, text))
-        self._write_refusal(status, body, [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_AFTER_S)], close=False)
-        if self.config.lingering >= MOST_LINGERING:
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        self._lingers = True
-        self.config.lingering += 1
-        self._start_timer(LINGER_S, self.transport.close)
+        self._write_refusal(status, body, [(b"content-type", b"application/json"), (b"retry-after", b"%d" % RETRY_AFTER_S)])
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -254,7 +247,7 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _go_on(self) -> None:
         """Parse more of what waits: time has passed, or a request is answered."""
-        if self.transport.is_closing() or self._last_word is not None:
+        if self._deaf or self.transport.is_closing():
             self._unread = b""
             return
         data, self._unread = self._unread, b""
@@ -327,13 +320,15 @@ class HubHttpProtocol(HttpToolsProtocol):
             self._refuse_message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST)
             return False
         self._watch(len(piece), amid_request=amid_request)
-        return self._last_word is None and not self.transport.is_closing()
+        return not self._deaf and not self.transport.is_closing()
 
     def _watch(self, size: int, *, amid_request: bool) -> None:
         """Bound what has begun and is not all there. Nearly every request comes in one piece: then nothing is counted, no timer is set."""
         if self._body_open:
             if self._timer is None and not self.transport.is_closing():
                 self._start_timer(self._body_timeout_s, self._body_late)
+                if self.cycle.transport is self.transport:
+                    self.cycle.transport = cast("asyncio.Transport", ClosesLingering(self.transport, self._close_answered))
         elif self._head_open and not self.transport.is_closing():
             # a head that began amid the piece, behind another request: it is counted from the next piece on
             behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
@@ -486,6 +481,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             # as when the connection is lost: the application is told so, and what it still answers is not written
             cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
 
     def _refuse_message(self, status: HTTPStatus) -> None:
@@ -502,6 +498,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         if self._answering:
             self._stop_timer()
             self.flow.hold()
+            self._deaf = True
             self._last_word = lambda: self._refuse(status)
         else:
             self._refuse(status)
@@ -511,12 +508,27 @@ class HubHttpProtocol(HttpToolsProtocol):
         plain = status is HTTPStatus.BAD_REQUEST
         self._write_refusal(status, _UNPARSED if plain else b"", [(b"content-type", b"text/plain; charset=utf-8")] if plain else [])
 
-    def _write_refusal(self, status: HTTPStatus, body: bytes, headers: list[tuple[bytes, bytes]], *, close: bool = True) -> None:
+    def _write_refusal(self, status: HTTPStatus, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         if self.transport.is_closing():
             return
         head = [b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii"))]
         head += [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers)]
         head.append(b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
         self.transport.write(b"".join(head))
-        if close:
+        self._linger()
+
+    def _close_answered(self) -> None:
+        """A request is answered, and its connection ends with it."""
+        if self._body_open and not self._deaf and not self.transport.is_closing():
+            self._linger()
+        else:
             self.transport.close()
+
+    def _linger(self) -> None:
+        """Close the connection behind what is written to it, so that a client that is still sending gets to read that."""
+        self._stop_timer()
+        self._deaf = True
+        self._unread = b""
+        self.flow.release()
+        self.flow.resume_reading()  # else nobody would notice that the client has gone
+        self._lingering = self.config.lingering.begin(self.transport, self.loop)

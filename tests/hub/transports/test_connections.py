@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -13,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 
 from hub.core.limits import Limits
 from hub.security.connections import LOOPBACK, Connections, admit, connection_of
-from hub.transports import http_protocol
 from hub.transports.http_protocol import HubConfig
 from hub.transports.server import configuration
 from hub.transports.socket import Socket
@@ -136,20 +137,86 @@ async def test_who_is_refused_a_connection_gets_to_read_why_though_the_request_i
         assert server.connections.count == 3
 
 
-async def test_refused_connections_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "MOST_LINGERING", 2)
-    monkeypatch.setattr(http_protocol, "LINGER_S", 0.05)
-    async with house(LIMITS) as server:
+async def test_refused_connections_do_not_stay() -> None:
+    async with house(replace(LIMITS, max_lingering=2, linger_ms=50)) as server:
         for _ in range(3):
             await server.open(HELD)
         await server.until(3)
         for _ in range(5):
             reader = await server.open()
             assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).startswith(b"HTTP/1.1 429 ")
-            assert 0 <= server.config.lingering <= 2
+            assert 0 <= server.config.lingering.count <= 2
         async with asyncio.timeout(PATIENCE_S):
-            while server.config.lingering:
+            while server.config.lingering.count:
                 await asyncio.sleep(0.005)
+        assert server.config.http_counters.closed_amid_sending == 5
+
+
+BEHIND = b"a" * 100_000
+"""What a client is still sending while it is answered."""
+UNFINISHED = {
+    "no HTTP": (b"\x00\r\n\r\n", [400]),
+    "no HTTP behind a request": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x00\r\n\r\n", [200, 400]),
+    "a head too large": (b"GET /x HTTP/1.1\r\nX: " + b"a" * 70_000, [431]),
+    "a tunnel": (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", [501]),
+    "a chunk that is none": (b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", [400]),
+    "a length that is none": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1a\r\n\r\n", [400]),
+    "a body that nobody waits for": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n", [200]
+    ),
+    "the same by HTTP/1.0": (b"POST / HTTP/1.0\r\nContent-Length: 1000000\r\n\r\n", [200]),
+    "chunks that nobody waits for": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n", [200]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "statuses"), UNFINISHED.values(), ids=UNFINISHED)
+async def test_who_is_still_sending_gets_to_read_the_answer_that_ends_the_connection(sent: bytes, statuses: list[int]) -> None:
+    """A connection that is closed while bytes come is reset, and the client drops the answer (RFC 9112 section 9.6)."""
+    async with house(LIMITS) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        server.opened.append(writer)
+        writer.write(sent)
+        async with asyncio.timeout(PATIENCE_S):
+            while not server.config.lingering.count and not reader.at_eof():
+                await asyncio.sleep(0.005)
+        for _ in range(3):  # it does not read before it has sent
+            writer.write(BEHIND)
+            await asyncio.sleep(0.02)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        assert [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)] == statuses
+        writer.close()
+        await server.until(0)
+        assert not server.config.lingering.count
+        assert not server.config.http_counters.closed_amid_sending
+
+
+async def test_who_never_stops_sending_is_cut_off() -> None:
+    async with house(replace(LIMITS, max_linger_bytes=200_000, linger_ms=60_000)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        server.opened.append(writer)
+        writer.write(b"\x00\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    writer.write(BEHIND)
+                    await writer.drain()
+                    await asyncio.sleep(0.001)
+        assert reader.at_eof() or reader.exception() is not None
+        await server.until(0)
+        assert server.config.http_counters.closed_amid_sending == 1
+
+
+async def test_who_lingers_gives_way_to_another_connection() -> None:
+    async with house(replace(LIMITS, max_unidentified=1, linger_ms=60_000)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        server.opened.append(writer)
+        writer.write(b"POST /held HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")
+        assert (await asyncio.wait_for(reader.read(), PATIENCE_S)).startswith(b"HTTP/1.1 400 ")
+        assert server.config.lingering.count == 1
+        assert (await server.ask()).startswith(b"HTTP/1.1 200 ")
+        assert not server.config.lingering.count
 
 
 LARGE = "GET /large HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n"
