@@ -129,7 +129,7 @@ class Node:
         """Put the parts together; nothing is started and no port is open yet. ``repeats`` counts the errors of the process that repeat.
 
         Raises:
-            SettingsError: see :func:`check_supported`.
+            SettingsError: see :func:`check_supported`; or ``replay.channels`` names channels of a family that cannot be kept.
             LogInUseError: another hub runs on the same data folder.
         """
         check_supported(settings)
@@ -155,10 +155,7 @@ class Node:
         self.bus = MemoryBus(self.clock, log=self.channel_log)
         self.hub = Hub(
             bus=self.bus,
-            registry=ChannelRegistry(
-                ChannelDeclaration(pattern, DeliveryClass.LOG, "kept by the setting replay.channels")
-                for pattern in settings.replay.channels
-            ),
+            registry=ChannelRegistry(),
             authorizer=self.security.gate,
             loop=self.loop,
             clock=self.clock,
@@ -190,6 +187,7 @@ class Node:
         )
         self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox)
         self.parts = [self._build(family) for family in families]
+        self._keep_channels()
         self.loop_watch = LoopWatch(settings.log_slow_ms)
         self._services: list[Service] = [
             *([] if repeats is None else [RepeatedErrors(repeats)]),
@@ -255,6 +253,16 @@ class Node:
         for role, service in parts.roles.items():
             self.context.roles.setdefault(role, []).append(service)
         return parts
+
+    def _keep_channels(self) -> None:
+        problems = []
+        for pattern in self.settings.replay.channels:
+            try:
+                self.hub.registry.keep(pattern, "kept by the setting replay.channels")
+            except ValueError as fault:
+                problems.append(f"replay.channels: expected channels that may be kept, got {pattern}: {fault}")
+        if problems:
+            raise SettingsError(problems)
 
     def _observe(self) -> None:
         self.metrics.counters("http", self.http_counters)
@@ -401,7 +409,7 @@ class Node:
             self.app,
             host=self.settings.host,
             port=self.settings.port,
-            metrics_app=self.metrics.app(),
+            metrics_app=Front([], self.metrics.app(), self.settings.limits),
             metrics_port=self.settings.metrics_port,
             on_ready=on_ready,
             drain=self._drain,

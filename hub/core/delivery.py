@@ -1,10 +1,10 @@
 """Delivery classes, and which channel is of which class (docs/protocol/channels.md#delivery-classes)."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from hub.core.channels import candidates, check_pattern, is_wildcard, overlaps
+from hub.core.channels import candidates, check_pattern, is_wildcard, lies_within, overlaps
 from hub.core.ports import Snapshot, Unwatch, Watch
 
 
@@ -65,6 +65,23 @@ class ChannelRegistry:
         if declaration.pattern in self._by_pattern:
             raise ValueError(f"{declaration.pattern} is declared twice")
         self._by_pattern[declaration.pattern] = declaration
+        self._by_channel.clear()
+
+    def keep(self, pattern: str, summary: str) -> None:
+        """Have channels kept as ``log`` that families declare otherwise, or not at all; to be called when all families have declared theirs.
+        What else is declared of them holds on, the operation that their subscribers need above all. Channels within ``pattern`` that are
+        declared more exactly stay as they are.
+
+        Raises:
+            ValueError: they are ``state`` channels, which recover in another way.
+        """
+        found = _FREE
+        for declared in self._by_pattern.values():
+            if lies_within(pattern, declared.pattern) and lies_within(declared.pattern, found.pattern):
+                found = declared
+        if found.delivery is DeliveryClass.STATE:
+            raise ValueError(f"{pattern} lies within {found.pattern}, which is a state channel: it cannot be kept")
+        self._by_pattern[pattern] = replace(found, pattern=pattern, delivery=DeliveryClass.LOG, summary=summary)
         self._by_channel.clear()
 
     def of(self, channel: str) -> ChannelDeclaration:

@@ -6,6 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.errors import RefusedError
+from hub.core.subscriber import Subscriber
 from hub.eventlog.interface import LogInUseError
 from hub.family import Context, Family, Parts
 from hub.node import Node, check_supported
@@ -87,3 +90,36 @@ async def test_routes_are_compiled_before_the_port_opens(tmp_path: Path, monkeyp
         async with httpx.AsyncClient(transport=httpx.ASGITransport(node.app), base_url="http://localhost") as client:
             assert [(await client.get(path)).status_code for path in ("/livez", "/api/v1/endpoints", "/nothing")] == [200, 401, 404]
         assert compiled == []
+
+
+def _owner(delivery: DeliveryClass) -> Family:
+    async def snapshot(*_: object) -> list[tuple[str, bytes]]:
+        return []
+
+    declaration = ChannelDeclaration("/acme/**", delivery, "for who may read messages", operation="/messaging/read", snapshot=snapshot)
+    return Family("owner", lambda _: Parts(channels=[declaration]))
+
+
+@pytest.mark.parametrize("kept", ["/acme/**", "/acme/x", "/acme/*", "/**"])
+async def test_a_channel_that_is_kept_by_a_setting_needs_what_its_family_says(tmp_path: Path, kept: str) -> None:
+    node = Node(Settings(data_dir=tmp_path, replay={"channels": [kept]}), [_owner(DeliveryClass.EVENT)])
+    async with node._lifespan(None):
+        await node.security.store.add_tenant("acme")
+        for role, heard in (("dashboard", False), ("admin", True)):
+            _, token = await node.security.store.add_token("acme", role, [role])
+            await node.security.gate.refresh()
+            scope = {"type": "http", "path": "/x", "query_string": b"", "headers": [(b"authorization", f"Bearer {token}".encode())]}
+            principal = (await node.security.gate.identify(scope)).principal
+            assert principal is not None
+            session = Subscriber(node.hub, role, principal)
+            node.hub.attach(session)
+            if heard:
+                await node.hub.subscribe(session, ["/acme/x"])
+            else:
+                with pytest.raises(RefusedError):
+                    await node.hub.subscribe(session, ["/acme/x"])
+
+
+async def test_state_channels_that_are_to_be_kept_are_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"replay\.channels: expected channels that may be kept, got /acme/x: .* state channel"):
+        Node(Settings(data_dir=tmp_path, replay={"channels": ["/acme/x"]}), [_owner(DeliveryClass.STATE)])
