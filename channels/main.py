@@ -24,6 +24,7 @@ from hub.ops.start_errors import explain
 from hub.outbox import cli as outbox_cli
 from hub.outbox import receive as outbox_receive
 from hub.security import cli as security_cli
+from hub.security.hosts import local_url
 from hub.storage.transactions import StorageError
 from hub.transports.runtime import run
 from hub.transports.server import StartError
@@ -124,8 +125,7 @@ async def _serve(settings: Settings, repeats: Repeats) -> None:
         log.warning("demo", effect="built-in credentials demo-token, demo-key and demo / demo are valid; never do this in public")
 
     def ready(port: int) -> None:
-        shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
-        log.info("listening", url=f"http://{shown}:{port}", host=settings.host, port=port)
+        log.info("listening", url=local_url(settings.host, port), host=settings.host, port=port)
 
     await Node(settings, FAMILIES, repeats).run(ready)
 

@@ -18,6 +18,7 @@ from hub.eventlog.interface import EventLog
 from hub.ops.hot_paths import HotPath
 from hub.ops.settings import Settings
 from hub.outbox.model import Recorder
+from hub.security.hosts import Hosts
 from hub.storage.migrations import HUB
 from hub.storage.transactions import Transactions
 
@@ -53,6 +54,8 @@ class Context:
     """For events that must be delivered."""
     roles: dict[str, list[Any]] = field(default_factory=dict)
     """Services by role, of every family. Complete only when all are built: look things up in ``start`` or later."""
+    hosts: Hosts = field(default_factory=Hosts)
+    """By which names clients reach the hub; links are made by it."""
 
     def section(self, family: str) -> Any:
         """The family's own settings, an instance of ``Family.settings``."""

@@ -185,7 +185,10 @@ class Node:
             consumers=lambda: self.context.of_role(outbox_model.ROLE),
             alone=self.security.database.is_sqlite,
         )
-        self.context = Context(settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox)
+        self.hosts = Hosts.of(settings)
+        self.context = Context(
+            settings, self.hub, self.eventlog, self.security.gate, self.clock, self.transactions, self.outbox, hosts=self.hosts
+        )
         self.parts = [self._build(family) for family in families]
         self._keep_channels()
         self.loop_watch = LoopWatch(settings.log_slow_ms)
@@ -231,7 +234,7 @@ class Node:
             HotPaths(Tracing(self.rest), hot_paths, self.security.gate, self.metrics),
             settings.limits,
             self.bodies,
-            guards=[DemoGuard(Hosts.of(settings), self.security.gate).refusal] if settings.demo else [],
+            guards=[DemoGuard(self.hosts, self.security.gate).refusal] if settings.demo else [],
         )
 
     def _outbox_router(self, guard: Guard) -> APIRouter:
@@ -389,6 +392,9 @@ class Node:
             await self.bus.close()
             await self.eventlog.close()
 
+    def _listens_on(self, port: int) -> None:
+        self.hosts.port = port
+
     def _why_not_started(self) -> str | None:
         return None if self._start_fault is None else explain(self._start_fault, self.settings)
 
@@ -411,6 +417,7 @@ class Node:
             port=self.settings.port,
             metrics_app=Front([], self.metrics.app(), self.settings.limits),
             metrics_port=self.settings.metrics_port,
+            on_bound=self._listens_on,
             on_ready=on_ready,
             drain=self._drain,
             drain_seconds=self.settings.drain_seconds,

@@ -21,18 +21,17 @@ NAME = "interactions"
 
 def _build(context: Context) -> Parts:
     settings: InteractionsSettings = context.section(NAME)
-    entities = Entities(context.settings.public_url or f"http://localhost:{context.settings.port}")
-    desk = Desk(context.outbox, entities, context.clock, settings.max_user_data_bytes)
+    desk = Desk(context.outbox, context.hosts.own_url, context.clock, settings.max_user_data_bytes)
     follower = Follower(desk, context.transactions, context.eventlog)
 
     def example(event_type: str) -> bytes:
         made = Interaction(
             str(uuid.uuid4()), "example", None, settings.media, INBOUND_NEW, State.SUBMITTED, None, None, {}, context.clock.wall_ms()
         )
-        return entities.body(event_type, made, str(uuid.uuid4()))
+        return Entities(context.hosts.own_url()).body(event_type, made, str(uuid.uuid4()))
 
     teller = Teller(context.hub, lambda: next(iter(context.of_role(EVENT_SINK)), None), example)
-    calls = Calls(desk, context.transactions, entities, settings)
+    calls = Calls(desk, context.transactions, context.hosts, settings)
     return Parts(
         routers=[create_router(calls)],
         hot_paths=create_hot_paths(calls),

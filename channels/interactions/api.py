@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from channels.interactions import store
 from channels.interactions.desk import Desk
+from channels.interactions.entities import PATH as INTERACTIONS
 from channels.interactions.entities import Entities
 from channels.interactions.life import IllegalActionError, PropertyError, State
 from channels.interactions.models import ANSWERS, InteractionAnswer, InteractionsAnswer, body_of
@@ -24,11 +25,11 @@ from hub.ops.body import apart, read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.hot_paths import HotPath
 from hub.ops.storage import unavailable
+from hub.security.hosts import Hosts
 from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T, Transaction, Transactions
 
 OPEN_MEDIA: Final = "/nexus/v3/openmedia"
-INTERACTIONS: Final = "/nexus/v3/interactions"
 
 MOST: Final = 500
 """Interactions of one page."""
@@ -53,17 +54,18 @@ Writer = Annotated[Principal, requires("/interactions/write")]
 class Calls:
     """What the routes do."""
 
-    __slots__ = ("_desk", "_entities", "_settings", "_transactions")
+    __slots__ = ("_desk", "_hosts", "_settings", "_transactions")
 
-    def __init__(self, desk: Desk, transactions: Transactions, entities: Entities, settings: InteractionsSettings) -> None:
+    def __init__(self, desk: Desk, transactions: Transactions, hosts: Hosts, settings: InteractionsSettings) -> None:
         self._desk = desk
         self._transactions = transactions
-        self._entities = entities
+        self._hosts = hosts
         self._settings = settings
 
     async def create(self, request: Request, tenant: str, service: str) -> Response:
         """See the route."""
         check_service(service)
+        base_url = self._hosts.base_url(request.scope)
         body = await read_body(request, MOST_BODY_BYTES)
         wanted = await apart(len(body), lambda: self._new(body))
         received_at = checked_received_at(wanted.received_at)
@@ -78,16 +80,19 @@ class Calls:
                 received_at=received_at,
                 user_data=wanted.user_data,
                 trace_id=trace_of(request),
+                base_url=base_url,
             )
         )
-        return self._answer(made)
+        return _answer(made, base_url)
 
-    async def get(self, tenant: str, service: str | None, key: Key) -> Response:
+    async def get(self, request: Request, tenant: str, service: str | None, key: Key) -> Response:
         """See the route."""
-        return self._answer(await self._read(lambda tx: store.find(tx, tenant, key, service)))
+        base_url = self._hosts.base_url(request.scope)
+        return _answer(await self._read(lambda tx: store.find(tx, tenant, key, service)), base_url)
 
-    async def by_either_id(self, tenant: str, identifier: str) -> Response:
+    async def by_either_id(self, request: Request, tenant: str, identifier: str) -> Response:
         """See the route."""
+        base_url = self._hosts.base_url(request.scope)
 
         def find(tx: Transaction) -> Interaction:
             try:
@@ -98,10 +103,11 @@ class Calls:
                 except UnknownInteractionError:
                     raise unknown from None
 
-        return self._answer(await self._read(find))
+        return _answer(await self._read(find), base_url)
 
     async def update(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
+        base_url = self._hosts.base_url(request.scope)
         body = await read_body(request, MOST_BODY_BYTES)
         wanted = await apart(len(body), lambda: self._change(body))
 
@@ -120,28 +126,36 @@ class Calls:
 
         made = await self._write(write)
         self._desk.counters.updated += 1
-        return self._answer(made)
+        return _answer(made, base_url)
 
     async def stop(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
+        base_url = self._hosts.base_url(request.scope)
         body = await read_body(request, MOST_BODY_BYTES)
         wanted = await apart(len(body), lambda: parse(Stop, body, required=False))
         stopped = await self._write(
-            lambda tx: self._desk.stop(tx, tenant, key, service, wanted.reason_system_name, wanted.reason_description, trace_of(request))
+            lambda tx: self._desk.stop(
+                tx,
+                tenant,
+                key,
+                service,
+                reason_name=wanted.reason_system_name,
+                reason_text=wanted.reason_description,
+                trace_id=trace_of(request),
+                base_url=base_url,
+            )
         )
-        return self._answer(stopped)
+        return _answer(stopped, base_url)
 
-    async def page(self, tenant: str, state: State | None, media: str | None, limit: int, cursor: str | None) -> Response:
+    async def page(self, request: Request, tenant: str, state: State | None, media: str | None, limit: int, cursor: str | None) -> Response:
         """See the route."""
+        entities = Entities(self._hosts.base_url(request.scope))
         before = _before(cursor)
         found = await self._read(lambda tx: store.page(tx, tenant, state=state, media=media, before=before, limit=limit))
-        data: dict[str, Any] = {"interactions": [self._entities.whole(each) for each in found]}
+        data: dict[str, Any] = {"interactions": [entities.whole(each) for each in found]}
         if len(found) == limit:
             data["cursor"] = f"{found[-1].created_ms}.{found[-1].id}"
         return EnvelopeResponse(ok(data), headers=_NO_STORE)
-
-    def _answer(self, interaction: Interaction) -> Response:
-        return EnvelopeResponse(ok(self._entities.whole(interaction)), headers=_NO_STORE)
 
     def _new(self, body: bytes) -> Create:
         wanted = parse(Create, body, required=False)
@@ -182,6 +196,10 @@ class Calls:
             raise unavailable(fault) from fault
 
 
+def _answer(interaction: Interaction, base_url: str) -> Response:
+    return EnvelopeResponse(ok(Entities(base_url).whole(interaction)), headers=_NO_STORE)
+
+
 def trace_of(request: Request) -> str:
     """``X-B3-TraceId`` of a request, so that webhooks carry it on; empty for none, or one that is none."""
     given = request.headers.get("x-b3-traceid", "")
@@ -204,8 +222,8 @@ def create_hot_paths(calls: Calls) -> list[HotPath]:
     async def create(request: Request, caller: Principal, service: str) -> Response:
         return await calls.create(request, caller.tenant, service)
 
-    async def get(_: Request, caller: Principal, service: str, identifier: str) -> Response:
-        return await calls.get(caller.tenant, service, Key(identifier))
+    async def get(request: Request, caller: Principal, service: str, identifier: str) -> Response:
+        return await calls.get(request, caller.tenant, service, Key(identifier))
 
     async def stop(request: Request, caller: Principal, service: str, identifier: str) -> Response:
         return await calls.stop(request, caller.tenant, service, Key(identifier))
@@ -241,6 +259,7 @@ def create_router(calls: Calls) -> APIRouter:
     @router.get(f"{INTERACTIONS}/", include_in_schema=False)  # else it were the interaction whose id is empty
     @router.get(INTERACTIONS, summary="Interactions", response_model=InteractionsAnswer)
     async def page(
+        request: Request,
         caller: Reader,
         state: Annotated[State | None, Query(description="Only those in this state.")] = None,
         media: Annotated[str | None, Query(alias="mediaType", description="Only of this medium.", max_length=64, pattern=NO_NUL)] = None,
@@ -248,14 +267,14 @@ def create_router(calls: Calls) -> APIRouter:
         cursor: Annotated[str | None, Query(description="`data.cursor` of the page before.", max_length=300)] = None,
     ) -> Response:
         """The interactions of the tenant, of every medium, the newest first."""
-        return await calls.page(caller.tenant, state, media, limit, cursor)
+        return await calls.page(request, caller.tenant, state, media, limit, cursor)
 
     @router.get(f"{INTERACTIONS}/{{interactionId:path}}", summary="An interaction by its selfUri", response_model=InteractionAnswer)
-    async def by_self_uri(caller: Reader, identifier: Identifier) -> Response:
+    async def by_self_uri(request: Request, caller: Reader, identifier: Identifier) -> Response:
         """What the `selfUri` of webhooks leads to: an interaction, whatever it came by. One that an event told of is found by the external
         id of that event as well: that of a secure e-mail is the mail's.
         """
-        return await calls.by_either_id(caller.tenant, identifier)
+        return await calls.by_either_id(request, caller.tenant, identifier)
 
     return router
 
@@ -267,8 +286,8 @@ def _add_routes(router: APIRouter, calls: Calls, path: str, external: bool) -> N
 
     if external:
 
-        async def get(caller: Reader, service: Service, identifier: External) -> Response:
-            return await calls.get(caller.tenant, service, Key(identifier, external=True))
+        async def get(request: Request, caller: Reader, service: Service, identifier: External) -> Response:
+            return await calls.get(request, caller.tenant, service, Key(identifier, external=True))
 
         async def update(request: Request, caller: Writer, service: Service, identifier: External) -> Response:
             return await calls.update(request, caller.tenant, service, Key(identifier, external=True))
@@ -278,8 +297,8 @@ def _add_routes(router: APIRouter, calls: Calls, path: str, external: bool) -> N
 
     else:
 
-        async def get(caller: Reader, service: Service, identifier: Identifier) -> Response:
-            return await calls.get(caller.tenant, service, Key(identifier))
+        async def get(request: Request, caller: Reader, service: Service, identifier: Identifier) -> Response:
+            return await calls.get(request, caller.tenant, service, Key(identifier))
 
         async def update(request: Request, caller: Writer, service: Service, identifier: Identifier) -> Response:
             return await calls.update(request, caller.tenant, service, Key(identifier))

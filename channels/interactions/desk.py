@@ -65,13 +65,15 @@ class Counters:
 class Desk:
     """Its operations run inside transactions. ``live`` knows the ids of interactions that are not over, for who follows events."""
 
-    __slots__ = ("_clock", "_entities", "_max_user_data_bytes", "_outbox", "counters", "live")
+    __slots__ = ("_clock", "_max_user_data_bytes", "_outbox", "_own_url", "counters", "live")
 
-    def __init__(self, outbox: Recorder, entities: Entities, clock: Clock, max_user_data_bytes: int = 32 * 1024) -> None:
-        """``max_user_data_bytes``: user data of an event that is larger as JSON is left out, and counted."""
+    def __init__(self, outbox: Recorder, own_url: Callable[[], str], clock: Clock, max_user_data_bytes: int = 32 * 1024) -> None:
+        """``own_url``: where the hub is found, for links in what is told of an interaction that no request began or ended.
+        ``max_user_data_bytes``: user data of an event that is larger as JSON is left out, and counted.
+        """
         self._max_user_data_bytes = max_user_data_bytes
         self._outbox = outbox
-        self._entities = entities
+        self._own_url = own_url
         self._clock = clock
         self.counters = Counters()
         self.live: dict[str, set[str]] = {}
@@ -88,8 +90,9 @@ class Desk:
         received_at: str | None,
         user_data: dict[str, Any],
         trace_id: str,
+        base_url: str,
     ) -> Interaction:
-        """Create an interaction that was asked for by REST.
+        """Create an interaction that was asked for by REST; ``base_url`` is where its caller finds the hub.
 
         Raises:
             KnownInteractionError: the service knows the external id already.
@@ -107,13 +110,23 @@ class Desk:
             self._clock.wall_ms(),
         )
         store.insert(transaction, tenant, made)
-        self._tell(transaction, tenant, STARTED, made, BY_REST, trace_id)
+        self._tell(transaction, tenant, STARTED, made, BY_REST, base_url, trace_id)
         return made
 
     def stop(
-        self, transaction: Transaction, tenant: str, key: Key, service: str | None, reason_name: str, reason_text: str, trace_id: str
+        self,
+        transaction: Transaction,
+        tenant: str,
+        key: Key,
+        service: str | None,
+        *,
+        reason_name: str,
+        reason_text: str,
+        trace_id: str,
+        base_url: str,
     ) -> Interaction:
-        """Stop one that was asked for by REST. One that is over already stays as it is, with its reason, and nothing is told of it.
+        """Stop one that was asked for by REST; ``base_url`` is where its caller finds the hub. One that is over already stays as it is,
+        with its reason, and nothing is told of it.
 
         Raises:
             UnknownInteractionError: there is none.
@@ -124,7 +137,7 @@ class Desk:
             )
         except IllegalActionError:
             return store.find(transaction, tenant, key, service)
-        self._tell(transaction, tenant, FINISHED, stopped, BY_REST, trace_id)
+        self._tell(transaction, tenant, FINISHED, stopped, BY_REST, base_url, trace_id)
         return stopped
 
     def started(
@@ -149,7 +162,7 @@ class Desk:
         except KnownInteractionError:
             new = store.insert(transaction, tenant, replace(made, external_id=None))
         if new:
-            self._tell(transaction, tenant, STARTED, made, BY_EVENTS)
+            self._tell(transaction, tenant, STARTED, made, BY_EVENTS, self._own_url())
         else:
             transaction.after_commit(self._count("ignored_started"))
 
@@ -158,17 +171,24 @@ class Desk:
         made = Interaction(identifier, "", None, media, subtype, State.STOPPED, None, None, {}, at_ms, at_ms, "", reason)
         if store.insert(transaction, tenant, made):
             transaction.after_commit(self._count("finished_unknown"))
-            self._tell(transaction, tenant, FINISHED, made, BY_EVENTS)
+            self._tell(transaction, tenant, FINISHED, made, BY_EVENTS, self._own_url())
             return
         found = store.find(transaction, tenant, Key(identifier))
         if found.state is State.STOPPED:
             transaction.after_commit(self._count("ignored_finished"))
             return
         stopped = store.stop(transaction, tenant, Key(identifier), None, now_ms=at_ms, reason_name="", reason_text=reason)
-        self._tell(transaction, tenant, FINISHED, stopped, BY_EVENTS)
+        self._tell(transaction, tenant, FINISHED, stopped, BY_EVENTS, self._own_url())
 
     def _tell(
-        self, transaction: Transaction, tenant: str, event_type: str, interaction: Interaction, origin: str, trace_id: str = ""
+        self,
+        transaction: Transaction,
+        tenant: str,
+        event_type: str,
+        interaction: Interaction,
+        origin: str,
+        base_url: str,
+        trace_id: str = "",
     ) -> None:
         operation_id = str(uuid.uuid4())
         self._outbox.add(
@@ -177,7 +197,7 @@ class Desk:
             type=event_type,
             key=interaction.id,
             media=interaction.media,
-            body=self._entities.body(event_type, interaction, operation_id),
+            body=Entities(base_url).body(event_type, interaction, operation_id),
             operation_id=operation_id,
             trace_id=trace_id,
             origin=origin,

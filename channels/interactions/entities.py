@@ -22,17 +22,20 @@ SUBTYPES: Final = frozenset(
 """The subtypes that the Genesys webhook can have (docs/webhooks.md): receivers that validate refuse a body with another one."""
 
 
+PATH: Final = "/nexus/v3/interactions"
+
+
 class Entities:
-    """Builds them; ``public_url`` is how clients see the hub."""
+    """Builds them. ``base_url``, without a slash at its end, is where who is told finds the hub (:class:`hub.security.hosts.Hosts`)."""
 
-    __slots__ = ("_base",)
+    __slots__ = ("_base_url",)
 
-    def __init__(self, public_url: str) -> None:
-        self._base = f"{public_url}/nexus/v3/interactions"
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
 
     def self_uri(self, identifier: str) -> str:
         """Where an interaction answers."""
-        return f"{self._base}/{quote(identifier, safe='')}"
+        return f"{self._base_url}{PATH}/{quote(identifier, safe='')}"
 
     def body(self, event_type: str, interaction: Interaction, operation_id: str) -> bytes:
         """The body of the webhook, exactly the seed's."""

@@ -16,7 +16,6 @@ from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.family import Context, Family, Parts
 from hub.outbox import model as outbox_model
 from hub.outbox.guard import Guard
-from hub.security.hosts import Hosts
 from hub.security.service import signing_secret
 
 CHANNELS = "/nexus/v3/channels/**"
@@ -60,7 +59,7 @@ def _build(context: Context) -> Parts:
                 outgoing=Outgoing(transactions, outbox, progress, links, clock, counters),
                 media=media,
                 settings=settings,
-                hosts=Hosts.of(context.settings),
+                hosts=context.hosts,
             ),
         ],
         channels=[

@@ -7,14 +7,13 @@ from channels.secure_email.mailroom import Mailroom
 from channels.secure_email.settings import SecureEmailSettings
 from hub.family import Context, Family, Parts
 from hub.outbox.model import ROLE
-from hub.security.hosts import Hosts
 
 
 def _build(context: Context) -> Parts:
     settings: SecureEmailSettings = context.section("secure_email")
     mailroom = Mailroom(transactions=context.transactions, outbox=context.outbox, clock=context.clock, settings=settings)
     announcer = Announcer(lambda: context.of_role(EVENT_SINK)[0], context.clock)
-    routers, elsewhere = Calls(mailroom, settings, Hosts.of(context.settings)).routers()
+    routers, elsewhere = Calls(mailroom, settings, context.hosts).routers()
     counters = {"secure_email": mailroom.counters, "secure_email_interactions": announcer.counters}
     return Parts(routers=routers, routes=elsewhere, services=[mailroom], roles={ROLE: announcer, "counters": counters})
 

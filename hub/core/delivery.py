@@ -68,7 +68,8 @@ class ChannelRegistry:
         self._by_channel.clear()
 
     def keep(self, pattern: str, summary: str) -> None:
-        """Have channels kept as ``log`` that families declare otherwise, or not at all; to be called when all families have declared theirs.
+        """Have channels kept as ``log`` that families declare otherwise, or not at all. To be called when all families declared theirs.
+
         What else is declared of them holds on, the operation that their subscribers need above all. Channels within ``pattern`` that are
         declared more exactly stay as they are.
 

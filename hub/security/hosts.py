@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -43,11 +44,17 @@ def _is_loopback(name: str) -> bool:
 class Hosts:
     """The names that the hub knows itself by: loopback, the host of ``public_url``, and ``allowed_hosts``."""
 
-    __slots__ = ("_allowed", "_public_url")
+    __slots__ = ("_allowed", "_host", "_public_url", "knows", "port")
 
-    def __init__(self, allowed: Collection[str] = (), public_url: str | None = None) -> None:
+    def __init__(
+        self, allowed: Collection[str] = (), public_url: str | None = None, listens_on: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         """``allowed`` are names, or names and ports: a name alone is allowed with every port."""
         self._public_url = public_url
+        self._host, self.port = listens_on
+        """The port is to be set to the real one where the system chose it."""
+        self.knows = lru_cache(maxsize=256)(self._knows)
+        """Whether a ``Host`` header names loopback, or what the settings allow."""
         found = [split_host(each) for each in allowed]
         if public_url is not None:
             found.append(split_host(urlsplit(public_url).netloc))
@@ -56,10 +63,9 @@ class Hosts:
     @classmethod
     def of(cls, settings: Settings) -> Hosts:
         """The hosts that the settings name."""
-        return cls(settings.allowed_hosts, settings.public_url)
+        return cls(settings.allowed_hosts, settings.public_url, (settings.host, settings.port))
 
-    def knows(self, host: str) -> bool:
-        """Whether a ``Host`` header names loopback, or what the settings allow."""
+    def _knows(self, host: str) -> bool:
         found = split_host(host)
         return found is not None and (_is_loopback(found[0]) or found in self._allowed or (found[0], None) in self._allowed)
 
@@ -76,6 +82,25 @@ class Hosts:
         if host is None or not self.knows(host):
             raise _unknown(host, "a link cannot be made from this name: ")
         return f"{'https' if is_secure(scope) else 'http'}://{host}"
+
+    def own_url(self) -> str:
+        """Where the hub is found by what no request asks for, such as a webhook about an event: ``public_url``, else the address that it
+        listens on, as seen from its own machine.
+        """
+        if self._public_url is not None:
+            return self._public_url
+        return local_url(self._host, self.port)
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL of a server that listens on an address, for who is on the same machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if address.is_loopback or address.is_unspecified:
+        return f"http://localhost:{port}"
+    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
 
 
 def _unknown(host: str | None, why: str) -> ApiError:

@@ -14,7 +14,7 @@ from hub.core.limits import Limits
 
 
 class Counters(Protocol):
-    """Where connections are counted that were closed before their client had gone; see :class:`hub.transports.http_protocol.HttpCounters`."""
+    """Where connections are counted that were closed before their client had gone (:class:`hub.transports.http_protocol.HttpCounters`)."""
 
     closed_amid_sending: int
 

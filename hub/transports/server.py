@@ -137,6 +137,7 @@ async def serve(
     on_ready: Callable[[int], object],
     drain: Callable[[], Awaitable[None]],
     drain_seconds: float,
+    on_bound: Callable[[int], object] = lambda _: None,
     limits: Limits | None = None,
     counters: HttpCounters | None = None,
     explain: Callable[[], str | None] = lambda: None,
@@ -144,7 +145,8 @@ async def serve(
 ) -> None:
     """Serve ``app``, and ``metrics_app`` on a port of its own, until SIGTERM or SIGINT; returns when everything is closed.
 
-    ``on_ready`` is called once with the real port, after the application's start-up and with both ports open. The first signal awaits
+    ``on_bound`` is called once with the real port, before the application's start-up; ``on_ready`` with the same, after it and with both
+    ports open. The first signal awaits
     ``drain`` for at most ``drain_seconds``, then closes what is left (WebSockets with 1012); a second one skips whatever is still to come.
     ``explain`` says in one sentence why the application did not start; with None the log has its traceback.
     Run it in the main thread, on uvloop (:func:`hub.transports.runtime.run`).
@@ -154,6 +156,7 @@ async def serve(
     """
     limits = limits or Limits()
     listener = bind(host, port)
+    on_bound(listener.getsockname()[1])
     main = configuration(app, limits, lifespan=True, counters=counters, connections=connections)
     servers = [(HubServer(main, explain), listener)]
     try:

@@ -1,5 +1,7 @@
 """The composition of one process: what it refuses to do, and that a part which fails does not keep the others from stopping."""
 
+import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +125,28 @@ async def test_a_channel_that_is_kept_by_a_setting_needs_what_its_family_says(tm
 async def test_state_channels_that_are_to_be_kept_are_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"replay\.channels: expected channels that may be kept, got /acme/x: .* state channel"):
         Node(Settings(data_dir=tmp_path, replay={"channels": ["/acme/x"]}), [_owner(DeliveryClass.STATE)])
+
+
+async def test_links_have_the_port_that_the_system_chose(tmp_path: Path) -> None:
+    seen: list[tuple[int, str]] = []
+    linked: list[str] = []
+
+    class Early:
+        """A service that makes a link as soon as it is started."""
+
+        async def start(self) -> None:
+            linked.append(node.hosts.own_url())
+
+        async def stop(self) -> None:
+            pass
+
+    node = Node(Settings(data_dir=tmp_path, port=0), [Family("early", lambda _: Parts(services=[Early()]))])
+
+    def ready(port: int) -> None:
+        seen.append((port, node.hosts.own_url()))
+        signal.raise_signal(signal.SIGTERM)
+
+    await asyncio.wait_for(node.run(ready), 30)
+    ((port, url),) = seen
+    assert port != 0
+    assert [url, *linked] == [f"http://localhost:{port}"] * 2

@@ -11,7 +11,6 @@ import httpx
 
 from channels.interactions.api import Calls, create_hot_paths, create_router
 from channels.interactions.desk import Desk
-from channels.interactions.entities import Entities
 from channels.interactions.settings import InteractionsSettings
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -21,6 +20,7 @@ from hub.outbox.recorder import EventRecorder
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
+from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
 from hub.transports.hot_paths import HotPaths
 from tests.support.rest import Callers, Clock, Lookup
@@ -40,18 +40,18 @@ CALLERS: Callers = {
 class Reception:
     """The calls, and what they leave in the outbox."""
 
-    def __init__(self, transactions: Transactions, **settings: Any) -> None:
+    def __init__(self, transactions: Transactions, *, public_url: str | None = HUB, **settings: Any) -> None:
         self.transactions = transactions
         self.clock = Clock()
         self.recorded: list[OutboxEvent] = []
         recorder: Any = EventRecorder(
             "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
         )
-        entities = Entities(HUB)
-        self.desk = Desk(recorder, entities, self.clock)
+        hosts = Hosts(public_url=public_url, listens_on=("127.0.0.1", 8123))
+        self.desk = Desk(recorder, hosts.own_url, self.clock)
         chosen = InteractionsSettings(**{"service_media": {"mail": "email"}} | settings)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        calls = Calls(self.desk, transactions, entities, chosen)
+        calls = Calls(self.desk, transactions, hosts, chosen)
         metrics = Metrics()
         self.long_way = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
         self.app = HotPaths(self.long_way, create_hot_paths(calls), gate, metrics)

@@ -94,6 +94,52 @@ async def test_the_self_uri_leads_to_it(reception: Reception) -> None:
     assert await reception.data("GET", made["selfUri"].removeprefix(HUB)) == made
 
 
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:1", "a.localhost:8080"])
+async def test_without_public_url_links_lead_to_where_the_call_came(transactions: Transactions, host: str) -> None:
+    reception = Reception(transactions, public_url=None)
+    headers = {"Host": host}
+    made = await reception.data("POST", WORK, {"externalId": "1"}, headers=headers)
+    assert made["selfUri"] == f"http://{host}{ALL}/{made['id']}"
+    for url in (f"{WORK}/{made['id']}", f"{WORK}/ext_1", f"{ALL}/{made['id']}"):
+        assert (await reception.data("GET", url, headers=headers))["selfUri"] == made["selfUri"]
+    (shown,) = (await reception.data("GET", ALL, headers=headers))["interactions"]
+    assert shown["selfUri"] == made["selfUri"]
+    await reception.data("POST", f"{WORK}/{made['id']}/stop", {}, headers=headers)
+    assert [json.loads(event.body)["data"]["entities"][0]["entity"]["selfUri"] for event in reception.recorded] == [made["selfUri"]] * 2
+
+
+async def test_without_public_url_no_link_is_made_from_a_name_of_the_callers_own(transactions: Transactions) -> None:
+    reception = Reception(transactions, public_url=None)
+    made = await reception.data("POST", WORK, {"externalId": "1"}, headers={"Host": "localhost"})
+    base = f"{WORK}/{made['id']}"
+    for method, url, body in [
+        ("POST", WORK, {"data": {}}),
+        ("GET", base, None),
+        ("GET", f"{WORK}/ext_1", None),
+        ("POST", f"{base}/update", {"data": {"addedProperties": {"a": 1}}}),
+        ("POST", f"{base}/stop", {"data": {}}),
+        ("GET", ALL, None),
+        ("GET", f"{ALL}/{made['id']}", None),
+    ]:
+        status, message = await reception.refusal(method, url, json=body, headers={"Host": "evil.example"})
+        assert (status, "allowed_hosts" in message) == (400, True)
+        assert (await reception.call(method, url, json=body, headers={"Host": "evil.example"}, caller="")).status_code == 401
+    assert reception.told() == [("STARTED", made["id"])]
+    assert (await reception.data("GET", base, headers={"Host": "localhost"})) == made
+
+
+async def test_without_public_url_what_nobody_asked_for_leads_to_the_hubs_own_address(transactions: Transactions) -> None:
+    reception = Reception(transactions, public_url=None)
+
+    def write(tx: Transaction) -> None:
+        reception.desk.started(tx, "acme", "call 1", "voice", "InboundNew", 1, external_id=None, user_data={})
+        reception.desk.finished(tx, "acme", "call 1", "voice", "InboundNew", "", 2)
+
+    await transactions.write(write)
+    links = [json.loads(event.body)["data"]["entities"][0]["entity"]["selfUri"] for event in reception.recorded]
+    assert links == [f"http://localhost:8123{ALL}/call%201"] * 2
+
+
 async def test_a_known_external_id(reception: Reception) -> None:
     made = await reception.data("POST", WORK, {"externalId": "1"})
     response = await reception.call("POST", WORK, json={"data": {"externalId": "1"}})

@@ -23,7 +23,6 @@ from channels.events import (
 from channels.interactions import follower as module
 from channels.interactions import store
 from channels.interactions.desk import Desk
-from channels.interactions.entities import Entities
 from channels.interactions.follower import SOURCE, Follower
 from channels.interactions.life import State
 from channels.interactions.store import Interaction, Key
@@ -42,7 +41,7 @@ class House:
         self.transactions = transactions
         self.eventlog = eventlog or MemoryEventLog()
         recorder = EventRecorder("me", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: False)
-        self.desk = Desk(recorder, Entities("http://hub"), SystemClock())  # type: ignore[arg-type]
+        self.desk = Desk(recorder, lambda: "http://hub", SystemClock())  # type: ignore[arg-type]
         self.follower = Follower(self.desk, transactions, self.eventlog)
 
     async def log(self, *events: Event, tenant: str = "acme") -> list[tuple[int, Event]]:

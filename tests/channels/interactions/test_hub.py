@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
+
 from hub.client import BayeuxClient, Message
 from tests.conftest import HubFactory
 from tests.support.hub_process import HubProcess
@@ -49,6 +51,22 @@ async def test_rest_moves_the_channels_and_the_staging_area(hub_process: HubFact
                 if len(told) == 2:
                     break
     entities: list[Any] = [each.data for each in told]
+    assert {each["entity"]["selfUri"] for each in entities} == {f"{hub.url}/nexus/v3/interactions/{identifier}"}
     assert [(each["event"], each["entity"]["id"]) for each in entities] == [("STARTED", identifier), ("FINISHED", identifier)]
     found = await asyncio.to_thread(hub.get, entities[0]["entity"]["selfUri"].removeprefix(hub.url))
     assert found.status_code == 200
+
+
+async def test_the_link_of_what_an_event_began_leads_to_it(hub_process: HubFactory) -> None:
+    hub = hub_process()
+    event = {"specversion": "1.0", "id": "1", "source": "test", "type": "cx.interaction.started"}
+    event |= {"data": {"interactionId": "call-1", "media": "voice"}}  # type: ignore[dict-item]
+    async with BayeuxClient(hub.url, token=hub.token) as client, client.subscribe(f"{CHANNEL}/call-1") as heard:
+        headers = {**hub.headers, "Content-Type": "application/cloudevents+json"}
+        answer = await asyncio.to_thread(httpx.post, f"{hub.url}/ingest/v1/events", json=event, headers=headers)
+        assert answer.status_code == 200, answer.text
+        async with asyncio.timeout(WITHIN_S):
+            message = await anext(aiter(heard))
+    uri: str = message.data["entity"]["selfUri"]
+    assert uri == f"http://localhost:{hub.url.rpartition(':')[2]}/nexus/v3/interactions/call-1"
+    assert (await asyncio.to_thread(httpx.get, uri, headers=hub.headers, timeout=20)).status_code == 200

@@ -28,6 +28,7 @@ from hub.outbox.settings import OutboxSettings
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
+from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
 from hub.transports.runtime import SystemClock
 from tests.support.rest import Callers, Clock, Lookup
@@ -190,7 +191,7 @@ class Exchange:
         chosen = settings_of(data_dir=folder, secret="s" * 32, public_url=PUBLIC_URL, outbox=outbox, messaging=settings)
         unused = cast("Any", None)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        context = Context(chosen, cast("Any", self.heard), unused, gate, self.clock, transactions, self.outbox, roles)
+        context = Context(chosen, cast("Any", self.heard), unused, gate, self.clock, transactions, self.outbox, roles, Hosts.of(chosen))
         self.parts = family.build(context)
         roles[ROLE] = [self.parts.roles[ROLE]]
         self.counters = self.parts.roles["counters"]["messaging"]

@@ -12,6 +12,26 @@ from hub.security.gate import Gate
 from hub.security.hosts import DemoGuard, Hosts
 from tests.hub.security.conftest import Access
 
+OWN_URLS = {
+    "127.0.0.1": "http://localhost:8123",
+    "::1": "http://localhost:8123",
+    "0.0.0.0": "http://localhost:8123",
+    "::": "http://localhost:8123",
+    "localhost": "http://localhost:8123",
+    "192.0.2.7": "http://192.0.2.7:8123",
+    "2001:db8::7": "http://[2001:db8::7]:8123",
+    "hub.internal": "http://hub.internal:8123",
+}
+
+
+@pytest.mark.parametrize(("host", "url"), OWN_URLS.items())
+def test_the_hubs_own_url_is_that_of_its_address(host: str, url: str) -> None:
+    hosts = Hosts(listens_on=(host, 0))
+    hosts.port = 8123  # as the system chose it
+    assert hosts.own_url() == url
+    assert Hosts(public_url="https://hub.example.com", listens_on=(host, 1)).own_url() == "https://hub.example.com"
+
+
 HOSTS = Hosts(["hub.example.com", "other.example.com:8443"], None)
 
 

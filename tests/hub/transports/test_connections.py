@@ -197,12 +197,15 @@ async def test_who_never_stops_sending_is_cut_off() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         server.opened.append(writer)
         writer.write(b"\x00\r\n\r\n")
+
+        async def send_for_ever() -> None:
+            while True:
+                writer.write(BEHIND)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+
         with pytest.raises(ConnectionError):
-            async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    writer.write(BEHIND)
-                    await writer.drain()
-                    await asyncio.sleep(0.001)
+            await asyncio.wait_for(send_for_ever(), PATIENCE_S)
         assert reader.at_eof() or reader.exception() is not None
         await server.until(0)
         assert server.config.http_counters.closed_amid_sending == 1
