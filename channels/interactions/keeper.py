@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Final
 
 import structlog
@@ -11,6 +10,7 @@ import structlog
 from channels.interactions import store
 from channels.interactions.desk import Desk
 from channels.interactions.settings import InteractionsSettings
+from hub.background import BackgroundTask
 from hub.core.ports import Clock
 from hub.storage.transactions import StorageError, Transactions
 
@@ -34,19 +34,15 @@ class Keeper:
         self._transactions = transactions
         self._clock = clock
         self._settings = settings
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("interactions.keeper")
 
     async def start(self) -> None:
         """Begin to sweep."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.keeper")
+        self._task.start(self._run())
 
     async def stop(self) -> None:
         """Sweep no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._task.stop()
 
     async def sweep(self) -> int:
         """Sweep once; returns how many went.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from typing import Final
 
@@ -13,6 +12,7 @@ from channels.messaging import channel_store, media_store, message_store
 from channels.messaging.counters import Counters
 from channels.messaging.media import MediaFolder
 from channels.messaging.settings import MessagingSettings
+from hub.background import BackgroundTask
 from hub.core.ports import Clock
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
@@ -45,19 +45,15 @@ class Trimmer:
         self._settings = settings
         self._clock = clock
         self._counters = counters
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("messaging.trimmer")
 
     async def start(self) -> None:
         """Begin to trim, and to look for files that nobody knows."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="messaging.trimmer")
+        self._task.start(self._run())
 
     async def stop(self) -> None:
         """Stop; calling it twice does no harm."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._task.stop()
 
     async def _run(self) -> None:
         for turn in itertools.count():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +25,7 @@ from channels.secure_email.model import (
     mailbox_address,
 )
 from channels.secure_email.settings import SecureEmailSettings
+from hub.background import BackgroundTask
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
@@ -123,7 +123,7 @@ class Mailroom:
         self._outbox = outbox
         self._clock = clock
         self._settings = settings
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("secure_email.trim")
 
     # -- sending ----------------------------------------------------------------------------------------------------------
 
@@ -325,15 +325,11 @@ class Mailroom:
 
     async def start(self) -> None:
         """Begin to trim."""
-        self._task = asyncio.get_running_loop().create_task(self._trim_forever(), name="secure_email.trim")
+        self._task.start(self._trim_forever())
 
     async def stop(self) -> None:
         """Cease to trim."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._task.stop()
 
     async def trim(self) -> int:
         """Remove for good what was deleted long enough ago; returns how many mails went.

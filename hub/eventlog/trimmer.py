@@ -1,10 +1,10 @@
 """Forgets what the log of ``log`` channels no longer has to keep, as a service of the node."""
 
 import asyncio
-import contextlib
 
 import structlog
 
+from hub.background import BackgroundTask
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.interface import EventLogError
 
@@ -21,21 +21,17 @@ class Trimmer:
 
     def __init__(self, log: ChannelLog) -> None:
         self._log = log
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("hub.eventlog.trimmer")
         self.trimmed = 0
         """Records forgotten since the start."""
 
     async def start(self) -> None:
         """Begin to sweep."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.eventlog.trimmer")
+        self._task.start(self._run())
 
     async def stop(self) -> None:
         """Sweep no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._task.stop()
 
     async def sweep(self) -> None:
         """Sweep once."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 import time
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import structlog
+
+from hub.background import BackgroundTask
 
 MOST: Final = 1000
 """Different errors that are remembered at once; beyond, the oldest is forgotten, and logged whole when it comes again."""
@@ -97,20 +98,16 @@ class RepeatedErrors:
 
     def __init__(self, repeats: Repeats) -> None:
         self._repeats = repeats
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("hub.ops.repeats")
 
     async def start(self) -> None:
         """Begin to look."""
         if self._repeats.every_s > 0:
-            self._task = asyncio.create_task(self._run(), name="hub.ops.repeats")
+            self._task.start(self._run())
 
     async def stop(self) -> None:
         """Log what is counted, and look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._task.stop()
         self._tell(everything=True)
 
     async def _run(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from hub.background import BackgroundTask
 from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.outbox import delivery_store, endpoint_store
@@ -96,7 +96,8 @@ class Outbox:
         )
         self._recorder = EventRecorder(owner, clock, hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room, lease_ms=lease_ms)
         self._operations.bind(self)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._following = BackgroundTask("hub.outbox.follow")
+        self._sweeping = BackgroundTask("hub.outbox.sweep")
 
     # -- Recorder ---------------------------------------------------------------------------------------------------------
 
@@ -170,16 +171,13 @@ class Outbox:
         self.waiting = await self.transactions.read(delivery_store.waiting)
         await self.courier.start()
         await self.dispatcher.start()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._follow(), name="hub.outbox.follow"), loop.create_task(self._sweep(), name="hub.outbox.sweep")]
+        self._following.start(self._follow())
+        self._sweeping.start(self._sweep())
 
     async def stop(self) -> None:
         """Dispatch what was recorded, let requests under way end, and stop."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+        await self._following.stop()
+        await self._sweeping.stop()
         await self.dispatcher.stop()
         await self.courier.stop(PATIENCE_S)
 

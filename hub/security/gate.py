@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.types import Scope
 
+from hub.background import BackgroundTask
 from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
@@ -121,7 +122,7 @@ class Gate:
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or ran out, with a predicate that says whose."""
         self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
-        self._poll: asyncio.Task[None] | None = None
+        self._poll = BackgroundTask("hub.security.gate")
         self._refused_origins: set[str] = set()
         self._trouble: str | None = None
 
@@ -299,14 +300,11 @@ class Gate:
     async def start(self) -> None:
         """Begin to follow changes of the database."""
         await self.refresh()
-        self._poll = asyncio.create_task(self._follow(), name="hub.security.gate")
+        self._poll.start(self._follow())
 
     async def stop(self) -> None:
         """Cease to follow."""
-        if self._poll is not None:
-            self._poll.cancel()
-            await asyncio.wait([self._poll])
-            self._poll = None
+        await self._poll.stop()
 
     async def refresh(self) -> None:
         """Take up what changed in the database or ran out, and tell the listeners."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import structlog
 
+from hub.background import BackgroundTask
 from hub.eventlog.interface import EventLogError
 from hub.storage.condition import Condition
 from hub.storage.transactions import StorageError
@@ -43,20 +43,17 @@ class StorageWatch:
         """``every_s``: seconds from the end of one look to the next."""
         self._watched = tuple(watched)
         self._every_s = every_s
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = [BackgroundTask("hub.storage.watch") for _ in self._watched]
 
     async def start(self) -> None:
         """Begin to look; each database by itself, for one that is locked makes wait."""
-        self._tasks = [asyncio.create_task(self._run(each), name="hub.storage.watch") for each in self._watched]
+        for task, watched in zip(self._tasks, self._watched, strict=True):
+            task.start(self._run(watched))
 
     async def stop(self) -> None:
         """Look no more."""
         for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+            await task.stop()
 
     async def _run(self, watched: Watched) -> None:
         loop = asyncio.get_running_loop()

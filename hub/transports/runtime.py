@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
+from hub.background import BackgroundTask
 from hub.core.flusher import SLICE_S
 from hub.core.timers import RESOLUTION_S, Timers
 
@@ -82,19 +83,15 @@ class TimerDriver:
     def __init__(self, timers: Timers, *beside: Callable[[], object]) -> None:
         self._timers = timers
         self._beside = beside
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("hub.transports.timers")
 
     async def start(self) -> None:
         """Begin to sweep, every ``RESOLUTION_S`` seconds."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.start(self._run())
 
     async def stop(self) -> None:
         """Sweep no more; timers that are set stay set."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._task.stop()
 
     async def _run(self) -> None:
         pause_s = RESOLUTION_S

@@ -99,14 +99,19 @@ TAKE_A_TICKET = """async ([url, token]) => {
 }"""
 
 
+async def page_with_a_ticket(context: BrowserContext, network: Network) -> tuple[Page, str]:
+    """A page of another site than the hub's, and a ticket for one stream."""
+    page = await context.new_page()
+    await page.route("http://pages.example/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    await page.goto("http://pages.example/")
+    return page, await page.evaluate(TAKE_A_TICKET, [network.url, HubProcess.token])
+
+
 async def test_a_page_of_another_site_comes_back_by_its_ticket(hub_process: HubFactory, browser_context: BrowserContext) -> None:
     """Its EventSource cannot send a header, and repeats the URL with the ticket. The new stream takes the place of the half-dead one."""
     hub = hub_process("--demo", environment=LOG | {"HUB_ALLOWED_ORIGINS": "http://pages.example"})
     with Network(hub.port) as network, RawSession(hub) as publisher:
-        page = await browser_context.new_page()
-        await page.route("http://pages.example/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
-        await page.goto("http://pages.example/")
-        ticket = await page.evaluate(TAKE_A_TICKET, [network.url, HubProcess.token])
+        page, ticket = await page_with_a_ticket(browser_context, network)
         await page.evaluate(OPEN, f"{network.url}/events?channel=/log/**&ticket={ticket}")
         publisher.publish_text("/log/a", "1")
         assert await heard(page, 1) == [1]
@@ -140,10 +145,7 @@ async def test_a_quiet_stream_keeps_its_position(hub_process: HubFactory, browse
 async def test_a_web_socket_comes_back_by_its_ticket(hub_process: HubFactory, browser_context: BrowserContext) -> None:
     hub = hub_process("--demo", environment=LOG | {"HUB_ALLOWED_ORIGINS": "http://pages.example"})
     with Network(hub.port) as network, RawSession(hub) as publisher:
-        page = await browser_context.new_page()
-        await page.route("http://pages.example/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
-        await page.goto("http://pages.example/")
-        ticket = await page.evaluate(TAKE_A_TICKET, [network.url, HubProcess.token])
+        page, ticket = await page_with_a_ticket(browser_context, network)
         await page.evaluate(
             """url => {
                 window.heard = [];

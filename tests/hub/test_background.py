@@ -1,0 +1,84 @@
+"""One task of a service: started once, stopped at any time, and its errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from hub.background import BackgroundTask
+
+
+async def _for_ever(ended: list[str]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0)
+        ended.append("ended")
+
+
+async def test_stop_waits_until_the_work_has_ended() -> None:
+    ended: list[str] = []
+    task = BackgroundTask("test.work")
+    task.start(_for_ever(ended))
+    await asyncio.sleep(0)
+    assert task.running
+    await task.stop()
+    assert ended == ["ended"]
+    assert not task.running
+
+
+async def test_stop_without_work_and_twice_does_no_harm() -> None:
+    task = BackgroundTask("test.work")
+    await task.stop()
+    task.start(_for_ever([]))
+    await task.stop()
+    await task.stop()
+    assert not task.running
+
+
+async def test_a_second_start_is_refused_while_the_first_runs() -> None:
+    task = BackgroundTask("test.work")
+    task.start(_for_ever([]))
+    with pytest.raises(RuntimeError, match=r"test\.work runs already"):
+        task.start(_for_ever([]))
+    await task.stop()
+    task.start(_for_ever([]))
+    await task.stop()
+
+
+async def test_what_the_work_raises_is_logged_at_once() -> None:
+    async def fails() -> None:
+        raise ValueError("of the work")
+
+    task = BackgroundTask("test.work")
+    with capture_logs() as logs:
+        task.start(fails())
+        while task.running:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    (entry,) = logs
+    assert (entry["event"], entry["task"], str(entry["exc_info"])) == ("background_task_failed", "test.work", "of the work")
+    await task.stop()
+
+
+async def test_a_stop_that_is_cancelled_ends() -> None:
+    """Whoever cancels the stopper is heard, also where the work takes its time to end."""
+    released = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await released.wait()
+
+    task = BackgroundTask("test.work")
+    task.start(slow_to_end())
+    await asyncio.sleep(0)
+    stopper = asyncio.create_task(task.stop())
+    await asyncio.sleep(0)
+    stopper.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopper
+    released.set()
