@@ -5,6 +5,7 @@
 # make lint       style, types, the rules of the house, generated documents
 # make bench      figures of this machine, beside its own limit
 # make test-long  the long forms of the tests
+# make dist       the wheel and the source archive of a release, into dist/
 # make conformance  the conformance suite on the hub and on other Bayeux servers, into docs/conformance.md
 
 PYTHON ?= python3
@@ -31,7 +32,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cover test-long conformance lint format bench reference clean
+.PHONY: help run test cover test-long conformance lint format bench reference dist clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -107,6 +108,10 @@ bench: $(TEST)
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.webhooks
+
+dist: $(TEST)
+	rm -rf dist
+	$(BIN)/python -m hatchling build
 
 clean:
 	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

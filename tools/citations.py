@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 CODE_FOLDERS = frozenset({"hub", "channels", "tests", "bench", "tools", "samples"})
 
 _CITATION = re.compile(r"(?<![\w/.-])((?:[\w-]+/|\.\./)*[\w-]+\.md)(?:#([\w%-]+))?(?![\w/])")
-_OUTSIDE = re.compile(r"\b(?:contract|design) part \d|\bcontract's \(part|\bseed 00\d|\.md \d", re.IGNORECASE)
+_OUTSIDE = re.compile(r"\b(?:contract|design) part \d|\bcontract's \(part|\(design, rule|\bseed 00\d|\.md \d", re.IGNORECASE)
 _HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*")
 _EXPLICIT_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
 _LINK = re.compile(r"\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")

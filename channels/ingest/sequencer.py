@@ -90,7 +90,7 @@ class Counters:
 
 
 class Slicer:
-    """Lets the event loop go on whenever one piece of work has taken its share (design, rule 6)."""
+    """Lets the event loop go on whenever one piece of work has taken its share (docs/architecture.md#the-event-loop)."""
 
     __slots__ = ("_clock", "_until")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hub.core.subscriber import Subscriber
 
 SLICE_S = 0.002
-"""Nothing on the event loop takes longer than this in one piece (design, rule 6)."""
+"""Nothing on the event loop takes longer than this in one piece (docs/architecture.md#the-event-loop)."""
 
 _LOOK_AT_CLOCK_EVERY = 16
 

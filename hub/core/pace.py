@@ -1,4 +1,4 @@
-"""Long work in slices: others get the loop whenever 2 ms are used up (design, rule 6)."""
+"""Long work in slices: others get the loop whenever 2 ms are used up (docs/architecture.md#the-event-loop)."""
 
 from hub.core.flusher import SLICE_S
 from hub.core.ports import Clock, Loop

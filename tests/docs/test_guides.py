@@ -139,7 +139,7 @@ def test_examples(page: str, tmp_path: Path, stack: ExitStack, request: pytest.F
 def test_every_block_is_found(page: str) -> None:
     """Code without a fence, or in a language that nobody runs, would never be tried."""
     assert indented_blocks(ROOT / page) == []
-    known = {"sh", "bash", "python", "js", "html", "json", "toml", "nginx", "haproxy", "text", "http", "yaml"}
+    known = {"sh", "bash", "python", "js", "html", "json", "toml", "nginx", "haproxy", "text", "http", "yaml", "mermaid"}
     assert [example.place for example in PAGES[page] if example.language not in known] == []
 
 

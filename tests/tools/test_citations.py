@@ -32,6 +32,7 @@ def found(project: Path) -> list[str]:
         ("peers.md, the second part", "expected a page of the repository, got 'peers.md'"),
         ("contract part 4", "expected a page of docs/ with its anchor, got 'contract part 4', which readers do not have"),
         ("Seed 002, Errors", "expected a page of docs/ with its anchor, got 'Seed 002', which readers do not have"),
+        ("(design, rule 6)", "expected a page of docs/ with its anchor, got '(design, rule', which readers do not have"),
         ("design part 7", "expected a page of docs/ with its anchor, got 'design part 7', which readers do not have"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Long work in slices, so that nothing holds the event loop for long (design, rule 6)."""
+"""Long work in slices, so that nothing holds the event loop for long (docs/architecture.md#the-event-loop)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,80 @@
+"""What docs/ says of the code by name is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tools.sources import tracked
+
+ROOT = Path(__file__).parents[2]
+
+_PLACE = re.compile(r"`((?:hub|channels|tests|bench|tools)/[\w/]+\.py)(?::([A-Za-z_][\w.]*))?`")
+"""`folder/module.py`, or `folder/module.py:Class.method`."""
+
+
+def places(text: str) -> Iterator[tuple[int, str, str]]:
+    """Each place in the code that a page names: its line, the file, and the name within it, which may be empty."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for path, name in _PLACE.findall(line):
+            yield number, path, name
+
+
+def defined(body: list[ast.stmt]) -> dict[str, ast.AST]:
+    """What a module or class defines: functions, classes, and names that are assigned."""
+    found: dict[str, ast.AST] = {}
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign):
+            found.update((target.id, node) for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = node
+    return found
+
+
+@cache
+def module(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def has(path: Path, name: str) -> bool:
+    """Whether a file is there and defines ``Class.method``, ``Class`` or ``function``."""
+    if not path.is_file():
+        return False
+    node: ast.AST = module(path)
+    for part in name.split(".") if name else ():
+        body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
+        found = defined(body).get(part)
+        if found is None:
+            return False
+        node = found
+    return True
+
+
+PAGES = [str(path.relative_to(ROOT)) for path in tracked(ROOT) if path.suffix == ".md" and path.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_places_in_the_code_that_a_page_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert [f"{page}:{line}: {path}:{name}" for line, path, name in places(text) if not has(ROOT / path, name)] == []
+
+
+def test_the_walks_name_many_places() -> None:
+    """Else the form of the names has changed, and the test above looks at nothing."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert len([name for _, _, name in places(text) if name]) > 30
+
+
+def test_names_that_are_not_there_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("LIMIT: int = 1\n\n\nclass A:\n    size = 1\n\n    async def go(self) -> None: ...\n\n\ndef f() -> None: ...\n")
+    assert [name for name in ("", "A", "A.go", "A.size", "f", "LIMIT") if not has(file, name)] == []
+    assert [name for name in ("B", "A.come", "f.go", "go", "A.go.x") if has(file, name)] == []
+    assert not has(tmp_path / "b.py", "")
