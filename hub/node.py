@@ -50,9 +50,8 @@ from hub.security.connections import Connections, Network
 from hub.security.directory import Gone
 from hub.security.hosts import DemoGuard, Hosts
 from hub.security.service import Security
-from hub.storage.backends import backend_of
 from hub.storage.disk import Disk
-from hub.storage.transactions import Transactions
+from hub.storage.service import DatabaseService
 from hub.storage.watch import StorageWatch, Watched
 from hub.transports.bayeux import BayeuxDoor
 from hub.transports.dashboard_websocket import DashboardDoor
@@ -141,7 +140,9 @@ class Node:
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
         # what everything stands on
-        self.security = Security(settings, self.clock, migrations=migrations_of(families))
+        self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
+        self.transactions = self.storage.transactions
+        self.security = Security(settings, self.clock, self.transactions)
         self.eventlog = SqliteEventLog(settings.data_dir)
         self.metrics = Metrics()
         self.http_counters = HttpCounters()
@@ -173,7 +174,6 @@ class Node:
             Announcer(self.hub, self.roster, watched.channels, events_per_second=watched.events_per_second) if watched.channels else None
         )
         # the families
-        self.transactions = Transactions(backend_of(self.security.database))
         guard = Guard(settings.outbox.allowed_networks, settings.outbox.https_only)
         self.sender = Sender(guard, self.clock, settings.outbox)
         self.outbox = Outbox(
@@ -183,7 +183,7 @@ class Node:
             settings=settings.outbox,
             sender=self.sender,
             consumers=lambda: self.context.of_role(outbox_model.ROLE),
-            alone=self.security.database.is_sqlite,
+            alone=self.storage.database.is_sqlite,
         )
         self.hosts = Hosts.of(settings)
         self.context = Context(
@@ -194,8 +194,8 @@ class Node:
         self.loop_watch = LoopWatch(settings.log_slow_ms)
         self._services: list[Service] = [
             *([] if repeats is None else [RepeatedErrors(repeats)]),
+            self.storage,
             self.security,
-            self.transactions,
             TimerDriver(self.hub.timers, self.hub.budget.step),
             self.loop_watch,
             self.trimmer,
@@ -289,7 +289,7 @@ class Node:
         self._observe_gauges()
         self._observe_latencies()
         watched = self._watched = [self.transactions, self.eventlog.file]
-        self.health.register("database", self._database_readiness, shared=not self.security.database.is_sqlite)
+        self.health.register("database", self._database_readiness, shared=not self.storage.database.is_sqlite)
         self.health.register("events", self._readiness_of(self.eventlog.file))
         if isinstance(self.channel_log, SqliteChannelLog):
             watched.append(self.channel_log.file)

@@ -332,11 +332,11 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The SQLAlchemy URL of the database, with its async driver."""
+        """The URL of the database: ``sqlite:///PATH`` or ``postgresql+psycopg://...``, whichever driver the setting names."""
         if self.database_url is None:
-            return f"sqlite+aiosqlite:///{self.data_dir / 'hub.db'}"
+            return f"sqlite:///{self.data_dir / 'hub.db'}"
         scheme, _, rest = self.database_url.partition("://")
-        return f"{'postgresql+psycopg' if scheme.startswith('postgres') else 'sqlite+aiosqlite'}://{rest}"
+        return f"{'postgresql+psycopg' if scheme.startswith('postgres') else 'sqlite'}://{rest}"
 
 
 def model_of(families: Iterable["Family"]) -> type[Settings]:

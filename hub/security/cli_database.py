@@ -15,9 +15,8 @@ from hub.ops.logging import set_up
 from hub.ops.settings import Settings
 from hub.ops.start_errors import explain
 from hub.security.store import AdminError, Store
-from hub.storage.backends import backend_of
-from hub.storage.database import Database
-from hub.storage.migrations import migrate, place_of
+from hub.storage.migrations import place_of
+from hub.storage.service import DatabaseService
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 if TYPE_CHECKING:
@@ -37,21 +36,22 @@ class Admin:
 
     def run(self, work: Callable[[Store], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
         """Run ``work`` on who may call, in the database that the settings name; what it refuses ends the command with 1."""
-        return self.on_database(lambda database, _: work(store_of(database)), config, data_dir, database_url)
+        return self.on_database(lambda transactions, _: work(store_of(transactions)), config, data_dir, database_url)
 
-    def on_database(self, work: Callable[[Database, Settings], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
-        """Run ``work`` on the database itself; what it refuses ends the command with 1."""
+    def on_database(self, work: Callable[[Transactions, Settings], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
+        """Run ``work`` on the database itself, beside a hub or without one; what it refuses ends the command with 1."""
         settings = load_or_exit(self.families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
         set_up("warning", "console")
 
         async def connected() -> T:
-            database = Database(settings.database)
+            storage = DatabaseService(settings.database, migrations=migrations_of(self.families()), exclusive=False)
             try:
-                if await migrate(database, migrations_of(self.families())):
-                    errors.print(f"made a new database: {place_of(database)}", style="yellow", markup=False)
-                return await work(database, settings)
+                await storage.start()
+                if storage.is_new:
+                    errors.print(f"made a new database: {place_of(storage.database)}", style="yellow", markup=False)
+                return await work(storage.transactions, settings)
             finally:
-                await database.close()
+                await storage.stop()
 
         try:
             return asyncio.run(connected())
@@ -65,22 +65,17 @@ class Admin:
     ) -> T:
         """Run ``work`` in a transaction of the database, for the tenant that is meant; what it refuses ends the command with 1."""
 
-        async def connected(database: Database, settings: Settings) -> T:
-            store = store_of(database)
+        async def connected(transactions: Transactions, settings: Settings) -> T:
+            store = store_of(transactions)
             name = (await store.tenant(await only_tenant(store, tenant))).name
-            transactions = Transactions(backend_of(database, exclusive=False))
-            await transactions.start()
-            try:
-                return await transactions.write(lambda tx: work(tx, settings, name))
-            finally:
-                await transactions.stop()
+            return await transactions.write(lambda tx: work(tx, settings, name))
 
         return self.on_database(connected, config, data_dir, database_url)
 
 
-def store_of(database: Database) -> Store:
+def store_of(transactions: Transactions) -> Store:
     """Who may call, in a database."""
-    return Store(database, lambda: time.time_ns() // 1_000_000)
+    return Store(transactions, lambda: time.time_ns() // 1_000_000)
 
 
 def refuse(message: str) -> NoReturn:

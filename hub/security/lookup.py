@@ -1,21 +1,23 @@
 """What the gate asks the database: credentials by hash, by id and by password, roles, and the revision."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
-
-from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from hub.core.errors import RefusedError, WireError
 from hub.security.credentials import Credential
-from hub.security.models import KeyRow, RevisionRow, RoleRow, TokenRow, UserRow
 from hub.security.roles import BUILT_IN, LATER, Grants, parse_grant
-from hub.storage.database import Database
-from hub.storage.transactions import StorageError
+from hub.security.store import decoded
+from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions
 
 _CHUNK: Final = 500
 """Ids in one query: both databases bound the number of parameters."""
+
+_TOKENS: Final = (
+    "SELECT t.id, t.tenant, t.subject, t.hash, t.roles, t.expires_ms, u.roles FROM tokens t LEFT JOIN users u ON u.id = t.user_id"
+)
+_KEYS: Final = "SELECT id, tenant, name, hash, roles FROM api_keys"
+_USERS: Final = "SELECT id, tenant, name, password_hash, roles FROM users"
+_ROLES: Final = "SELECT name, grants FROM roles WHERE tenant = ?"
 
 
 class LookupUnavailableError(StorageError, RefusedError):
@@ -58,100 +60,98 @@ class Lookup(Protocol):
 
 
 class DatabaseLookup:
-    """The tables of :mod:`hub.security.models`."""
+    """The tables of tenants, roles, users, keys and tokens (docs/security.md)."""
 
-    __slots__ = ("_database",)
+    __slots__ = ("_transactions",)
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @asynccontextmanager
-    async def _read(self) -> AsyncIterator[AsyncSession]:
-        try:
-            async with self._database.read() as session:
-                yield session
-        except StorageError as fault:
-            raise LookupUnavailableError(str(fault)) from fault
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def revision(self) -> int:
-        async with self._read() as session:
-            return await session.scalar(select(RevisionRow.number)) or 0
+        row = await self._read(lambda tx: tx.row("SELECT number FROM revision"))
+        return 0 if row is None else int(row[0])
 
     async def by_token(self, digest: str) -> Credential | None:
-        return await self._one(_tokens().where(TokenRow.hash == digest), _of_token)
+        return await self._one(f"{_TOKENS} WHERE t.hash = ?", (digest,), _of_token)
 
     async def by_key(self, digest: str) -> Credential | None:
-        return await self._one(select(KeyRow).where(KeyRow.hash == digest), _of_key)
+        return await self._one(f"{_KEYS} WHERE hash = ?", (digest,), _of_key)
 
     async def by_user(self, tenant: str, name: str) -> Credential | None:
-        return await self._one(select(UserRow).where(UserRow.tenant == tenant, UserRow.name == name), _of_user)
+        return await self._one(f"{_USERS} WHERE tenant = ? AND name = ?", (tenant, name), _of_user)
 
     async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
         wanted: dict[str, list[str]] = {"token": [], "key": [], "user": []}
         for each in ids:
             kind, _, number = each.partition(":")
             wanted[kind].append(number)
-        found: list[Credential] = []
-        async with self._read() as session:
+
+        def find(tx: Transaction) -> dict[str, Credential]:
+            found: list[Credential] = []
             for kind, query, column, make in (
-                ("token", _tokens(), TokenRow.id, _of_token),
-                ("key", select(KeyRow), KeyRow.id, _of_key),
-                ("user", select(UserRow), UserRow.id, _of_user),
+                ("token", _TOKENS, "t.id", _of_token),
+                ("key", _KEYS, "id", _of_key),
+                ("user", _USERS, "id", _of_user),
             ):
                 for start in range(0, len(wanted[kind]), _CHUNK):
                     chunk = wanted[kind][start : start + _CHUNK]
-                    for row in await session.execute(query.where(column.in_(chunk))):
-                        credential = make(row)
-                        found.append(_with_grants(credential, await self._grants(session, credential.tenant, credential.roles)))
-        return {credential.id: credential for credential in found}
+                    rows = tx.rows(f"{query} WHERE {column} IN ({_marks(chunk)})", chunk)
+                    found.extend(_with_grants(tx, make(row)) for row in rows)
+            return {credential.id: credential for credential in found}
+
+        return await self._read(find)
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        async with self._read() as session:
-            return await self._grants(session, tenant, roles)
+        return await self._read(lambda tx: _grants(tx, tenant, roles))
 
-    async def _one(self, query: Select[*tuple[Any, ...]], make: Any) -> Credential | None:
-        async with self._read() as session:
-            row = (await session.execute(query)).one_or_none()
-            if row is None:
-                return None
-            credential: Credential = make(row)
-            return _with_grants(credential, await self._grants(session, credential.tenant, credential.roles))
+    async def _one(self, query: str, parameters: tuple[str, ...], make: Callable[[Row], Credential]) -> Credential | None:
+        def find(tx: Transaction) -> Credential | None:
+            row = tx.row(query, parameters)
+            return None if row is None else _with_grants(tx, make(row))
 
-    async def _grants(self, session: Any, tenant: str, roles: frozenset[str]) -> Grants:
-        own = sorted(roles - (BUILT_IN.keys() - LATER))
-        if not own:
-            return tuple(grant for role in sorted(roles) for grant in BUILT_IN[role])
-        stored: Sequence[RoleRow] = (
-            await session.scalars(select(RoleRow).where(RoleRow.tenant == tenant, RoleRow.name.in_(own)).order_by(RoleRow.name))
-        ).all()
-        built_in = sorted(roles - {row.name for row in stored})
-        return (
-            *(grant for role in built_in for grant in BUILT_IN.get(role, ())),
-            *(parse_grant(raw) for row in stored for raw in row.grants),
-        )
+        return await self._read(find)
+
+    async def _read(self, operation: Operation[T]) -> T:
+        try:
+            return await self._transactions.read(operation)
+        except StorageError as fault:
+            raise LookupUnavailableError(str(fault)) from fault
 
 
-def _tokens() -> Select[*tuple[Any, ...]]:
-    return select(TokenRow, UserRow.roles).outerjoin(UserRow, UserRow.id == TokenRow.user_id)
+def _grants(tx: Transaction, tenant: str, roles: frozenset[str]) -> Grants:
+    own = sorted(roles - (BUILT_IN.keys() - LATER))
+    if not own:
+        return tuple(grant for role in sorted(roles) for grant in BUILT_IN[role])
+    stored = tx.rows(f"{_ROLES} AND name IN ({_marks(own)}) ORDER BY name", (tenant, *own))
+    built_in = sorted(roles - {name for name, _ in stored})
+    return (
+        *(grant for role in built_in for grant in BUILT_IN.get(role, ())),
+        *(parse_grant(raw) for _, grants in stored for raw in decoded(grants)),
+    )
 
 
-def _with_grants(credential: Credential, grants: Grants) -> Credential:
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _with_grants(tx: Transaction, credential: Credential) -> Credential:
+    grants = _grants(tx, credential.tenant, credential.roles)
     return Credential(
         credential.id, credential.tenant, credential.subject, credential.roles, grants, credential.fingerprint, credential.expires_ms
     )
 
 
-def _of_token(row: Any) -> Credential:
-    token, user_roles = row
-    roles = token.roles if token.roles is not None else user_roles or ()
-    return Credential(f"token:{token.id}", token.tenant, token.subject, frozenset(roles), (), token.hash, token.expires_ms)
+def _of_token(row: Row) -> Credential:
+    identifier, tenant, subject, digest, own, expires_ms, of_user = row
+    roles: Any = decoded(own if own is not None else of_user)
+    return Credential(f"token:{identifier}", tenant, subject, frozenset(roles or ()), (), digest, expires_ms)
 
 
-def _of_key(row: Any) -> Credential:
-    (key,) = row
-    return Credential(f"key:{key.id}", key.tenant, f"key:{key.name}", frozenset(key.roles), (), key.hash)
+def _of_key(row: Row) -> Credential:
+    identifier, tenant, name, digest, roles = row
+    return Credential(f"key:{identifier}", tenant, f"key:{name}", frozenset(decoded(roles)), (), digest)
 
 
-def _of_user(row: Any) -> Credential:
-    (user,) = row
-    return Credential(f"user:{user.id}", user.tenant, user.name, frozenset(user.roles), (), user.password_hash)
+def _of_user(row: Row) -> Credential:
+    identifier, tenant, name, password_hash, roles = row
+    return Credential(f"user:{identifier}", tenant, name, frozenset(decoded(roles)), (), password_hash)

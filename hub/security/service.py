@@ -1,8 +1,4 @@
-"""Security as one part of a running hub: database, store and gate, put together from the settings."""
-
-from collections.abc import Sequence
-
-import structlog
+"""Security as one part of a running hub: store and gate, put together from the settings."""
 
 from hub.core.ports import Clock
 from hub.ops.settings import Settings
@@ -12,35 +8,30 @@ from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.lookup import DatabaseLookup
 from hub.security.store import Store
-from hub.storage.database import Database
-from hub.storage.migrations import HUB, migrate, place_of
-
-_log = structlog.get_logger(__name__)
+from hub.storage.transactions import Transactions
 
 
 class Security:
-    """Owns the database. ``gate`` may be handed out before :meth:`start`, but identifies nobody until then."""
+    """``gate`` may be handed out before :meth:`start`, but identifies nobody until then."""
 
-    __slots__ = ("_migrations", "_settings", "database", "gate", "store")
+    __slots__ = ("_settings", "gate", "store")
 
-    def __init__(self, settings: Settings, clock: Clock, *, migrations: Sequence[str] = HUB) -> None:
-        """``migrations`` are the packages of all versions (:func:`hub.family.migrations_of`).
+    def __init__(self, settings: Settings, clock: Clock, transactions: Transactions) -> None:
+        """``transactions`` are those of the database (:class:`hub.storage.service.DatabaseService`), which is started before this.
 
         Raises:
             OSError: the data folder cannot be written.
             ValueError: the file of the kept secret is empty.
         """
         self._settings = settings
-        self._migrations = migrations
         secret = signing_secret(settings)
-        self.database = Database(settings.database)
-        self.store = Store(self.database, clock.wall_ms)
+        self.store = Store(transactions, clock.wall_ms)
         origins = [*settings.allowed_origins]
         if settings.public_url is not None:
             scheme, _, rest = settings.public_url.partition("://")
             origins.append(f"{scheme}://{rest.partition('/')[0]}")
         self.gate = Gate(
-            Directory(DatabaseLookup(self.database), clock, demo.DemoLookup() if settings.demo else None),
+            Directory(DatabaseLookup(transactions), clock, demo.DemoLookup() if settings.demo else None),
             clock,
             CookieSigner(secret, clock, lifetime_s=settings.sign_in_hours * 3600),
             open=settings.open,
@@ -49,18 +40,15 @@ class Security:
         )
 
     async def start(self) -> None:
-        """Bring the database up to date and begin to follow its changes."""
-        if await migrate(self.database, self._migrations):
-            _log.info("new_database", at=place_of(self.database))
+        """Begin to follow the changes of who may call."""
         if self._settings.demo or self._settings.open:
             # the tenant alone: it lets nobody in, and `hub token add --tenant demo` works beside a running demo
             await self.store.add_tenant(demo.TENANT, exists_ok=True)
         await self.gate.start()
 
     async def stop(self) -> None:
-        """Cease to follow and close every connection."""
+        """Cease to follow."""
         await self.gate.stop()
-        await self.database.close()
 
 
 def signing_secret(settings: Settings) -> bytes:

@@ -3,25 +3,24 @@
 Each change bumps the revision in its own transaction; running nodes follow within 2 s. Secrets are returned once, when they are made.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
-
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import Any, Final
 
 from hub.security import passwords
 from hub.security.credentials import hash_secret, new_id, new_key, new_token
-from hub.security.models import KeyRow, RevisionRow, RoleRow, TenantRow, TokenRow, UserRow
 from hub.security.roles import BUILT_IN, Grant, parse_grant
-from hub.storage.database import Base, Database
+from hub.storage.transactions import Row, Transaction, Transactions
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME: Final = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,126}[^\x00-\x20\x7f\ud800-\udfff])?")
 _RESERVED: Final = "key:"
 
-Row = TypeVar("Row", bound=Base)
+_USERS: Final = "SELECT id, tenant, name, roles, created_ms FROM users"
+_KEYS: Final = "SELECT id, tenant, name, roles, created_ms FROM api_keys"
+_TOKENS: Final = "SELECT id, tenant, subject, user_id, roles, expires_ms, created_ms FROM tokens"
 
 
 class AdminError(Exception):
@@ -112,10 +111,11 @@ def _check_name(field: str, name: str) -> None:
 class Store:
     """The administrator's view of the database."""
 
-    __slots__ = ("_database", "_now_ms")
+    __slots__ = ("_now_ms", "_transactions")
 
-    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
-        self._database = database
+    def __init__(self, transactions: Transactions, now_ms: Callable[[], int]) -> None:
+        """``now_ms``: the time of day, milliseconds since 1970 UTC."""
+        self._transactions = transactions
         self._now_ms = now_ms
 
     # -- tenants ----------------------------------------------------------------------------------------------------
@@ -129,25 +129,21 @@ class Store:
         """
         if not is_tenant_name(name):
             raise AdminError(f"tenant: expected 1-64 letters, digits and . _ -, a letter or digit first, got {name!r}")
-        async with self._database.write() as session:
-            await _lock(session)
-            if await session.get(TenantRow, name) is None:
-                session.add(TenantRow(name=name, created_ms=self._now_ms()))
-                await _bump(session)
+
+        def add(tx: Transaction) -> Tenant:
+            _lock(tx)
+            if not _has_tenant(tx, name):
+                tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, ?)", (name, self._now_ms()))
+                _bump(tx)
             elif not exists_ok:
                 raise ExistsError(f"tenant: expected a new name, got {name!r}, which is there already")
-        return await self.tenant(name)
+            return _tenant(tx, name)
+
+        return await self._transactions.write(add)
 
     async def tenants(self) -> list[Tenant]:
         """Every tenant, by name."""
-        async with self._database.read() as session:
-            counts = []
-            for row in (UserRow, KeyRow, TokenRow):
-                counted = await session.execute(select(row.tenant, func.count()).group_by(row.tenant))
-                counts.append({name: count for name, count in counted})  # noqa: C416  a Row is a tuple, which dict() is not told
-            users, keys, tokens = counts
-            rows = await session.scalars(select(TenantRow).order_by(TenantRow.name))
-            return [Tenant(r.name, r.created_ms, users.get(r.name, 0), keys.get(r.name, 0), tokens.get(r.name, 0)) for r in rows]
+        return await self._transactions.read(_tenants)
 
     async def tenant(self, name: str) -> Tenant:
         """One tenant.
@@ -155,11 +151,7 @@ class Store:
         Raises:
             NotThereError: there is none of that name.
         """
-        tenants = await self.tenants()
-        for tenant in tenants:
-            if tenant.name == name:
-                return tenant
-        raise NotThereError(_no_such("tenant", name, [tenant.name for tenant in tenants], "hub tenant add NAME"))
+        return await self._transactions.read(lambda tx: _tenant(tx, name))
 
     async def remove_tenant(self, name: str, *, force: bool = False) -> None:
         """Remove a tenant; with ``force`` also one that still holds users, keys or tokens, which go with it.
@@ -168,15 +160,19 @@ class Store:
             NotThereError: there is none of that name.
             AdminError: it still holds something.
         """
-        tenant = await self.tenant(name)
-        if not force and (tenant.users or tenant.keys or tenant.tokens):
-            raise AdminError(
-                f"tenant: {name} still has {tenant.users} users, {tenant.keys} keys and {tenant.tokens} tokens; "
-                "remove them first, or force it to remove them too"
-            )
-        async with self._database.write() as session:
-            await _bump(session)
-            await session.execute(delete(TenantRow).where(TenantRow.name == name))
+
+        def remove(tx: Transaction) -> None:
+            _lock(tx)
+            tenant = _tenant(tx, name)
+            if not force and (tenant.users or tenant.keys or tenant.tokens):
+                raise AdminError(
+                    f"tenant: {name} still has {tenant.users} users, {tenant.keys} keys and {tenant.tokens} tokens; "
+                    "remove them first, or force it to remove them too"
+                )
+            tx.run("DELETE FROM tenants WHERE name = ?", (name,))
+            _bump(tx)
+
+        await self._transactions.write(remove)
 
     # -- roles ------------------------------------------------------------------------------------------------------
 
@@ -194,21 +190,23 @@ class Store:
             raise ExistsError(f"role: expected a new name, got {name!r}, which is built in")
         if not grants:
             raise AdminError("grants: expected at least one, got none")
-        async with self._database.write() as session:
-            await self._require_tenant(session, tenant)
-            if await session.get(RoleRow, (tenant, name)) is not None:
+
+        def add(tx: Transaction) -> Role:
+            _begin_within(tx, tenant)
+            if name in _own_roles(tx, tenant):
                 raise ExistsError(f"role: expected a new name, got {name!r}, which tenant {tenant} has already")
-            row = RoleRow(tenant=tenant, name=name, grants=[grant.to_json() for grant in grants], created_ms=self._now_ms())
-            session.add(row)
-            await _bump(session)
-        return Role(tenant, name, tuple(grants), row.created_ms)
+            role = Role(tenant, name, tuple(grants), self._now_ms())
+            stored = json.dumps([grant.to_json() for grant in grants])
+            tx.run("INSERT INTO roles (tenant, name, grants, created_ms) VALUES (?, ?, ?, ?)", (tenant, name, stored, role.created_ms))
+            _bump(tx)
+            return role
+
+        return await self._transactions.write(add)
 
     async def roles(self, tenant: str | None = None) -> list[Role]:
         """The roles of a tenant's own, or of all tenants."""
-        async with self._database.read() as session:
-            query = select(RoleRow).order_by(RoleRow.tenant, RoleRow.name)
-            rows = await session.scalars(query if tenant is None else query.where(RoleRow.tenant == tenant))
-            return [Role(r.tenant, r.name, tuple(parse_grant(raw) for raw in r.grants), r.created_ms) for r in rows]
+        rows = await self._all("SELECT tenant, name, grants, created_ms FROM roles", "tenant, name", tenant)
+        return [Role(of, name, tuple(parse_grant(raw) for raw in decoded(grants)), at_ms) for of, name, grants, at_ms in rows]
 
     async def remove_role(self, tenant: str, name: str) -> None:
         """Remove a role of a tenant's own.
@@ -217,20 +215,25 @@ class Store:
             NotThereError: the tenant has no such role.
             AdminError: somebody still has it.
         """
-        async with self._database.write() as session:
-            await self._require_tenant(session, tenant)
-            row = await session.get(RoleRow, (tenant, name))
-            if row is None:
-                own = await session.scalars(select(RoleRow.name).where(RoleRow.tenant == tenant).order_by(RoleRow.name))
-                raise NotThereError(_no_such("role", name, list(own), f"hub role add NAME --tenant {tenant}"))
+
+        def remove(tx: Transaction) -> None:
+            _begin_within(tx, tenant)
+            own = _own_roles(tx, tenant)
+            if name not in own:
+                raise NotThereError(_no_such("role", name, own, f"hub role add NAME --tenant {tenant}"))
             holders = []
-            for kind, column, holder in (("user", UserRow.name, UserRow), ("key", KeyRow.name, KeyRow), ("token", TokenRow.id, TokenRow)):
-                held = await session.execute(select(column, holder.roles).where(holder.tenant == tenant))
-                holders += [f"{kind} {who}" for who, roles in held if roles and name in roles]
+            for kind, query in (
+                ("user", "SELECT name, roles FROM users WHERE tenant = ?"),
+                ("key", "SELECT name, roles FROM api_keys WHERE tenant = ?"),
+                ("token", "SELECT id, roles FROM tokens WHERE tenant = ?"),
+            ):
+                holders += [f"{kind} {who}" for who, roles in tx.rows(query, (tenant,)) if name in (decoded(roles) or ())]
             if holders:
                 raise AdminError(f"role: {name} is still that of {_some(holders)}")
-            await session.delete(row)
-            await _bump(session)
+            tx.run("DELETE FROM roles WHERE tenant = ? AND name = ?", (tenant, name))
+            _bump(tx)
+
+        await self._transactions.write(remove)
 
     # -- users ------------------------------------------------------------------------------------------------------
 
@@ -245,19 +248,26 @@ class Store:
         _check_name("user", name)
         _check_password(password)
         hashed = await passwords.hash_password(password)
-        async with self._database.write() as session:
-            await self._require_tenant(session, tenant)
-            chosen = await _check_roles(session, tenant, roles)
-            if await session.scalar(select(UserRow.id).where(UserRow.tenant == tenant, UserRow.name == name)) is not None:
+        wanted = list(roles)
+
+        def add(tx: Transaction) -> User:
+            _begin_within(tx, tenant)
+            chosen = _check_roles(tx, tenant, wanted)
+            if tx.row("SELECT 1 FROM users WHERE tenant = ? AND name = ?", (tenant, name)) is not None:
                 raise ExistsError(f"user: expected a new name, got {name!r}, which tenant {tenant} has already")
-            row = UserRow(id=new_id(), tenant=tenant, name=name, password_hash=hashed, roles=chosen, created_ms=self._now_ms())
-            session.add(row)
-            await _bump(session)
-        return _user(row)
+            user = User(new_id(), tenant, name, tuple(chosen), self._now_ms())
+            tx.run(
+                "INSERT INTO users (id, tenant, name, password_hash, roles, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
+                (user.id, tenant, name, hashed, json.dumps(chosen), user.created_ms),
+            )
+            _bump(tx)
+            return user
+
+        return await self._transactions.write(add)
 
     async def users(self, tenant: str | None = None) -> list[User]:
         """The users of a tenant, or of all."""
-        return [_user(row) for row in await self._all(UserRow, tenant)]
+        return [_user(row) for row in await self._all(_USERS, "tenant, name", tenant)]
 
     async def user(self, tenant: str, name: str) -> User:
         """One user.
@@ -265,8 +275,7 @@ class Store:
         Raises:
             NotThereError: no such tenant or user.
         """
-        async with self._database.read() as session:
-            return _user(await self._named(session, UserRow, "user", tenant, name))
+        return await self._transactions.read(lambda tx: _user(_named(tx, _USERS, "user", tenant, name)))
 
     async def change_user(self, tenant: str, name: str, *, password: str | None = None, roles: Iterable[str] | None = None) -> User:
         """Give a user another password, which ends every sign-in by the old one, or other roles.
@@ -279,15 +288,19 @@ class Store:
         if password is not None:
             _check_password(password)
             hashed = await passwords.hash_password(password)
-        async with self._database.write() as session:
-            await _lock(session)
-            row = await self._named(session, UserRow, "user", tenant, name)
+        wanted = None if roles is None else list(roles)
+
+        def change(tx: Transaction) -> User:
+            _lock(tx)
+            user = _user(_named(tx, _USERS, "user", tenant, name))
             if hashed is not None:
-                row.password_hash = hashed
-            if roles is not None:
-                row.roles = await _check_roles(session, tenant, roles)
-            await _bump(session)
-        return _user(row)
+                tx.run("UPDATE users SET password_hash = ? WHERE id = ?", (hashed, user.id))
+            if wanted is not None:
+                tx.run("UPDATE users SET roles = ? WHERE id = ?", (json.dumps(_check_roles(tx, tenant, wanted)), user.id))
+            _bump(tx)
+            return _user(_named(tx, _USERS, "user", tenant, name))
+
+        return await self._transactions.write(change)
 
     async def remove_user(self, tenant: str, name: str) -> None:
         """Remove a user, and the tokens that were made for it.
@@ -295,9 +308,13 @@ class Store:
         Raises:
             NotThereError: no such tenant or user.
         """
-        async with self._database.write() as session:
-            await _bump(session)
-            await session.delete(await self._named(session, UserRow, "user", tenant, name))
+
+        def remove(tx: Transaction) -> None:
+            _lock(tx)
+            tx.run("DELETE FROM users WHERE id = ?", (_named(tx, _USERS, "user", tenant, name)[0],))
+            _bump(tx)
+
+        await self._transactions.write(remove)
 
     # -- API keys ---------------------------------------------------------------------------------------------------
 
@@ -311,19 +328,26 @@ class Store:
         """
         _check_name("key", name)
         secret = new_key()
-        async with self._database.write() as session:
-            await self._require_tenant(session, tenant)
-            chosen = await _check_roles(session, tenant, roles)
-            if await session.scalar(select(KeyRow.id).where(KeyRow.tenant == tenant, KeyRow.name == name)) is not None:
+        wanted = list(roles)
+
+        def add(tx: Transaction) -> Key:
+            _begin_within(tx, tenant)
+            chosen = _check_roles(tx, tenant, wanted)
+            if tx.row("SELECT 1 FROM api_keys WHERE tenant = ? AND name = ?", (tenant, name)) is not None:
                 raise ExistsError(f"key: expected a new name, got {name!r}, which tenant {tenant} has already")
-            row = KeyRow(id=new_id(), tenant=tenant, name=name, hash=hash_secret(secret), roles=chosen, created_ms=self._now_ms())
-            session.add(row)
-            await _bump(session)
-        return _key(row), secret
+            key = Key(new_id(), tenant, name, tuple(chosen), self._now_ms())
+            tx.run(
+                "INSERT INTO api_keys (id, tenant, name, hash, roles, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
+                (key.id, tenant, name, hash_secret(secret), json.dumps(chosen), key.created_ms),
+            )
+            _bump(tx)
+            return key
+
+        return await self._transactions.write(add), secret
 
     async def keys(self, tenant: str | None = None) -> list[Key]:
         """The API keys of a tenant, or of all."""
-        return [_key(row) for row in await self._all(KeyRow, tenant)]
+        return [_key(row) for row in await self._all(_KEYS, "tenant, name", tenant)]
 
     async def key(self, tenant: str, name: str) -> Key:
         """One API key.
@@ -331,8 +355,7 @@ class Store:
         Raises:
             NotThereError: no such tenant or key.
         """
-        async with self._database.read() as session:
-            return _key(await self._named(session, KeyRow, "key", tenant, name))
+        return await self._transactions.read(lambda tx: _key(_named(tx, _KEYS, "key", tenant, name)))
 
     async def remove_key(self, tenant: str, name: str) -> None:
         """Remove an API key.
@@ -340,9 +363,13 @@ class Store:
         Raises:
             NotThereError: no such tenant or key.
         """
-        async with self._database.write() as session:
-            await _bump(session)
-            await session.delete(await self._named(session, KeyRow, "key", tenant, name))
+
+        def remove(tx: Transaction) -> None:
+            _lock(tx)
+            tx.run("DELETE FROM api_keys WHERE id = ?", (_named(tx, _KEYS, "key", tenant, name)[0],))
+            _bump(tx)
+
+        await self._transactions.write(remove)
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 
@@ -361,31 +388,27 @@ class Store:
         if expires_ms is not None and expires_ms <= self._now_ms():
             raise AdminError("expires: expected a time to come, got one that has passed")
         secret = new_token()
-        async with self._database.write() as session:
-            await self._require_tenant(session, tenant)
-            user = await session.scalar(select(UserRow).where(UserRow.tenant == tenant, UserRow.name == subject))
-            wanted = None if roles is None else list(roles)
+        wanted = None if roles is None else list(roles)
+
+        def add(tx: Transaction) -> Token:
+            _begin_within(tx, tenant)
+            user = tx.row("SELECT id FROM users WHERE tenant = ? AND name = ?", (tenant, subject))
             if not wanted and user is None:
                 raise AdminError(f"roles: expected at least one, since {subject} is no user of tenant {tenant}, got none")
-            row = TokenRow(
-                id=new_id(),
-                tenant=tenant,
-                subject=subject,
-                user_id=None if user is None else user.id,
-                hash=hash_secret(secret),
-                roles=await _check_roles(session, tenant, wanted) if wanted else None,
-                expires_ms=expires_ms,
-                created_ms=self._now_ms(),
+            chosen = json.dumps(_check_roles(tx, tenant, wanted)) if wanted else None
+            row = (new_id(), tenant, subject, None if user is None else user[0], chosen, expires_ms, self._now_ms())
+            tx.run(
+                "INSERT INTO tokens (id, tenant, subject, user_id, roles, expires_ms, created_ms, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, hash_secret(secret)),
             )
-            session.add(row)
-            await _bump(session)
-        return _token(row), secret
+            _bump(tx)
+            return _token(row)
+
+        return await self._transactions.write(add), secret
 
     async def tokens(self, tenant: str | None = None) -> list[Token]:
         """The tokens of a tenant, or of all; those that have expired too."""
-        async with self._database.read() as session:
-            query = select(TokenRow).order_by(TokenRow.tenant, TokenRow.subject, TokenRow.created_ms, TokenRow.id)
-            return [_token(row) for row in await session.scalars(query if tenant is None else query.where(TokenRow.tenant == tenant))]
+        return [_token(row) for row in await self._all(_TOKENS, "tenant, subject, created_ms, id", tenant)]
 
     async def token(self, which: str, tenant: str | None = None) -> Token:
         """One token, by its id, or by its subject when that has one token only.
@@ -394,13 +417,7 @@ class Store:
             NotThereError: no such token.
             AdminError: the subject has several.
         """
-        tokens = await self.tokens(tenant)
-        found = [token for token in tokens if token.id == which] or [token for token in tokens if token.subject == which]
-        if not found:
-            raise NotThereError(_no_such("token", which, [f"{token.id} ({token.subject})" for token in tokens], "hub token add SUBJECT"))
-        if len(found) > 1:
-            raise AdminError(f"token: expected an id, since {which} has {len(found)} tokens: {_some([token.id for token in found])}")
-        return found[0]
+        return _chosen_token(await self.tokens(tenant), which)
 
     async def remove_token(self, which: str, tenant: str | None = None) -> Token:
         """Remove a token, named as for :meth:`token`; sessions that it opened end within 2 s.
@@ -409,54 +426,104 @@ class Store:
             NotThereError: no such token.
             AdminError: the subject has several.
         """
-        token = await self.token(which, tenant)
-        async with self._database.write() as session:
-            await _bump(session)
-            await session.execute(delete(TokenRow).where(TokenRow.id == token.id))
-        return token
+
+        def remove(tx: Transaction) -> Token:
+            _lock(tx)
+            rows = _select(tx, _TOKENS, "tenant, subject, created_ms, id", tenant)
+            token = _chosen_token([_token(row) for row in rows], which)
+            tx.run("DELETE FROM tokens WHERE id = ?", (token.id,))
+            _bump(tx)
+            return token
+
+        return await self._transactions.write(remove)
 
     # -- all of them ------------------------------------------------------------------------------------------------
 
-    async def _all(self, row: type[Any], tenant: str | None) -> list[Any]:
-        async with self._database.read() as session:
-            query = select(row).order_by(row.tenant, row.name)
-            return list(await session.scalars(query if tenant is None else query.where(row.tenant == tenant)))
-
-    async def _require_tenant(self, session: AsyncSession, tenant: str) -> None:
-        """Begin a change within a tenant."""
-        await _lock(session)
-        if not is_tenant_name(tenant) or await session.get(TenantRow, tenant) is None:
-            known = await session.scalars(select(TenantRow.name).order_by(TenantRow.name))
-            raise NotThereError(_no_such("tenant", tenant, list(known), "hub tenant add NAME"))
-
-    async def _named(self, session: AsyncSession, row: type[Any], kind: str, tenant: str, name: str) -> Any:
-        if not is_tenant_name(tenant) or await session.get(TenantRow, tenant) is None:
-            known = await session.scalars(select(TenantRow.name).order_by(TenantRow.name))
-            raise NotThereError(_no_such("tenant", tenant, list(known), "hub tenant add NAME"))
-        found = await session.scalar(select(row).where(row.tenant == tenant, row.name == name)) if is_name(name) else None
-        if found is None:
-            names = await session.scalars(select(row.name).where(row.tenant == tenant).order_by(row.name))
-            raise NotThereError(_no_such(kind, name, list(names), f"hub {kind} add NAME --tenant {tenant}"))
-        return found
+    async def _all(self, query: str, order: str, tenant: str | None) -> list[Row]:
+        return await self._transactions.read(lambda tx: _select(tx, query, order, tenant))
 
 
-async def _bump(session: AsyncSession) -> None:
-    """Tell running nodes. The row's lock lets administrative transactions of PostgreSQL pass one by one, as SQLite's do anyway."""
-    await session.execute(update(RevisionRow).values(number=RevisionRow.number + 1))
+def decoded(stored: Any) -> Any:
+    """What a JSON column holds. psycopg decodes PostgreSQL's ``json`` by itself; SQLite gives the text."""
+    return json.loads(stored) if isinstance(stored, str) else stored
 
 
-async def _lock(session: AsyncSession) -> None:
-    await session.execute(select(RevisionRow).with_for_update())
+def _bump(tx: Transaction) -> None:
+    """Tell running nodes of a change."""
+    tx.run("UPDATE revision SET number = number + 1")
 
 
-async def _check_roles(session: AsyncSession, tenant: str, roles: Iterable[str]) -> list[str]:
+def _lock(tx: Transaction) -> None:
+    """Begin a change: administrative transactions of PostgreSQL pass one by one, as SQLite's do anyway. Every change takes this lock
+    before any other, so that two of them cannot wait for one another.
+    """
+    tx.run("UPDATE revision SET number = number")
+
+
+def _begin_within(tx: Transaction, tenant: str) -> None:
+    """Begin a change within a tenant."""
+    _lock(tx)
+    _check_tenant(tx, tenant)
+
+
+def _has_tenant(tx: Transaction, name: str) -> bool:
+    return is_tenant_name(name) and tx.row("SELECT 1 FROM tenants WHERE name = ?", (name,)) is not None
+
+
+def _check_tenant(tx: Transaction, name: str) -> None:
+    if not _has_tenant(tx, name):
+        known = [each for (each,) in tx.rows("SELECT name FROM tenants ORDER BY name")]
+        raise NotThereError(_no_such("tenant", name, known, "hub tenant add NAME"))
+
+
+def _count_by_tenant(tx: Transaction, table: str) -> dict[str, int]:
+    rows = tx.rows(f"SELECT tenant, count(*) FROM {table} GROUP BY tenant")
+    return {tenant: count for tenant, count in rows}  # noqa: C416  the rows are tuples of any length to mypy
+
+
+def _tenants(tx: Transaction) -> list[Tenant]:
+    users, keys, tokens = (_count_by_tenant(tx, table) for table in ("users", "api_keys", "tokens"))
+    rows = tx.rows("SELECT name, created_ms FROM tenants ORDER BY name")
+    return [Tenant(name, at_ms, users.get(name, 0), keys.get(name, 0), tokens.get(name, 0)) for name, at_ms in rows]
+
+
+def _tenant(tx: Transaction, name: str) -> Tenant:
+    tenants = _tenants(tx)
+    for tenant in tenants:
+        if tenant.name == name:
+            return tenant
+    raise NotThereError(_no_such("tenant", name, [tenant.name for tenant in tenants], "hub tenant add NAME"))
+
+
+def _select(tx: Transaction, query: str, order: str, tenant: str | None) -> list[Row]:
+    """The rows of a query, of one tenant or of all."""
+    if tenant is None:
+        return tx.rows(f"{query} ORDER BY {order}")
+    return tx.rows(f"{query} WHERE tenant = ? ORDER BY {order}", (tenant,))
+
+
+def _named(tx: Transaction, query: str, kind: str, tenant: str, name: str) -> Row:
+    """The row of a tenant's user or key of that name; ``query`` selects id, tenant and name first."""
+    _check_tenant(tx, tenant)
+    found = tx.row(f"{query} WHERE tenant = ? AND name = ?", (tenant, name)) if is_name(name) else None
+    if found is None:
+        names = [row[2] for row in _select(tx, query, "name", tenant)]
+        raise NotThereError(_no_such(kind, name, names, f"hub {kind} add NAME --tenant {tenant}"))
+    return found
+
+
+def _own_roles(tx: Transaction, tenant: str) -> list[str]:
+    return [name for (name,) in tx.rows("SELECT name FROM roles WHERE tenant = ? ORDER BY name", (tenant,))]
+
+
+def _check_roles(tx: Transaction, tenant: str, roles: Iterable[str]) -> list[str]:
     chosen = sorted(set(roles))
     if not chosen:
         raise AdminError(f"roles: expected at least one of {', '.join(BUILT_IN)} or of the tenant's own, got none")
-    own = set(await session.scalars(select(RoleRow.name).where(RoleRow.tenant == tenant)))
+    own = _own_roles(tx, tenant)
     for role in chosen:
         if role not in BUILT_IN and role not in own:
-            raise NotThereError(_no_such("role", role, [*BUILT_IN, *sorted(own)], f"hub role add NAME --tenant {tenant}"))
+            raise NotThereError(_no_such("role", role, [*BUILT_IN, *own], f"hub role add NAME --tenant {tenant}"))
     return chosen
 
 
@@ -465,18 +532,29 @@ def _check_password(password: str) -> None:
         raise AdminError(f"password: expected {passwords.SHORTEST}-{passwords.LONGEST} characters, got {len(password)}")
 
 
-def _user(row: UserRow) -> User:
-    return User(row.id, row.tenant, row.name, tuple(row.roles), row.created_ms)
+def _chosen_token(tokens: Sequence[Token], which: str) -> Token:
+    found = [token for token in tokens if token.id == which] or [token for token in tokens if token.subject == which]
+    if not found:
+        raise NotThereError(_no_such("token", which, [f"{token.id} ({token.subject})" for token in tokens], "hub token add SUBJECT"))
+    if len(found) > 1:
+        raise AdminError(f"token: expected an id, since {which} has {len(found)} tokens: {_some([token.id for token in found])}")
+    return found[0]
 
 
-def _key(row: KeyRow) -> Key:
-    return Key(row.id, row.tenant, row.name, tuple(row.roles), row.created_ms)
+def _user(row: Row) -> User:
+    identifier, tenant, name, roles, created_ms = row
+    return User(identifier, tenant, name, tuple(decoded(roles)), created_ms)
 
 
-def _token(row: TokenRow) -> Token:
-    roles = None if row.roles is None else tuple(row.roles)
-    user = row.subject if row.user_id is not None else None
-    return Token(row.id, row.tenant, row.subject, user, roles, row.expires_ms, row.created_ms)
+def _key(row: Row) -> Key:
+    identifier, tenant, name, roles, created_ms = row
+    return Key(identifier, tenant, name, tuple(decoded(roles)), created_ms)
+
+
+def _token(row: Row) -> Token:
+    identifier, tenant, subject, user_id, roles, expires_ms, created_ms = row
+    own = None if roles is None else tuple(decoded(roles))
+    return Token(identifier, tenant, subject, None if user_id is None else subject, own, expires_ms, created_ms)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -7,14 +7,14 @@ import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
 
 from hub import __version__
 from hub.storage.database import Database
@@ -22,6 +22,12 @@ from hub.storage.transactions import StorageError
 
 HUB: Final = ("hub.security.migrations", "hub.outbox.migrations")
 """The hub's own versions; a family names its own in ``Family.migrations``. Each package begins a branch of its own (``branch_labels``)."""
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long SQLite waits for another process's transaction before it gives up."""
+
+CONNECT_TIMEOUT_S: Final = 5
+"""How long a new connection to PostgreSQL may take, unless the URL says otherwise (``?connect_timeout=``)."""
 
 _ADVISORY_LOCK: Final = int.from_bytes(hashlib.sha256(b"hub.storage.migrations").digest()[:8], "big", signed=True)
 
@@ -38,19 +44,23 @@ async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
         ModuleNotFoundError: a package that is not there.
         NewerDatabaseError: the database has a version that no package knows: it was written by a newer hub.
     """
+    return await asyncio.to_thread(_migrate, database, packages)
+
+
+def _migrate(database: Database, packages: Sequence[str]) -> bool:
     config = _config(packages)
-    if database.is_sqlite:
-        lock = await asyncio.to_thread(_lock, database.path)
-        try:
-            async with database.engine.connect() as connection:
-                return await connection.run_sync(_upgrade, config)
-        finally:
-            if lock is not None:
-                lock.close()
-    async with database.engine.connect() as connection:
-        # of the transaction, which is that of all migrations: behind a pooler the next one may be another server connection's
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        return await connection.run_sync(_upgrade, config)
+    engine = _engine(database)
+    lock = None if database.path is None else _lock(database.path)
+    try:
+        with engine.connect() as connection:
+            if not database.is_sqlite:
+                # of the transaction, which is that of all migrations: behind a pooler the next one may be another server connection's
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            return _upgrade(connection, config)
+    finally:
+        engine.dispose()
+        if lock is not None:
+            lock.close()
 
 
 def unknown_versions(packages: Sequence[str], versions: Sequence[str]) -> list[str]:
@@ -74,10 +84,33 @@ def _config(packages: Sequence[str]) -> Config:
     return config
 
 
-def _lock(path: Path | None):  # type: ignore[no-untyped-def]
+def _engine(database: Database) -> Engine:
+    """What Alembic works on: one connection in one thread, closed when it is done."""
+    if not database.is_sqlite:
+        arguments: dict[str, Any] = {"prepare_threshold": None}  # a pooler may lend out another server connection at any time
+        if "connect_timeout" not in database.url.query:
+            arguments["connect_timeout"] = CONNECT_TIMEOUT_S
+        return create_engine(database.url, poolclass=NullPool, connect_args=arguments)
+    engine = create_engine(database.url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    def check(*_: object) -> None:
+        if database.file is not None:
+            database.file.check()  # SQLite would make a new file in the place of one that is gone
+
+    event.listen(engine, "do_connect", check)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _prepare(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _lock(path: Path) -> IO[str]:
     """Hold a lock file beside the database; a process that dies lets go of it."""
-    if path is None:
-        return None
     lock = os.fdopen(os.open(path.with_name(f"{path.name}.migrating"), os.O_CREAT | os.O_RDWR, 0o600), "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock

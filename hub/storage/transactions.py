@@ -31,7 +31,7 @@ MAX_WAITING: Final = 10_000
 RETRIES: Final = 3
 """Times that an operation is tried again which the database gave up in favour of another process's."""
 
-READERS: Final = 2
+READERS: Final = 4
 """Threads that read, each with a connection of its own."""
 
 

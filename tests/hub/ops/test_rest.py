@@ -10,7 +10,6 @@ import httpx
 import pytest
 from fastapi import APIRouter, Body, FastAPI, Query
 from fastapi.routing import APIRoute
-from sqlalchemy import text
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
@@ -260,8 +259,7 @@ async def test_nul_in_a_text_is_refused_wherever_it_comes(access: Access) -> Non
 
     @routes.post("/texts/{name}")
     async def keep(name: str, body: Annotated[dict[str, str], Body()], key: str = "") -> dict[str, Any]:
-        async with access.database.write() as session:
-            await session.execute(text("SELECT :name, :key, :body"), {"name": name, "key": key, "body": body["a"]})
+        await access.transactions.write(lambda tx: tx.row("SELECT ?, ?, ?", (name, key, body["a"])))
         return ok()
 
     async with client_of(build(access, routers=[routes])) as client:

@@ -309,12 +309,12 @@ def test_nodes_that_share_redis_need_a_secret() -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        (None, "sqlite+aiosqlite:///data/hub.db"),
+        (None, "sqlite:///data/hub.db"),
         ("postgres://u@h/d", "postgresql+psycopg://u@h/d"),
         ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
         ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
-        ("sqlite:///x.db", "sqlite+aiosqlite:///x.db"),
-        ("sqlite+aiosqlite:///x.db", "sqlite+aiosqlite:///x.db"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("sqlite+aiosqlite:///x.db", "sqlite:///x.db"),
     ],
 )
 def test_the_database_has_its_async_driver(url: str | None, expected: str) -> None:

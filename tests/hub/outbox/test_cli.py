@@ -175,14 +175,14 @@ def test_dead_deliveries_are_replayed(hub: Hub, tmp_path: Path) -> None:
 
 
 async def in_database(folder: Path, work: Callable[[Transaction], Any]) -> Any:
-    database = Database(f"sqlite+aiosqlite:///{folder / 'hub-data' / 'hub.db'}")
+    database = Database(f"sqlite:///{folder / 'hub-data' / 'hub.db'}")
     transactions = Transactions(backend_of(database))
     await transactions.start()
     try:
         return await transactions.write(work)
     finally:
         await transactions.stop()
-        await database.close()
+        database.close()
 
 
 @pytest.mark.parametrize("command", ["add", "change", "enable", "disable", "rotate", "list", "show", "remove", "replay"])

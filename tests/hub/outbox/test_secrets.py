@@ -127,7 +127,7 @@ async def test_the_doctor_names_them(tmp_path: Path) -> None:
     )
     (found,) = webhook_secrets(inspection)
     await transactions.stop()
-    await database.close()
+    database.close()
     assert (fine.level, found.level) == (Level.OK, Level.WARNING)
     assert "of 017 (ep_odd) of tenant acme" in found.message
     assert "c2hvcnQ" not in found.message

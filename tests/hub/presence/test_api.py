@@ -23,7 +23,6 @@ from hub.node import Node
 from hub.ops.settings import PresenceSettings, Settings
 from hub.presence.api import Door
 from hub.security.roles import Grant
-from hub.security.store import Store
 from tests.hub.transports.harness import listening
 
 DEMO = {"Authorization": "Bearer demo-token"}
@@ -215,7 +214,7 @@ def test_every_door_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/channels"), ("GET", "/channels/a"), ("GET", "/sessions"), ("GET", "/sessions/x")])
 async def test_reading_needs_a_grant(house: House, method: str, path: str) -> None:
-    store = Store(house.node.security.database, house.node.clock.wall_ms)
+    store = house.node.security.store
     headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['dashboard']))[1]}"}
     answer = await house.rest.request(method, f"/api/v1{path}", headers=headers)
     assert (answer.status_code, answer.json()["status"]["detail"]) == (403, {"operation": "/presence/read"})
@@ -224,7 +223,7 @@ async def test_reading_needs_a_grant(house: House, method: str, path: str) -> No
 
 
 async def test_reading_is_no_grant_to_send_away(house: House) -> None:
-    store = Store(house.node.security.database, house.node.clock.wall_ms)
+    store = house.node.security.store
     await store.add_role("demo", "watcher", [Grant(Action.CALL, ("/presence/read",))])
     headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['watcher']))[1]}"}
     session = (await house.long_poller())[:16]
@@ -236,7 +235,7 @@ async def test_reading_is_no_grant_to_send_away(house: House) -> None:
 
 
 async def test_another_tenant_sees_nothing_and_ends_nothing(house: House) -> None:
-    store = Store(house.node.security.database, house.node.clock.wall_ms)
+    store = house.node.security.store
     await store.add_tenant("rival")
     headers = {"Authorization": f"Bearer {(await store.add_token('rival', 'demo', ['admin']))[1]}"}
     session = (await house.long_poller("/a"))[:16]
@@ -289,7 +288,7 @@ async def test_a_bayeux_client_whose_connect_is_held_is_sent_away(house: House) 
 
 
 async def test_all_sessions_of_a_subject_are_sent_away(house: House) -> None:
-    store = Store(house.node.security.database, house.node.clock.wall_ms)
+    store = house.node.security.store
     headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['admin']))[1]}"}
     async with (
         house.dashboard("/a"),

@@ -19,7 +19,8 @@ from hub.security.lookup import DatabaseLookup
 from hub.security.rest import requires
 from hub.security.store import Store
 from hub.storage.database import Database
-from tests.hub.storage.backends import database, empty_url, light_database, postgres, sqlite
+from hub.storage.transactions import Transactions
+from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
 
 __all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]
 
@@ -55,7 +56,7 @@ class Access:
     """A gate on a real database, with the tenants acme and rival."""
 
     clock: FakeClock
-    database: Database
+    transactions: Transactions
     store: Store
     make_gate: Callable[..., Gate]
     gate: Gate
@@ -67,29 +68,31 @@ class Access:
         return (await self.store.add_key(tenant, name, [role]))[1]
 
 
-async def make_access(database: Database, clock: FakeClock) -> Access:
-    store = Store(database, clock.wall_ms)
+async def make_access(transactions: Transactions, clock: FakeClock) -> Access:
+    store = Store(transactions, clock.wall_ms)
 
     def make_gate(*, demo: bool = False, **options: Any) -> Gate:
-        directory = Directory(DatabaseLookup(database), clock, DemoLookup() if demo else None)
+        directory = Directory(DatabaseLookup(transactions), clock, DemoLookup() if demo else None)
         return Gate(directory, clock, CookieSigner(SECRET, clock, lifetime_s=3600), **options)
 
     await store.add_tenant("acme")
     await store.add_tenant("rival")
     gate = make_gate()
     await gate.refresh()
-    return Access(clock, database, store, make_gate, gate)
+    return Access(clock, transactions, store, make_gate, gate)
 
 
 @pytest.fixture
-async def access(light_database: Database, clock: FakeClock) -> Access:
-    return await make_access(light_database, clock)
+async def access(light_database: Database, clock: FakeClock) -> AsyncIterator[Access]:
+    async with running(light_database) as transactions:
+        yield await make_access(transactions, clock)
 
 
 @pytest.fixture
-async def access_both(database: Database, clock: FakeClock) -> Access:
+async def access_both(database: Database, clock: FakeClock) -> AsyncIterator[Access]:
     """The same on each backend."""
-    return await make_access(database, clock)
+    async with running(database) as transactions:
+        yield await make_access(transactions, clock)
 
 
 def scope(path: str = "/x", *headers: tuple[str, str], query: str = "", method: str = "GET", scheme: str = "http") -> dict[str, Any]:

@@ -4,14 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from hub.core.principal import Action, Principal
 from hub.security import directory, gate
 from hub.security.credentials import hash_secret
 from hub.security.gate import Failure
-from hub.security.models import TokenRow
 from hub.security.roles import Grant
 from tests.hub.security.conftest import Access, bearer, failure, principal_of, scope
 
@@ -102,8 +100,8 @@ async def test_a_new_token_is_known_although_it_was_tried_before(access: Access)
     assert await failure(access.gate, bearer(token)) is Failure.BAD_TOKEN
     assert access.gate.directory.counters.lookups == lookups
     made, _ = await access.store.add_token("acme", "ana", ["admin"])
-    async with access.database.write() as session:
-        await session.execute(update(TokenRow).where(TokenRow.id == made.id).values(hash=hash_secret(token)))
+    change = (hash_secret(token), made.id)
+    await access.transactions.write(lambda tx: tx.run("UPDATE tokens SET hash = ? WHERE id = ?", change))
     await access.gate.refresh()
     assert await failure(access.gate, bearer(token)) is None
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from hub.core.principal import Action
 from hub.security.lookup import DatabaseLookup
 from hub.security.roles import BUILT_IN, Grant, allowed, parse_grant
 from hub.storage.database import Database
-from hub.storage.migrations import HUB, _config, migrate
+from hub.storage.migrations import HUB, _config, _engine, migrate
+from tests.hub.storage.backends import opened, running
+
+T = TypeVar("T")
 
 
 def _subscribe(*within: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -45,62 +49,65 @@ ROLES = {
 
 
 @pytest.fixture
-async def old_database(empty_url: str) -> Database:
+async def old_database(empty_url: str) -> AsyncIterator[Database]:
     """One of version 0.1.0, with roles of a tenant's own."""
-    database = Database(empty_url)
 
-    def fill(connection: Connection) -> None:
+    def fill(database: Database) -> None:
         config = _config(HUB)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "security_0001")
-        connection.execute(text("INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)"))
-        for name, (grants, _) in ROLES.items():
-            insert = text("INSERT INTO roles (tenant, name, grants, created_ms) VALUES ('acme', :name, :grants, 0)")
-            connection.execute(insert, {"name": name, "grants": json.dumps(grants)})
-        connection.commit()
+        with _engine(database).connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "security_0001")
+            connection.execute(text("INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)"))
+            for name, (grants, _) in ROLES.items():
+                insert = text("INSERT INTO roles (tenant, name, grants, created_ms) VALUES ('acme', :name, :grants, 0)")
+                connection.execute(insert, {"name": name, "grants": json.dumps(grants)})
+            connection.commit()
 
-    async with database.engine.connect() as connection:
-        await connection.run_sync(fill)
-    return database
+    async with opened(empty_url) as database:
+        await asyncio.to_thread(fill, database)
+        yield database
+
+
+async def asked(database: Database, question: Callable[[DatabaseLookup], Awaitable[T]]) -> T:
+    async with running(database) as transactions:
+        return await question(DatabaseLookup(transactions))
 
 
 async def test_roles_gain_what_hearing_needs_and_no_messages(old_database: Database) -> None:
-    before = await DatabaseLookup(old_database).revision()
+    before = await asked(old_database, DatabaseLookup.revision)
     with capture_logs() as logs:
         await migrate(old_database)
-    lookup = DatabaseLookup(old_database)
-    for name, (grants, gained) in ROLES.items():
-        whole = await lookup.grants("acme", frozenset({name}))
-        assert whole[: len(grants)] == tuple(parse_grant(grant) for grant in grants), name
-        assert whole[len(grants) :] == ((Grant(Action.CALL, tuple(gained)),) if gained else ()), name
-        assert name == "calls-all" or not allowed(whole, Action.CALL, "/messaging/read")
+    async with running(old_database) as transactions:
+        lookup = DatabaseLookup(transactions)
+        for name, (grants, gained) in ROLES.items():
+            whole = await lookup.grants("acme", frozenset({name}))
+            assert whole[: len(grants)] == tuple(parse_grant(grant) for grant in grants), name
+            assert whole[len(grants) :] == ((Grant(Action.CALL, tuple(gained)),) if gained else ()), name
+            assert name == "calls-all" or not allowed(whole, Action.CALL, "/messaging/read")
+        assert await lookup.revision() == before + 1
     told = {entry["role"]: entry["operations"] for entry in logs if entry["event"] == "role_gained_operations"}
     assert told == {name: gained for name, (_, gained) in ROLES.items() if gained}
     assert {entry["role"] for entry in logs if entry["event"] == "role_hears_less"} == {"everything", "nexus", "messages"}
-    assert await lookup.revision() == before + 1
-    await old_database.close()
 
 
 async def test_a_second_start_changes_nothing(old_database: Database) -> None:
     await migrate(old_database)
-    revision = await DatabaseLookup(old_database).revision()
+    revision = await asked(old_database, DatabaseLookup.revision)
     with capture_logs() as logs:
         await migrate(old_database)
-    assert await DatabaseLookup(old_database).revision() == revision
+    assert await asked(old_database, DatabaseLookup.revision) == revision
     assert [entry for entry in logs if entry["event"].startswith("role_")] == []
-    await old_database.close()
 
 
 async def test_processes_that_upgrade_at_once_change_each_role_once(old_database: Database) -> None:
     await asyncio.gather(*(migrate(old_database) for _ in range(3)))
-    grants = await DatabaseLookup(old_database).grants("acme", frozenset({"everything"}))
+    grants = await asked(old_database, lambda lookup: lookup.grants("acme", frozenset({"everything"})))
     assert len(grants) == 2
-    await old_database.close()
 
 
 async def test_a_role_of_a_new_name_is_built_in_where_no_tenant_has_it(old_database: Database) -> None:
     await migrate(old_database)
-    lookup = DatabaseLookup(old_database)
-    assert await lookup.grants("other", frozenset({"viewer"})) == BUILT_IN["viewer"]
-    assert await lookup.grants("acme", frozenset({"viewer", "agent"})) == (*BUILT_IN["agent"], parse_grant(_subscribe("/news/*")))
-    await old_database.close()
+    async with running(old_database) as transactions:
+        lookup = DatabaseLookup(transactions)
+        assert await lookup.grants("other", frozenset({"viewer"})) == BUILT_IN["viewer"]
+        assert await lookup.grants("acme", frozenset({"viewer", "agent"})) == (*BUILT_IN["agent"], parse_grant(_subscribe("/news/*")))

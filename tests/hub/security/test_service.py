@@ -1,5 +1,7 @@
 """Security put together from settings."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,20 @@ import pytest
 from hub.ops.settings import Settings
 from hub.security.gate import Failure
 from hub.security.service import Security
+from hub.storage.service import DatabaseService
 from tests.hub.security.conftest import FakeClock, bearer, scope
+
+
+@asynccontextmanager
+async def running(settings: Settings, clock: FakeClock) -> AsyncIterator[Security]:
+    """Security over the database that the settings name, as a hub starts and stops them."""
+    storage = DatabaseService(settings.database)
+    security = Security(settings, clock, storage.transactions)
+    await storage.start()
+    await security.start()
+    yield security
+    await security.stop()
+    await storage.stop()
 
 
 async def identify(security: Security, *headers: tuple[str, str]) -> Failure | None:
@@ -16,52 +31,40 @@ async def identify(security: Security, *headers: tuple[str, str]) -> Failure | N
 
 async def test_it_starts_on_an_empty_folder_and_remembers(tmp_path: Path, clock: FakeClock) -> None:
     settings = Settings(data_dir=tmp_path / "data")
-    first = Security(settings, clock)
-    await first.start()
-    await first.store.add_tenant("acme")
-    _, token = await first.store.add_token("acme", "ana", ["admin"])
-    await first.stop()
-    second = Security(settings, clock)
-    await second.start()
-    assert await identify(second, bearer(token)) is None
-    await second.stop()
+    async with running(settings, clock) as first:
+        await first.store.add_tenant("acme")
+        _, token = await first.store.add_token("acme", "ana", ["admin"])
+    async with running(settings, clock) as second:
+        assert await identify(second, bearer(token)) is None
     assert (tmp_path / "data" / "hub.db").exists()
 
 
 async def test_a_database_that_a_demo_ran_on_lets_nobody_in_with_its_credentials(tmp_path: Path, clock: FakeClock) -> None:
-    demo = Security(Settings(data_dir=tmp_path, demo=True), clock)
-    await demo.start()
-    assert await identify(demo, bearer("demo-token")) is None
-    cookie = await demo.gate.demo_cookie(secure=False)
-    assert cookie is not None
-    await demo.stop()
-    plain = Security(Settings(data_dir=tmp_path), clock)
-    await plain.start()
-    assert await identify(plain, bearer("demo-token")) is Failure.BAD_TOKEN
-    assert await identify(plain, ("x-api-key", "demo-key")) is Failure.UNKNOWN_KEY
-    assert await identify(plain, ("Cookie", cookie.partition(";")[0])) is Failure.BAD_TOKEN
-    assert (await plain.store.users(), await plain.store.keys(), await plain.store.tokens()) == ([], [], [])
-    await plain.stop()
+    async with running(Settings(data_dir=tmp_path, demo=True), clock) as demo:
+        assert await identify(demo, bearer("demo-token")) is None
+        cookie = await demo.gate.demo_cookie(secure=False)
+        assert cookie is not None
+    async with running(Settings(data_dir=tmp_path), clock) as plain:
+        assert await identify(plain, bearer("demo-token")) is Failure.BAD_TOKEN
+        assert await identify(plain, ("x-api-key", "demo-key")) is Failure.UNKNOWN_KEY
+        assert await identify(plain, ("Cookie", cookie.partition(";")[0])) is Failure.BAD_TOKEN
+        assert (await plain.store.users(), await plain.store.keys(), await plain.store.tokens()) == ([], [], [])
 
 
 @pytest.mark.parametrize(("flags", "expected"), [({}, []), ({"demo": True}, ["demo"]), ({"open": True}, ["demo"])])
 async def test_demo_and_open_have_the_tenant_demo(tmp_path: Path, clock: FakeClock, flags: dict[str, bool], expected: list[str]) -> None:
     for _ in range(2):  # the second start finds it
-        security = Security(Settings(data_dir=tmp_path, **flags), clock)
-        await security.start()
-        assert [tenant.name for tenant in await security.store.tenants()] == expected
-        assert (security.gate.anonymous() is not None) is ("open" in flags)
-        await security.stop()
+        async with running(Settings(data_dir=tmp_path, **flags), clock) as security:
+            assert [tenant.name for tenant in await security.store.tenants()] == expected
+            assert (security.gate.anonymous() is not None) is ("open" in flags)
 
 
 async def test_a_given_secret_signs_and_none_is_kept(tmp_path: Path, clock: FakeClock) -> None:
-    security = Security(Settings(data_dir=tmp_path, secret="a secret of 22 letters"), clock)
-    assert not (tmp_path / "secret").exists()
-    await security.database.close()
+    async with running(Settings(data_dir=tmp_path, secret="a secret of 22 letters"), clock):
+        assert not (tmp_path / "secret").exists()
 
 
 async def test_pages_of_the_public_url_and_allowed_origins_may_use_cookies(tmp_path: Path, clock: FakeClock) -> None:
     settings = Settings(data_dir=tmp_path, public_url="https://Hub.example.com/cx/", allowed_origins=("https://desk.example.com",))
-    security = Security(settings, clock)
-    assert security.gate.allowed_origins == {"https://hub.example.com", "https://desk.example.com"}
-    await security.database.close()
+    async with running(settings, clock) as security:
+        assert security.gate.allowed_origins == {"https://hub.example.com", "https://desk.example.com"}

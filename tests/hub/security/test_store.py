@@ -3,11 +3,9 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
 
 from hub.core.principal import Action
 from hub.security.credentials import hash_secret
-from hub.security.models import KeyRow, RevisionRow, TokenRow, UserRow
 from hub.security.passwords import verify_password
 from hub.security.roles import Grant
 from hub.security.store import AdminError, ExistsError, NotThereError
@@ -17,8 +15,9 @@ GRANT = Grant(Action.SUBSCRIBE, ("/a/**",))
 
 
 async def revision(access: Access) -> int:
-    async with access.database.read() as session:
-        return await session.scalar(select(RevisionRow.number)) or 0
+    row = await access.transactions.read(lambda tx: tx.row("SELECT number FROM revision"))
+    assert row is not None
+    return int(row[0])
 
 
 async def test_a_tenant_is_added_listed_shown_and_removed(access_both: Access) -> None:
@@ -74,9 +73,7 @@ async def test_a_user_is_added_listed_shown_changed_and_removed(access_both: Acc
 async def test_a_password_is_stored_as_an_argon2_hash_and_can_be_changed(access_both: Access) -> None:
     await access_both.store.add_user("acme", "ana", "long enough", ["admin"])
     await access_both.store.change_user("acme", "ana", password="another one")
-    async with access_both.database.read() as session:
-        stored = await session.scalar(select(UserRow.password_hash))
-    assert stored is not None
+    ((stored,),) = await access_both.transactions.read(lambda tx: tx.rows("SELECT password_hash FROM users"))
     assert stored.startswith("$argon2id$")
     assert await verify_password("another one", stored)
     assert not await verify_password("long enough", stored)
@@ -141,9 +138,8 @@ async def test_a_key_is_added_listed_shown_and_removed(access_both: Access) -> N
 
 async def test_of_keys_and_tokens_only_hashes_are_stored(access_both: Access) -> None:
     token, key = await access_both.token(), await access_both.key()
-    async with access_both.database.read() as session:
-        assert await session.scalar(select(TokenRow.hash)) == hash_secret(token)
-        assert await session.scalar(select(KeyRow.hash)) == hash_secret(key)
+    assert await access_both.transactions.read(lambda tx: tx.rows("SELECT hash FROM tokens")) == [(hash_secret(token),)]
+    assert await access_both.transactions.read(lambda tx: tx.rows("SELECT hash FROM api_keys")) == [(hash_secret(key),)]
 
 
 async def test_a_token_of_a_name_needs_roles(access_both: Access) -> None:
@@ -283,6 +279,5 @@ async def test_a_change_that_is_refused_leaves_nothing(access_both: Access) -> N
     before = await revision(access_both)
     with pytest.raises(NotThereError):
         await access_both.store.remove_user("acme", "nobody")
-    async with access_both.database.read() as session:
-        assert await session.scalar(text("SELECT count(*) FROM users")) == 0
+    assert await access_both.transactions.read(lambda tx: tx.rows("SELECT id FROM users")) == []
     assert await revision(access_both) == before

@@ -11,8 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.migrations import HUB, migrate
+from hub.storage.transactions import Transactions
 
 _numbers = itertools.count()
 
@@ -86,21 +88,21 @@ class Sqlite:
         self.folder = folder
 
     def new(self) -> str:
-        return f"sqlite+aiosqlite:///{self.folder / f'{next(_numbers)}.db'}"
+        return f"sqlite:///{self.folder / f'{next(_numbers)}.db'}"
 
     async def migrated(self, packages: tuple[str, ...] = HUB) -> str:
         template = self.folder / f"{'-'.join(packages)}.db"
         if not template.exists():
-            await _migrate(f"sqlite+aiosqlite:///{template}", packages)
+            await _migrate(f"sqlite:///{template}", packages)
         copy = self.folder / f"{next(_numbers)}.db"
         shutil.copy(template, copy)
-        return f"sqlite+aiosqlite:///{copy}"
+        return f"sqlite:///{copy}"
 
 
 async def _migrate(url: str, packages: tuple[str, ...]) -> None:
     database = Database(url)
     await migrate(database, packages)
-    await database.close()
+    database.close()
 
 
 @pytest.fixture(scope="session")
@@ -165,4 +167,22 @@ async def opened(url: str) -> AsyncIterator[Database]:
     try:
         yield database
     finally:
-        await database.close()
+        database.close()
+
+
+@asynccontextmanager
+async def running(database: Database) -> AsyncIterator[Transactions]:
+    """The transactions of a database with tables."""
+    transactions = Transactions(backend_of(database))
+    await transactions.start()
+    try:
+        yield transactions
+    finally:
+        await transactions.stop()
+
+
+@asynccontextmanager
+async def running_at(url: str) -> AsyncIterator[Transactions]:
+    """The same, by a URL."""
+    async with opened(url) as database, running(database) as transactions:
+        yield transactions

@@ -14,7 +14,7 @@ from hub.storage.backends import backend_of
 from hub.storage.migrations import migrate
 from hub.storage.transactions import Transaction, Transactions
 from tests.conftest import HubFactory
-from tests.hub.storage.backends import Postgres, opened
+from tests.hub.storage.backends import Postgres, opened, running, running_at
 from tests.support.hub_process import clean_environment, run_hub
 from tests.support.pgbouncer import PgBouncer, why_no_pgbouncer
 
@@ -60,13 +60,14 @@ async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres
     async def start(name: str) -> None:
         async with opened(url) as database:
             await migrate(database)
-            store = Store(database, lambda: 1)
-            for turn in range(10):
-                await store.add_tenant(f"{name}-{turn}")
+            async with running(database) as transactions:
+                store = Store(transactions, lambda: 1)
+                for turn in range(10):
+                    await store.add_tenant(f"{name}-{turn}")
 
     await asyncio.gather(*(start(name) for name in ("a", "b")))
-    async with opened(url) as database:
-        assert len(await Store(database, lambda: 1).tenants()) == 20
+    async with running_at(url) as transactions:
+        assert len(await Store(transactions, lambda: 1).tenants()) == 20
 
 
 async def test_a_hub_behind_a_pooler(postgres: Postgres, pooler: PgBouncer, hub_process: HubFactory) -> None:

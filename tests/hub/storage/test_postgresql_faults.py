@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 from psycopg import errors
-from sqlalchemy import text, update
 
-from hub.security.models import RevisionRow
+from hub.security.store import Store
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.postgresql_faults import of_no_use
@@ -50,17 +49,12 @@ async def test_a_writer_that_may_only_read_gets_another_connection(store: Transa
     assert store.counters.faults == 1
 
 
-async def test_the_security_layer_that_may_only_read_gets_another_connection(database: Database) -> None:
-    async def bump() -> None:
-        async with database.write() as session:
-            await session.execute(update(RevisionRow).values(number=7))
-
-    async with database.engine.connect() as connection:  # it goes back into the pool like this
-        await connection.execute(text("SET SESSION default_transaction_read_only = on"))
-        await connection.commit()
+async def test_the_security_layer_that_may_only_read_gets_another_connection(store: Transactions) -> None:
+    security = Store(store, lambda: 1)
+    await store.write(lambda tx: tx.run("SET SESSION default_transaction_read_only = on"))
     with pytest.raises(StorageError, match="read-only transaction"):
-        await bump()
-    await bump()
+        await security.add_tenant("acme")
+    assert (await security.add_tenant("acme")).name == "acme"
 
 
 async def test_readers_and_writers_whose_connections_the_server_ended(store: Transactions, database: Database, postgres: Postgres) -> None:
@@ -71,8 +65,7 @@ async def test_readers_and_writers_whose_connections_the_server_ended(store: Tra
         await store.write(lambda tx: tx.run(RAISE))
     assert await store.write(lambda tx: tx.run(RAISE)) == 1
     assert await store.read(lambda tx: tx.row("SELECT 1")) == (1,)
-    async with database.read() as session:
-        assert (await session.execute(text("SELECT count(*) FROM tenants"))).scalar() == 1
+    assert [tenant.name for tenant in await Store(store, lambda: 1).tenants()] == ["a"]
 
 
 @pytest.mark.parametrize(

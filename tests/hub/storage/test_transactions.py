@@ -178,7 +178,7 @@ async def test_a_sqlite_file_serves_one_hub(light_database: Database) -> None:
 
 async def test_a_sqlite_database_in_memory_is_refused() -> None:
     with pytest.raises(StorageError, match="needs a file"):
-        backend_of(Database("sqlite+aiosqlite://"))
+        backend_of(Database("sqlite://"))
 
 
 async def test_a_database_that_came_back_is_written_again(store: Transactions) -> None:

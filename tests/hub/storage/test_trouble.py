@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from hub.eventlog.interface import EventLogError
@@ -18,7 +18,7 @@ from hub.eventlog.sqlite import SqliteEventLog
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.reasons import Reason
-from hub.storage.transactions import Operation, StorageError, Transactions
+from hub.storage.transactions import Operation, StorageError, Transaction, Transactions
 from hub.storage.watch import StorageWatch
 from tests.hub.storage.backends import Postgres, opened
 
@@ -129,9 +129,6 @@ async def test_nothing_is_acknowledged_into_a_file_that_was_deleted(store: Trans
     light_database.path.rename(aside)
     with pytest.raises(StorageError, match="deleted"):
         await store.write(insert())
-    with pytest.raises(StorageError, match="deleted"):
-        async with light_database.write():
-            pass
     assert store.condition.trouble is Reason.CHANGED
     assert not light_database.path.exists()  # no new one was made in its place
     aside.rename(light_database.path)
@@ -139,15 +136,25 @@ async def test_nothing_is_acknowledged_into_a_file_that_was_deleted(store: Trans
     assert store.condition.trouble is None
 
 
-async def test_who_reads_makes_no_new_file_in_the_place_of_one_that_is_gone(light_database: Database) -> None:
-    assert light_database.path is not None
-    async with light_database.read() as first:
-        await first.execute(text("SELECT number FROM revision"))
-        light_database.path.rename(light_database.path.with_suffix(".aside"))
-        with pytest.raises(StorageError, match="deleted"):
-            async with light_database.read() as second:  # the pool has no other connection yet
-                await second.execute(text("SELECT number FROM revision"))
-    assert not light_database.path.exists()
+async def test_who_reads_makes_no_new_file_in_the_place_of_one_that_is_gone(store: Transactions, light_database: Database) -> None:
+    """The first reader has a connection; the second makes one, when the file is gone."""
+    path = light_database.path
+    assert path is not None
+    reading, gone = threading.Event(), threading.Event()
+
+    def hold(tx: Transaction) -> Any:
+        reading.set()
+        gone.wait()
+        return tx.row("SELECT number FROM revision")
+
+    first = asyncio.create_task(store.read(hold))
+    await asyncio.to_thread(reading.wait)
+    path.rename(path.with_suffix(".aside"))
+    with pytest.raises(StorageError, match="deleted"):
+        await store.read(lambda tx: tx.row("SELECT number FROM revision"))
+    gone.set()
+    assert await first == (1,)
+    assert not path.exists()
 
 
 async def test_a_file_that_is_deleted_during_a_commit_is_noticed_before_anybody_is_told(
