@@ -15,7 +15,7 @@ from hub.core.delivery import ChannelDeclaration
 from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.eventlog.interface import EventLog
-from hub.ops.hot_paths import HotPath
+from hub.ops.hot_paths import HotPath, OpenPath
 from hub.ops.settings import Settings
 from hub.outbox.model import Recorder
 from hub.security.hosts import Hosts
@@ -73,6 +73,8 @@ class Parts:
     routers: Sequence[APIRouter] = ()
     hot_paths: Sequence[HotPath] = ()
     """Operations of the routers that come by the thousand."""
+    open_paths: Sequence[OpenPath] = ()
+    """Those of the routes that anybody may ask for."""
     routes: Sequence[BaseRoute] = ()
     """Plain Starlette routes beside the REST API: pages and files."""
     channels: Sequence[ChannelDeclaration] = ()

@@ -228,10 +228,11 @@ class Node:
             limits=settings.limits,
             lifespan=self._lifespan,
         )
+        open_paths = [*self.rest.state.open_paths, *(path for part in self.parts for path in part.open_paths)]
         hot_paths = [path for part in self.parts for path in part.hot_paths]
         self.app: ASGIApp = Front(
             [self.bayeux_door, self.dashboards, self.streams],
-            HotPaths(Tracing(self.rest), hot_paths, self.security.gate, self.metrics),
+            HotPaths(Tracing(self.rest), hot_paths, self.security.gate, self.metrics, open_paths),
             settings.limits,
             self.bodies,
             guards=[DemoGuard(self.hosts, self.security.gate).refusal] if settings.demo else [],

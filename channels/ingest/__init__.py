@@ -20,6 +20,7 @@ def _build(context: Context) -> Parts:
     ingest = api.Ingest(sequencer=sequencer, settings=settings, clock=context.clock)
     return Parts(
         routers=[api.make_router(ingest), schemas.router],
+        open_paths=schemas.open_paths(),
         services=[sequencer],
         roles={EVENT_SINK: sequencer, "counters": {"ingest": sequencer.counters}},
     )

@@ -1,12 +1,19 @@
 """The JSON Schemas (2020-12) of the event types, public: producers validate before they send, and editors complete."""
 
+from functools import cache, partial
+
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from channels.events import EVENT_TYPES, json_schema
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.assets import Asset
+from hub.ops.envelope import ApiError, EnvelopeResponse, ascii_json, ok
+from hub.ops.hot_paths import OpenPath
 
-router = APIRouter(prefix="/ingest/v1/schemas", tags=["Events"])
+PATH = "/ingest/v1/schemas"
+
+router = APIRouter(prefix=PATH, tags=["Events"])
 
 
 class SchemaResponse(EnvelopeResponse):
@@ -16,9 +23,8 @@ class SchemaResponse(EnvelopeResponse):
 
 
 @router.get("", summary="The event types, each with the address of its schema")
-async def list_schemas() -> Response:
-    types = [{"type": name, "description": shape.__doc__, "schema": f"/ingest/v1/schemas/{name}"} for name, shape in EVENT_TYPES.items()]
-    return EnvelopeResponse(ok({"types": types}))
+async def list_schemas(request: Request) -> Response:
+    return _list().respond(request)
 
 
 @router.get(
@@ -27,7 +33,23 @@ async def list_schemas() -> Response:
     response_class=SchemaResponse,
     responses={404: {"description": "There is no such event type."}},
 )
-async def get_schema(event_type: str) -> Response:
+async def get_schema(request: Request, event_type: str) -> Response:
     if event_type not in EVENT_TYPES:
         raise ApiError.of_field("type", f"one of {', '.join(EVENT_TYPES)}", event_type, http_status=404)
-    return SchemaResponse(json_schema(event_type))
+    return _schema(event_type).respond(request)
+
+
+def open_paths() -> list[OpenPath]:
+    """The same, for :class:`hub.transports.hot_paths.HotPaths`."""
+    return [OpenPath(PATH, list_schemas), *(OpenPath(f"{PATH}/{name}", partial(get_schema, event_type=name)) for name in EVENT_TYPES)]
+
+
+@cache
+def _list() -> Asset:
+    types = [{"type": name, "description": shape.__doc__, "schema": f"{PATH}/{name}"} for name, shape in EVENT_TYPES.items()]
+    return Asset(ascii_json(ok({"types": types})), "application/json")
+
+
+@cache
+def _schema(event_type: str) -> Asset:
+    return Asset(ascii_json(json_schema(event_type)), SchemaResponse.media_type)

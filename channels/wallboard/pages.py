@@ -1,16 +1,13 @@
-"""The wallboard's files over HTTP: read once, compressed never, revalidated always.
+"""The wallboard's files over HTTP: read and compressed once, revalidated always.
 
 There is no build step and so no names that change with their content: every answer has an ETag and ``Cache-Control: no-cache``, a reload
 costs one 304 a file, and a new version of the hub is on every wall with the next reload.
 """
 
-import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from starlette.requests import Request
-from starlette.responses import Response
+from hub.ops.assets import Asset
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -37,33 +34,16 @@ _NOT_SERVED = {"package.json"}
 """Tells Node.js that the modules are modules; no browser asks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One file of the page, ready to be sent."""
+def asset(name: str, content: bytes) -> Asset:
+    """A file whose type follows from its name.
 
-    content: bytes
-    media_type: str
-    etag: str
-
-    @classmethod
-    def of(cls, name: str, content: bytes) -> "Asset":
-        """An asset whose type follows from its name.
-
-        Raises:
-            ValueError: the name ends like none of a page's files.
-        """
-        suffix = name[name.rfind(".") :]
-        if suffix not in _TYPES:
-            raise ValueError(f"{name}: expected a file that ends in one of {', '.join(_TYPES)}")
-        return cls(content, _TYPES[suffix], f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"')
-
-    def respond(self, request: Request) -> Response:
-        """200 with the content, or 304 when ``If-None-Match`` says that the browser has it (RFC 9110 section 13.1.2)."""
-        headers = {**_HEADERS, "ETag": self.etag, "Cache-Control": "no-cache"}
-        known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-        if self.etag in known or "*" in known:
-            return Response(status_code=304, headers=headers)
-        return Response(self.content, media_type=self.media_type, headers=headers)
+    Raises:
+        ValueError: the name ends like none of a page's files.
+    """
+    suffix = name[name.rfind(".") :]
+    if suffix not in _TYPES:
+        raise ValueError(f"{name}: expected a file that ends in one of {', '.join(_TYPES)}")
+    return Asset(content, _TYPES[suffix], _HEADERS)
 
 
 def load(folder: Traversable | None = None) -> dict[str, Asset]:
@@ -72,4 +52,4 @@ def load(folder: Traversable | None = None) -> dict[str, Asset]:
     Only what is there now can ever be served: a name from a request is looked up, never opened.
     """
     folder = folder or files(__package__).joinpath("static")
-    return {entry.name: Asset.of(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.name not in _NOT_SERVED}
+    return {entry.name: asset(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.name not in _NOT_SERVED}

@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from hub.ops.envelope import EnvelopeResponse
+from hub.ops.hot_paths import OpenPath
 
 CHECK_S: Final = 2.0
 """Seconds that one check may take; probes usually give up after 3."""
@@ -46,13 +47,14 @@ class Readiness(BaseModel):
 class Health:
     """The checks of a process, and whether it drains."""
 
-    __slots__ = ("_checks", "_shared", "_strict", "draining")
+    __slots__ = ("_asking", "_checks", "_shared", "_strict", "draining")
 
     def __init__(self, *, strict: bool = False) -> None:
         """``strict``: a hub that is degraded is not ready."""
         self._checks: dict[str, Check] = {}
         self._shared: set[str] = set()
         self._strict = strict
+        self._asking: asyncio.Task[list[str | None]] | None = None
         self.draining = False
 
     def drain(self) -> None:
@@ -72,8 +74,12 @@ class Health:
             self._shared.add(part)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the hub is ready, and the body of ``/readyz``. Every check runs at once, for 2 s at most."""
-        answers = await asyncio.gather(*(self._ask(part, check) for part, check in self._checks.items()))
+        """Whether the hub is ready, and the body of ``/readyz``. Every check runs at once, for 2 s at most; who asks meanwhile gets the
+        same answers, for anybody may ask, as often as they like.
+        """
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_all(), name="hub.ops.health")
+        answers = await asyncio.shield(self._asking)
         parts = {
             part: {"status": "ok"} if answer is None else {"status": "failing", "message": answer}
             for part, answer in zip(self._checks, answers, strict=True)
@@ -81,6 +87,12 @@ class Health:
         failing = {part for part, answer in zip(self._checks, answers, strict=True) if answer is not None}
         status = "draining" if self.draining else "failing" if failing - self._shared else "degraded" if failing else "ok"
         return status == "ok" or (status == "degraded" and not self._strict), {"status": status, "parts": parts}
+
+    async def _ask_all(self) -> list[str | None]:
+        try:
+            return await asyncio.gather(*(self._ask(part, check) for part, check in self._checks.items()))
+        finally:
+            self._asking = None
 
     async def _ask(self, part: str, check: Check) -> str | None:
         try:
@@ -97,9 +109,9 @@ class Health:
         routes = APIRouter(tags=["Operations"])
 
         @routes.get("/livez", summary="Is the process alive", response_model=Readiness, response_model_exclude_unset=True)
-        async def livez() -> Response:
+        async def livez(request: Request) -> Response:
             """Answers 200 as long as the process answers at all."""
-            return EnvelopeResponse({"status": "ok"})
+            return await self._live(request)
 
         @routes.get(
             "/readyz",
@@ -107,11 +119,21 @@ class Health:
             response_model=Readiness,
             responses={503: {"model": Readiness, "description": "A part fails, or the server is about to stop."}},
         )
-        async def readyz() -> Response:
+        async def readyz(request: Request) -> Response:
             """Answers 200 when this node lacks nothing of its own, else 503; the body says how each part is. Where parts fail that all
             nodes share, the status is `degraded`, with 503 under the setting `readiness.strict` alone.
             """
-            ready, body = await self.readiness()
-            return EnvelopeResponse(body, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+            return await self._ready(request)
 
         return routes
+
+    def open_paths(self) -> list[OpenPath]:
+        """The same, for :class:`hub.transports.hot_paths.HotPaths`."""
+        return [OpenPath("/livez", self._live), OpenPath("/readyz", self._ready)]
+
+    async def _live(self, _: Request) -> Response:
+        return EnvelopeResponse({"status": "ok"})
+
+    async def _ready(self, _: Request) -> Response:
+        ready, body = await self.readiness()
+        return EnvelopeResponse(body, 200 if ready else 503, headers={"Cache-Control": "no-store"})

@@ -29,6 +29,12 @@ from hub import __version__
 from hub.core.metric import CounterFamily, Histogram
 from hub.ops.method import asked_method
 
+KEPT_S: Final = 0.1
+"""Seconds for which the text of the metrics is kept on a port of their own; making it takes some milliseconds of the event loop."""
+
+MAX_KEPT: Final = 8
+"""Forms of it that are kept; some of their types have a version that the caller chooses."""
+
 PREFIX: Final = "hub_"
 
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -52,10 +58,12 @@ class Described(NamedTuple):
 class Metrics:
     """The metrics of a process."""
 
-    __slots__ = ("_labels", "_names", "_parts", "_requests", "registry")
+    __slots__ = ("_labels", "_names", "_parts", "_rendered", "_requests", "registry")
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._rendered: dict[str, tuple[float, bytes]] = {}
+        """By content type: when, and what."""
         self._names: set[str] = set()
         self._parts: dict[str, tuple[object, list[_Shown]]] = {}
         self._labels: dict[str, dict[str, tuple[str, ...]]] = {"hub_build": {"version": (), "python": ()}}
@@ -149,12 +157,23 @@ class Metrics:
         """An ASGI application that serves ``/metrics`` without credentials, for a port of its own."""
         return self._serve
 
+    def _kept(self, accept: str) -> tuple[str, bytes]:
+        """What :meth:`render` says, or said within the last :data:`KEPT_S`: anybody who reaches the port may ask, as often as they like."""
+        _, content_type = choose_encoder(accept)
+        now = time.monotonic()
+        kept = self._rendered.get(content_type)
+        if kept is None or now - kept[0] > KEPT_S:
+            if len(self._rendered) >= MAX_KEPT:
+                self._rendered.clear()
+            kept = self._rendered[content_type] = now, self.render(accept)[1]
+        return content_type, kept[1]
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         found = scope["path"] == "/metrics" and scope["method"] in {"GET", "HEAD"}
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
-        content_type, body = self.render(accept) if found else ("text/plain; charset=utf-8", b"there is only GET /metrics here\n")
+        content_type, body = self._kept(accept) if found else ("text/plain; charset=utf-8", b"there is only GET /metrics here\n")
         headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200 if found else 404, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

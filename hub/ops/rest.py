@@ -15,7 +15,9 @@ from hub import __version__
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.ops import envelope, storage
+from hub.ops.assets import Asset
 from hub.ops.health import Health
+from hub.ops.hot_paths import OpenPath
 from hub.ops.metrics import Metrics, RequestTimer
 from hub.ops.openapi import describe, operation_id
 from hub.ops.routing import WithoutSlash, adopt
@@ -60,7 +62,7 @@ def create_app(
     limits: Limits | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Put the REST application together.
+    """Put the REST application together. ``app.state.open_paths`` are those of its paths that anybody may ask for.
 
     Args:
         gate: who identifies callers; :func:`hub.security.rest.requires` finds it in ``app.state.gate``. Its allowed origins may call from a
@@ -105,17 +107,19 @@ def create_app(
     adopt(all_routers)
     for router in all_routers:
         app.include_router(router)
-    app.add_route("/openapi.json", OpenApiDocument(app).answer, methods=["GET"], include_in_schema=False)
+    document = OpenApiDocument(app)
+    app.state.open_paths = [OpenPath("/openapi.json", document.answer), *health.open_paths()]
+    app.add_route("/openapi.json", document.answer, methods=["GET"], include_in_schema=False)
     app.router.routes.extend(routes)
     app.router.redirect_slashes = False
     app.router.default = WithoutSlash(app.router)
 
-    def document() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = describe(app)
         return app.openapi_schema
 
-    app.openapi = document  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
@@ -130,24 +134,25 @@ def compile_routes(app: FastAPI) -> None:
 
 
 class OpenApiDocument:
-    """``/openapi.json``: made in a thread when it is first asked for, then kept as text."""
+    """``/openapi.json``: made in a thread when it is first asked for, then kept as the bytes of its answers."""
 
-    __slots__ = ("_app", "_lock", "_text")
+    __slots__ = ("_app", "_asset", "_lock")
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self._lock = asyncio.Lock()
-        self._text: bytes | None = None
+        self._asset: Asset | None = None
 
-    def _make(self) -> bytes:
-        return bytes(JSONResponse(self._app.openapi()).body)
+    def _make(self) -> Asset:
+        return Asset(bytes(JSONResponse(self._app.openapi()).body), "application/json")
 
-    async def answer(self, _: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """The document; callers that come while it is made wait for it."""
-        async with self._lock:
-            if self._text is None:
-                self._text = await asyncio.to_thread(self._make)
-        return Response(self._text, media_type="application/json")
+        if self._asset is None:
+            async with self._lock:
+                if self._asset is None:
+                    self._asset = await asyncio.to_thread(self._make)
+        return self._asset.respond(request)
 
 
 class OriginWatch:

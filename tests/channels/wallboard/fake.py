@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from channels.wallboard.family import routes
+from channels.wallboard.family import build
 from channels.wallboard.settings import WallboardSettings
 from hub.core.channels import check_channel, to_segment
 from hub.core.limits import Limits
@@ -174,7 +174,7 @@ class FakeHub:
     def _app(self) -> Starlette:
         return Starlette(
             routes=[
-                *routes(_Context(self._settings)),  # type: ignore[arg-type]
+                *build(_Context(self._settings)).routes,  # type: ignore[arg-type]
                 Route("/api/v1/objects/{object_type}", self._objects),
                 Route("/api/v1/sign-in", self._sign_in, methods=["POST"]),
                 Route("/api/v1/sign-out", self._sign_out, methods=["POST"]),

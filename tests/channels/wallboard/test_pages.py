@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from channels.wallboard import family
-from channels.wallboard.pages import CONTENT_SECURITY_POLICY, Asset, load
+from channels.wallboard.pages import CONTENT_SECURITY_POLICY, asset, load
 from channels.wallboard.settings import Thresholds, WallboardSettings
 from hub.core.limits import Limits
 from hub.core.principal import Principal
@@ -143,7 +143,7 @@ async def test_demo_without_its_user_asks_like_any_other() -> None:
 
 def test_unknown_kind_of_file_is_refused() -> None:
     with pytest.raises(ValueError, match=r"logo\.png: expected a file that ends in one of \.css"):
-        Asset.of("logo.png", b"")
+        asset("logo.png", b"")
 
 
 def test_page_has_nothing_inline() -> None:

@@ -94,3 +94,24 @@ def test_a_part_is_registered_once() -> None:
     made.register("a", answering(None))
     with pytest.raises(ValueError, match="the part a is registered twice"):
         made.register("a", answering(None))
+
+
+async def test_who_asks_while_the_checks_run_gets_the_same_answers() -> None:
+    asked: list[int] = []
+    answer = asyncio.Event()
+
+    async def check() -> str | None:
+        asked.append(1)
+        await answer.wait()
+        return "broken"
+
+    health = Health()
+    health.register("part", check)
+    first, *others = [asyncio.create_task(health.readiness()) for _ in range(5)]
+    await asyncio.sleep(0)
+    first.cancel()  # a probe that gives up ends the check of nobody else
+    answer.set()
+    assert [(await other)[1]["parts"]["part"]["message"] for other in others] == ["broken"] * 4
+    assert len(asked) == 1
+    assert not (await health.readiness())[0]
+    assert len(asked) == 2
