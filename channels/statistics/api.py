@@ -301,7 +301,8 @@ def _item(reading: Reading, *, verbose: bool = True) -> dict[str, Any]:
     if verbose:
         head |= described(reading.name, reading.object_id, reading.object_type)
     beside = {"empty": True} if reading.empty else {}
-    return head | {"value": reading.value} | beside | {"timestamp": reading.timestamp}
+    value = orjson.Fragment(reading.encoded) if reading.encoded else reading.value
+    return head | {"value": value} | beside | {"timestamp": reading.timestamp}
 
 
 def _error(refusal: Refusal, which: dict[str, str | None]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Accumulators: the running totals that all statistics are views of, and the boards that hold those of one object.
 
 One accumulator counts one thing of one object: (kind, name, media), for example the action ``CallInbound`` on voice. It holds one tally for
-each growing window that is open, of what is over; what goes on is added when a value is asked for. The daily window is always open, so
-that a statistic shows the whole day whenever it is opened.
+each growing window that is open, of what is over, and running sums of what goes on while somebody watches: a value costs the same however
+much goes on. The daily window is always open, so that a statistic shows the whole day whenever it is opened.
 
 Durations follow Stat Server's rule: both timestamps are cut to whole seconds before they are subtracted (09:00:00.900 to 09:00:02.100 is
 two seconds). Which window a moment belongs to is decided in milliseconds; a reset belongs to the window that it begins. Nothing depends on
@@ -12,7 +12,9 @@ the order in which things of different agents come in: one that is a little olde
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from channels.statistics.engine.definition import ACTION, Definition
@@ -45,19 +47,29 @@ class Span:
 class Source(Protocol):
     """Whose board it is: knows what goes on."""
 
-    def going_on(self) -> Iterable[tuple[Span, int]]:
-        """What goes on, each with the millisecond since when it counts here."""
+    def going_on(self) -> Iterable[Sequence[tuple[Span, int]]]:
+        """What goes on, each with the millisecond since when it counts here, in pieces. What a piece holds goes on when it is handed out;
+        between two pieces things may begin and end.
+        """
         ...
 
 
 FOLD_AT = 256
 """Durations are kept in a list up to this many, which costs eight bytes each, then counted by their length."""
 
+LOOK_AT_ONCE = 128
+"""Actions and statuses that are looked at in one piece when somebody begins to watch: 0.1 ms or so."""
+
+_STALE_AT = 256
+
+_number = count()
+"""Tells spans of the same second apart in a heap."""
+
 
 class Tally:
     """What is over, as far as it belongs to a window."""
 
-    __slots__ = ("_count", "_whole", "adjust", "counts", "recent", "since_ms")
+    __slots__ = ("_count", "_whole", "adjust", "counts", "going_s", "recent", "since_ms")
 
     def __init__(self, since_ms: int) -> None:
         self.since_ms = since_ms
@@ -70,6 +82,8 @@ class Tally:
         """Durations in seconds that are not in ``counts`` yet."""
         self.adjust = 0
         """What is to be added to the durations to get the time that lies within the window and the group, in seconds."""
+        self.going_s = 0
+        """While it is watched: the sum of the seconds since which everything that goes on counts in this window."""
 
     @property
     def count(self) -> int:
@@ -149,7 +163,10 @@ class Window:
 class Accumulator(Tally):
     """The totals of one thing of one object. It is the tally of the daily window itself, and has one more for each other window."""
 
-    __slots__ = ("_board", "extra", "hooked", "is_status", "keeps_zero", "key", "ongoing", "watchers")
+    __slots__ = (
+        *("_board", "_oldest", "_oldest_users", "extra", "hooked", "is_status", "keeps_zero", "key", "ongoing", "started_s"),
+        "watchers",
+    )
 
     def __init__(self, key: Key, board: Board) -> None:
         super().__init__(board.windows[0].since_ms)
@@ -159,28 +176,108 @@ class Accumulator(Tally):
         self._board = board
         self.extra = [Tally(window.since_ms) for window in board.windows[1:]]
         """Tallies of the other windows, in their order on the board."""
-        self.watchers: list[Statistic] = []
+        self.watchers: dict[Statistic, None] = {}
         self.ongoing: dict[Span, int] = {}
         """While it is watched: what goes on, each with the millisecond since when it counts here."""
+        self.started_s = 0
+        """The sum of the seconds at which what goes on began."""
+        self._oldest: list[tuple[int, int, Span]] | None = None
+        """A heap by the second of the beginning, while some statistic asks for the oldest. What is over is taken out when it comes up."""
+        self._oldest_users = 0
         self.hooked = bool(self.extra)
         """Whether more is to be done than to count for the day: somebody watches, or another window is open."""
 
     def watch(self, statistic: Statistic) -> bool:
-        """A statistic looks at this from now on. True when it is the first: :meth:`Board.look` then has to say what goes on."""
-        self.watchers.append(statistic)
+        """A statistic looks at this from now on. True when :meth:`Board.look` then has to say what goes on: it is the first, or the first
+        that asks for the oldest.
+        """
+        self.watchers[statistic] = None
         self.hooked = True
+        if statistic.wants_oldest:
+            self._oldest_users += 1
+            if self._oldest is None:
+                self._oldest = []
+                return True
         return len(self.watchers) == 1
 
     def unwatch(self, statistic: Statistic) -> None:
         """A statistic looks at this no more."""
-        self.watchers.remove(statistic)
+        del self.watchers[statistic]
+        self._oldest_users -= statistic.wants_oldest
+        if not self._oldest_users:
+            self._oldest = None
         if not self.watchers:
-            self.ongoing = {}
+            self._clear_ongoing()
         self.hooked = bool(self.watchers or self.extra)
+
+    # -- what goes on, while it is watched ----------------------------------------------------------------------------
+
+    def see(self, span: Span, from_ms: int) -> None:
+        """Something goes on, and counts here since a moment; it may be known already."""
+        if span not in self.ongoing:
+            self.ongoing[span] = from_ms
+            self.started_s += span.start_s
+            self.going_s += (from_ms if from_ms > self.since_ms else self.since_ms) // 1000
+            for tally in self.extra:
+                tally.going_s += max(from_ms, tally.since_ms) // 1000
+        if self._oldest is not None:
+            heappush(self._oldest, (span.start_s, next(_number), span))
+
+    def _unsee(self, span: Span) -> None:
+        """It goes on no more."""
+        from_ms = self.ongoing.pop(span, None)
+        if from_ms is None:
+            return
+        self.started_s -= span.start_s
+        self.going_s -= (from_ms if from_ms > self.since_ms else self.since_ms) // 1000
+        for tally in self.extra:
+            tally.going_s -= max(from_ms, tally.since_ms) // 1000
+
+    def oldest_s(self) -> int | None:
+        """The second at which the oldest of what goes on began; None when nothing does. Only while a statistic that wants it watches."""
+        heap = self._oldest
+        assert heap is not None, "a statistic that wants the oldest says so when it begins to watch"
+        while heap and heap[0][2] not in self.ongoing:
+            heappop(heap)
+        if len(heap) > 2 * len(self.ongoing) + _STALE_AT:
+            heap[:] = [(span.start_s, next(_number), span) for span in self.ongoing]
+            heapify(heap)
+        return heap[0][0] if heap else None
+
+    def set_back(self, now_ms: int) -> Iterator[None]:
+        """Time was set back to ``now_ms``, and so were the spans: nothing counts from a later moment. In pieces; nothing may begin or end
+        before the last.
+        """
+        spans = list(self.ongoing.items())
+        self._clear_ongoing()
+        for number, (span, from_ms) in enumerate(spans, 1):
+            self.see(span, min(from_ms, now_ms))
+            if number % LOOK_AT_ONCE == 0:
+                yield
+
+    def _clear_ongoing(self) -> None:
+        self.ongoing = {}
+        self.started_s = 0
+        for tally in (self, *self.extra):
+            tally.going_s = 0
+        if self._oldest is not None:
+            self._oldest = []
+
+    def _going_since(self, since_ms: int) -> int:
+        """What :attr:`Tally.going_s` is in a window that begins at a moment: as a rule everything began before it."""
+        if not self.ongoing:
+            return 0
+        if max(self.ongoing.values()) <= since_ms:
+            return len(self.ongoing) * (since_ms // 1000)
+        return sum(max(from_ms, since_ms) // 1000 for from_ms in self.ongoing.values())
+
+    # -- windows ------------------------------------------------------------------------------------------------------
 
     def add_window(self, window: Window) -> None:
         """One more window is open on the board."""
-        self.extra.append(Tally(window.since_ms))
+        tally = Tally(window.since_ms)
+        tally.going_s = self._going_since(tally.since_ms)
+        self.extra.append(tally)
         self.hooked = True
 
     def remove_window(self, index: int) -> None:
@@ -194,10 +291,12 @@ class Accumulator(Tally):
         reset_ms = windows[0].reset.reset_ms
         if self.since_ms < reset_ms:
             self.restart(reset_ms)
+            self.going_s = self._going_since(reset_ms)
         for index, tally in enumerate(self.extra, 1):
             reset_ms = windows[index].reset.reset_ms
             if tally.since_ms < reset_ms:
                 tally.restart(reset_ms)
+                tally.going_s = self._going_since(reset_ms)
 
     def tally(self, window: Window) -> Tally:
         """The tally of a window that is open on the board, up to date."""
@@ -205,10 +304,12 @@ class Accumulator(Tally):
         index = self._board.windows.index(window)
         return self.extra[index - 1] if index else self
 
+    # -- what begins and ends -----------------------------------------------------------------------------------------
+
     def began(self, span: Span, from_ms: int) -> None:
         """Something goes on, and counts here since a moment. Needed only where ``hooked``."""
         if self.watchers:
-            self.ongoing[span] = from_ms
+            self.see(span, from_ms)
             self.touch()
 
     def ended(self, span: Span, from_ms: int, at_ms: int, *, completed: bool) -> None:
@@ -232,7 +333,7 @@ class Accumulator(Tally):
             for tally in self.extra:
                 tally.end(span, from_ms, at_ms, is_status=self.is_status, counts=counts)
         if self.watchers:
-            self.ongoing.pop(span, None)
+            self._unsee(span)
             self.touch()
 
     def occurred(self, at_ms: int, duration: int) -> None:
@@ -286,28 +387,37 @@ class Board:
         self.source = source
         self.accumulators: dict[Key, Accumulator] = {}
         self.windows = [Window(DAILY, calendar.daily, 0)]
-        self.statistics: list[Statistic] = []
+        self.statistics: dict[Statistic, None] = {}
         """The open ones that are views of accumulators."""
-        self.state_statistics: list[Statistic] = []
+        self.state_statistics: dict[Statistic, None] = {}
         """The open ones of category CurrentState."""
 
     def at(self, key: Key) -> Accumulator:
-        """The accumulator of a thing; it is made when the thing first happens."""
+        """The accumulator of a thing; it is made when the thing first happens here, so nothing of it goes on yet."""
         found = self.accumulators.get(key)
         if found is None:
             found = self.accumulators[key] = Accumulator(key, self)
-            if [statistic for statistic in self.statistics if statistic.attach(found)]:
-                self.look([found])
+            for statistic in self.statistics:
+                statistic.attach(found)
         return found
 
-    def look(self, accumulators: Sequence[Accumulator]) -> None:
-        """Find out what goes on of the things that are watched from now on: in one walk, for a group may have thousands of members."""
+    def look(self, accumulators: Sequence[Accumulator]) -> Iterator[None]:
+        """Find out what goes on of the things that are watched from now on: in one walk, and in pieces, for a group may have thousands of
+        members. What begins and ends between two pieces is seen as it does; values can be read after the last.
+        """
         if not accumulators:
             return
-        wanted = {accumulator.key: accumulator.ongoing for accumulator in accumulators}
-        for span, since_ms in self.source.going_on():
-            if (ongoing := wanted.get(span.key)) is not None:
-                ongoing[span] = since_ms
+        wanted = {accumulator.key: accumulator for accumulator in accumulators}
+        looked_at = 0
+        for piece in self.source.going_on():
+            for span, since_ms in piece:
+                accumulator = wanted.get(span.key)
+                if accumulator is not None and accumulator.watchers:
+                    accumulator.see(span, since_ms)
+            looked_at += len(piece)
+            if looked_at >= LOOK_AT_ONCE:
+                looked_at = 0
+                yield
 
     def touch(self) -> None:
         """The state of the object changed."""

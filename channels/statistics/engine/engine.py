@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import islice
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from channels.events import Event, GroupChanged
@@ -19,6 +20,8 @@ from channels.statistics.engine.retention import forget_unheard
 from channels.statistics.engine.set_back import set_back
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
+
+T = TypeVar("T")
 
 DEFAULT_LIFETIMES = Lifetimes()
 DEFAULT_BOUNDS = Bounds()
@@ -132,11 +135,24 @@ class Engine:
         It has a value at once: the daily window holds the whole day whenever the statistic is opened; other windows begin now.
         An object that no event spoke of is accepted: an agent is logged out, counts are 0.
         """
+        return _at_once(self.opening(definition, object_type, object_id))
+
+    def opening(self, definition: Definition, object_type: ObjectType, object_id: str) -> Generator[None, None, Statistic]:
+        """:meth:`open` in pieces: whoever looks at a large group first has to find out what goes on there. Events may be applied between
+        them, and statistics closed, but none opened and no value read. Nothing is open when the generator is closed before its end.
+        """
         key = (definition, object_type, object_id)
         statistic = self._open.get(key)
-        if statistic is None:
-            statistic = self._open[key] = Statistic(definition, object_type, object_id, self._board(object_type, object_id))
+        if statistic is not None:
+            statistic.users += 1
+            return statistic
+        statistic = self._open[key] = Statistic(definition, object_type, object_id, self._board(object_type, object_id))
         statistic.users += 1
+        try:
+            yield from statistic.look()
+        except BaseException:
+            self.close(statistic)
+            raise
         return statistic
 
     def close(self, statistic: Statistic) -> None:
@@ -159,12 +175,21 @@ class Engine:
 
     def value(self, statistic: Statistic) -> Value:
         """The value of an open statistic at engine time."""
+        if statistic.takes_pieces:
+            return _at_once(self.valuing(statistic))
         definition = statistic.definition
         if definition.category is not Category.CURRENT_STATE:
             return statistic.compute(self._calendar.now_ms)
-        if statistic.object_type is ObjectType.AGENT:
-            return state.agent_value(self._centre.any_agent(statistic.object_id), definition.media)
-        return state.group_value(self._centre.any_group("agents", statistic.object_id), self._centre.agents, definition.media)
+        return state.agent_value(self._centre.any_agent(statistic.object_id), definition.media)
+
+    def valuing(self, statistic: Statistic) -> Generator[None, None, Value]:
+        """:meth:`value` in pieces, which the state of a group takes. What changes between two of them is among the changed statistics
+        afterwards.
+        """
+        if statistic.takes_pieces:
+            group = self._centre.any_group("agents", statistic.object_id)
+            return (yield from state.group_value(group, statistic.definition.media))
+        return self.value(statistic)
 
     def take_changed(self, most: int | None = None) -> list[Statistic]:
         """The open statistics that events or resets touched since the last call, each once, the one touched first first; ``most`` of them,
@@ -228,3 +253,13 @@ class Engine:
             ObjectType.STAGING_AREA: lambda: self._centre.any_area(object_id).board,
         }
         return finders[object_type]()
+
+
+def _at_once(steps: Generator[None, None, T]) -> T:
+    """All pieces one after the other."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: T = done.value
+            return found

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from channels.statistics.engine.accumulator import FOLD_AT, Accumulator, Board, Key, Span
+from channels.statistics.engine.accumulator import FOLD_AT, LOOK_AT_ONCE, Accumulator, Board, Key, Span
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
 from channels.statistics.engine.profiles import Calendar
 from channels.statistics.engine.vocabulary import (
@@ -58,9 +58,13 @@ class Member(ABC):
     def spans(self) -> Iterator[Span]:
         """Everything that goes on."""
 
-    def going_on(self) -> Iterator[tuple[Span, int]]:
-        """What goes on, with the millisecond since when."""
-        return ((span, span.start_ms) for span in self.spans())
+    def going_on(self) -> Iterator[list[tuple[Span, int]]]:
+        """See :meth:`channels.statistics.engine.accumulator.Source.going_on`."""
+        return ([(span, span.start_ms) for span in spans] for spans in self.spans_in_pieces())
+
+    def spans_in_pieces(self) -> Iterator[Iterable[Span]]:
+        """Everything that goes on, in pieces; what a piece holds goes on when it is handed out."""
+        yield self.spans()
 
     def fan(self, key: Key) -> Fan:
         """Where a thing counts."""
@@ -154,12 +158,18 @@ class Group:
         self.absent: set[str] = set()
         """Ids that ``cx.group.changed`` listed and that were forgotten since: they are members again when they are heard of."""
 
-    def going_on(self) -> Iterator[tuple[Span, int]]:
-        """What goes on at the members, each with the millisecond since when it counts: its start, or when the member joined."""
-        for member, joined_ms in self.members.values():
-            for span in member.spans():
-                start_ms = span.start_ms
-                yield span, start_ms if start_ms > joined_ms else joined_ms
+    def going_on(self) -> Iterator[list[tuple[Span, int]]]:
+        """What goes on at the members, each with the millisecond since when it counts: its start, or when the member joined. See
+        :meth:`channels.statistics.engine.accumulator.Source.going_on`.
+        """
+        for identifier in list(self.members):
+            if (listed := self.members.get(identifier)) is None:
+                continue
+            for spans in listed[0].spans_in_pieces():
+                if (entry := self.members.get(identifier)) is None:  # it left between two pieces
+                    break
+                joined_ms = entry[1]
+                yield [(span, span.start_ms if span.start_ms > joined_ms else joined_ms) for span in spans]
 
     def join(self, member: Member, at_ms: int) -> None:
         """A member joins: what it is doing counts from now on, and is as old as it is."""
@@ -318,7 +328,7 @@ def highest(found: Iterable[Medium], media: frozenset[str] | None = None) -> tup
 class Agent(Member):
     """An agent. One that nobody has heard of is logged out."""
 
-    __slots__ = ("clock_ms", "last_ms", "last_released", "logged_out", "media", "place", "state", "status")
+    __slots__ = ("clock_ms", "last_ms", "last_released", "logged_out", "media", "place", "states", "status")
 
     def __init__(self, identifier: str, calendar: Calendar, changed: dict[Statistic, None], at_ms: int) -> None:
         super().__init__(identifier, calendar, changed)
@@ -334,8 +344,8 @@ class Agent(Member):
         """(interaction, medium, queue) of the call that ended last: what after-call work is for."""
         self.logged_out: Span | None = self.begin((ACTION, "LoggedOut", ""), at_ms)
         self.status: Span = self.begin((STATUS, "LoggedOut", ""), at_ms)
-        self.state: dict[str, object] | None = None
-        """The state as subscribers see it, until something changes."""
+        self.states: dict[frozenset[str] | None, dict[str, object]] = {}
+        """The state as subscribers see it, on all media or on some, until something changes."""
 
     def at(self, at_ms: int) -> int:
         """The moment at which something happens to the agent: never before what is written of the agent already."""
@@ -404,7 +414,8 @@ class Agent(Member):
 
     def touch(self) -> None:
         """The state changed, the agent's and that of each of its groups."""
-        self.state = None
+        if self.states:
+            self.states = {}
         if self.board.state_statistics:
             self.board.touch()
         for group in self.groups.values():
@@ -425,6 +436,13 @@ class Queue(Member):
     def spans(self) -> Iterator[Span]:
         """What waits."""
         return iter(self.waiting.values())
+
+    def spans_in_pieces(self) -> Iterator[Iterable[Span]]:
+        """See :meth:`Member.spans_in_pieces`: thousands may wait."""
+        waiting = list(self.waiting)
+        for start in range(0, len(waiting), LOOK_AT_ONCE):
+            spans = (self.waiting.get(identifier) for identifier in waiting[start : start + LOOK_AT_ONCE])
+            yield [span for span in spans if span is not None]
 
 
 class Interaction:

@@ -1,8 +1,16 @@
-"""MessagePack in pieces: a state of tens of thousands of objects that is encoded in one call keeps every other thread waiting for it."""
+"""Work on tens of thousands of things in pieces, so that others are not kept waiting for it: encoding a state as MessagePack, between whose
+pieces other threads run, and sorting, between whose pieces the event loop may.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from heapq import merge
+
 import msgspec
+
+SORT_AT_ONCE = 1024
+"""Texts that are sorted in one piece: 0.5 ms."""
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -34,3 +42,17 @@ def _array_head(length: int) -> bytes:
     if length < 1 << 16:
         return b"\xdc" + length.to_bytes(2, "big")
     return b"\xdd" + length.to_bytes(4, "big")
+
+
+def sort_in_pieces(texts: Sequence[str]) -> Generator[None, None, list[str]]:
+    """What ``sorted`` gives, after as many pieces as it takes."""
+    pieces = []
+    for start in range(0, len(texts), SORT_AT_ONCE):
+        pieces.append(sorted(texts[start : start + SORT_AT_ONCE]))
+        yield
+    found: list[str] = []
+    for text in merge(*pieces):
+        found.append(text)
+        if len(found) % SORT_AT_ONCE == 0:
+            yield
+    return found

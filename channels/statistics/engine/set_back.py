@@ -49,7 +49,7 @@ def set_back(centre: Centre, now_ms: int, order_ms: int) -> Iterator[None]:
             yield
     for number, each in enumerate(found, 1):  # when all spans are set back: a group's are those of its members
         if not isinstance(each, Interaction):
-            _set_board(each.board, now_ms)
+            yield from _set_board(each.board, now_ms)
         if isinstance(each, Agent | Queue):
             each.fans.clear()
         if number % A_PIECE == 0:
@@ -58,7 +58,7 @@ def set_back(centre: Centre, now_ms: int, order_ms: int) -> Iterator[None]:
 
 def _set_agent(agent: Agent, now_ms: int) -> None:
     agent.clock_ms = min(agent.clock_ms, now_ms)
-    agent.state = None
+    agent.states = {}
     for span in agent.spans():
         _set_span(span, now_ms)
     for medium in agent.media.values():
@@ -82,14 +82,13 @@ def _set_span(span: Span, now_ms: int) -> None:
         span.start_ms, span.start_s = now_ms, now_ms // 1000
 
 
-def _set_board(board: Board, now_ms: int) -> None:
+def _set_board(board: Board, now_ms: int) -> Iterator[None]:
     for window in board.windows:
         window.opened_ms = min(window.opened_ms, now_ms)
     for accumulator in board.accumulators.values():
         for tally, window in zip((accumulator, *accumulator.extra), board.windows, strict=True):
             if tally.since_ms > window.since_ms:
                 tally.restart(window.since_ms)
-        for span, since_ms in accumulator.ongoing.items():
-            accumulator.ongoing[span] = min(since_ms, now_ms)
+        yield from accumulator.set_back(now_ms)
         accumulator.touch()
     board.touch()

@@ -276,10 +276,20 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
     if saved.version == 1:
         stays = {each.id: {q: v for q, v in each.visits.items() if not isinstance(v, bool)} for each in (*saved.live, *saved.idle)}
         upgrade_from_1(centre, stays)
+    for member in (*centre.agents.values(), *centre.queues.values(), *centre.areas.values()):
+        _make_accumulators(member)
     centre.calls = {identifier: each for identifier, each in centre.live.items() if each.media == VOICE}
     centre.heard_groups = len(centre.groups) + len(centre.queue_groups) - 2  # but for the two of all
     centre.heard = len(centre.agents) + len(centre.queues) + len(centre.areas) + centre.heard_groups
     return centre
+
+
+def _make_accumulators(member: Member) -> None:
+    """Whatever goes on has an accumulator wherever it counts, also where an earlier version did not count it."""
+    for span in member.spans():
+        member.board.at(span.key)
+        for group in member.groups.values():
+            group.board.at(span.key)
 
 
 def _heard_ms(saved: _Agent | _Queue | _Group, calendar: Calendar) -> int:

@@ -5,6 +5,8 @@ Opening one costs the same whatever happened before, and statistics that are ali
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from channels.statistics.engine.accumulator import Accumulator, Board, selects
 from channels.statistics.engine.definition import WITHOUT_WINDOW, Category, Definition, ObjectType
 from channels.statistics.engine.values import Value, quotient, whole
@@ -13,22 +15,29 @@ from channels.statistics.engine.values import Value, quotient, whole
 class Statistic:
     """One open statistic. Identical ones are one object, which the engine counts the users of."""
 
-    __slots__ = ("_board", "_main", "_rel", "_window", "definition", "object_id", "object_type", "users")
+    __slots__ = ("_board", "_main", "_rel", "_window", "definition", "object_id", "object_type", "users", "wants_oldest")
 
     def __init__(self, definition: Definition, object_type: ObjectType, object_id: str, board: Board) -> None:
         self.definition = definition
         self.object_type = object_type
         self.object_id = object_id
         self.users = 0
+        self.wants_oldest = definition.category is Category.CURRENT_MAX_TIME
+        """Whether the value is that of the oldest of what goes on."""
         self._board = board
         self._window = board.open_window(definition.profile)
         self._main: list[Accumulator] = []
         self._rel: list[Accumulator] = []
         if definition.category is Category.CURRENT_STATE:
-            board.state_statistics.append(self)
-            return
-        board.statistics.append(self)
-        board.look([accumulator for accumulator in board.accumulators.values() if self.attach(accumulator)])
+            board.state_statistics[self] = None
+        else:
+            board.statistics[self] = None
+
+    def look(self) -> Iterator[None]:
+        """Begin to watch, in pieces: see :meth:`Board.look`. There is a value after the last."""
+        if self.definition.category is not Category.CURRENT_STATE:
+            return self._board.look([accumulator for accumulator in self._board.accumulators.values() if self.attach(accumulator)])
+        return iter(())
 
     def attach(self, accumulator: Accumulator) -> bool:
         """Look at an accumulator if a mask selects it. True when nobody looked at it before."""
@@ -44,12 +53,17 @@ class Statistic:
     def detach(self) -> None:
         """Undo everything that opening did."""
         if self.definition.category is Category.CURRENT_STATE:
-            self._board.state_statistics.remove(self)
+            del self._board.state_statistics[self]
         else:
-            self._board.statistics.remove(self)
+            del self._board.statistics[self]
         for accumulator in dict.fromkeys((*self._main, *self._rel)):
             accumulator.unwatch(self)
         self._board.close_window(self._window)
+
+    @property
+    def takes_pieces(self) -> bool:
+        """Whether the value is as large as its object has members: the state of a group."""
+        return self.definition.category is Category.CURRENT_STATE and self.object_type is not ObjectType.AGENT
 
     @property
     def has_window(self) -> bool:
@@ -73,9 +87,9 @@ class Statistic:
             case Category.CURRENT_NUMBER:
                 return whole(sum(len(a.ongoing) for a in self._main))
             case Category.CURRENT_TIME:
-                return whole(sum(now_s - span.start_s for a in self._main for span in a.ongoing))
+                return whole(sum(len(a.ongoing) * now_s - a.started_s for a in self._main))
             case Category.CURRENT_MAX_TIME:
-                return whole(now_s - min((span.start_s for a in self._main for span in a.ongoing), default=now_s))
+                return whole(now_s - min((oldest_s for a in self._main if (oldest_s := a.oldest_s()) is not None), default=now_s))
             case Category.TOTAL_NUMBER:
                 return whole(self._number(self._main))
             case Category.TOTAL_TIME:
@@ -106,8 +120,7 @@ class Statistic:
     def _within(self, accumulator: Accumulator, now_s: int) -> int:
         """The seconds that lie in the window, of what is over and of what goes on."""
         tally = accumulator.tally(self._window)
-        since_ms = tally.since_ms
-        return tally.whole + tally.adjust + sum(now_s - max(from_ms, since_ms) // 1000 for from_ms in accumulator.ongoing.values())
+        return tally.whole + tally.adjust + len(accumulator.ongoing) * now_s - tally.going_s
 
     def _in_range(self) -> int:
         """How many that completed in the window lasted as long as the time range says."""

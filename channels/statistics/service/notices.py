@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
+from channels.statistics.engine.state import AGENTS
 from channels.statistics.engine.values import Value
 from channels.statistics.service.owner import SERVICE, UPDATES, ServiceState
 from hub.ops.envelope import ascii_json
+
+_TREES_AT_ONCE = 64
+"""States of agents that are encoded in one piece: 0.5 ms or so."""
 
 
 def update_head(subscription_id: str, statistic_id: str, *, name: str | None, object_id: str, object_type: str, verbose: bool) -> bytes:
@@ -30,15 +34,33 @@ def described(name: str | None, object_id: str, object_type: str) -> dict[str, s
     return known | {"objectId": object_id, "objectType": object_type}
 
 
-def encode_value(value: Value, timestamp_ms: int) -> bytes:
-    """The tail of an item: value, that it is empty if so, and timestamp. The same bytes serve everyone who has this statistic open."""
+def encoding_value(value: Value, timestamp_ms: int) -> Generator[None, None, list[bytes]]:
+    """A value as JSON, in parts: one, or as many as the state of a large group takes; a part is made in each piece of the work."""
+    found = value.to_json(timestamp_ms)
+    state = value.state_value
+    trees = None if state is None else state.get(AGENTS)
+    if state is None or not isinstance(trees, list) or len(trees) <= _TREES_AT_ONCE:
+        return [ascii_json(found)]
+    before, empty, after = ascii_json(found | {"stateValue": state | {AGENTS: []}}).rpartition(b'"%b":[]' % AGENTS.encode())
+    parts = [before, empty[:-1]]
+    for start in range(0, len(trees), _TREES_AT_ONCE):
+        parts += (ascii_json(trees[start : start + _TREES_AT_ONCE])[1:-1], b",")
+        yield
+    parts[-1] = b"]"
+    return [*parts, after]
+
+
+def item_tail(value_json: Sequence[bytes], value: Value, timestamp_ms: int) -> bytes:
+    """The tail of an item: value, that it is empty if so, and timestamp."""
     beside = b',"empty":true' if value.empty else b""
-    return b',"value":%b%b,"timestamp":%d}' % (ascii_json(value.to_json(timestamp_ms)), beside, timestamp_ms)
+    return b"".join((b',"value":', *value_json, b'%b,"timestamp":%d}' % (beside, timestamp_ms)))
 
 
 def statistic_update(items: Sequence[bytes]) -> bytes:
     """One notification with all of a login's items."""
-    return b'{"name":"StatisticUpdate","topic":"%b","data":{"statistics":[%b]}}' % (UPDATES.encode(), b",".join(items))
+    first, *others = items or (b"",)
+    following = (part for item in others for part in (b",", item))
+    return b"".join((b'{"name":"StatisticUpdate","topic":"%b","data":{"statistics":[' % UPDATES.encode(), first, *following, b"]}}"))
 
 
 def service_state_change(state: ServiceState) -> bytes:

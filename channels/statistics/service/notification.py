@@ -204,8 +204,8 @@ class Notifier:
                     self._schedule(standing, at)
 
     def due(self, now_ms: int) -> Iterator[Standing]:
-        """What is to be looked at now, earliest first. The caller hands each to :meth:`looked` before it lets others come
-        and go.
+        """What is to be looked at now, earliest first. The caller hands each to :meth:`looked` before it lets others come; if some went
+        meanwhile, only one that has members still.
         """
         while self._heap and self._heap[0][0] <= now_ms:
             at, _, standing = heappop(self._heap)

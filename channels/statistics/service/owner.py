@@ -54,6 +54,8 @@ class Reading:
     timestamp: int
     empty: bool = False
     """An average or a percentage of nothing."""
+    encoded: bytes = b""
+    """``value`` as JSON, if it is large: it was encoded in slices, and need not be again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ import structlog
 
 from channels.events import Event
 from channels.statistics.engine.definition import parse_object_type
+from channels.statistics.engine.pieces import sort_in_pieces
 from channels.statistics.engine.values import Value
+from channels.statistics.service.encoding import Encoder
 from channels.statistics.service.housekeeping import Housekeeper, catch_up
-from channels.statistics.service.notices import service_state_change, statistic_update
+from channels.statistics.service.notices import encoding_value, service_state_change, statistic_update
 from channels.statistics.service.notification import OpenStatistic
 from channels.statistics.service.owner import (
     SERVICE,
@@ -30,12 +32,12 @@ from channels.statistics.service.owner import (
     UnavailableError,
     UnknownSubscriptionError,
 )
-from channels.statistics.service.pace import Pace, sorted_in_slices
+from channels.statistics.service.pace import Pace
 from channels.statistics.service.requests import Refusal, Wanted, new_id, parse_item
 from channels.statistics.service.slot import Slot
 from channels.statistics.service.storage import Storage
 from channels.statistics.service.telling import tell_due
-from channels.statistics.service.tenant import Counters, Encoder, LoginRecord, Subscription, Tenant
+from channels.statistics.service.tenant import Counters, LoginRecord, Subscription, Tenant
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
 from hub.core.channels import matches
@@ -227,8 +229,8 @@ class LocalStatServer:
                     elif not tenant.engine.has_room(wanted.opened.definition, self._settings.max_profiles):
                         refusals.append(self._profile_too_many(wanted))
                     else:
-                        opened = tenant.open_for_subscription(subscription, wanted, now, verbose=verbose)
-                        readings.append(_reading(opened, tenant))
+                        opened = await pace.follow(tenant.opening_for_subscription(subscription, wanted, now, verbose=verbose))
+                        readings.append(await _reading(opened, opened.last, tenant, pace))
                     await pace.breathe()
             except BaseException:
                 tenant.discard(subscription)
@@ -245,8 +247,8 @@ class LocalStatServer:
             if subscription is None:
                 raise UnknownSubscriptionError(subscription_id)
             asked = _split(statistic_ids, subscription)
-            encoder = Encoder(tenant.engine)
             pace = Pace(self._clock)
+            encoder = Encoder(tenant.engine, pace)
             readings: list[Reading] = []
             refusals: list[Refusal] = []
             for statistic_id in asked or list(subscription.statistics):
@@ -261,7 +263,7 @@ class LocalStatServer:
                         )
                     )
                 else:
-                    readings.append(_reading(opened, tenant, encoder))
+                    readings.append(await _reading(opened, await encoder.value(opened.statistic), tenant, pace))
                 await pace.breathe()
             return Readings(readings, refusals, subscription.id)
 
@@ -289,10 +291,12 @@ class LocalStatServer:
                 if isinstance(wanted, Refusal):
                     refusals.append(wanted)
                 else:
-                    statistic = engine.open(wanted.opened.definition, wanted.object_type, wanted.object_id)
-                    value = engine.value(statistic)
-                    engine.close(statistic)
-                    readings.append(_as_read("", wanted.name, wanted.object_type.value, wanted.object_id, value, engine.now_ms))
+                    statistic = await pace.follow(engine.opening(wanted.opened.definition, wanted.object_type, wanted.object_id))
+                    try:
+                        value = await pace.follow(engine.valuing(statistic))
+                    finally:
+                        engine.close(statistic)
+                    readings.append(await _as_read("", wanted.name, wanted.object_type.value, wanted.object_id, value, engine.now_ms, pace))
                 await pace.breathe()
             return Readings(readings, refusals)
 
@@ -303,12 +307,12 @@ class LocalStatServer:
                 record = present.logins.get(login)
                 if record is None:
                     return None
-                encoder = Encoder(present.engine)
                 pace = Pace(self._clock)
+                encoder = Encoder(present.engine, pace)
                 items = []
                 for subscription in list(record.subscriptions.values()):
                     for opened in list(subscription.statistics.values()):
-                        items.append(encoder.item(opened))
+                        items.append(await encoder.item(opened))
                         await pace.breathe()
                 return statistic_update(items)
         except UnavailableError:
@@ -324,7 +328,7 @@ class LocalStatServer:
                 found.append(identifier)
                 if len(found) % _OBJECTS_AT_ONCE == 0:
                     await pace.breathe()
-            return await sorted_in_slices(found, pace)
+            return await pace.follow(sort_in_pieces(found))
 
     async def clear_interaction(self, tenant: str, interaction_id: str) -> bool:
         """See :meth:`StatServer.clear_interaction`."""
@@ -391,7 +395,9 @@ class LocalStatServer:
             slot.watched[channel] = wanted
             if slot.tenant is not None:
                 await catch_up(slot.tenant, self._clock)
-                slot.tenant.open_value(channel, wanted, self._now_ms())
+                await Pace(self._clock).follow(slot.tenant.opening_value(channel, wanted, self._now_ms()))
+                if channel not in slot.watched:  # its last subscriber left meanwhile
+                    slot.tenant.close_value(channel)
 
     def unwatch(self, tenant: str, channel: str) -> None:
         """See :meth:`StatServer.unwatch`."""
@@ -404,14 +410,14 @@ class LocalStatServer:
         """See :meth:`StatServer.present_values`."""
         try:
             async with self._using(tenant) as present:
-                if (exact := present.values.get(pattern)) is not None:
-                    return [(pattern, Encoder(present.engine).item(exact))]
-                encoder = Encoder(present.engine)
                 pace = Pace(self._clock)
+                encoder = Encoder(present.engine, pace)
+                if (exact := present.values.get(pattern)) is not None:
+                    return [(pattern, await encoder.item(exact))]
                 found = []
                 for channel, opened in list(present.values.items()):
                     if matches(pattern, channel):
-                        found.append((channel, encoder.item(opened)))
+                        found.append((channel, await encoder.item(opened)))
                     await pace.breathe()
                 return found
         except UnavailableError:
@@ -465,7 +471,7 @@ class LocalStatServer:
             slot.arrivals.append((now, restored.position))
             async with slot.lock:
                 for channel, wanted in list(slot.watched.items()):
-                    restored.open_value(channel, wanted, now)
+                    await pace.follow(restored.opening_value(channel, wanted, now))
                     await pace.breathe()
                 for channel in restored.values.keys() - slot.watched.keys():  # nobody watches them any more
                     restored.close_value(channel)
@@ -517,14 +523,14 @@ class LocalStatServer:
         return sum(slot.tenant.waiting + slot.tenant.held_count for slot in self._slots.values() if slot.tenant is not None)
 
 
-def _reading(opened: OpenStatistic, tenant: Tenant, encoder: Encoder | None = None) -> Reading:
-    """The value of an open statistic: the one it was opened with, or ``encoder``'s."""
-    value = opened.last if encoder is None else encoder.value(opened.statistic)
-    return _as_read(opened.statistic_id, opened.name, opened.object_type.value, opened.object_id, value, tenant.engine.now_ms)
+async def _reading(opened: OpenStatistic, value: Value, tenant: Tenant, pace: Pace) -> Reading:
+    """A value of an open statistic."""
+    return await _as_read(opened.statistic_id, opened.name, opened.object_type.value, opened.object_id, value, tenant.engine.now_ms, pace)
 
 
-def _as_read(statistic_id: str, name: str | None, object_type: str, object_id: str, value: Value, now_ms: int) -> Reading:
-    return Reading(statistic_id, name, object_type, object_id, value.to_json(now_ms), now_ms, value.empty)
+async def _as_read(statistic_id: str, name: str | None, object_type: str, object_id: str, value: Value, now_ms: int, pace: Pace) -> Reading:
+    encoded = b"" if value.state_value is None else b"".join(await pace.follow(encoding_value(value, now_ms)))
+    return Reading(statistic_id, name, object_type, object_id, value.to_json(now_ms), now_ms, value.empty, encoded)
 
 
 def _split(asked: Sequence[str], subscription: Subscription) -> list[str]:

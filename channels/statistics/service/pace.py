@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from heapq import merge
+from collections.abc import Generator
+from typing import TypeVar
 
 from hub.core.flusher import SLICE_S
 from hub.core.ports import Clock
+
+T = TypeVar("T")
 
 
 class Pace:
@@ -30,19 +32,15 @@ class Pace:
             await asyncio.sleep(0)
             self._until = self._clock.monotonic() + SLICE_S
 
-
-_SORTED_AT_ONCE = 1024
-
-
-async def sorted_in_slices(texts: Sequence[str], pace: Pace) -> list[str]:
-    """Sort many texts, 0.5 ms at a time."""
-    pieces = []
-    for start in range(0, len(texts), _SORTED_AT_ONCE):
-        pieces.append(sorted(texts[start : start + _SORTED_AT_ONCE]))
-        await pace.breathe()
-    found: list[str] = []
-    for text in merge(*pieces):
-        found.append(text)
-        if len(found) % _SORTED_AT_ONCE == 0:
-            await pace.breathe()
-    return found
+    async def follow(self, pieces: Generator[None, None, T]) -> T:
+        """Do work that comes in pieces, and return what it returns. Work that is given up half-way, because the caller was, is closed."""
+        try:
+            while True:
+                try:
+                    next(pieces)
+                except StopIteration as done:
+                    found: T = done.value
+                    return found
+                await self.breathe()
+        finally:
+            pieces.close()

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import structlog
 
 from channels.statistics.engine.values import Value
+from channels.statistics.service.encoding import Encoder
 from channels.statistics.service.notices import statistic_update
 from channels.statistics.service.notification import Crowd, OpenStatistic, Standing
 from channels.statistics.service.owner import UPDATES, VALUES
 from channels.statistics.service.pace import Pace
-from channels.statistics.service.tenant import Counters, Encoder, Tenant
+from channels.statistics.service.tenant import Counters, Tenant
 from hub.core.hub import Hub
 from hub.core.ports import Clock
 
@@ -69,8 +70,8 @@ class _Round:
         self._hub = hub
         self._counters = counters
         self._notifier = tenant.notifier
-        self._encoder = Encoder(tenant.engine)
         self._pace = Pace(clock)
+        self._encoder = Encoder(tenant.engine, self._pace)
         self._failures = 0
 
     async def run(self) -> None:
@@ -98,22 +99,25 @@ class _Round:
         """What is to be told, by those who get it."""
         found: dict[tuple[str, ...], list[_News]] = {}
         for standing in self._notifier.due(self._now_ms):
-            for number, news in enumerate(self._news(standing), 1):
+            for number, news in enumerate(await self._news(standing), 1):
                 found.setdefault(news.crowd.targets, []).append(news)
                 if number % _LOGINS_A_PIECE == 0:
                     await self._pace.breathe()
             await self._pace.breathe()
         return found
 
-    def _news(self, standing: Standing) -> list[_News]:
+    async def _news(self, standing: Standing) -> list[_News]:
         """Who is to be told of a statistic, and what."""
         last = standing.last
         crowds: Sequence[Crowd] = ()
         try:
-            crowds = self._notifier.looked(standing, self._encoder.value(standing.statistic), self._now_ms)
+            value = await self._encoder.value(standing.statistic)
+            if not standing.members:  # they ended while the state of a large group was put together
+                return []
+            crowds = self._notifier.looked(standing, value, self._now_ms)
             if not crowds:
                 return []
-            tail = self._encoder.tail(standing.statistic)
+            tail = await self._encoder.tail(standing.statistic)
             return [_News(crowd, last, crowd.head + tail) for crowd in crowds]
         except Exception:
             if not self._failures:

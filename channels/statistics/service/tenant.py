@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -14,9 +14,7 @@ from msgspec import structs
 
 from channels.events import Event, GroupChanged, LateEventError, RefusedEventError
 from channels.statistics.engine.engine import Engine
-from channels.statistics.engine.statistic import Statistic
-from channels.statistics.engine.values import Value
-from channels.statistics.service.notices import encode_value, update_head, value_head
+from channels.statistics.service.notices import update_head, value_head
 from channels.statistics.service.notification import Notifier, OpenStatistic
 from channels.statistics.service.requests import Wanted
 from channels.statistics.settings import StatisticsSettings
@@ -422,9 +420,16 @@ class Tenant:
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
-    def open_statistic(self, target: str, wanted: Wanted, head: bytes, now_ms: int) -> OpenStatistic:
-        """Open one statistic; ``opened.last`` is its present value."""
-        statistic = self.engine.open(wanted.opened.definition, wanted.object_type, wanted.object_id)
+    def opening(self, target: str, wanted: Wanted, head: bytes, now_ms: int) -> Generator[None, None, OpenStatistic]:
+        """Open one statistic, in pieces (:meth:`Engine.opening`); ``last`` of it is its present value. Nothing is open when the generator
+        is closed before its end.
+        """
+        statistic = yield from self.engine.opening(wanted.opened.definition, wanted.object_type, wanted.object_id)
+        try:
+            value = yield from self.engine.valuing(statistic)
+        except BaseException:
+            self.engine.close(statistic)
+            raise
         opened = OpenStatistic(
             target=target,
             statistic_id=wanted.statistic_id,
@@ -433,14 +438,16 @@ class Tenant:
             object_type=wanted.object_type,
             object_id=wanted.object_id,
             notification=wanted.opened.notification,
-            value=self.engine.value(statistic),
+            value=value,
             head=head,
         )
         self.notifier.add(opened, now_ms)
         return opened
 
-    def open_for_subscription(self, subscription: Subscription, wanted: Wanted, now_ms: int, *, verbose: bool) -> OpenStatistic:
-        """Open one statistic of a subscription that :meth:`register` makes known afterwards."""
+    def opening_for_subscription(
+        self, subscription: Subscription, wanted: Wanted, now_ms: int, *, verbose: bool
+    ) -> Generator[None, None, OpenStatistic]:
+        """Open one statistic of a subscription that :meth:`register` makes known afterwards; in pieces, as :meth:`opening`."""
         head = update_head(
             subscription.id,
             wanted.statistic_id,
@@ -449,7 +456,7 @@ class Tenant:
             object_type=wanted.object_type.value,
             verbose=verbose,
         )
-        opened = self.open_statistic(subscription.login, wanted, head, now_ms)
+        opened = yield from self.opening(subscription.login, wanted, head, now_ms)
         subscription.statistics[wanted.statistic_id] = opened
         return opened
 
@@ -519,12 +526,10 @@ class Tenant:
 
     # -- values channels --------------------------------------------------------------------------------------------
 
-    def open_value(self, channel: str, wanted: Wanted, now_ms: int) -> OpenStatistic:
-        """Open the statistic of a values channel."""
+    def opening_value(self, channel: str, wanted: Wanted, now_ms: int) -> Generator[None, None, None]:
+        """Open the statistic of a values channel; in pieces, as :meth:`opening`."""
         head = value_head(wanted.name or "", wanted.object_id, wanted.object_type.value)
-        opened = self.open_statistic(channel, wanted, head, now_ms)
-        self.values[channel] = opened
-        return opened
+        self.values[channel] = yield from self.opening(channel, wanted, head, now_ms)
 
     def close_value(self, channel: str) -> None:
         """Close the statistic of a values channel; one that is not open is no error."""
@@ -539,33 +544,3 @@ class Tenant:
         else:
             self.notifier.remove(opened)
             self.engine.close(opened.statistic)
-
-
-class Encoder:
-    """Values at one moment, each computed and encoded once however many have the statistic open."""
-
-    __slots__ = ("_engine", "_known")
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._known: dict[Statistic, tuple[Value, bytes | None]] = {}
-
-    def value(self, statistic: Statistic) -> Value:
-        """The value."""
-        known = self._known.get(statistic)
-        if known is None:
-            known = self._known[statistic] = (self._engine.value(statistic), None)
-        return known[0]
-
-    def tail(self, statistic: Statistic) -> bytes:
-        """The end of every item of the statistic: its value and timestamp."""
-        value = self.value(statistic)
-        _, tail = self._known[statistic]
-        if tail is None:
-            tail = encode_value(value, self._engine.now_ms)
-            self._known[statistic] = (value, tail)
-        return tail
-
-    def item(self, opened: OpenStatistic) -> bytes:
-        """The whole item: what the statistic is, its value and timestamp."""
-        return opened.head + self.tail(opened.statistic)
