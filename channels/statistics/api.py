@@ -330,6 +330,7 @@ def _report(report: Report) -> dict[str, Any]:
         "logins": report.logins,
         "values": report.values,
         "objects": report.objects,
+        "interactions": report.interactions,
         "position": report.position,
         "time": report.now_ms,
         "held": report.held,

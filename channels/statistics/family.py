@@ -30,6 +30,10 @@ def _gauges(server: LocalStatServer) -> dict[str, tuple[str, Callable[[], float]
             "Agents, queues, groups and staging areas that events named and that were not forgotten, of all tenants.",
             server.object_count,
         ),
+        "statistics_interactions": (
+            "Interactions in which something goes on, of all tenants; `statistics.max_interactions` bounds those of each.",
+            server.interaction_count,
+        ),
         "statistics_open": ("Statistics that subscriptions have open, of all tenants.", server.open_count),
         "statistics_events_waiting": ("Events that were taken and wait to be applied, of all tenants.", server.waiting_count),
     }

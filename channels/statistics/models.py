@@ -198,6 +198,7 @@ class StatServerState(_Model):
     logins: int = Field(description="that have subscriptions")
     values: int = Field(description="channels /statistics/v3/values/... that are open")
     objects: int = Field(description="agents, queues, groups and staging areas that events named")
+    interactions: int = Field(description="in which something goes on")
     position: int = Field(description="of the last event that was taken")
     time: int | None = Field(description="the stat server's own, ms since 1970 UTC")
     held: int = Field(description="events that wait for their time")

@@ -76,6 +76,13 @@ class StatisticsSettings(BaseModel):
         description="Agents, queues, groups and staging areas of a tenant that events named: each is kept until it is forgotten. "
         "Events that name one more are refused; what is restored is not.",
     )
+    max_interactions: int = Field(
+        100_000,
+        ge=1,
+        description="Interactions of a tenant in which something goes on: they wait, ring, or are talked in. Events that open one more are "
+        "refused, those that end one never; what is restored is not limited. As many that are over are remembered for some minutes.",
+    )
+    max_media: int = Field(100, ge=1, description="Media of a tenant that events named: each has totals of its own wherever it comes to.")
     max_groups: int = Field(5_000, ge=1, description="Groups of a tenant that events named.")
     max_group_members: int = Field(5_000, ge=1, description="Members of a group: the state of a group holds that of each.")
     max_member_groups: int = Field(200, ge=1, description="Groups of an agent or queue: each event of it counts in all of them.")
@@ -84,7 +91,13 @@ class StatisticsSettings(BaseModel):
         7 * 86_400,
         ge=60,
         description="Seconds: an agent, queue, group or staging area of which no event spoke for so long is forgotten, if no statistic and "
-        "no interaction is open on it.",
+        "no interaction is open on it and the agent is logged out.",
+    )
+    agent_idle_s: int = Field(
+        30 * 86_400,
+        ge=60,
+        description="Seconds without a word after which an agent who is logged in, and in no interaction, is taken for logged out, in the "
+        "statistics alone: the logout was lost.",
     )
     voice_idle_s: int = Field(
         12 * 3600, ge=60, description="Seconds without a word after which a call is taken for finished, in the statistics alone."
@@ -109,11 +122,24 @@ class StatisticsSettings(BaseModel):
 
     def lifetimes(self) -> Lifetimes:
         """What the engine forgets after how long."""
-        return Lifetimes(self.voice_idle_s * 1000, self.media_idle_s * 1000, self.forget_after_s * 1000)
+        return Lifetimes(
+            voice_ms=self.voice_idle_s * 1000,
+            other_ms=self.media_idle_s * 1000,
+            object_ms=self.forget_after_s * 1000,
+            login_ms=self.agent_idle_s * 1000,
+        )
 
     def bounds(self) -> Bounds:
         """How many of each thing the engine takes."""
-        return Bounds(self.max_objects, self.max_groups, self.max_group_members, self.max_member_groups, self.max_places)
+        return Bounds(
+            objects=self.max_objects,
+            groups=self.max_groups,
+            members=self.max_group_members,
+            member_groups=self.max_member_groups,
+            interactions=self.max_interactions,
+            media=self.max_media,
+            places=self.max_places,
+        )
 
     def time_zone(self) -> ZoneInfo:
         """The zone that counts."""

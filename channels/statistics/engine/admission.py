@@ -1,4 +1,4 @@
-"""Whether there is room for what an event would add: objects, groups, members.
+"""Whether there is room for what an event would add: objects, groups, members, interactions, media.
 
 Events are checked before they are applied, many of them at a time: what those that were let pass will add is counted as if it were there.
 """
@@ -38,6 +38,33 @@ def _named(shape: type[EventData]) -> tuple[tuple[str, str, str], ...]:
     return tuple(named)
 
 
+_OPENING = frozenset(
+    {
+        events.InteractionQueued,
+        events.InteractionDistributed,
+        events.InteractionRinging,
+        events.InteractionDialing,
+        events.InteractionEstablished,
+        events.InteractionHeld,
+        events.InteractionRetrieved,
+        events.InteractionTransferred,
+        events.InteractionStarted,
+    }
+)
+"""Events after which something goes on in an interaction that nobody had heard of. Those that end something are always let pass."""
+
+_REOPENING = frozenset({events.InteractionQueued, events.InteractionStarted})
+"""Those of them that begin one anew that is over."""
+
+
+def media_of(data: Any) -> tuple[str, ...]:
+    """The media that an event names, as they are told apart."""
+    named: str | tuple[str, ...] | None = getattr(data, "media", None)
+    if named is None:
+        return ()
+    return (medium_name(named),) if isinstance(named, str) else tuple(map(medium_name, named))
+
+
 _NAMED = {shape: _named(shape) for shape in events.EVENT_TYPES.values()}
 
 _Key = tuple[str, str]
@@ -47,7 +74,7 @@ _Key = tuple[str, str]
 class _Promise:
     """What one event that was let pass will add."""
 
-    __slots__ = ("at_ms", "groups", "joins", "objects")
+    __slots__ = ("at_ms", "groups", "interaction", "joins", "media", "objects")
 
     def __init__(self, at_ms: int) -> None:
         self.at_ms = at_ms
@@ -56,12 +83,16 @@ class _Promise:
         """(kind of group, group, member) of each membership that begins."""
         self.groups: dict[_Key, int] = {}
         """Groups that it changes, each with how many members it has afterwards."""
+        self.interaction: str | None = None
+        """Of the interaction that it opens."""
+        self.media: tuple[str, ...] = ()
+        """Media that no event named before."""
 
 
 class Admission:
     """Counts what is there and what is promised."""
 
-    __slots__ = ("_bounds", "_centre", "_groups", "_joins", "_members", "_objects", "_promises", "_sizes")
+    __slots__ = ("_bounds", "_centre", "_groups", "_interactions", "_joins", "_media", "_members", "_objects", "_promises", "_sizes")
 
     def __init__(self, centre: Centre, bounds: Bounds) -> None:
         self._centre = centre
@@ -77,6 +108,10 @@ class Admission:
         """How many promises begin each membership."""
         self._sizes: dict[_Key, tuple[int, int]] = {}
         """Of groups: how many promises change it, and how many members it has after the last of them."""
+        self._interactions: dict[str, int] = {}
+        """How many promises open each interaction."""
+        self._media: dict[str, int] = {}
+        """How many promises name each new medium."""
 
     def check(self, event: Event) -> None:
         """Let an event pass, and count what it will add until :meth:`settle` says that it is applied.
@@ -89,6 +124,9 @@ class Admission:
         if self._promises:
             self._forget(now_ms - FORGET_MS)
         promise = _Promise(now_ms)
+        self._want_media(promise, data)
+        if type(data) in _OPENING:
+            self._want_interaction(promise, data)
         for field, kind, name in _NAMED[type(data)]:
             identifier = getattr(data, field)
             if identifier is not None:
@@ -98,7 +136,7 @@ class Admission:
                 self._want_groups(promise, data.agent_id, data.groups)
         elif isinstance(data, events.GroupChanged) and data.group_id != ALL:
             self._want_members(promise, data)
-        if promise.objects or promise.joins or promise.groups:
+        if promise.objects or promise.joins or promise.groups or promise.media or promise.interaction is not None:
             self._keep(event, promise)
 
     def settle(self, event: Event) -> None:
@@ -120,6 +158,36 @@ class Admission:
                     f"data.{field}: expected at most {self._bounds.objects} {_OBJECTS}; got one more, the {kind} {identifier}"
                 )
         promise.objects[key] = None
+
+    def _want_interaction(self, promise: _Promise, data: Any) -> None:
+        """An interaction, unless something goes on in it already, or will."""
+        identifier: str = data.interaction_id
+        live = self._centre.live
+        if identifier in live:
+            return
+        over = self._centre.idle.get(identifier)
+        if over is not None and over.finished and type(data) not in _REOPENING:
+            return
+        if identifier not in self._interactions and len(live) + len(self._interactions) >= self._bounds.interactions:
+            raise RefusedEventError(
+                f"data.interactionId: expected at most {self._bounds.interactions} interactions of a tenant in which something goes on; "
+                f"got one more, {identifier}"
+            )
+        promise.interaction = identifier
+
+    def _want_media(self, promise: _Promise, data: Any) -> None:
+        """The media that an event names, unless they are known or promised."""
+        named = getattr(data, "media", None)
+        if named is None:
+            return
+        most = self._bounds.media
+        if not isinstance(named, str) and len(named) > most:
+            raise RefusedEventError(f"data.media: expected at most {most} media of a tenant; got {len(named)}")
+        new = [name for name in dict.fromkeys(media_of(data)) if name not in self._centre.media]
+        unpromised = [name for name in new if name not in self._media]
+        if unpromised and len(self._centre.media) + len(self._media) + len(unpromised) > most:
+            raise RefusedEventError(f"data.media: expected at most {most} media of a tenant; got one more, {unpromised[-1]}")
+        promise.media = tuple(new)
 
     def _want_group(self, promise: _Promise, kind: str, identifier: str, field: str) -> None:
         """A group, unless it is there or promised."""
@@ -207,6 +275,10 @@ class Admission:
                 self._joins[key] = self._joins.get(key, 0) + 1
         for key, size in promise.groups.items():
             self._sizes[key] = (self._sizes.get(key, (0, 0))[0] + 1, size)
+        for name in promise.media:
+            self._media[name] = self._media.get(name, 0) + 1
+        if promise.interaction is not None:
+            self._interactions[promise.interaction] = self._interactions.get(promise.interaction, 0) + 1
 
     def _forget(self, old_ms: int) -> None:
         """Events that were let pass and have not come since never will."""
@@ -231,3 +303,16 @@ class Admission:
             users, size = self._sizes.pop(key)
             if users > 1:
                 self._sizes[key] = (users - 1, size)
+        for name in promise.media:
+            _less(self._media, name, none_left=name in self._centre.media)
+        if promise.interaction is not None:
+            _less(self._interactions, promise.interaction, none_left=promise.interaction in self._centre.live)
+
+
+def _less(promised: dict[str, int], name: str, *, none_left: bool) -> None:
+    """One promise of a thing less; it is not counted among the promised ones as soon as it is there."""
+    left = promised.get(name, 0) - 1
+    if left > 0 and not none_left:
+        promised[name] = left
+    else:
+        promised.pop(name, None)

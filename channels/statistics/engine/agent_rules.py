@@ -96,6 +96,13 @@ class AgentRules:
                 continue
             self._log_out(agent, medium, at_ms)
 
+    def lose(self, agent: Agent, at_ms: int) -> None:
+        """The agent's logouts were lost: it is logged out everywhere."""
+        at_ms = agent.at(at_ms)
+        for medium in list(agent.media.values()):
+            if medium.login is not None:
+                self._log_out(agent, medium, at_ms)
+
     def _log_out(self, agent: Agent, medium: Medium, at_ms: int) -> None:
         """An agent's work on a medium at a place is over."""
         assert medium.login is not None, "who logs out is logged in"

@@ -18,6 +18,8 @@ class Lifetimes:
     """An interaction on another medium is taken for finished."""
     object_ms: int = 7 * _DAY_MS
     """An agent, a queue, a group or a staging area in which nothing is open is forgotten."""
+    login_ms: int = 30 * _DAY_MS
+    """An agent who is logged in is taken for logged out: the logout was lost."""
 
     def of(self, media: str) -> int:
         """That of an interaction on a medium."""
@@ -35,5 +37,13 @@ class Bounds:
     """Of one group."""
     member_groups: int = 200
     """Groups of one agent or queue, ``All`` not counted."""
+    interactions: int = 100_000
+    """In which something goes on. As many of those that are over are remembered for a while, so that what comes late is told apart."""
+    media: int = 100
+    """Each has totals of its own at every agent, queue and group that it comes to."""
     places: int = 8
     """At which one agent is logged in on one medium; a login at one more ends the oldest, whose logout was lost."""
+
+
+DEFAULT_LIFETIMES = Lifetimes()
+DEFAULT_BOUNDS = Bounds()

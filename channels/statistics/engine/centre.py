@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from channels.events import VOICE
+from channels.statistics.engine.bounds import DEFAULT_BOUNDS
 from channels.statistics.engine.definition import ObjectType
 from channels.statistics.engine.objects import ALL, Agent, Group, Interaction, Queue
 from channels.statistics.engine.profiles import Calendar
@@ -28,6 +29,8 @@ class Centre:
         "heard_groups",
         "idle",
         "live",
+        "media",
+        "most_idle",
         "queue_groups",
         "queues",
     )
@@ -57,6 +60,10 @@ class Centre:
         """Those of them that are on voice, in the same order."""
         self.idle: dict[str, Interaction] = {}
         """The others, in the order in which they were heard of."""
+        self.most_idle = DEFAULT_BOUNDS.interactions
+        """How many of these there may be: beyond, the one heard of least recently is forgotten."""
+        self.media: set[str] = {VOICE}
+        """Media that events named."""
 
     def _new_group(self, identifier: str) -> Group:
         return Group(identifier, self.calendar, self.changed)
@@ -245,8 +252,13 @@ class Centre:
         interaction = self.known(identifier)
         if interaction is None:
             interaction = Interaction(identifier, medium_name(media))
-            self.idle[identifier] = interaction
+            self._keep_idle(interaction)
         return None if interaction.finished else interaction
+
+    def _keep_idle(self, interaction: Interaction) -> None:
+        self.idle[interaction.id] = interaction
+        if len(self.idle) > self.most_idle:
+            del self.idle[next(iter(self.idle))]
 
     def file(self, interaction: Interaction) -> None:
         """Put an interaction where it belongs after something was heard of it."""
@@ -259,7 +271,7 @@ class Centre:
         self.idle.pop(identifier, None)
         interaction.touched_ms = self.calendar.now_ms
         if not (waits or lives or interaction.parties):
-            self.idle[identifier] = interaction
+            self._keep_idle(interaction)
             return
         self.live[identifier] = interaction
         if interaction.media == VOICE:

@@ -11,20 +11,17 @@ from zoneinfo import ZoneInfo
 from channels.events import Event, GroupChanged
 from channels.statistics.engine import snapshot, state
 from channels.statistics.engine.accumulator import Board
-from channels.statistics.engine.bounds import Bounds, Lifetimes
+from channels.statistics.engine.bounds import DEFAULT_BOUNDS, DEFAULT_LIFETIMES, Bounds, Lifetimes
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import Category, Definition, ObjectType
 from channels.statistics.engine.machine import Machine
 from channels.statistics.engine.profiles import Calendar, TimeProfile
-from channels.statistics.engine.retention import forget_unheard
+from channels.statistics.engine.retention import end_lost_logins, forget_unheard
 from channels.statistics.engine.set_back import set_back
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
 
 T = TypeVar("T")
-
-DEFAULT_LIFETIMES = Lifetimes()
-DEFAULT_BOUNDS = Bounds()
 
 
 class Engine:
@@ -103,6 +100,15 @@ class Engine:
     def forget_unheard(self) -> Iterator[int]:
         """Forget the objects that nothing was heard of for their lifetime, and on which nothing is open, in pieces: how many each did."""
         return forget_unheard(self._centre, self._calendar.now_ms - self._lifetimes.object_ms)
+
+    def end_lost_logins(self) -> Iterator[int]:
+        """Log out the agents of whom nothing was heard for the lifetime of a login, in pieces: how many each did."""
+        return end_lost_logins(self._centre, self._machine.agents, self._lifetimes.login_ms)
+
+    @property
+    def interaction_count(self) -> int:
+        """In how many interactions something goes on."""
+        return len(self._centre.live)
 
     @property
     def object_count(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from channels import events
 from channels.events import Event, EventData, LateEventError
-from channels.statistics.engine.admission import Admission
+from channels.statistics.engine.admission import Admission, media_of
 from channels.statistics.engine.agent_rules import AgentRules
 from channels.statistics.engine.area_rules import AreaRules
 from channels.statistics.engine.bounds import Bounds, Lifetimes
@@ -35,14 +35,16 @@ _FORGET_AT_ONCE = 64
 class Machine:
     """Takes events in their order, and lets the rules say what each of them means."""
 
-    __slots__ = ("_admission", "_calls", "_centre", "_forget_at_ms", "_handlers", "_lifetimes")
+    __slots__ = ("_admission", "_calls", "_centre", "_forget_at_ms", "_handlers", "_lifetimes", "agents")
 
     def __init__(self, centre: Centre, lifetimes: Lifetimes, bounds: Bounds) -> None:
         self._centre = centre
         self._lifetimes = lifetimes
         self._admission = Admission(centre, bounds)
         self._forget_at_ms = LONG_AGO_MS
-        agents, queues = AgentRules(centre, bounds.places), QueueRules(centre)
+        self.agents = agents = AgentRules(centre, bounds.places)
+        queues = QueueRules(centre)
+        centre.most_idle = bounds.interactions
         self._calls = calls = CallRules(centre, agents, queues, AreaRules(centre))
         self._handlers: dict[type[EventData], Callable[[Any, int], None]] = {
             events.AgentLogin: agents.login,
@@ -104,6 +106,7 @@ class Machine:
         at_ms = event.time_ms
         if event.never_late:
             at_ms = max(at_ms, *(ordered.last_ms for _, ordered in self._concerns(data)), LONG_AGO_MS)
+        self._centre.media.update(media_of(data))
         self._handlers[type(data)](data, at_ms)
         for _, ordered in self._concerns(data):
             if ordered.last_ms < at_ms:

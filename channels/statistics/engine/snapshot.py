@@ -279,6 +279,8 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
     for member in (*centre.agents.values(), *centre.queues.values(), *centre.areas.values()):
         _make_accumulators(member)
     centre.calls = {identifier: each for identifier, each in centre.live.items() if each.media == VOICE}
+    for board in (centre.all_agents.board, centre.all_queues.board, *(area.board for area in centre.areas.values())):
+        centre.media.update(media for _, _, media in board.accumulators if media)
     centre.heard_groups = len(centre.groups) + len(centre.queue_groups) - 2  # but for the two of all
     centre.heard = len(centre.agents) + len(centre.queues) + len(centre.areas) + centre.heard_groups
     return centre

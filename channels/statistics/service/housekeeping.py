@@ -68,22 +68,28 @@ class Housekeeper:
             await self.save(name, slot)
 
     async def _forget(self, name: str, slot: Slot) -> None:
-        """Forget the objects that nothing was heard of for long, a few times within their lifetime."""
-        every_s = min(_FORGET_EVERY_S, self._settings.forget_after_s / 4)
+        """End logins that were lost, and forget the objects that nothing was heard of for long, a few times within their lifetime."""
+        every_s = min(_FORGET_EVERY_S, self._settings.forget_after_s / 4, self._settings.agent_idle_s / 4)
         if round(self._clock.monotonic() * 1000) < slot.forgot_ms + every_s * 1000:
             return
         slot.forgot_ms = round(self._clock.monotonic() * 1000)
-        forgotten = 0
+        ended = forgotten = 0
         async with slot.lock:
             if slot.tenant is None:
                 return
             await catch_up(slot.tenant, self._clock)
             pace = Pace(self._clock)
+            for some in slot.tenant.engine.end_lost_logins():
+                ended += some
+                await pace.breathe()
             for some in slot.tenant.engine.forget_unheard():
                 forgotten += some
                 await pace.breathe()
-            slot.tenant.changes += forgotten > 0
+            slot.tenant.changes += ended + forgotten > 0
+        self._counters.logins_ended += ended
         self._counters.objects_forgotten += forgotten
+        if ended:
+            _log.warning("agents were taken for logged out", tenant=name, agents=ended, unheard_for_s=self._settings.agent_idle_s)
         if forgotten:
             _log.info("objects were forgotten", tenant=name, objects=forgotten, unheard_for_s=self._settings.forget_after_s)
 

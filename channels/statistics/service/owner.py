@@ -78,6 +78,8 @@ class Report:
     values: int
     objects: int
     """Agents, queues, groups and staging areas that events named."""
+    interactions: int
+    """In which something goes on."""
     position: int
     """Of the last event that was taken."""
     now_ms: int | None

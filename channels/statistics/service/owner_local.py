@@ -442,6 +442,7 @@ class LocalStatServer:
             logins=len(logins),
             values=len(slot.watched),
             objects=present.engine.object_count if present else 0,
+            interactions=present.engine.interaction_count if present else 0,
             position=present.position if present else slot.seen,
             now_ms=present.engine.now_ms if present else None,
             held=present.held_count if present else 0,
@@ -513,6 +514,10 @@ class LocalStatServer:
     def object_count(self) -> int:
         """How many objects events named, of all tenants that are available."""
         return sum(slot.tenant.engine.object_count for slot in self._slots.values() if slot.tenant is not None)
+
+    def interaction_count(self) -> int:
+        """In how many interactions something goes on, of all tenants that are available."""
+        return sum(slot.tenant.engine.interaction_count for slot in self._slots.values() if slot.tenant is not None)
 
     def open_count(self) -> int:
         """How many statistics subscriptions have open, of all tenants."""

@@ -65,7 +65,7 @@ class Counters:
     events_behind: int = 0
     """Refused: older than ``max_behind_s``."""
     events_over_limit: int = 0
-    """Refused: one object, group or member too many, or too many that wait for their time."""
+    """Refused: one object, group, member, interaction or medium too many, or too many that wait for their time."""
     events_skipped: int = 0
     """In the log, but late when their turn came: held back or replayed behind a newer one."""
     events_redated: int = 0
@@ -74,6 +74,8 @@ class Counters:
     """Times that the time of a tenant's statistics was set back, since the clock was ahead."""
     objects_forgotten: int = 0
     """Agents, queues, groups and staging areas that were forgotten, since no event spoke of them for ``forget_after_s``."""
+    logins_ended: int = 0
+    """Agents that were taken for logged out, since no event spoke of them for ``agent_idle_s``."""
     interactions_cleared: int = 0
     """Interactions that somebody ended by hand."""
     updates: int = 0

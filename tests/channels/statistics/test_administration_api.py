@@ -33,6 +33,7 @@ async def test_the_stat_server_reports_itself(client: httpx.AsyncClient, centre:
         "logins": 1,
         "values": 0,
         "objects": 1,
+        "interactions": 0,
         "position": 2,
         "time": centre.clock.wall,
         "held": 0,

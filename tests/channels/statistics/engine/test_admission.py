@@ -11,7 +11,7 @@ from channels.events import RefusedEventError
 from channels.statistics.engine import Bounds, Engine
 from tests.channels.statistics.engine.scene import NINE, UTC, event
 
-FEW = Bounds(objects=6, groups=2, members=3, member_groups=2)
+FEW = Bounds(objects=6, groups=2, members=3, member_groups=2, interactions=4, media=8)
 
 
 class Desk:
@@ -51,7 +51,7 @@ TOO_MANY: list[tuple[list[tuple[str, dict[str, Any]]], tuple[str, dict[str, Any]
         "data.queue: expected at most 6",
     ),
     (
-        [("interaction.started", {"ixn": f"i{n}", "media": f"m{n}"}) for n in range(6)],
+        [("interaction.finished", {"ixn": f"i{n}", "media": f"m{n}"}) for n in range(6)],
         ("interaction.finished", {"ixn": "j", "media": "one-more"}),
         "data.media: expected at most 6",
     ),
@@ -89,6 +89,35 @@ TOO_MANY: list[tuple[list[tuple[str, dict[str, Any]]], tuple[str, dict[str, Any]
         [("agent.login", {"agent": "ann", "groups": ["g1"]}), ("group.changed", {"group": "g2", "kind": "agents", "members": ["ann"]})],
         ("agent.login", {"agent": "ann", "groups": ["g3"]}),
         "data.groups: expected at most 2 groups of a member; got 3 of ann",
+    ),
+    *(
+        (
+            [("interaction.queued", {"ixn": f"i{n}", "queue": "q"}) for n in range(4)],
+            (f"interaction.{kind}", {"ixn": "one-more"} | data),
+            "data.interactionId: expected at most 4 interactions of a tenant in which something goes on; got one more, one-more",
+        )
+        for kind, data in (
+            ("queued", {"queue": "q"}),
+            ("distributed", {"queue": "q", "toAgentId": "ann"}),
+            ("distributed", {"queue": "q", "to_queue": "r"}),
+            ("ringing", {"agent": "ann"}),
+            ("dialing", {"agent": "ann"}),
+            ("established", {"agent": "ann", "type": "inbound"}),
+            ("held", {"agent": "ann"}),
+            ("retrieved", {"agent": "ann"}),
+            ("transferred", {"giver": "ann", "to": "bob"}),
+            ("started", {"media": "voice"}),
+        )
+    ),
+    (
+        [("agent.login", {"agent": "ann", "media": [f"m{n}" for n in range(7)]})],
+        ("agent.ready", {"agent": "ann", "media": "M7"}),
+        "data.media: expected at most 8 media of a tenant; got one more, m7",
+    ),
+    (
+        [],
+        ("agent.login", {"agent": "ann", "media": ["voice"] * 9}),
+        "data.media: expected at most 8 media of a tenant; got 9",
     ),
 ]
 
@@ -157,3 +186,67 @@ def test_limits_do_not_apply_to_what_is_restored() -> None:
     restored.admit(event(NINE, "agent.login", agent="ann", groups=["g7"]))
     with pytest.raises(RefusedEventError):
         restored.admit(event(NINE, "agent.login", agent="bob"))
+
+
+ENDING: list[tuple[str, dict[str, Any]]] = [
+    ("released", {"agent": "ann"}),
+    ("rejected", {"agent": "ann", "reason": "missed"}),
+    ("abandoned", {"queue": "q"}),
+    ("abandoned", {"agent": "ann"}),
+    ("finished", {"media": "voice"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "data"), ENDING)
+def test_what_ends_an_interaction_is_never_one_too_many_and_opens_none(kind: str, data: dict[str, Any]) -> None:
+    desk = Desk()
+    for n in range(4):
+        desk.admit("interaction.queued", ixn=f"i{n}", queue="q")
+    desk.apply()
+    desk.admit(f"interaction.{kind}", ixn="unheard", **data)
+    desk.apply()
+    assert desk.engine.interaction_count == 4
+
+
+def test_interactions_of_one_batch_are_counted_once_each() -> None:
+    desk = Desk()
+    for n in range(4):
+        desk.admit("interaction.queued", ixn=f"i{n}", queue="q")
+        desk.admit("interaction.ringing", ixn=f"i{n}", agent="ann")
+    desk.apply()
+    desk.admit("interaction.established", ixn="i0", agent="ann", type="inbound")
+    desk.admit("interaction.abandoned", ixn="i3", queue="q")
+    desk.apply()
+    desk.admit("interaction.queued", ixn="i4", queue="q")
+    desk.apply()
+    assert desk.engine.interaction_count == 4
+    assert desk.engine._machine._admission._interactions == {}
+
+
+def test_an_interaction_that_is_over_is_not_opened_by_what_comes_late() -> None:
+    desk = Desk()
+    desk.admit("interaction.finished", ixn="over", media="voice")
+    desk.apply()
+    for n in range(4):
+        desk.admit("interaction.queued", ixn=f"i{n}", queue="q")
+    desk.admit("interaction.held", ixn="over", agent="ann")
+    with pytest.raises(RefusedEventError):
+        desk.admit("interaction.started", ixn="over", media="voice")
+
+
+def test_no_more_interactions_that_are_over_are_remembered_than_may_go_on() -> None:
+    desk = Desk()
+    for n in range(10):
+        desk.admit("interaction.finished", ixn=f"i{n}", media="voice")
+        desk.apply()
+    assert list(desk.engine._centre.idle) == ["i6", "i7", "i8", "i9"]
+
+
+def test_media_are_known_after_a_restart() -> None:
+    desk = Desk()
+    desk.admit("agent.login", agent="ann", media=["m1", "M2"])
+    desk.admit("interaction.queued", ixn="i", queue="q", media="m3")
+    desk.admit("interaction.started", ixn="j", media="m4")
+    desk.apply()
+    again = Engine.restore(desk.engine.save(), zone=UTC, bounds=FEW)
+    assert again._centre.media == {"voice", "m1", "m2", "m3", "m4"}

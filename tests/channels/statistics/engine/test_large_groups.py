@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from channels.statistics.engine import Engine, ObjectType, Statistic, parse_definition
 from tests.channels.statistics.engine.scene import UTC, Scene
+
+T = TypeVar("T")
 
 AGENTS = 300
 
@@ -32,6 +34,16 @@ def crowd() -> Scene:
     return scene.until(60)
 
 
+def step(pieces: Generator[None, None, T]) -> T | None:
+    """One piece; what the last returns."""
+    try:
+        next(pieces)
+    except StopIteration as done:
+        found: T = done.value
+        return found
+    return None
+
+
 def opening(scene: Scene, kind: str, group: str = "team") -> Generator[None, None, Statistic]:
     return scene.engine.opening(parse_definition(KINDS[kind], ObjectType.GROUP_AGENTS).definition, ObjectType.GROUP_AGENTS, group)
 
@@ -53,12 +65,7 @@ def something_happens(scene: Scene, number: int) -> None:
 def test_what_happens_while_a_statistic_is_opened_is_in_its_value(kind: str) -> None:
     scene = crowd()
     pieces, number = opening(scene, kind), 0
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as done:
-            statistic = done.value
-            break
+    while (statistic := step(pieces)) is None:
         something_happens(scene, number)
         number += 1
     assert number >= 5 or kind == "state"
@@ -76,10 +83,9 @@ def test_a_state_is_computed_in_pieces_and_says_afterwards_that_it_changed_meanw
     for _ in range(4):
         next(pieces)
     scene.at(61, "agent.logout", agent="a000").at(61, "group.changed", group="team", kind="agents", members=["a000", "a001"])
-    with pytest.raises(StopIteration) as done:
-        while True:
-            next(pieces)
-    assert done.value.value.int_value <= AGENTS
+    while (value := step(pieces)) is None:
+        pass
+    assert value.int_value <= AGENTS
     assert statistic in scene.engine.take_changed()
     assert scene.engine.value(statistic).int_value == 2
 

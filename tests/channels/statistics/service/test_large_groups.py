@@ -14,8 +14,8 @@ from tests.channels.statistics.support import Centre, RestlessClock, items_of, l
 
 AGENTS = 500
 
-STATE = {"statisticId": "state", "objectId": "All", "objectType": "GroupAgents", "name": "CurrentGroupState"}
-READY = {"statisticId": "ready", "objectId": "All", "objectType": "GroupAgents"} | {
+STATE: dict[str, object] = {"statisticId": "state", "objectId": "All", "objectType": "GroupAgents", "name": "CurrentGroupState"}
+READY: dict[str, object] = {"statisticId": "ready", "objectId": "All", "objectType": "GroupAgents"} | {
     "definition": {"category": "CurrentTime", "subject": "AgentStatus", "mainMask": "*", "notificationMode": "Immediate"}
 }
 STATE_CHANNEL = "/statistics/v3/values/GroupAgents/All/CurrentGroupState"

@@ -38,7 +38,7 @@ async def test_what_is_restored_is_not_limited() -> None:
 
 async def test_objects_that_nothing_is_heard_of_are_forgotten_also_after_a_restart() -> None:
     centre = Centre()
-    await centre.feed(centre.event("cx.agent.login", agentId="old"))
+    await centre.feed(centre.event("cx.agent.login", agentId="old"), centre.event("cx.agent.logout", agentId="old"))
     await centre.server.stop()  # saves
     centre.clock.advance(5 * DAY_S)
     again = await restarted(centre)
@@ -50,9 +50,54 @@ async def test_objects_that_nothing_is_heard_of_are_forgotten_also_after_a_resta
     assert await (await restarted(again)).server.objects("t", "Agent") == ["young"]
 
 
+async def test_a_login_whose_logout_was_lost_is_over_after_a_while_also_after_a_restart() -> None:
+    centre = Centre(agent_idle_s=14 * DAY_S)
+    await centre.feed(centre.event("cx.agent.login", agentId="ana"), centre.event("cx.agent.login", agentId="bob"))
+    await centre.subscribe("/statistics/v3/values/Agent/ana/InboundCalls")
+    centre.clock.advance(10 * DAY_S)
+    await centre.server.keep_house()
+    await centre.feed(centre.event("cx.agent.ready", agentId="bob"))
+    assert await centre.server.objects("t", "Agent") == ["ana", "bob"]
+    centre.clock.advance(4 * DAY_S)
+    await centre.server.keep_house()
+    assert (centre.server.counters.logins_ended, centre.server.counters.objects_forgotten) == (1, 0)  # ana is watched still
+    again = await restarted(centre)
+    states = [{"name": "CurrentAgentState", "objectId": agent, "objectType": "Agent"} for agent in ("ana", "bob")]
+    done = await again.server.read(login(), states)
+    assert [reading.value["stringValue"] for reading in done.readings] == ["LoggedOut", "WaitForNextCall"]
+
+
+async def test_an_interaction_too_many_is_refused_and_counted_and_what_ends_one_makes_room() -> None:
+    centre = Centre(max_interactions=2)
+    await centre.feed(*(centre.event("cx.interaction.queued", interactionId=f"i{n}", queue="sales") for n in range(2)))
+    more = centre.event("cx.interaction.ringing", interactionId="i2", agentId="ana")
+    with pytest.raises(RefusedEventError, match=r"data\.interactionId: expected at most 2 interactions .*; got one more, i2"):
+        await centre.feed(more)
+    assert (centre.server.interaction_count(), centre.server.report("t").interactions, centre.server.counters.events_over_limit) == (
+        2,
+        2,
+        1,
+    )
+    await centre.feed(more, tenant="another")
+    await centre.feed(
+        centre.event("cx.interaction.abandoned", interactionId="i0", queue="sales"),
+        centre.event("cx.interaction.finished", interactionId="unknown", media="voice"),
+    )
+    await centre.feed(more)
+    assert (await restarted(centre, max_interactions=1)).server.report("t").interactions == 2
+
+
+async def test_a_medium_too_many_is_refused() -> None:
+    centre = Centre(max_media=3)
+    await centre.feed(centre.event("cx.agent.login", agentId="a", media=["voice", "chat", "Email"]))
+    with pytest.raises(RefusedEventError, match=r"data\.media: expected at most 3 media of a tenant; got one more, fax"):
+        await centre.feed(centre.event("cx.interaction.queued", interactionId="i", queue="q", media="fax"))
+    assert centre.server.counters.events_over_limit == 1
+
+
 async def test_an_object_that_is_watched_is_not_forgotten() -> None:
     centre = Centre()
-    await centre.feed(centre.event("cx.agent.login", agentId="ana"))
+    await centre.feed(centre.event("cx.agent.login", agentId="ana"), centre.event("cx.agent.logout", agentId="ana"))
     await centre.subscribe("/statistics/v3/values/Agent/ana/InboundCalls")
     centre.clock.advance(8 * DAY_S)
     await centre.server.keep_house()
