@@ -2,7 +2,7 @@
 # make test       every test that this machine can run; the others are named with the reason
 # make test AREA=hub/core   the tests of a folder of the product, or of tests/: several with spaces between them
 # make cover      the tests of hub/ and channels/, with the lines of the product that no test reaches
-# make lint       style, types, the rules of the house, generated documents
+# make lint       style, types, borders between packages, references, generated documents
 # make bench      figures of this machine, beside its own limit
 # make test-long  the long forms of the tests
 # make dist       the wheel and the source archive of a release, into dist/

@@ -84,6 +84,11 @@ def test_no_path_of_a_machine() -> None:
     assert where(rf"(?<![\w.\-:/}}*$~])/(?:{folders})/[a-z._]", [path for path in TEXTS if path != Path(__file__)]) == []
 
 
+def test_the_version_stands_in_one_place() -> None:
+    version = re.escape(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    assert [line.partition(":")[0] for line in where(rf"\bversion\s*=\s*\"{version}\"", TEXTS)] == ["pyproject.toml"]
+
+
 def test_lock_file_names_no_host() -> None:
     text = (ROOT / "tests/clients/node/package-lock.json").read_text()
     assert '"resolved"' not in text

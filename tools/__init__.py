@@ -1,1 +1,1 @@
-"""What the house is kept with; nothing here is part of the product."""
+"""Checks of the sources and generators of documents; nothing here is part of the product."""

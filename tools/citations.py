@@ -26,6 +26,7 @@ from tools.sources import tracked
 ROOT = Path(__file__).parents[1]
 
 CODE_FOLDERS = frozenset({"hub", "channels", "tests", "bench", "tools", "samples"})
+CODE = frozenset({".py", ".js", ".mjs", ".html", ".css", ".sql", ".lua", ".toml", ".sh", ".c", ".h", ".go", ".java"})
 
 _CITATION = re.compile(r"(?<![\w/.-])((?:[\w-]+/|\.\./)*[\w-]+\.md)(?:#([\w%-]+))?(?![\w/])")
 _OUTSIDE = re.compile(r"\b(?:contract|design) part \d|\bcontract's \(part|\(design, rule|\bseed 00\d|\.md \d", re.IGNORECASE)
@@ -76,12 +77,16 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def remarks(path: Path) -> Iterator[tuple[int, str]]:
-    """The docstrings and comments of a Python file, each line with its number. Texts that the program uses are none.
+    """The docstrings and comments of a Python file, each line with its number. Texts that the program uses are none. Of a file in another
+    language all lines.
 
     Raises:
         SyntaxError: the file is not Python.
     """
     source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from enumerate(source.splitlines(), 1)
+        return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
@@ -93,7 +98,7 @@ def remarks(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def faults_of_code(path: Path, root: Path) -> Iterator[Fault]:
-    """What is wrong with the references in the docstrings and comments of one Python file."""
+    """What is wrong with the references in the docstrings and comments of one source file."""
     for number, line in remarks(path):
         if outside := _OUTSIDE.search(line):
             yield Fault(path, number, f"expected a page of docs/ with its anchor, got {outside[0]!r}, which readers do not have")
@@ -125,7 +130,7 @@ def faults(root: Path) -> list[Fault]:
     for path in tracked(root):
         if path.suffix == ".md":
             found.extend(faults_of_page(path))
-        elif path.suffix == ".py" and path.relative_to(root).parts[0] in CODE_FOLDERS:
+        elif path.suffix in CODE and path.relative_to(root).parts[0] in CODE_FOLDERS:
             found.extend(faults_of_code(path, root))
     return sorted(found)
 

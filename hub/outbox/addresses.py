@@ -42,7 +42,7 @@ SPECIAL: Final[tuple[tuple[str, str], ...]] = (
 )
 """Networks that are not public: (network, what it is for). Of IPv6 they are those inside :data:`GLOBAL_UNICAST`; all outside it is not
 public anyway: ``::``, ``::1``, IPv4-compatible ``::/96``, ``64:ff9b:1::/48`` (RFC 8215), ``100::/64`` (RFC 6666), ``100:0:0:1::/64``
-(RFC 9780), ``5f00::/16`` (RFC 9602), ``fc00::/7``, ``fe80::/10``, ``fec0::/10``, ``ff00::/8``, and what nobody was given.
+(RFC 9780), ``5f00::/16`` (RFC 9602), ``fc00::/7``, ``fe80::/10``, ``fec0::/10``, ``ff00::/8``, and what IANA has not assigned.
 """
 
 GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
@@ -55,17 +55,17 @@ _SPECIAL_4: Final = tuple(ipaddress.IPv4Network(text) for text, _ in SPECIAL if 
 _SPECIAL_6: Final = tuple(ipaddress.IPv6Network(text) for text, _ in SPECIAL if ":" in text)
 
 _ISATAP: Final = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
-"""How an interface identifier begins that ends in an IPv4 address (RFC 5214 section 6.1)."""
+"""The first bytes of an interface identifier that ends in an IPv4 address (RFC 5214 section 6.1)."""
 
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 
 
 class NotAnAddressError(ValueError):
-    """A host that ends in a number, as only addresses do, and is no address."""
+    """The host ends in a number, as only addresses do, but is not a valid address."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet; an IPv6 address that carries one of IPv4 only where both are."""
+    """Whether an address is public. An IPv6 address that carries an IPv4 address is public only if both are."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _SPECIAL_4)
     same = as_ipv4(address)
@@ -77,8 +77,8 @@ def is_public(address: Address) -> bool:
 
 
 def as_ipv4(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that is connected to when this one is: itself, IPv4-mapped (RFC 4291 section 2.5.5.2), or by NAT64; else None.
-    Tunnels (6to4, Teredo, ISATAP) and IPv4-compatible addresses only carry one, and lead elsewhere.
+    """The IPv4 address that a connection to this address reaches: the address itself, an IPv4-mapped one (RFC 4291 section 2.5.5.2) or one
+    behind NAT64; else None. Tunnels (6to4, Teredo, ISATAP) and IPv4-compatible addresses only carry one, and lead elsewhere.
     """
     if isinstance(address, ipaddress.IPv4Address):
         return address
@@ -88,17 +88,17 @@ def as_ipv4(address: Address) -> ipaddress.IPv4Address | None:
 
 
 def parse_socket_address(text: str) -> Address:
-    """An address as sockets and resolvers have it; the zone of a link-local one (``%eth0``) is left out.
+    """Parse an address as sockets and resolvers write it. The zone of a link-local address (``%eth0``) is left out.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an address.
     """
     return ipaddress.ip_address(text.partition("%")[0])
 
 
 def parse_host(host: str) -> Address | None:
-    """The address that the host of a URL is, without brackets, in any of the spellings that resolvers and browsers take: ``127.1``,
-    ``0x7f.1``, ``017700000001``, ``2130706433``, a dot at the end, a zone. None for a name.
+    """Parse the host of a URL, without brackets, as an address in any of the spellings that resolvers and browsers take: ``127.1``,
+    ``0x7f.1``, ``017700000001``, ``2130706433``, a dot at the end, a zone. Returns None for a name.
 
     Raises:
         NotAnAddressError: it ends in a number and is no address, such as ``127.0.0.1.5`` or ``256.1.1.1``: what one resolver refuses
@@ -122,7 +122,7 @@ def parse_host(host: str) -> Address | None:
 
 
 def _number(part: str) -> int | None:
-    """A part of an IPv4 address: hexadecimal after ``0x``, octal after ``0``, else decimal (the WHATWG's URL standard, "IPv4 parser")."""
+    """Parse a part of an IPv4 address: hexadecimal after ``0x``, octal after ``0``, else decimal (WHATWG URL standard, "IPv4 parser")."""
     if not _NUMBER.fullmatch(part) or len(part) > 20:
         return None
     try:

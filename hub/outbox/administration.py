@@ -1,4 +1,4 @@
-"""Endpoints as administrators make them: checked, changed, their secrets rotated. REST and the `hub` command share it."""
+"""Create, check, change and remove endpoints, and rotate their secrets. REST and the `hub` command share this module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORTEST_SECRET: Final = 8
 LONGEST_SECRET: Final = 1_024
 LONGEST_URL: Final = 2_048
 MOST_ENTRIES: Final = 50
-"""Types, media or headers of one endpoint."""
+"""How many types, media or headers one endpoint may have."""
 
 LONGEST_DESCRIPTION: Final = 500
 
@@ -29,7 +29,7 @@ _MEDIUM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class EndpointError(ValueError):
-    """An endpoint that cannot be made or changed so: the field, what was expected, what came."""
+    """An endpoint cannot be made or changed like this: names the field, what was expected and what came."""
 
     def __init__(self, field: str, expected: str, got: object) -> None:
         super().__init__(f"{field}: expected {expected}, got {got!r}")
@@ -44,7 +44,7 @@ class UnknownEndpointError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be set; None leaves a field as it is, or takes its default."""
+    """The fields to set. None leaves a field as it is, or takes its default."""
 
     url: str | None = None
     types: Sequence[str] | None = None
@@ -58,7 +58,7 @@ class Change:
 
 
 class Administration:
-    """Runs inside transactions; ``save`` and ``remove`` write an endpoint and see to it that this process follows at once."""
+    """Its methods run inside transactions. ``save`` and ``remove`` write an endpoint and update this process's copy of it at once."""
 
     __slots__ = ("_clock", "_guard", "_remove", "_save", "_settings")
 
@@ -78,7 +78,7 @@ class Administration:
         self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
 
     def add(self, transaction: Transaction, tenant: str, change: Change, secret: str | None) -> tuple[Endpoint, str]:
-        """Make an endpoint; returns it with its secret, which is drawn where none is given.
+        """Create an endpoint. Returns it with its secret, which is generated where none is given.
 
         Raises:
             EndpointError: a field is wrong, or the tenant has too many.
@@ -108,7 +108,7 @@ class Administration:
         return made
 
     def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Endpoint, str]:
-        """Give an endpoint another secret; the one before signs beside it for ``outbox.secret_overlap_h`` hours.
+        """Give an endpoint a new secret. The old one also signs for ``outbox.secret_overlap_h`` hours.
 
         Raises:
             UnknownEndpointError: there is none.
@@ -123,7 +123,7 @@ class Administration:
         return made, secret
 
     def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
-        """Remove an endpoint; what waits for it is dead.
+        """Remove an endpoint. Its pending deliveries become dead.
 
         Raises:
             UnknownEndpointError: there is none.
@@ -133,7 +133,7 @@ class Administration:
         return endpoint
 
     def find(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
-        """One endpoint that administrators made.
+        """Find an endpoint that an administrator created.
 
         Raises:
             UnknownEndpointError: there is none.
@@ -144,7 +144,7 @@ class Administration:
         return found
 
     def all(self, transaction: Transaction, tenant: str | None) -> list[Endpoint]:
-        """Those that administrators made, the oldest first."""
+        """The endpoints that administrators created, the oldest first."""
         return [each for each in endpoint_store.of_tenant(transaction, tenant) if not each.owner]
 
     def _changed(self, endpoint: Endpoint, change: Change) -> Endpoint:
@@ -179,7 +179,7 @@ class Administration:
 
 
 def throttled(endpoint: Endpoint, throttle: str) -> Endpoint:
-    """An endpoint whose status 429 speaks of its ``order`` alone, or of the whole ``endpoint``.
+    """Set what a 429 of the endpoint delays: deliveries of the same key alone (``order``), or all of them (``endpoint``).
 
     Raises:
         EndpointError: it is neither word.
@@ -190,7 +190,7 @@ def throttled(endpoint: Endpoint, throttle: str) -> Endpoint:
 
 
 def switched(endpoint: Endpoint, enabled: bool) -> Endpoint:
-    """An endpoint that is delivered to, or is not, as an administrator says."""
+    """Enable or disable an endpoint."""
     reason = "" if enabled else endpoint.disabled_reason or "by an administrator"
     again = enabled and not endpoint.enabled
     failing_since_ms = None if again else endpoint.failing_since_ms  # else the first failure would disable it again
@@ -199,12 +199,12 @@ def switched(endpoint: Endpoint, enabled: bool) -> Endpoint:
 
 
 def forgiven(endpoint: Endpoint) -> Endpoint:
-    """An endpoint that is not left alone for what was before: it has another URL, or is enabled again."""
+    """Forget past failures of an endpoint: it has another URL, or is enabled again."""
     return replace(endpoint, silent=0, closed_until_ms=0)
 
 
 def checked_url(guard: Guard, url: str, field: str = "url") -> str:
-    """A URL that may be called, as far as can be told now.
+    """Check that a URL may be called, as far as that is known before its name is resolved.
 
     Raises:
         EndpointError: it may not.
@@ -220,7 +220,7 @@ def checked_url(guard: Guard, url: str, field: str = "url") -> str:
 
 
 def rotated(secrets: Sequence[Secret], new: str, now_ms: int, overlap_ms: int) -> tuple[Secret, ...]:
-    """Secrets after a rotation: the new one, and those that are valid now for as long as they overlap."""
+    """The secrets after a rotation: the new one, and the ones that are valid now until their overlap ends."""
     until_ms = now_ms + overlap_ms
     old = [
         Secret(each.text, until_ms if each.until_ms is None else each.until_ms)
@@ -231,7 +231,7 @@ def rotated(secrets: Sequence[Secret], new: str, now_ms: int, overlap_ms: int) -
 
 
 def checked_secret(secret: str) -> str:
-    """A secret of one's own that can be used.
+    """Check a secret that the caller chose.
 
     Raises:
         EndpointError: it cannot.
@@ -266,7 +266,7 @@ _TEXT: Final = re.compile(r"(?P<field>[\w.-]+): expected (?P<expected>.*?), got 
 
 
 def _of_text(field: str, value: object, fault: ValueError) -> EndpointError:
-    """The same error with its parts apart."""
+    """Split the text of an error into field, expected and got."""
     if told := _TEXT.fullmatch(str(fault)):
         return EndpointError(field if told["field"] == field else f"{field}.{told['field']}", told["expected"], value)
     return EndpointError(field, str(fault), value)

@@ -29,14 +29,14 @@ MOST: int = 1_000
 """Entries of one page."""
 
 REPLAYED_AT_ONCE: int = 500
-"""Deliveries that one transaction replays: others get their turn between two."""
+"""Deliveries that one transaction replays. Other transactions run between two of them."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _LATEST_MS = 1 << 53
 
 
 class EndpointChange(BaseModel):
-    """What is to be set; what is left out stays as it is."""
+    """The fields to set. A field that is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": True}]})
 
@@ -56,7 +56,7 @@ class EndpointChange(BaseModel):
 
 
 class NewEndpoint(EndpointChange):
-    """An endpoint that is to be made."""
+    """An endpoint to create."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"url": "https://crm.example.com/hook", "types": ["interaction.*"]}]}
@@ -67,7 +67,7 @@ class NewEndpoint(EndpointChange):
 
 
 class NewSecret(BaseModel):
-    """A secret of one's own."""
+    """A secret that the caller chooses."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -194,20 +194,20 @@ class DeliveryAnswer(BaseModel):
 
 
 class Replayed(BaseModel):
-    """What is delivered once more."""
+    """The deliveries that are made again."""
 
     replayed: int
 
 
 class ReplayedAnswer(BaseModel):
-    """Envelope of what is delivered once more."""
+    """Envelope of the deliveries that are made again."""
 
     status: Status
     data: Replayed
 
 
 class ExampleAnswer(BaseModel):
-    """Envelope of how an example fared."""
+    """Envelope of the outcome of an example."""
 
     status: Status
     data: AttemptEntry
@@ -296,7 +296,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         identifier: Identifier,
         type: Annotated[str, Query(description="Of which event type.", max_length=64)] = "",
     ) -> Response:
-        """POST an example to the endpoint now, once, whether it is enabled or not, and tell what it answered."""
+        """POST an example to the endpoint now, once, whether it is enabled or not, and return what it answered."""
         found = await read(lambda tx: administration.find(tx, caller.tenant, identifier))
         try:
             attempt = await examples.send(found, type)
@@ -308,7 +308,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
 
     @router.post("/endpoints/{id}/replay", summary="Replay a span of time", response_model=ReplayedAnswer, responses=_UNKNOWN)
     async def replay_span(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: Span) -> Response:
-        """Deliver once more, with the whole schedule, every dead delivery of the endpoint that was made in a span of time."""
+        """Deliver again, with the whole schedule, every dead delivery of the endpoint that was made in a span of time."""
         await read(lambda tx: administration.find(tx, caller.tenant, identifier))
         total = 0
         while True:
@@ -367,7 +367,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         responses={**_UNKNOWN, 409: {"description": "It is under way, or its endpoint is gone."}},
     )
     async def replay(caller: Annotated[Principal, requires("/endpoints/write")], number: Number) -> Response:
-        """Deliver once more what is dead or was delivered, with the whole schedule."""
+        """Deliver again, with the whole schedule, a delivery that is dead or was delivered."""
         row = await write(lambda tx: archive_store.replay(tx, caller.tenant, number, clock.wall_ms()))
         if row is None:
             raise _unknown_delivery(number)

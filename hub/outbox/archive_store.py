@@ -1,4 +1,4 @@
-"""Deliveries as people look at them: listed, shown with their attempts, replayed."""
+"""Lists deliveries, shows one with its attempts, and replays them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which deliveries are meant; None: whichever."""
+    """Which deliveries to list. None: all."""
 
     endpoint: str | None = None
     state: DeliveryState | None = None
@@ -101,7 +101,7 @@ def find(transaction: Transaction, tenant: str, delivery: int) -> tuple[Delivery
 
 
 def replay(transaction: Transaction, tenant: str, delivery: int, now_ms: int) -> Row | None:
-    """Deliver once more what is over, with the whole schedule. Returns (endpoint, state before, whether the endpoint is there and enabled);
+    """Deliver again, with the whole schedule, a delivery that is over. Returns (endpoint, state before, whether the endpoint is enabled);
     None when there is no such delivery. One that is pending is left as it is.
     """
     row = transaction.row(
@@ -115,7 +115,7 @@ def replay(transaction: Transaction, tenant: str, delivery: int, now_ms: int) ->
 
 
 def replay_span(transaction: Transaction, tenant: str, endpoint: str, *, since_ms: int, until_ms: int, now_ms: int, limit: int) -> int:
-    """Deliver once more the dead deliveries of an endpoint that were made in a span of time: the oldest first, at most ``limit``."""
+    """Deliver again the dead deliveries of an endpoint that were made in a span of time: the oldest first, at most ``limit``."""
     return _again(
         transaction,
         "id IN (SELECT id FROM deliveries WHERE tenant = ? AND endpoint = ? AND state = 'dead' AND created_ms >= ? AND created_ms < ?"
@@ -126,7 +126,7 @@ def replay_span(transaction: Transaction, tenant: str, endpoint: str, *, since_m
 
 
 def announce(transaction: Transaction) -> None:
-    """Have running hubs look at what was changed: they follow the revision."""
+    """Raise the revision, so that running hubs read what was changed."""
     transaction.run("UPDATE outbox_revision SET number = number + 1")
 
 

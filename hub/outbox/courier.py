@@ -1,4 +1,6 @@
-"""Carries deliveries to their endpoints: fair among them, each in a lane of its own, and every outcome is on disk before it counts."""
+"""Sends deliveries to their endpoints. Each endpoint has a lane of its own; requests are shared out fairly; an outcome counts once it is on
+disk.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,10 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 _log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
-"""How often the database is asked at least for an endpoint that has something left there: another process may have made it."""
+"""The longest time between two looks into the database for an endpoint with deliveries there: another process may have made some."""
 
 BLOCKED_S: Final = 1.0
-"""How soon to look again where what is due waits for an older one of its key."""
+"""The time until the next look where a due delivery waits for an older one of its key."""
 
 LANES_AT_ONCE: Final = 64
 """Lanes looked at in one transaction."""
@@ -42,12 +44,14 @@ class Sends(Protocol):
     """One attempt: :class:`hub.outbox.sender.Sender`."""
 
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
-        """POST it; whatever the other side does becomes an outcome."""
+        """POST the event. Whatever the receiver does becomes an outcome."""
         ...
 
 
 def in_turn(ready: Mapping[str, list[tuple[int, str, Lane]]]) -> list[tuple[str, str, Lane]]:
-    """(tenant, endpoint, lane): who of its tenant waited longest first, one of each tenant, then another one of each."""
+    """Order lanes by turns of tenants: one of each tenant, then another of each; within a tenant the one that waited longest comes
+    first.
+    """
     ranked = [
         (rank, turn, tenant, identifier, lane)
         for tenant, lanes in ready.items()
@@ -73,7 +77,7 @@ class Courier:
         operations: Operations,
         consumers: Callable[[], Mapping[str, Consumer]],
     ) -> None:
-        """``consumers`` is asked for at the start: by event type."""
+        """``consumers`` is called at the start. It returns the consumers by event type."""
         self._owner = owner
         self._transactions = transactions
         self._book = book
@@ -89,16 +93,16 @@ class Courier:
         self._random = random.Random()  # noqa: S311  spreads retries, keeps no secret
         self._lanes: dict[str, Lane] = {}
         self._targets: dict[str, tuple[str, bool]] = {}
-        """Of each endpoint the URL, and whether it is enabled, as they were followed last."""
+        """The URL of each endpoint and whether it is enabled, as they were when this process last read them."""
         self._turns = itertools.count(1)
         self._requests_pool = Pool(settings.in_flight, settings.tenant_share)
         self._held_pool = Pool(settings.held, settings.tenant_share)
         self._line = Line(self._requests_pool)
-        """Endpoints that have something ready, and wait for a place among all requests."""
+        """Endpoints that have a delivery ready and wait until another request may begin."""
         self._giving_back: Counter[tuple[str, str]] = Counter()
-        """Endpoints and keys of deliveries whose leases are about to be let go of."""
+        """Endpoints and keys of deliveries whose leases are being given back."""
         self._given_back: set[tuple[str, str]] = set()
-        """Those whose leases were let go of since the dispatcher's last round."""
+        """Endpoints and keys whose leases were given back since the dispatcher's last round."""
         self._requests: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -111,7 +115,7 @@ class Courier:
 
     @property
     def in_line(self) -> int:
-        """Endpoints that have something ready and wait for a place among all requests, or among their tenant's."""
+        """The number of endpoints that have a delivery ready and wait until another request, of all or of their tenant, may begin."""
         return len(self._line)
 
     @property
@@ -121,7 +125,7 @@ class Courier:
 
     @property
     def tripped(self) -> int:
-        """Endpoints that get no more than a probe, because they do not answer."""
+        """The number of endpoints that get one probe at a time, because they do not answer."""
         return sum(lane.tripped for lane in self._lanes.values())
 
     async def start(self) -> None:
@@ -131,7 +135,9 @@ class Courier:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.courier")
 
     async def stop(self, patience_s: float) -> None:
-        """Begin nothing any more; what is under way may end within ``patience_s``, else it is tried again after the next start."""
+        """Begin no more requests. Those under way may end within ``patience_s`` seconds; later ones are cancelled and made again after the
+        next start.
+        """
         self._stopping = True
         if self._task is not None:
             self._wake.set()
@@ -143,11 +149,11 @@ class Courier:
             await asyncio.wait(self._requests, timeout=patience_s)
         for request in self._requests:
             request.cancel()
-        while self._requests:  # what is cancelled lets go of its lease, which is a task too
+        while self._requests:  # a request that is cancelled gives its lease back, in another task
             await asyncio.wait(self._requests)
 
     def follow(self) -> None:
-        """The endpoints have changed: lanes for those that are there."""
+        """The endpoints have changed: keep a lane for each of those that exist."""
         now = self._clock.monotonic()
         for gone in [each for each, lane in self._lanes.items() if self._book.get(each) is None and not lane.held]:
             del self._lanes[gone]
@@ -189,7 +195,7 @@ class Courier:
     def carry(self, work: Work) -> None:
         """See :class:`hub.outbox.dispatcher.Courier`."""
         lane = self._lane(work.endpoint)
-        if self._is_left(work.endpoint, work.event.key):  # since its place was kept
+        if self._is_left(work.endpoint, work.event.key):  # it was left to the database after its place was kept
             lane.held -= 1
             self._give_back(lane, [work])
             return
@@ -197,7 +203,7 @@ class Courier:
         self._begin(work.endpoint, lane)
 
     def _is_left(self, endpoint: str, key: str) -> bool:
-        """Whether an older delivery of the key was left to the database, and this process may not have seen it there yet."""
+        """Whether an older delivery of the key was left to the database and may not have been claimed by this process since."""
         return (endpoint, key) in self._giving_back or (endpoint, key) in self._given_back
 
     def cancel(self, endpoint: str) -> None:
@@ -205,7 +211,7 @@ class Courier:
         self._lane(endpoint).held -= 1
 
     def look(self, endpoint: str) -> None:
-        """See :class:`hub.outbox.dispatcher.Courier`. An endpoint that this process does not know yet is looked at when it does."""
+        """See :class:`hub.outbox.dispatcher.Courier`. If this process does not know the endpoint yet, it looks when it does."""
         if endpoint in self._lanes or self._book.get(endpoint) is not None:
             self._lane(endpoint).look_at(self._clock.monotonic())
             self._wake.set()
@@ -227,7 +233,7 @@ class Courier:
                     continue
 
     async def _look(self) -> float:
-        """Claim what may begin soon; returns in how many seconds to look again unless somebody wakes us."""
+        """Claim deliveries that may begin soon. Returns in how many seconds to look again, unless the loop is woken before."""
         self._wake.clear()
         now = self._clock.monotonic()
         next_at = now + LOOK_S
@@ -249,7 +255,7 @@ class Courier:
             room = self._held_pool.of(tenant).room
             if room <= 0:
                 continue
-            # some for each of its endpoints, rather than all for the first of them
+            # a share for each of its endpoints, rather than all for the first of them
             limit = min(lane.space(now), room, max(lane.limit, room // len(ready[tenant])))
             lane.held += limit
             lane.turn = next(self._turns)
@@ -269,7 +275,7 @@ class Courier:
             lane.blocked = False
             if claim.due_ms is not None:
                 due_in = (claim.due_ms - wall_ms) / 1000
-                # what is due and was not given out waits for an older one of its key
+                # a delivery that is due and was not claimed waits for an older one of its key
                 lane.blocked = due_in <= 0 and not claim.work
                 lane.look_at(now + (BLOCKED_S if lane.blocked else max(due_in, 0.0)))
             for work in claim.work:
@@ -302,18 +308,18 @@ class Courier:
     # -- one delivery -----------------------------------------------------------------------------------------------------
 
     def _begin(self, identifier: str, lane: Lane) -> None:
-        """Begin what a lane has ready and may begin."""
+        """Begin the deliveries of a lane that are ready, as many as may begin."""
         if self._stopping:
             self._give_back(lane, lane.let_go())
             return
         if lane.may_begin(self._clock.monotonic()):
             endpoint = self._book.get(identifier)
-            # one that was removed is let go of by its attempt
+            # the deliveries of an endpoint that was removed are given back by their attempts
             self._line.join(endpoint.tenant if endpoint is not None else "", identifier)
             self._feed()
 
     def _feed(self) -> None:
-        """Begin requests of those that stand in line, tenants in turn, as long as there is a place for them."""
+        """Begin requests of the endpoints that wait, tenants in turn, until as many are under way as may be."""
         while (following := self._line.next()) is not None:
             tenant, identifier = following
             lane = self._lanes.get(identifier)
@@ -353,7 +359,7 @@ class Courier:
         try:
             decided = await self._judge(*tried, lane, work)
         except BaseException as fault:
-            # the database, or what a consumer made of the outcome: it is tried again, at least once
+            # the database failed, or a consumer that was told of the outcome: the delivery is made again
             self._counters.unrecorded += 1
             _log.exception("outcome_not_recorded", delivery=work.delivery)
             self._give_back(lane, [], under_way=work, again_ms=round(self._settings.lease_s * 1000))
@@ -363,7 +369,9 @@ class Courier:
         self._over(lane, work, decided=decided)
 
     async def _try(self, work: Work) -> tuple[Endpoint, Outcome] | None:
-        """Make the request, unless its endpoint is gone or disabled, or the lease would not last until the end of it."""
+        """Make the request. Returns None without one where the endpoint was removed or disabled, or the lease would end before the
+        request.
+        """
         endpoint = self._book.get(work.endpoint)
         if endpoint is None or not endpoint.enabled:
             return None
@@ -375,8 +383,8 @@ class Courier:
         return endpoint, outcome
 
     def _over(self, lane: Lane, work: Work, *, decided: bool) -> None:
-        """A delivery that was under way is so no more. When it is ``decided``, delivered or dead, the next of its key may begin; else the
-        database keeps the order: what waited for it in memory is left there.
+        """A delivery is no longer under way. If it is ``decided``, delivered or dead, the next of its key may begin. If not, the
+        database keeps the order: deliveries that waited for it in memory are given back.
         """
         if not decided:
             self._given_back.add((work.endpoint, work.event.key))
@@ -384,7 +392,7 @@ class Courier:
         lane.over(work.event.key)
         now = self._clock.monotonic()
         if lane.blocked:
-            lane.look_at(now)  # what waited for this key may go now
+            lane.look_at(now)  # deliveries that waited for this key may begin now
         self._begin(work.endpoint, lane)
         if lane.due is not None and lane.due <= now and lane.wants_more(now):
             self._wake.set()
@@ -392,8 +400,8 @@ class Courier:
     # -- leaving deliveries to the database ---------------------------------------------------------------------------------
 
     def _give_back(self, lane: Lane, works: list[Work], *, under_way: Work | None = None, again_ms: int = 0) -> None:
-        """Let go of the leases of deliveries that the lane does not hold any more, and of one that was under way; they may be claimed again
-        in ``again_ms``. Until that is on disk nothing of their keys begins.
+        """Give back the leases of deliveries that the lane no longer holds, and of one that was under way. They may be claimed again
+        in ``again_ms`` milliseconds. Until that is on disk, no delivery of their keys begins.
         """
         works = works if under_way is None else [under_way, *works]
         if not works:
@@ -494,12 +502,12 @@ class Courier:
         else:
             self._counters.retried += 1
             lane.look_at(now + verdict.wait_s)
-        if disable or lane.tripped or lane.open_at(now) > now:  # none of what it holds begins soon
+        if disable or lane.tripped or lane.open_at(now) > now:  # no delivery that it holds begins soon
             self._give_back(lane, lane.let_go())
         return kept and verdict.state is not DeliveryState.PENDING
 
     def _health(self, endpoint: Endpoint, verdict: Verdict, now_ms: int) -> tuple[int | None, str]:
-        """Since when the endpoint does nothing but fail, and why it has to be disabled, if it has."""
+        """Returns the time since which the endpoint has done nothing but fail, and the reason to disable it, empty if there is none."""
         if verdict.state is DeliveryState.DELIVERED:
             return None, ""
         since_ms = endpoint.failing_since_ms if endpoint.failing_since_ms is not None else now_ms
@@ -529,7 +537,7 @@ class Courier:
             held = self._held_pool.of(known.tenant if known is not None else "")
             lane = self._lanes[endpoint] = Lane(limit, self._settings.trip_after, held)
             if known is not None and (known.silent or known.closed_until_ms):
-                # never longer than it can have been: the clock may have been set
+                # at most the longest pause there is: the clock may have been set back
                 longest_s = max(TRIPPED_LONGEST_S, self._settings.throttle_s)
                 closed_s = min(max(0.0, (known.closed_until_ms - self._clock.wall_ms()) / 1000), longest_s)
                 lane.restore(known.silent, self._clock.monotonic() + closed_s)

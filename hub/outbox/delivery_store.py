@@ -12,7 +12,7 @@ from hub.storage.transactions import Transaction
 
 
 class Work(NamedTuple):
-    """A delivery that this process has claimed."""
+    """A delivery that this process has a lease for."""
 
     delivery: int
     endpoint: str
@@ -22,21 +22,21 @@ class Work(NamedTuple):
     """How many of them were before it was replayed: the schedule begins anew there."""
     event: OutboxEvent
     lease_until_ms: int
-    """Until when it is this process's alone."""
+    """Until when the lease lasts; until then no other process makes this delivery."""
 
     @property
     def number(self) -> int:
-        """Of the next attempt, from 1."""
+        """The number of the next attempt, from 1."""
         return self.attempts + 1
 
     @property
     def step(self) -> int:
-        """Of the next attempt within the schedule, from 1."""
+        """The number of the next attempt within the schedule, from 1."""
         return self.attempts - self.replayed_after + 1
 
 
 class Claim(NamedTuple):
-    """What a look at the deliveries of one endpoint gave."""
+    """What a look at the deliveries of one endpoint found."""
 
     work: list[Work]
     due_ms: int | None
@@ -51,7 +51,7 @@ class Created(NamedTuple):
 
 
 _OLDER = "EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint = ? AND p.key = ? AND p.state = 'pending' AND p.lease_owner <> ?)"
-"""Whether an older delivery of the key is pending there that the process does not have itself."""
+"""Whether an older delivery of the key is pending for which this process has no lease."""
 
 _CREATE = (
     "INSERT INTO deliveries (event, tenant, endpoint, key, created_ms, state, next_ms, lease_owner, lease_until_ms)"
@@ -69,7 +69,7 @@ def marks(values: Sequence[object]) -> str:
 
 
 def claim_events(transaction: Transaction, owner: str, now_ms: int, lease_ms: int, limit: int) -> list[OutboxEvent]:
-    """Events that nobody dispatches, the oldest first, and never two of a key that are not in order."""
+    """Claim events that no process dispatches, the oldest first. Events of one key are claimed in their order only."""
     claimed = transaction.rows(
         "UPDATE outbox_events SET lease_owner = ?, lease_until_ms = ? WHERE id IN (SELECT o.id FROM outbox_events o WHERE o.dispatched = 0"
         " AND o.lease_until_ms <= ? AND NOT EXISTS (SELECT 1 FROM outbox_events p WHERE p.dispatched = 0 AND p.tenant = o.tenant"
@@ -80,12 +80,12 @@ def claim_events(transaction: Transaction, owner: str, now_ms: int, lease_ms: in
 
 
 def dispatched(transaction: Transaction, events: Sequence[int]) -> None:
-    """Everything that follows from these events is on its way."""
+    """Mark events as dispatched: their consumers ran and their deliveries are made."""
     transaction.run(f"UPDATE outbox_events SET dispatched = 1 WHERE id IN ({marks(events)})", tuple(events))
 
 
 def release_events(transaction: Transaction, events: Sequence[int], until_ms: int) -> None:
-    """Leave these events to whoever claims them, from a moment on."""
+    """Give back the leases of events; any process may claim them from a moment on."""
     transaction.run(
         f"UPDATE outbox_events SET lease_owner = '', lease_until_ms = ? WHERE id IN ({marks(events)})",
         (until_ms, *events),
@@ -135,13 +135,13 @@ def claim(transaction: Transaction, endpoint: str, *, owner: str, now_ms: int, l
 
 
 def free_own(transaction: Transaction) -> None:
-    """Let go of every lease: for a database that one process at a time has, when that process begins."""
+    """Give back every lease. For a database that one process at a time uses, when that process starts."""
     transaction.run("UPDATE outbox_events SET lease_owner = '', lease_until_ms = 0 WHERE dispatched = 0 AND lease_until_ms > 0")
     transaction.run("UPDATE deliveries SET lease_owner = '', lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
 
 
 def give_back(transaction: Transaction, deliveries: Sequence[int], owner: str, until_ms: int) -> None:
-    """Let go of the leases of deliveries; they may be claimed from a moment on."""
+    """Give back the leases of deliveries; any process may claim them from a moment on."""
     transaction.run(
         f"UPDATE deliveries SET lease_owner = '', lease_until_ms = ? WHERE id IN ({marks(deliveries)}) AND lease_owner = ?",
         (until_ms, *deliveries, owner),
@@ -190,7 +190,9 @@ def waiting(transaction: Transaction) -> tuple[int, int]:
 
 
 def trim(transaction: Transaction, *, delivered_before_ms: int, dead_before_ms: int, limit: int) -> int:
-    """Forget deliveries that are over, and events that no delivery needs any more; at most ``limit`` of each. Returns how many went."""
+    """Delete deliveries that are over, and events that no delivery needs any more; at most ``limit`` of each. Returns how many were
+    deleted.
+    """
     gone = 0
     for state, before_ms in ((DeliveryState.DELIVERED, delivered_before_ms), (DeliveryState.DEAD, dead_before_ms)):
         gone += transaction.run(

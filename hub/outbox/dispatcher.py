@@ -1,4 +1,4 @@
-"""From an event to everything that follows from it: its consumers in this process, then a delivery for each endpoint that wants it."""
+"""Dispatches events: calls their consumers in this process, then makes a delivery for each endpoint that wants the event."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 _log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE: Final = 256
-"""Events of one round: their consumers run side by side, and one transaction sends them on."""
+"""Events of one round: their consumers run side by side, and one transaction makes their deliveries."""
 
 KEPT_FREE: Final = 0.25
-"""The part of the room in memory that is kept for tenants that have none of it yet."""
+"""The part of the places in memory that is kept for tenants that have none yet."""
 
 CONSUME_WITHIN_S: Final = 10.0
-"""A consumer that takes longer has failed: it is called again later."""
+"""Seconds that a consumer may take. One that takes longer has failed and is called again later."""
 
 AGAIN_MS: Final = 2_000
-"""How long an event waits whose consumer failed, with all that follow it in its key."""
+"""Milliseconds until the consumer of an event is called again after it failed; the later events of the key wait, too."""
 
 POLL_S: Final = 1.0
-"""How often events are looked for that another process recorded, or left."""
+"""Seconds between two looks for events that another process recorded or gave back."""
 
 
 class Courier(Protocol):
-    """Who carries deliveries: :class:`hub.outbox.courier.Courier`."""
+    """Sends deliveries: :class:`hub.outbox.courier.Courier`."""
 
     def reserve(self, endpoint: str, key: str) -> bool:
-        """Keep a place for a delivery of a key that is about to be made; False: it is to wait in the database."""
+        """Keep a place for a delivery of a key that is about to be made. Returns False if the delivery has to wait in the database."""
         ...
 
     def lease_until_ms(self, endpoint: str) -> int:
-        """Until when a delivery that begins now is this process's alone."""
+        """Until when the lease of a delivery that begins now lasts."""
         ...
 
     def carry(self, work: delivery_store.Work) -> None:
@@ -50,7 +50,7 @@ class Courier(Protocol):
         ...
 
     def round_over(self) -> None:
-        """All that places were kept for has been carried or cancelled."""
+        """All places that were kept in this round have been used or given back."""
         ...
 
     def cancel(self, endpoint: str) -> None:
@@ -58,12 +58,12 @@ class Courier(Protocol):
         ...
 
     def look(self, endpoint: str) -> None:
-        """There is something for an endpoint in the database."""
+        """Deliveries of an endpoint wait in the database."""
         ...
 
 
 class Dispatcher:
-    """Takes events in the order of their ids; those of a key never overtake one another."""
+    """Dispatches events in the order of their ids. Events of one key never overtake one another."""
 
     def __init__(
         self,
@@ -79,8 +79,9 @@ class Dispatcher:
         most_waiting: int = 5_000,
         tenant_share: float = 0.25,
     ) -> None:
-        """``consumers`` is asked for at the start: by event type. What is not dispatched within ``lease_ms`` another process may. At most
-        ``most_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others wait; beyond, they wait in the database.
+        """``consumers`` is called at the start and returns them by event type. An event that is not dispatched within ``lease_ms`` may be
+        claimed by another process. At most ``most_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others
+        wait; beyond, they wait in the database.
         """
         self._lease_ms = lease_ms
         self._owner = owner
@@ -93,11 +94,11 @@ class Dispatcher:
         self._consumers: Mapping[str, Consumer] = {}
         self._waiting: Turns[OutboxEvent] = Turns(Pool(most_waiting, tenant_share, KEPT_FREE))
         self._behind = True
-        """Whether there may be events in the database that nobody dispatches."""
+        """Whether there may be events in the database that no process dispatches."""
         self._look_at = 0.0
         """When to look into the database at the latest."""
         self._from_memory = False
-        """Whether the last round was of events that waited in memory."""
+        """Whether the events of the last round came from memory."""
         self._wake = asyncio.Event()
         self._stuck: dict[tuple[str, str], int] = {}
         """Keys whose events wait for a consumer, with the newest of them."""
@@ -127,7 +128,7 @@ class Dispatcher:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.dispatcher")
 
     async def stop(self) -> None:
-        """Dispatch what waits in memory, then no more."""
+        """Dispatch the events that wait in memory, then stop."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -144,7 +145,7 @@ class Dispatcher:
                     try:
                         await self._dispatch(events, claimed)
                     except StorageError:
-                        for event in reversed(events):  # before what comes after them, which must not overtake them
+                        for event in reversed(events):  # in front of later events, which must not overtake them
                             self._waiting.put_back(event.tenant, event)
                         raise
                 elif self._task is None:
@@ -152,7 +153,7 @@ class Dispatcher:
             except StorageError:
                 _log.exception("events_not_dispatched")
                 if self._task is None:
-                    return  # they are in the database, and follow when a hub starts
+                    return  # they are in the database, and are dispatched when a hub starts
                 self._behind = True
                 await asyncio.sleep(POLL_S)
 
@@ -169,8 +170,8 @@ class Dispatcher:
             except TimeoutError:
                 self._behind = True
         if self._clock.monotonic() >= self._look_at:
-            self._behind = True  # another process may have left some, however much there is to do here
-        # by turns, while there are both: who keeps the memory full does not keep the others' events in the database
+            self._behind = True  # another process may have given some back, however much there is to do here
+        # in turns while there are events in both places: a tenant that fills the memory must not hold up events in the database
         from_memory = self._waiting and not (self._behind and self._from_memory and self._task is not None)
         self._from_memory = bool(from_memory)
         if from_memory:
@@ -195,10 +196,10 @@ class Dispatcher:
     async def _consume(
         self, key: tuple[str, str], events: Sequence[OutboxEvent], claimed: bool
     ) -> tuple[Sequence[OutboxEvent], Sequence[OutboxEvent]]:
-        """Call the consumers for events of one key, in order; returns those that are done, and those that wait for a later time."""
+        """Call the consumers for the events of one key, in order. Returns the events that are done and those to be tried again later."""
         newest = self._stuck.get(key, 0)
         if newest and not claimed:
-            # an older one of its key was left to be claimed later, and so are these
+            # an older event of the key was given back, so these are given back, too
             self._stuck[key] = events[-1].id
             return (), events
         for index, event in enumerate(events):
@@ -218,7 +219,7 @@ class Dispatcher:
         return events, ()
 
     async def _send_on(self, events: Sequence[OutboxEvent], later: Sequence[int]) -> None:
-        """Make the deliveries of events, and mark these as dispatched, in one transaction."""
+        """Make the deliveries of events and mark the events as dispatched, in one transaction."""
         now = self._clock.wall_ms()
         planned = [
             (event, endpoint, self._courier.reserve(endpoint, event.key), self._courier.lease_until_ms(endpoint))

@@ -24,7 +24,7 @@ def new_id() -> str:
 
 
 def save(transaction: Transaction, endpoint: Endpoint) -> None:
-    """Make an endpoint, or change one; running hubs follow within a second."""
+    """Create or change an endpoint. Running hubs read it within a second."""
     transaction.run(
         f"INSERT INTO endpoints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET url = excluded.url, secrets = excluded.secrets, types = excluded.types, media = excluded.media,"
@@ -55,7 +55,7 @@ def save(transaction: Transaction, endpoint: Endpoint) -> None:
 
 
 def remove(transaction: Transaction, endpoint: str, now_ms: int) -> bool:
-    """Remove an endpoint; what waits for it is given up, as dead. Returns whether it was there."""
+    """Remove an endpoint. Its pending deliveries become dead. Returns whether it existed."""
     if not transaction.run("DELETE FROM endpoints WHERE id = ?", (endpoint,)):
         return False
     transaction.run(
@@ -67,7 +67,7 @@ def remove(transaction: Transaction, endpoint: str, now_ms: int) -> bool:
 
 
 def disable(transaction: Transaction, endpoint: str, reason: str) -> bool:
-    """Disable an endpoint; what waits for it waits on. Returns whether it was enabled."""
+    """Disable an endpoint. Its pending deliveries stay pending. Returns whether it was enabled."""
     if not transaction.run("UPDATE endpoints SET enabled = 0, disabled_reason = ? WHERE id = ? AND enabled = 1", (reason, endpoint)):
         return False
     _changed(transaction)
@@ -75,7 +75,7 @@ def disable(transaction: Transaction, endpoint: str, reason: str) -> bool:
 
 
 def failing_since(transaction: Transaction, endpoint: str, since_ms: int | None) -> None:
-    """Keep since when there were nothing but failures; None after a success."""
+    """Store since when every attempt has failed; None after a success."""
     if since_ms is None:
         transaction.run("UPDATE endpoints SET failing_since_ms = NULL WHERE id = ?", (endpoint,))
     else:
@@ -83,7 +83,7 @@ def failing_since(transaction: Transaction, endpoint: str, since_ms: int | None)
 
 
 def tripped(transaction: Transaction, endpoint: str, silent: int, closed_until_ms: int) -> None:
-    """Keep how often an endpoint was silent in a row, and until when nothing is sent to it: a hub that starts goes on from there."""
+    """Store how often in a row an endpoint did not answer, and until when nothing is sent to it. A hub that starts goes on from there."""
     transaction.run("UPDATE endpoints SET silent = ?, closed_until_ms = ? WHERE id = ?", (silent, closed_until_ms, endpoint))
 
 
@@ -101,7 +101,7 @@ def of_tenant(transaction: Transaction, tenant: str | None) -> list[Endpoint]:
 
 
 def count(transaction: Transaction, tenant: str) -> int:
-    """How many endpoints the administrators of a tenant have made: those that a family owns count with that family's own things."""
+    """How many endpoints the administrators of a tenant created. Endpoints that a family owns are limited by that family."""
     row = transaction.row("SELECT count(*) FROM endpoints WHERE tenant = ? AND owner = ''", (tenant,))
     assert row is not None
     return int(row[0])
@@ -151,7 +151,7 @@ class EndpointBook:
         self._revision: int | None = None
 
     async def refresh(self) -> bool:
-        """Read them again if any has changed; returns whether one has.
+        """Read the endpoints again if any has changed. Returns whether one has.
 
         Raises:
             StorageError: the database cannot be read.
@@ -169,14 +169,14 @@ class EndpointBook:
             if endpoints is None:
                 return False
             if own_changes == self._own_changes:
-                break  # else what was read may be older than what this process has just been told, and events would miss an endpoint
+                break  # else the rows that were read may be older than a change of this process's own, and events would miss an endpoint
         self._revision = revision
         self._by_id = {endpoint.id: endpoint for endpoint in endpoints}
         self._group()
         return True
 
     def put(self, identifier: str, endpoint: Endpoint | None) -> None:
-        """This process itself has changed an endpoint, or removed it (None): known at once."""
+        """Take over a change that this process made itself: the endpoint, or None when it was removed."""
         self._own_changes += 1
         if endpoint is None:
             self._by_id.pop(identifier, None)
@@ -208,7 +208,9 @@ class EndpointBook:
         return len(self._by_id)
 
     def wanting(self, event: OutboxEvent) -> list[str]:
-        """The ids of the endpoints that an event goes to. One that an event names gets it even while it is disabled: it waits for it."""
+        """The ids of the endpoints that an event goes to. If the event names one, its delivery is made even while that is disabled, and
+        waits.
+        """
         if event.endpoint == NO_ENDPOINT:
             return []
         if event.endpoint != EVERY_ENDPOINT:

@@ -17,8 +17,8 @@ from hub.outbox.addresses import Address, Network, NotAnAddressError, as_ipv4, i
 
 
 class ForbiddenAddressError(OSError):
-    """An address that must not be called. ``what`` names it as whoever made the endpoint did: the address that a name has in this network
-    is not theirs to learn.
+    """An address must not be called. ``what`` names it as the endpoint's URL does: the address that a name has in this network
+    must not be shown to the tenant.
     """
 
     def __init__(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""One endpoint's lane: what this process has of it in memory, what is under way, and when more may begin. Pure: no clock, no I/O."""
+"""The deliveries of one endpoint that this process holds: which wait, which are under way, when more may begin. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 TRIPPED_FIRST_S: Final = 1.0
 TRIPPED_LONGEST_S: Final = 60.0
-"""Between two probes of an endpoint that does not answer: doubling from the first to the longest."""
+"""Seconds between two probes of an endpoint that does not answer: doubled each time, from the first to the longest."""
 
 AHEAD: Final = 16
-"""Deliveries that a lane holds in memory for each request that may be under way: those begin without asking the database."""
+"""Deliveries that a lane holds in memory for each request that may be under way. They begin without asking the database."""
 
 
 class Lane:
@@ -44,7 +44,7 @@ class Lane:
     )
 
     def __init__(self, limit: int, trip_after: int, of_tenant: Share | None = None) -> None:
-        """``of_tenant``: what the tenant's lanes hold together is counted there."""
+        """``of_tenant`` counts what all lanes of the tenant hold together."""
         self._limit = limit
         self._of_tenant = of_tenant
         self._held = 0
@@ -53,27 +53,27 @@ class Lane:
         self._closed_until = 0.0
         self._ready: deque[Work] = deque()
         self._behind: dict[str, deque[Work]] = {}
-        """By each key that has a delivery which is ready or under way: those that wait for that one."""
+        """For each key with a delivery that is ready or under way, the deliveries that wait for it."""
         self.sending = 0
         """Requests under way."""
         self.recording = 0
-        """Requests that have ended, and what came of them is not on disk yet."""
+        """Requests that have ended, and whose outcome is not on disk yet."""
         self.due: float | None = 0.0
-        """When the database may have something for it; None when it has nothing. At first nobody knows, so: now."""
+        """When to look for deliveries in the database; None when there are none. At first that is not known, so: now."""
         self.failed = False
-        """Whether a failure was noted since the last success: what is known of the endpoint may have been read before that."""
+        """Whether a failure was stored since the last success. The endpoint in memory may have been read before that."""
         self.looking = False
-        """Whether a look at the database is under way."""
+        """Whether the database is being asked for deliveries of it."""
         self.blocked = False
-        """Whether what is due in the database waits for an older one of its key."""
+        """Whether the due deliveries in the database wait for older ones of their keys."""
         self.turn = 0
-        """When it was looked at last, as a number that rises: who waited longest comes first."""
+        """The number of the last look at it, rising over all lanes: the lane that waited longest comes first."""
 
     # -- how much, and when ---------------------------------------------------------------------------------------------
 
     @property
     def held(self) -> int:
-        """Deliveries in memory, those that a place is kept for among them."""
+        """Deliveries in memory, and those that a place is kept for."""
         return self._held
 
     @held.setter
@@ -84,67 +84,67 @@ class Lane:
 
     @property
     def limit(self) -> int:
-        """Requests that may be under way at once, while it answers."""
+        """How many requests may be under way at once while the endpoint answers."""
         return self._limit
 
     @property
     def tripped(self) -> bool:
-        """Whether it has not answered for so long that only one request at a time is made, as a probe."""
+        """Whether the endpoint has not answered so often that only one request at a time is made, as a probe."""
         return self._failures >= self._trip_after
 
     @property
     def failures(self) -> int:
-        """Times in a row that it did not answer."""
+        """How often in a row the endpoint did not answer."""
         return self._failures
 
     def restore(self, failures: int, closed_until: float) -> None:
-        """Go on from what was known of it before the hub stopped."""
+        """Go on from what was stored before the hub stopped."""
         self._failures = failures
         self._closed_until = closed_until
 
     def forgive(self) -> None:
-        """Begin anew: it was given another URL, or somebody says that it answers again."""
+        """Forget failures: the endpoint has another URL, or an administrator enabled it again."""
         self.restore(0, 0.0)
 
     def resize(self, limit: int) -> None:
-        """Another bound, from the next request on."""
+        """Change how many requests may be under way, from the next request on."""
         self._limit = limit
 
     def room(self, now: float) -> int:
-        """How many requests may begin now. Answers that wait to be recorded count once there are very many of them."""
+        """How many requests may begin now. Outcomes that are not on disk yet count, too, once there are very many."""
         if now < self._closed_until:
             return 0
         bound = 1 if self.tripped else self._limit
         return max(0, min(bound - self.sending, bound * AHEAD - self.sending - self.recording))
 
     def space(self, now: float) -> int:
-        """How many more deliveries it may hold now: none that could not begin soon."""
+        """How many more deliveries it may hold now: only as many as can begin soon."""
         if now < self._closed_until:
             return 0
         return max(0, (1 if self.tripped else self._limit * AHEAD) - self.held)
 
     def open_at(self, now: float) -> float:
-        """When requests may begin again, as far as time alone decides."""
+        """When requests may begin again, unless another bound forbids it."""
         return max(now, self._closed_until)
 
     def admits(self, now: float) -> bool:
-        """Whether a new delivery may be held without asking the database: it has nothing that would come before it."""
+        """Whether a new delivery may be held without asking the database, since the database has none that comes before it."""
         return self.due is None and not self.looking and self.space(now) > 0
 
     def wants_more(self, now: float) -> bool:
-        """Whether it is worth asking the database for deliveries: half of what it may hold, or more, is not there."""
+        """Whether to ask the database for deliveries: at least half of the places are free."""
         space = self.space(now)
         return space > 0 and space >= self.held
 
     def look_at(self, when: float) -> None:
-        """The database may have something for it then."""
+        """Look into the database at this time, unless an earlier look is planned."""
         if self.due is None or when < self.due:
             self.due = when
 
     # -- deliveries -----------------------------------------------------------------------------------------------------
 
     def add(self, work: Work) -> None:
-        """Hold a delivery. It is counted in :attr:`held` already."""
+        """Hold a delivery, which :attr:`held` counts already."""
         behind = self._behind.get(work.event.key)
         if behind is None:
             self._behind[work.event.key] = deque()
@@ -157,19 +157,19 @@ class Lane:
         return bool(self._ready) and self.room(now) > 0
 
     def next(self, now: float) -> Work | None:
-        """Begin with the next delivery that is ready, if a request may begin now."""
+        """Take the next delivery that is ready; None if there is none, or no request may begin now."""
         if not self.may_begin(now):
             return None
         self.sending += 1
         return self._ready.popleft()
 
     def sent(self) -> None:
-        """A request has ended; it is still to be recorded."""
+        """A request has ended. Its outcome is not on disk yet."""
         self.sending -= 1
         self.recording += 1
 
     def over(self, key: str) -> None:
-        """A delivery that was sent is recorded, or given up: the next of its key may begin."""
+        """The outcome of a delivery is on disk, or the delivery was given back: the next of its key may begin."""
         self.recording -= 1
         self.held -= 1
         behind = self._behind[key]
@@ -179,7 +179,7 @@ class Lane:
             del self._behind[key]
 
     def let_go_behind(self, key: str) -> list[Work]:
-        """Hold those no more that wait for the delivery of a key which is under way."""
+        """Let go of the deliveries that wait for the one of a key that is under way, and return them."""
         behind = self._behind[key]
         let_go = list(behind)
         behind.clear()
@@ -187,7 +187,7 @@ class Lane:
         return let_go
 
     def let_go(self) -> list[Work]:
-        """Hold nothing any more but what is under way."""
+        """Let go of all deliveries but those under way, and return them."""
         let_go = list(self._ready)
         ready = {work.event.key for work in let_go}
         self._ready.clear()
@@ -202,16 +202,16 @@ class Lane:
     # -- what it answers ------------------------------------------------------------------------------------------------
 
     def answered(self) -> None:
-        """It answered, whatever it said: it is there."""
+        """The endpoint answered, with whatever status."""
         self._failures = 0
 
     def silent(self, now: float) -> None:
-        """It did not answer, or could not be reached."""
+        """The endpoint did not answer, or could not be reached."""
         self._failures += 1
         if self.tripped:
             pause = min(TRIPPED_LONGEST_S, TRIPPED_FIRST_S * 2 ** min(self._failures - self._trip_after, 10))
             self._closed_until = max(self._closed_until, now + pause)
 
     def close(self, until: float) -> None:
-        """It asked to be left alone for a while, or is disabled."""
+        """Begin no requests until a time: the endpoint asked for a pause, or is disabled."""
         self._closed_until = max(self._closed_until, until)

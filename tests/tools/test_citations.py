@@ -48,6 +48,11 @@ def test_a_reference_of_the_code_that_leads_somewhere(project: Path, remark: str
     assert found(project) == []
 
 
+def test_comments_of_other_languages_are_looked_at(project: Path) -> None:
+    (project / "hub" / "page.js").write_text("// docs/rules.md#held-connects\n// contract part 4\n")
+    assert found(project) == ["hub/page.js:2: expected a page of docs/ with its anchor, got 'contract part 4', which readers do not have"]
+
+
 def test_a_text_that_the_program_uses_is_no_reference(project: Path) -> None:
     (project / "hub" / "a.py").write_text('PAGE = "docs/made-later.md"\n')
     assert found(project) == []
