@@ -38,7 +38,7 @@ class Entities:
         return f"{self._base_url}{PATH}/{quote(identifier, safe='')}"
 
     def body(self, event_type: str, interaction: Interaction, operation_id: str) -> bytes:
-        """The body of the webhook, exactly the seed's."""
+        """The body of the webhook, exactly that of the description (docs/protocol/interactions.md#entities)."""
         return orjson.dumps({"operationId": operation_id, "data": {"entities": [self.entity(event_type, interaction)]}})
 
     def entity(self, event_type: str, interaction: Interaction) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What follows inside the hub when an interaction started or finished: the channels, and the stat server."""
+"""Tells the channels of the hub and the stat server that an interaction started or finished."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Teller:
     __slots__ = ("_example", "_find_sink", "_hub")
 
     def __init__(self, hub: Hub, find_sink: Callable[[], EventSink | None], example: Callable[[str], bytes]) -> None:
-        """``find_sink`` is asked when there is something to tell: all families are built by then."""
+        """``find_sink`` is called when there is an event to hand over: all families are built by then."""
         self._hub = hub
         self._find_sink = find_sink
         self._example = example
@@ -82,7 +82,7 @@ class Teller:
             raise NotTakenError(outcome)
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
-        """A webhook's end changes nothing of its interaction: the log of deliveries tells of it."""
+        """Do nothing: the outcome of a webhook does not change its interaction; the log of deliveries has it."""
 
 
 _TYPES: Final = {STARTED: "cx.interaction.started", FINISHED: "cx.interaction.finished"}

@@ -1,6 +1,6 @@
-"""Messaging channels as administrators make them: checked, changed, their secrets rotated. REST and the `hub` command share it.
+"""Create, check, change and remove messaging channels, and rotate their secrets. REST and the `hub` command share this module.
 
-A channel owns an endpoint of the outbox: its secrets, which sign in both directions, and its webhook stand there, once.
+A channel owns an endpoint of the outbox, which holds its webhook and the secrets that sign in both directions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OWNER: Final = "messaging"
 """``Endpoint.owner`` of what channels own."""
 
 POLICY: Final = Policy(Success.ANY_2XX, timeout_ms=10_000, refusal_is_final=True)
-"""How webhooks of messages are judged (docs/protocol/messaging.md#outgoing-messages)."""
+"""Which answers to the webhook of a message are a success (docs/protocol/messaging.md#outgoing-messages)."""
 
 NO_WEBHOOK: Final = "the channel has no webhook"
 
@@ -44,7 +44,7 @@ class ChannelExistsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be set; None leaves it as it is, or takes its default. An empty text takes a webhook or a sender away."""
+    """The fields to set. None leaves a field as it is, or takes its default. An empty text removes the webhook or the sender."""
 
     type: str | None = None
     url: str | None = None
@@ -62,7 +62,7 @@ class Managed(NamedTuple):
 
 
 class ChannelAdministration:
-    """Runs inside transactions; ``save`` and ``remove`` write an endpoint and see to it that this process follows at once.
+    """Its methods run inside transactions. ``save`` and ``remove`` write an endpoint and update this process's copy of it at once.
 
     ``max_channels``: of a tenant, the setting ``messaging.max_channels``.
     """
@@ -87,7 +87,7 @@ class ChannelAdministration:
         self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
 
     def add(self, transaction: Transaction, tenant: str, identifier: str, change: Change, secret: str | None) -> tuple[Managed, str]:
-        """Make a channel; returns it with its secret, which is drawn where none is given.
+        """Create a channel. Returns it with its secret, which is generated where none is given.
 
         Raises:
             EndpointError: a field is wrong, or the tenant has too many channels.
@@ -134,7 +134,7 @@ class ChannelAdministration:
         return made
 
     def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Managed, str]:
-        """Give a channel another secret. The one before is taken from third parties for ``outbox.secret_overlap_h`` hours more.
+        """Give a channel a new secret. Signatures of third parties by the old one are accepted for ``outbox.secret_overlap_h`` more hours.
 
         Raises:
             UnknownChannelError: there is none.
@@ -148,7 +148,7 @@ class ChannelAdministration:
         return Managed(found.channel, endpoint), secret
 
     def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Managed:
-        """Remove a channel, with its messages and media. What waits for its webhook is dead.
+        """Remove a channel, with its messages and media. Pending deliveries to its webhook become dead.
 
         Raises:
             UnknownChannelError: there is none.

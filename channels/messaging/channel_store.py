@@ -19,13 +19,13 @@ class Channel(NamedTuple):
     """A channel of a tenant. Its secrets and its webhook are those of the outbox endpoint that it owns."""
 
     number: int
-    """Its own for ever: a channel that is made again under the same id is another one."""
+    """Unique for ever: a channel that is created again under the same id has another number."""
     tenant: str
     id: str
     type: str
     """``email``, or ``sms`` and others that carry texts and media."""
     sender_id: str | None
-    """Whom outgoing messages are from that do not say it; None: the channel's id."""
+    """The sender of outgoing messages that name none; None: the channel's id."""
     sender_name: str | None
     endpoint: str
     created_ms: int
@@ -70,29 +70,29 @@ def of_tenant(transaction: Transaction, tenant: str) -> list[Channel]:
 
 
 def remove(transaction: Transaction, number: int, now_ms: int) -> bool:
-    """A channel is gone; its messages and media follow in pieces (:func:`removed`). Returns whether it was there."""
+    """Mark a channel as removed; its messages and media are deleted later, in pieces (:func:`removed`). Returns whether it existed."""
     return bool(transaction.run("UPDATE messaging_channels SET removed_ms = ? WHERE number = ? AND removed_ms IS NULL", (now_ms, number)))
 
 
 def removed(transaction: Transaction) -> int | None:
-    """The number of a channel that was removed and has still something left."""
+    """The number of a removed channel that still has messages or media."""
     row = transaction.row("SELECT number FROM messaging_channels WHERE removed_ms IS NOT NULL ORDER BY number LIMIT 1")
     return None if row is None else int(row[0])
 
 
 def forget(transaction: Transaction, number: int) -> None:
-    """Delete a channel's own row, with what is left of it."""
+    """Delete the row of a channel, and the rows that depend on it."""
     transaction.run("DELETE FROM messaging_channels WHERE number = ?", (number,))
 
 
 def lock(transaction: Transaction, number: int) -> bool:
-    """Keep other processes from this channel's messages until the transaction ends; whether it is still there."""
+    """Lock the messages of a channel against other processes until the transaction ends. Returns whether the channel still exists."""
     return bool(transaction.run("UPDATE messaging_channels SET last_n = last_n WHERE number = ? AND removed_ms IS NULL", (number,)))
 
 
 def take_ids(transaction: Transaction, number: int, count: int, now_ms: int) -> tuple[int, int] | None:
-    """Ids for so many messages, which locks the channel as :func:`lock` does: milliseconds and the first number within them, rising even
-    when the clock does not. None when the channel is gone.
+    """Take ids for ``count`` messages, and lock the channel as :func:`lock` does. Returns milliseconds and the first number within them,
+    which rise even when the clock does not. None when the channel is gone.
     """
     row = transaction.row(
         "UPDATE messaging_channels SET last_n = CASE WHEN last_ms < ? THEN ? ELSE last_n + ? END,"

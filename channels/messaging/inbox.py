@@ -1,4 +1,4 @@
-"""What third parties send: messages are taken once, receipts move the messages that they are for. All is on disk before it is answered."""
+"""Takes what third parties send: each message once, and receipts, which change the state of a message. All is on disk before the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hub.storage.transactions import Transaction, Transactions
 
 @dataclass(slots=True)
 class _Taken:
-    """What became of a request."""
+    """The outcome of a request."""
 
     inbound: int = 0
     repeats: int = 0
@@ -33,7 +33,7 @@ class _Taken:
 
 
 class Inbox:
-    """Takes what came, for a channel whose third party it is known to be."""
+    """Takes a request whose signature was checked."""
 
     __slots__ = ("_clock", "_counters", "_progress", "_transactions")
 
@@ -44,7 +44,7 @@ class Inbox:
         self._counters = counters
 
     async def take(self, channel: Channel, written: Sequence[Written], trace_id: str) -> list[str]:
-        """Take all of a request or nothing; returns the ids of its messages, receipts left out. A repeat has the id of the first.
+        """Take all of a request or nothing. Returns the ids of its messages, without receipts. A repeated message has the id of the first.
 
         Raises:
             ApiError: 400, a message names media that the channel does not have, or is of a type that the channel does not carry.
@@ -131,7 +131,7 @@ class Inbox:
         if message is None and receipt.status == Happening.REMOVED.value:
             message = message_store.by_own_id(tx, channel.number, Direction.INBOUND, message_id) or _inbound(tx, channel, message_id)
         if message is None:
-            # the third party may name it by an id that its answer to the webhook has, which is not written yet
+            # the third party may name the message by the id of its answer to the webhook, which may not be on disk yet
             message_store.keep_receipt(tx, channel.number, message_id, Receipt(receipt.status, recipients, reasons), now_ms)
             taken.receipts_unknown += 1
             return
@@ -159,12 +159,14 @@ def _inbound(tx: Transaction, channel: Channel, message_id: str) -> Message | No
 
 
 def whom(message: Message, named: Sequence[str]) -> set[str] | None:
-    """Which recipients a receipt is for; None for all. Where there is but one it is for that one: systems write numbers differently."""
+    """The recipients that a receipt is for; None for all. A message with one recipient needs no match, since systems write numbers
+    differently.
+    """
     if not named or len(message.recipients) == 1 or message.direction is Direction.INBOUND:
         return None
     return {each.id for each in message.recipients} & set(named)
 
 
 def plain(party: Party | OutParty | Recipient) -> dict[str, Any]:
-    """Somebody as they are kept: id and name."""
+    """A sender or recipient as it is stored: id and name."""
     return {"id": party.id, **({"name": party.name} if party.name is not None else {})}

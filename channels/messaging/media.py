@@ -1,4 +1,4 @@
-"""The bytes of media: files below one folder, each whole or not there at all; and the links by which third parties fetch them."""
+"""Stores the bytes of media as files below one folder, each whole or absent, and makes the links by which third parties fetch them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEME: Final = "genesys://nexus/"
 """What the synthetic URL of a media resource begins with; its id follows (docs/protocol/messaging.md#media)."""
 
 ORPHAN_S: Final = 3_600
-"""Seconds after which a file that the database does not know is removed: the upload that wrote it did not come to its end."""
+"""Seconds after which a file that the database does not know is removed: its upload was not finished."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PART: Final = ".part"
@@ -31,7 +31,7 @@ _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f-\x9f"*/:<>?\\|\u200e\u200f\u2
 
 
 def new_id() -> str:
-    """An id for a media resource: nobody guesses it."""
+    """Generate an id for a media resource; it cannot be guessed."""
     return str(uuid.uuid4())
 
 
@@ -53,7 +53,7 @@ def clean_name(filename: str | None) -> str:
 
 
 def disposition(filename: str) -> str:
-    """``Content-Disposition`` of a download: always saved, never shown (RFC 6266; the ASCII form is for what does not know RFC 8187)."""
+    """``Content-Disposition`` of a download: always saved, never shown (RFC 6266; the ASCII form is for clients without RFC 8187)."""
     plain = re.sub(r"[^A-Za-z0-9 ._()+,=@~-]", "_", filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
@@ -67,7 +67,7 @@ class MediaFolder:
         self._folder = folder
 
     def write(self, identifier: str, content: bytes) -> None:
-        """Keep a file: when this returns it is on disk, under its name and whole.
+        """Write a file. When this returns, the whole file is on disk under its name.
 
         Raises:
             OSError: it could not be written; nothing is left of it.
@@ -100,7 +100,7 @@ class MediaFolder:
         self._path(identifier).unlink(missing_ok=True)
 
     def orphans(self) -> Iterator[list[str]]:
-        """Ids of files that are old enough to be known to the database, folder by folder. What an upload left half-written is removed."""
+        """Yield the ids of files that the database must know by now, folder by folder. Half-written files of old uploads are removed."""
         before = time.time() - ORPHAN_S
         if not self._folder.is_dir():
             return

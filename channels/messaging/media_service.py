@@ -57,7 +57,7 @@ class Media:
         return self._settings.max_media_bytes + FORM_BYTES
 
     async def store(self, channel: Channel, request: Request, body: bytes) -> Medium:
-        """Keep the file of a form; it is on disk when this returns.
+        """Store the file of a form. It is on disk when this returns.
 
         Raises:
             ApiError: 400 no such form, 413 too large, 415 of a type that is not taken or not what was said of it.
@@ -85,7 +85,7 @@ class Media:
         return medium
 
     async def find(self, channel: Channel, identifier: str) -> Medium:
-        """One of a channel.
+        """Find a media resource of a channel.
 
         Raises:
             ApiError: 404 there is none.
@@ -97,7 +97,7 @@ class Media:
         return found
 
     async def by_link(self, channel: str, identifier: str) -> Medium:
-        """The one that a good link names.
+        """Find the media resource that a link with a good signature names.
 
         Raises:
             ApiError: 404 it was removed since.
@@ -109,7 +109,7 @@ class Media:
         return found
 
     async def fetch(self, medium: Medium) -> Response:
-        """The bytes, in pieces. Whatever they are, a browser saves them and runs nothing.
+        """Send the bytes, in pieces, with headers that make a browser save them and run nothing.
 
         Raises:
             ApiError: 404 the file is gone.
@@ -139,7 +139,7 @@ class Media:
         )
 
     async def remove(self, channel: Channel, identifier: str) -> Medium:
-        """Remove one; links to it answer 404 from now on.
+        """Remove a media resource. Links to it answer 404 from then on.
 
         Raises:
             ApiError: 404 there is none.
@@ -147,7 +147,7 @@ class Media:
         """
         found = await self.find(channel, identifier)
         if not await self._transactions.write(lambda tx: media_store.remove(tx, identifier)):
-            raise unknown_media(identifier)  # another request was first
+            raise unknown_media(identifier)  # another request has removed it meanwhile
         await asyncio.to_thread(self._folder.remove, identifier)
         self._counters.media_removed += 1
         return found

@@ -1,4 +1,4 @@
-"""What the database knows of media; their bytes lie in files (:mod:`.media`)."""
+"""The rows of media resources; their bytes are files (:mod:`.media`)."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Medium(NamedTuple):
 
 
 def insert(transaction: Transaction, medium: Medium) -> None:
-    """Keep a new one, whose file is there already."""
+    """Insert the row of a media resource whose file exists."""
     transaction.run("INSERT INTO messaging_media (id, channel, filename, mimetype, length, created_ms) VALUES (?, ?, ?, ?, ?, ?)", medium)
 
 
 def find(transaction: Transaction, channel: int, identifier: str) -> Medium | None:
-    """One of a channel that is there."""
+    """Find a media resource of a channel."""
     row = transaction.row(f"SELECT {_COLUMNS} FROM {_THERE} WHERE m.id = ? AND m.channel = ?", (identifier, channel))
     return None if row is None else Medium(*row)
 
 
 def by_link(transaction: Transaction, channel: str, identifier: str) -> Medium | None:
-    """The one that a link names, by the id of its channel."""
+    """Find a media resource by the id of its channel, as links have it."""
     row = transaction.row(f"SELECT {_COLUMNS} FROM {_THERE} WHERE m.id = ? AND c.id = ?", (identifier, channel))
     return None if row is None else Medium(*row)
 
 
 def remove(transaction: Transaction, identifier: str) -> bool:
-    """Forget one; returns whether it was there. Its file goes after the commit."""
+    """Delete a row. Returns whether it existed. The caller removes the file after the commit."""
     return bool(transaction.run("DELETE FROM messaging_media WHERE id = ?", (identifier,)))
 
 
 def trim(transaction: Transaction, before_ms: int, limit: int) -> list[str]:
-    """Forget those that are old, at most ``limit``; returns their ids."""
+    """Delete the rows of old media, at most ``limit``. Returns their ids."""
     rows = transaction.rows(
         "DELETE FROM messaging_media WHERE id IN (SELECT id FROM messaging_media WHERE created_ms < ? ORDER BY created_ms LIMIT ?)"
         " RETURNING id",
@@ -54,7 +54,7 @@ def trim(transaction: Transaction, before_ms: int, limit: int) -> list[str]:
 
 
 def trim_channel(transaction: Transaction, channel: int, limit: int) -> list[str]:
-    """Forget those of a channel that was removed, at most ``limit``; returns their ids."""
+    """Delete the rows of media of a removed channel, at most ``limit``. Returns their ids."""
     rows = transaction.rows(
         "DELETE FROM messaging_media WHERE id IN (SELECT id FROM messaging_media WHERE channel = ? LIMIT ?) RETURNING id", (channel, limit)
     )
@@ -62,6 +62,6 @@ def trim_channel(transaction: Transaction, channel: int, limit: int) -> list[str
 
 
 def known(transaction: Transaction, identifiers: list[str]) -> set[str]:
-    """Which of these the database has."""
+    """Which of these ids have a row."""
     marks = ", ".join("?" for _ in identifiers)
     return {row[0] for row in transaction.rows(f"SELECT id FROM messaging_media WHERE id IN ({marks})", identifiers)}

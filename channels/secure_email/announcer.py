@@ -1,4 +1,4 @@
-"""From the outbox to everybody who lives on events: an inbound mail is an interaction that starts and, once it was read, is over."""
+"""Hands events of secure e-mail to the event sink: an inbound mail is an interaction, which finishes when the mail was read or removed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AnnouncerCounters:
     )
 
     started: int = 0
-    """Interactions that were told to have started."""
+    """Interactions whose start was handed to the event sink."""
     finished: int = 0
     """Interactions that were told to have finished."""
     repeated: int = 0
@@ -57,7 +57,7 @@ class Announcer:
     types = (RECEIVED, CLOSED)
 
     def __init__(self, find_sink: Callable[[], EventSink], clock: Clock) -> None:
-        """``find_sink`` is asked when there is something to tell: all families are built by then."""
+        """``find_sink`` is called when there is an event to hand over: all families are built by then."""
         self.counters = AnnouncerCounters()
         self._find_sink = find_sink
         self._clock = clock
@@ -83,7 +83,7 @@ class Announcer:
             data = InteractionFinished(interaction_id=happened.interaction_id, media=MEDIA, subtype=SUBTYPE, reason=happened.reason)
         outcome = await self._tell(event, data, event.at_ms)
         if outcome not in (ACCEPTED, DUPLICATE):
-            # a later event was taken while this one waited: what happened is told, if with another time
+            # a later event was taken while this one waited: it is handed over with the present time
             now_ms = max(self._clock.wall_ms(), event.at_ms)
             _log.warning("interaction_told_late", type=event.type, event_id=event.id, reason=outcome, late_ms=now_ms - event.at_ms)
             outcome = await self._tell(event, data, now_ms)

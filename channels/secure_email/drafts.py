@@ -1,7 +1,8 @@
-"""From the body of a request to a draft, or an error that names the field.
+"""Turns the body of a request into a draft, or raises an error that names the field.
 
-The seed leaves open what stands in ``data``. It is what forms and mail programs have: who, a subject, a text, files; and since a secure
-e-mail "is delivered as a web form", whatever else stands there is a field of the form and becomes userdata.
+The description of the Secure Email API leaves open what stands in ``data``. Here it has what forms and mail programs have: who, a subject,
+a text, files; and since a secure e-mail "is delivered as a web form", whatever else stands there is a field of the form and becomes
+userdata.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def open_envelope(body: bytes) -> Envelope:
 
 
 def read_draft(data: Raws, direction: Direction, settings: SecureEmailSettings) -> Draft:
-    """What somebody wants to send, checked.
+    """Check what a caller wants to send.
 
     Raises:
         ApiError: a field is wrong, 400; more than may be sent, 413.
@@ -140,7 +141,7 @@ def _object(field: str, raw: msgspec.Raw, expected: str) -> Raws:
 
 
 def _take(members: Raws, names: tuple[str, ...]) -> tuple[str, Any]:
-    """The one of several names that is there, and its value; the first name and None when none is, or when it is null."""
+    """Find which of several names of a field is present. Returns the name and its value, or the first name and None."""
     found: list[tuple[str, Any]] = []
     for name in names:
         raw = members.pop(name, None)
@@ -218,7 +219,7 @@ def parse_id(text: str) -> str | None:
 
 
 def _user_data(members: Raws, most: int) -> str:
-    """What is left of ``data``, and ``userData``, which has the last word."""
+    """The userdata: the remaining members of ``data``, and those of ``userData``, which win."""
     given = members.pop("userData", None)
     fields: Raws = {key: raw for key, raw in members.items() if raw != _NULL}
     if given is not None and given != _NULL:

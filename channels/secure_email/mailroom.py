@@ -1,4 +1,4 @@
-"""What can be done with secure e-mail. Each change, and the outbox event of what follows from it, is one transaction."""
+"""The operations of secure e-mail. Each change is written in one transaction with the outbox event that follows from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hub.storage.transactions import StorageError, T, Transaction, Transactions
 _log = structlog.get_logger(__name__)
 
 TRIM_PIECE: Final = 20
-"""Mails, attachments and all, that one transaction trims at most: others get their turn between two."""
+"""Mails that one transaction removes at most, with their attachments. Other transactions run between two of them."""
 
 TRIM_EVERY_S: Final = 3600.0
 
@@ -94,7 +94,7 @@ class Counters:
 
 
 class Removal(StrEnum):
-    """What is to become of a mail."""
+    """What to do with a mail."""
 
     READ = "read"
     DELETE = "delete"
@@ -272,7 +272,7 @@ class Mailroom:
             StorageError: the database cannot be written.
         """
         found = await self._change(tenant, identifier, Removal.READ)
-        # apart from the change: the writer has others to serve than one who waits for large files
+        # outside the transaction of the change: reading large files would hold up other writers
         return await self.find(tenant, identifier, contents=True) if contents and found.attachments else found
 
     async def remove(self, tenant: str, identifier: str, removal: Removal) -> Found:
@@ -313,7 +313,7 @@ class Mailroom:
         return _there(found, identifier)
 
     def _close(self, tx: Transaction, tenant: str, identifier: str, removal: Removal, now_ms: int) -> bool:
-        """Stop the interaction of a mail if it has one that goes on."""
+        """Stop the interaction of a mail, if it has one that is not over."""
         interaction = store.close(tx, tenant, identifier, now_ms)
         if interaction is None:
             return False
@@ -332,7 +332,7 @@ class Mailroom:
         await self._task.stop()
 
     async def trim(self) -> int:
-        """Remove for good what was deleted long enough ago; returns how many mails went.
+        """Remove mails for good that were deleted long enough ago. Returns how many were removed.
 
         Raises:
             StorageError: the database cannot be written.
@@ -357,7 +357,7 @@ _REASONS: Final = {Removal.READ: "read", Removal.DELETE: "deleted", Removal.PURG
 
 
 def _answered(tx: Transaction, tenant: str, identifier: str, box: Box | None) -> Found:
-    """The mail that another one answers; of ``box`` where that is given."""
+    """Find the mail that another one answers; it must be of ``box`` where that is given."""
     found = store.find(tx, tenant, identifier, contents=False)
     if found is None or (box is not None and (found.mail.address, found.mail.securebox) != (box.address, box.securebox)):
         raise ApiError.of_field("data.inReplyTo", "a secure e-mail of this mailbox", identifier)

@@ -1,4 +1,4 @@
-"""How calls of secure e-mail end: the string codes, the shape of answers, and every error in that shape
+"""The answers of secure e-mail: the texts used as codes, the shape of answers, and every error in that shape
 (docs/protocol/secure-email.md#results).
 """
 
@@ -31,7 +31,7 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class Code(StrEnum):
-    """``status.code``: the seed's list, each with where it is used here."""
+    """``status.code``: the list of Genesys' description, each with where it is used here."""
 
     SUCCESS = "SUCCESS"
     """Done."""
@@ -58,7 +58,7 @@ class Code(StrEnum):
 
 
 _OF_GATE: Final = {Failure.TENANT_MISMATCH.value: Code.INVALID_CONTACT_CENTER, Failure.FOREIGN_ORIGIN.value: Code.INVALID_SESSION}
-"""By what the gate says: who was not identified for these reasons did show a credential."""
+"""Reasons of the gate for which a caller who showed a credential was not identified."""
 
 _OF_STATUS: Final = {
     400: Code.INVALID_PARAMETER,
@@ -110,7 +110,7 @@ def _head(request: Request, code: Code, message: str, detail: str) -> dict[str, 
 
 
 class MailRoute(HubRoute):
-    """Lets every error of a call leave in the shape of this family."""
+    """Turns every error of a call into the shape of this family."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -28,7 +28,7 @@ def insert(
     interaction_id: str | None,
     now_ms: int,
 ) -> None:
-    """Keep a mail, unread, with its attachments. ``subject`` and ``recipient`` take the place of the draft's."""
+    """Insert a mail, unread, with its attachments. ``subject`` and ``recipient`` replace those of the draft."""
     row = transaction.row(
         "INSERT INTO secure_mails (id, tenant, direction, address, securebox, status, sender, sender_name, recipient, recipient_name,"
         " subject, body_text, body_html, user_data, in_reply_to, interaction_id, created_ms)"
@@ -79,7 +79,7 @@ def count(transaction: Transaction, box: Box, wanted: Wanted) -> int:
 
 
 def named(transaction: Transaction, tenant: str, identifier: str) -> str:
-    """The id of the mail that is meant: by its own id, or by that of its interaction. What is neither comes back as it is."""
+    """Find the id of a mail by its own id or by that of its interaction. An id that is neither is returned as it is."""
     row = transaction.row("SELECT id FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant)) or transaction.row(
         "SELECT id FROM secure_mails WHERE interaction_id = ? AND tenant = ?", (identifier, tenant)
     )
@@ -113,7 +113,7 @@ def user_data(transaction: Transaction, tenant: str, identifier: str) -> str | N
 
 
 def mark_read(transaction: Transaction, tenant: str, identifier: str, now_ms: int) -> bool:
-    """Mark a mail as read; whether it was not before."""
+    """Mark a mail as read. Returns whether it was unread."""
     return bool(
         transaction.run(
             "UPDATE secure_mails SET status = 'read', read_ms = ? WHERE id = ? AND tenant = ? AND status = 'unread'",
@@ -123,7 +123,7 @@ def mark_read(transaction: Transaction, tenant: str, identifier: str, now_ms: in
 
 
 def mark_deleted(transaction: Transaction, tenant: str, identifier: str, now_ms: int) -> bool:
-    """Mark a mail as deleted; whether it was not before."""
+    """Mark a mail as deleted. Returns whether it was not deleted before."""
     return bool(
         transaction.run(
             "UPDATE secure_mails SET deleted_ms = ? WHERE id = ? AND tenant = ? AND deleted_ms IS NULL", (now_ms, identifier, tenant)
@@ -142,12 +142,12 @@ def close(transaction: Transaction, tenant: str, identifier: str, now_ms: int) -
 
 
 def purge(transaction: Transaction, tenant: str, identifier: str) -> bool:
-    """Remove a mail and its attachments for good; whether it was there."""
+    """Remove a mail and its attachments for good. Returns whether it existed."""
     return bool(transaction.run("DELETE FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant)))
 
 
 def trim(transaction: Transaction, deleted_before_ms: int, limit: int) -> int:
-    """Remove at most ``limit`` mails that were deleted before a moment; returns how many went."""
+    """Remove at most ``limit`` mails that were deleted before a moment. Returns how many were removed."""
     return transaction.run(
         "DELETE FROM secure_mails WHERE number IN (SELECT number FROM secure_mails WHERE deleted_ms IS NOT NULL AND deleted_ms < ?"
         " ORDER BY deleted_ms LIMIT ?)",

@@ -1,4 +1,4 @@
-"""What the outbox speaks of: events, endpoints, deliveries, attempts; and what a family that uses it brings."""
+"""The types of the outbox: events, endpoints, deliveries, outcomes; and the ports for families that use it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class OutboxEvent(NamedTuple):
     """Something that happened, recorded in the transaction in which it happened. What follows from it is idempotent by ``id``."""
 
     id: int
-    """Rises: the sequence that receivers see in ``X-Hub-Sequence``."""
+    """Rises with each event; receivers see it in ``X-Hub-Sequence``."""
     tenant: str
     type: str
-    """Such as ``interaction.started``: what endpoints choose by."""
+    """The type by which endpoints choose, such as ``interaction.started``."""
     key: str
     """Events of one tenant and key stay in order."""
     media: str
-    """What endpoints may choose by as well; empty when it has none."""
+    """The medium, by which endpoints may choose, too; empty when the event has none."""
     operation_id: str
     """The same in every delivery and at every attempt; a UUID."""
     trace_id: str
     """``X-B3-TraceId``."""
     endpoint: str
-    """The only endpoint that it is for, or :data:`EVERY_ENDPOINT`."""
+    """The id of the only endpoint that the event is for, or :data:`EVERY_ENDPOINT`."""
     body: bytes
     """What is posted, byte for byte."""
     at_ms: int
@@ -42,11 +42,11 @@ class OutboxEvent(NamedTuple):
 
 
 class Secret(NamedTuple):
-    """One secret of an endpoint. All that are valid sign."""
+    """One secret of an endpoint. Each one that is valid signs."""
 
     text: str
     until_ms: int | None = None
-    """None for the present one; an old one ends then."""
+    """When the secret ends, in ms; None for the present one."""
 
 
 class Success(StrEnum):
@@ -57,22 +57,24 @@ class Success(StrEnum):
 
 
 class Throttle(StrEnum):
-    """What the status 429 of an endpoint speaks of."""
+    """What waits after an endpoint answered 429."""
 
     ENDPOINT = "endpoint"
-    """All that goes there: nothing is sent to it for a while."""
+    """The whole endpoint: nothing is sent to it for a while."""
     ORDER = "order"
-    """The order that the delivery belongs to, one interaction or one consumer: only that waits, as long as ``Retry-After`` says."""
+    """Only the deliveries of the same key (one interaction, one consumer) wait, for as long as ``Retry-After`` says."""
 
 
 class Policy(NamedTuple):
-    """How deliveries to an endpoint are judged. Times in ms. Stored as a list, so fields are added at the end, with a default."""
+    """Which answers of an endpoint are a success, and what a 429 means. Times in ms. Stored as a list: add fields at the end, with a
+    default.
+    """
 
     success: Success = Success.ANY_2XX
     timeout_ms: int = 0
     """0: the setting ``outbox.timeout_s``."""
     refusal_is_final: bool = False
-    """Whether a 4xx, but for 408 and 429, ends the delivery: the receiver understood it and will not have it."""
+    """Whether a 4xx other than 408 and 429 ends the delivery: the receiver understood the request and refuses it."""
     throttle: Throttle = Throttle.ENDPOINT
 
 
@@ -100,14 +102,14 @@ class Endpoint:
     disabled_reason: str = ""
     policy: Policy = DEFAULT_POLICY
     owner: str = ""
-    """The part of the hub that made it for itself, such as ``messaging``; empty for those that administrators made."""
+    """The family that owns the endpoint, such as ``messaging``; empty where an administrator created it."""
     created_ms: int = 0
     failing_since_ms: int | None = None
     """Since when there were nothing but failures."""
     silent: int = 0
     """Time-outs and refused connections in a row, once there are as many as ``outbox.trip_after``; else 0."""
     closed_until_ms: int = 0
-    """Until when nothing is sent to it, because it did not answer or asked to be left alone."""
+    """Until when nothing is sent to it, in ms, because it did not answer or asked for a pause."""
 
     def wants(self, event: OutboxEvent) -> bool:
         """Whether an event goes to it."""
@@ -134,7 +136,7 @@ class DeliveryState(StrEnum):
 
 
 class Settled(NamedTuple):
-    """The end of a delivery, as the family that it came from hears of it."""
+    """How a delivery ended, for the family that recorded its event."""
 
     event: OutboxEvent
     delivery: int
@@ -155,8 +157,8 @@ class Consumer(Protocol):
     """The event types that are its own."""
 
     async def consume(self, event: OutboxEvent) -> None:
-        """What follows from an event inside the hub: publish it, tell others. Called in the order of the events of a key, at least once;
-        a second call for the same ``event.id`` must not do it again, or must not be seen. What it raises has it called again later.
+        """Do what follows from an event inside the hub. Called in the order of the events of a key, at least once:
+        a second call for the same ``event.id`` must have no effect. If it raises, it is called again later.
         """
         ...
 
@@ -186,7 +188,7 @@ class Recorder(Protocol):
         trace_id: str = "",
         origin: str = "",
     ) -> OutboxEvent:
-        """Record an event in the transaction in which it happens: it follows, or neither does. Without ``operation_id`` and ``trace_id``
+        """Record an event in the transaction of its cause, so that both are on disk or neither. Without ``operation_id`` and ``trace_id``
         new ones are drawn.
         """
         ...
@@ -196,5 +198,5 @@ class Recorder(Protocol):
         ...
 
     def remove_endpoint(self, transaction: Transaction, endpoint: str) -> None:
-        """Remove it; what waits for it is given up, as dead."""
+        """Remove an endpoint that a family owns. Its pending deliveries become dead."""
         ...

@@ -1,4 +1,4 @@
-"""What administrators have to hear of: operational events on ``/hub/operations``, recorded like any other event."""
+"""Operational events for administrators on ``/hub/operations``, recorded in the outbox like any other event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELIVERY_DEAD: Final = "hub.delivery.dead"
 
 
 class Operations:
-    """Records them, and as their :class:`hub.outbox.model.Consumer` publishes them."""
+    """Records operational events, and publishes them as their :class:`hub.outbox.model.Consumer`."""
 
     types: Collection[str] = (ENDPOINT_DISABLED, DELIVERY_DEAD)
 
@@ -29,7 +29,7 @@ class Operations:
         self._recorder: Recorder | None = None
 
     def bind(self, recorder: Recorder) -> None:
-        """Where they are recorded: made after this, and with it."""
+        """Set the recorder, which is made later since it needs this object."""
         self._recorder = recorder
 
     def endpoint_disabled(self, transaction: Transaction, endpoint: Endpoint, reason: str) -> None:

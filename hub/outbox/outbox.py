@@ -1,4 +1,4 @@
-"""The webhook machine as one part of a running hub."""
+"""The outbox as a service of a running hub: starts and stops its parts, follows changes, deletes what is old."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 _log = structlog.get_logger(__name__)
 
 FOLLOW_S: Final = 1.0
-"""How soon a change of endpoints by another process is followed."""
+"""Seconds between two looks for endpoints that another process changed."""
 
 SWEEP_S: Final = 30.0
-"""How often everything is looked at anew: what a process that died had claimed is taken over, what is over is forgotten."""
+"""Seconds between two rounds that take over the leases of dead processes and delete what is old."""
 
 TRIM_PIECE: Final = 500
-"""Rows that one transaction deletes at most: events get their turn between two."""
+"""Rows that one transaction deletes at most. Other transactions run between two of them."""
 
 TOLD: Final = 10
 """Endpoints that one line of the log names."""
 
 PATIENCE_S: Final = 5.0
-"""How long a hub that stops waits for requests under way."""
+"""Seconds that a stopping hub waits for requests under way."""
 
 
 class Outbox:
@@ -57,7 +57,7 @@ class Outbox:
         consumers: Callable[[], Sequence[Consumer]],
         alone: bool,
     ) -> None:
-        """``consumers`` are the families', asked for at the start; ``alone``: no other process has the database."""
+        """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database."""
         self.counters = Counters()
         self.settings = settings
         self.book = EndpointBook(transactions)
@@ -152,7 +152,7 @@ class Outbox:
     # -- service ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what the last run left, and begin.
+        """Take over what the last run left in the database, and start.
 
         Raises:
             StorageError: the database cannot be read or written.
@@ -166,7 +166,7 @@ class Outbox:
             await self.transactions.write(delivery_store.free_own)
         await self.book.refresh()
         if odd := [each for each in self.book if unfit_secrets(each.secrets, self._clock.wall_ms())]:
-            # they sign as they did when they were taken: a receiver that came to terms with it goes on verifying
+            # they sign as they did when they were set, so that a receiver that verifies them goes on to do so
             _log.warning("secrets_not_standard", endpoints=[each.id for each in odd[:TOLD]], count=len(odd), advice=ROTATE)
         self.waiting = await self.transactions.read(delivery_store.waiting)
         await self.courier.start()
@@ -204,7 +204,7 @@ class Outbox:
                 _log.exception("outbox_not_swept")
 
     async def trim(self) -> int:
-        """Forget what has been over for long enough; returns how many rows went.
+        """Delete what has been over for long enough. Returns how many rows were deleted.
 
         Raises:
             StorageError: the database cannot be written.

@@ -1,4 +1,4 @@
-"""What came of one attempt, as the sender tells it."""
+"""The outcome of one attempt, as the sender reports it."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Fault(StrEnum):
     FORBIDDEN = "forbidden"
     """The address is one that must not be called."""
     PROTOCOL = "protocol"
-    """What came is no HTTP."""
+    """The answer is not HTTP."""
 
 
 class Outcome(NamedTuple):

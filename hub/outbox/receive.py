@@ -26,14 +26,16 @@ STANDARD: Final = "webhook-signature"
 HUB_256: Final = "X-Hub-Signature-256"
 HUB: Final = "X-Hub-Signature"
 STRONGEST_FIRST: Final = (STANDARD, HUB_256, HUB)
-"""The first that a webhook has decides. That of Standard Webhooks signs id and time too: what was recorded cannot be sent again later."""
+"""Signature headers, the strongest first; the first one that a webhook has decides. That of Standard Webhooks signs id and time, too, so
+that a recorded request cannot be sent again later.
+"""
 
 TOLERANCE_S: Final = 300.0
 """How far ``webhook-timestamp`` may be from now: what the libraries of Standard Webhooks take."""
 
 MOST_BODY_BYTES: Final = 16 * 1024 * 1024
 MOST_REMEMBERED: Final = 100_000
-"""Ids that repeats are told by."""
+"""How many ids are remembered, to recognise repeats."""
 
 SHOWN_LINES: Final = 60
 """Of a body, on a terminal."""
@@ -48,7 +50,7 @@ class Signature(StrEnum):
     RIGHT = "right"
     WRONG = "wrong"
     STALE = "stale"
-    """Right, but of another time: something that was recorded and is sent again, or a clock that is wrong."""
+    """Correct, but of another time: a recorded request that is sent again, or a wrong clock."""
     MISSING = "missing"
     UNCHECKED = "unchecked"
     """There is one, and no secret to check it with."""
@@ -74,7 +76,7 @@ class Received:
 
 
 class Receiver:
-    """Checks webhooks, and knows those again that it has seen. No I/O."""
+    """Checks webhooks and recognises repeats. No I/O."""
 
     __slots__ = ("_secrets", "_seen", "_tolerance_s", "refused", "repeats", "taken")
 
@@ -97,7 +99,7 @@ class Receiver:
             verified = bool(there) and there[0] is Signature.RIGHT
         identifier = headers.get("webhook-id", "")
         repeat = identifier in self._seen
-        if identifier and verified is not False:  # nobody else decides what counts as seen
+        if identifier and verified is not False:  # a request that does not verify must not make a later one a repeat
             self._seen[identifier] = None
             self._seen.move_to_end(identifier)
             if len(self._seen) > MOST_REMEMBERED:
@@ -217,17 +219,17 @@ def show(console: Console, received: Received, status: int) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without what a terminal would obey."""
+    """The text without control characters, which a terminal would obey."""
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
 class Door:
-    """Serves a :class:`Receiver` by HTTP/1.1, until it has had enough."""
+    """Serves a :class:`Receiver` over HTTP/1.1 until it has received as many webhooks as it should."""
 
     def __init__(
         self, receiver: Receiver, show: Callable[[Received, int], object], *, status: int = 200, delay_s: float = 0, count: int = 0
     ):
-        """``show`` gets each webhook with the status that it is answered with, before it is. ``count`` 0: it never has enough."""
+        """``show`` is called with each webhook and the status of the answer, before that is sent. ``count`` 0: no limit."""
         self._receiver = receiver
         self._show = show
         self._status = status
@@ -273,7 +275,7 @@ class Door:
         try:
             self._show(received, status)
         except OSError as fault:
-            self._ended.set_exception(fault)  # nobody reads any more: what nobody saw was not received
+            self._ended.set_exception(fault)  # the output is closed: a webhook that could not be shown was not received
             return _says(503, {"status": {"code": 503, "message": "hub receive has ended"}}, {"Connection": "close"})
         if self._receiver.taken == self._count:
             self._ended.set_result(None)

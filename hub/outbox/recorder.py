@@ -1,4 +1,4 @@
-"""Recording events: the one row that is written where something happens, in the transaction in which it happens."""
+"""Writes the row of an event, in the transaction of what causes the event."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _INSERT = (
 
 
 class EventRecorder:
-    """Part of :class:`hub.outbox.model.Recorder`. ``hand_over`` gets each event when it is on disk, on the event loop, in the order of ids;
-    ``has_room`` tells by its tenant whether this process dispatches it from there, within ``lease_ms``: else, and where an older one of its
-    key is left in the database, it is left for whoever claims it.
+    """Part of :class:`hub.outbox.model.Recorder`. ``hand_over`` is called with each event when it is on disk, on the event loop, in the
+    order of ids. ``has_room`` says whether this process has a place in memory for another event of a tenant. If it has none, or an older
+    event of the key waits in the database, the event waits there until a process claims it. A lease lasts ``lease_ms``.
     """
 
     __slots__ = ("_clock", "_hand_over", "_has_room", "_lease_ms", "owner")

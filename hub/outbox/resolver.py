@@ -1,7 +1,7 @@
-"""Names of endpoints are looked up in threads of their own, shared out among tenants.
+"""Looks up the names of endpoints in threads of its own, which are shared out among tenants.
 
-The operating system's look-up waits for as long as a name server likes, and nothing can end it. In the threads that the rest of the process
-uses, a tenant with names that nobody answers for would hold up every other one's webhooks, and files and mail besides.
+A look-up by the operating system may take as long as a name server takes, and cannot be cancelled. In the threads that the rest of the
+process uses, a tenant with names that no server answers for would delay the webhooks, files and mail of all others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hub.outbox.shares import Line, Pool
 
 TENANT: Final[ContextVar[str]] = ContextVar("hub.outbox.tenant", default="")
-"""Whose request it is that a name is looked up for."""
+"""The tenant for whose request a name is looked up."""
 
 
 class Resolver(AbstractResolver):
@@ -34,12 +34,12 @@ class Resolver(AbstractResolver):
         """The addresses of a name.
 
         Raises:
-            OSError: it has none, or nobody could be asked.
+            OSError: the name has no address, or no server answered.
         """
         tenant = TENANT.get()
         await self._turn(tenant)
         loop = asyncio.get_running_loop()
-        # a look-up that nobody waits for any more goes on: its thread is free when it has ended, not before
+        # a look-up cannot be cancelled: its thread is free when it has ended, also if the caller has gone
         found = loop.run_in_executor(self._threads, _look_up, host, port, family)
         found.add_done_callback(lambda ended: self._ended(tenant, ended))
         return await asyncio.shield(found)
@@ -58,7 +58,7 @@ class Resolver(AbstractResolver):
         try:
             await turn
         except asyncio.CancelledError:
-            if self._waiting.pop(member, None) is None:  # it had its turn a moment ago
+            if self._waiting.pop(member, None) is None:  # it was given a thread just before
                 self._ended(tenant)
             raise
 
@@ -67,13 +67,13 @@ class Resolver(AbstractResolver):
             tenant, member = following
             turn = self._waiting.pop(member, None)
             if turn is None:
-                continue  # it waits no more
+                continue  # its caller has gone
             self._pool.of(tenant).add(1)
             turn.set_result(None)
 
     def _ended(self, tenant: str, found: asyncio.Future[list[ResolveResult]] | None = None) -> None:
         if found is not None and not found.cancelled():
-            found.exception()  # who asked is told; where nobody waits any more, nobody has to be
+            found.exception()  # mark the exception as seen: the caller got it, or has gone
         self._pool.of(tenant).add(-1)
         self._pool.forget_unused()
         self._serve()

@@ -1,4 +1,4 @@
-"""What an outcome means: done, again in a while, or given up. Pure: neither clock nor I/O."""
+"""Decides what an outcome means: done, try again later, or give up. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.settings import OutboxSettings
 
 GONE: Final = 410
-"""The receiver is not there any more and wants no more (Standard Webhooks: disable the endpoint)."""
+"""The receiver is gone for good (Standard Webhooks: disable the endpoint)."""
 
 TOO_MANY: Final = 429
 """Too many requests (RFC 6585 section 4): of all, or of the one that the request was for; the endpoint's field ``throttle`` says which."""
@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
     state: DeliveryState
     error: str = ""
-    """Why it is not delivered."""
+    """Why the event was not delivered; empty when it was."""
     wait_s: float = 0.0
     """To the next attempt, when it is pending."""
     disable: str = ""
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     silent: bool = False
     """Whether the endpoint did not answer, or could not be reached."""
     pause_s: float = 0.0
-    """How long nothing at all should be sent to the endpoint. A pending delivery holds back those of its own key in any case."""
+    """Seconds during which nothing is sent to the endpoint. Deliveries of the same key wait for a pending one in any case."""
 
 
 def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Verdict:
@@ -57,7 +57,7 @@ def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings,
     base_s = settings.retry_s[step - 1]
     wait_s = base_s * random.uniform(1 - settings.jitter, 1 + settings.jitter)
     if outcome.retry_after_s is not None:
-        # within bounds: a receiver must not keep a delivery here for ever, nor have it come at once again and again
+        # within bounds: a receiver must neither keep a delivery here for ever nor have it repeated without a pause
         wait_s = min(max(outcome.retry_after_s, base_s), 2 * base_s)
     if throttled and not (of_order and outcome.retry_after_s is not None):
         wait_s = max(wait_s, settings.throttle_s)

@@ -25,7 +25,9 @@ from hub.outbox.sign import headers
 USER_AGENT: Final = f"CX-Event-Hub/{__version__}"
 
 KEEP_ALIVE_S: Final = 15.0
-"""How long an idle connection is kept: shorter than most servers do, so that seldom one is used that is being closed."""
+"""Seconds that an idle connection is kept: less than most servers keep it, so that a request seldom meets a connection that is being
+closed.
+"""
 
 LONGEST_ERROR: Final = 500
 
@@ -36,13 +38,13 @@ _SOCKET_ADDRESS: Final = re.compile(r" ?\('[0-9A-Fa-f:.%\w]+', [0-9]+[0-9, ]*\)"
 
 
 class _Way:
-    """What a request went by."""
+    """Which connection a request used."""
 
     __slots__ = ("kept",)
 
     def __init__(self) -> None:
         self.kept = False
-        """Whether by a connection that an earlier one had opened."""
+        """Whether an earlier request had opened the connection."""
 
 
 async def _by_kept(_session: aiohttp.ClientSession, context: object, _params: object) -> None:
@@ -103,7 +105,8 @@ class Sender:
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
         """POST an event to an endpoint once. Never raises for what the other side does.
 
-        A kept connection that proves closed is no failure of the receiver: the request goes out once more, over a new one.
+        If a kept connection turns out to be closed, that is no failure of the receiver: the request is sent once more, over a new
+        connection.
         """
         now_ms = self._clock.wall_ms()
         began = self._clock.monotonic()
@@ -138,11 +141,11 @@ class Sender:
         async with session.post(URL(url, encoded=True), data=data, headers=made, allow_redirects=False, trace_request_ctx=way) as answer:
             body, whole = await self._read(answer)
             if not whole:
-                answer.close()  # the rest is not wanted, and neither is the connection that it would come by
+                answer.close()  # the rest of the body is not read, so the connection cannot be used again
             return answer.status, body, answer.headers.get("Retry-After")
 
     async def _read(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-        """The beginning of the body, and whether it came to its end within the bound."""
+        """Read the beginning of the body. Returns it, and whether that is the whole body."""
         kept = bytearray()
         size = 0
         async for piece in answer.content.iter_any():
@@ -187,8 +190,8 @@ def _told(raised: BaseException) -> tuple[Fault, str]:
 
 
 def _without_addresses(raised: BaseException) -> str:
-    """What an exception says, but for the addresses that asyncio names: which one a name has in this network is not for whoever made the
-    endpoint to know.
+    """The text of an exception without the addresses that asyncio names: the tenant must not learn which address a name has in this
+    network.
     """
     if isinstance(raised, aiohttp.ClientConnectorError) and not isinstance(
         raised, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError

@@ -1,4 +1,4 @@
-"""What there is only so much of, such as requests under way, divided among tenants; and who waits for it. Pure: no clock, no I/O."""
+"""Divides what is limited, such as requests under way, among tenants, and orders those that wait for it. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Share:
         self.used = 0
 
     def add(self, count: int) -> None:
-        """The tenant has so much more; less, where it is below 0."""
+        """Add to what the tenant has; ``count`` may be negative."""
         self.used += count
         self.pool.used += count
 
@@ -46,7 +46,7 @@ class Pool:
         self.kept_free = int(size * kept_free)
         self.used = 0
         self.alone = False
-        """Whether there is only one tenant that could want anything."""
+        """Whether there is only one tenant."""
         self._shares: dict[str, Share] = {}
 
     def of(self, tenant: str) -> Share:
@@ -57,7 +57,7 @@ class Pool:
         return found
 
     def room_of(self, tenant: str) -> int:
-        """How much more a tenant may have now. Any thread may ask: what it hears may be a little old."""
+        """How much more a tenant may have now. May be called by any thread; the answer may be slightly old there."""
         return (self._shares.get(tenant) or Share(self)).room
 
     def forget_unused(self, but: Container[str] = ()) -> None:
@@ -66,7 +66,7 @@ class Pool:
 
 
 class Line:
-    """Who waits for something of a pool: tenants in turn, and of each tenant its members in turn."""
+    """Those that wait for a place of a pool: tenants take turns, and within a tenant its members."""
 
     __slots__ = ("_pool", "_waiting")
 

@@ -49,7 +49,7 @@ RESERVED: Final = frozenset(
 
 
 def new_secret() -> str:
-    """A secret that nobody guesses."""
+    """Generate a secret."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 

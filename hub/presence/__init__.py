@@ -1,1 +1,1 @@
-"""Who is here: sessions and channels as administrators see them, and joins and leaves as events."""
+"""Presence: the sessions and channels of a tenant for administrators, and joins and leaves as events."""

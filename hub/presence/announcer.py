@@ -1,7 +1,7 @@
-"""Joins and leaves of the channels that somebody wants to hear of, as events on ``/hub/presence/...``.
+"""Publishes joins and leaves of the channels of ``presence.channels`` as events on ``/hub/presence/...``.
 
-They are told below ``/hub``, where nobody but the server may publish, so that whoever hears of a join can believe it; the same channel
-name below a root of its own would have been one that clients could publish to, since free channels are everybody's
+They are published below ``/hub``, where only the server may publish, so that a client can believe them. On another root clients could
+publish the same channel name, since free channels are open to all
 (docs/protocol/channels.md#free-channels).
 """
 
@@ -26,7 +26,7 @@ ROOT: Final = "/hub/presence"
 """The channel of joins and leaves of ``/a/b`` is ``/hub/presence/a/b``."""
 
 _OWN: Final = "/hub/"
-"""Who listens to the server's own channels is not told: a presence of presence would never end."""
+"""Joins of the server's own channels are not published: presence of presence would never end."""
 
 _SUM_UP_AFTER_S: Final = 1.0
 
@@ -47,7 +47,7 @@ class PresenceCounters:
     told: int = 0
     """Joins and leaves that got an event each."""
     summed_up: int = 0
-    """Joins and leaves that were told as numbers, because there were too many within one second."""
+    """Joins and leaves that were published as numbers, because there were too many within one second."""
     too_long: int = 0
     """Joins and leaves of channels whose name is too long, or too deep, to have ``/hub/presence`` in front."""
 
@@ -59,7 +59,7 @@ class _Second:
     told: int = 0
     joined: int = 0
     left: int = 0
-    """These two: beyond what is told one by one."""
+    """Joins and leaves beyond those that got an event each."""
 
 
 def presence_channel(pattern: str) -> str | None:

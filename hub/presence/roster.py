@@ -1,4 +1,4 @@
-"""Which sessions a process holds, and what they subscribed to: always of one tenant, page by page, never long in one piece."""
+"""Lists the sessions of a process and what they subscribed to: of one tenant, page by page, in short pieces of work."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class SessionPage(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which sessions: those for which all hold that is not None."""
+    """A filter of sessions: every member that is not None has to hold."""
 
     subject: str | None = None
     door: str | None = None
     channel: str | None = None
-    """They subscribed to exactly this channel or pattern."""
+    """The session subscribed to exactly this channel or pattern."""
     hears: str | None = None
-    """They hear what is published on this channel for all, by its name or by a wildcard."""
+    """The session hears what is published on this channel for all, by its name or by a wildcard."""
 
     def includes(self, session: Subscriber) -> bool:
         """Whether a session is one of those."""
@@ -82,15 +82,15 @@ def describe(session: Subscriber) -> dict[str, Any]:
 
 
 class Roster:
-    """Keeps the sessions in the order in which they came, and count of the subscriptions to each name.
+    """Keeps the sessions in the order in which they came, and the number of subscriptions to each name.
 
-    Both are kept in parts, so that nothing as large as all of them is ever copied: others come and go while a list is made.
+    Both are kept in parts, so that no copy of all of them is needed while sessions come and go during a listing.
     """
 
     __slots__ = ("_blocks", "_counts", "_hub")
 
     def __init__(self, hub: Hub) -> None:
-        """To be made before the hub's first session."""
+        """Create it before the first session of the hub."""
         self._hub = hub
         # sessions by serial, in blocks of neighbours; both dictionaries are in the order of their keys
         self._blocks: dict[int, dict[int, Subscriber]] = {}

@@ -34,7 +34,7 @@ from hub.transports.runtime import SystemClock
 from tests.support.rest import Callers, Clock, Lookup
 
 SEED_TENANT = "0ff723ff-6c6f-44e0-9ce3-ce579337eadd"
-"""The contact centre of the seed's examples."""
+"""The contact centre of the description's examples."""
 
 TENANTS = ("acme", "other", SEED_TENANT)
 

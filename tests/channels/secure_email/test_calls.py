@@ -1,4 +1,4 @@
-"""The six calls of the seed, on both databases: shapes of answers, mailboxes, what is read, deleted and purged."""
+"""The six calls of the Secure Email API, on both databases: shapes of answers, mailboxes, what is read, deleted and purged."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every example of the seed's third-party messaging, as it is printed there: sent through the API, or received by a third party.
+"""Every example of the description of third-party messaging, as printed there: sent through the API, or received by a third party.
 
-What the seed prints of an e-mail lost its braces to the conversion of the page: ``to`` and ``messageId`` are put back into ``channel``,
+An e-mail in the description lost its braces to the conversion of the page: ``to`` and ``messageId`` are put back into ``channel``,
 where the SMS has them. Its signatures were made with a secret that it does not tell; those here are made with another one.
 """
 
@@ -135,7 +135,7 @@ async def sent(exchange: Exchange, channel: str, message: dict[str, Any], trace_
 
 
 async def sms_out(exchange: Exchange) -> str:
-    """The seed's SMS goes out and is taken; returns its id."""
+    """The SMS of the description goes out and is taken; returns its id."""
     exchange.clock.now_ms = SMS_OUT_AT_MS
     exchange.receiver.answers = [(200, SMS_OUT_ANSWER)]
     await exchange.channel(caller="seed")
@@ -146,7 +146,7 @@ async def sms_out(exchange: Exchange) -> str:
 
 
 async def mail_out(exchange: Exchange) -> str:
-    """The seed's e-mail goes out and is taken; returns its id."""
+    """The e-mail of the description goes out and is taken; returns its id."""
     exchange.receiver.answers = [(200, MAIL_OUT_ANSWER)]
     await exchange.channel("company.com", "email", caller="seed", sender=MAIL_OUT["channel"]["from"])
     message = {**MAIL_OUT, "channel": {name: MAIL_OUT["channel"][name] for name in ("to", "messageId")}}
