@@ -59,7 +59,11 @@ class Binding:
             return False
         if peer.link is not None and peer.link is link:
             return True
-        return any(_equal(own, value) for own in self.browsers for value in peer.browsers)
+        for own in self.browsers:
+            for value in peer.browsers:
+                if _equal(own, value):
+                    return True
+        return False
 
     def takes_id_alone(self, peer: Peer, known: Container[str], offered: Container[str], binding: str) -> bool:
         """Whether a request that does not :meth:`fit <fits>` may use the session by its clientId alone. ``offered`` are the cookies that

@@ -118,7 +118,7 @@ class Held(Protocol):
 class Connection:
     """One connection: who its peer is, and whether it has shown a credential."""
 
-    __slots__ = ("_connections", "address", "held", "identified", "let_in", "open", "peer", "tenant", "trusted")
+    __slots__ = ("_admitted", "_connections", "address", "held", "identified", "let_in", "open", "peer", "tenant", "trusted")
 
     def __init__(self, connections: Connections, held: Held, host: str | None, *, trusted: bool) -> None:
         self._connections = connections
@@ -135,17 +135,23 @@ class Connection:
         self.let_in = False
         """Without a credential, by ``--open``: it is counted, but does not give way."""
         self.open = True
+        self._admitted = False
+        """Whether ``held`` has been told."""
 
     def admit(self, *, anonymous: bool, tenant: str = "") -> None:
         """Somebody was let in on this connection: by a credential of ``tenant``, or as ``anonymous``. The connection is ended where that
         tenant has its share.
         """
+        known = self.let_in if anonymous else self.identified and tenant == self.tenant
+        if known and self._admitted:  # nearly every message of a session
+            return
         if anonymous:
             self.let_in = True
         elif not self.identify(tenant):
             self.close()
             self.held.give_way()
             return
+        self._admitted = True
         self.held.admitted()
 
     def identify(self, tenant: str) -> bool:

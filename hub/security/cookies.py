@@ -3,6 +3,7 @@
 It names the credential's row and a digest of its fingerprint, so that it ends when the row goes or the password changes.
 """
 
+import functools
 import hashlib
 import hmac
 import os
@@ -114,28 +115,31 @@ def set_cookie(name: str, value: str, *, max_age_s: int, secure: bool) -> str:
     return morsel.OutputString()
 
 
+@functools.cache
+def _pattern(name: str) -> re.Pattern[bytes]:
+    """Finds the values of the cookies of one name; there are three."""
+    return re.compile(rb"(?:^|;)\s*%b\s*=([^;]*)" % re.escape(name.encode()))
+
+
 def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
     """All cookies of a name in a request's headers, as text, in their order, at most :data:`MOST_COOKIES`; none is empty.
 
     A browser sends one for each path and domain on which one was set, in no order that the server could rely on (RFC 6265 section 4.2.2),
     and another server on the same host may have set one too: whoever asks tries each. Quotes around a value are not a part of it.
     """
-    wanted = name.encode()
-    found: list[str] = []
+    found: list[bytes] = []
     for key, value in headers:
-        if key != b"cookie" or wanted not in value:
-            continue
-        for pair in value.split(b";"):
-            own, equals, content = pair.strip().partition(b"=")
-            if equals and own.rstrip() == wanted and (text := content.strip(b' \t"').decode("latin-1")) and len(found) < MOST_COOKIES:
-                found.append(text)
-    return found
+        if key == b"cookie":
+            found += _pattern(name).findall(value)
+    return [text for content in found if (text := content.strip(b' \t"').decode("latin-1"))][:MOST_COOKIES] if found else []
 
 
 def statistics_cookie(headers: list[tuple[bytes, bytes]]) -> str | None:
     """The ``STATISTICS_SESSIONID`` of a request: of several the first that the hub itself would set, else the first; None without one."""
     found = read_cookies(headers, STATISTICS_COOKIE)
-    return next((value for value in found if _OWN_VALUE.fullmatch(value)), found[0] if found else None)
+    if not found:
+        return None
+    return next((value for value in found if _OWN_VALUE.fullmatch(value)), found[0])
 
 
 def new_cookie_value() -> str:

@@ -6,13 +6,16 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from hub.security.headers import first_headers
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The first header of a name (given in lower case); None when there is none."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
+    value = first_headers(scope).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def is_secure(scope: Scope) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.types import Receive, Send
 
@@ -12,7 +12,7 @@ from hub.bayeux.held_connect import HeldConnect
 from hub.transports.plain_http import envelope, respond
 from hub.transports.whole_response import write_whole
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Answering:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from collections.abc import Awaitable
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +19,7 @@ from hub.transports.longpolling import LongPolling
 COMETD = "/cometd"
 STATISTICS = "/statistics/v3/notifications"
 
+_EXACT = frozenset({COMETD, STATISTICS})
 _BELOW = (f"{COMETD}/", f"{STATISTICS}/")
 _DRAIN_SLICES_PER_SECOND = 20
 
@@ -40,16 +42,15 @@ class BayeuxDoor:
 
     def serves(self, path: str) -> bool:
         """``/cometd`` and ``/cometd/x/y``, not ``/cometdx``; likewise the path of the Statistics API."""
-        return path in {COMETD, STATISTICS} or path.startswith(_BELOW)
+        return path in _EXACT or path.startswith(_BELOW)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         statistics = scope["path"].startswith(STATISTICS)
-        if scope["type"] == "http" and is_callback_polling(scope):
-            await self._callback_polling.serve(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._long_polling.serve(scope, receive, send, statistics=statistics)
-        else:
-            await self._websocket.serve(scope, receive, send, statistics=statistics)
+        if scope["type"] != "http":
+            return self._websocket.serve(scope, receive, send, statistics=statistics)
+        if is_callback_polling(scope):
+            return self._callback_polling.serve(scope, receive, send)
+        return self._long_polling.serve(scope, receive, send, statistics=statistics)
 
     async def drain(self, seconds: float) -> None:
         """Send every client away, spread evenly over ``seconds``, so that they do not all come back at once. From the first moment on no

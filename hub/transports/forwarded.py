@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.ops.envelope import ApiError
-from hub.security.connections import RETRY_AFTER_S, Connections, connection_of
+from hub.security.connections import RETRY_AFTER_S, Connection, Connections, connection_of
+from hub.security.headers import first_headers
 from hub.transports.front import refuse
 
+_BY_PROXIES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _SCHEMES: Final = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", "ws"), b"wss": ("https", "wss")}
 
 
@@ -22,21 +25,21 @@ class Forwarded:
         self._app = app
         self._connections = connections
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         connection = connection_of(scope)
-        if connection is not None and (connection.trusted or not connection.identified) and not self._look(scope):
+        if connection is not None and (connection.trusted or not connection.identified) and not self._look(scope, connection):
             text = "this address has as many connections that have shown no credential as it may have (limits.max_unidentified_per_address)"
-            await refuse(scope, send, ApiError(429, text, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}))
-            return
-        await self._app(scope, receive, send)
+            return refuse(scope, send, ApiError(429, text, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}))
+        return self._app(scope, receive, send)
 
-    def _look(self, scope: Scope) -> bool:
+    def _look(self, scope: Scope, connection: Connection) -> bool:
         """Take the proxy's word; False when the request is to be refused."""
-        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        connection = connection_of(scope)
-        assert connection is not None
+        by_name = first_headers(scope)
         if not connection.trusted:
-            return not forwarded or self._connections.forwarded_for(connection, None)
+            return b"x-forwarded-for" not in by_name or self._connections.forwarded_for(connection, None)
+        if _BY_PROXIES.isdisjoint(by_name):
+            return self._connections.forwarded_for(connection, None)
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         client = None
         if forwarded and (client := self._client(b",".join(forwarded).decode("latin-1"))) is not None:
             scope["client"] = (client, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from hub.core.limits import Limits
 from hub.ops.body import BodyBudget
 from hub.ops.envelope import ApiError, ascii_json, show
 from hub.ops.method import serve_head
+from hub.security.headers import first_headers
 from hub.security.hosts import split_host
 
 Guard = Callable[[Scope], ApiError | None]
@@ -30,7 +31,7 @@ class Door(Protocol):
         """Whether requests and WebSockets of this path are the door's. Called for each one: it must be cheap and must not raise."""
         ...
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request or WebSocket, as an ASGI application."""
         ...
 
@@ -56,29 +57,27 @@ class Front:
         self._most_headers = limits.max_headers
         self._bodies = bodies or BodyBudget(limits)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "lifespan":
             for guard in self._guards:
                 if (refusal := guard(scope)) is not None:
-                    await refuse(scope, send, refusal)
-                    return
+                    return refuse(scope, send, refusal)
             path: str = scope["path"]
             headers = scope["headers"]
             if len(headers) > self._most_headers:
-                await refuse(scope, send, self._too_many_headers(len(headers)))
-                return
-            # asked of every request: a list is faster than a generator here
-            hosts = [value for name, value in headers if name == b"host"]
-            if (len(hosts) != 1 or not _is_host(hosts[0])) and (fault := _host_fault(hosts, scope)) is not None:
-                await refuse(scope, send, fault)
-                return
+                return refuse(scope, send, self._too_many_headers(len(headers)))
+            by_name = first_headers(scope)
+            host = by_name.get(b"host")
+            # only where a name stands twice, as it nearly never does, there may be two hosts
+            looked_at = host is None or len(by_name) < len(headers) or not _is_host(host)
+            if looked_at and (fault := _host_fault(scope)) is not None:
+                return refuse(scope, send, fault)
             for door in self._doors:
                 if door.serves(path):
-                    await door(scope, receive, send)
-                    return
-        if scope["type"] != "http":
-            await self._rest(scope, receive, send)
-            return
+                    return door(scope, receive, send)
+        return self._serve_rest(scope, receive, send) if scope["type"] == "http" else self._rest(scope, receive, send)
+
+    async def _serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
         lease = self._bodies.lease(scope)
         try:
             if scope["method"] == "HEAD":
@@ -101,10 +100,13 @@ def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None and (not value or split_host(value.decode("ascii")) is not None)
 
 
-def _host_fault(hosts: list[bytes], scope: Scope) -> ApiError | None:
+def _host_fault(scope: Scope) -> ApiError | None:
     """400 of a request that does not say whom it is for, or says it in two ways: a proxy may have looked at another one (RFC 9112 section
     3.2). HTTP/1.0 does not know the header.
     """
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) == 1 and _is_host(hosts[0]):
+        return None
     if not hosts:
         if scope.get("http_version", "1.1") in _WITHOUT_HOST:
             return None

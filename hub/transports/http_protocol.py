@@ -23,14 +23,14 @@ from typing import Any, Final, cast
 
 import httptools
 import uvicorn
-from starlette.types import Message
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hub.core.flusher import SLICE_S
 from hub.core.limits import Limits
 from hub.ops.envelope import ascii_json, failure
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
+from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target
 from hub.transports.lingering import ClosesLingering, LingeringClose, LingeringConnections
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 
@@ -42,7 +42,6 @@ _REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
 """What a read may begin with when the end of a head is cut in two."""
 
 _WEBSOCKET: Final = b"websocket"
-_WITHOUT_CHUNKS: Final = frozenset({"0.9", "1.0"})
 _UNPARSED: Final = b"Invalid HTTP request received."
 
 
@@ -71,40 +70,6 @@ class HubConfig(uvicorn.Config):
         self.lingering = LingeringConnections(limits, counters)
 
 
-class _ReadFlow(FlowControl):
-    """Flow control with a second reason to pause: ``held`` keeps reading paused whatever the application, which resumes it, asks for."""
-
-    held = False
-
-    def resume_reading(self) -> None:
-        if not self.held:
-            super().resume_reading()
-
-    def hold(self) -> None:
-        self.held = True
-        self.pause_reading()
-
-    def release(self) -> None:
-        self.held = False
-
-
-class _EndsByClosing(RequestResponseCycle):
-    """A request by HTTP/1.0, which knows no chunks: an answer without ``Content-Length`` ends with the connection (RFC 9112 section 6.1 and
-    6.3, rule 8).
-    """
-
-    _until_closed = False
-
-    async def send(self, message: Message) -> None:  # type: ignore[override]  # Starlette's type of the same dictionary
-        if message["type"] == "http.response.start":
-            self._until_closed = not any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
-            if self._until_closed:
-                self.chunked_encoding = False
-        elif self._until_closed:
-            self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)  # type: ignore[arg-type]
-
-
 class HeadTooLargeError(Exception):
     """A request's head is above ``MAX_HEAD_BYTES``."""
 
@@ -113,7 +78,7 @@ class HubHttpProtocol(HttpToolsProtocol):
     """One connection; see the module. ``config`` is a :class:`HubConfig`."""
 
     config: HubConfig
-    flow: _ReadFlow
+    flow: ReadFlow
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,12 +112,16 @@ class HubHttpProtocol(HttpToolsProtocol):
         """What the connection has become."""
         self._timer: asyncio.TimerHandle | None = None
         """Runs while a head or a body is awaited, and never for what comes in one piece."""
+        self._idle_until = 0.0
+        """When the connection is closed if nothing comes, by the loop's clock; 0 while something is read or answered."""
+        self._target: Target | None = None
+        """Of the request before: a client's polls all have the same."""
 
     # -- what the transport calls -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class has it
         super().connection_made(transport)
-        self.flow = _ReadFlow(transport)
+        self.flow = ReadFlow(transport)
         taken = self.config.hub_connections.take(self, self.client[0] if self.client else None)
         if isinstance(taken, str):
             self._refuse_connection(taken)
@@ -162,6 +131,7 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._unset_keepalive_if_required()
         if self._connection is not None:
             self._connection.close()
         if self._lingering is not None:
@@ -182,7 +152,11 @@ class HubHttpProtocol(HttpToolsProtocol):
         if self._unread:  # a read that was under way when reading was paused
             self._unread += data
             return
-        self._take(data)
+        self._idle_until = 0.0
+        if self._head_bytes or self.pipeline or data.count(_HEAD_END) > self._most_ahead:
+            self._take(data)
+        elif self._feed(data) and (self.pipeline or self.flow.held):  # nearly every read is one request, with its body
+            self._pause_or_resume()
 
     # -- one of many -------------------------------------------------------------------------------------------------
 
@@ -223,7 +197,6 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _take(self, data: bytes) -> None:
         """Parse ``data``, in pieces of no more requests than may be read ahead, for the time of a slice; what is left waits."""
-        self._unset_keepalive_if_required()
         at, end = 0, len(data)
         until = 0.0
         out_of_time = False
@@ -319,11 +292,12 @@ class HubHttpProtocol(HttpToolsProtocol):
             too_large = isinstance(fault.__context__, HeadTooLargeError)
             self._refuse_message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST)
             return False
-        self._watch(len(piece), amid_request=amid_request)
+        if self._body_open or self._head_open or not self._answering:
+            self._watch(len(piece), amid_request=amid_request)
         return not self._deaf and not self.transport.is_closing()
 
     def _watch(self, size: int, *, amid_request: bool) -> None:
-        """Bound what has begun and is not all there. Nearly every request comes in one piece: then nothing is counted, no timer is set."""
+        """Bound what has begun and is not all there. Nearly every request comes in one piece: then this is not called."""
         if self._body_open:
             if self._timer is None and not self.transport.is_closing():
                 self._start_timer(self._body_timeout_s, self._body_late)
@@ -359,6 +333,7 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _become_websocket(self, rest: bytes) -> None:
         self._stop_timer()
+        self._unset_keepalive_if_required()
         self.flow.release()
         self.flow.resume_reading()
         self.handle_websocket_upgrade()
@@ -383,45 +358,99 @@ class HubHttpProtocol(HttpToolsProtocol):
         return b"".join([line, *fields, b"\r\n"])
 
     # -- what the parser calls --------------------------------------------------------------------------------------
+    # These do what the base class does, and do not call it: they run for each header of each request.
 
     def on_message_begin(self) -> None:
         self._head_open = True
         self._head_bytes = 0
         self._heads_begun += 1
-        super().on_message_begin()
-        cast("dict[str, object]", self.scope)[SCOPE_KEY] = self._connection
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        scope: dict[str, object] = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            SCOPE_KEY: self._connection,
+        }
+        self.scope = cast("Any", scope)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_open:
-            super().on_header(name, value)
+        if not self._head_open:  # a trailer
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._piece_bytes > MAX_HEAD_BYTES and len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD_BYTES:
             raise HeadTooLargeError
         self._head_open = False
         self._head_bytes = 0
+        scope = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        version = self.parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
         if self.parser.should_upgrade():  # the parser stops here
-            self.scope["method"] = self.parser.get_method().decode("ascii")
-            self.scope["http_version"] = self.parser.get_http_version()
             return
         self._body_open = True
         self._body_bytes = 0
-        self._stop_timer()
-        super().on_headers_complete()
-        if self.scope["http_version"] in _WITHOUT_CHUNKS:
-            # made by the base class, and not begun yet: the task that begins it has only been scheduled
-            self.cycle.__class__ = _EndsByClosing
+        if self._timer is not None:
+            self._stop_timer()
+        target = self._target
+        if target is None or target.url != self.url:
+            target = self._target = Target(self.url)
+        scope["path"] = self.root_path + target.path
+        scope["raw_path"] = self.root_path.encode("ascii") + target.raw_path
+        scope["query_string"] = target.query
+        cycle = (EndsByClosing if version in WITHOUT_CHUNKS else RequestResponseCycle)(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        before, self.cycle = self.cycle, cycle
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
+        if not self._body_open:  # only the head of an offer was read
             return
         self._body_open = False
-        self._stop_timer()
-        super().on_message_complete()
+        if self._timer is not None:
+            self._stop_timer()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     # -- answering --------------------------------------------------------------------------------------------------
 
@@ -430,14 +459,38 @@ class HubHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._unread = b""
-        elif self._last_word is not None:
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle()
+        if self._last_word is not None:
             if not self._answering:
                 self._last_word()
         elif self.flow.held:
             self._go_on()
+
+    def _idle(self) -> None:
+        """Nothing is asked: close the connection when that stays so for ``limits.keep_alive_s``. The timer is not set anew for each
+        request; it looks at the time when it fires.
+        """
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._idle_long_enough)
+
+    def _idle_long_enough(self) -> None:
+        self.timeout_keep_alive_task = None
+        if not self._idle_until:  # a request came: the timer is set again when that is answered
+            return
+        left = self._idle_until - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._idle_long_enough)
+        else:
+            self.timeout_keep_alive_handler()
 
     @property
     def _answering(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -23,6 +23,7 @@ from hub.ops.storage import unavailable
 from hub.security.connections import connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
 from hub.security.gate import Failure, Gate
+from hub.security.headers import first_headers
 from hub.security.origin import foreign_origin, is_secure
 from hub.security.rest import refusal
 from hub.storage.transactions import StorageError
@@ -34,10 +35,10 @@ BROWSER_COOKIE = "BAYEUX_BROWSER"
 """Tells browsers apart: a session without credentials answers to its own alone (docs/protocol/credentials.md#whose-a-session-is)."""
 
 _BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
-_BASE_HEADERS: Headers = [
+_BASE_HEADERS = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-cache, no-store"),
-]
+)
 _METHODS = b"GET, POST, OPTIONS"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", _METHODS),
@@ -56,7 +57,7 @@ _log = structlog.get_logger(__name__)
 
 def browser_cookies(headers: Headers) -> tuple[str, ...]:
     """The ``BAYEUX_BROWSER`` cookies of a request, without those that no Bayeux server would set."""
-    return tuple(value for value in read_cookies(headers, BROWSER_COOKIE) if _BROWSER_VALUE.fullmatch(value))
+    return tuple([value for value in read_cookies(headers, BROWSER_COOKIE) if _BROWSER_VALUE.fullmatch(value)])
 
 
 def other_site(scope: Scope) -> str | None:
@@ -93,7 +94,7 @@ class LongPolling:
             await self._not_a_post(scope, send, origin)
             return
         try:
-            if statistics and _may_be_large(scope["headers"]):
+            if statistics and _may_be_large(first_headers(scope)):
                 await self._check_header(scope)
             body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes, self._bodies)
             messages = read_request(body, self._server.hub.limits)
@@ -113,7 +114,7 @@ class LongPolling:
             await self._bad_request(send, 413, fault, cors)
             return
         except MalformedError as fault:
-            encoding = next((value for name, value in scope["headers"] if name == b"content-encoding"), b"identity").decode("latin-1")
+            encoding = first_headers(scope).get(b"content-encoding", b"identity").decode("latin-1")
             if encoding.lower() != "identity":
                 encoded = ValueError(f"Content-Encoding: expected identity, got {encoding[:120]!r}")
                 await self._bad_request(send, 415, encoded, [*cors, (b"accept-encoding", b"identity")])
@@ -134,7 +135,8 @@ class LongPolling:
             await self._refuse(send, answer, cors)
             return
         exchange, cookies = answer
-        answering = Answering(send, [*_BASE_HEADERS, *cors, *cookies], array, self._server.hub.limits.duplicate_connect_status)
+        headers = [*_BASE_HEADERS, *cors, *cookies] if cors or cookies else _BASE_HEADERS
+        answering = Answering(send, headers, array, self._server.hub.limits.duplicate_connect_status)
         await answering.answer(exchange, receive)
 
     # -- who asks ---------------------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ class LongPolling:
             ApiError: 401 or 403, as the whole request would be answered.
             StorageError: credentials cannot be looked up now.
         """
-        if any(name in _CREDENTIALS for name, _ in scope["headers"]):
+        if not _CREDENTIALS.isdisjoint(first_headers(scope)):
             caller = await self._gate.identify(scope, cookies=False)
             if caller.failure is not None:
                 raise refusal(caller.failure)
@@ -184,7 +186,7 @@ class LongPolling:
         self, scope: Scope, peer: Peer, owner: ServerSession | None, handshake: Incoming | None, *, statistics: bool
     ) -> Failure | None:
         """Find out who sends, where it matters, and tell the peer; returns why it is not known."""
-        by_header = any(name in {b"authorization", b"x-api-key"} for name, _ in scope["headers"])
+        by_header = not _CREDENTIALS.isdisjoint(first_headers(scope))
         asks_for_it = handshake is not None or (owner is not None and owner.binding.by_header)
         if not (asks_for_it or by_header):
             return None  # nearly every request: the session is its browser's
@@ -225,14 +227,12 @@ class LongPolling:
         await respond(send, status, [*_BASE_HEADERS, *headers], envelope(status, str(fault)))
 
 
-def _may_be_large(headers: Headers) -> bool:
+def _may_be_large(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body may come in more pieces than its head: nearly none does."""
-    for name, value in headers:
-        if name == b"content-length":
-            return not value.isdigit() or int(value) > _SMALL_BYTES
-        if name == b"transfer-encoding":
-            return True
-    return False
+    if b"transfer-encoding" in headers:
+        return True
+    length = headers.get(b"content-length", b"0")
+    return not length.isdigit() or int(length) > _SMALL_BYTES
 
 
 def _json(body: dict[str, object]) -> bytes:

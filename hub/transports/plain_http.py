@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from starlette.types import Receive, Scope, Send
 
 from hub.ops.body import BodyBudget, Lease
+from hub.security.headers import first_headers
 from hub.transports.whole_response import AT_ONCE_BYTES, write_whole
 
 RESPONSE_TIMEOUT_S = 30.0
@@ -80,9 +81,10 @@ async def _read_rest(receive: Receive, first: bytes, max_bytes: int, lease: Leas
 
 def _waits_for_continue(scope: Scope, max_bytes: int) -> bool:
     """Whether the client asked before sending a body that it says is too large (RFC 9110 section 10.1.1)."""
-    if not any(name == b"expect" for name, _ in scope["headers"]):  # nearly always
+    headers = first_headers(scope)
+    if b"expect" not in headers:  # nearly always
         return False
-    length = dict(scope["headers"]).get(b"content-length", b"")
+    length = headers.get(b"content-length", b"")
     return length.isdigit() and int(length) > max_bytes
 
 

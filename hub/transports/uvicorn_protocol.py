@@ -25,6 +25,7 @@ from websockets.typing import StatusLike
 from hub.core.flusher import SLICE_S
 from hub.core.limits import Limits
 from hub.security.connections import SCOPE_KEY, Connection
+from hub.security.headers import forget_headers
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
 MAX_AT_ONCE = 16
@@ -297,7 +298,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def accepted(self) -> None:
         self.request = self.response = cast("Any", None)
-        self.scope["headers"] = []
+        forget_headers(cast("Any", self.scope))
 
     @property
     def express(self) -> Callable[[bytes], object] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
@@ -11,10 +11,40 @@ AT_ONCE_BYTES = 64 * 1024
 """A larger body is sent bit by bit, as its client reads."""
 
 
-def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool | None:
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    content: list[bytes] = []
+    for name, value in headers:
+        if HEADER_VALUE_RE.search(value):
+            raise ValueError(f"expected a value that the header {name.decode('latin-1')} can have, got control characters")
+        content += (name, b": ", value, b"\r\n")
+    return b"".join(content)
+
+
+class _Shared:
+    """The lines of the headers of the last response, as long as the next has the same; the server's change once a second, with the date."""
+
+    __slots__ = ("_defaults", "_headers", "_made")
+
+    def __init__(self) -> None:
+        self._defaults: object = None
+        self._headers: object = None
+        self._made = b""
+
+    def of(self, defaults: Sequence[tuple[bytes, bytes]], headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+        if defaults is not self._defaults or headers is not self._headers:
+            self._made = _lines((*defaults, *headers))
+            self._defaults, self._headers = defaults, headers
+        return self._made
+
+
+_shared = _Shared()
+
+
+def write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool | None:
     """What ``send`` of ASGI would do with a whole response, at once: True when it was written, False when the client is gone. None when
     this is no matter of one write, and nothing was done: another server, a client that has not read what it got before, a large body, a
-    response without one, or one that has begun. ``Content-Length`` is added; ``headers`` have neither that nor ``Connection``.
+    response without one, or one that has begun. ``Content-Length`` is added; ``headers`` have neither that nor ``Connection``. A tuple is
+    taken for one that many responses have.
 
     Raises:
         ValueError: a value that no header can have (RFC 9110 section 5.5).
@@ -26,17 +56,12 @@ def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]],
         return False
     if cycle.response_started or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
         return None
-    content = [STATUS_LINE[status]]
-    for name, value in (*cycle.default_headers, *headers):
-        if HEADER_VALUE_RE.search(value):
-            raise ValueError(f"expected a value that the header {name.decode('latin-1')} can have, got control characters")
-        content += (name, b": ", value, b"\r\n")
+    lines = _shared.of(cycle.default_headers, headers) if isinstance(headers, tuple) else _lines((*cycle.default_headers, *headers))
     close = b"" if cycle.keep_alive else b"connection: close\r\n"
-    content.append(b"content-length: %d\r\n%b\r\n" % (len(body), close))
-    content.append(body)
+    content = b"%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], lines, len(body), close, body)
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join(content))
+    cycle.transport.write(content)
     # whoever waits in ``receive`` hears that there is nothing more to come
     cycle.message_event.set()
     if not cycle.keep_alive:

@@ -20,7 +20,7 @@ from hub.transports.server import configuration
 from hub.transports.socket import Socket
 from tests.hub.transports.harness import running
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 BODY = b"sixteen byte txt"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LENGTH = b"Content-Length: 16\r\n"
