@@ -1,5 +1,17 @@
 """The event hub: topics, sessions, doors and delivery. It knows nothing of contact centres."""
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-__version__ = version("cx-event-hub")
+if TYPE_CHECKING:
+    __version__: str
+
+
+def __getattr__(name: str) -> str:
+    """``__version__`` is looked up at its first use: that imports a parser of e-mail, and most commands do not tell it."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    found = version("cx-event-hub")
+    globals()[name] = found
+    return found

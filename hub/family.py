@@ -1,4 +1,4 @@
-"""A family: one folder of ``channels/`` and one line in ``channels/main.py``."""
+"""A family: one folder of ``channels/`` and one line in ``channels/families.py``."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastapi import APIRouter
-from pydantic import BaseModel
-from starlette.routing import BaseRoute
-from typer import Typer
+if TYPE_CHECKING:  # a family's settings and commands are read without what it serves with
+    from fastapi import APIRouter
+    from pydantic import BaseModel
+    from starlette.routing import BaseRoute
 
-from hub.core.delivery import ChannelDeclaration
-from hub.core.hub import Hub
-from hub.core.ports import Clock
-from hub.eventlog.interface import EventLog
-from hub.ops.hot_paths import HotPath, OpenPath
-from hub.ops.settings import Settings
-from hub.outbox.model import Recorder
-from hub.security.hosts import Hosts
-from hub.storage.migrations import HUB
-from hub.storage.transactions import Transactions
-
-if TYPE_CHECKING:
+    from hub.core.delivery import ChannelDeclaration
+    from hub.core.hub import Hub
+    from hub.core.ports import Clock
     from hub.doctor.inspection import Check
+    from hub.eventlog.interface import EventLog
+    from hub.ops.hot_paths import HotPath, OpenPath
+    from hub.ops.settings import Settings
+    from hub.outbox.model import Recorder
     from hub.security.gate import Gate
+    from hub.security.hosts import Hosts
+    from hub.storage.transactions import Transactions
 
 
 class Service(Protocol):
@@ -37,6 +34,12 @@ class Service(Protocol):
     async def stop(self) -> None:
         """Called after the doors closed, in the reverse order."""
         ...
+
+
+def _no_hosts() -> Hosts:
+    from hub.security.hosts import Hosts  # with FastAPI
+
+    return Hosts()
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Context:
     """For events that must be delivered."""
     roles: dict[str, list[Any]] = field(default_factory=dict)
     """Services by role, of every family. Complete only when all are built: look things up in ``start`` or later."""
-    hosts: Hosts = field(default_factory=Hosts)
+    hosts: Hosts = field(default_factory=_no_hosts)
     """By which names clients reach the hub; links are made by it."""
 
     def section(self, family: str) -> Any:
@@ -87,13 +90,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family. Adding a family is one folder and one line in ``channels/main.py``."""
+    """One family. Adding a family is one folder and one line in ``channels/families.py``; its commands, if it has any, are lines of
+    ``channels/commands.py``.
+    """
 
     name: str
     build: Callable[[Context], Parts]
+    """Imports what the family serves with, which commands that only read settings do without, and makes it."""
     settings: type[BaseModel] | None = None
-    commands: Callable[[Typer], None] | None = None
-    """Adds the family's commands to ``hub``."""
     migrations: str | None = None
     """Package of its Alembic versions, when it has tables."""
     checks: tuple[Check, ...] = ()
@@ -102,4 +106,6 @@ class Family:
 
 def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:
     """The packages of all versions of a hub with these families."""
+    from hub.storage.migrations import HUB  # with Alembic, which only those need who open a database
+
     return (*HUB, *(family.migrations for family in families if family.migrations is not None))

@@ -33,6 +33,7 @@ from hub.ops.repeats import RepeatedErrors, Repeats
 from hub.ops.rest import compile_routes, create_app
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.start_errors import explain
+from hub.ops.usable import check_supported
 from hub.outbox import model as outbox_model
 from hub.outbox.administration import Administration
 from hub.outbox.api import create_router as outbox_router
@@ -73,39 +74,6 @@ COUNTERS = "counters"
 """The role under which a family offers what it counts: a dictionary of part to dataclass of numbers."""
 
 
-def check_supported(settings: Settings) -> None:
-    """Refuse settings whose meaning is fixed and which this version does not do yet, rather than do something else.
-
-    Raises:
-        SettingsError: several processes or nodes are asked for.
-    """
-    problems = []
-    if settings.workers != 1:
-        problems.append(f"workers: expected 1, since this version serves from one process, got {settings.workers}")
-    if settings.role != "all":
-        problems.append(f"role: expected all, since this version has no separate stat server, got {settings.role}")
-    if settings.redis_url is not None:
-        problems.append("redis_url: expected nothing, since this version does not connect nodes yet, got a URL")
-    if problems:
-        raise SettingsError(problems)
-
-
-def check_usable(settings: Settings) -> None:
-    """Everything that can be said of settings before a hub is started with them (`hub config --check`).
-
-    Raises:
-        SettingsError: see :func:`check_supported` and :func:`hub.ops.plugins.load_extensions`. All at once.
-    """
-    problems: list[str] = []
-    for look in (check_supported, lambda checked: load_extensions(checked.extensions)):
-        try:
-            look(settings)
-        except SettingsError as fault:
-            problems += fault.problems
-    if problems:
-        raise SettingsError(problems)
-
-
 def trusted_proxies(settings: Settings) -> tuple[Network, ...]:
     """The proxies that are believed: ``trusted_proxies``, or where that is not set, what ``FORWARDED_ALLOW_IPS`` says, as before."""
     older = os.environ.get("FORWARDED_ALLOW_IPS")
@@ -128,7 +96,8 @@ class Node:
         """Put the parts together; nothing is started and no port is open yet. ``repeats`` counts the errors of the process that repeat.
 
         Raises:
-            SettingsError: see :func:`check_supported`; or ``replay.channels`` names channels of a family that cannot be kept.
+            SettingsError: see :func:`hub.ops.usable.check_supported`; or ``replay.channels`` names channels of a family that cannot be
+                kept.
             LogInUseError: another hub runs on the same data folder.
         """
         check_supported(settings)

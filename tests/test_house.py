@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from channels.main import FAMILIES, cli
+from channels.commands import COMMANDS, command_line
+from channels.families import FAMILIES
 from hub.core.limits import Limits
+from hub.lazy_commands import load
 from hub.ops.settings import LIMITS_SECTION, model_of
 from tests.support.hub_process import HUB_COMMAND, clean_environment
 from tools.sources import tracked
@@ -145,22 +146,22 @@ def test_wheel_holds_nothing_else(wheel: list[str]) -> None:
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of every command; of groups only the first, the others do nothing themselves."""
+    """The path of every command; groups do nothing themselves."""
     inner = getattr(command, "commands", {})
-    if not path or not inner:
+    if not inner:
         yield path
     for name, below in inner.items():
         yield from commands(below, (*path, name))
 
 
 def every_command() -> list[tuple[str, ...]]:
-    return list(commands(typer.main.get_command(cli)))
+    return [(), *(path for line in COMMANDS for path in commands(load(line), (line.name,)))]
 
 
 @pytest.mark.parametrize("path", every_command(), ids=lambda path: " ".join(path) or "hub")
 def test_help_shows_an_example(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    shown = CliRunner().invoke(cli, [*path, "--help"], prog_name="hub")
+    shown = CliRunner().invoke(command_line, [*path, "--help"], prog_name="hub")
     assert shown.exit_code == 0, shown.output
     assert " ".join(("hub", *path)) in shown.output
     assert re.search(r"Examples?:", shown.output), shown.output

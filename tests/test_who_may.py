@@ -12,7 +12,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from channels.main import FAMILIES
+from channels.families import FAMILIES
 from hub.core.errors import RefusedError, WireError
 from hub.core.principal import Action
 from hub.core.subscriber import Subscriber

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from channels.main import FAMILIES
+from channels.families import FAMILIES
 from hub.core.errors import CloseCode, WireError
 from hub.core.limits import MAX_CHANNEL_LENGTH, MAX_CHANNEL_SEGMENTS, Limits
 from hub.node import Node

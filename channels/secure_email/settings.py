@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from hub.core.limits import MAX_BODY_BYTES
 from hub.ops.environment import split_list
-from hub.ops.rest import MAX_BODY_BYTES
 
 ALLOWED_TYPES = (
     "application/msword",

@@ -1,5 +1,1 @@
 """Statistics of agents, queues and groups: the engine, the stat server around it, its API and its channels."""
-
-from channels.statistics.family import family
-
-__all__ = ["family"]

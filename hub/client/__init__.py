@@ -10,26 +10,30 @@
                 print(message.channel, message.data)
 """
 
-from hub.client.bayeux import BayeuxClient
-from hub.client.conversation import ALL, NEW, Message
-from hub.client.errors import (
-    BayeuxError,
-    ClosedError,
-    ConnectionLostError,
-    CredentialError,
-    HandshakeDeniedError,
-    NotSentError,
-    OverflowedError,
-    ProtocolError,
-    PublishError,
-    RefusedError,
-    RemoteCallError,
-    ReplayError,
-    ServerDisconnectedError,
-    SubscribeError,
-)
-from hub.client.link import State
-from hub.client.subscription import Subscription
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hub.client.bayeux import BayeuxClient
+    from hub.client.conversation import ALL, NEW, Message
+    from hub.client.errors import (
+        BayeuxError,
+        ClosedError,
+        ConnectionLostError,
+        CredentialError,
+        HandshakeDeniedError,
+        NotSentError,
+        OverflowedError,
+        ProtocolError,
+        PublishError,
+        RefusedError,
+        RemoteCallError,
+        ReplayError,
+        ServerDisconnectedError,
+        SubscribeError,
+    )
+    from hub.client.link import State
+    from hub.client.subscription import Subscription
 
 __all__ = [
     "ALL",
@@ -53,3 +57,20 @@ __all__ = [
     "SubscribeError",
     "Subscription",
 ]
+
+_MODULES: Final = {
+    "BayeuxClient": "bayeux",
+    **dict.fromkeys(("ALL", "NEW", "Message"), "conversation"),
+    "State": "link",
+    "Subscription": "subscription",
+}
+"""Where the names are that are no errors: the modules of this package, for command lines that need one of them only."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name at its first use: who takes one module of this package does without aiohttp."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = found
+    return found

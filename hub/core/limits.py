@@ -8,6 +8,9 @@ MAX_CHANNEL_LENGTH = 255
 MAX_CHANNEL_SEGMENTS = 16
 """Segments of a channel name (docs/protocol/bayeux.md#channel-names): routing costs one look-up a segment."""
 
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Most that a REST operation may set as the limit of its own body."""
+
 
 def _limit(default: int, reason: str) -> int:
     return field(default=default, metadata={"reason": reason})

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hub.ops.reference import reference, render
 from hub.ops.settings import DEFAULT_FILE, Settings, SettingsError, load, model_of
+from hub.ops.usable import check_usable
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -48,14 +49,8 @@ def _refused(fault: SettingsError) -> typer.Exit:
     return typer.Exit(BAD_SETTINGS)
 
 
-def register(
-    app: typer.Typer,
-    families: Callable[[], Sequence["Family"]] = tuple,
-    usable: Callable[[Settings], object] = lambda settings: None,
-) -> None:
-    """Add ``hub config``. ``families`` yields those whose settings are known; ``usable`` raises
-    :class:`hub.ops.settings.SettingsError` for settings that are right by themselves and that ``hub serve`` would refuse.
-    """
+def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
+    """Add ``hub config``. ``families`` yields those whose settings are known."""
 
     @app.command(
         "config", epilog="Examples:  hub config   |   hub config --check --config new.toml   |   hub config --reference > settings.md"
@@ -74,7 +69,7 @@ def register(
         settings = load_or_exit(families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
         if check:
             try:
-                usable(settings)
+                check_usable(settings)
             except SettingsError as fault:
                 raise _refused(fault) from None
             source = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)

@@ -44,9 +44,6 @@ CORS_HEADERS: Final = (
 library does).
 """
 
-MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""Most that an operation may set as its own limit."""
-
 _DESCRIPTION: Final = (
     "The REST face of the hub. Every answer is an envelope: `status.code` 0 is done, 1 sent, 2 partly done, else an error."
 )

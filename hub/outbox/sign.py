@@ -12,9 +12,10 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from hub.outbox.model import OutboxEvent, Secret
+if TYPE_CHECKING:  # who checks a signature alone needs no database
+    from hub.outbox.model import OutboxEvent, Secret
 
 PREFIX: Final = "whsec_"
 """What secrets in the form of Standard Webhooks begin with; base64 of the key follows."""

@@ -13,9 +13,10 @@ from hub.core.errors import RefusedError
 from hub.core.subscriber import Subscriber
 from hub.eventlog.interface import LogInUseError
 from hub.family import Context, Family, Parts
-from hub.node import Node, check_supported
+from hub.node import Node
 from hub.ops.routing import HubRoute
 from hub.ops.settings import Settings, SettingsError
+from hub.ops.usable import check_supported
 
 
 @pytest.mark.parametrize(

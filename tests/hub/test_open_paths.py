@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from channels.events import EVENT_TYPES
-from channels.main import FAMILIES
+from channels.families import FAMILIES
 from hub.node import Node
 from hub.ops import rest
 from hub.ops.settings import model_of

@@ -7,6 +7,7 @@ this off.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -129,7 +130,15 @@ class Warm:
 
 def _serve(requests: socket.socket) -> None:
     """Fork for each request, until the other side is gone."""
-    from channels.main import cli  # what this process is for
+    from channels.commands import COMMANDS  # what this process is for
+    from channels.families import FAMILIES
+    from channels.main import cli
+    from hub.lazy_commands import load
+
+    for line in COMMANDS:
+        load(line)
+    for family in FAMILIES:
+        importlib.import_module(f"channels.{family.name}.build")
 
     selector = selectors.DefaultSelector()
     selector.register(requests, selectors.EVENT_READ)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from channels.interactions import family
+from channels.interactions.family import family
 from hub.family import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.database import Database

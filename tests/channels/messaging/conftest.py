@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from channels.messaging import family
+from channels.messaging.family import family
 from hub.family import migrations_of
 from hub.outbox import courier, dispatcher
 from hub.outbox.settings import OutboxSettings

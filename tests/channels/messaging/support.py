@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import httpx
 from aiohttp import web
 
-from channels.messaging import family
+from channels.messaging.family import family
 from hub.family import Context
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics

@@ -12,7 +12,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from channels.messaging import cli, family
+from channels.messaging import cli
+from channels.messaging.family import family
 from hub.security import cli as security_cli
 from hub.security import cli_database
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from channels.secure_email import family
+from channels.secure_email.family import family
 from hub.family import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.database import Database

@@ -9,8 +9,8 @@ import pytest
 
 from channels.events import EVENT_SINK, EventSinkError
 from channels.ingest.sequencer import Sequencer
-from channels.secure_email import family
 from channels.secure_email.announcer import NotTakenError
+from channels.secure_email.family import family
 from channels.secure_email.model import Draft
 from channels.secure_email.settings import SecureEmailSettings
 from hub.eventlog.memory import MemoryEventLog

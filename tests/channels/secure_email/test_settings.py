@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from channels.secure_email.settings import SecureEmailSettings
-from hub.ops.rest import MAX_BODY_BYTES
+from hub.core.limits import MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize("given", ["image/*, Application/PDF,", ["image/*", "application/pdf"], ("image/*", " application/pdf ")])

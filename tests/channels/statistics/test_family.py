@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from channels.events import EVENT_CONSUMER
-from channels.statistics import family
+from channels.statistics.family import family
 from channels.statistics.settings import StatisticsSettings
 from hub.family import Context
 from tests.channels.statistics.support import Centre

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from channels.wallboard.family import build
+from channels.wallboard.build import build
 from channels.wallboard.settings import WallboardSettings
 from hub.core.channels import check_channel, to_segment
 from hub.core.limits import Limits

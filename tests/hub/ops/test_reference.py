@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel, Field, SecretStr
 from typer.testing import CliRunner
 
-from channels.main import FAMILIES
+from channels.families import FAMILIES
 from hub.ops.cli import register
 from hub.ops.reference import reference, render, sections
 from hub.ops.settings import Settings, model_of

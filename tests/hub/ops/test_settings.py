@@ -9,7 +9,7 @@ from typing import Any, get_origin
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from channels.main import FAMILIES as ALL_FAMILIES
+from channels.families import FAMILIES as ALL_FAMILIES
 from hub.core.limits import Limits
 from hub.ops.reference import sections
 from hub.ops.settings import Settings, SettingsError, load, model_of

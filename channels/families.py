@@ -1,0 +1,15 @@
+"""The list of families: what flows through this hub."""
+
+from typing import Final
+
+from channels.ingest.family import family as ingest
+from channels.interactions.family import family as interactions
+from channels.messaging.family import family as messaging
+from channels.secure_email.family import family as secure_email
+from channels.simulator.family import family as simulator
+from channels.statistics.family import family as statistics
+from channels.wallboard.family import family as wallboard
+from hub.family import Family
+
+FAMILIES: Final[tuple[Family, ...]] = (statistics, interactions, ingest, secure_email, messaging, simulator, wallboard)
+"""Every family, in the order in which their services start: who lives on events comes before who takes them in."""

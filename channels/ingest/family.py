@@ -1,0 +1,13 @@
+"""The family ``ingest``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
+
+from channels.ingest.settings import IngestSettings
+from hub.family import Context, Family, Parts
+
+
+def _build(context: Context) -> Parts:
+    from channels.ingest.build import build  # commands that read settings alone need none of this
+
+    return build(context)
+
+
+family = Family("ingest", _build, settings=IngestSettings)

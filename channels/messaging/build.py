@@ -1,0 +1,73 @@
+"""What third-party messaging puts into a hub: three APIs, the channel of messages' states, the removal of what is old."""
+
+from channels.messaging import api_channels, api_messages, api_thirdparty
+from channels.messaging.administration import ChannelAdministration
+from channels.messaging.counters import Counters
+from channels.messaging.inbox import Inbox
+from channels.messaging.media import Links, MediaFolder
+from channels.messaging.media_service import Media
+from channels.messaging.outgoing import Follower, Outgoing
+from channels.messaging.progress import Progress
+from channels.messaging.settings import MessagingSettings
+from channels.messaging.signature import Signatures
+from channels.messaging.spool import Spool
+from channels.messaging.trimmer import Trimmer
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.family import Context, Parts
+from hub.outbox import model as outbox_model
+from hub.outbox.guard import Guard
+from hub.security.service import signing_secret
+
+CHANNELS = "/nexus/v3/channels/**"
+"""Where the states of messages are told, each channel's on ``/nexus/v3/channels/{channelId}/messages``
+(docs/protocol/messaging.md#states).
+"""
+
+
+def build(context: Context) -> Parts:
+    """The APIs, the channel of states, and the service that removes what is old."""
+    settings: MessagingSettings = context.section("messaging")
+    transactions, clock, outbox = context.transactions, context.clock, context.outbox
+    counters = Counters()
+    media_dir = settings.media_dir or context.settings.data_dir / "media"
+    folder = MediaFolder(media_dir)
+    spool = Spool(media_dir, most=settings.spool_bytes, most_of_channel=settings.spool_channel_bytes, counters=counters)
+    links = Links(signing_secret(context.settings), clock, settings.media_link_hours)
+    progress = Progress(outbox, clock, settings.event_bytes)
+    media = Media(transactions, folder, settings, clock, counters)
+    webhooks = context.settings.outbox
+    administration = ChannelAdministration(
+        Guard(webhooks.allowed_networks, webhooks.https_only),
+        clock,
+        webhooks,
+        settings.max_channels,
+        save=outbox.save_endpoint,
+        remove=outbox.remove_endpoint,
+    )
+    return Parts(
+        routers=[
+            api_thirdparty.create_router(
+                signatures=Signatures(transactions, spool, clock, counters),
+                inbox=Inbox(transactions, progress, clock, counters),
+                media=media,
+                links=links,
+                settings=settings,
+                counters=counters,
+            ),
+            api_channels.create_router(transactions, administration),
+            api_messages.create_router(
+                transactions=transactions,
+                outgoing=Outgoing(transactions, outbox, progress, links, clock, counters),
+                media=media,
+                settings=settings,
+                hosts=context.hosts,
+            ),
+        ],
+        channels=[
+            ChannelDeclaration(
+                CHANNELS, DeliveryClass.LOG, "messages of third-party messaging, and their states", operation="/messaging/read"
+            )
+        ],
+        services=[Trimmer(transactions, folder, settings, clock, counters)],
+        roles={outbox_model.ROLE: Follower(context.hub, progress, counters), "counters": {"messaging": counters}},
+    )

@@ -1,0 +1,15 @@
+"""The family ``simulator``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
+
+from channels.simulator.settings import SimulatorSettings
+from hub.family import Context, Family, Parts
+
+
+def _build(context: Context) -> Parts:
+    if not context.settings.demo:
+        return Parts()
+    from channels.simulator.build import build  # commands that read settings alone need none of this
+
+    return build(context)
+
+
+family = Family("simulator", _build, settings=SimulatorSettings)
