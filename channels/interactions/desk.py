@@ -1,4 +1,4 @@
-"""Interactions begin and end here, whoever asks: the change of state and the event that follows from it are one transaction."""
+"""Starts, changes and stops interactions. Each change of state is written in one transaction with the event that follows from it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hub.outbox.model import Recorder
 from hub.storage.transactions import Transaction
 
 BY_REST: Final = "rest"
-"""Origin of an outbox event: the stat server has not heard of it yet."""
+"""Origin of an outbox event whose cause was a REST call: the stat server has not counted it yet."""
 
 BY_EVENTS: Final = "events"
-"""Origin of one that came in as an event: the stat server has it from there."""
+"""Origin of an outbox event whose cause was an ingested event: the stat server has counted that."""
 
 INBOUND_NEW: Final = "InboundNew"
 
@@ -63,7 +63,7 @@ class Counters:
 
 
 class Desk:
-    """Its operations run inside transactions. ``live`` knows the ids of interactions that are not over, for who follows events."""
+    """Its methods run inside transactions. ``live`` has the ids of interactions that are not over, by tenant."""
 
     __slots__ = ("_clock", "_max_user_data_bytes", "_outbox", "_own_url", "counters", "live")
 
@@ -92,7 +92,7 @@ class Desk:
         trace_id: str,
         base_url: str,
     ) -> Interaction:
-        """Create an interaction that was asked for by REST; ``base_url`` is where its caller finds the hub.
+        """Create an interaction for a REST call. ``base_url`` is the URL by which the caller reaches the hub.
 
         Raises:
             KnownInteractionError: the service knows the external id already.
@@ -125,8 +125,8 @@ class Desk:
         trace_id: str,
         base_url: str,
     ) -> Interaction:
-        """Stop one that was asked for by REST; ``base_url`` is where its caller finds the hub. One that is over already stays as it is,
-        with its reason, and nothing is told of it.
+        """Stop an interaction for a REST call. ``base_url`` is the URL by which the caller reaches the hub. One that is over already stays
+        as it is, with its reason, and no event is recorded.
 
         Raises:
             UnknownInteractionError: there is none.
@@ -152,7 +152,7 @@ class Desk:
         external_id: str | None,
         user_data: dict[str, Any],
     ) -> None:
-        """An event says that an interaction exists. An external id that another one has already is left out: the first one keeps it."""
+        """Record the start of an interaction by an ingested event. An external id that another interaction has already is left out."""
         if user_data and len(orjson.dumps(user_data)) > self._max_user_data_bytes:
             transaction.after_commit(self._count("user_data_left_out"))
             user_data = {}
@@ -167,7 +167,9 @@ class Desk:
             transaction.after_commit(self._count("ignored_started"))
 
     def finished(self, transaction: Transaction, tenant: str, identifier: str, media: str, subtype: str, reason: str, at_ms: int) -> None:
-        """An event says that an interaction is over. One that nobody heard of before is kept, and told of, as finished."""
+        """Record the end of an interaction by an ingested event. One that was not known before is stored as finished, and its end is
+        told.
+        """
         made = Interaction(identifier, "", None, media, subtype, State.STOPPED, None, None, {}, at_ms, at_ms, "", reason)
         if store.insert(transaction, tenant, made):
             transaction.after_commit(self._count("finished_unknown"))

@@ -1,7 +1,7 @@
-"""Follows the events of the contact centre: what starts, moves and finishes interactions there does so here.
+"""Applies ingested events to interactions: those that start, move or finish one.
 
-Ingest has an event in its log before it acknowledges it. From that log this follower lives: how far it came stands in the database, moved
-in the same transaction as what the events did, so that after a crash nothing is lost and nothing is done twice.
+Ingest writes an event into its log before it acknowledges it. The follower reads that log. Its position stands in the database and is moved
+in the same transaction as the changes that the events cause, so that after a crash no event is lost or applied twice.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 _log = structlog.get_logger(__name__)
 
 SOURCE: Final = "hub:interactions"
-"""The source of events that this family itself hands to the stat server: it knows of them already."""
+"""``source`` of the events that this family hands to the stat server itself, which are not applied again."""
 
 MOST_WAITING: Final = 20_000
-"""Events that wait in memory for the database; beyond, they are read from the log again."""
+"""Events that wait in memory for the database. Further ones are read from the log later."""
 
 AT_ONCE: Final = 500
 """Events of one transaction."""
@@ -55,7 +55,7 @@ _MOVES: Final[dict[type[EventData], Action]] = {
     InteractionTransferred: Action.PROCESS,
     InteractionAbandoned: Action.PROCESS,
 }
-"""Events that move an interaction which lives. One that was abandoned is over only when ``cx.interaction.finished`` says so."""
+"""Events that move an interaction that is not over. An abandoned one is over only after ``cx.interaction.finished``."""
 
 Positioned = tuple[int, Event]
 
@@ -71,7 +71,7 @@ class Follower:
         self._eventlog = eventlog
         self._waiting: dict[str, list[Positioned]] = {}
         self._behind: set[str] = set()
-        """Tenants of whom not all waits in memory: their log has to be read."""
+        """Tenants with events that are not in memory: their log has to be read."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -79,7 +79,7 @@ class Follower:
     # -- EventConsumer --------------------------------------------------------------------------------------------------
 
     def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
-        """Every event may come, whenever it comes."""
+        """Refuse no event."""
 
     def consume(self, tenant: str, events: Sequence[Positioned]) -> None:
         """See :class:`channels.events.EventConsumer`."""
@@ -96,12 +96,12 @@ class Follower:
         self._wake.set()
 
     def _concerns(self, tenant: str, event: Event) -> bool:
-        """Whether anything follows from it here: most events of a contact centre are of agents, and of calls that nobody started."""
+        """Whether an event concerns an interaction here. Most events are about agents, and about calls without a start event."""
         data = event.data
         if isinstance(data, InteractionStarted | InteractionFinished):
             if event.source == SOURCE:
                 return False
-            # until the database has it: what comes meanwhile concerns it
+            # known from now on: later events concern it, also before the database has it
             self._desk.live.setdefault(tenant, set()).add(data.interaction_id)
             return True
         return type(data) in _MOVES and data.interaction_id in self._desk.live.get(tenant, ())  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ class Follower:
     # -- service --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what the last run did not get to.
+        """Apply the events that the last run did not apply, and start.
 
         Raises:
             StorageError: the database cannot be used.
@@ -137,7 +137,7 @@ class Follower:
                 continue
             try:
                 for tenant in list(self._behind):
-                    self._behind.discard(tenant)  # what comes from now on is behind what is read now, and waits
+                    self._behind.discard(tenant)  # later events come behind what is read now, and wait in memory
                     try:
                         await self._catch_up(tenant)
                     except Exception:
@@ -148,7 +148,7 @@ class Follower:
             except (StorageError, EventLogError):
                 _log.exception("events_not_followed")
                 if self._stopping:
-                    return  # they are in the log, and the next start takes them up
+                    return  # they are in the log, and the next start applies them
                 await asyncio.sleep(AGAIN_S)
 
     async def _take_waiting(self, tenant: str) -> None:
@@ -156,13 +156,13 @@ class Follower:
         await self._take(tenant, some)
         waiting = self._waiting.get(tenant)
         if waiting is None:
-            return  # there were too many meanwhile: the log has them
-        del waiting[: len(some)]  # behind these more may have come meanwhile
+            return  # too many came meanwhile: they are read from the log
+        del waiting[: len(some)]  # others may have been appended meanwhile
         if not waiting:
             del self._waiting[tenant]
 
     async def _catch_up(self, tenant: str) -> None:
-        """Follow the log from where the database says."""
+        """Read the log from the position in the database on."""
         after = await self._transactions.read(lambda tx: store.position(tx, tenant))
         async for chunk in self._eventlog.read(tenant, EVENT_STREAM, after):
             if after and (missed := chunk[0][0] - after - 1) > 0:  # positions rise by one: these were trimmed
@@ -176,7 +176,7 @@ class Follower:
     async def _take(self, tenant: str, events: Sequence[Positioned]) -> None:
         def write(tx: Transaction) -> None:
             if not store.is_tenant(tx, tenant):
-                return  # it was removed, and everything of it
+                return  # the tenant was removed
             done = store.position(tx, tenant)
             for position, event in events:
                 if position > done:

@@ -1,4 +1,4 @@
-"""Forgets interactions that have been over for long enough."""
+"""Deletes interactions that have been over for ``interactions.keep_days``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 EVERY_S: Final = 60.0
 
 PIECE: Final = 500
-"""Interactions that one transaction forgets: others get their turn between two."""
+"""Interactions that one transaction deletes at most. Other transactions run between two of them."""
 
 _DAY_MS: Final = 86_400_000
 
@@ -45,7 +45,7 @@ class Keeper:
         await self._task.stop()
 
     async def sweep(self) -> int:
-        """Sweep once; returns how many went.
+        """Delete once. Returns how many were deleted.
 
         Raises:
             StorageError: the database cannot be written.

@@ -1,4 +1,4 @@
-"""The life of an interaction: which state follows from which action, whatever asks for it. Pure: no I/O, no clock."""
+"""The states of an interaction, and which action leads from one to another. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any, Final
 
 
 class State(StrEnum):
-    """Where an interaction is."""
+    """The state of an interaction."""
 
     SUBMITTED = "submitted"
-    """It exists, and was given to routing: STARTED."""
+    """It was created and given to routing: STARTED."""
     QUEUED = "queued"
     """It waits in a queue."""
     PROCESSING = "processing"
-    """It was given to somebody: offered, answered, worked on."""
+    """An agent has it: it was offered or answered."""
     STOPPED = "stopped"
     """It is over: FINISHED. Nothing follows."""
 
 
 class Action(StrEnum):
-    """What can be done with one."""
+    """An action on an interaction."""
 
     QUEUE = "queue"
     PROCESS = "process"
@@ -33,7 +33,7 @@ _LIVE: Final = {
     Action.PROCESS: State.PROCESSING,
     Action.STOP: State.STOPPED,
 }
-"""What follows from an action while it lives; an update leaves it where it is."""
+"""The state after an action on an interaction that is not over. An update changes no state."""
 
 
 class IllegalActionError(ValueError):
@@ -57,7 +57,7 @@ class PropertyError(ValueError):
 
 
 def allowed_in(state: State) -> tuple[Action, ...]:
-    """What a state allows."""
+    """The actions that a state allows."""
     return () if state is State.STOPPED else tuple(Action)
 
 
@@ -73,7 +73,7 @@ def follow(state: State, action: Action) -> State:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON: Python takes 1 and true for equal."""
+    """Whether two values are the same JSON. To Python, 1 and true are equal."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
     if isinstance(one, list) and isinstance(other, list):

@@ -41,19 +41,19 @@ class Interaction:
 
 
 class Key(NamedTuple):
-    """How an interaction is named: by its id, or by the id that the outside gave it."""
+    """The key of an interaction: its id, or its external id."""
 
     value: str
     external: bool = False
 
     @property
     def column(self) -> str:
-        """Where to look."""
+        """The column to search."""
         return "external_id" if self.external else "id"
 
 
 class UnknownInteractionError(LookupError):
-    """There is none of that name."""
+    """There is no interaction of this key."""
 
     def __init__(self, key: Key) -> None:
         super().__init__(key.value)
@@ -70,7 +70,7 @@ class KnownInteractionError(ValueError):
 
 
 def insert(transaction: Transaction, tenant: str, made: Interaction) -> bool:
-    """Keep a new interaction; returns whether its id was free.
+    """Insert an interaction. Returns whether its id was free.
 
     Raises:
         KnownInteractionError: its external id is not.
@@ -160,7 +160,7 @@ def stop(
 
 
 def move(transaction: Transaction, tenant: str, identifier: str, action: Action) -> None:
-    """Move an interaction that lives, as an event says; one that is over or unknown stays so."""
+    """Apply the action of an event to an interaction, unless that is over or unknown."""
     transaction.run(
         "UPDATE interactions SET state = ? WHERE tenant = ? AND id = ? AND stopped_ms IS NULL",
         (follow(State.SUBMITTED, action).value, tenant, identifier),
@@ -185,7 +185,7 @@ def update(
         PropertyError: a property is there, or is not, against what the change supposes.
     """
     where, values = _named(tenant, key, service)
-    # written before it is read: another process has to wait for this one to end
+    # written before it is read, so that another process waits for the end of this transaction
     row = transaction.row(f"UPDATE interactions SET state = state WHERE {where} RETURNING {_COLUMNS}", values)
     if row is None:
         raise UnknownInteractionError(key)
@@ -193,7 +193,7 @@ def update(
     try:
         properties = change(found.user_data, changed, added, deleted)
     except PropertyError:
-        follow(found.state, Action.UPDATE)  # of one that is over nothing else is to be said
+        follow(found.state, Action.UPDATE)  # refuse it if the interaction is over
         raise
     if same(properties, found.user_data):
         return found
@@ -216,13 +216,13 @@ def is_tenant(transaction: Transaction, tenant: str) -> bool:
 
 
 def position(transaction: Transaction, tenant: str) -> int:
-    """How far the event log of a tenant has been followed."""
+    """The position up to which the event log of a tenant was applied."""
     row = transaction.row("SELECT position FROM interaction_positions WHERE tenant = ?", (tenant,))
     return 0 if row is None else row[0]
 
 
 def advance(transaction: Transaction, tenant: str, to: int) -> None:
-    """Remember how far."""
+    """Store the position up to which the event log of a tenant was applied."""
     transaction.run(
         "INSERT INTO interaction_positions (tenant, position) VALUES (?, ?)"
         " ON CONFLICT (tenant) DO UPDATE SET position = excluded.position",
@@ -231,7 +231,7 @@ def advance(transaction: Transaction, tenant: str, to: int) -> None:
 
 
 def trim(transaction: Transaction, before_ms: int, limit: int) -> int:
-    """Forget interactions that were over before then, at most ``limit``; returns how many."""
+    """Delete interactions that were over before a moment, at most ``limit``. Returns how many."""
     return transaction.run(
         "DELETE FROM interactions WHERE (tenant, id) IN (SELECT tenant, id FROM interactions"
         " WHERE stopped_ms IS NOT NULL AND stopped_ms < ? ORDER BY stopped_ms LIMIT ?)",

@@ -1,4 +1,4 @@
-"""Messages, and receipts that wait for theirs, in the database. Whoever changes one holds its channel (:func:`.channel_store.lock`)."""
+"""Messages, and receipts that wait for their message, in the database. Lock the channel before a change (:func:`.channel_store.lock`)."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class MessageId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> MessageId | None:
-        """The id that a text is; None when it is none."""
+        """Parse an id; None if the text is not one."""
         found = _ID.fullmatch(text)
         return None if found is None else cls(int(found[1]), int(found[2]))
 
 
 @dataclass(slots=True)
 class Recipient:
-    """What became of a message for one of those whom it is for."""
+    """The state of a message for one recipient."""
 
     id: str
     name: str | None = None
     standing: Standing = ACCEPTED
     reasons: list[dict[str, Any]] = field(default_factory=list)
-    """Why a receipt says that it failed: ``{"code", "message"?}``."""
+    """The reasons of a receipt that it failed: ``{"code", "message"?}``."""
 
 
 @dataclass(slots=True)
@@ -68,11 +68,11 @@ class Message:
     receiver_id: str | None
     """The ``messageId`` that the third party's answer to the webhook gave it."""
     conversation: str
-    """The outbox key of all that concerns it."""
+    """The outbox key of its events."""
     event: int | None
     """The outbox event by which it goes out."""
     sender: dict[str, Any]
-    """Whom it is from: ``{"id", "name"?}``."""
+    """The sender: ``{"id", "name"?}``."""
     recipients: list[Recipient]
     error: str
     """Why the webhook was given up; empty when it was not."""
@@ -83,7 +83,7 @@ class Message:
 
     @property
     def message_id(self) -> str:
-        """What the third party calls it, unless its answer had another name for it."""
+        """The id by which the webhook named it to the third party."""
         return self.own_id or str(self.id)
 
 
@@ -96,7 +96,7 @@ class Receipt(NamedTuple):
 
 
 def insert(transaction: Transaction, message: Message) -> None:
-    """Keep a new message."""
+    """Insert a message."""
     transaction.run(
         f"INSERT INTO messaging_messages ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -120,7 +120,7 @@ def insert(transaction: Transaction, message: Message) -> None:
 
 
 def update(transaction: Transaction, message: Message) -> None:
-    """Write what can change of a message: its state, its recipients', the third party's name for it, the error."""
+    """Update what can change of a message: its state, those of its recipients, the third party's id, the error."""
     transaction.run(
         "UPDATE messaging_messages SET state = ?, receiver_id = ?, recipients = ?, error = ?, changed_ms = ?"
         " WHERE channel = ? AND ms = ? AND n = ?",
@@ -147,7 +147,7 @@ def by_own_id(transaction: Transaction, channel: int, direction: Direction, own_
 
 
 def by_event(transaction: Transaction, event: int) -> Message | None:
-    """The message that goes out by an outbox event."""
+    """Find the message that an outbox event sends."""
     return _one(transaction, "event = ?", (event,))
 
 
@@ -188,7 +188,7 @@ def page(
 
 
 def keep_receipt(transaction: Transaction, channel: int, message_id: str, receipt: Receipt, now_ms: int) -> None:
-    """A receipt of a message that is not known under this name, not yet perhaps."""
+    """Insert a receipt of a message that is not known by this id, perhaps not yet."""
     transaction.run(
         "INSERT INTO messaging_receipts (channel, message_id, status, recipients, reasons, at_ms) VALUES (?, ?, ?, ?, ?, ?)",
         (channel, message_id, receipt.status, json.dumps(receipt.recipients), json.dumps(receipt.reasons), now_ms),
@@ -196,7 +196,7 @@ def keep_receipt(transaction: Transaction, channel: int, message_id: str, receip
 
 
 def take_receipts(transaction: Transaction, channel: int, message_id: str) -> list[Receipt]:
-    """The receipts that waited for a name, in the order in which they came; they wait no more."""
+    """Take the receipts that waited for an id, in the order in which they came, and delete them."""
     rows = transaction.rows(
         "DELETE FROM messaging_receipts WHERE channel = ? AND message_id = ? RETURNING id, status, recipients, reasons",
         (channel, message_id),
@@ -205,7 +205,7 @@ def take_receipts(transaction: Transaction, channel: int, message_id: str) -> li
 
 
 def trim(transaction: Transaction, *, before_ms: int, receipts_before_ms: int, limit: int) -> int:
-    """Delete messages and waiting receipts that are old, at most ``limit`` of each; returns how many went."""
+    """Delete messages and waiting receipts that are old, at most ``limit`` of each. Returns how many were deleted."""
     return transaction.run(
         "DELETE FROM messaging_messages WHERE (channel, ms, n) IN"
         " (SELECT channel, ms, n FROM messaging_messages WHERE created_ms < ? ORDER BY created_ms LIMIT ?)",
@@ -217,7 +217,7 @@ def trim(transaction: Transaction, *, before_ms: int, receipts_before_ms: int, l
 
 
 def trim_channel(transaction: Transaction, channel: int, limit: int) -> int:
-    """Delete messages and waiting receipts of a channel that was removed, at most ``limit`` of each; returns how many went."""
+    """Delete messages and waiting receipts of a removed channel, at most ``limit`` of each. Returns how many were deleted."""
     return transaction.run(
         "DELETE FROM messaging_messages WHERE (channel, ms, n) IN"
         " (SELECT channel, ms, n FROM messaging_messages WHERE channel = ? LIMIT ?)",

@@ -1,4 +1,4 @@
-"""What agents' systems send: kept and recorded for the channel's webhook in one transaction; and what becomes of it."""
+"""Takes messages of agents' systems: stores each and records its event for the webhook in one transaction, and follows what comes of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hub.storage.transactions import Transaction, Transactions
 
 
 class Sent(NamedTuple):
-    """A message that was taken, or had been."""
+    """A message that was taken now or before."""
 
     channel: Channel
     message: Message
@@ -50,7 +50,7 @@ class Outgoing:
         self._counters = counters
 
     async def send(self, tenant: str, channel: str, content: Outbound, raw: bytes, *, base_url: str, trace_id: str) -> Sent:
-        """Take a message; a repeat of one yields the first. ``base_url`` is where third parties find the hub, for links to media.
+        """Take a message. A repeat yields the first one. ``base_url`` is the URL by which third parties reach the hub, for links to media.
 
         Raises:
             ApiError: 400 the channel does not carry it, or the media are not there; 404 no such channel; 409 it has no webhook.
@@ -95,7 +95,7 @@ class Outgoing:
             changed_ms=now_ms,
         )
         body = ascii_json(webhook_body(channel, message, content, self._media(tx, channel, content, base_url)))
-        # before the webhook: nobody is to hear of `sent` first
+        # before the webhook's event, so that `accepted` is told before `sent`
         self._progress.announce(tx, channel, message, new=True, trace_id=trace_id)
         event = self._outbox.add(
             tx,
@@ -132,7 +132,7 @@ class Outgoing:
 
 
 class Follower:
-    """The outbox's consumer: publishes states on the hub, and hears how webhooks ended."""
+    """Consumer of the outbox: publishes states on the hub, and applies the outcome of webhooks."""
 
     types: Collection[str] = (STATE, OUTGOING)
 
@@ -180,7 +180,7 @@ class Follower:
 
 
 def messages_channel(channel: str) -> str:
-    """The channel of the hub on which the messages of a messaging channel are told of (docs/protocol/messaging.md#states)."""
+    """The channel of the hub on which the states of a messaging channel's messages are published (docs/protocol/messaging.md#states)."""
     return f"/nexus/v3/channels/{to_segment(channel)}/messages"
 
 
@@ -225,7 +225,7 @@ def webhook_body(channel: Channel, message: Message, content: Outbound, media: M
 
 
 def _sender(channel: Channel, given: OutParty | None) -> dict[str, Any]:
-    """Whom a message is from.
+    """The sender of a message.
 
     Raises:
         ApiError: 400, an e-mail that does not say it, on a channel that has no sender of its own.

@@ -1,4 +1,4 @@
-"""From the bytes of a request to messages; what its sender wrote is kept as it is, but for characters beyond ASCII, which are escaped."""
+"""Parses requests into messages. The sender's JSON text is kept as it is, with characters outside ASCII escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hub.ops.envelope import ApiError
 
 
 class Written(NamedTuple):
-    """A message of a third party, and the JSON text that it was."""
+    """A message of a third party, and its JSON text."""
 
     message: Inbound
     raw: bytes

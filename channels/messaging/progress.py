@@ -1,4 +1,4 @@
-"""What happens to messages, and how everybody hears of it: each change of a state is an outbox event, recorded with the change itself."""
+"""Changes the states of messages. Each change is written in one transaction with an outbox event that publishes it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from hub.outbox.model import NO_ENDPOINT, Recorder
 from hub.storage.transactions import Transaction
 
 STATE: Final = "message.state"
-"""The event that tells of a new message or a changed state; it stays inside the hub."""
+"""Type of the event that publishes a new message or a changed state; it stays inside the hub."""
 
 OUTGOING: Final = "message.outgoing"
-"""The event that goes to the channel's webhook."""
+"""Type of the event that goes to the channel's webhook."""
 
 _LONGEST_KEY: Final = 255
 
 
 def conversation(channel: Channel, consumers: Sequence[str]) -> str:
-    """The outbox key of all messages with a consumer: what goes there keeps its order."""
+    """The outbox key of all messages with one consumer, whose order is kept."""
     key = f"messaging/{channel.number}/{' '.join(sorted(consumers))}"
     return key if len(key) <= _LONGEST_KEY else f"messaging/{channel.number}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def describe(channel: str, message: Message, *, content: bool) -> dict[str, Any]:
-    """A message as events and REST tell of it; with ``content`` also what it says, as its sender wrote it."""
+    """A message as events and REST show it; with ``content`` also its text, as its sender wrote it."""
     shown: dict[str, Any] = {
         "id": str(message.id),
         "channelId": channel,
@@ -65,7 +65,7 @@ def describe(channel: str, message: Message, *, content: bool) -> dict[str, Any]
 
 
 class Progress:
-    """Writes changes; every method runs inside a transaction that holds the channel."""
+    """Writes changes. Every method runs inside a transaction that has locked the channel."""
 
     __slots__ = ("_clock", "_event_bytes", "_outbox")
 
@@ -100,7 +100,7 @@ class Progress:
         error: str = "",
         trace_id: str = "",
     ) -> bool:
-        """Something happened to a message, for all of its recipients or for some. Returns whether that changed anything."""
+        """Apply a step to a message, for all of its recipients or some. Returns whether anything changed."""
         moved = False
         for recipient in message.recipients:
             if to is not None and recipient.id not in to:

@@ -1,9 +1,9 @@
-"""Third parties show who they are by ``x-ccid`` and the signature of the raw body, checked before anything of it is read
+"""Identifies third parties by ``x-ccid`` and the signature of the raw body, which is checked before anything of it is read
 (docs/protocol/messaging.md#signatures).
 
-Whoever shows no signature of a secret of the tenant's learns nothing: an unknown contact centre, an unknown channel and a wrong signature
-are one answer, 403, and take the same work. Only who signs with the secret of another channel of the same tenant is told that the channel
-that they named is not there, 404.
+A caller without a signature of a secret of the tenant learns nothing: an unknown contact centre, an unknown channel and a wrong signature
+have the same answer, 403, after the same work. Only a caller who signs with the secret of another channel of the same tenant is told that
+the channel does not exist, 404.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Signed(NamedTuple):
 
 
 class Signatures:
-    """Checks them."""
+    """Checks signatures."""
 
     __slots__ = ("_clock", "_counters", "_spool", "_transactions")
 
@@ -99,7 +99,7 @@ class Signatures:
         return await self._transactions.read(read)
 
     async def _refusal(self, tenant: str, identifier: str, named: Channel | None, spooled: Spooled, signatures: Sequence[str]) -> ApiError:
-        """What is told to who shows no signature of the channel's: the same, and after the same work, whether there is a channel or not."""
+        """The refusal of a request without a signature of the channel: the same, after the same work, whether the channel exists or not."""
         others: Sequence[Secret] = ()
         if _CCID.fullmatch(tenant):
             known = identifier if CHANNEL_ID.fullmatch(identifier) else ""
@@ -132,7 +132,7 @@ class _Trial:
         self.hashers = [hub_hasher(secret, algorithm) for secret in valid for algorithm, _, _ in split]
 
     def fits(self) -> bool:
-        """Whether one did. Every secret is tried, whichever fits: the time must not tell."""
+        """Whether one secret did. All are tried, so that the time does not show which one fits."""
         count = len(self._given)
         return sum(self._made_all(at) for at in range(0, len(self.hashers), count)) > 0
 
@@ -155,7 +155,7 @@ def _tenant(request: Request) -> str:
 
 
 def _signatures(request: Request) -> list[str]:
-    """Every signature that came: all of them have to fit."""
+    """All signatures of a request; each has to fit."""
     given = [value for name in SIGNATURES for value in request.headers.getlist(name)]
     if not given:
         raise _unauthorized("X-Hub-Signature", "sha1= and the HMAC of the body in hexadecimal", given)

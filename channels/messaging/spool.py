@@ -1,7 +1,7 @@
-"""Bodies of requests whose sender is not known yet: their signature covers all of them, so they are hashed while they go into files.
+"""Keeps bodies of requests whose sender is not known yet in files. The signature covers the whole body, so it is hashed while it comes.
 
-What is in a file takes no memory. The files of one channel, and those of all, have a budget; it counts by the names that a request has,
-whether there is such a channel or not, so that a refusal does not tell.
+A body in a file takes no memory. The files of one channel, and those of all, have a budget. It counts by the names in the request,
+whether the channel exists or not, so that a refusal does not show that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hub.ops.body import RETRY_AFTER, hold, let_go, too_large
 from hub.ops.envelope import ApiError
 
 PIECE_BYTES: Final = 64 * 1024
-"""Of a body, as much is held in memory; the rest is in a file."""
+"""Bytes of a body that are held in memory; the rest is in a file."""
 
 
 class Spooled:
@@ -50,7 +50,7 @@ class Spooled:
         _feed(hashers, self._last)
 
     async def read(self) -> bytes:
-        """All of it, in memory: for a sender who is known.
+        """Read the whole body into memory: for a sender who was identified.
 
         Raises:
             ApiError: 429 or 503, it does not fit there now (:meth:`hub.ops.body.BodyBudget.take`).

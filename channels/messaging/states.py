@@ -1,4 +1,4 @@
-"""What becomes of a message: the state machine. Pure: what was, what happened, what is then.
+"""The states of a message, and which step leads from one to another. No I/O, no clock.
 
 Nothing moves a state backwards. A hub that could not hand a message over says ``failed`` provisionally: a receipt, or a later delivery that
 succeeds, knows better. What a receipt said of a recipient is only overtaken by ``Removed``, and ``Failed`` by nothing: what never arrived
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 
 class State(StrEnum):
-    """Where a message, or what one recipient gets of it, stands."""
+    """The state of a message, or of a message for one recipient."""
 
     RECEIVED = "received"
     """It came in from the third party."""
@@ -30,14 +30,14 @@ class State(StrEnum):
 
 
 class Happening(StrEnum):
-    """What moves a state."""
+    """A step that moves a state."""
 
     SENT = "sent"
     """The webhook was answered with 2xx."""
     UNDELIVERED = "undelivered"
     """The webhook was given up."""
     DELIVERED = "Delivered"
-    """The receipt of that status; so are the next two."""
+    """A receipt of this status; the next two as well."""
     FAILED = "Failed"
     REMOVED = "Removed"
 
@@ -77,19 +77,19 @@ _MOVES: Final[Mapping[Happening, tuple[Standing, tuple[Standing, ...]]]] = {
     Happening.FAILED: (_FAILED, (ACCEPTED, _SENT, UNDELIVERED)),
     Happening.REMOVED: (_REMOVED, (ACCEPTED, _SENT, UNDELIVERED, _DELIVERED, RECEIVED)),
 }
-"""For each happening, where it leads and from where; from anywhere else it is late, and changes nothing."""
+"""For each step, the state that it leads to and the states that it may come from. From any other state it is late and changes nothing."""
 
 _LEAST_FIRST: Final = (State.RECEIVED, State.ACCEPTED, State.SENT, State.DELIVERED, State.REMOVED)
 
 
 def after(standing: Standing, happening: Happening) -> Standing | None:
-    """Where a happening leads; None when it is late or a repeat, and changes nothing."""
+    """The state after a step; None if the step is late or a repeat and changes nothing."""
     goal, sources = _MOVES[happening]
     return goal if standing in sources else None
 
 
 def of_all(states: Iterable[State]) -> State:
-    """The state of a message, of those of its recipients: failed as soon as it failed for one, else the least of them.
+    """The state of a message from those of its recipients: failed as soon as it failed for one, else the least of them.
 
     Raises:
         ValueError: there are none.

@@ -1,4 +1,4 @@
-"""What is old, and what was of channels that are gone, goes: in pieces, so that messages get their turn between two."""
+"""Deletes what is old, and what belonged to removed channels, in pieces, so that other transactions run between two."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PIECE: Final = 500
 """Rows that one transaction deletes of a table at most."""
 
 RECEIPTS_MS: Final = 24 * 3_600_000
-"""How long a receipt waits for a message that nobody knows by its name."""
+"""How long a receipt waits for a message of its id."""
 
 _DAY_MS: Final = 86_400_000
 
@@ -48,7 +48,7 @@ class Trimmer:
         self._task = BackgroundTask("messaging.trimmer")
 
     async def start(self) -> None:
-        """Begin to trim, and to look for files that nobody knows."""
+        """Begin to delete, and to look for files without a row."""
         self._task.start(self._run())
 
     async def stop(self) -> None:
@@ -66,7 +66,7 @@ class Trimmer:
             await asyncio.sleep(EVERY_S)
 
     async def trim(self) -> int:
-        """Forget what is old or was of a channel that is gone; returns how many rows went.
+        """Delete what is old or belonged to a removed channel. Returns how many rows were deleted.
 
         Raises:
             StorageError: the database cannot be written.
@@ -103,8 +103,8 @@ class Trimmer:
         return total
 
     async def sweep(self) -> int:
-        """Remove files that the database does not know: of uploads that did not come to their end, of tenants that are gone. Returns how
-        many went.
+        """Remove files without a row: of uploads that were not finished, of tenants that were removed. Returns how
+        many were removed.
 
         Raises:
             StorageError: the database cannot be read.

@@ -84,7 +84,7 @@ _WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "The token is un
 @router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer, responses={**_WRONG, **_FOREIGN})
 @takes(lambda limits: limits.max_sign_in_bytes)
 async def sign_in(request: Request, body: SignIn) -> Response:
-    """Check a token, or tenant, user name and password, and set the cookie `HUB_SESSION`, which counts as a credential from then on.
+    """Check a token, or a tenant, user name and password, and set the cookie `HUB_SESSION`, which is a credential from then on.
 
     After 10 failures within 5 minutes for one address and user, answers 429 until the 5 minutes are over.
     """
@@ -108,7 +108,7 @@ async def sign_in(request: Request, body: SignIn) -> Response:
 
 @router.post("/sign-out", summary="Sign a browser out", response_model=Done, responses=_FOREIGN)
 async def sign_out(request: Request) -> Response:
-    """Take the cookie back from the browser. To end a credential everywhere, remove it: `hub token remove`."""
+    """Remove the cookie from the browser. To end a credential everywhere, remove it: `hub token remove`."""
     gate: Gate = request.app.state.gate
     if not gate.from_own_page(request.scope):
         raise ApiError(403, "signing out is for pages of this hub, or of an allowed origin")
@@ -136,7 +136,7 @@ async def tickets(request: Request, caller: Annotated[Principal, requires("/tick
 
 
 def _is_token_form(body: SignIn) -> bool:
-    """Whether it is the form with a token; neither form, or both, is refused."""
+    """Whether the body has a token rather than a user name and password. A body with neither or both is refused."""
     password_form = {"tenant": body.tenant, "username": body.username, "password": body.password}
     if body.token is not None:
         if given := [name for name, value in password_form.items() if value is not None]:
@@ -155,7 +155,7 @@ async def _with_token(gate: Gate, body: SignIn) -> Credential | None:
 
 
 async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential | None:
-    """The user's credential. Guessing is braked; of tokens it need not be, nobody guesses 256 bits."""
+    """Find the credential of a user. Failures are limited; those of tokens need no limit, since 256 bits cannot be guessed."""
     assert body.tenant is not None
     assert body.username is not None
     assert body.password is not None

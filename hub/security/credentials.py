@@ -1,4 +1,4 @@
-"""Credentials: what a caller shows, what the database keeps of it, and what it yields."""
+"""Tokens and API keys: how they are made, how the database stores them, and the principal that they stand for."""
 
 import hashlib
 import secrets
@@ -12,7 +12,7 @@ TOKEN_PREFIX: Final = "hubt_"  # noqa: S105  the beginning of every token, so th
 KEY_PREFIX: Final = "hubk_"
 
 LONGEST_SECRET: Final = 1024
-"""Bytes of a token or key that are looked at: longer ones are none of ours."""
+"""The longest token or key, in bytes; a longer text is not one."""
 
 
 def new_token() -> str:
@@ -26,12 +26,12 @@ def new_key() -> str:
 
 
 def new_id() -> str:
-    """The id of a row: no secret, short enough to type."""
+    """Generate the id of a row: not secret, and short enough to type."""
     return secrets.token_hex(6)
 
 
 def hash_secret(secret: str | bytes) -> str:
-    """What the database keeps of a token or key: SHA-256 in hexadecimal.
+    """The hash of a token or key as the database stores it: SHA-256 in hexadecimal.
 
     A lone surrogate, which JSON can bring, is hashed as it is, and matches none.
     """
@@ -41,7 +41,7 @@ def hash_secret(secret: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A row that lets somebody in, with all that a change of which must end what it opened: two that are equal let in alike."""
+    """A credential as it was read. If a later read yields another value, the sessions that it opened have to end."""
 
     id: str
     """``token:...``, ``key:...`` or ``user:...``, with the row's id."""
@@ -50,11 +50,11 @@ class Credential:
     roles: frozenset[str]
     grants: Grants
     fingerprint: str
-    """Hash of the secret, the one that is stored: of a password it changes when the password does."""
+    """The stored hash of the secret. That of a password changes when the password does."""
     expires_ms: int | None = None
 
     def principal(self, *, statistics_session: str | None = None, discriminator: str | None = None) -> Principal:
-        """The caller. ``discriminator`` tells logins of one credential apart where it is not the secret that does (sign-in by password)."""
+        """The principal. ``discriminator`` tells logins of one credential apart where the secret does not (sign-in by password)."""
         own = login_key(self.tenant, self.subject, discriminator or f"token:{self.fingerprint}")
         login = login_key(self.tenant, self.subject, statistics_session) if statistics_session else own
         return Principal(self.tenant, self.subject, self.roles, login, own, credential=self.id)

@@ -1,6 +1,6 @@
 """The built-in credentials of ``--demo`` (docs/protocol/commands.md#demo).
 
-They live in memory only: a database that a demo ran on lets nobody in with them.
+They exist in memory only: without ``--demo`` they are worth nothing, whatever is in the database.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Credentials with a memory: look-ups cached, and dropped when the database's revision says that something changed."""
+"""A cache of credentials, emptied when the revision in the database says that something changed."""
 
 import heapq
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from hub.security.lookup import Lookup
 from hub.security.roles import Grants
 
 CACHED: Final = 10_000
-"""Look-ups remembered, found ones and others each: who guesses must not push out who is known."""
+"""Look-ups kept in the cache, of found and of unknown credentials each, so that guesses do not push out known callers."""
 
 Gone = Callable[[Principal], bool]
 """Whether a principal's credential was removed, changed or has expired."""
@@ -32,7 +32,7 @@ class Counters:
 
 
 class Directory:
-    """Every credential of a process: the database's, and in front of them those of ``--demo``."""
+    """Finds credentials: those of ``--demo`` first, then those of the database."""
 
     __slots__ = (
         "_absent",
@@ -53,19 +53,19 @@ class Directory:
         self._overlay = overlay
         self._clock = clock
         self.counters = Counters()
-        # memory of look-ups, by (kind, key); a change of the revision empties it
+        # look-ups by (kind, key); emptied when the revision changes
         self._found: OrderedDict[tuple[str, str], Credential] = OrderedDict()
         self._absent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._grants: dict[tuple[str, frozenset[str]], Grants] = {}
         self._generation = 0
         self._revision: int | None = None
-        # every credential that let somebody in, as it was then
+        # each credential that opened a session, as it was then
         self._issued: dict[str, Credential] = {}
         self._expiries: list[tuple[int, str]] = []
 
     @property
     def generation(self) -> int:
-        """Rises each time that the memory is emptied."""
+        """Rises each time that the cache is emptied."""
         return self._generation
 
     async def by_token(self, digest: str) -> Credential | None:
@@ -85,7 +85,7 @@ class Directory:
         return await self._remember("id", identifier, find)
 
     async def by_user(self, tenant: str, name: str) -> tuple[Credential | None, bool]:
-        """A user, never from memory, and whether it is one of ``--demo``."""
+        """Find a user, never in the cache. Returns also whether it is one of ``--demo``."""
         if self._overlay is not None and (found := await self._overlay.by_user(tenant, name)) is not None:
             return found, True
         return await self._database.by_user(tenant, name), False
@@ -118,7 +118,7 @@ class Directory:
             generation = self._generation
             self.counters.lookups += 1
             found = await find(self._database)
-            if generation != self._generation:  # it was read before a change that the memory knows of: read it again
+            if generation != self._generation:  # it was read before the cache was emptied for a change: read it again
                 continue
             if found is None:
                 self._absent[place] = None
@@ -140,10 +140,11 @@ class Directory:
         return credential
 
     async def refresh(self) -> Gone | None:
-        """Look whether anything changed or ran out; returns who is affected, None when nobody is. Call it once a second.
+        """Look for credentials that changed or expired. Returns a predicate of the principals concerned, None when there are none. Call it
+        once a second.
 
-        The memory is emptied before the credentials in use are read again: whoever is let in meanwhile is let in by what the database
-        says now.
+        The cache is emptied before the credentials in use are read again, so that a caller who comes meanwhile is checked against the
+        database.
         """
         gone: set[str] = set()
         revision = await self._database.revision()
@@ -154,7 +155,7 @@ class Directory:
                 checked = dict(self._issued)
                 current = await self._database.by_ids(checked)
                 gone.update(each for each, issued in checked.items() if current.get(each) != issued)
-            self._revision = revision  # only now: if the database failed above, the next call has it all to do again
+            self._revision = revision  # last, so that the next call does it all again if the database failed above
         now = self._clock.wall_ms()
         while self._expiries and self._expiries[0][0] <= now:
             expires, identifier = heapq.heappop(self._expiries)

@@ -1,4 +1,4 @@
-"""The gate: who calls, and whether they may. Every door asks here (docs/protocol/credentials.md)."""
+"""Identifies callers and decides what they may do, for every protocol (docs/protocol/credentials.md)."""
 
 import asyncio
 import secrets
@@ -36,10 +36,10 @@ TICKET_PATHS: Final = ("/ws", "/events")
 _TOKEN_SCHEMES: Final = frozenset({b"bearer", b"oauth"})
 
 _DECISIONS: Final = 65_536
-"""Decisions remembered; resources come from clients, so the memory must not grow with them."""
+"""Decisions that are kept in a cache, which is bounded since resources come from clients."""
 
 _ORIGINS_LOGGED: Final = 100
-"""Refused origins that are logged, each once: they come from clients."""
+"""Refused origins that are logged, once each; bounded, since they come from clients."""
 
 _LONGEST_ORIGIN: Final = 200
 
@@ -61,14 +61,14 @@ class Failure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What :meth:`Gate.identify` found: a principal, or why there is none."""
+    """The result of :meth:`Gate.identify`: a principal, or the reason why there is none."""
 
     principal: Principal | None
     failure: Failure | None
     by_cookie: bool = False
-    """The sign-in cookie decided: the browser sends it whoever asks."""
+    """Whether the sign-in cookie decided, which a browser sends with requests of any page."""
     ticket: Opened | None = None
-    """A ticket decided: whoever opens the stream that it is for tells :attr:`Gate.tickets` of its begin and end."""
+    """The ticket that decided, if one did. The code that opens its stream has to report begin and end to :attr:`Gate.tickets`."""
 
     @property
     def authenticated(self) -> bool:
@@ -110,7 +110,9 @@ class Gate:
         allowed_origins: Collection[str] = (),
         limits: Limits | None = None,
     ) -> None:
-        """``open`` lets in who shows nothing (``--open``); ``allowed_origins`` are those whose pages may use the sign-in cookie."""
+        """``open``: let in callers without a credential (``--open``). ``allowed_origins``: origins whose pages may use the sign-in
+        cookie.
+        """
         self._directory = directory
         self._clock = clock
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
@@ -120,7 +122,7 @@ class Gate:
         self.tickets = Tickets(clock, limits)
         self.brake = FailureBrake(clock, limits)
         self.on_revoked: list[Callable[[Gone], None]] = []
-        """Called after credentials were removed, changed or ran out, with a predicate that says whose."""
+        """Called after credentials were removed, changed or expired, with a predicate of the principals concerned."""
         self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
         self._poll = BackgroundTask("hub.security.gate")
         self._refused_origins: set[str] = set()
@@ -129,7 +131,8 @@ class Gate:
     # -- who calls --------------------------------------------------------------------------------------------------
 
     async def identify(self, scope: Scope, *, statistics_session: str | None = None, cookies: bool = True) -> Caller:
-        """Who sent an HTTP request or a WebSocket's upgrade; its connection has then shown a credential.
+        """Identify who sent an HTTP request or the upgrade of a WebSocket. If it succeeds, the connection counts as having shown a
+        credential.
 
         Args:
             scope: the ASGI scope.
@@ -172,7 +175,9 @@ class Gate:
         return _failed(Failure.MISSING)
 
     async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
-        """Who a message says it is from: ``{"token": T}`` or ``{"apiKey": K}`` (Bayeux ``ext.authentication``, the hello of ``/ws``)."""
+        """Identify the sender of a message by ``{"token": T}`` or ``{"apiKey": K}`` (Bayeux ``ext.authentication``, the hello of
+        ``/ws``).
+        """
         if authentication is None:
             return _failed(Failure.MISSING)
         if not isinstance(authentication, dict):
@@ -191,7 +196,7 @@ class Gate:
         )
 
     def anonymous(self, *, discriminator: str = "") -> Principal | None:
-        """Who shows nothing, under ``--open``: a login of its own, the same one for the same ``discriminator``. None without ``--open``."""
+        """The principal of a caller without a credential, under ``--open``: a login for each ``discriminator``. None without ``--open``."""
         if not self.open:
             return None
         login = login_key(demo.TENANT, ANONYMOUS, discriminator or secrets.token_hex(16))
@@ -214,7 +219,7 @@ class Gate:
         return Caller(holder.principal(statistics_session=statistics_session), None)
 
     async def _by_cookies(self, scope: Scope, values: list[str], statistics_session: str | None) -> Caller:
-        """The first good one of the sign-in cookies decides: one that is not ours may stand in front of it."""
+        """Identify by the first good sign-in cookie: another server on the same host may have set one in front of it."""
         if not self.from_own_page(scope):
             return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
         for value in values:
@@ -246,7 +251,7 @@ class Gate:
     # -- signing in -------------------------------------------------------------------------------------------------
 
     async def credential_of(self, principal: Principal) -> Credential | None:
-        """The credential that a principal showed, if it is still good."""
+        """Find the credential of a principal, if it is still valid."""
         return await self._directory.by_id(principal.credential) if principal.credential else None
 
     def sign_in_cookie(self, credential: Credential, *, secure: bool) -> str:
@@ -254,7 +259,7 @@ class Gate:
         return set_cookie(SIGN_IN_COOKIE, self.cookies.sign(credential), max_age_s=self.cookies.lifetime_s, secure=secure)
 
     def sign_out_cookie(self, *, secure: bool) -> str:
-        """The ``Set-Cookie`` header that takes the sign-in back."""
+        """The ``Set-Cookie`` header that signs out."""
         return set_cookie(SIGN_IN_COOKIE, "", max_age_s=0, secure=secure)
 
     async def demo_cookie(self, *, secure: bool) -> str | None:
@@ -270,7 +275,7 @@ class Gate:
         return allowed
 
     def _note_refused(self, origin: str) -> None:
-        """Log an origin that is refused, once: whoever set the hub up for a page of another origin finds the setting's name."""
+        """Log a refused origin once, with the name of the setting that would allow it."""
         origin = origin[:_LONGEST_ORIGIN]
         if origin in self._refused_origins or len(self._refused_origins) >= _ORIGINS_LOGGED:
             return
@@ -307,7 +312,7 @@ class Gate:
         await self._poll.stop()
 
     async def refresh(self) -> None:
-        """Take up what changed in the database or ran out, and tell the listeners."""
+        """Look for credentials that changed or expired, and call the listeners."""
         generation = self._directory.generation
         gone = await self._directory.refresh()
         if generation != self._directory.generation:
@@ -318,11 +323,11 @@ class Gate:
         for listener in self.on_revoked:
             try:
                 listener(gone)
-            except Exception:  # the others must hear of it all the same: it is told once
+            except Exception:  # the other listeners must be called all the same: there is no second call
                 _log.exception("sessions of a revoked credential could not be ended")
 
     async def readiness(self) -> str | None:
-        """What is wrong with the database, None when nothing is (``/readyz``)."""
+        """What is wrong with the database; None if nothing is (``/readyz``)."""
         return self._trouble
 
     async def _follow(self) -> None:
@@ -330,7 +335,7 @@ class Gate:
             await asyncio.sleep(REFRESH_S)
             try:
                 await self.refresh()
-            except Exception as fault:  # the hub serves those whom it knows until the database is back
+            except Exception as fault:  # callers in the cache are served until the database is back
                 if self._trouble is None:
                     _log.exception("credentials cannot be refreshed")
                 self._trouble = f"the database does not answer: {type(fault).__name__}"

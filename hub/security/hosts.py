@@ -1,4 +1,4 @@
-"""By which names the hub is reached: what a ``Host`` header may say where something depends on it (docs/security.md, "Host and Origin")."""
+"""The host names by which the hub may be reached, and the links that are made from them (docs/security.md#host-and-origin)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _is_loopback(name: str) -> bool:
 
 
 class Hosts:
-    """The names that the hub knows itself by: loopback, the host of ``public_url``, and ``allowed_hosts``."""
+    """The host names of the hub: loopback, the host of ``public_url``, and ``allowed_hosts``."""
 
     __slots__ = ("_allowed", "_host", "_public_url", "knows", "port")
 
@@ -52,7 +52,7 @@ class Hosts:
         """``allowed`` are names, or names and ports: a name alone is allowed with every port."""
         self._public_url = public_url
         self._host, self.port = listens_on
-        """The port is to be set to the real one where the system chose it."""
+        """The port. Set it to the real one where the system chose it."""
         self.knows = lru_cache(maxsize=256)(self._knows)
         """Whether a ``Host`` header names loopback, or what the settings allow."""
         found = [split_host(each) for each in allowed]
@@ -84,8 +84,8 @@ class Hosts:
         return f"{'https' if is_secure(scope) else 'http'}://{host}"
 
     def own_url(self) -> str:
-        """Where the hub is found by what no request asks for, such as a webhook about an event: ``public_url``, else the address that it
-        listens on, as seen from its own machine.
+        """The base URL for links that no request asks for, such as in a webhook about an event: ``public_url``, else the address that the
+        hub listens on, as seen from its own machine.
         """
         if self._public_url is not None:
             return self._public_url
@@ -125,7 +125,7 @@ class DemoGuard:
         self._gate = gate
 
     def refusal(self, scope: Scope) -> ApiError | None:
-        """Why a request or WebSocket is not let in; None when it is."""
+        """The reason why a request or WebSocket is refused; None if it is not."""
         host = header(scope, b"host")
         if host is not None and not self._hosts.knows(host):
             return _unknown(host, "this hub runs with --demo: ")

@@ -1,4 +1,4 @@
-"""What the gate asks the database: credentials by hash, by id and by password, roles, and the revision."""
+"""The queries of the gate: credentials by hash, by id and by user name, roles, and the revision."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
@@ -21,7 +21,7 @@ _ROLES: Final = "SELECT name, grants FROM roles WHERE tenant = ?"
 
 
 class LookupUnavailableError(StorageError, RefusedError):
-    """The database does not answer: 503 to who calls by HTTP, ``503::unavailable`` on the wire of Bayeux and dashboards."""
+    """The database does not answer: HTTP 503, or ``503::unavailable`` for Bayeux and dashboards."""
 
     def __init__(self, reason: str) -> None:
         RefusedError.__init__(self, WireError.UNAVAILABLE)
@@ -35,7 +35,7 @@ class Lookup(Protocol):
     """Where credentials are found. The database is one; the built-in credentials of ``--demo`` are another."""
 
     async def revision(self) -> int:
-        """A number that is another one after each change."""
+        """A number that differs after each change."""
         ...
 
     async def by_token(self, digest: str) -> Credential | None:
@@ -51,11 +51,11 @@ class Lookup(Protocol):
         ...
 
     async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
-        """Those of the credentials that are still there."""
+        """Read these credentials again; those that were removed are missing in the result."""
         ...
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        """What roles allow, added up; a role that is gone allows nothing."""
+        """The grants of roles together. A role that was removed grants nothing."""
         ...
 
 
