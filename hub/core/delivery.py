@@ -28,7 +28,7 @@ class ChannelDeclaration:
     summary: str
     operation: str = ""
     """The REST operation that its subscribers need beside the grant to subscribe, the one that reads the same data by REST; empty: none
-    (docs/security.md, "What is heard where").
+    (docs/security.md#what-is-heard-where).
     """
     personal: bool = False
     """Messages are for one login, never for all of the tenant."""

@@ -6,7 +6,7 @@ the new one: a connection between two requests may be closed at any time (RFC 91
 the hub waiting, for the rest of a body or with an answer that it does not read; else the new one is refused.
 
 Those with a credential are counted by tenant: one that has its share of them takes none of the last places, so that others come in.
-docs/security.md, "Limits by address and by tenant", says the same to users.
+docs/security.md#limits-by-address-and-by-tenant says the same to users.
 """
 
 from __future__ import annotations

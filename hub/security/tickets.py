@@ -1,4 +1,4 @@
-"""Tickets: a page that cannot send headers with its WebSocket or event stream shows one in the URL (docs/security.md, "Browsers").
+"""Tickets: a page that cannot send headers with its WebSocket or event stream shows one in the URL (docs/security.md#browsers).
 
 A ticket opens one stream within 30 s. A browser's ``EventSource`` that lost its connection comes back to the same URL by itself: so that
 ticket opens that stream again for a while, and the new stream takes the old one's place, which may be half dead and not know it.
