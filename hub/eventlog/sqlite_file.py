@@ -1,8 +1,7 @@
 """One SQLite file of the hub: one writer thread, one reader thread, one process.
 
-Durability (docs/architecture.md#durability): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``. Everything that waits when the writer is free
-goes into one transaction, so that a commit's fsync is shared by all that arrived during the one before: the busier the file, the larger the
-groups, and a lone write waits for nobody.
+Durability (docs/adr/one-writer.md): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``, and a group commit. What an operation returned is on
+disk.
 """
 
 from __future__ import annotations
@@ -10,63 +9,31 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
-from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
-from hub.storage.condition import Condition
 from hub.storage.identity import FileIdentity
+from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
-from hub.storage.reasons import FileChangedError, of_sqlite
+from hub.storage.reasons import of_sqlite
+from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
+from hub.storage.writer import GroupWriter
 
 T = TypeVar("T")
 
-MAX_GROUP = 512
+MAX_GROUP: Final = 512
 """Operations of one transaction at most, so that the first of them does not wait for an endless queue."""
 
+MAX_WAITING: Final = 100_000
+"""Operations that may wait for the writer: a disk that stands still must not fill the memory."""
+
 Operation = Callable[[sqlite3.Connection], T]
-"""Runs inside the writer's transaction, in the writer's thread."""
-
-
-class _Write(Generic[T]):
-    """An operation, and who waits for it."""
-
-    __slots__ = ("fault", "future", "operation", "result")
-
-    def __init__(self, operation: Operation[T], future: asyncio.Future[T]) -> None:
-        self.operation = operation
-        self.future = future
-        self.result: T | None = None
-        self.fault: EventLogError | None = None
-
-
-def _tell(group: Sequence[_Write[Any]]) -> None:
-    """Tell those who wait, all of a loop in one go: waking a loop costs more than an operation."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Write[Any]]] = {}
-    for write in group:
-        by_loop.setdefault(write.future.get_loop(), []).append(write)
-    for loop, writes in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_settle, writes)
-        except RuntimeError:
-            if not loop.is_closed():  # who waited there waits no more
-                raise
-
-
-def _settle(writes: Sequence[_Write[Any]]) -> None:
-    for write in writes:
-        if write.future.done():  # its caller has given up
-            continue
-        if write.fault is not None:
-            write.future.set_exception(write.fault)
-        else:
-            write.future.set_result(write.result)
+"""Runs inside the writer's transaction, in the writer's thread. It may run more than once: what it does lies in the file alone."""
 
 
 class SqliteFile:
@@ -91,34 +58,52 @@ class SqliteFile:
         ``schema`` and in one transaction with it; ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
         """
         self.path = path
-        self._on_rollback = on_rollback
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = lock(path)
+            # before the file is opened: closing it would let go of the locks that another object of this process has on it
+            held = lock(path)
         except InUseError as fault:
             raise LogInUseError(str(fault)) from None
         except OSError as fault:
             raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault
         with ExitStack() as undo:
-            undo.callback(os.close, self._lock)
+            undo.callback(os.close, held)
             try:
                 self.identity = undo.enter_context(closing(FileIdentity(path)))
-                self.writing = undo.enter_context(closing(_connect(path)))
-                _prepare(self.writing, path, schema, version, migrations)
-                self.reading = undo.enter_context(closing(_connect(path)))
-                self.identity.opened(self.writing.execute)
-                self.identity.look_through(self.writing.execute)
-                self.identity.stamp()
-            except (OSError, sqlite3.Error) as fault:
+                self._backend = SqliteBackend(
+                    self.identity,
+                    exclusive=False,
+                    stamp=True,
+                    foreign_keys=False,
+                    prepare=lambda connection: _prepare(connection.raw, path, schema, version, migrations),
+                )
+                writing = self._backend.connect()
+                undo.callback(writing.close)
+                self.reading = undo.enter_context(closing(self._backend.connect())).raw
+            except StorageError as fault:
+                raise EventLogError(str(fault), path) from fault.__cause__
+            except OSError as fault:
                 raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault
             self._files = undo.pop_all()
-        self.condition = Condition(path.name)
-        """How the file is."""
         self._closed = False
-        self._queue: SimpleQueue[_Write[Any] | None] = SimpleQueue()
+        self._writer = GroupWriter(
+            self._backend,
+            lambda connection, _: _raw(connection),
+            max_group=MAX_GROUP,
+            max_waiting=MAX_WAITING,
+            optimistic=True,
+            drop_cancelled=True,
+            on_undo=on_rollback,
+        )
+        self.condition = self._writer.condition
+        """How the file is."""
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{path.stem}-read")
-        self._writer = threading.Thread(target=self._write_forever, name=f"{path.stem}-write", daemon=True)
-        self._writer.start()
+        self._writer.start(writing, f"{path.stem}-write")
+
+    @property
+    def writing(self) -> sqlite3.Connection:
+        """The writer's connection: for the writer's thread, and for what looks at the file in tests."""
+        return _raw(self._writer.connection)
 
     def check_open(self) -> None:
         """Raise EventLogError if the file is closed."""
@@ -126,15 +111,17 @@ class SqliteFile:
             raise EventLogError(f"{self.path} is closed")
 
     async def write(self, operation: Operation[T]) -> T:
-        """Run ``operation`` in the writer's next transaction; returns when that is on disk.
+        """Run ``operation`` in the writer's next transaction; returns when that is on disk. A caller that is cancelled before its turn
+        leaves it undone.
 
         Raises:
             EventLogError: it was refused, and nothing of it was recorded; or the file is closed.
         """
         self.check_open()
-        write: _Write[T] = _Write(operation, asyncio.get_running_loop().create_future())
-        self._queue.put(write)
-        return await write.future
+        try:
+            return await self._writer.submit(operation)
+        except Exception as fault:
+            raise self._unwritten(fault) from (fault.__cause__ or fault)
 
     async def read(self, query: Operation[T]) -> T:
         """Run ``query`` in the reader's thread.
@@ -159,19 +146,16 @@ class SqliteFile:
         return await self.read(lambda connection: connection.execute(query, parameters).fetchall())
 
     async def look(self) -> None:
-        """Find out how the file is, and leave it to :attr:`condition`. While it is in trouble a page is written anew as it is, else a
-        transaction begins and ends.
+        """See :meth:`hub.storage.writer.GroupWriter.look`.
 
         Raises:
             EventLogError: it cannot be written, or is closed.
         """
-
-        def attempt(connection: sqlite3.Connection) -> None:
-            if self.condition.trouble is not None:
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                connection.execute(f"PRAGMA user_version = {version}")
-
-        await self.write(attempt)
+        self.check_open()
+        try:
+            await self._writer.look()
+        except StorageError as fault:
+            raise self._unwritten(fault) from fault.__cause__
 
     async def refresh(self) -> None:
         """See :meth:`hub.storage.identity.FileIdentity.stamp`.
@@ -186,83 +170,17 @@ class SqliteFile:
         if self._closed:
             return
         self._closed = True
-        self._queue.put(None)
-        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._writer.stop)
         await asyncio.to_thread(self._reader.shutdown)
         self._files.close()
 
-    # -- the writer's thread ----------------------------------------------------------------------------------------
-
-    def _write_forever(self) -> None:
-        """The writer thread: one transaction for all that waits, until the end mark."""
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            group = [first]
-            ended = False
-            while len(group) < MAX_GROUP and not self._queue.empty():
-                following = self._queue.get()
-                if following is None:
-                    ended = True
-                    break
-                group.append(following)
-            # from here on a caller that gives up no longer stops its operation
-            group = [write for write in group if not write.future.cancelled()]
-            self._commit(group)
-            _tell(group)
-            if ended:
-                return
-
-    def _commit(self, group: list[_Write[Any]]) -> None:
-        """Commit all of a group; when that fails each alone, so that one bad operation does not take the others with it."""
-        try:
-            results = self._transact([write.operation for write in group])
-        except Exception as fault:
-            if len(group) == 1:
-                group[0].fault = EventLogError(f"{self.path} cannot be written: {fault}", self.path)
-                group[0].fault.__cause__ = fault
-                if of_sqlite(fault) is not None:
-                    self.condition.failed(fault)
-                return
-            if isinstance(fault, FileChangedError):
-                # the same for each; and what was committed already must not be done twice
-                self.condition.failed(fault)
-                for one in group:
-                    one.fault = EventLogError(f"{self.path} cannot be written: {fault}", self.path)
-                    one.fault.__cause__ = fault
-                return
-            for one in group:
-                self._commit([one])
-            return
-        for write, result in zip(group, results, strict=True):
-            write.result = result
-        if group:
-            self.condition.worked()
-
-    def _transact(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        connection = self.writing
-        self.identity.check()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            results = [operation(connection) for operation in operations]
-            connection.execute("COMMIT")
-        except BaseException:
-            self._on_rollback()
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        self.identity.check()  # else what was committed is in a file that nobody will read
-        return results
+    def _unwritten(self, fault: Exception) -> EventLogError:
+        return EventLogError(f"{self.path} cannot be written: {fault.__cause__ or fault}", self.path)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection for one thread to use at a time; transactions are begun by hand."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA journal_size_limit = 67108864")  # a long replay must not leave a giant WAL file behind
-    return connection
+def _raw(connection: Connection | None) -> sqlite3.Connection:
+    assert isinstance(connection, SqliteConnection)
+    return connection.raw
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int, migrations: Mapping[int, str]) -> None:

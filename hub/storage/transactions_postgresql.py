@@ -8,8 +8,8 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import URL
 
+from hub.storage.interface import Connection, StorageError
 from hub.storage.postgresql_faults import of_no_use, of_prepared_statements
-from hub.storage.transactions import Connection, StorageError
 
 CONNECT_TIMEOUT_S = 5
 
@@ -18,7 +18,7 @@ PREPARE_AFTER = 5
 
 
 class PostgresConnection:
-    """:class:`hub.storage.transactions.Connection`."""
+    """:class:`hub.storage.interface.Connection`."""
 
     __slots__ = ("_connection",)
 
@@ -39,28 +39,28 @@ class PostgresConnection:
             self._connection.prepare_threshold = PREPARE_AFTER
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        """See :class:`hub.storage.transactions.Connection`."""
+        """See :class:`hub.storage.interface.Connection`."""
         return self._connection.execute(_translated(sql), parameters)
 
     def begin_writing(self) -> None:
-        """See :class:`hub.storage.transactions.Connection`."""
+        """See :class:`hub.storage.interface.Connection`."""
         self._connection.execute("BEGIN")
 
     def begin_reading(self) -> None:
-        """See :class:`hub.storage.transactions.Connection`."""
+        """See :class:`hub.storage.interface.Connection`."""
         self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def roll_back(self) -> None:
-        """See :class:`hub.storage.transactions.Connection`."""
+        """See :class:`hub.storage.interface.Connection`."""
         self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """See :class:`hub.storage.transactions.Connection`."""
+        """See :class:`hub.storage.interface.Connection`."""
         self._connection.close()
 
 
 class PostgresBackend:
-    """:class:`hub.storage.transactions.Backend`. ``url`` is the SQLAlchemy URL of the database."""
+    """:class:`hub.storage.interface.Backend`. ``url`` is the SQLAlchemy URL of the database."""
 
     __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked")
 
@@ -72,30 +72,30 @@ class PostgresBackend:
         self.skip_locked = " FOR UPDATE SKIP LOCKED"
 
     def connect(self) -> PostgresConnection:
-        """See :class:`hub.storage.transactions.Backend`."""
+        """See :class:`hub.storage.interface.Backend`."""
         try:
             return PostgresConnection(self._arguments, prepare=self._prepare)
         except psycopg.Error as fault:
             raise StorageError(f"{self._shown} cannot be reached: {fault}") from fault
 
     def lost(self, fault: Exception) -> bool:
-        """See :class:`hub.storage.transactions.Backend`."""
+        """See :class:`hub.storage.interface.Backend`."""
         if of_prepared_statements(fault):
             self._prepare = False
         return of_no_use(fault)
 
     def broken(self, fault: Exception) -> bool:
-        """See :class:`hub.storage.transactions.Backend`."""
+        """See :class:`hub.storage.interface.Backend`."""
         return of_no_use(fault)
 
     def check(self) -> None:
-        """See :class:`hub.storage.transactions.Backend`; a server has no file of ours."""
+        """See :class:`hub.storage.interface.Backend`; a server has no file of ours."""
 
     def refresh(self) -> None:
-        """See :class:`hub.storage.transactions.Backend`; there is nothing to do."""
+        """See :class:`hub.storage.interface.Backend`; there is nothing to do."""
 
     def try_writing(self, connection: Connection) -> None:
-        """See :class:`hub.storage.transactions.Backend`.
+        """See :class:`hub.storage.interface.Backend`.
 
         Raises:
             psycopg.Error: the server takes no writes.
@@ -106,11 +106,11 @@ class PostgresBackend:
         connection.execute("SELECT txid_current()")
 
     def again(self, fault: Exception) -> bool:
-        """See :class:`hub.storage.transactions.Backend`."""
+        """See :class:`hub.storage.interface.Backend`."""
         return isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure)
 
     def close(self) -> None:
-        """See :class:`hub.storage.transactions.Backend`; nothing was taken."""
+        """See :class:`hub.storage.interface.Backend`; nothing was taken."""
 
 
 @lru_cache(maxsize=1024)

@@ -41,8 +41,8 @@ RAISE = "INSERT INTO tenants (name, created_ms) VALUES ('a', 1)"
 
 async def test_a_writer_that_may_only_read_gets_another_connection(store: Transactions) -> None:
     """As after a primary was demoted, or a provider's disk is full."""
-    assert store._connection is not None
-    store._connection.execute("SET default_transaction_read_only = on")
+    assert store._writer.connection is not None
+    store._writer.connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StorageError, match="read-only transaction"):
         await store.write(lambda tx: tx.run(RAISE))
     assert await store.write(lambda tx: tx.run(RAISE)) == 1
@@ -99,12 +99,12 @@ async def test_a_server_that_says_a_statement_is_gone_is_asked_without_prepared_
         for _ in range(10):
             tx.rows("SELECT 1 + ?", (1,))  # type: ignore[attr-defined]
 
-    assert store._connection is not None
+    assert store._writer.connection is not None
     await store.write(turns)
     prepared = "SELECT count(*) FROM pg_prepared_statements"
     assert await store.write(lambda tx: tx.row(prepared)) != (0,)
     await store.write(lambda tx: tx.run("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"))
-    store._connection._connection.prepare_threshold = 0  # type: ignore[attr-defined]
+    store._writer.connection._connection.prepare_threshold = 0  # type: ignore[attr-defined]
     with pytest.raises(StorageError, match="does not exist"):
         await store.write(turns)
     await store.write(turns)

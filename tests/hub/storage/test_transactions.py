@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from hub.storage import transactions as module
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.lock import InUseError
@@ -25,7 +24,7 @@ async def store(database: Database) -> AsyncIterator[Transactions]:
     await made.start()
     await made.write(lambda tx: (tx.run("DROP TABLE IF EXISTS things"), tx.run("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)")))
     yield made
-    if made._thread is not None:
+    if made._writer.running:
         await made.write(lambda tx: tx.run("DROP TABLE things"))
     await made.stop()
 
@@ -136,11 +135,11 @@ async def test_who_reads_may_not_write_on_postgresql_and_a_reader_that_failed_re
         assert await store.read(lambda tx: tx.row("SELECT 1")) == (1,)
 
 
-async def test_what_waits_is_bounded(store: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_bounded(store: Transactions) -> None:
     gate = threading.Event()
     blocked = asyncio.ensure_future(store.write(lambda tx: gate.wait(10)))
     await asyncio.sleep(0)
-    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    store._writer.max_waiting = 3
     waiting = []
     while store.waiting < 3:
         waiting.append(asyncio.ensure_future(store.write(insert(len(waiting)))))
@@ -184,8 +183,8 @@ async def test_a_sqlite_database_in_memory_is_refused() -> None:
 async def test_a_database_that_came_back_is_written_again(store: Transactions) -> None:
     """The connection is cut from outside, as a restart of PostgreSQL does; SQLite's file cannot go away."""
     await store.write(insert(1))
-    assert store._connection is not None
-    store._connection.close()
+    assert store._writer.connection is not None
+    store._writer.connection.close()
     with pytest.raises((StorageError, sqlite3.Error)):
         await store.write(insert(2))
     await store.write(insert(3))

@@ -47,21 +47,21 @@ def limit_pages(connection: Any, pages: int) -> None:
 
 
 async def test_a_full_disk_fails_all_of_a_group_and_is_over_when_there_is_room(store: Transactions) -> None:
-    assert store._connection is not None
-    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-    limit_pages(store._connection, pages)
+    assert store._writer.connection is not None
+    (pages,) = store._writer.connection.execute("PRAGMA page_count").fetchone()
+    limit_pages(store._writer.connection, pages)
     results = await asyncio.gather(*(store.write(insert(20_000)) for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [StorageError] * 3
     assert store.condition.trouble is Reason.FULL
-    limit_pages(store._connection, 1_000_000)
+    limit_pages(store._writer.connection, 1_000_000)
     await store.look()
     assert store.condition.trouble is None
     await store.write(insert(20_000))
 
 
 async def test_a_file_that_another_process_has_locked(store: Transactions, light_database: Database) -> None:
-    assert store._connection is not None
-    store._connection.execute("PRAGMA busy_timeout = 1")
+    assert store._writer.connection is not None
+    store._writer.connection.execute("PRAGMA busy_timeout = 1")
     assert light_database.path is not None
     blocker = sqlite3.connect(light_database.path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -77,15 +77,15 @@ async def test_a_file_that_another_process_has_locked(store: Transactions, light
 
 
 async def test_trouble_is_logged_when_it_begins_and_when_it_ends(store: Transactions, light_database: Database) -> None:
-    assert store._connection is not None
-    store._connection.execute("PRAGMA query_only = on")
+    assert store._writer.connection is not None
+    store._writer.connection.execute("PRAGMA query_only = on")
     with capture_logs() as logs:
         for _ in range(20):
             with pytest.raises(StorageError):
                 await store.write(insert())
         assert store.condition.trouble is Reason.NOT_WRITABLE
-        assert store._connection is not None
-        store._connection.execute("PRAGMA query_only = off")
+        assert store._writer.connection is not None
+        store._writer.connection.execute("PRAGMA query_only = off")
         await store.write(insert())
     assert [(line["event"], line.get("failed_operations")) for line in logs] == [
         ("database_in_trouble", None),
@@ -105,8 +105,8 @@ async def test_a_damaged_page_is_said_and_stays_said(store: Transactions, light_
     descriptor = os.open(light_database.path, os.O_RDWR)
     os.pwrite(descriptor, b"\xff" * 4096, (root - 1) * 4096)
     # closed at the end alone: closing it here would let go of SQLite's locks
-    assert store._connection is not None
-    store._connection.execute("PRAGMA shrink_memory")
+    assert store._writer.connection is not None
+    store._writer.connection.execute("PRAGMA shrink_memory")
     with pytest.raises(StorageError, match="malformed"):
         await store.read(lambda tx: tx.rows("SELECT name FROM things"))
     assert store.condition.trouble is Reason.DAMAGED
@@ -202,8 +202,8 @@ async def test_a_server_that_takes_no_writes_and_takes_them_again(postgres: Post
         await store.start()
         database_name = database.url.database
         await postgres._run("postgres", f"ALTER DATABASE {database_name} SET default_transaction_read_only = on")
-        assert store._connection is not None
-        store._connection.execute("SET default_transaction_read_only = on")
+        assert store._writer.connection is not None
+        store._writer.connection.execute("SET default_transaction_read_only = on")
         for _ in range(2):  # the new connection may only read, too
             with pytest.raises(StorageError):
                 await store.write(lambda tx: tx.run("INSERT INTO tenants (name, created_ms) VALUES ('a', 1)"))

@@ -1,0 +1,300 @@
+"""The one thread that writes to a database (docs/adr/one-writer.md).
+
+Everything that waits when the writer is free goes into one transaction, so that a commit's fsync is shared by all that arrived during the
+one before, and one operation that is refused takes no other with it. A caller hears of its result when that is on disk, not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Final, Generic, TypeVar
+
+from hub.storage.condition import Condition
+from hub.storage.interface import Backend, Connection, StorageError, T
+
+A = TypeVar("A")
+"""What operations work on."""
+
+MAX_GROUP: Final = 256
+"""Operations of one commit at most, so that the first of them does not wait for an endless queue."""
+
+MAX_WAITING: Final = 10_000
+"""Operations that may wait for the writer: a disk that stands still must not fill the memory."""
+
+RETRIES: Final = 3
+"""Times that an operation is tried again which the database gave up in favour of another process's."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the writer counts; ``/metrics`` reads them."""
+
+    operations: int = 0
+    """Operations that were handed to the database's writer."""
+    commits: int = 0
+    """Transactions of the database: operations divided by this is the size of a group."""
+    refused: int = 0
+    """Operations that raised an exception, and of which nothing was kept."""
+    retried: int = 0
+    """Operations that were tried again because the database asked for it."""
+    faults: int = 0
+    """Groups that the database could not commit."""
+
+
+class _Waiting(Generic[A, T]):
+    """An operation, and who waits for it."""
+
+    __slots__ = ("afterwards", "fault", "future", "operation", "result")
+
+    def __init__(self, operation: Callable[[A], T], future: asyncio.Future[T]) -> None:
+        self.operation = operation
+        self.future = future
+        self.result: T | None = None
+        self.fault: Exception | None = None
+        self.afterwards: Sequence[Callable[[], object]] = ()
+
+
+class GroupWriter(Generic[A]):
+    """Writes for a process. Callers may wait on several event loops. An operation runs in the writer's thread, and it may run more than
+    once: what it does lies in the database alone.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_drop_cancelled",
+        "_hand",
+        "_max_group",
+        "_on_undo",
+        "_optimistic",
+        "_queue",
+        "_thread",
+        "condition",
+        "connection",
+        "counters",
+        "max_waiting",
+    )
+
+    def __init__(
+        self,
+        backend: Backend,
+        hand: Callable[[Connection, list[Callable[[], object]]], A],
+        *,
+        max_group: int = MAX_GROUP,
+        max_waiting: int = MAX_WAITING,
+        optimistic: bool = False,
+        drop_cancelled: bool = False,
+        on_undo: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``hand`` makes what an operation works on of the connection, and of a list of what is to be called on the caller's event loop
+        when the operation is on disk, before the caller goes on. ``optimistic``: operations are hardly ever refused, so a group is first
+        run without savepoints, and once more with them when one of it was. ``drop_cancelled``: an operation whose caller gave up before
+        its turn is not run. ``on_undo`` runs in the writer's thread when something that operations did is undone.
+        """
+        self.counters = Counters()
+        self.condition = Condition(backend.name)
+        """How the database is."""
+        self.connection: Connection | None = None
+        """The writer's own; None before the start, and after a fault by which it was given up."""
+        self.max_waiting = max_waiting
+        self._backend = backend
+        self._hand = hand
+        self._max_group = max_group
+        self._optimistic = optimistic
+        self._drop_cancelled = drop_cancelled
+        self._on_undo = on_undo
+        self._queue: SimpleQueue[_Waiting[A, Any] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Operations that wait for the writer."""
+        return self._queue.qsize()
+
+    @property
+    def running(self) -> bool:
+        """Whether operations are taken."""
+        return self._thread is not None
+
+    def start(self, connection: Connection, name: str) -> None:
+        """Begin to take operations, on a connection that is the writer's from now on; ``name`` is the thread's."""
+        self.connection = connection
+        self._thread = threading.Thread(target=self._write_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, then end the thread and close its connection. It blocks until then; calling it twice does no harm."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def submit(self, operation: Callable[[A], T]) -> asyncio.Future[T]:
+        """Have ``operation`` run in the next transaction; the future gets its result when that is on disk, or what it raised, and then
+        nothing of it is kept; or a StorageError when the database cannot be written now.
+
+        Raises:
+            StorageError: it takes no operations, or too much waits for it.
+        """
+        if self._thread is None:
+            raise StorageError("the database is not open")
+        if self._queue.qsize() >= self.max_waiting:
+            raise StorageError(f"the database does not keep up: {self.max_waiting} operations wait for it")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Waiting(operation, future))
+        return future
+
+    async def look(self) -> None:
+        """Find out how the database is, and leave it to :attr:`condition`. While it is in trouble something is written, else a transaction
+        begins and ends.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+
+        def attempt(_: A) -> None:
+            if self.condition.trouble is not None and self.connection is not None:
+                self._backend.try_writing(self.connection)
+
+        await self.submit(attempt)
+
+    # -- the writer's thread ----------------------------------------------------------------------------------------
+
+    def _write_forever(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group = [first]
+            ended = False
+            while len(group) < self._max_group and not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    ended = True
+                    break
+                group.append(following)
+            if self._drop_cancelled:  # from here on a caller that gives up no longer stops its operation
+                group = [each for each in group if not each.future.cancelled()]
+            if group:
+                self._commit(group)
+                _tell(group)
+            if ended:
+                return
+
+    def _commit(self, group: Sequence[_Waiting[A, Any]]) -> None:
+        """Commit all of a group, or leave with all of it why the database could not."""
+        counters = self.counters
+        counters.operations += len(group)
+        try:
+            connection = self.connection = self.connection or self._backend.connect()
+            self._backend.check()
+            if not self._optimistic or not self._run_together(group, connection):
+                connection.begin_writing()
+                for each in group:
+                    self._run_alone(each, connection)
+            connection.execute("COMMIT")
+            self._backend.check()  # else what was committed is in a file that nobody will read
+        except Exception as fault:
+            counters.faults += 1
+            self.condition.failed(fault)
+            self._on_undo()
+            if self.connection is not None and (self._backend.lost(fault) or not undone(self.connection.roll_back)):
+                self.connection.close()
+                self.connection = None
+            for each in group:
+                each.afterwards = ()
+                # who was refused already is told why; of the others nothing was kept
+                if each.fault is None:
+                    each.fault = StorageError(f"the database cannot be written: {fault}")
+                    each.fault.__cause__ = fault
+            return
+        counters.commits += 1
+        self.condition.worked()
+
+    def _run_together(self, group: Sequence[_Waiting[A, Any]], connection: Connection) -> bool:
+        """Run a group in a transaction without savepoints. False where an operation raised what is its own: all of the group is undone
+        then. What is the database's is raised.
+        """
+        connection.begin_writing()
+        afterwards: list[Callable[[], object]] = []
+        handed = self._hand(connection, afterwards)
+        try:
+            for each in group:
+                each.result = each.operation(handed)
+                if afterwards:
+                    each.afterwards = tuple(afterwards)
+                    afterwards.clear()
+        except Exception as fault:
+            if self._backend.lost(fault) or self._backend.broken(fault):
+                raise
+            self._on_undo()
+            for each in group:
+                each.afterwards = ()
+            connection.roll_back()
+            return False
+        return True
+
+    def _run_alone(self, each: _Waiting[A, Any], connection: Connection) -> None:
+        """Run one operation below a savepoint: what it raises is its own, unless the connection is lost, which is raised."""
+        for attempt in range(RETRIES + 1):
+            afterwards: list[Callable[[], object]] = []
+            connection.execute("SAVEPOINT operation")
+            try:
+                each.result = each.operation(self._hand(connection, afterwards))
+            except Exception as fault:
+                # SQLite undoes all of a transaction by itself when the disk is full: no savepoint is left then to go back to
+                database_s = self._backend.lost(fault) or self._backend.broken(fault)
+                if database_s or not undone(lambda: connection.execute("ROLLBACK TO SAVEPOINT operation")):
+                    raise
+                self._on_undo()
+                if attempt < RETRIES and self._backend.again(fault):
+                    self.counters.retried += 1
+                    continue
+                self.counters.refused += 1
+                each.fault = fault
+            else:
+                each.afterwards = afterwards
+            connection.execute("RELEASE SAVEPOINT operation")
+            return
+
+
+def undone(undo: Callable[[], object]) -> bool:
+    """Whether the connection could be brought back to where it was before what failed."""
+    try:
+        undo()
+    except Exception:
+        return False  # the caller gives the connection up, and tells of the fault that led here
+    return True
+
+
+def _tell(group: Sequence[_Waiting[Any, Any]]) -> None:
+    """Tell those who wait, all of a loop in one go: waking a loop costs more than an operation."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting[Any, Any]]] = {}
+    for each in group:
+        by_loop.setdefault(each.future.get_loop(), []).append(each)
+    for loop, waiting in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, waiting)
+        except RuntimeError:
+            if not loop.is_closed():  # who waited there waits no more
+                raise
+
+
+def _settle(group: Sequence[_Waiting[Any, Any]]) -> None:
+    """On the event loop: what was to happen after the commit, then the callers."""
+    for each in group:
+        for call in each.afterwards:
+            call()
+    for each in group:
+        if each.future.done():  # its caller was cancelled
+            continue
+        if each.fault is not None:
+            each.future.set_exception(each.fault)
+        else:
+            each.future.set_result(each.result)
