@@ -171,7 +171,7 @@ _REFUSED = re.compile(r"(?P<field>[A-Za-z.]+): expected (?P<expected>.*)[,;] got
 
 
 def refusal(outcome: str, event: Event) -> EventError:
-    """What an event was refused for behind validation, from the text of :class:`channels.events.RefusedEventError`.
+    """The error of an event that a consumer refused, from the text of :class:`channels.events.RefusedEventError`.
 
     A text of another form is told whole, with the time that came: its time is at fault.
     """

@@ -13,7 +13,7 @@ from hub.ops.envelope import show
 
 PREFIX: Final = "ce-"
 ATTRIBUTES: Final = ("specversion", "id", "source", "type", "time")
-"""What the hub looks at; extensions pass unseen."""
+"""The attributes that the hub reads; extensions are ignored."""
 _REQUIRED: Final = frozenset({b"ce-specversion", b"ce-id", b"ce-source", b"ce-type"})
 _NAMES: Final = {f"{PREFIX}{name}".encode(): name for name in ATTRIBUTES}
 

@@ -1,6 +1,6 @@
 """CloudEvents 1.0 in their JSON form, checked: from bytes to :class:`channels.events.Event`, or an error that names the field.
 
-The fast path is one typed parse of the attributes and one of ``data``. Only what it refuses is looked at again, to say what came.
+The fast path is one typed parse of the attributes and one of ``data``. An event that it refuses is parsed again, to say what was wrong.
 """
 
 import codecs
@@ -25,7 +25,7 @@ _ABSENT = msgspec.Raw(b"null")
 
 
 class _Attributes(msgspec.Struct):
-    """What the hub looks at. ``null`` is the same as absent (CloudEvents JSON format, section 2.2); extensions pass unseen."""
+    """The attributes that the hub reads. ``null`` is the same as absent (CloudEvents JSON format, section 2.2); extensions are ignored."""
 
     id: _Attribute
     source: _Attribute
@@ -112,7 +112,7 @@ def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:
         EventError: not JSON text, or neither of what was asked for; ``field`` is ``body``.
     """
     if b"\\ud" in body or b"\\uD" in body:
-        body = replace_lone_surrogates(body)  # a text that was cut inside a character harms nobody but itself
+        body = replace_lone_surrogates(body)  # half a surrogate pair in one text must not make the whole document unreadable
     start = body.lstrip(b" \t\r\n")[:1]
     expected = " or ".join(name for name, wanted in (("an event (a JSON object)", one), ("an array of events", many)) if wanted)
     try:

@@ -1,4 +1,4 @@
-"""Which events were taken already: the same source and id within ten minutes counts once (docs/protocol/events.md#duplicates)."""
+"""Recognises events that were taken already: the same source and id within ten minutes counts once (docs/protocol/events.md#duplicates)."""
 
 import hashlib
 from collections import deque

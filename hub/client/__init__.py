@@ -1,4 +1,4 @@
-"""What talks to a running hub from outside: an asyncio Bayeux client for any server, and the producer of events.
+"""Clients of a running hub: an asyncio Bayeux client, which works with any Bayeux server, and a producer of events.
 
 ::
 
@@ -64,11 +64,11 @@ _MODULES: Final = {
     "State": "link",
     "Subscription": "subscription",
 }
-"""Where the names are that are no errors: the modules of this package, for command lines that need one of them only."""
+"""The module of each name that is not an error. It is imported at first use, so that a command loads only what it needs."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name at its first use: who takes one module of this package does without aiohttp."""
+    """Import a name at its first use, so that a program which needs one module of this package does not load aiohttp."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -1,4 +1,4 @@
-"""Where a hub is, as ``--url`` and ``HUB_URL`` say it: the same for every command. And through which HTTP proxy it is reached.
+"""Parses the address of a hub, the same for every command (``--url``, ``HUB_URL``), and finds the HTTP proxy by which it is reached.
 
 The proxy comes from the variables that other programs read too: ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, in small
 or capital letters, as curl(1) and its manual page have them.

@@ -1,4 +1,4 @@
-"""A Bayeux client for asyncio: over WebSocket or long-polling, it comes back by itself, subscribes again, and resumes logs."""
+"""A Bayeux client for asyncio, over WebSocket or long-polling. It reconnects and subscribes again by itself, and resumes log channels."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ class BayeuxClient:
         credentials_in: ``headers`` sends them with each request; ``ext`` in the handshake's ``ext.authentication`` alone.
         headers: More headers for each request.
         transports: Those that may be used, the preferred one first: of ``websocket`` and ``long-polling``.
-        ack: Ask for the ack extension: nothing is lost with a connection. Over WebSocket each batch then takes a round trip.
-        resume: Ask for positions on log channels, and go on from them in a new session: nothing is lost with a session either. The server
+        ack: Ask for the ack extension: no message is lost with a connection. Over WebSocket each batch then takes a round trip.
+        resume: Ask for positions on log channels, and resume from them in a new session: no message of theirs is lost with a session. The
+        server
             puts the position into the data, as ``event.replayId``.
-        open_within_s: Seconds for which opening is tried.
+        open_within_s: Seconds after which :meth:`open` gives up.
         request_timeout_s: Seconds for which a publish, a subscribe or a call may take, with a reconnect in between.
-        max_network_delay_s: Seconds after which a connect that the server should have answered is taken for lost.
+        max_network_delay_s: Seconds after which a connect counts as lost, counted from when the server should have answered it.
         backoff_s: After a failure the client waits 0, 1, 2, ... times this, up to ``max_backoff_s``, and less at random.
-        max_backoff_s: See there.
+        max_backoff_s: The longest such pause.
         max_message_bytes: The largest frame or response that is taken.
         max_request_bytes: The largest request that is sent. Hubs take 1 MiB, and end a WebSocket over which more comes.
         on_state: Called with the state and its reason when either changes. It must not raise.
@@ -92,7 +93,7 @@ class BayeuxClient:
         self._routes = Routes()
         self._calls: dict[str, asyncio.Future[Message]] = {}
         self._leaving: dict[str, asyncio.Task[BayeuxError | None]] = {}
-        """For a pattern that is being unsubscribed from: by whom."""
+        """The tasks that unsubscribe from a pattern."""
         address = _checked(url)
         self._link = Link(
             address,
@@ -114,27 +115,27 @@ class BayeuxClient:
 
     @property
     def state(self) -> State:
-        """How client and server stand."""
+        """The state of the connection."""
         return self._link.state
 
     @property
     def reason(self) -> str:
-        """Why the state is what it is."""
+        """The reason of the present state."""
         return self._link.reason
 
     @property
     def reconnects(self) -> int:
-        """Times that a connection was lost and the same session went on."""
+        """How often a connection was lost and the same session went on."""
         return self._link.reconnects
 
     @property
     def rehandshakes(self) -> int:
-        """Times that a new session had to be made."""
+        """How often a new session had to be made."""
         return self._link.rehandshakes
 
     @property
     def client_id(self) -> str | None:
-        """The id of the present session. Whoever knows it may be able to speak for this client: do not show it."""
+        """The id of the present session. It may be enough to act for this client: keep it secret."""
         return self._conversation.client_id
 
     @property
@@ -162,7 +163,7 @@ class BayeuxClient:
         await self._link.open()
 
     async def close(self) -> None:
-        """Say goodbye, if there is somebody to hear it, and end, within some 2 seconds. What waits in subscriptions is still handed out."""
+        """Disconnect, if there is a connection, and end within about 2 seconds. Messages that wait in subscriptions are still delivered."""
         for task in self._leaving.values():
             task.cancel()
         await self._link.close()
@@ -199,7 +200,7 @@ class BayeuxClient:
         def made() -> Subscription:
             return Subscription(patterns, replay=replay, max_queue=max_queue, on_overflow=on_overflow, on_gap=on_gap, give_up=self._give_up)
 
-        made()  # what is wrong with the options is said here, not when it is awaited
+        made()  # raises for wrong options here, not when it is awaited
 
         async def subscribe() -> Subscription:
             subscription = made()
@@ -218,7 +219,7 @@ class BayeuxClient:
         return Subscribing(subscribe)
 
     async def publish(self, channel: str, data: Any) -> None:
-        """Publish; returns when the server has taken it.
+        """Publish. Returns when the server has confirmed it.
 
         Args:
             channel: No pattern.
@@ -324,7 +325,9 @@ class BayeuxClient:
         self._routes.reached(position, asked)
 
     async def on_session(self, ask: Ask) -> None:
-        """See :class:`hub.client.link.User`: subscribe to everything again, logs from where they were. What is refused ends."""
+        """See :class:`hub.client.link.User`: subscribe to everything again, and resume log channels. A subscription that is refused
+        ends.
+        """
         self._fail_calls(ConnectionLostError("the session of the call has ended"))
         self._routes.restart()
         all_of_them = self._routes.patterns()
@@ -383,7 +386,7 @@ class BayeuxClient:
         self._abandon(self._routes.begin(reply, subscription.patterns, [subscription], self._conversation.sent))
 
     def _refused(self, pattern: str, error: str) -> list[tuple[str, int | None]]:
-        """A new session was refused a pattern that the last one had. Returns what is to be tried instead."""
+        """A pattern of the last session was refused in the new one. Returns what to try instead."""
         refusal = _refusal([pattern], error)
         again: dict[str, int | None] = {}
         for subscription in self._routes.of(pattern):
@@ -398,7 +401,7 @@ class BayeuxClient:
         return list(again.items())
 
     async def _give_up(self, subscription: Subscription, within_s: float | None) -> None:
-        """Unsubscribe from what nobody else here is subscribed to. Without a session and a connection that is done when they are there."""
+        """Unsubscribe from patterns that no other subscription has. Without a connection this is done once there is one."""
         task = self._leave(self._routes.remove(subscription))
         if task is None or not self._link.is_ready:
             return
@@ -407,7 +410,7 @@ class BayeuxClient:
             raise fault
 
     def _abandon(self, subscriptions: Iterable[Subscription]) -> None:
-        """Give up subscriptions that ran over."""
+        """End subscriptions whose queue ran over."""
         for subscription in subscriptions:
             self._leave(self._routes.remove(subscription))
 
@@ -426,7 +429,7 @@ class BayeuxClient:
                 del self._leaving[pattern]
 
     async def _unsubscribe(self, patterns: Sequence[str]) -> BayeuxError | None:
-        """Unsubscribe from those patterns that nobody has subscribed to meanwhile. Returns what went wrong."""
+        """Unsubscribe from those patterns that were not subscribed to again meanwhile. Returns what went wrong."""
 
         def build() -> list[Outgoing]:
             free = [pattern for pattern in patterns if not self._routes.has(pattern)]

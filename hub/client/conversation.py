@@ -1,4 +1,4 @@
-"""What a Bayeux client says and what it understands: requests in, bytes out; bytes in, replies and messages out. Sans I/O.
+"""The client's side of Bayeux: encodes requests, and decodes replies and messages. No I/O.
 
 The rules are Bayeux 1.0's and CometD's (docs/protocol/bayeux.md), the replay extension is Salesforce's (docs/protocol/bayeux.md#replay).
 """
@@ -171,7 +171,7 @@ def _ext_of(raw: msgspec.Raw) -> Mapping[str, Any]:
 
 
 class Conversation:
-    """One client's side of Bayeux: what it knows of its session, the messages that it sends, and what it makes of those that come.
+    """The state of one client's session: builds the messages that it sends, and interprets those that come.
 
     Args:
         ack: Ask for the ack extension.
@@ -206,7 +206,7 @@ class Conversation:
         return message | members
 
     def handshake(self, connection_types: Sequence[str], authentication: Mapping[str, str] | None = None) -> Outgoing:
-        """A new session is wanted: forget the old one."""
+        """Forget the session: a new one will be made."""
         self.client_id = None
         self.advice = Advice(timeout=self.advice.timeout)
         self.ack, self.positions = None, False
@@ -245,7 +245,7 @@ class Conversation:
         return self._message(channel, data=data)
 
     def disconnect(self) -> Outgoing:
-        """Say goodbye."""
+        """Build a disconnect."""
         return self._message(META_DISCONNECT)
 
     # what comes

@@ -1,4 +1,4 @@
-"""What a client shows of itself: a token or an API key, in headers or in the handshake, that may change while it runs."""
+"""The credential of a client: a token or an API key, in headers or in the handshake, which may change while it runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Credentials:
         return found | ({"apiKey": api_key} if api_key else {}) or None
 
     async def changed(self) -> bool:
-        """Whether another credential is at hand than the one that was shown last, or may be: the function that gives it failed just now."""
+        """Whether the credential differs from the one that was sent last, or may differ since the function that gives it failed."""
         try:
             return await self._both() != self._shown
         except CredentialError:

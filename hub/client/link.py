@@ -1,4 +1,4 @@
-"""A session with a Bayeux server, and its life: handshake, connect after connect, and back again when something fails."""
+"""Keeps a session with a Bayeux server: handshake, connect after connect, and a new connection or session when something fails."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from hub.client.transports import LONG_POLLING, LongPolling, Transport, WebSocke
 MOST_REQUESTS: Final = 8
 """Requests under way at a time, beside the held connect."""
 FAILURES_OF_A_SESSION: Final = 3
-"""After so many failures in a row the session is given up: the next try shakes hands anew, by whatever transport passes."""
+"""Failures in a row after which the session is given up. The next try makes a new one, by any transport."""
 STEADY_S: Final = 5.0
-"""A session that went on for so long was a good one: what failed before it does not count any more."""
+"""Seconds after which a session counts as good, so that earlier failures are forgotten."""
 MOST_REPEATS: Final = 2
 """Times that a request is repeated because its session was unknown."""
 GOODBYE_WITHIN_S: Final = 1.0
@@ -66,7 +66,7 @@ class Patience:
 
 
 class User(Protocol):
-    """Who a link is for."""
+    """The user of a link."""
 
     def on_message(self, message: Message) -> None:
         """A message came."""
@@ -75,10 +75,10 @@ class User(Protocol):
         """All that was subscribed to before the message ``asked`` was sent has come up to a position of the log."""
 
     async def on_session(self, ask: Ask) -> None:
-        """There is a new session: bring it to where the last one was, before anything else is done in it."""
+        """There is a new session: subscribe in it again, before any other request is made."""
 
     def on_end(self, failure: BayeuxError) -> None:
-        """Nothing goes on any more."""
+        """The link has ended."""
 
     def on_state(self, state: State, reason: str) -> None:
         """The state changed, or the reason for it."""
@@ -185,7 +185,7 @@ class Link:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a session and a connection, as far as one knows."""
+        """Whether there is a session and a connection, as far as is known."""
         return self.failure is None and self.transport is not None and self._ready.is_set()
 
     def _end(self, failure: BayeuxError) -> None:
@@ -237,7 +237,7 @@ class Link:
 
     @asynccontextmanager
     async def _in_room(self, end: float) -> AsyncIterator[None]:
-        """Be one of the requests that are under way. It comes first: who has waited for it with a connection may find that one gone."""
+        """Wait until another request may be under way. Done before a connection is looked for, which may be gone after the wait."""
         try:
             async with asyncio.timeout_at(end):
                 await self._room.acquire()
@@ -254,7 +254,7 @@ class Link:
         return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
     async def _until_ready(self, within_s: float) -> Transport:
-        """Wait for a session that is as the last one was."""
+        """Wait until the session is subscribed as the last one was."""
         if self._life is None:
             raise ClosedError("the client is not open: use it in `async with`")
         try:
@@ -269,7 +269,7 @@ class Link:
         return self.transport
 
     def _forget_session(self, client_id: str | None) -> None:
-        """The server does not know the session any more: have the connect find out at once, not when its time is over."""
+        """The server does not know the session any more: end the held connect, so that a new session is made at once."""
         if client_id is not None and client_id == self._conversation.client_id:
             self._conversation.client_id = None
             self._ready.clear()

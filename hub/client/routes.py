@@ -1,4 +1,4 @@
-"""Which subscriptions a message is for, and which of them have had it."""
+"""Finds the subscriptions that a message is for, without those that have had it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Routes:
         """The newest message that had been sent when a replay was asked for beside what is heard directly; None when that is over."""
 
     def add(self, subscription: Subscription) -> None:
-        """Route to a subscription from now on."""
+        """Add a subscription."""
         for pattern in subscription.places:
             self._by_pattern.setdefault(pattern, []).append(subscription)
 
     def remove(self, subscription: Subscription) -> list[str]:
-        """Route to it no more. Returns its patterns that no other subscription has."""
+        """Remove a subscription. Returns its patterns that no other subscription has."""
         free = []
         for pattern in subscription.places:
             sharing = self._by_pattern.get(pattern, [])
@@ -38,7 +38,7 @@ class Routes:
         return free
 
     def has(self, pattern: str) -> bool:
-        """Whether something is subscribed to a pattern."""
+        """Whether a subscription has this pattern."""
         return pattern in self._by_pattern
 
     def of(self, pattern: str) -> Sequence[Subscription]:
@@ -62,7 +62,7 @@ class Routes:
     # messages
 
     def deliver(self, message: Message) -> list[Subscription]:
-        """Hand a message to all that it is for, once each: what a subscription had before a reconnect, it does not get again.
+        """Give a message to each of its subscriptions once. One that had it before a reconnect does not get it again.
 
         Returns:
             Those that ran over, and ended by it.
@@ -178,7 +178,7 @@ class Routes:
             self._replaying = None
 
     def restart(self) -> None:
-        """There is a new session, in which nothing has begun."""
+        """There is a new session: no subscription has begun in it."""
         self._replaying = None
         for subscription in self.all():
             subscription.joining = None

@@ -1,4 +1,4 @@
-"""What a user of the client holds of a subscription: an iterator of messages in front of a bounded queue."""
+"""A subscription as the user of the client sees it: an iterator of messages with a bounded queue."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Subscription:
         return False
 
     def end(self, error: BaseException | None = None) -> None:
-        """Nothing comes any more: the iteration hands out what waits, then ends, or raises ``error``."""
+        """No more messages come: the iteration yields those that wait, then ends or raises ``error``."""
         if self._open:
             self._open = False
             self._error = error

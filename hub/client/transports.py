@@ -1,4 +1,4 @@
-"""Bytes to a Bayeux server and back, on aiohttp: a WebSocket, or HTTP requests. They know nothing of sessions."""
+"""Sends bytes to a Bayeux server and receives its answers, over a WebSocket or HTTP requests (aiohttp). Knows nothing of sessions."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _CLOSES: Final = {
 
 
 class UpgradeRefusedError(ConnectionLostError):
-    """Something on the way answers, but opens no WebSocket: long-polling may pass."""
+    """An HTTP answer came that opens no WebSocket. Long-polling may still work."""
 
 
 class Transport(Protocol):
-    """One way to a server."""
+    """A connection to a server."""
 
     name: ClassVar[str]
     answers_in_place: ClassVar[bool]

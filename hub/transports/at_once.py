@@ -1,7 +1,7 @@
-"""Handling that begins where the server calls, without a task's turn: nearly every message is done with before it would have to wait.
+"""Starts to handle a message in the server's callback, without waiting for a task: nearly every message is handled without a wait.
 
-A coroutine is stepped once at the moment at which its message has come. Most end there. One that waits for something goes on in the task of
-its connection, which it was told it is in from the beginning: what asks for the current task (``asyncio.timeout``) gets that one.
+The coroutine is stepped once when its message has come. Most end there. One that has to wait goes on in the task of
+its connection. Already in the first step that is the current task, so that ``asyncio.timeout`` works.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Begun:
-    """Work that has been begun and waits for something; awaiting it goes on with it."""
+    """A coroutine that was started and waits for something. Awaiting it goes on with it."""
 
     __slots__ = ("_waits_for", "_work")
 
@@ -29,7 +29,7 @@ class Begun:
                 except GeneratorExit:
                     self._work.close()
                     raise
-                except BaseException as fault:  # the task was cancelled: that is the work's to hear
+                except BaseException as fault:  # the task was cancelled: the coroutine has to see that
                     waits_for = self._work.throw(fault)
                 else:
                     waits_for = self._work.send(got)
@@ -42,7 +42,7 @@ async def _failed(fault: Exception) -> None:
 
 
 def begin(work: Coroutine[Any, Any, object], task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
-    """Take the first step of ``work`` as ``task``, which waits for something meanwhile; None when that was all of it.
+    """Take the first step of ``work`` as if in ``task``, which is suspended. Returns None if ``work`` has ended by that.
 
     Call it from no task: a server's callback. What is returned is to be awaited by ``task``.
     """

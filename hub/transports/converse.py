@@ -1,4 +1,4 @@
-"""What every WebSocket door does with what comes: hand it over until the connection is over."""
+"""The receive loop of a WebSocket: hands over messages until the connection is over."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ async def converse(
     *,
     fault: str,
 ) -> None:
-    """Hand over each message to ``receive``, one after the other. What one message does wrong ends this connection alone.
+    """Hand over each message to ``receive``, one after the other. An exception by one message ends this connection alone.
 
-    A message that comes while nothing else waits begins to be handled at once, where the server calls. Between messages that came together
-    others get the loop whenever a slice is used up.
+    A message that comes while no other is handled is handled at once, in the server's callback. Between messages that came together
+    the loop runs others whenever a slice of time is used up.
     ``refuse`` is told of a frame that is no message at all; ``close`` ends the connection after a fault of ours, which is logged as
     ``fault``.
     """

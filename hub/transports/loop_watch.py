@@ -1,7 +1,7 @@
-"""How long the event loop keeps others waiting: a histogram always, and for debugging the place that holds it.
+"""Measures how late the event loop runs: a histogram, and for debugging the place in the code that holds it up.
 
 asyncio's own debug mode times each callback, but uvloop's handles cannot be timed from outside. So a heartbeat on the loop says when it was
-last free, and in debug mode a thread looks at it: where it is late, the stack of the loop's thread is where it is held.
+last free. In debug mode a thread checks it; when it is late, the stack of the loop's thread shows what holds the loop up.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class LoopWatch:
         self._schedule()
 
     def _look(self, loop_thread: int) -> None:
-        """The thread: whenever the heartbeat is late, keep where the loop is. It tells nothing itself: the loop does, once it is free."""
+        """Run in the thread: when the heartbeat is late, note where the loop is. The loop logs it once it is free."""
         while not self._finished.wait(self._sample_s):
             if time.monotonic() - self._due_at > self._slow_s and not self._held_at:
                 frame = sys._current_frames().get(loop_thread)

@@ -1,4 +1,4 @@
-"""The world that core asks for in ``hub.core.ports``, made of asyncio and the system's clocks."""
+"""Implements the ports of ``hub.core.ports`` with asyncio and the system's clocks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AsyncioLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # asyncio itself holds tasks weakly: one that nobody waits for could be collected halfway
+        # asyncio holds tasks weakly: without a reference here a task could be collected before its end
         self._tasks: set[asyncio.Task[None]] = set()
 
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -90,7 +90,7 @@ class TimerDriver:
         self._task.start(self._run())
 
     async def stop(self) -> None:
-        """Sweep no more; timers that are set stay set."""
+        """Stop sweeping. Timers stay set."""
         await self._task.stop()
 
     async def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""uvicorn, as the hub runs it: bind, start, say when ready, and on a signal drain before the sockets are closed."""
+"""Runs uvicorn: binds the ports, starts, reports when it is ready, and on a signal drains before the sockets are closed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hub.transports.runtime import tuned_collector
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 
 SHUTDOWN_SECONDS = 5
-"""How long uvicorn waits for connections and requests to end before it cancels them."""
+"""Seconds that uvicorn waits for connections and requests to end before it cancels them."""
 
 BACKLOG = 4096
 """Connections that the system may queue: after a restart all clients come back at once. The system's own limit holds too."""

@@ -1,4 +1,4 @@
-"""Who opens a WebSocket, where that can be found out."""
+"""Identifies who opens a WebSocket."""
 
 from __future__ import annotations
 
