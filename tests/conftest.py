@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.hub_process import HubProcess, keep_warm
+from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
 from tests.support.puppet import why_no_node
 from tests.support.warm import Warm
 
@@ -84,7 +84,7 @@ def warm() -> Iterator[None]:
     if COLD:
         yield
         return
-    process = Warm()
+    process = Warm(HUB_COMMAND)
     keep_warm(process)
     yield
     keep_warm(None)

@@ -18,7 +18,7 @@ from tests.conftest import SMALL_CENTRE, chromium
 from tests.docs.browser import browser_context, run_in_browser
 from tests.docs.examples import ROOT, Example, examples_of, indented_blocks, pages
 from tests.docs.terminal import ExampleError, Terminal
-from tests.support.hub_process import HubProcess, clean_environment, free_port
+from tests.support.hub_process import HubProcess, clean_environment, free_port, hub_command
 from tests.support.puppet import why_no_node
 
 FRAMES: Final = Path(__file__).with_name("frames")
@@ -46,7 +46,7 @@ class Reader:
             (folder / name).symlink_to(ROOT / name)
         (folder / ".venv").symlink_to(sys.prefix)
         environment = clean_environment(SMALL_CENTRE) | {"HUB_PORT": str(port), "HUB_URL": f"http://localhost:{port}"}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        environment["PATH"] = os.pathsep.join([str(hub_command().parent), str(Path(sys.executable).parent), environment["PATH"]])
         if hub is not None:
             # the page speaks of a hub that runs already: its commands work on that one's data
             environment["HUB_DATA_DIR"] = str(hub.data_dir)

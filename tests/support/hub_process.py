@@ -47,6 +47,11 @@ def keep_warm(warm: Warm | None) -> None:
     _warm = warm
 
 
+def hub_command() -> Path:
+    """The ``hub`` command as a program to be started by a test or a shell: without its imports, unless commands are started afresh."""
+    return HUB_COMMAND if _warm is None else _warm.command
+
+
 def start_hub(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Process:
     """Start the ``hub`` command with these arguments, this whole environment, and these file descriptors."""
     command = [str(HUB_COMMAND), *arguments]

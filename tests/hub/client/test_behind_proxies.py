@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forward_proxy import ForwardProxy
-from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment, run_hub
+from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment, hub_command, run_hub
 from tests.support.proxies import PlainProxy, ReverseProxy, why_not
 
 WITHIN_S = 60.0
@@ -65,7 +65,7 @@ def test_listen_and_publish_fall_back_to_long_polling(without_upgrade: str) -> N
 
 def test_a_websocket_that_was_asked_for_says_what_is_in_the_way(without_upgrade: str) -> None:
     with subprocess.Popen(
-        [str(HUB_COMMAND), "listen", "/my/a", "--transport", "websocket", "--url", without_upgrade, "--token", "demo-token"],
+        [str(hub_command()), "listen", "/my/a", "--transport", "websocket", "--url", without_upgrade, "--token", "demo-token"],
         env=clean_environment({"COLUMNS": "300"}),
         stderr=subprocess.PIPE,
         text=True,

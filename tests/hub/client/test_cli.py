@@ -15,7 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from hub.client.cli import register
-from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment, free_port
+from tests.support.hub_process import HubProcess, clean_environment, free_port, hub_command
 
 WITHIN_S = 30.0
 _names = count(1)
@@ -37,7 +37,7 @@ def channel() -> str:
 
 def start(hub: HubProcess, *arguments: str, stdin: Any = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     environment = clean_environment({"HUB_URL": hub.url, "HUB_TOKEN": hub.token})
-    return subprocess.Popen([str(HUB_COMMAND), *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin)
+    return subprocess.Popen([str(hub_command()), *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin)
 
 
 def run(hub: HubProcess, *arguments: str, given: bytes = b"") -> tuple[int, str, str]:
@@ -184,7 +184,7 @@ def test_a_disk_that_is_full(hub: HubProcess, channel: str) -> None:
     run(hub, "publish", channel, "1")
     environment = clean_environment({"HUB_URL": hub.url, "HUB_TOKEN": hub.token})
     with Path("/dev/full").open("wb") as full:
-        command = [str(HUB_COMMAND), "listen", channel, "--since", "all"]
+        command = [str(hub_command()), "listen", channel, "--since", "all"]
         done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, timeout=WITHIN_S, check=False)
     assert done.returncode == 2
     assert b"standard output cannot be written: No space left on device" in done.stderr

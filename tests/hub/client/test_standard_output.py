@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub_process import HUB_COMMAND, clean_environment
+from tests.support.hub_process import HUB_COMMAND, clean_environment, run_hub
 
 WITHIN_S = 60.0
 COMMANDS = {
@@ -20,12 +20,13 @@ COMMANDS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One with the database of a hub that has a tenant: there is something to print, and nothing to say of a new database."""
-    command = [str(HUB_COMMAND), "tenant", "add", "acme"]
-    subprocess.run(command, cwd=tmp_path, env=clean_environment(), check=True, capture_output=True, timeout=WITHIN_S)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("hub")
+    done = run_hub(["tenant", "add", "acme"], folder, clean_environment())
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def run(folder: Path, command: str, redirection: str) -> tuple[int, str]:

@@ -35,7 +35,7 @@ from hub.outbox.settings import OutboxSettings
 from hub.transports.runtime import SystemClock
 from tests.hub.outbox.support import endpoint
 from tests.hub.outbox.test_sender import LOOPBACK
-from tests.support.hub_process import HUB_COMMAND, clean_environment
+from tests.support.hub_process import clean_environment, hub_command
 
 NOW_S = 1_767_225_600
 WITHIN_S = 30.0
@@ -361,7 +361,7 @@ async def test_enough_is_enough_and_the_last_one_is_answered() -> None:
 def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """``hub receive`` as a process, and its URL."""
     process = subprocess.Popen(
-        [str(HUB_COMMAND), "receive", "--port", "0", *arguments],
+        [str(hub_command()), "receive", "--port", "0", *arguments],
         env=clean_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
