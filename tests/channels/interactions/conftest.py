@@ -12,7 +12,7 @@ from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.channels.interactions.support import Reception
-from tests.hub.storage.backends import migrated_url, opened, postgres, sqlite
+from tests.hub.storage.backends import Sqlite, migrated_url, opened, postgres, sqlite
 
 __all__ = ["postgres", "sqlite"]
 
@@ -40,3 +40,11 @@ async def _ready(database: Database) -> AsyncIterator[Transactions]:
 async def reception(transactions: Transactions) -> Reception:
     """The calls over each database."""
     return Reception(transactions)
+
+
+@pytest.fixture
+async def light(sqlite: Sqlite) -> AsyncIterator[Reception]:
+    """The calls over SQLite alone: for what does not depend on the database."""
+    async with opened(await sqlite.migrated(PACKAGES)) as database:
+        async for transactions in _ready(database):
+            yield Reception(transactions)

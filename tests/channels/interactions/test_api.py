@@ -89,9 +89,9 @@ async def test_by_the_external_id(reception: Reception) -> None:
     assert reception.told() == [("STARTED", made["id"]), ("FINISHED", made["id"])]
 
 
-async def test_the_self_uri_leads_to_it(reception: Reception) -> None:
-    made = await reception.data("POST", WORK, {})
-    assert await reception.data("GET", made["selfUri"].removeprefix(HUB)) == made
+async def test_the_self_uri_leads_to_it(light: Reception) -> None:
+    made = await light.data("POST", WORK, {})
+    assert await light.data("GET", made["selfUri"].removeprefix(HUB)) == made
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:1", "a.localhost:8080"])
@@ -171,15 +171,15 @@ async def test_of_two_that_stop_at_once_one_does(reception: Reception) -> None:
     assert reception.told() == [("STARTED", made["id"]), ("FINISHED", made["id"])]
 
 
-async def test_a_service_has_its_medium(reception: Reception) -> None:
-    assert (await reception.data("POST", WORK.replace("tickets", "mail"), {}))["mediaType"] == "email"
+async def test_a_service_has_its_medium(light: Reception) -> None:
+    assert (await light.data("POST", WORK.replace("tickets", "mail"), {}))["mediaType"] == "email"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"data":null}', b'{"data":{},"operationId":"1"}'])
-async def test_nothing_has_to_be_said(reception: Reception, body: bytes) -> None:
-    made = await reception.data("POST", WORK, content=body)
+async def test_nothing_has_to_be_said(light: Reception, body: bytes) -> None:
+    made = await light.data("POST", WORK, content=body)
     assert (made["userData"], "externalId" in made) == ({}, False)
-    assert (await reception.data("POST", f"{WORK}/{made['id']}/stop", content=body))["state"] == "stopped"
+    assert (await light.data("POST", f"{WORK}/{made['id']}/stop", content=body))["state"] == "stopped"
 
 
 @pytest.mark.parametrize("by", ["id", "externalId"])
@@ -231,11 +231,11 @@ async def test_an_update_that_is_made_again_changes_nothing(reception: Reception
     ],
     ids=lambda value: re.sub(r"[^ -~]", "", value[:40].decode("ascii", "replace")) if isinstance(value, bytes) else None,
 )
-async def test_what_cannot_be_created(reception: Reception, body: bytes, said: str) -> None:
-    status, message = await reception.refusal("POST", WORK, content=body)
+async def test_what_cannot_be_created(light: Reception, body: bytes, said: str) -> None:
+    status, message = await light.refusal("POST", WORK, content=body)
     assert status == 400
     assert said in message
-    assert reception.recorded == []
+    assert light.recorded == []
 
 
 @pytest.mark.parametrize(
@@ -260,17 +260,17 @@ async def test_a_change_is_made_whole_or_not_at_all(reception: Reception, change
     assert await reception.data("GET", f"{WORK}/{made['id']}") == made
 
 
-async def test_a_change_has_to_say_something(reception: Reception) -> None:
-    made = await reception.data("POST", WORK, {})
+async def test_a_change_has_to_say_something(light: Reception) -> None:
+    made = await light.data("POST", WORK, {})
     for body in (b"", b"{}"):
-        assert (await reception.refusal("POST", f"{WORK}/{made['id']}/update", content=body))[0] == 400
+        assert (await light.refusal("POST", f"{WORK}/{made['id']}/update", content=body))[0] == 400
 
 
 @pytest.mark.parametrize("key", [NOBODY, "ext_nobody", "ext_", "%00", "x" * 300])
 @pytest.mark.parametrize(("method", "call"), [("GET", ""), ("POST", "/stop"), ("POST", "/update")])
-async def test_nobody_is_there(reception: Reception, key: str, method: str, call: str) -> None:
+async def test_nobody_is_there(light: Reception, key: str, method: str, call: str) -> None:
     body = {"json": {"data": {}}} if method == "POST" else {}
-    assert (await reception.refusal(method, f"{WORK}/{key}{call}", **body))[0] in {400, 404}
+    assert (await light.refusal(method, f"{WORK}/{key}{call}", **body))[0] in {400, 404}
 
 
 async def test_of_another_service_or_tenant_it_is_not_there(reception: Reception) -> None:
@@ -283,8 +283,8 @@ async def test_of_another_service_or_tenant_it_is_not_there(reception: Reception
 
 
 @pytest.mark.parametrize("service", ["-a", "a b", "ö", "x" * 65, "a%2Fb"])
-async def test_names_of_services(reception: Reception, service: str) -> None:
-    assert (await reception.refusal("POST", WORK.replace("tickets", service)))[0] in {400, 404}
+async def test_names_of_services(light: Reception, service: str) -> None:
+    assert (await light.refusal("POST", WORK.replace("tickets", service)))[0] in {400, 404}
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ async def test_names_of_services(reception: Reception, service: str) -> None:
         ("GET", ALL, "wrong", 401),
     ],
 )
-async def test_who_may(reception: Reception, method: str, url: str, caller: str, status: int) -> None:
-    assert (await reception.refusal(method, url, caller=caller))[0] == status
+async def test_who_may(light: Reception, method: str, url: str, caller: str, status: int) -> None:
+    assert (await light.refusal(method, url, caller=caller))[0] == status
 
 
 async def test_pages_have_each_once_the_newest_first(reception: Reception) -> None:
@@ -330,8 +330,8 @@ async def test_pages_have_each_once_the_newest_first(reception: Reception) -> No
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=501", "limit=x", "state=gone", "cursor=x", "cursor=1.%00", "cursor=9999999999999999.a"]
 )
-async def test_pages_that_cannot_be(reception: Reception, query: str) -> None:
-    assert (await reception.refusal("GET", f"{ALL}?{query}"))[0] == 400
+async def test_pages_that_cannot_be(light: Reception, query: str) -> None:
+    assert (await light.refusal("GET", f"{ALL}?{query}"))[0] == 400
 
 
 async def test_a_database_that_is_away(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,20 +371,20 @@ async def test_an_interaction_of_an_event_is_found_by_either_id(reception: Recep
     assert (await reception.refusal("GET", f"{ALL}/e1"))[0] == 404
 
 
-async def test_optional_members_may_be_null(reception: Reception) -> None:
+async def test_optional_members_may_be_null(light: Reception) -> None:
     nulls = {"externalId": None, "parentInteractionId": None, "receivedAt": None, "userData": None}
-    made = await reception.data("POST", WORK, nulls)
-    stopped = await reception.data("POST", f"{WORK}/{made['id']}/stop", {"reasonSystemName": None, "reasonDescription": None})
+    made = await light.data("POST", WORK, nulls)
+    stopped = await light.data("POST", f"{WORK}/{made['id']}/stop", {"reasonSystemName": None, "reasonDescription": None})
     assert stopped["id"] == made["id"]
 
 
-async def test_a_time_is_told_as_rfc_3339_has_it(reception: Reception) -> None:
+async def test_a_time_is_told_as_rfc_3339_has_it(light: Reception) -> None:
     for given, told in (("2026-11-26T08:00+0100", "2026-11-26T07:00:00.000Z"), ("2026-11-26T08:00:00+01:00", "2026-11-26T08:00:00+01:00")):
-        made = await reception.data("POST", WORK, {"receivedAt": given})
+        made = await light.data("POST", WORK, {"receivedAt": given})
         assert made["receivedAt"] == told
 
 
-async def test_a_large_request_is_checked_apart_from_the_event_loop(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_request_is_checked_apart_from_the_event_loop(light: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[tuple[str, bool]] = []
 
     def noted(shape: Any, body: bytes, *, required: bool) -> Any:
@@ -393,7 +393,7 @@ async def test_a_large_request_is_checked_apart_from_the_event_loop(reception: R
 
     monkeypatch.setattr(api, "parse", noted)
     large = {f"name {number}": "x" * 50 for number in range(1000)}
-    made = await reception.data("POST", WORK, {"userData": {"Subject": "small"}})
+    made = await light.data("POST", WORK, {"userData": {"Subject": "small"}})
     for path, body in ((WORK, {"userData": large}), (f"{WORK}/{made['id']}/update", {"addedProperties": large})):
-        assert (await reception.call("POST", path, json={"data": body})).status_code == 400  # more than an interaction may have
+        assert (await light.call("POST", path, json={"data": body})).status_code == 400  # more than an interaction may have
     assert checked == [("Create", True), ("Create", False), ("Change", False)]

@@ -40,41 +40,41 @@ def comparable(response: httpx.Response, identifiers: set[str]) -> tuple[int, st
 
 
 @pytest.mark.parametrize("what", list(REQUESTS))
-async def test_both_ways_answer_alike(reception: Reception, what: str) -> None:
+async def test_both_ways_answer_alike(light: Reception, what: str) -> None:
     method, url, more = REQUESTS[what]
-    short = reception.app
+    short = light.app
     assert isinstance(short, HotPaths)
     answers = []
-    for app in (short, reception.long_way):
-        reception.app = short
-        made = (await reception.data("POST", WORK, {}))["id"]
-        reception.app = app
-        response = await reception.call(method, url.replace("ID", made), **more)
+    for app in (short, light.long_way):
+        light.app = short
+        made = (await light.data("POST", WORK, {}))["id"]
+        light.app = app
+        response = await light.call(method, url.replace("ID", made), **more)
         new = response.json().get("data", {}).get("id", made) if response.headers["content-type"] == "application/json" else made
         answers.append(comparable(response, {made, new}))
     assert answers[0] == answers[1]
 
 
-async def test_a_page_of_another_origin_goes_the_long_way(reception: Reception) -> None:
+async def test_a_page_of_another_origin_goes_the_long_way(light: Reception) -> None:
     seen = []
 
     async def long_way(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["path"])
-        await reception.long_way(scope, receive, send)
+        await light.long_way(scope, receive, send)
 
-    assert isinstance(reception.app, HotPaths)
-    reception.app._app = long_way
-    assert (await reception.call("POST", WORK, json={"data": {}})).status_code == 200
+    assert isinstance(light.app, HotPaths)
+    light.app._app = long_way
+    assert (await light.call("POST", WORK, json={"data": {}})).status_code == 200
     assert seen == []
-    assert (await reception.call("POST", WORK, json={"data": {}}, headers={"origin": "http://elsewhere"})).status_code == 200
+    assert (await light.call("POST", WORK, json={"data": {}}, headers={"origin": "http://elsewhere"})).status_code == 200
     assert seen == [WORK]
 
 
-async def test_what_nobody_expected_is_a_500_in_the_envelope(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_expected_is_a_500_in_the_envelope(light: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise KeyError("desk")
 
-    monkeypatch.setattr(type(reception.desk), "open", broken)
-    response = await reception.call("POST", WORK, json={"data": {}})
+    monkeypatch.setattr(type(light.desk), "open", broken)
+    response = await light.call("POST", WORK, json={"data": {}})
     assert (response.status_code, response.json()["status"]["code"]) == (500, 500)
     assert response.headers["x-request-id"]
