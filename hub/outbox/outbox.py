@@ -39,9 +39,6 @@ TRIM_PIECE: Final = 500
 TOLD: Final = 10
 """Endpoints that one line of the log names."""
 
-PATIENCE_S: Final = 5.0
-"""Seconds that a stopping hub waits for requests under way."""
-
 
 class Outbox:
     """:class:`hub.outbox.model.Recorder`, and the service that does what follows: dispatcher, courier, endpoints, trimming."""
@@ -179,7 +176,7 @@ class Outbox:
         await self._following.stop()
         await self._sweeping.stop()
         await self.dispatcher.stop()
-        await self.courier.stop(PATIENCE_S)
+        await self.courier.stop(self.settings.shutdown_grace_s)
 
     def _consumers(self) -> Mapping[str, Consumer]:
         return self._by_type

@@ -58,6 +58,10 @@ class OutboxSettings(BaseModel):
         default=30,
         description="What a hub has under way is taken over by another one so long after it died; of a request the time-out comes on top.",
     )
+    shutdown_grace_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=5,
+        description="How long a hub that stops waits for requests that are under way; what has not ended by then is sent again.",
+    )
     trip_after: int = Field(
         default=5,
         ge=1,

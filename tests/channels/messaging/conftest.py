@@ -22,7 +22,13 @@ __all__ = ["postgres", "sqlite"]
 
 PACKAGES = migrations_of([family])
 
-QUICK: dict[str, Any] = {"retry_s": (0.05, 0.05), "jitter": 0, "throttle_s": 0.05, "allowed_networks": ["127.0.0.0/8"]}
+QUICK: dict[str, Any] = {
+    "shutdown_grace_s": 0.2,
+    "retry_s": (0.05, 0.05),
+    "jitter": 0,
+    "throttle_s": 0.05,
+    "allowed_networks": ["127.0.0.0/8"],
+}
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,9 @@ from hub.storage.transactions import Transaction, Transactions
 from hub.transports.runtime import SystemClock
 from tests.hub.outbox.support import outcome
 
-QUICK = OutboxSettings(retry_s=(0.05, 0.05, 0.05), jitter=0, timeout_s=5, throttle_s=0.05, trip_after=3, concurrency=4)
+QUICK = OutboxSettings(
+    retry_s=(0.05, 0.05, 0.05), jitter=0, timeout_s=5, shutdown_grace_s=0.2, throttle_s=0.05, trip_after=3, concurrency=4
+)
 
 Answer = Callable[[OutboxEvent, int], Awaitable[Outcome]]
 

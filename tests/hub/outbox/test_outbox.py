@@ -292,10 +292,7 @@ async def test_a_hub_that_starts_delivers_what_the_last_one_left(transactions: T
     assert second.receivers.got[0][2] > 1
 
 
-async def test_a_hub_that_stops_lets_requests_end_or_gives_them_back(
-    light_transactions: Transactions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "PATIENCE_S", 0.2)
+async def test_a_hub_that_stops_lets_requests_end_or_gives_them_back(light_transactions: Transactions) -> None:
     never = asyncio.Event()
 
     async def answer(event: OutboxEvent, attempt: int) -> Outcome:
