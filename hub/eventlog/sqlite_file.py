@@ -22,6 +22,7 @@ from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
 from hub.storage.reasons import of_sqlite
 from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
+from hub.storage.upgrade_copy import copy_before_upgrade
 from hub.storage.writer import GroupWriter
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class SqliteFile:
     ) -> None:
         """``schema``: statements that make what is not there yet; ``version``: ``PRAGMA user_version``, a file of a later one is refused
         rather than guessed at; ``migrations``: for each earlier version the statements that make the next one of it, which run before
-        ``schema`` and in one transaction with it; ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
+        ``schema`` and in one transaction with it, after the file was copied (:func:`hub.storage.upgrade_copy.copy_before_upgrade`);
+        ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
         """
         self.path = path
         try:
@@ -187,5 +189,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > known:
         raise NewerFileError(f"{path} was made by a later version: expected schema {known} or less, got {version}", path)
+    if 0 < version < known:
+        copy_before_upgrade(path)
     steps = "".join(migrations[step] for step in range(version, known)) if version else ""  # 0: a file that has nothing yet
     connection.executescript(f"BEGIN IMMEDIATE; {steps} {schema} PRAGMA user_version = {known}; COMMIT;")

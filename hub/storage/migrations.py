@@ -5,20 +5,23 @@ import fcntl
 import hashlib
 import importlib
 import os
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
+from alembic.util import CommandError, to_tuple
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 
 from hub import __version__
 from hub.storage.database import Database
-from hub.storage.transactions import StorageError
+from hub.storage.interface import StorageError
+from hub.storage.upgrade_copy import copy_before_upgrade
 
 HUB: Final = ("hub.security.migrations", "hub.outbox.migrations")
 """The hub's own versions; a family names its own in ``Family.migrations``. Each package begins a branch of its own (``branch_labels``)."""
@@ -38,11 +41,13 @@ class NewerDatabaseError(StorageError):
 
 async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
     """Bring the database to the newest version of every package; returns whether it is a new one, which had none yet. Safe when several
-    processes start at once: the others wait.
+    processes start at once: the others wait. All that is missing is done in one transaction: a process that is killed leaves the old
+    tables or the new ones. A SQLite file is copied before (:func:`hub.storage.upgrade_copy.copy_before_upgrade`).
 
     Raises:
         ModuleNotFoundError: a package that is not there.
         NewerDatabaseError: the database has a version that no package knows: it was written by a newer hub.
+        StorageError: a SQLite file cannot be copied.
     """
     return await asyncio.to_thread(_migrate, database, packages)
 
@@ -56,7 +61,7 @@ def _migrate(database: Database, packages: Sequence[str]) -> bool:
             if not database.is_sqlite:
                 # of the transaction, which is that of all migrations: behind a pooler the next one may be another server connection's
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            return _upgrade(connection, config)
+            return _upgrade(connection, config, database.path)
     finally:
         engine.dispose()
         if lock is not None:
@@ -116,10 +121,18 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
-def _upgrade(connection: Connection, config: Config) -> bool:
-    new = not inspect(connection).has_table("alembic_version")
+def _upgrade(connection: Connection, config: Config, path: Path | None) -> bool:
+    """Run what is missing, in the one transaction that the connection has. ``path`` is the SQLite file, which is copied before its tables
+    change: the connection holds its write lock, so nobody else writes meanwhile.
+    """
+    found = set(MigrationContext.configure(connection).get_current_heads())
     config.attributes["connection"] = connection
     try:
+        if path is not None and found and _lacks(ScriptDirectory.from_config(config), found):
+            try:
+                copy_before_upgrade(path)
+            except (OSError, sqlite3.Error) as fault:
+                raise StorageError(f"{path} cannot be copied before its tables are changed: {fault}") from fault
         command.upgrade(config, "heads")
     except CommandError as fault:
         if isinstance(fault.__cause__, ResolutionError):
@@ -128,4 +141,20 @@ def _upgrade(connection: Connection, config: Config) -> bool:
             raise NewerDatabaseError(f"{shown} was written by a newer hub than {__version__}: {fault}") from fault
         raise
     connection.commit()
-    return new
+    return not found
+
+
+def _lacks(scripts: ScriptDirectory, found: set[str]) -> bool:
+    """Whether a database of these versions lacks one. A version stands for all that it follows and depends on.
+
+    Raises:
+        CommandError: a version that no package knows.
+    """
+    there: set[str] = set()
+    waiting = list(found)
+    while waiting:
+        script = scripts.get_revision(waiting.pop())
+        if script.revision not in there:
+            there.add(script.revision)
+            waiting += [*to_tuple(script.down_revision, default=()), *to_tuple(script.dependencies, default=())]
+    return not there.issuperset(scripts.get_heads())

@@ -1,0 +1,57 @@
+"""A SQLite file as it was before a newer hub changed its tables."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+SUFFIX: Final = ".before-upgrade"
+"""What the name of the copy ends with; the copy before the last upgrade is replaced."""
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long reading waits for another process that has the file locked."""
+
+_log = structlog.get_logger(__name__)
+
+
+def copy_before_upgrade(path: Path) -> Path:
+    """Copy a SQLite file to ``<its name>.before-upgrade`` beside it, readable by its owner alone; returns where it is. A process that is
+    killed meanwhile leaves the copy of the upgrade before, or the new one whole. The caller sees to it that nobody writes to the file.
+
+    Raises:
+        OSError: the copy cannot be made.
+        sqlite3.Error: the file cannot be read, or the copy cannot be written.
+    """
+    copy = path.with_name(path.name + SUFFIX)
+    part = copy.with_name(f"{copy.name}.part")
+    part.unlink(missing_ok=True)  # of a process that was killed
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    try:
+        with (
+            closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as source,
+            closing(sqlite3.connect(part)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+        _sync(part)
+        os.replace(part, copy)
+        _sync(copy.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _log.warning("copied_before_upgrade", file=str(path), copy=str(copy))
+    return copy
+
+
+def _sync(path: Path) -> None:
+    """Have the disk keep a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
