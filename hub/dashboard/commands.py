@@ -1,6 +1,6 @@
 """Commands of a dashboard client: from the bytes of one frame to checked fields, each kept as its own JSON text.
 
-All that is wrong with one field is a :class:`FieldError`, which is answered; all that is wrong with the frame ends the conversation.
+A fault of one field is a :class:`FieldError`, which is answered with an error; a fault of the frame ends the conversation.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Command:
         return name in self.fields
 
     def raw(self, name: str) -> bytes | None:
-        """The field's JSON text, None when it was not sent."""
+        """The field's JSON text; None if it was not sent."""
         value = self.fields.get(name)
         return None if value is None else bytes(value).strip()
 

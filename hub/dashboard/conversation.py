@@ -1,4 +1,4 @@
-"""The conversation of one ``/ws`` connection: who is it, what does it want, what is it told (docs/protocol/dashboard.md#conversation)."""
+"""The conversation of one ``/ws`` connection: credentials, commands and their answers (docs/protocol/dashboard.md#conversation)."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ class Conversation:
         statistics_session: str | None = None,
         admit: Callable[[Principal], None] | None = None,
     ) -> None:
-        """``admit`` is told who was welcomed."""
+        """``admit`` is called with the principal that was welcomed."""
         self._hub = hub
         self._admit = admit
         self._connection = connection
         self._authenticator = authenticator
         self._identifier = identifier
-        """Id of the session to be: opaque, unique, not guessable."""
+        """The id that the session will have: opaque, unique, not guessable."""
         self._statistics_session = statistics_session
         self._counters = counters
         self._session: DashboardSession | None = None
@@ -113,7 +113,7 @@ class Conversation:
     # -- what the transport calls -----------------------------------------------------------------------------------
 
     def open(self, principal: Principal | None) -> None:
-        """The handshake is over: welcome who is known already, else wait for ``hello``."""
+        """The opening handshake is over: welcome a caller who is known already, else wait for ``hello``."""
         principal = principal or self._authenticator.anonymous()
         if principal is not None:
             self._welcome(principal)
@@ -121,7 +121,7 @@ class Conversation:
         self._hello_timer = self._hub.timers.after(self._hub.limits.hello_timeout_s, self._hello_late)
 
     async def receive(self, payload: bytes) -> None:
-        """Take one message of the client's: one command or an array of them, carried out in order."""
+        """Take one message of the client: one command or an array of them, which are carried out in order."""
         if self.over():
             return
         try:
@@ -147,7 +147,7 @@ class Conversation:
                 await self._dispatch(self._session, command)
 
     def flowed(self) -> None:
-        """The connection has begun to take frames directly, or does so no more."""
+        """The connection has begun or ceased to take frames directly."""
         if self._session is not None:
             self._session.flow()
 
@@ -162,12 +162,12 @@ class Conversation:
         self.close(CloseCode.NOT_AUTHENTICATED, "the credentials are wrong or expired")
 
     def bad_frame(self, code: CloseCode, reason: str) -> None:
-        """A message that is not even text, or too large (1009)."""
+        """Close for a message that is not text, or too large (1009)."""
         self._counters.bad_messages += 1
         self.close(code, reason)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """End the conversation; what waits is sent first where the client can take it. Calling it twice does no harm."""
+        """End the conversation. Messages that wait are sent first if the client can take them. Calling it twice does no harm."""
         self._stop_hello_timer()
         self._closed = True
         if self._session is None:
@@ -177,7 +177,7 @@ class Conversation:
             self._session.end(code, reason)
 
     def give_way(self) -> None:
-        """A newer connection of the same ticket takes this one's place, which may be half dead."""
+        """Close, since a newer connection by the same ticket replaces this one, whose client may be gone."""
         self.close(CloseCode.NORMAL, "a newer connection of the same ticket took this one's place")
 
     def gone(self) -> None:
@@ -185,7 +185,7 @@ class Conversation:
         self.close(CloseCode.NORMAL)
 
     def over(self) -> bool:
-        """Whether nothing will be answered any more."""
+        """Whether the conversation has ended."""
         return self._closed or (self._session is not None and self._session.ended)
 
     # -- who is it --------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Conversation:
             self._hello_timer = None
 
     async def _first(self, command: Command) -> None:
-        """A message of a client that nobody knows yet: hello, or the end."""
+        """Take a message of a client that is not identified yet: a hello, or the conversation ends."""
         try:
             kind = command.text("type")
         except FieldError:
@@ -213,7 +213,7 @@ class Conversation:
         await self._authenticate(command)
 
     async def _authenticate(self, command: Command) -> None:
-        """Welcome whom the token of a hello stands for, or end the conversation."""
+        """Welcome the caller of a hello with a good token, or end the conversation."""
         try:
             caller = await self._authenticator.from_ext({"token": command.text("token")}, statistics_session=self._statistics_session)
         except FieldError as fault:
@@ -233,7 +233,7 @@ class Conversation:
 
     def _welcome(self, principal: Principal) -> None:
         self._stop_hello_timer()
-        if self._session is not None:  # an anonymous one that now says who it is
+        if self._session is not None:  # an anonymous client that now shows a token
             self._hub.detach(self._session)
         session = DashboardSession(self._hub, self._identifier, principal, self._connection)
         try:
@@ -272,7 +272,9 @@ class Conversation:
             self._error(session, identifier, refused.error.code, refused.detail, refused.channel)
 
     async def _hello_again(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
-        """With ``--open`` a client without credentials is welcomed as anonymous at once, and may still say who it is as its first act."""
+        """With ``--open`` a client without credentials is welcomed as anonymous at once. Its first command may still be a hello with a
+        token.
+        """
         if not session.principal.anonymous or session.subscriptions:
             raise FieldError("expected hello only once and first, got it from a session that is authenticated already")
         if command.has("token"):
@@ -284,7 +286,7 @@ class Conversation:
         channels = command.texts("channels")
         since = command.position("since")
         limit = self._hub.limits.max_subscriptions
-        if len(channels) > limit:  # before each of them is looked at
+        if len(channels) > limit:  # checked before the single channels
             self._error(session, identifier, TOO_MANY, f"a session holds at most {limit} subscriptions, got {len(channels)} channels")
             return
         place = session.hold()

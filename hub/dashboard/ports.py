@@ -1,4 +1,4 @@
-"""What the dashboard conversation needs of the world, as protocols."""
+"""The ports of the dashboard conversation: what the transports and the gate do for it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -31,19 +31,19 @@ class Connection(Protocol):
 
 
 class Caller(Protocol):
-    """What a credential yielded."""
+    """The result of a credential."""
 
     @property
     def principal(self) -> Principal | None:
-        """Who calls; None when the credential is missing, wrong or expired."""
+        """The caller; None when the credential is missing, wrong or expired."""
         ...
 
 
 class Authenticator(Protocol):
-    """Who may come in (docs/protocol/credentials.md#order-of-credentials)."""
+    """Identifies callers (docs/protocol/credentials.md#order-of-credentials)."""
 
     async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
-        """The caller that ``{"token": T}`` stands for."""
+        """Identify the caller of ``{"token": T}``."""
         ...
 
     def anonymous(self, *, discriminator: str = "") -> Principal | None:

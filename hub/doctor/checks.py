@@ -23,7 +23,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def examine(inspection: Inspection, checks: Iterable[Check]) -> list[Finding]:
-    """The findings of all checks. One that the database does not let look is a problem, and the others run all the same."""
+    """Run all checks and return their findings. If the database fails a check, that is a finding, and the other checks run all the same."""
     found: list[Finding] = []
     for check in checks:
         try:

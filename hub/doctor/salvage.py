@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from hub.doctor.inspection import open_to_read
 
 MOST_PROBES: Final = 4000
-"""Reads of one table that may fail before the rest between two keys is given up: a file that is damaged all over would take for ever."""
+"""Failed reads of one table after which the rows between two keys are given up: a file that is damaged everywhere would take for ever."""
 
 BATCH: Final = 500
 
@@ -25,12 +25,12 @@ _LARGEST_KEY: Final = 2**62
 
 
 class SalvageError(Exception):
-    """Nothing of a file can be read; the text says why."""
+    """No row of a file can be read; the text says why."""
 
 
 @dataclass(slots=True)
 class TableReport:
-    """What became of one table."""
+    """The result for one table."""
 
     name: str
     rows: int = 0
@@ -184,7 +184,7 @@ class _Rescue:
         return reached, True
 
     def _one_more(self, query: str, span: _Span, reached: int, low: int, high: int, order: str, batch: list[Any]) -> int:
-        """The driver reads one row ahead: that the row after a good one is damaged loses the good one. So the last ones are read alone."""
+        """Read the last rows one by one. The driver reads one row ahead, so a damaged row would lose the good row before it."""
         while True:
             bounds = (reached, high) if order == "ASC" else (low, reached)
             try:

@@ -16,7 +16,7 @@ FILE_NAME = "channels.db"
 SCHEMA_VERSION = 2
 
 TRIM_PIECE = 2000
-"""Records that one transaction deletes at most: appends get their turn between two."""
+"""Records that one transaction deletes at most. Appends run between two of them."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS logs (
@@ -51,7 +51,7 @@ _NAMED = "SELECT 1 FROM records WHERE log = ? AND audience = ? AND channel = ? A
 _END_OF_SCAN = "SELECT position FROM records WHERE log = ? AND position > ? ORDER BY position LIMIT 1 OFFSET ?"
 
 _CHANNELS = "SELECT json_group_array(DISTINCT channel) FROM records WHERE log = ? AND position > ? AND position <= ?"
-"""One row: each row that is fetched has Python's lock given up and taken again, and under load that waits for the loop."""
+"""All records as one row: for each row, the driver releases and takes Python's lock, which under load means waiting for the event loop."""
 
 _RECORDS = (
     "SELECT position, channel, data, extra FROM records WHERE log = ? AND position > ? AND position <= ?"

@@ -15,7 +15,7 @@ CHUNK = 1000
 """Records that one step of ``read`` yields at most."""
 
 TRIM_PIECE = 5000
-"""Records that one step of ``trim`` deletes: appends get their turn between two steps."""
+"""Records that one step of ``trim`` deletes. Appends run between two steps."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (
@@ -52,7 +52,7 @@ class SqliteEventLog:
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / FILE_NAME
         self._stream_ids: dict[tuple[str, str], int] = {}  # the writer thread's own
-        # what a transaction that was undone created is gone again
+        # ids that a transaction created are forgotten if it is rolled back
         self.file = SqliteFile(self.path, schema=_SCHEMA, version=SCHEMA_VERSION, on_rollback=self._stream_ids.clear)
 
     # -- the log ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Forgets what the log of ``log`` channels no longer has to keep, as a service of the node."""
+"""Deletes records of log channels that are beyond the retention, as a service of the node."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.interface import EventLogError
 
 EVERY_S = 10.0
-"""Seconds between two sweeps: a log may hold as much more than it should as is published meanwhile."""
+"""Seconds between two sweeps. In between a log may exceed its bounds by what is published meanwhile."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Trimmer:
         """Sweep once."""
         try:
             self.trimmed += await self._log.trim()
-        except EventLogError:  # the log grows meanwhile; whoever appends to it is told
+        except EventLogError:  # the log grows until the next sweep; publishers get the error
             _log.exception("log_not_trimmed")
 
     async def _run(self) -> None:

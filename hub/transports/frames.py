@@ -1,4 +1,4 @@
-"""What a server that takes prebuilt frames offers the doors."""
+"""The interface of a server that takes prebuilt WebSocket frames."""
 
 from collections.abc import Callable
 from typing import Protocol

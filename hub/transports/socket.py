@@ -1,4 +1,4 @@
-"""One WebSocket as every door uses it: prebuilt frames where the server takes them, ASGI ``send`` behind a queue where it does not."""
+"""A WebSocket as all protocols use it: prebuilt frames if the server takes them, else a queue in front of ASGI's ``send``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from hub.core.frames import text_frame
 from hub.transports.frames import EXTENSION, FrameWriter, fit_reason
 
 Work = Awaitable[None]
-"""The rest of the handling of a message that has begun already."""
+"""The rest of the handling of a message, which was started in the server's callback."""
 
 _log = structlog.get_logger(__name__)
 
 
 class BadFrameError(ValueError):
-    """A frame of a kind that the doors do not speak; the text says what was expected and what came."""
+    """A frame that is not text; the error says what was expected and what came."""
 
 
 class TooLargeError(ValueError):
-    """A message above ``max_message_bytes``; the text says by how much."""
+    """A message above ``max_message_bytes``; the error says by how much."""
 
 
 class _State(Enum):
@@ -102,7 +102,7 @@ class Socket:
         """The payload of the next text message, not yet checked to be UTF-8; or what :meth:`on_text` left to do with one, to be awaited
         before anything else; None when the connection is over.
 
-        What comes after :meth:`close` is thrown away.
+        Messages that come after :meth:`close` are dropped.
 
         Raises:
             BadFrameError: a binary message.
@@ -170,7 +170,7 @@ class Socket:
         return None if self._writer is None or self._state is not _State.OPEN else self._writer.express
 
     def on_flow(self, callback: Callable[[], object]) -> None:
-        """Have ``callback`` called when :attr:`express` is another."""
+        """Call ``callback`` whenever :attr:`express` changes."""
         self._flow = callback
 
     def on_drain(self, callback: Callable[[], object]) -> None:
@@ -211,7 +211,7 @@ class Socket:
             while self._queue:
                 payload = self._queue[0]
                 await self._send({"type": "websocket.send", "text": payload.decode()})
-                if not self._queue:  # the peer went meanwhile
+                if not self._queue:  # the peer has gone meanwhile
                     break
                 self._queue.popleft()
                 self._queued -= len(payload)

@@ -29,10 +29,10 @@ from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import respond
 
 CUT_OFF_S = 5.0
-"""How long a client may take to read the end of its stream."""
+"""Seconds that a client may take to read the end of its stream."""
 
 RETRY_AFTER_S = 5
-"""What a refused client is told to wait, in seconds, when it is the server's fault."""
+"""Seconds of ``Retry-After`` for a client that is refused for a reason of the server's."""
 
 _PATHS = frozenset({"/events", "/events/"})
 _METHODS = b"GET, HEAD, OPTIONS"
@@ -58,7 +58,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Response:
-    """One response that goes on for as long as the stream: the :class:`hub.dashboard.stream.Outlet` of a session.
+    """The response of a stream, which lasts as long as the stream: the :class:`hub.dashboard.stream.Outlet` of a session.
 
     The task that the server gave the request is the only one. It waits for the client to go, which ``receive`` tells, and for the session
     to have something, at once: under the server that the hub runs on the session makes ``receive`` return, as a piece of a request body
@@ -112,7 +112,7 @@ class Response:
 
     @property
     def gone(self) -> bool:
-        """Whether the client is known to have gone."""
+        """Whether the client has gone, as far as is known."""
         return self._gone or bool(getattr(self._server, "disconnected", False))
 
     async def write(self, chunk: bytes) -> bool:
@@ -127,7 +127,7 @@ class Response:
         return not self.gone
 
     async def pump(self, session: StreamSession) -> None:
-        """Send what the session has, until it has ended or the client has gone."""
+        """Send the session's blocks until it has ended or the client has gone."""
         while not self.gone:
             while (chunk := session.next_chunk()) is not None:
                 if not await self.write(chunk):
@@ -137,7 +137,7 @@ class Response:
             await self._wait()
 
     async def finish(self) -> None:
-        """End the response, and listen no more."""
+        """End the response and stop listening for the client's end."""
         if not self.gone:
             self._sending = True
             try:
@@ -149,7 +149,7 @@ class Response:
             await asyncio.gather(self._listener, return_exceptions=True)
 
     def release(self) -> None:
-        """Let go of what belongs to the response alone: nothing is sent any more."""
+        """Release what belongs to the response. Nothing is sent after this."""
         if self._cut_off is not None:
             self._hub.timers.cancel(self._cut_off)
             self._cut_off = None
@@ -157,7 +157,7 @@ class Response:
             self._listener.cancel()
 
     def was_cut(self) -> bool:
-        """Whether the cancellation that this task was just told of is the end of a client that did not read."""
+        """Whether this task was cancelled because its client did not read."""
         return self._cut and self._task is not None and self._task.uncancel() == 0
 
     async def _wait(self) -> None:
@@ -249,7 +249,7 @@ class EventStreamDoor:
                 self._gate.tickets.closed(ticket)
 
     async def _identify(self, scope: Scope) -> tuple[Principal, Opened | None]:
-        """Who asks, and the ticket that said so."""
+        """Identify the caller. Returns the principal, and the ticket that was used."""
         caller = await self._gate.identify(scope)
         principal = caller.principal
         if principal is None and caller.failure is Failure.MISSING:
