@@ -218,7 +218,7 @@ class BayeuxServer:
 
     def _collect(self, session: ServerSession, exchange: Exchange, peer: Peer) -> None:
         """Let what waits ride on the response, unless it has a better way: the connect that has just been held, or a WebSocket."""
-        if session.ended or not (session.queue or session.resync_due or session.catch_up):  # nearly always nothing waits
+        if session.ended or not (session.queue or session.resync_due or session.recovery):  # nearly always nothing waits
             return
         here = session.link is peer.link and (peer.link is None or peer.link.writable)
         if session.acknowledged is not None or (peer.callback and exchange.cycle is None):

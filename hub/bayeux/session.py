@@ -193,7 +193,7 @@ class ServerSession(Subscriber):
             members["ack"] = b"%d" % self.acknowledged.batch
         if timesync is not None:
             members["timesync"] = timesync.member(self.hub.clock.wall_ms())
-        if self.replay and self.catch_up is None and not self.queue:
+        if self.replay and self.recovery is None and not self.queue:
             position = self.hub.position(self.principal.tenant)
             if position is not None and position > self._told:  # who hears nothing for long must not fall behind what is kept
                 self._told = position
@@ -409,7 +409,7 @@ class ServerSession(Subscriber):
             self.parting = True
             self.hub.unsubscribe(self, list(self.subscriptions))
             self.resync_due = False
-            self.catch_up = None
+            self.recovery = None
             self.offer_anyway(ServerDisconnect())
             self.start_clock()
             return
@@ -447,7 +447,7 @@ class ServerSession(Subscriber):
     def _part(self, closing: Message | None) -> HeldConnect | None:
         """End it, with what waits and a last message on the way to the client where there is a way; returns the connect to be answered."""
         self.resync_due = False
-        self.catch_up = None
+        self.recovery = None
         held = self._release()
         link = self.link
         if link is not None and self.acknowledged is None:

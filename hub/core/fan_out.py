@@ -188,7 +188,7 @@ class FanOuts:
             messages, frames = (job.messages, job.frames) if len(self.jobs) == 1 else self._collect(subscriber, job)
             express = subscriber.express
             try:
-                if express is None or subscriber.waiting or subscriber.catch_up is not None:
+                if express is None or subscriber.waiting or subscriber.recovery is not None:
                     left -= len(messages) // _MESSAGES_A_SESSION
                     subscriber.hand_over(messages)
                 else:

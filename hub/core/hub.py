@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hub.bus.interface import Bus, Envelope
 from hub.core.budget import QueueBudget
-from hub.core.catch_up import CatchUp
+from hub.core.recovery import Recovery
 from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry, DeliveryClass
@@ -178,7 +178,7 @@ class Hub:
         subscriber.express = None
         subscriber.waiting.clear()
         subscriber.queued_bytes = 0
-        subscriber.catch_up = None
+        subscriber.recovery = None
         if gone is not None:
             tenant = gone.principal.tenant
             self._sessions[tenant] -= 1
@@ -312,19 +312,19 @@ class Hub:
         if not of_log:
             return outcomes
         top = self._tops[subscriber.principal.tenant]
-        if subscriber.catch_up is None and any(cursor < top for cursor in cursors.values()):
-            subscriber.catch_up = CatchUp(self, subscriber, subscriber.subscriptions)
-        if subscriber.catch_up is not None:
+        if subscriber.recovery is None and any(cursor < top for cursor in cursors.values()):
+            subscriber.recovery = Recovery(self, subscriber, subscriber.subscriptions)
+        if subscriber.recovery is not None:
             for pattern in of_log:
-                subscriber.catch_up.want(pattern, cursors.get(pattern, top))
+                subscriber.recovery.want(pattern, cursors.get(pattern, top))
         return [
             outcome if outcome.position is None or outcome.pattern in cursors else outcome._replace(position=top) for outcome in outcomes
         ]
 
     def replay(self, subscriber: Subscriber) -> None:
         """Begin to send what a session asked for with ``since``, if it did."""
-        if subscriber.catch_up is not None:
-            subscriber.catch_up.resume()
+        if subscriber.recovery is not None:
+            subscriber.recovery.resume()
 
     async def read_log(self, selection: Selection, after: int, max_bytes: int) -> Page:
         """The next page of what was published on log channels."""
@@ -421,8 +421,8 @@ class Hub:
         excluded = subscriber.narrowed.pop(pattern, WHOLE)
         for topic in topics:
             self.router.remove(topic, subscriber, excluded)
-        if subscriber.catch_up is not None:
-            subscriber.catch_up.drop(pattern)
+        if subscriber.recovery is not None:
+            subscriber.recovery.drop(pattern)
         for listener in self.on_unsubscribed:
             listener(subscriber, pattern)
         self._let_go(subscriber.principal.tenant, pattern, topics)

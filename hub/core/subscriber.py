@@ -10,7 +10,7 @@ from hub.core.message import Message, Topic
 from hub.core.principal import Principal
 
 if TYPE_CHECKING:
-    from hub.core.catch_up import CatchUp
+    from hub.core.recovery import Recovery
     from hub.core.frames import Shape
     from hub.core.hub import Hub
     from hub.core.router import Excluded
@@ -26,7 +26,7 @@ class Subscriber:
     """
 
     __slots__ = (
-        "catch_up",
+        "recovery",
         "dirty",
         "dropped",
         "express",
@@ -69,7 +69,7 @@ class Subscriber:
         self.reserved_bytes = 0
         """Bytes of ``queued_bytes`` that are not in the queue: sent, but kept until the client acknowledges them."""
         self.dirty = False
-        self.catch_up: CatchUp | None = None
+        self.recovery: Recovery | None = None
         """What it has still to read from the log."""
         self.parting = False
         """The server has ended it, and its client has still to be told: it subscribes to nothing any more."""
@@ -106,7 +106,7 @@ class Subscriber:
             hub.fan_outs.settle(self)
             if not self.attached:
                 return
-        if self.catch_up is None and self.queued_bytes + message.size <= hub.limits.max_queue_bytes:  # nearly always
+        if self.recovery is None and self.queued_bytes + message.size <= hub.limits.max_queue_bytes:  # nearly always
             if message.delivery is DeliveryClass.STATE and self.first_state < 0:
                 self.first_state = len(self.waiting)
             self.waiting.append(message)
@@ -132,7 +132,7 @@ class Subscriber:
 
     def _take_in(self, message: Message) -> bool:
         """Queue a message; False when it was not."""
-        if message.position is not None and self.catch_up is not None:  # it comes from the log, in its turn
+        if message.position is not None and self.recovery is not None:  # it comes from the log, in its turn
             return False
         size = message.size
         if self.queued_bytes + size > self.hub.limits.max_queue_bytes and not self._make_room(message, size):
@@ -215,8 +215,8 @@ class Subscriber:
             self.resync_due = True
             if not self.dirty:
                 self.hub.flusher.mark(self)
-        if self.catch_up is not None:  # there is room again, and nothing may be left that would be flushed
-            self.catch_up.resume()
+        if self.recovery is not None:  # there is room again, and nothing may be left that would be flushed
+            self.recovery.resume()
 
     def _empty(self) -> None:
         self.waiting = []
@@ -230,8 +230,8 @@ class Subscriber:
         if self.resync_due:
             self.resync_due = False
             self.hub.resync(self)
-        if self.catch_up is not None:
-            self.catch_up.resume()
+        if self.recovery is not None:
+            self.recovery.resume()
         return taken
 
     def send_express(self) -> bool:
@@ -240,7 +240,7 @@ class Subscriber:
             return True
         messages = self.waiting
         express = self.express
-        if express is None or self.resync_due or self.catch_up is not None:
+        if express is None or self.resync_due or self.recovery is not None:
             return False
         if messages:
             self._empty()

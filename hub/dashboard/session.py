@@ -85,7 +85,7 @@ class DashboardSession(Subscriber):
 
     def _tell(self) -> None:
         position = self.hub.position(self.principal.tenant)
-        if position is not None and position > self._told and not self.queue and self.catch_up is None:
+        if position is not None and position > self._told and not self.queue and self.recovery is None:
             self._told = position
             self.reply(b'{"type":"position","position":%d}' % position)
         self._news = None

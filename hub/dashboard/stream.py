@@ -277,7 +277,7 @@ class StreamSession(Subscriber):
 
     def _news(self) -> int | None:
         """The log's present position, up to which this stream has been sent all; None where the client knows it, or it is not so."""
-        if not self._follows or self.catch_up is not None or self.ended:
+        if not self._follows or self.recovery is not None or self.ended:
             return None
         position = self.hub.position(self.principal.tenant)
         if position is None or position <= self._told:
@@ -323,7 +323,7 @@ class StreamSession(Subscriber):
         if self.ended:
             return
         self.resync_due = False
-        self.catch_up = None
+        self.recovery = None
         rest = self.take()
         if send_rest:
             self._sending.extend(rest)

@@ -467,7 +467,7 @@ class BayeuxMachine(RuleBasedStateMachine):
         for session in self.model.sessions.values():
             for _ in range(200):
                 alive = self.world.server.sessions.get(session.id)
-                if alive is None or not (alive.queue or alive.resync_due or alive.catch_up or (session.acknowledges and alive.waits)):
+                if alive is None or not (alive.queue or alive.resync_due or alive.recovery or (session.acknowledges and alive.waits)):
                     break
                 connect = self._message(session, ("connect", 0, "last"))
                 if session.actor.callback and not session.by_script:  # over HTTP it has neither a cookie nor made the session

@@ -114,14 +114,14 @@ async def test_who_reads_a_log_goes_on_reading_after_its_queue_was_given_up() ->
     await world.hub.subscribe(reader, ["/log/a"], since={"/log/a": EVERYTHING})
     world.hub.replay(reader)
     await world.loop.run()
-    assert reader.catch_up is not None
+    assert reader.recovery is not None
     fill(other, 8_000)
     fill(third, 5_000)
     round_of(world)
     assert (reader.dropped, reader.ended) == (90, False)
     await world.loop.run()
     assert [message.data for message in reader.queue] == [b'"recorded"']
-    assert reader.catch_up is None
+    assert reader.recovery is None
 
 
 def test_who_has_more_written_than_queued_has_to_go() -> None:

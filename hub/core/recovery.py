@@ -33,7 +33,7 @@ class _Progress:
         self.upto = position
 
 
-class CatchUp:
+class Recovery:
     """What one session has still to read from the log: one reader for all of its patterns. It exists only while there is something.
 
     While it does,
@@ -102,15 +102,15 @@ class CatchUp:
     async def _load(self) -> None:
         pace = Pace(self._hub.clock, self._hub.loop)
         try:
-            while self._subscriber.catch_up is self and self._room() and (position := self._position()) < self._top():
+            while self._subscriber.recovery is self and self._room() and (position := self._position()) < self._top():
                 await self._page(position)
                 await pace.step()
         finally:
             self._loading = False
         # nothing was awaited since the last look: what is published from here on is offered directly
-        if self._subscriber.catch_up is self and self._position() >= self._top():
+        if self._subscriber.recovery is self and self._position() >= self._top():
             self._hub.fan_outs.settle(self._subscriber)  # what is under way has been read
-            self._subscriber.catch_up = None
+            self._subscriber.recovery = None
 
     async def _page(self, after: int) -> None:
         """Offer one page. From the answer of the log on nothing is awaited."""
@@ -121,12 +121,12 @@ class CatchUp:
             page = await self._hub.read_log(selection, after, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
         except EventLogError:
             page = None
-        if self._subscriber.catch_up is not self:  # it ended meanwhile
+        if self._subscriber.recovery is not self:  # it ended meanwhile
             return
         # the log cannot be read, or what was still to be read is gone: the client must come back and hear of it, not miss it
         if page is None or page.floor > after:
             self._hub.counters.replays_broken += 1
-            self._subscriber.catch_up = None
+            self._subscriber.recovery = None
             self._subscriber.end_too_slow()
             return
         # what was asked for meanwhile is not in the page, and what was dropped is not wanted any more

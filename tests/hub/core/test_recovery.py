@@ -92,7 +92,7 @@ async def test_what_was_missed_comes_first() -> None:
     await world.publish(6)
     await world.loop.run()
     assert heard(session) == [4, 5, 6]
-    assert session.catch_up is None
+    assert session.recovery is None
 
 
 async def test_messages_have_their_positions() -> None:
@@ -320,7 +320,7 @@ async def test_a_wider_subscription_misses_nothing_when_the_one_that_catches_up_
     await world.publish(3)
     await world.loop.run()
     assert heard(session) == [2, 3]
-    assert session.catch_up is None
+    assert session.recovery is None
 
 
 async def test_what_begins_amid_a_replay_begins_at_its_own_position() -> None:
@@ -348,7 +348,7 @@ async def test_what_is_in_the_log_and_has_not_been_received_comes_once() -> None
     await world.since(session, EVERYTHING)
     await world.loop.run()
     assert heard(session) == [1]
-    assert session.catch_up is None
+    assert session.recovery is None
     world.log.recorded.set()
     await publishing
     await world.loop.run()
@@ -365,7 +365,7 @@ async def test_a_replay_in_which_nothing_matches_gives_way_between_pages() -> No
     await world.loop.run()
     assert world.loop.breaths - before >= 5
     assert heard(session) == []
-    assert session.catch_up is None
+    assert session.recovery is None
 
 
 async def test_a_session_that_the_server_ends_while_the_log_is_asked_is_not_subscribed() -> None:
@@ -432,7 +432,7 @@ async def test_a_session_that_ends_meanwhile_is_forgotten() -> None:
     await world.since(session, EVERYTHING)
     await world.loop.run()
     assert heard(session) == []
-    assert session.catch_up is None
+    assert session.recovery is None
     assert len(world.hub.router) == 0
 
 
@@ -530,4 +530,4 @@ async def test_nothing_is_missed_repeated_or_out_of_order(script: list[str], que
             return
     await world.loop.run()
     assert heard(session) == published
-    assert session.catch_up is None
+    assert session.recovery is None
