@@ -122,9 +122,10 @@ class Node:
         self.channel_log: ChannelLog = (
             MemoryChannelLog(self.clock, retention) if in_memory else SqliteChannelLog(settings.data_dir, self.clock, retention)
         )
-        self.bus = MemoryBus(self.clock, log=self.channel_log)
+        self.bus = MemoryBus(self.channel_log)
         self.hub = Hub(
             bus=self.bus,
+            log=self.channel_log,
             registry=ChannelRegistry(),
             authorizer=self.security.gate,
             loop=self.loop,
@@ -360,6 +361,7 @@ class Node:
                     _log.exception("service_stop_failed", service=type(service).__name__)
             await self.loop.close()
             await self.bus.close()
+            await self.channel_log.close()
             await self.eventlog.close()
 
     def _listens_on(self, port: int) -> None:

@@ -1,13 +1,12 @@
 """The bus as the hub sees it, and the envelope that travels on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import orjson
 
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
-from hub.eventlog.channel_log import ChannelLog
 
 ENVELOPE_VERSION = 1
 
@@ -31,6 +30,10 @@ class Envelope(NamedTuple):
     previous: int | None = None
     origin: str = ""
     """The node that published it: ``event`` and ``state`` echoes are ignored by their own."""
+    sequence: int = 0
+    """Rises by one with each envelope that a node publishes to a tenant. Origin and sequence are the envelope's id: a bus hands over none a
+    second time. A ``log`` envelope is known by its position, also when it is read from the log again.
+    """
 
     def encode(self) -> bytes:
         """Header as one line of JSON, then the producer's bytes untouched."""
@@ -42,6 +45,7 @@ class Envelope(NamedTuple):
             "o": self.origin,
             "p": self.position,
             "q": self.previous,
+            "s": self.sequence,
         }
         return orjson.dumps(header) + b"\n" + self.extra + self.data
 
@@ -66,29 +70,80 @@ class Envelope(NamedTuple):
                 header["p"],
                 header["q"],
                 header["o"],
+                header["s"],
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             raise EnvelopeError(f"expected an envelope, got {raw[:40]!r}: {fault}") from fault
 
 
-class Bus(Protocol):
-    """What connects nodes. A backend confirms a subscription before it returns; it never delivers to a node an ``event`` or ``state``
-    envelope that this node published. ``log`` is what it appends to: whoever subscribes reads there what was published before.
+class BusError(Exception):
+    """The bus could not confirm a subscription, or the log could not say from which position it is in force. None of it is in force for the
+    caller, who unsubscribes from what it asked for.
     """
 
-    @property
-    def log(self) -> ChannelLog: ...
 
-    def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
+class Gap(NamedTuple):
+    """Messages of a tenant that this node was subscribed to and that the bus cannot hand over any more."""
+
+    tenant: str
+    after: int | None = None
+    """Of log channels everything up to here was handed over; None where no message of a log channel is missing."""
+    upto: int | None = None
+    """After this position everything is handed over again."""
+
+
+class Receiver(Protocol):
+    """Who gets what the bus brings. The bus calls it in the order of the tenant's log, never two methods at once, and never awaits it."""
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        """A message of a subscribed topic; it may also be of a topic that was unsubscribed a moment ago. Log messages come in the order of
+        their positions.
+        """
+        ...
+
+    def on_top(self, tenant: str, position: int) -> None:
+        """Every log message of the subscribed topics up to this position has been handed over."""
+        ...
+
+    def on_gap(self, gap: Gap) -> None:
+        """Messages are lost: ``event`` and ``state`` messages of the tenant perhaps, and log messages where the gap says so. What the bus
+        can read from the log after a broken connection it hands over instead.
+        """
+        ...
+
+    def on_reset(self, tenant: str, seam: int) -> None:
+        """The tenant's log came back with less than it had. Positions below ``seam`` may name other messages than before, or none: who
+        comes with one has not recovered (:class:`hub.eventlog.channel_log.Span`).
+        """
+        ...
+
+
+class Bus(Protocol):
+    """What connects nodes. It never delivers to a node an ``event`` or ``state`` envelope that this node published, and no envelope twice.
+
+    Calls of :meth:`subscribe` and :meth:`unsubscribe` take effect in the order in which they are made, also while a confirmation is under
+    way.
+    """
+
+    def attach(self, receiver: Receiver) -> None:
         """Who gets what arrives. Called once, before anything else."""
         ...
 
-    async def subscribe(self, topic: Topic) -> None:
-        """Begin to receive a topic; its channel may be a pattern. Returns when it is in force."""
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+        """Begin to receive topics of one tenant; their channels may be patterns. Returns when all are in force.
+
+        With ``positions`` the answer says for each topic the position of the tenant's log from which it is in force: each message of the
+        topic after it is handed over, each up to it is in the log. Before this returns :meth:`Receiver.on_top` was called with that
+        position. Without ``positions``, where the caller has no use for them, the log is not asked and the answer may be empty. To
+        subscribe to a topic that is in force already confirms it again.
+
+        Raises:
+            BusError: see there. The topics may be in force: the caller unsubscribes from them.
+        """
         ...
 
-    def unsubscribe(self, topic: Topic) -> None:
-        """Cease to receive a topic."""
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        """Cease to receive topics. One that is not subscribed is ignored."""
         ...
 
     def publish(self, envelope: Envelope) -> None:
@@ -101,11 +156,15 @@ class Bus(Protocol):
 
     async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
         """Append a ``log`` envelope; it gets its position and reaches every subscribed node, this one too, in the order of positions.
-        Returns the position; None when the log has it already by the name ``once`` (:meth:`ChannelLog.append`): it reaches nobody again.
-        What was recorded is delivered, although the caller gave up meanwhile.
+        Returns the position, when the message has reached this node if it is subscribed; None when the log has it already by the name
+        ``once`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`): it reaches nobody again. What was recorded is delivered, although
+        the caller gave up meanwhile.
+
+        Raises:
+            EventLogError: nothing was recorded.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Finish the appends that are under way and let go of every connection. The log stays open: it belongs to whoever opened it."""
         ...

@@ -1,36 +1,53 @@
 """The bus of a single process: nobody else is there, so only the log has something to do."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-from hub.bus.interface import Envelope
+from hub.bus.interface import BusError, Envelope, Receiver
 from hub.core.message import Topic
-from hub.core.ports import Clock
 from hub.eventlog.channel_log import ChannelLog
-from hub.eventlog.channel_log_memory import MemoryChannelLog
+from hub.eventlog.interface import EventLogError
 
 
 class MemoryBus:
-    """Positions and order as every other backend has them; no other node."""
+    """Positions and order as every other backend has them; no other node. Each message of the log is handed over, subscribed or not."""
 
-    __slots__ = ("_appending", "_receive", "_topics", "log", "node")
+    __slots__ = ("_appending", "_handed_over", "_log", "_receiver", "_taken_over", "node")
 
-    def __init__(self, clock: Clock, node: str = "local", *, log: ChannelLog | None = None) -> None:
-        """``log`` gives the positions and keeps what is appended; without it that is kept in memory."""
-        self.log: ChannelLog = log or MemoryChannelLog(clock)
+    def __init__(self, log: ChannelLog, node: str = "local") -> None:
+        """``log`` gives the positions and keeps what is appended."""
         self.node = node
-        self._receive: Callable[[Envelope], None] | None = None
+        self._log = log
+        self._receiver: Receiver | None = None
         self._appending: set[asyncio.Future[int | None]] = set()
-        self._topics: set[Topic] = set()
+        # the newest position of each tenant up to which everything has been handed over
+        self._handed_over: dict[str, int] = {}
+        # where the log of a tenant stood when this was first asked; what is recorded up to there is not handed over
+        self._taken_over: dict[str, int] = {}
 
-    def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
-        self._receive = receive
+    def attach(self, receiver: Receiver) -> None:
+        """See :meth:`Bus.attach`."""
+        self._receiver = receiver
 
-    async def subscribe(self, topic: Topic) -> None:
-        self._topics.add(topic)
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+        """See :meth:`Bus.subscribe`. All topics of a tenant are in force up to the same position."""
+        if not positions or not topics:
+            return {}
+        tenant = topics[0].tenant
+        if tenant not in self._handed_over:
+            try:
+                top = (await self._log.span(tenant)).top
+            except EventLogError as fault:
+                raise BusError(f"the log cannot say how far it reaches: {fault}") from fault
+            if tenant not in self._handed_over:  # an append may have ended meanwhile
+                self._taken_over[tenant] = self._handed_over[tenant] = top
+        position = self._handed_over[tenant]
+        if self._receiver is not None:
+            self._receiver.on_top(tenant, position)
+        return dict.fromkeys(topics, position)
 
-    def unsubscribe(self, topic: Topic) -> None:
-        self._topics.discard(topic)
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        """Nothing to do: the receiver has no subscriber for what still comes."""
 
     def publish(self, envelope: Envelope) -> None:
         """Nothing to do: local subscribers have it already, and there are no others."""
@@ -39,6 +56,7 @@ class MemoryBus:
         """As :meth:`publish`."""
 
     async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+        """See :meth:`Bus.append`."""
         # a task of its own: who gives up waiting must not keep from subscribers what is in the log
         work = asyncio.ensure_future(self._append(envelope, once))
         self._appending.add(work)
@@ -46,16 +64,19 @@ class MemoryBus:
         return await asyncio.shield(work)
 
     async def _append(self, envelope: Envelope, once: str) -> int | None:
-        appended = await self.log.append(envelope.topic, envelope.data, envelope.extra, once=once)
+        tenant = envelope.topic.tenant
+        appended = await self._log.append(envelope.topic, envelope.data, envelope.extra, once=once)
         if appended is None:
             return None
         position, previous = appended
-        if self._receive is not None:
-            self._receive(envelope._replace(position=position, previous=previous, origin=self.node))
+        if position <= self._taken_over.get(tenant, -1):  # subscribers were told that they hear what comes after it
+            return position
+        self._handed_over[tenant] = max(position, self._handed_over.get(tenant, -1))
+        if self._receiver is not None:
+            self._receiver.on_envelope(envelope._replace(position=position, previous=previous, origin=self.node))
         return position
 
     async def close(self) -> None:
-        self._topics.clear()
-        await self.log.close()
-        if self._appending:  # the log has written what waited
+        """See :meth:`Bus.close`."""
+        if self._appending:
             await asyncio.wait(self._appending)

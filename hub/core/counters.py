@@ -72,6 +72,12 @@ class Counters:
             },
         ),
         CounterFamily(
+            "bus_losses",
+            "Times that messages between nodes were lost: in a gap that the log does not fill, or with the end of a log.",
+            "kind",
+            {"gaps": "gap", "resets": "reset"},
+        ),
+        CounterFamily(
             "flush_faults",
             "Exceptions that were raised while one session was sent what waited for it.",
             "",
@@ -113,5 +119,9 @@ class Counters:
     """Sessions that were not opened because their address asked for too many in a second."""
     refused_unconnected: int = 0
     """Sessions that were not opened because too many shook hands and never connected."""
+    gaps: int = 0
+    """Gaps in what the bus brings that the log could not fill."""
+    resets: int = 0
+    """Logs that came back with less than they had."""
     faults: int = 0
     """Exceptions that a flush of one session raised."""

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hub.bus.interface import Bus, Envelope
+from hub.bus.interface import Bus, Envelope, Gap
 from hub.core.budget import QueueBudget
-from hub.core.recovery import Recovery
 from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
 from hub.core.flusher import FaultObserver, Flusher
 from hub.core.frames import Shapes
+from hub.core.interest import Interest
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
 from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
+from hub.core.positions import Positions
 from hub.core.principal import Action, Principal
 from hub.core.rates import RateLimit
+from hub.core.recovery import Recovery
 from hub.core.router import WHOLE, Excluded, Router
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
-from hub.eventlog.channel_log import Page, Selection
+from hub.eventlog.channel_log import ChannelLog, Page, Selection, Span
 from hub.eventlog.interface import EventLogError
 
 EVERYTHING = 0
@@ -48,12 +50,11 @@ class Hub:
         "_authorizer",
         "_bus",
         "_interest",
+        "_log",
         "_logins",
         "_serial",
         "_sessions",
         "_tenant_rate",
-        "_tops",
-        "_watched",
         "budget",
         "clock",
         "counters",
@@ -67,6 +68,7 @@ class Hub:
         "on_publish",
         "on_subscribed",
         "on_unsubscribed",
+        "positions",
         "registry",
         "router",
         "shapes",
@@ -78,6 +80,7 @@ class Hub:
         self,
         *,
         bus: Bus,
+        log: ChannelLog,
         registry: ChannelRegistry,
         authorizer: Authorizer,
         loop: Loop,
@@ -100,14 +103,13 @@ class Hub:
         self.fan_outs = self.flusher.fan_outs
         self._authorizer = authorizer
         self._bus = bus
-        # topics that somebody subscribes to, or is about to: the bus brings them as long as it is not 0
-        self._interest: dict[Topic, int] = {}
+        self._log = log
+        self.positions = Positions()
+        self._interest = Interest(bus, registry, self.positions)
         # sessions of each tenant, and how often sessions are asked for
         self._sessions: dict[str, int] = {}
         self._tenant_rate = RateLimit(clock, self.limits.handshakes_per_s_per_tenant)
         self._address_rate = RateLimit(clock, self.limits.handshakes_per_s_per_address)
-        # watched channels: how many subscribers each has, over all audiences
-        self._watched: dict[tuple[str, str], int] = {}
         # Bayeux sessions of each (tenant, audience): a statistics subscription ends with the last of them
         self._logins: dict[tuple[str, str], int] = {}
         self.on_login_gone: list[Callable[[str, str], None]] = []
@@ -119,9 +121,7 @@ class Hub:
         self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = []
         self.on_publish: Callable[[str, bytes, bytes], tuple[bytes, bytes] | None] | None = None
         """Looks at the channel, data and extra of each message that is published, once; what it returns is delivered, None drops it."""
-        # the newest position of each tenant's log that local subscribers have been offered
-        self._tops: dict[str, int] = {}
-        bus.on_envelope(self._receive)
+        bus.attach(self)
 
     def _count_fault(self, on_fault: FaultObserver) -> FaultObserver:
         def count(subscriber: Subscriber, fault: Exception) -> None:
@@ -236,36 +236,30 @@ class Hub:
         for pattern in new:
             excluded[pattern] = await self._check_subscription(subscriber.principal, pattern)
             await pace.step()
-        cursors: dict[str, int] = {}
-        outcomes: list[Subscribed] = []
-        for pattern in patterns:
-            outcomes.append(await self._outcome(subscriber.principal, pattern, since.get(pattern), cursors, strict=strict))
-            await pace.step()
-        held: dict[str, tuple[Topic, ...]] = {}
+        acquired: dict[str, tuple[Topic, ...]] = {}
+        positions: dict[str, int] = {}
         try:
-            # not ``new``: what the session had, a concurrent request of its own may have taken back
-            while lacking := [p for p in patterns if p not in subscriber.subscriptions and p not in held]:
-                for pattern in lacking:
-                    if pattern not in excluded:
-                        excluded[pattern] = await self._check_subscription(subscriber.principal, pattern)
-                    await self._hold(subscriber.principal, pattern, held)
-                    await pace.step()
+            await self._acquire(subscriber, patterns, excluded, acquired, pace)
+            # only now, when the bus brings what is published from here on, the log can be asked for what was published before
+            outcomes = await self._outcomes(subscriber, patterns, since, positions, pace, strict=strict)
+            # what the session had, a concurrent request of its own may have taken back
+            await self._acquire(subscriber, patterns, excluded, acquired, pace)
             self.fan_outs.settle(subscriber)  # what was published before its positions belongs before them
             if subscriber.parting or not subscriber.attached:  # that was too much for its queue, or it ended while the bus was asked
                 raise RefusedError(WireError.SESSION_UNKNOWN)
             # concurrent requests of this session may have brought it here since
-            if len(subscriber.subscriptions.keys() | held.keys()) > self.limits.max_subscriptions:
+            if len(subscriber.subscriptions.keys() | acquired.keys()) > self.limits.max_subscriptions:
                 raise RefusedError(
                     WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=patterns[-1]
                 )
         except BaseException:
-            for pattern, topics in held.items():
-                self._let_go(subscriber.principal.tenant, pattern, topics)
+            for pattern, topics in acquired.items():
+                self._interest.release(subscriber.principal.tenant, pattern, topics)
             raise
         # since the fan-outs were settled nothing is awaited: another request of this session sees all of it or nothing
-        for pattern, topics in held.items():
+        for pattern, topics in acquired.items():
             if pattern in subscriber.subscriptions:
-                self._let_go(subscriber.principal.tenant, pattern, topics)
+                self._interest.release(subscriber.principal.tenant, pattern, topics)
                 continue
             subscriber.subscriptions[pattern] = topics
             if excluded[pattern]:
@@ -275,50 +269,101 @@ class Hub:
                 self.router.add(topic, subscriber, excluded[pattern])
             for listener in self.on_subscribed:
                 listener(subscriber, pattern)
-        return self._take_positions(subscriber, outcomes, cursors)
+        return self._begin_recovery(subscriber, outcomes, positions, new=acquired)
 
-    async def _outcome(self, principal: Principal, pattern: str, since: int | None, cursors: dict[str, int], *, strict: bool) -> Subscribed:
-        """Whether all after ``since`` is there, or from which position on it is; ``cursors`` says from where it has to be read."""
-        if not self.is_log(pattern):
-            return Subscribed(pattern)
-        try:
-            return await self._outcome_of_log(principal, pattern, since, cursors, strict=strict)
-        except EventLogError as fault:
-            raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from fault
+    async def _acquire(
+        self,
+        subscriber: Subscriber,
+        patterns: Sequence[str],
+        excluded: dict[str, Excluded],
+        acquired: dict[str, tuple[Topic, ...]],
+        pace: Pace,
+    ) -> None:
+        """Have the bus confirm whatever of ``patterns`` the session is not subscribed to, in one call; ``acquired`` says what is to be
+        released.
+        """
+        principal = subscriber.principal
+        while lacking := [p for p in patterns if p not in subscriber.subscriptions and p not in acquired]:
+            topics: list[Topic] = []
+            of_log = False
+            for pattern in lacking:
+                if pattern not in excluded:
+                    excluded[pattern] = await self._check_subscription(principal, pattern)
+                own = self.topics(principal, pattern)
+                await self._interest.acquire(principal.tenant, pattern, own)
+                acquired[pattern] = own
+                topics += own
+                of_log = of_log or self.is_log(pattern)
+                await pace.step()
+            await self._interest.confirm(topics, positions=of_log)
 
-    async def _outcome_of_log(
-        self, principal: Principal, pattern: str, since: int | None, cursors: dict[str, int], *, strict: bool
+    async def _outcomes(
+        self,
+        subscriber: Subscriber,
+        patterns: Sequence[str],
+        since: Mapping[str, int],
+        positions: dict[str, int],
+        pace: Pace,
+        *,
+        strict: bool,
+    ) -> list[Subscribed]:
+        """What becomes of each pattern; ``positions`` says after which one the log has to be read."""
+        outcomes: list[Subscribed] = []
+        span: Span | None = None
+        for pattern in patterns:
+            if not self.is_log(pattern):
+                outcomes.append(Subscribed(pattern))
+                continue
+            try:
+                if span is None:
+                    span = await self._log.span(subscriber.principal.tenant)
+                outcomes.append(await self._outcome(subscriber, pattern, since.get(pattern), span, positions, strict=strict))
+            except EventLogError as fault:
+                raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from fault
+            await pace.step()
+        return outcomes
+
+    async def _outcome(
+        self, subscriber: Subscriber, pattern: str, since: int | None, span: Span, positions: dict[str, int], *, strict: bool
     ) -> Subscribed:
-        span = await self._bus.log.span(principal.tenant)
-        top = self._tops.setdefault(principal.tenant, span.top)
+        principal = subscriber.principal
+        newest = self.positions.newest(principal.tenant) or span.top
         if since is None:
-            return Subscribed(pattern, top)
-        known = span.floor <= since <= span.top
-        if not known and EVERYTHING < since < span.floor and not is_wildcard(pattern):
-            known = await self._bus.log.complete_since(self.topics(principal, pattern), since)
+            return Subscribed(pattern, newest)
+        topics = self.topics(principal, pattern)
+        in_force = self._interest.position_in_force(topics)
+        known = max(span.floor, span.seam) <= since <= max(span.top, in_force or 0)
+        if not known and span.seam <= since < span.floor and since > EVERYTHING and not is_wildcard(pattern):
+            known = await self._log.complete_since(topics, since)
         if since != EVERYTHING or not strict:
             self.counters.recovered += known
             self.counters.not_recovered += not known
-        cursors[pattern] = max(min(since, top), span.floor)
         if known:
+            # a position that this node has not come to yet was told by another node
+            positions[pattern] = max(since, span.floor)
             return Subscribed(pattern, since, recovered=True)
+        positions[pattern] = max(min(since, newest), span.floor)
         if strict and since != EVERYTHING:
             raise RefusedError(WireError.REPLAY_INVALID, f"expected a position of the log, got {since}", channel=pattern)
-        return Subscribed(pattern, cursors[pattern])
+        return Subscribed(pattern, positions[pattern])
 
-    def _take_positions(self, subscriber: Subscriber, outcomes: list[Subscribed], cursors: Mapping[str, int]) -> list[Subscribed]:
+    def _begin_recovery(
+        self, subscriber: Subscriber, outcomes: list[Subscribed], positions: Mapping[str, int], *, new: Collection[str]
+    ) -> list[Subscribed]:
         """The session has been let in: what it wants from the past it has still to read, the rest begins now. Nothing is awaited."""
         of_log = [outcome.pattern for outcome in outcomes if outcome.position is not None]
         if not of_log:
             return outcomes
-        top = self._tops[subscriber.principal.tenant]
-        if subscriber.recovery is None and any(cursor < top for cursor in cursors.values()):
-            subscriber.recovery = Recovery(self, subscriber, subscriber.subscriptions)
+        newest = self.positions.newest(subscriber.principal.tenant)
+        assert newest is not None  # each log topic was confirmed with its position
+        if subscriber.recovery is None and any(position != newest for position in positions.values()):
+            subscriber.recovery = Recovery(self, subscriber, [pattern for pattern in subscriber.subscriptions if pattern not in new])
         if subscriber.recovery is not None:
             for pattern in of_log:
-                subscriber.recovery.want(pattern, cursors.get(pattern, top))
+                subscriber.recovery.want(pattern, positions.get(pattern, newest))
         return [
-            outcome if outcome.position is None or outcome.pattern in cursors else outcome._replace(position=top) for outcome in outcomes
+            outcome if outcome.position is None or outcome.pattern in positions else outcome._replace(position=newest)
+            for outcome in outcomes
         ]
 
     def replay(self, subscriber: Subscriber) -> None:
@@ -328,7 +373,7 @@ class Hub:
 
     async def read_log(self, selection: Selection, after: int, max_bytes: int) -> Page:
         """The next page of what was published on log channels."""
-        return await self._bus.log.read(selection, after, max_bytes)
+        return await self._log.read(selection, after, max_bytes)
 
     def is_log(self, pattern: str) -> bool:
         """Whether a pattern stands for log channels, among others perhaps."""
@@ -336,35 +381,7 @@ class Hub:
 
     def position(self, tenant: str) -> int | None:
         """The newest position of a tenant's log that its subscribers here have been offered; None while nobody has asked for one."""
-        return self._tops.get(tenant)
-
-    async def _hold(self, principal: Principal, pattern: str, held: dict[str, tuple[Topic, ...]]) -> None:
-        """Have what a subscription needs: its value watched, its topics confirmed by the bus. ``held`` says what is to be let go."""
-        declaration = self.registry.of(pattern)
-        watches = declaration.watch is not None and not is_wildcard(pattern)
-        if declaration.watch is not None and watches:
-            # asked for every subscriber, since the first one's may be under way still, or fail; nothing is awaited before it is counted
-            await declaration.watch(principal.tenant, pattern)
-            key = (principal.tenant, pattern)
-            self._watched[key] = self._watched.get(key, 0) + 1
-        topics = self.topics(principal, pattern)
-        for topic in topics:
-            self._interest[topic] = self._interest.get(topic, 0) + 1
-        held[pattern] = topics
-        for topic in topics:
-            if not self.router.count(topic):
-                await self._bus.subscribe(topic)
-
-    def _let_go(self, tenant: str, pattern: str, topics: tuple[Topic, ...]) -> None:
-        """Undo one :meth:`_hold`."""
-        for topic in topics:
-            left = self._interest[topic] - 1
-            if left:
-                self._interest[topic] = left
-            else:
-                del self._interest[topic]
-                self._bus.unsubscribe(topic)
-        self._unwatch(tenant, pattern)
+        return self.positions.newest(tenant)
 
     async def _check_subscription(self, principal: Principal, pattern: str) -> Excluded:
         """What a principal may not hear of all that a pattern stands for, as patterns of channel declarations.
@@ -387,18 +404,6 @@ class Hub:
                     raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
                 excluded.append(declaration.pattern)
         return frozenset(excluded) if excluded else WHOLE
-
-    def _unwatch(self, tenant: str, pattern: str) -> None:
-        key = (tenant, pattern)
-        left = self._watched.get(key)
-        if left is None:
-            return
-        if left > 1:
-            self._watched[key] = left - 1
-            return
-        del self._watched[key]
-        if (unwatch := self.registry.of(pattern).unwatch) is not None:
-            unwatch(tenant, pattern)
 
     def topics(self, principal: Principal, pattern: str) -> tuple[Topic, ...]:
         """The topics that a pattern stands for, for one principal: what is for all, one's own, never somebody else's."""
@@ -425,7 +430,7 @@ class Hub:
             subscriber.recovery.drop(pattern)
         for listener in self.on_unsubscribed:
             listener(subscriber, pattern)
-        self._let_go(subscriber.principal.tenant, pattern, topics)
+        self._interest.release(subscriber.principal.tenant, pattern, topics)
 
     # -- snapshots --------------------------------------------------------------------------------------------------
 
@@ -509,10 +514,6 @@ class Hub:
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
         if declaration.delivery is DeliveryClass.LOG:
-            if (
-                tenant not in self._tops
-            ):  # before anything is on its way: whoever subscribes meanwhile is told of nothing that it has not heard
-                self._tops.setdefault(tenant, (await self._bus.log.span(tenant)).top)
             self.counters.published += await self._bus.append(envelope, once=once) is not None
             return
         self.counters.published += 1
@@ -536,12 +537,40 @@ class Hub:
         self.counters.delivered += len(reached.subscribers)
         self.fan_outs.begin(Message(channel, data, delivery, extra=extra), reached)
 
-    def _receive(self, envelope: Envelope) -> None:
-        """The bus delivers: from another node, or from the log."""
+    # -- what the bus brings (hub.bus.interface.Receiver) -----------------------------------------------------------
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        """A message from another node, or from the log."""
         if envelope.position is not None:
-            tenant = envelope.topic.tenant
-            self._tops[tenant] = max(self._tops.get(tenant, 0), envelope.position)
+            self.positions.advance(envelope.topic.tenant, envelope.position)
         self._fan_out(envelope)
+
+    def on_top(self, tenant: str, position: int) -> None:
+        """All log messages of subscribed topics up to this position have been handed over."""
+        self.positions.advance(tenant, position)
+
+    def on_gap(self, gap: Gap) -> None:
+        """Messages are lost. State channels are sent anew; who hears log channels of which something is missing comes back, and is told."""
+        self.counters.gaps += 1
+        self.loop.spawn(self._after_gap(gap.tenant, log=gap.after is not None))
+        if gap.upto is not None:
+            self.positions.advance(gap.tenant, gap.upto)
+
+    def on_reset(self, tenant: str, seam: int) -> None:
+        """The log has lost its end: whoever hears log channels comes back, and is told that something may be missing."""
+        self.counters.resets += 1
+        self.loop.spawn(self._after_gap(tenant, log=True))
+        self.positions.advance(tenant, seam)
+
+    async def _after_gap(self, tenant: str, *, log: bool) -> None:
+        pace = Pace(self.clock, self.loop)
+        for subscriber in [each for each in self.subscribers.values() if each.principal.tenant == tenant]:
+            if subscriber.attached and not subscriber.parting:
+                if log and any(map(self.is_log, subscriber.subscriptions)):
+                    subscriber.end_too_slow()
+                else:
+                    await self._resync(subscriber)
+            await pace.step()
 
     def _fan_out(self, envelope: Envelope) -> None:
         members = self.router.match(envelope.topic)

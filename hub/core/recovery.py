@@ -82,7 +82,7 @@ class Recovery:
 
     def resume(self) -> None:
         """Read on, if nobody does already and there is room in the queue."""
-        if not self._loading and self._room():
+        if self._subscriber.recovery is self and not self._loading and self._room():
             self._loading = True
             self._hub.loop.spawn(self._load())
 
@@ -110,7 +110,11 @@ class Recovery:
         # nothing was awaited since the last look: what is published from here on is offered directly
         if self._subscriber.recovery is self and self._position() >= self._top():
             self._hub.fan_outs.settle(self._subscriber)  # what is under way has been read
-            self._subscriber.recovery = None
+            ahead = max((progress.upto for progress in self._patterns.values()), default=0)
+            if ahead > self._top():  # the client knows what this node has not received yet: it must not come a second time
+                self._hub.positions.when_reached(self._subscriber.principal.tenant, self._top() + 1, self.resume)
+            else:
+                self._subscriber.recovery = None
 
     async def _page(self, after: int) -> None:
         """Offer one page. From the answer of the log on nothing is awaited."""

@@ -10,9 +10,9 @@ from hub.core.message import Message, Topic
 from hub.core.principal import Principal
 
 if TYPE_CHECKING:
-    from hub.core.recovery import Recovery
     from hub.core.frames import Shape
     from hub.core.hub import Hub
+    from hub.core.recovery import Recovery
     from hub.core.router import Excluded
 
 PUBLIC_ID_CHARACTERS = 16
@@ -26,7 +26,6 @@ class Subscriber:
     """
 
     __slots__ = (
-        "recovery",
         "dirty",
         "dropped",
         "express",
@@ -37,6 +36,7 @@ class Subscriber:
         "parting",
         "principal",
         "queued_bytes",
+        "recovery",
         "reserved_bytes",
         "resync_due",
         "serial",

@@ -49,6 +49,10 @@ class Span(NamedTuple):
 
     floor: int
     top: int
+    seam: int = 0
+    """Where the log came back with less than it had, the first position after that: one below it may name another message than before, or
+    one that is lost, so that nobody has recovered with it. 0 where that never happened.
+    """
 
 
 class Page(NamedTuple):

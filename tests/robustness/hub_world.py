@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from hub.bus.interface import Envelope
+from hub.bus.interface import Envelope, Receiver
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
@@ -13,10 +14,26 @@ from hub.core.limits import Limits
 from hub.core.message import Topic
 from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
+from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.bayeux.harness import Answer, Tokens
 from tests.hub.core.harness import Grants, ManualClock
 from tests.robustness.scheduler import SteppedLoop
+
+
+class Observed:
+    """A receiver whose envelopes are shown to somebody first."""
+
+    def __init__(self, receiver: Receiver, seen: Callable[[Envelope], None]) -> None:
+        self._receiver = receiver
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._receiver, name)
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        self._seen(envelope)
+        self._receiver.on_envelope(envelope)
 
 
 class SlowBus(MemoryBus):
@@ -24,27 +41,24 @@ class SlowBus(MemoryBus):
 
     __slots__ = ("_loop", "seen", "topics")
 
-    def __init__(self, clock: ManualClock, loop: SteppedLoop, seen: Callable[[Envelope], None]) -> None:
-        super().__init__(clock, log=MemoryChannelLog(clock))
+    def __init__(self, log: ChannelLog, loop: SteppedLoop, seen: Callable[[Envelope], None]) -> None:
+        super().__init__(log)
         self._loop = loop
         self.seen = seen
         self.topics: Counter[Topic] = Counter()
 
-    def on_envelope(self, receive: Callable[[Envelope], None]) -> None:
-        def observed(envelope: Envelope) -> None:
-            self.seen(envelope)
-            receive(envelope)
+    def attach(self, receiver: Receiver) -> None:
+        super().attach(Observed(receiver, self.seen))
 
-        super().on_envelope(observed)
-
-    async def subscribe(self, topic: Topic) -> None:
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
         await self._loop.answer()
-        self.topics[topic] = 1
-        await super().subscribe(topic)
+        self.topics.update(dict.fromkeys(topics, 1))
+        return await super().subscribe(topics, positions=positions)
 
-    def unsubscribe(self, topic: Topic) -> None:
-        del self.topics[topic]
-        super().unsubscribe(topic)
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        for topic in topics:
+            del self.topics[topic]
+        super().unsubscribe(topics)
 
     def publish(self, envelope: Envelope) -> None:
         self.seen(envelope)
@@ -92,11 +106,13 @@ class HubWorld:
         self.values = {"/state/a": b'{"snapshot":1}', "/state/b/c": b'{"snapshot":2}'}
         self.watched: Counter[tuple[str, str]] = Counter()
         self.faults: list[Exception] = []
-        self.bus = SlowBus(self.clock, self.loop, published)
+        self.log = MemoryChannelLog(self.clock)
+        self.bus = SlowBus(self.log, self.loop, published)
         self.tokens = SlowTokens(self.loop)
         state, event, log = DeliveryClass.STATE, DeliveryClass.EVENT, DeliveryClass.LOG
         self.hub = Hub(
             bus=self.bus,
+            log=self.log,
             registry=ChannelRegistry(
                 [
                     ChannelDeclaration("/log/**", log, "log"),
@@ -163,7 +179,7 @@ class HubWorld:
     def check_empty(self) -> None:
         """Whoever has gone leaves nothing behind."""
         hub = self.hub
-        assert (hub.subscribers, len(hub.router), hub._interest, hub._watched, hub._logins) == ({}, 0, {}, {}, {})
+        assert (hub.subscribers, len(hub.router), hub._interest.topics, hub._interest.watched, hub._logins) == ({}, 0, {}, {}, {})
         assert [timer.callback for bucket in hub.timers._buckets.values() for timer in bucket] == []
         assert dict(self.bus.topics) == {}
         assert dict(self.watched) == {}

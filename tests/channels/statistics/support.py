@@ -20,6 +20,7 @@ from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.interface import EventLog
 from hub.eventlog.memory import MemoryEventLog
 
@@ -120,8 +121,10 @@ class Centre:
         self.log = eventlog or MemoryEventLog()
         self.loop = AsyncioLoop()
         self.faults: list[Exception] = []
+        log = MemoryChannelLog(self.clock)
         self.hub = Hub(
-            bus=MemoryBus(self.clock),
+            bus=MemoryBus(log),
+            log=log,
             registry=ChannelRegistry(),
             authorizer=Everything(),
             loop=self.loop,

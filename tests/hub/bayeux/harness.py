@@ -13,9 +13,11 @@ from hub.bayeux.link import SocketLink
 from hub.bayeux.messages import read_request
 from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer
+from hub.bus.interface import Bus
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.limits import Limits
 from hub.core.principal import Principal
+from hub.eventlog.channel_log import ChannelLog
 from tests.hub.core.harness import World, principal
 
 RETRY = {"reconnect": "retry", "interval": 0, "timeout": 20000}
@@ -75,7 +77,13 @@ class Bayeux(World):
     """One server, over which tests speak as HTTP requests or by WebSocket."""
 
     def __init__(
-        self, *, limits: Limits | None = None, tokens: Tokens | None = None, declarations: Iterable[ChannelDeclaration] | None = None
+        self,
+        *,
+        limits: Limits | None = None,
+        tokens: Tokens | None = None,
+        declarations: Iterable[ChannelDeclaration] | None = None,
+        log: ChannelLog | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self.values: dict[str, bytes] = {}
         super().__init__(
@@ -86,6 +94,8 @@ class Bayeux(World):
             if declarations is None
             else declarations,
             limits=limits,
+            log=log,
+            bus=bus,
         )
         self.tokens = tokens or Tokens()
         self.server = BayeuxServer(self.hub, self.tokens, jitter=lambda below: below - 1)

@@ -165,12 +165,13 @@ async def test_messages_wait_while_a_request_is_processed() -> None:
     client = await bayeux.client()
     held = await client.hold()
 
-    async def slowly(topic: Any) -> None:
-        await bayeux.bus.subscribe(topic)
-        if topic.channel == "/b":
+    async def slowly(topics: Any, *, positions: bool) -> Any:
+        confirmed = await bayeux.bus.subscribe(topics, positions=positions)
+        if topics[0].channel == "/b":
             await bayeux.emit("/a", b"1")
+        return confirmed
 
-    bayeux.hub._bus = HookedBus(bayeux.bus, slowly)  # type: ignore[assignment]
+    bayeux.hub._interest._bus = HookedBus(bayeux.bus, slowly)  # type: ignore[assignment]
     replies = await client.post(client.subscribe("/a"), client.subscribe("/b"))
     assert [message.get("data") for message in replies] == [1, None, None]
     assert not held.done

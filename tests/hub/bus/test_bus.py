@@ -1,19 +1,69 @@
-"""What every bus does; each backend adds itself to :func:`bus`."""
+"""What every bus does. A backend adds itself to :data:`BACKENDS`, and to :data:`NETWORKS` where it connects nodes."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections.abc import Callable
 
 import pytest
 
-from hub.bus.interface import Bus, Envelope
+from hub.bus.interface import Bus, BusError, Envelope, Gap
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
-from hub.eventlog.channel_log import Selection
+from hub.eventlog.interface import EventLogError
+from tests.hub.bus.network import Network, NetworkBus, NetworkLog
 from tests.hub.core.harness import ManualClock
 
 A, B, OTHER = Topic("t", "", "/a"), Topic("t", "", "/b"), Topic("u", "", "/a")
+ALL = Topic("t", "", "/**")
+
+
+class Received:
+    """What a bus brings, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[Envelope | Gap | tuple[str, int] | str] = []
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        self.calls.append(envelope)
+
+    def on_top(self, tenant: str, position: int) -> None:
+        self.calls.append((tenant, position))
+
+    def on_gap(self, gap: Gap) -> None:
+        self.calls.append(gap)
+
+    def on_reset(self, tenant: str, seam: int) -> None:
+        self.calls.append(f"seam {seam}")
+
+    def of(self, topic: Topic) -> list[Envelope]:
+        return [call for call in self.calls if isinstance(call, Envelope) and call.topic == topic]
+
+    def data(self, topic: Topic = A) -> list[bytes]:
+        return [envelope.data for envelope in self.of(topic)]
+
+
+BACKENDS: dict[str, Callable[[NetworkLog], Bus]] = {
+    "memory": lambda log: MemoryBus(log, "node-1"),
+    "network": lambda log: NetworkBus(Network(log), "node-1"),
+}
+
+
+class Pair:
+    """Two nodes over one log."""
+
+    def __init__(self, log: NetworkLog) -> None:
+        network = Network(log)
+        self.log = log
+        self.a, self.b = NetworkBus(network, "a"), NetworkBus(network, "b")
+        self.at_a, self.at_b = Received(), Received()
+        self.a.attach(self.at_a)
+        self.b.attach(self.at_b)
+
+
+NETWORKS: dict[str, Callable[[NetworkLog], Pair]] = {"memory": Pair}
 
 
 @pytest.fixture
@@ -21,80 +71,274 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory"])
-def bus(request: pytest.FixtureRequest, clock: ManualClock) -> Bus:
-    backends = {"memory": lambda: MemoryBus(clock, "node-1")}
-    made: Bus = backends[request.param]()
-    return made
+@pytest.fixture
+def channel_log(clock: ManualClock) -> NetworkLog:
+    return NetworkLog(clock)
+
+
+@pytest.fixture(params=BACKENDS)
+def bus(request: pytest.FixtureRequest, channel_log: NetworkLog) -> Bus:
+    return BACKENDS[request.param](channel_log)
+
+
+@pytest.fixture
+def received(bus: Bus) -> Received:
+    received = Received()
+    bus.attach(received)
+    return received
+
+
+@pytest.fixture(params=NETWORKS)
+def pair(request: pytest.FixtureRequest, channel_log: NetworkLog) -> Pair:
+    return NETWORKS[request.param](channel_log)
 
 
 def log(topic: Topic, data: bytes = b"1") -> Envelope:
     return Envelope(topic, DeliveryClass.LOG, data)
 
 
-async def test_positions_rise_through_all_channels_of_a_tenant(bus: Bus) -> None:
-    await bus.subscribe(A)
-    positions = [await bus.append(log(topic)) for topic in (A, B, A, B, B)]
-    assert all(left < right for left, right in itertools.pairwise(positions))
+def event(topic: Topic, data: bytes = b"1") -> Envelope:
+    return Envelope(topic, DeliveryClass.EVENT, data)
 
 
-async def test_positions_follow_the_clock(bus: Bus, clock: ManualClock) -> None:
-    first = await bus.append(log(A))
+# -- one node -------------------------------------------------------------------------------------------------------------
+
+
+async def test_positions_rise_through_all_channels_of_a_tenant(bus: Bus, received: Received) -> None:
+    await bus.subscribe([A], positions=True)
+    positions = [await bus.append(log(topic)) or 0 for topic in (A, B, A, B, B)]
+    assert all(left < right for left, right in itertools.pairwise([0, *positions]))
+
+
+async def test_positions_follow_the_clock(bus: Bus, received: Received, clock: ManualClock) -> None:
+    first = await bus.append(log(A)) or 0
     clock.now += 10
     assert await bus.append(log(A)) == first + 10_000_000
 
 
-async def test_positions_rise_when_the_clock_goes_back(bus: Bus, clock: ManualClock) -> None:
-    first = await bus.append(log(A))
+async def test_positions_rise_when_the_clock_goes_back(bus: Bus, received: Received, clock: ManualClock) -> None:
+    first = await bus.append(log(A)) or 0
     clock.now -= 100
     assert await bus.append(log(A)) == first + 1
 
 
-async def test_positions_fit_a_double(bus: Bus, clock: ManualClock) -> None:
+async def test_positions_fit_a_double(bus: Bus, received: Received, clock: ManualClock) -> None:
     clock.now = 4_102_444_800  # the year 2100
-    assert await bus.append(log(A)) < 2**53
+    assert 0 < (await bus.append(log(A)) or 0) < 2**53
 
 
-async def test_tenants_count_for_themselves(bus: Bus) -> None:
+async def test_tenants_count_for_themselves(bus: Bus, received: Received) -> None:
     assert await bus.append(log(A)) == await bus.append(log(OTHER))
 
 
-async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus) -> None:
-    received: list[Envelope] = []
-    bus.on_envelope(received.append)
-    await bus.subscribe(A)
-    floor = (await bus.log.span("t")).floor
+async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus, received: Received, channel_log: NetworkLog) -> None:
+    await bus.subscribe([A, B], positions=True)
+    floor = (await channel_log.span("t")).floor
     positions = [await bus.append(log(topic, b"%d" % number)) for number, topic in enumerate((A, B, A))]
-    of_a = [envelope for envelope in received if envelope.topic == A]
-    assert [(envelope.position, envelope.previous, envelope.data) for envelope in of_a] == [
+    assert [(envelope.position, envelope.previous, envelope.data) for envelope in received.of(A)] == [
         (positions[0], floor, b"0"),
         (positions[2], positions[0], b"2"),
     ]
-    assert {envelope.origin for envelope in received} == {"node-1"}
+    assert {envelope.origin for envelope in received.of(A)} == {"node-1"}
 
 
-async def test_own_events_do_not_come_back(bus: Bus) -> None:
-    received: list[Envelope] = []
-    bus.on_envelope(received.append)
-    await bus.subscribe(A)
-    bus.publish(Envelope(A, DeliveryClass.EVENT, b"1"))
+async def test_what_the_log_has_by_its_name_reaches_nobody_again(bus: Bus, received: Received) -> None:
+    await bus.subscribe([A], positions=True)
+    assert await bus.append(log(A), once="x") is not None
+    assert await bus.append(log(A), once="x") is None
+    assert received.data() == [b"1"]
+
+
+async def test_own_events_do_not_come_back(bus: Bus, received: Received) -> None:
+    await bus.subscribe([A], positions=False)
+    bus.publish(event(A))
     bus.publish(Envelope(A, DeliveryClass.STATE, b"1"))
-    assert received == []
+    bus.publish_to_logins(event(A), ["one", "two"])
+    assert received.of(A) == []
 
 
 async def test_append_before_anybody_listens(bus: Bus) -> None:
-    assert await bus.append(log(A)) > 0
+    assert await bus.append(log(A))
 
 
-async def test_unsubscribing_from_what_is_not_there_does_no_harm(bus: Bus) -> None:
-    bus.unsubscribe(A)
-    await bus.subscribe(A)
-    bus.unsubscribe(A)
-    bus.unsubscribe(A)
+async def test_unsubscribing_from_what_is_not_there_does_no_harm(bus: Bus, received: Received) -> None:
+    bus.unsubscribe([A])
+    await bus.subscribe([A, B], positions=True)
+    bus.unsubscribe([A, B])
+    bus.unsubscribe([A])
     await bus.close()
 
 
-async def test_appended_can_be_read_again(bus: Bus) -> None:
-    position = await bus.append(log(A, b"verbatim"))
-    (record,) = (await bus.log.read(Selection("t", ("",), {"/a"}), 0, 1000)).records
-    assert (record.position, record.data) == (position, b"verbatim")
+async def test_a_subscription_says_from_which_position_each_topic_is_in_force(bus: Bus, received: Received) -> None:
+    before = await bus.append(log(B))
+    assert await bus.subscribe([A, B], positions=True) == {A: before, B: before}
+    assert ("t", before) in received.calls
+    await bus.append(log(A, b"after"))
+    assert received.data() == [b"after"]
+
+
+async def test_nobody_subscribes_to_nothing(bus: Bus, received: Received) -> None:
+    assert await bus.subscribe([], positions=True) == {}
+
+
+async def test_the_log_is_not_asked_where_nobody_needs_a_position(channel_log: NetworkLog) -> None:
+    """Of a bus that has to ask the log by itself: a network confirms with a position in one and the same message."""
+    bus = MemoryBus(channel_log)
+    await channel_log.close()
+    assert await bus.subscribe([A], positions=False) == {}
+    with pytest.raises(BusError, match="closed"):
+        await bus.subscribe([A], positions=True)
+
+
+async def test_closing_leaves_the_log_open(bus: Bus, received: Received, channel_log: NetworkLog) -> None:
+    await bus.close()
+    assert await channel_log.span("t")
+
+
+# -- two nodes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_topic_is_in_force_from_its_own_position(pair: Pair) -> None:
+    """A node that hears one topic has not received what came on another before it subscribed to that."""
+    await pair.b.subscribe([B], positions=True)
+    for number in range(3):
+        last = await pair.a.append(log(A, b"%d" % number))
+    assert await pair.b.subscribe([A], positions=True) == {A: last}
+    await pair.a.append(log(A, b"after"))
+    assert pair.at_b.data() == [b"after"]
+
+
+async def test_each_node_receives_what_it_is_subscribed_to_in_the_order_of_positions(pair: Pair) -> None:
+    await pair.a.subscribe([A], positions=True)
+    await pair.b.subscribe([A, B], positions=True)
+    for number in range(6):
+        await (pair.a, pair.b)[number % 2].append(log((A, B)[number % 2], b"%d" % number))
+    assert pair.at_a.data() == [b"0", b"2", b"4"]
+    at_b = [call for call in pair.at_b.calls if isinstance(call, Envelope)]
+    assert [envelope.data for envelope in at_b] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert [envelope.position for envelope in at_b] == sorted({envelope.position or 0 for envelope in at_b})
+
+
+async def test_events_reach_the_other_node_once_by_name_and_pattern(pair: Pair) -> None:
+    await pair.b.subscribe([A, ALL], positions=False)
+    pair.a.publish(event(A, b"1"))
+    pair.a.publish(event(A, b"2"))
+    await pair.a.append(log(A, b"3"))
+    assert pair.at_b.data() == [b"1", b"2", b"3"]
+
+
+async def test_a_second_copy_is_recognised(pair: Pair) -> None:
+    await pair.b.subscribe([A], positions=True)
+    pair.b.repeats = True
+    pair.a.publish(event(A, b"1"))
+    await pair.a.append(log(A, b"2"))
+    assert pair.at_b.data() == [b"1", b"2"]
+
+
+async def test_what_comes_while_a_confirmation_is_under_way_comes_after_its_position(pair: Pair) -> None:
+    pair.b.delay("answers")
+    subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
+    await asyncio.sleep(0)
+    appended = await pair.a.append(log(A, b"1")) or 0
+    assert pair.at_b.calls == []
+    pair.b.hurry()
+    position = (await subscribing)[A]
+    assert position < appended
+    assert pair.at_b.calls[0] == ("t", position)
+    assert pair.at_b.data() == [b"1"]
+
+
+async def test_what_was_appended_before_a_request_arrives_lies_before_its_position(pair: Pair) -> None:
+    pair.b.delay("requests")
+    subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
+    await asyncio.sleep(0)
+    appended = await pair.a.append(log(A, b"1"))
+    pair.b.hurry()
+    assert await subscribing == {A: appended}
+    assert pair.at_b.data() == []
+
+
+async def test_unsubscribing_takes_effect_between_the_subscriptions_around_it(pair: Pair) -> None:
+    pair.b.delay("requests")
+    first = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
+    await asyncio.sleep(0)
+    pair.b.unsubscribe([A])
+    second = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
+    await asyncio.sleep(0)
+    pair.b.hurry()
+    await first
+    await second
+    await pair.a.append(log(A))
+    assert pair.at_b.data() == [b"1"]
+    pair.b.unsubscribe([A])
+    await pair.a.append(log(A))
+    assert pair.at_b.data() == [b"1"]
+
+
+async def test_a_subscription_that_its_caller_gave_up_ends_with_unsubscribing(pair: Pair) -> None:
+    pair.b.delay("answers")
+    subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
+    await asyncio.sleep(0)
+    subscribing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await subscribing
+    pair.b.unsubscribe([A])
+    pair.b.hurry()
+    await pair.a.append(log(A))
+    assert pair.at_b.data() == []
+
+
+async def test_a_node_without_a_connection_says_so(pair: Pair) -> None:
+    pair.b.cut()
+    with pytest.raises(BusError):
+        await pair.b.subscribe([A], positions=True)
+    with pytest.raises(EventLogError):
+        await pair.b.append(log(A))
+
+
+async def test_a_connection_that_breaks_ends_the_subscription_under_way(pair: Pair) -> None:
+    pair.b.delay("answers")
+    subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
+    await asyncio.sleep(0)
+    pair.b.cut()
+    with pytest.raises(BusError):
+        await subscribing
+
+
+async def test_what_the_log_has_of_a_broken_connection_is_handed_over(pair: Pair) -> None:
+    await pair.b.subscribe([A, B], positions=True)
+    await pair.a.append(log(A, b"1"))
+    pair.b.cut()
+    await pair.a.append(log(B, b"2"))
+    await pair.a.append(log(A, b"3"))
+    pair.b.mend()
+    await pair.a.append(log(A, b"4"))
+    assert (pair.at_b.data(A), pair.at_b.data(B)) == ([b"1", b"3", b"4"], [b"2"])
+    assert Gap("t") in pair.at_b.calls  # events may be lost
+
+
+async def test_a_gap_that_the_log_does_not_fill_is_told(pair: Pair) -> None:
+    await pair.b.subscribe([A], positions=True)
+    heard = await pair.a.append(log(A, b"1"))
+    pair.b.cut()
+    for _ in range(3):
+        last = await pair.a.append(log(A))
+    kept = pair.log._log("t")
+    kept.floor = last or 0
+    kept.kept.clear()
+    pair.b.mend()
+    assert Gap("t", heard, last) in pair.at_b.calls
+    assert pair.at_b.calls[-1] == ("t", last)
+
+
+async def test_a_log_that_lost_its_end_is_told_with_the_seam(pair: Pair) -> None:
+    await pair.b.subscribe([A], positions=True)
+    kept = await pair.a.append(log(A, b"1")) or 0
+    lost = await pair.a.append(log(A, b"lost")) or 0
+    pair.b.cut()
+    pair.log.lose_end("t", kept)
+    pair.b.mend()
+    seam = (await pair.log.span("t")).seam
+    assert seam > lost
+    assert f"seam {seam}" in pair.at_b.calls
+    assert (await pair.a.append(log(A))) > seam  # type: ignore[operator]

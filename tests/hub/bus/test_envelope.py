@@ -23,6 +23,7 @@ _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         position=st.none() | st.integers(0, 2**53 - 1),
         previous=st.none() | st.integers(0, 2**53 - 1),
         origin=_TEXTS,
+        sequence=st.integers(0, 2**53 - 1),
     )
 )
 def test_round_trip(envelope: Envelope) -> None:

@@ -16,6 +16,8 @@ from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
+from hub.eventlog.channel_log import ChannelLog
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", cookie: str = "") -> Principal:
@@ -125,16 +127,20 @@ class World:
         declarations: Iterable[ChannelDeclaration] = (),
         *,
         limits: Limits | None = None,
+        log: ChannelLog | None = None,
         bus: Bus | None = None,
         clock: ManualClock | None = None,
     ) -> None:
+        """``bus`` is one over ``log``; both are made where they are not given."""
         self.clock = clock or ManualClock()
         self.loop = ManualLoop()
-        self.bus = bus or MemoryBus(self.clock)
+        self.log = log or MemoryChannelLog(self.clock)
+        self.bus = bus or MemoryBus(self.log)
         self.faults: list[tuple[Subscriber, Exception]] = []
         self.grants = Grants()
         self.hub = Hub(
             bus=self.bus,
+            log=self.log,
             registry=ChannelRegistry(declarations),
             authorizer=self.grants,
             loop=self.loop,

@@ -19,6 +19,7 @@ from hub.core.flusher import SLICE_S
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualClock, Recorder, World, principal
 from tests.robustness.direct_way import payloads
 
@@ -290,7 +291,8 @@ async def test_what_is_on_its_way_through_the_log_counts_too() -> None:
             return await super().append(envelope, once=once)
 
     clock = ManualClock()
-    world = World([ChannelDeclaration("/c/**", DeliveryClass.LOG, "log")], bus=SlowBus(clock), clock=clock)
+    log = MemoryChannelLog(clock)
+    world = World([ChannelDeclaration("/c/**", DeliveryClass.LOG, "log")], log=log, bus=SlowBus(log), clock=clock)
     sessions = await crowd(world, MANY, "/c/**")
     publishing = [asyncio.ensure_future(publish(world, str(number), f"/c/{number}")) for number in range(3 * MOST_JOBS)]
     await asyncio.sleep(0)
@@ -397,7 +399,7 @@ async def test_a_session_that_ends_as_it_subscribes_leaves_nothing_behind() -> N
     assert refused.value.error is WireError.SESSION_UNKNOWN
     assert (slow.ended, slow.subscriptions) == (True, {})
     assert world.hub.router.count(Topic("t", "", "/other")) == 0
-    assert "/other" not in {topic.channel for topic in world.hub._interest}
+    assert "/other" not in {topic.channel for topic in world.hub._interest.topics}
 
 
 @pytest.mark.parametrize("look", ["queue", "send_express", "offer", "offer_anyway", "take"])

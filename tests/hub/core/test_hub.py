@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from hub.core.hub import Subscribed
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
 from hub.core.principal import login_key
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualClock, Recorder, World, principal
 
 STATE, LOG, EVENT = DeliveryClass.STATE, DeliveryClass.LOG, DeliveryClass.EVENT
@@ -30,21 +31,21 @@ class WatchfulBus(MemoryBus):
 
     __slots__ = ("asked", "failing", "published")
 
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock)
+    def __init__(self, log: MemoryChannelLog) -> None:
+        super().__init__(log)
         self.asked: list[tuple[str, str]] = []
         self.published: list[Envelope] = []
         self.failing: str | None = None
 
-    async def subscribe(self, topic: Topic) -> None:
-        if topic.channel == self.failing:
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+        self.asked += [("+", topic.channel) for topic in topics]
+        if any(topic.channel == self.failing for topic in topics):
             raise ConnectionError
-        self.asked.append(("+", topic.channel))
-        await super().subscribe(topic)
+        return await super().subscribe(topics, positions=positions)
 
-    def unsubscribe(self, topic: Topic) -> None:
-        self.asked.append(("-", topic.channel))
-        super().unsubscribe(topic)
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        self.asked += [("-", topic.channel) for topic in topics]
+        super().unsubscribe(topics)
 
     def publish(self, envelope: Envelope) -> None:
         self.published.append(envelope)
@@ -56,8 +57,10 @@ class WatchfulBus(MemoryBus):
 
 
 def watchful(*declarations: ChannelDeclaration) -> tuple[World, WatchfulBus]:
-    bus = WatchfulBus(ManualClock())
-    return World(declarations, bus=bus), bus
+    clock = ManualClock()
+    log = MemoryChannelLog(clock)
+    bus = WatchfulBus(log)
+    return World(declarations, log=log, bus=bus, clock=clock), bus
 
 
 def received(session: Recorder) -> list[bytes]:
@@ -121,7 +124,8 @@ async def test_bus_that_fails_leaves_nothing_behind() -> None:
     with pytest.raises(ConnectionError):
         await world.hub.subscribe(session, ["/a", "/b", "/c"])
     assert (session.subscriptions, len(world.hub.router)) == ({}, 0)
-    assert bus.asked == [("+", "/a"), ("-", "/a"), ("-", "/b")]
+    asked = ["/a", "/b", "/c"]
+    assert bus.asked == [*(("+", channel) for channel in asked), *(("-", channel) for channel in asked)]
 
 
 async def test_session_that_ends_while_the_bus_is_asked() -> None:
@@ -133,11 +137,12 @@ async def test_session_that_ends_while_the_bus_is_asked() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(bus, name)
 
-        async def subscribe(self, topic: Topic) -> None:
-            await confirm(topic)
+        async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+            confirmed = await confirm(topics, positions=positions)
             world.hub.detach(session)
+            return confirmed
 
-    world.hub._bus = Ending()  # type: ignore[assignment]
+    world.hub._interest._bus = Ending()  # type: ignore[assignment]
     with pytest.raises(RefusedError) as refused:
         await world.hub.subscribe(session, ["/a", "/b"])
     assert refused.value.error is WireError.SESSION_UNKNOWN
@@ -153,11 +158,11 @@ async def test_two_requests_of_one_session_at_once() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(bus, name)
 
-        async def subscribe(self, topic: Topic) -> None:
+        async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
             await asyncio.sleep(0)
-            await confirm(topic)
+            return await confirm(topics, positions=positions)
 
-    world.hub._bus = Slow()  # type: ignore[assignment]
+    world.hub._interest._bus = Slow()  # type: ignore[assignment]
     await asyncio.gather(world.hub.subscribe(session, ["/a", "/b"]), world.hub.subscribe(session, ["/b"]))
     assert set(session.subscriptions) == {"/a", "/b"}
     assert set(bus.asked) == {("+", "/a"), ("+", "/b")}

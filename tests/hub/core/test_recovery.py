@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
 from hub.core.flusher import SLICE_S
@@ -59,8 +58,8 @@ class Logged(World):
 
     def __init__(self, *, limits: Limits | None = None, retention: Retention | None = None) -> None:
         clock = ManualClock()
-        self.log = Slow(clock, retention)
-        super().__init__(DECLARATIONS, limits=limits, bus=MemoryBus(clock, log=self.log), clock=clock)
+        self.log: Slow = Slow(clock, retention)
+        super().__init__(DECLARATIONS, limits=limits, log=self.log, clock=clock)
 
     async def publish(self, *numbers: int, channel: str = "/log/a") -> int:
         """Publish numbers; returns the position of the last."""

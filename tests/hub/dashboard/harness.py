@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hub.bus.interface import Bus
 from hub.bus.memory import MemoryBus
 from hub.core.channels import lies_within
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
@@ -16,6 +17,8 @@ from hub.core.message import Topic
 from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
 from hub.dashboard.conversation import Conversation, DashboardCounters
+from hub.eventlog.channel_log import ChannelLog
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualClock, ManualLoop
 
 
@@ -28,15 +31,16 @@ class GatedBus(MemoryBus):
 
     __slots__ = ("before_confirm",)
 
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock)
+    def __init__(self, log: ChannelLog) -> None:
+        super().__init__(log)
         self.before_confirm: Callable[[], Coroutine[Any, Any, None]] | None = None
 
-    async def subscribe(self, topic: Topic) -> None:
-        await super().subscribe(topic)
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+        confirmed = await super().subscribe(topics, positions=positions)
         if self.before_confirm is not None:
             before, self.before_confirm = self.before_confirm, None
             await before()
+        return confirmed
 
 
 class Grants:
@@ -94,15 +98,24 @@ class Dashboard:
     """One hub, one conversation."""
 
     def __init__(
-        self, *, who: Principal | None = None, tokens: Tokens | None = None, limits: Limits | None = None, opened: bool = True
+        self,
+        *,
+        who: Principal | None = None,
+        tokens: Tokens | None = None,
+        limits: Limits | None = None,
+        opened: bool = True,
+        log: ChannelLog | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self.clock = ManualClock()
         self.loop = ManualLoop()
-        self.bus = GatedBus(self.clock)
+        self.log = log or MemoryChannelLog(self.clock)
+        self.bus = GatedBus(self.log)
         self.values: dict[str, bytes] = {}
         self.faults: list[Exception] = []
         self.hub = Hub(
-            bus=self.bus,
+            bus=bus or self.bus,
+            log=self.log,
             registry=ChannelRegistry(
                 [
                     ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),

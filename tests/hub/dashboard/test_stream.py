@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from hub.bus.interface import Bus
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
@@ -14,6 +15,8 @@ from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.core.subscriber import Subscriber
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, read_request
+from hub.eventlog.channel_log import ChannelLog
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualClock, ManualLoop
 from tests.hub.dashboard.harness import Grants, principal
 
@@ -105,12 +108,14 @@ class Pipe:
 class Stream:
     """One hub, one stream; what is random is the middle."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, log: ChannelLog | None = None, bus: Bus | None = None) -> None:
         self.clock = ManualClock()
         self.loop = ManualLoop()
         self.faults: list[Exception] = []
+        self.log = log or MemoryChannelLog(self.clock)
         self.hub = Hub(
-            bus=MemoryBus(self.clock),
+            bus=bus or MemoryBus(self.log),
+            log=self.log,
             registry=ChannelRegistry(
                 [
                     ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),
@@ -215,7 +220,7 @@ async def test_a_message_larger_than_a_chunk_leaves_alone() -> None:
 
 async def test_a_stream_that_resumes_gets_what_it_missed_and_no_gap() -> None:
     stream = Stream()
-    since = (await stream.hub._bus.log.span("t")).top
+    since = (await stream.log.span("t")).top
     await stream.emit("/log/a", b"1")
     missed = stream.position
     assert b"gap" not in await stream.open("/log/a", since=since)
@@ -232,7 +237,7 @@ async def test_a_position_that_is_none_of_the_log_is_told_as_a_gap_with_the_posi
 
 async def test_an_event_channel_cannot_be_recovered_and_a_state_channel_need_not() -> None:
     stream = Stream()
-    since = (await stream.hub._bus.log.span("t")).top
+    since = (await stream.log.span("t")).top
     opening = await stream.open("/log/a", "/free/a", "/state/x", "/state/**", since=since)
     assert b'data: {"channels":[{"channel":"/free/a","position":null,"recovered":false}]}\n' in opening
 
@@ -285,7 +290,7 @@ async def test_a_stream_without_log_channels_hears_of_no_position() -> None:
 
 async def test_a_stream_that_catches_up_is_not_told_a_position_that_it_has_not_reached() -> None:
     stream = Stream()
-    since = (await stream.hub._bus.log.span("t")).top
+    since = (await stream.log.span("t")).top
     await stream.emit("/log/a", b"1")
     outcomes = await stream.hub.subscribe(stream.session, ["/log/a"], since={"/log/a": since})
     stream.session.open(outcomes, resumes=True)

@@ -13,6 +13,7 @@ from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.subscriber import Subscriber
+from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
@@ -41,8 +42,10 @@ class House(Generic[D]):
         self.loop = AsyncioLoop()
         self.faults: list[Exception] = []
         self.states: dict[str, bytes] = {}
+        log = MemoryChannelLog(clock)
         self.hub = Hub(
-            bus=MemoryBus(clock),
+            bus=MemoryBus(log),
+            log=log,
             registry=ChannelRegistry(
                 [
                     ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),

@@ -1,0 +1,218 @@
+"""Two hubs over one log: whatever a client missed it is sent, or told that it is missing, by whichever node and door it comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.errors import RefusedError, WireError
+from hub.core.hub import Subscribed
+from tests.hub.bayeux.harness import Bayeux, Client, handshake
+from tests.hub.bayeux.test_extensions_of_the_protocol import BY_TOKEN
+from tests.hub.bus.network import Network, NetworkBus, NetworkLog
+from tests.hub.core.harness import ManualClock, Recorder, World
+from tests.hub.dashboard.harness import Dashboard
+from tests.hub.dashboard.test_stream import Stream, block
+
+DECLARATIONS = [
+    ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),
+]
+
+
+class Hubs:
+    """Node A, and what node B is made of."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.log = NetworkLog(self.clock)
+        self.network = Network(self.log)
+        self.a = World(DECLARATIONS, log=self.log, bus=NetworkBus(self.network, "a"), clock=self.clock)
+        self.bus_b = NetworkBus(self.network, "b")
+
+    async def publish(self, *numbers: int, channel: str = "/log/orders") -> int:
+        """Publish on node A; returns the log's newest position."""
+        for number in numbers:
+            await self.a.hub.emit("t", channel, b"%d" % number)
+        return (await self.log.span("t")).top
+
+    def b(self) -> World:
+        return World(DECLARATIONS, log=self.log, bus=self.bus_b, clock=self.clock)
+
+
+def heard(session: Recorder) -> list[int]:
+    return [int(message.data) for message in session.received]
+
+
+async def resume(world: World, session: Recorder, since: int, *patterns: str) -> list[Subscribed]:
+    outcomes = await world.hub.subscribe(session, patterns, since=dict.fromkeys(patterns, since))
+    world.hub.replay(session)
+    await world.loop.run()
+    return outcomes
+
+
+# -- a topic that the node was not subscribed to ------------------------------------------------------------------------
+
+
+async def test_bayeux_replays_what_another_node_published_before_the_topic_was_in_force() -> None:
+    hubs = Hubs()
+    node = Bayeux(log=hubs.log, bus=hubs.bus_b)
+    before = (await hubs.log.span("t")).top
+    other = await node.client()
+    await other.post(other.subscribe("/log/other"))
+    await hubs.publish(1, 2, 3)
+    client = Client(node, message=handshake(ext={**BY_TOKEN, "replay": True}))
+    await client.shake()
+    replies = await client.post(client.subscribe("/log/orders", ext={"replay": {"/log/orders": before}}))
+    assert replies[-1]["ext"] == {"replay": {"/log/orders": before}}
+    await node.loop.run()
+    messages = await client.post(client.connect(timeout=0))
+    assert [message["data"] for message in messages if message["channel"] == "/log/orders"] == [1, 2, 3]
+
+
+async def test_the_dashboard_is_sent_what_another_node_published_before_the_topic_was_in_force() -> None:
+    hubs = Hubs()
+    node = Dashboard(log=hubs.log, bus=hubs.bus_b)
+    before = (await hubs.log.span("t")).top
+    await node.send({"type": "hello", "token": "ann"})
+    other = Recorder(node.hub, "other")
+    node.hub.attach(other)
+    await node.hub.subscribe(other, ["/log/other"])
+    await hubs.publish(1, 2, 3)
+    answers = await node.send({"type": "subscribe", "channels": ["/log/orders"], "since": before})
+    await node.loop.run()
+    answers += await node.read()
+    (subscribed,) = [answer for answer in answers if answer["type"] == "subscribed"]
+    assert subscribed["channels"] == [{"channel": "/log/orders", "position": before, "recovered": True}]
+    assert [answer["data"] for answer in answers if answer["type"] == "event"] == [1, 2, 3]
+
+
+async def test_a_stream_is_sent_what_another_node_published_before_the_topic_was_in_force() -> None:
+    hubs = Hubs()
+    node = Stream(log=hubs.log, bus=hubs.bus_b)
+    before = (await hubs.log.span("t")).top
+    other = Recorder(node.hub, "other")
+    node.hub.attach(other)
+    await node.hub.subscribe(other, ["/log/other"])
+    last = await hubs.publish(1, 2, 3)
+    opening = await node.open("/log/orders", since=before)
+    assert b"event: gap" not in opening
+    assert b"".join(node.read()) == b"".join(block("/log/orders", str(n), last - 3 + n) for n in (1, 2, 3))
+
+
+async def test_between_the_confirmation_and_the_answer_nothing_is_missed_or_repeated() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    before = await hubs.publish(1, 2)
+    await hubs.publish(3)
+    session = world.session()
+    confirm = hubs.bus_b.subscribe
+
+    async def publish_before(*args: object, **kwargs: object) -> object:
+        await hubs.publish(4)
+        confirmed = await confirm(*args, **kwargs)  # type: ignore[arg-type]
+        await hubs.publish(5)
+        return confirmed
+
+    hubs.bus_b.subscribe = publish_before  # type: ignore[method-assign, assignment]
+    outcomes = await resume(world, session, before, "/log/orders")
+    assert outcomes == [Subscribed("/log/orders", before, recovered=True)]
+    await hubs.publish(6)
+    await world.loop.run()
+    assert heard(session) == [3, 4, 5, 6]
+    assert session.recovery is None
+
+
+# -- positions that this node has not come to ---------------------------------------------------------------------------
+
+
+async def test_what_the_client_heard_on_another_node_does_not_come_again() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    first = world.session("first")
+    await world.hub.subscribe(first, ["/log/orders"])
+    hubs.bus_b.delay("answers")
+    known = await hubs.publish(1, 2)  # on its way to node B
+    second = world.session("second")
+    assert await resume(world, second, known, "/log/orders") == [Subscribed("/log/orders", known, recovered=True)]
+    await hubs.publish(3)
+    hubs.bus_b.hurry()
+    await world.loop.run()
+    assert (heard(first), heard(second)) == ([1, 2, 3], [3])
+    assert second.recovery is None
+
+
+async def test_a_position_that_no_node_ever_gave_is_not_recovered() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    last = await hubs.publish(1)
+    (outcome,) = await resume(world, world.session(), last + 1, "/log/orders")
+    assert not outcome.recovered
+
+
+# -- what is lost between nodes -----------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_breaks_costs_no_message_of_a_log_channel() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/orders"])
+    await hubs.publish(1)
+    hubs.bus_b.cut()
+    await hubs.publish(2, 3)
+    hubs.bus_b.mend()
+    await hubs.publish(4)
+    await world.loop.run()
+    assert heard(session) == [1, 2, 3, 4]
+    assert not session.ended
+
+
+async def test_who_hears_a_log_channel_comes_back_after_a_gap_and_is_told() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    session, plain = world.session("log"), world.session("plain")
+    await world.hub.subscribe(session, ["/log/orders"])
+    await world.hub.subscribe(plain, ["/free"])
+    heard_until = await hubs.publish(1)
+    hubs.bus_b.cut()
+    last = await hubs.publish(2, 3)
+    kept = hubs.log._log("t")
+    kept.kept.clear()
+    kept.topics.clear()
+    kept.floor = last
+    hubs.bus_b.mend()
+    await world.loop.run()
+    assert (session.ended, plain.ended) == (True, False)
+    assert world.hub.counters.gaps == 2  # the one of events and states, too
+    (outcome,) = await resume(world, world.session("again"), heard_until, "/log/orders")
+    assert not outcome.recovered
+
+
+async def test_after_a_seam_nobody_has_recovered_with_a_position_before_it() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    session = world.session()
+    await world.hub.subscribe(session, ["/log/orders"])
+    kept = await hubs.publish(1)
+    lost = await hubs.publish(2)
+    hubs.bus_b.cut()
+    hubs.log.lose_end("t", kept)
+    hubs.bus_b.mend()
+    await world.loop.run()
+    assert session.ended
+    assert world.hub.counters.resets == 1
+    await hubs.publish(3)
+    for position in (kept, lost):
+        (outcome,) = await resume(world, world.session(str(position)), position, "/log/orders")
+        assert not outcome.recovered
+
+
+async def test_without_a_connection_a_subscribe_is_refused_and_leaves_nothing_behind() -> None:
+    hubs = Hubs()
+    world = hubs.b()
+    session = world.session()
+    hubs.bus_b.cut()
+    with pytest.raises(RefusedError) as refused:
+        await world.hub.subscribe(session, ["/log/orders", "/free"])
+    assert refused.value.error is WireError.UNAVAILABLE
+    assert (session.subscriptions, len(world.hub.router), world.hub._interest.topics) == ({}, 0, {})
