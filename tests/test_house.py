@@ -145,6 +145,12 @@ def test_wheel_holds_nothing_else(wheel: list[str]) -> None:
     assert [name for name in wheel if not name.startswith(("hub/", "channels/", "cx_event_hub-"))] == []
 
 
+def test_source_archive_holds_all_that_its_tests_need() -> None:
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    folders = {path.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT}
+    assert {folder for folder in folders if not folder.startswith(".")} - set(included) == set()
+
+
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The path of every command; groups do nothing themselves."""
     inner = getattr(command, "commands", {})

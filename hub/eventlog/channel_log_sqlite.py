@@ -51,7 +51,7 @@ _NAMED = "SELECT 1 FROM records WHERE log = ? AND audience = ? AND channel = ? A
 _END_OF_SCAN = "SELECT position FROM records WHERE log = ? AND position > ? ORDER BY position LIMIT 1 OFFSET ?"
 
 _CHANNELS = "SELECT json_group_array(DISTINCT channel) FROM records WHERE log = ? AND position > ? AND position <= ?"
-"""All records as one row: for each row, the driver releases and takes Python's lock, which under load means waiting for the event loop."""
+"""All channels as one row: for each row the driver releases and takes the lock of Python, and under load it waits for that."""
 
 _RECORDS = (
     "SELECT position, channel, data, extra FROM records WHERE log = ? AND position > ? AND position <= ?"

@@ -1,4 +1,4 @@
-"""Answers that are the same for everybody, and that everybody may ask for: made once, compressed once, and sent anew only when changed."""
+"""Answers that are the same for every caller and need no credential: made and compressed once, and sent again only when they changed."""
 
 from __future__ import annotations
 

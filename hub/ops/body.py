@@ -1,4 +1,4 @@
-"""The bodies of requests: how much of one is read, what may be held of all of them together, and where a large one goes instead."""
+"""The bodies of requests: limits on one body and on all that are held in memory together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RETRY_AFTER: Final = {"Retry-After": "1"}
 """Bodies come and go within seconds."""
 
 AT_ONCE_BYTES: Final = 32 * 1024
-"""Work on more than this goes to a thread: the event loop has other callers."""
+"""Bytes of a body above which work on it is done in a thread, so that it does not hold the event loop up."""
 
 _LIMIT: Final = "hub_body_limit"
 _LEASE: Final = "hub.body_lease"
@@ -63,7 +63,7 @@ class BodyBudget:
         self.counters = BodyCounters()
 
     def lease(self, scope: Scope) -> Lease:
-        """What one request holds. It is to be released when the request is answered, whatever becomes of it."""
+        """What one request holds of the budget. Release it when the request is answered, whatever the answer."""
         return Lease(self, address_of(scope))
 
     def take(self, address: str, size: int) -> None:
@@ -146,14 +146,14 @@ class Lease:
 
 
 def let_go(request: Request, size: int) -> None:
-    """Say that ``size`` bytes of a request's body are held in memory no more: they were written to a file, or dropped."""
+    """Release ``size`` bytes of a request's body, which were written to a file or dropped."""
     lease: Lease | None = request.scope.get(_LEASE)
     if lease is not None:
         lease.release(size)
 
 
 def hold(request: Request, size: int) -> None:
-    """Say that ``size`` bytes of a request's body come back into memory.
+    """Take ``size`` bytes for a request's body that is read back into memory.
 
     Raises:
         ApiError: see :meth:`BodyBudget.take`.
@@ -164,8 +164,8 @@ def hold(request: Request, size: int) -> None:
 
 
 def address_of(scope: Scope) -> str:
-    """Whose share a request counts to: its client, as ``trusted_proxies`` tell of it. Empty for a peer that forwards for others and is not
-    one of these, whose requests share nothing but its address (docs/proxies.md).
+    """The address whose share a request counts to: its client, as a trusted proxy names it. Empty for a peer that forwards for others and
+    is not trusted, since requests of different clients come from its address (docs/proxies.md).
     """
     connection = connection_of(scope)
     if connection is not None:
@@ -204,7 +204,7 @@ def check_announced(request: Request, limit: int) -> None:
 
 
 def too_large(limit: int) -> ApiError:
-    """413 of a body that did not say its size."""
+    """The error 413 for a body without a ``Content-Length``."""
     expected = f"at most {limit} bytes"
     return ApiError(413, f"body: expected {expected}, got more", detail={"field": "body", "expected": expected, "got": "more"})
 

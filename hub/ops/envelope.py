@@ -30,7 +30,7 @@ _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 _MAX_GOT = 120
 
 MOST_TOLD: Final = Limits().max_errors_told
-"""Errors of one request that are told, where ``limits.max_errors_told`` is not at hand."""
+"""Errors that one answer lists, where ``limits.max_errors_told`` is not known."""
 
 
 class ApiError(Exception):
@@ -206,8 +206,8 @@ class _Failsafe:
 
 
 def install(app: FastAPI, most_told: int = MOST_TOLD) -> None:
-    """Let every error of ``app`` leave in the envelope: ``ApiError``, validation (``most_told`` findings), 404, 405, and what nobody
-    expected (500, logged).
+    """Send every error of ``app`` in the envelope: ``ApiError``, validation (``most_told`` findings), 404, 405, and unexpected ones
+    (500, logged).
     """
 
     async def on_api_error(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""``HUB_*`` variables as values of settings: one rule for lists, and text that cannot be read goes on to whoever names the key."""
+"""Reads ``HUB_*`` variables as values of settings. Text that cannot be read is passed on, so that the validation names its key."""
 
 import json
 from typing import Any, Final, get_args, get_origin

@@ -1,4 +1,4 @@
-"""What a file is, told from its content: what its sender says of it is believed only as far as the content bears it out.
+"""Finds the type of a file by its content. What the sender says is used only where the content agrees with it.
 
 The signatures are those of the formats' own specifications; what text is, and what a browser would take for a page, follows WHATWG's MIME
 Sniffing Standard (sections 4.1 and 7.1).
@@ -72,7 +72,7 @@ _OPEN_XML: Final = {
 
 _MACRO_PART: Final = "vbaproject.bin"
 MACROS: Final = "application/vnd.ms-office.macro-enabled"
-"""Our name for an office document that has macros, whatever program it is for."""
+"""The type name for an office document with macros, of whatever program."""
 
 _OPEN_DOCUMENT: Final = re.compile(rb"application/vnd\.oasis\.opendocument\.[a-z-]{1,40}")
 
@@ -129,7 +129,7 @@ _OTHER_NAMES: Final = {
     "text/rtf": "application/rtf",
     "text/xml": "application/xml",
 }
-"""Names that senders use, to those that are used here."""
+"""Other names of types that senders use, and the name that is used here."""
 
 # fmt: off
 RUNNABLE: Final = frozenset({

@@ -23,20 +23,20 @@ CHECK_S: Final = 2.0
 """Seconds that one check may take; probes usually give up after 3."""
 
 Check = Callable[[], Awaitable[str | None]]
-"""None when the part is well, else what is wrong."""
+"""None if the part works, else what is wrong."""
 
 _log = structlog.get_logger(__name__)
 
 
 class PartHealth(BaseModel):
-    """How a part is."""
+    """The state of a part."""
 
     status: str = Field(description="`ok` or `failing`.", examples=["ok"])
     message: str | None = Field(default=None, description="What is wrong.")
 
 
 class Readiness(BaseModel):
-    """How the hub and each of its parts are."""
+    """The state of the hub and of each of its parts."""
 
     status: str = Field(
         description="`ok`; `degraded`: parts fail that all nodes share; `failing`: this node lacks something; `draining`.", examples=["ok"]
@@ -45,7 +45,7 @@ class Readiness(BaseModel):
 
 
 class Health:
-    """The checks of a process, and whether it drains."""
+    """The checks of a process, and whether it is stopping."""
 
     __slots__ = ("_asking", "_checks", "_shared", "_strict", "draining")
 
@@ -58,7 +58,7 @@ class Health:
         self.draining = False
 
     def drain(self) -> None:
-        """The server is about to stop: it still answers, but wants no new clients, and ``/readyz`` says 503 from now on."""
+        """The server is about to stop: it still answers, but ``/readyz`` says 503 from now on, so that no new clients are sent to it."""
         self.draining = True
 
     def register(self, part: str, check: Check, *, shared: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Bodies that come compressed with gzip, for the operations that take such: bounded by what comes out, not by what comes in."""
+"""Decompresses bodies with gzip, for the operations that take them. The limit is on the decompressed size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs: one pipe for the hub's own events and everybody else's, as JSON or for people. Secrets never pass it."""
+"""Logging: one pipeline for the hub's own records and those of libraries, as JSON or for people. It masks secrets."""
 
 import logging
 import re
@@ -35,7 +35,7 @@ _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyn
 
 
 def mask(value: Any) -> Any:
-    """A value without the secrets that it holds, as deep as it goes."""
+    """The value with its secrets masked, at any depth."""
     if isinstance(value, str):
         return _CLIENT_ID.sub(r"\1...", _SECRET_TEXT.sub(MASK, value))
     if isinstance(value, bytes):

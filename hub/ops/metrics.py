@@ -30,10 +30,10 @@ from hub.core.metric import CounterFamily, Histogram
 from hub.ops.method import asked_method
 
 KEPT_S: Final = 0.1
-"""Seconds for which the text of the metrics is kept on a port of their own; making it takes some milliseconds of the event loop."""
+"""Seconds for which the text on ``metrics_port`` is cached; to make it takes some milliseconds of the event loop."""
 
 MAX_KEPT: Final = 8
-"""Forms of it that are kept; some of their types have a version that the caller chooses."""
+"""Content types whose text is cached; some have a version that the caller chooses."""
 
 PREFIX: Final = "hub_"
 
@@ -63,7 +63,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._rendered: dict[str, tuple[float, bytes]] = {}
-        """By content type: when, and what."""
+        """By content type: when the text was made, and the text."""
         self._names: set[str] = set()
         self._parts: dict[str, tuple[object, list[_Shown]]] = {}
         self._labels: dict[str, dict[str, tuple[str, ...]]] = {"hub_build": {"version": (), "python": ()}}
@@ -158,7 +158,7 @@ class Metrics:
         return self._serve
 
     def _kept(self, accept: str) -> tuple[str, bytes]:
-        """What :meth:`render` says, or said within the last :data:`KEPT_S`: anybody who reaches the port may ask, as often as they like."""
+        """The result of :meth:`render`, at most :data:`KEPT_S` old, since everybody who reaches the port may ask as often as they like."""
         _, content_type = choose_encoder(accept)
         now = time.monotonic()
         kept = self._rendered.get(content_type)
@@ -180,7 +180,7 @@ class Metrics:
 
 
 class _Build(Collector):
-    """What runs."""
+    """Build information: the version of the hub and of Python."""
 
     def collect(self) -> Iterable[Metric]:
         yield InfoMetricFamily(
@@ -261,7 +261,7 @@ class _Parts(Collector):
 
 
 class _Count(Collector):
-    """A counter that a function knows."""
+    """A counter whose value a function returns."""
 
     def __init__(self, name: str, help: str, fn: Callable[[], int]) -> None:
         self._name = name

@@ -106,7 +106,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _tell_errors(operation: dict[str, Any]) -> None:
-    """400 where FastAPI would say 422, and the other errors that every operation has."""
+    """Replace FastAPI's 422 by 400, and add the other errors that every operation has."""
     error = {"application/json": {"schema": {"$ref": f"{_SCHEMA}Error"}}}
     forbidden = {"application/json": {"schema": {"anyOf": [{"$ref": f"{_SCHEMA}Error"}, {"$ref": f"{_SCHEMA}Forbidden"}]}}}
     responses = operation["responses"]

@@ -1,4 +1,4 @@
-"""Errors that repeat: the first is logged whole, the others are counted, and the count is logged from time to time."""
+"""Holds back errors that repeat: the first is logged whole, later ones are counted, and the count is logged from time to time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import structlog
 from hub.background import BackgroundTask
 
 MOST: Final = 1000
-"""Different errors that are remembered at once; beyond, the oldest is forgotten, and logged whole when it comes again."""
+"""How many different errors are remembered. Beyond that the oldest is forgotten, and logged whole when it comes again."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Kind(NamedTuple):
-    """What makes two errors the same: who logs, what is said, and where and as what it was raised. Its text may differ each time."""
+    """The identity of an error: logger, message, place and type. Its text may differ each time."""
 
     logger: str
     event: str
@@ -106,7 +106,7 @@ class RepeatedErrors:
             self._task.start(self._run())
 
     async def stop(self) -> None:
-        """Log what is counted, and look no more."""
+        """Log the counts and stop."""
         await self._task.stop()
         self._tell(everything=True)
 

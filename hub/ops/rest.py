@@ -121,7 +121,7 @@ def create_app(
 
 
 def compile_routes(app: FastAPI) -> None:
-    """Have FastAPI build what it puts off until a request comes to each router: validators, serializers and handlers of its operations.
+    """Have FastAPI build now what it builds at the first request to each router: validators, serializers and handlers of its operations.
 
     All together they take a quarter of a second, which is to be spent before the port opens.
     """
@@ -153,7 +153,7 @@ class OpenApiDocument:
 
 
 class OriginWatch:
-    """Middleware that has the gate log origins whose pages may not read the answers: the browser tells the page nothing of why."""
+    """Middleware that logs origins whose pages may not read the answers, since a browser does not tell its page why."""
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""What holds for every REST operation before its body is read: who calls, how much may come, and that what comes can be checked at once."""
+"""Checks of every REST operation before its body is read: the caller, the size of the body, and the number of its members."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def _handled(handle: Handler, request: Request) -> Response:
 
 
 class WithoutSlash:
-    """What a router does where nothing is at a path: what is at the same path without the slash at its end, if there is something.
+    """Serve a path that does not exist as the same path without its trailing slash, if that exists.
 
     A redirect would lose the body with some clients, and the credential with others.
     """
@@ -94,7 +94,7 @@ class WithoutSlash:
 
 
 def adopt(routers: Iterable[APIRouter]) -> None:
-    """Have every operation of ``routers`` be a :class:`HubRoute`.
+    """Make every operation of ``routers`` a :class:`HubRoute`.
 
     Raises:
         TypeError: one has a route class of its own that is none: its permission would be asked behind its body.
@@ -160,7 +160,7 @@ def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, once more; behind it whatever comes."""
+    """Yield a body that was read, then what follows it."""
     read = False
 
     async def replay() -> Message:

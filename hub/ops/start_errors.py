@@ -1,4 +1,4 @@
-"""Why a hub or a command cannot begin, in one sentence that says what to do (docs/operations.md lists them)."""
+"""Explains in one sentence why a hub or a command cannot start and what to do (docs/operations.md lists them)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OLD_VERSION = "start that version of the hub again, or restore the backup that 
 
 
 def explain(fault: BaseException, settings: Settings) -> str | None:
-    """The sentence; None for a fault that is the hub's own, whose traceback is wanted."""
+    """The explanation of an exception; None for a fault of the hub itself, whose traceback is needed."""
     if isinstance(fault, InUseError | LogInUseError):
         return _line(fault)
     if isinstance(fault, NewerDatabaseError | NewerFileError):

@@ -1,4 +1,4 @@
-"""What a REST caller hears of when the database or a log cannot be used."""
+"""The answers of REST calls when the database or a log cannot be used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unavailable(fault: StorageError | EventLogError) -> ApiError:
 
 
 def nul_refused(request: Request, fault: NulTextError) -> ApiError:
-    """400 of text with a NUL, which no database here keeps: the parameter that it came in, or else the body."""
+    """The error 400 for text with a NUL, which the databases do not store. It names the parameter, or the body."""
     named = [*request.path_params.items(), *request.query_params.multi_items()]
     field = next((name for name, value in named if isinstance(value, str) and fault.text in value), "body")
     expected, got = "text without NUL (U+0000)", show(fault.text)
@@ -29,7 +29,7 @@ def nul_refused(request: Request, fault: NulTextError) -> ApiError:
 
 
 def install(app: FastAPI) -> None:
-    """Let every operation that the database or a log does not let do its work answer 503 (docs/operations.md)."""
+    """Answer 503 where an operation fails for the database or a log (docs/operations.md)."""
 
     async def on_fault(_: Request, fault: Exception) -> Response:
         assert isinstance(fault, StorageError | EventLogError)

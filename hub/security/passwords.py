@@ -1,4 +1,4 @@
-"""Passwords: argon2 in a thread, and a brake on guessing."""
+"""Passwords: argon2 in a thread, and a limit on failed tries."""
 
 import asyncio
 import hmac
@@ -26,7 +26,7 @@ _threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password
 """Each hash takes 64 MiB and a core for some 50 ms: a flood of sign-ins must leave both to the others."""
 
 _NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
-"""Verified where there is no such user, so that the time does not tell."""
+"""Verified where the user does not exist, so that the time of the answer does not show that."""
 
 
 async def hash_password(password: str) -> str:
@@ -69,7 +69,7 @@ class FailureBrake:
         return max(1, round(left))
 
     def tried(self, address: str, user: str) -> None:
-        """A sign-in is tried. It counts as failed until :meth:`succeeded`: many tries at once must not slip through together."""
+        """Count a try. It counts as failed until :meth:`succeeded`, so that many tries at once are limited, too."""
         now = self._clock.monotonic()
         since, count = self._failures.get((address, user), (now, 0))
         if now - since >= self._window_s:

@@ -28,11 +28,11 @@ class AdminError(Exception):
 
 
 class NotThereError(AdminError):
-    """What should be shown, changed or removed is not there; the text says what is."""
+    """The object to show, change or remove does not exist; the text names those that do."""
 
 
 class ExistsError(AdminError):
-    """The name is taken."""
+    """The name is taken already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +449,7 @@ def decoded(stored: Any) -> Any:
 
 
 def _bump(tx: Transaction) -> None:
-    """Tell running nodes of a change."""
+    """Raise the revision, so that running nodes notice a change."""
     tx.run("UPDATE revision SET number = number + 1")
 
 
