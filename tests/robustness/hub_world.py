@@ -17,8 +17,9 @@ from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.bayeux.harness import Answer, Tokens
-from tests.hub.core.harness import Grants, ManualClock
+from tests.hub.core.harness import Grants
 from tests.robustness.scheduler import SteppedLoop
+from tests.world import ManualClock
 
 
 class Observed:

@@ -24,28 +24,18 @@ from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.roles import BUILT_IN, Grants
+from tests.world import ManualClock
 
 NOON_MS = 1_772_366_400_000
 """2026-03-01 12:00:00 UTC."""
 
+RESTLESS_S = 0.003
+"""More than a slice of work: with such a step each look at the clock ends one."""
 
-class ManualClock:
-    """Time that the test moves. ``restless`` makes each look at it cost 3 ms, so that every slice of work is over at once."""
 
-    def __init__(self, *, restless: bool = False) -> None:
-        self.seconds = 1000.0
-        self.wall = NOON_MS
-        self.restless = restless
-
-    def monotonic(self) -> float:
-        self.seconds += 0.003 if self.restless else 0
-        return self.seconds
-
-    def wall_ms(self) -> int:
-        return self.wall
-
-    def wall_us(self) -> int:
-        return self.wall * 1000
+def noon(*, step: float = 0.0) -> ManualClock:
+    """A clock that the test moves, at noon."""
+    return ManualClock(wall=NOON_MS, step=step)
 
 
 class Recorder:
@@ -89,7 +79,7 @@ class Ingesting:
     """Sequencer, application and a client of it that is signed in as the demo's administrator."""
 
     def __init__(self, *, log: EventLog | None = None, clock: ManualClock | None = None, role: str = "admin", **settings: Any) -> None:
-        self.clock = clock or ManualClock()
+        self.clock = clock or noon()
         self.log = log or MemoryEventLog()
         self.recorder = Recorder()
         self.settings = IngestSettings(**settings)

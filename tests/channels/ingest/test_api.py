@@ -9,7 +9,7 @@ from channels.events import EVENT_TYPES, AgentReady, Event
 from channels.ingest.api import BATCH, CONTENT_TYPES, LINES, ONE, PLAIN, refusal
 from hub.eventlog.memory import MemoryEventLog
 from tests.channels.examples import WHOLE
-from tests.channels.ingest.support import NOON_MS, Ingesting, ManualClock, cloudevent
+from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, cloudevent, noon
 
 EVENTS = "/ingest/v1/events"
 _EVENT = Event("cx.agent.ready", NOON_MS, "/switch", "1", AgentReady(agent_id="ana"))
@@ -57,7 +57,7 @@ async def test_every_type_of_event() -> None:
 
 
 async def test_a_body_that_is_not_ascii() -> None:
-    hub = Ingesting(clock=ManualClock(restless=True))
+    hub = Ingesting(clock=noon(step=RESTLESS_S))
     assert (await _post(hub, cloudevent(data={"agentId": "José 東京"}), ONE))[0] == 200
     ((_, event),) = await hub.logged()
     assert event.data.agent_id == "José 東京"  # type: ignore[attr-defined]

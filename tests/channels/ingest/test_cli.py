@@ -15,7 +15,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from channels.ingest.cli import register
-from tests.channels.ingest.support import Ingesting, ManualClock, cloudevent, served
+from tests.channels.ingest.support import Ingesting, cloudevent, noon, served
+from tests.world import ManualClock
 
 _COMMAND = """
 import typer
@@ -35,7 +36,7 @@ def _run(*arguments: str) -> Result:
 
 
 def _now() -> ManualClock:
-    clock = ManualClock()
+    clock = noon()
     clock.wall = time.time_ns() // 1_000_000
     return clock
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from channels.ingest.api import BATCH, LINE_TYPES, LINES, ONE, PLAIN
-from tests.channels.ingest.support import NOON_MS, Ingesting, ManualClock, cloudevent
+from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, cloudevent, noon
 
 EVENTS = "/ingest/v1/events"
 ATTRIBUTES = {
@@ -172,7 +172,7 @@ def packed(body: bytes, kind: str = BATCH, encoding: str = "gzip") -> tuple[byte
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
 @pytest.mark.parametrize("restless", [False, True])
 async def test_a_body_that_is_packed(encoding: str, restless: bool) -> None:
-    hub = Ingesting(clock=ManualClock(restless=restless))
+    hub = Ingesting(clock=noon(step=RESTLESS_S if restless else 0))
     body = orjson.dumps([cloudevent(str(number)) for number in range(2000)])
     assert (await post(hub, *packed(body, encoding=encoding)))[1]["data"]["accepted"] == 2000
 

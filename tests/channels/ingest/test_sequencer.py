@@ -7,7 +7,7 @@ import pytest
 from channels.events import EVENT_STREAM, AgentReady, Event, EventSinkError, RefusedEventError
 from channels.ingest.sequencer import Sequencer
 from hub.eventlog.memory import MemoryEventLog
-from tests.channels.ingest.support import NOON_MS, Ingesting, ManualClock, Recorder
+from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, Recorder, noon
 
 
 def _event(identifier: str, time_ms: int = 0, source: str = "s") -> Event:
@@ -215,7 +215,7 @@ async def test_when_the_log_cannot_be_read_at_the_start_it_is_tried_again() -> N
 
 
 async def test_calls_at_once_keep_the_order_of_the_log() -> None:
-    hub = await _started(log=_Failing(), clock=ManualClock(restless=True))
+    hub = await _started(log=_Failing(), clock=noon(step=RESTLESS_S))
     calls = [
         hub.sequencer.accept("demo", [_event(f"{call}-{number}", number, source=str(call)) for number in range(200)]) for call in range(5)
     ]
@@ -226,7 +226,7 @@ async def test_calls_at_once_keep_the_order_of_the_log() -> None:
 
 
 async def test_work_gives_way_to_the_loop() -> None:
-    hub = await _started(clock=ManualClock(restless=True))
+    hub = await _started(clock=noon(step=RESTLESS_S))
     ticks = 0
 
     async def tick() -> None:
@@ -255,7 +255,7 @@ async def test_a_caller_that_goes_away_does_not_tear_log_and_consumers_apart() -
 async def test_a_consumer_that_fails_does_not_stop_the_others() -> None:
     failing, other = Recorder(), Recorder()
     failing.faults = 1
-    clock = ManualClock()
+    clock = noon()
     sequencer = Sequencer(eventlog=MemoryEventLog(), clock=clock, find_consumers=lambda: [failing, other], repeats_s=600, repeats_max=100)
     await sequencer.start()
     assert await sequencer.accept("demo", [_event("1")]) == ["accepted"]

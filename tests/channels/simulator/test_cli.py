@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from channels.events import AgentLogin, AgentLogout, InteractionFinished, InteractionStarted, parse_time
 from channels.simulator.cli import register
-from tests.channels.ingest.support import Ingesting, ManualClock, served
+from tests.channels.ingest.support import Ingesting, noon, served
 
 
 def _run(*arguments: str) -> Result:
@@ -63,7 +63,7 @@ def test_a_day_is_sent_as_recorded(tmp_path: Path) -> None:
 
 
 def test_a_live_run_is_sped_up_and_leaves_nobody_logged_in() -> None:
-    clock = ManualClock()
+    clock = noon()
     clock.wall = time.time_ns() // 1_000_000
     hub = Ingesting(clock=clock)
     with served(hub) as url:

@@ -21,7 +21,8 @@ from channels.simulator.runner import SOURCE, TENANT, Runner
 from channels.simulator.settings import SimulatorSettings
 from channels.statistics.engine.engine import Engine
 from hub.eventlog.memory import MemoryEventLog
-from tests.channels.ingest.support import NOON_MS, ManualClock
+from tests.channels.ingest.support import NOON_MS, noon
+from tests.world import ManualClock
 
 MIDNIGHT_MS = NOON_MS - 12 * 3_600_000
 
@@ -66,7 +67,7 @@ def _reached(sink: Sink, clock: ManualClock) -> Callable[[], bool]:
 
 
 async def test_the_day_so_far_is_lived_through_and_then_time_goes_with_the_clock() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     runner = _runner(sink, clock)
     await runner.start()
     await _run_until(runner, _reached(sink, clock))
@@ -85,7 +86,7 @@ async def test_the_day_so_far_is_lived_through_and_then_time_goes_with_the_clock
 
 
 async def test_an_engine_takes_all_of_it_also_after_a_restart() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     for _ in range(3):
         runner = _runner(sink, clock)
         await runner.start()
@@ -99,7 +100,7 @@ async def test_an_engine_takes_all_of_it_also_after_a_restart() -> None:
 
 
 async def test_a_restart_goes_on_where_the_log_ends_and_ends_what_was_left_open() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     first = _runner(sink, clock)
     await first.start()
     await _run_until(first, _reached(sink, clock))
@@ -121,7 +122,7 @@ async def test_a_restart_goes_on_where_the_log_ends_and_ends_what_was_left_open(
 
 
 async def test_events_of_others_move_the_start_but_are_not_ended() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     other = Event("cx.interaction.started", NOON_MS - 1_000, "/switch", "1", InteractionStarted(interaction_id="theirs", media="voice"))
     await sink.log.append(TENANT, EVENT_STREAM, [encode_event(other)])
     runner = _runner(sink, clock)
@@ -133,7 +134,7 @@ async def test_events_of_others_move_the_start_but_are_not_ended() -> None:
 
 
 async def test_an_event_ahead_of_the_clock_is_waited_for() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     ahead = Event("cx.agent.ready", NOON_MS + 20, SOURCE, "1", AgentReady(agent_id="a"))
     await sink.log.append(TENANT, EVENT_STREAM, [encode_event(ahead)])
     runner = _runner(sink, clock)
@@ -144,7 +145,7 @@ async def test_an_event_ahead_of_the_clock_is_waited_for() -> None:
 
 
 async def test_when_all_records_are_trimmed_it_begins_now() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     await sink.log.append(TENANT, EVENT_STREAM, [b"x"])
     await sink.log.trim(TENANT, EVENT_STREAM, 1)
     runner = _runner(sink, clock)
@@ -157,7 +158,7 @@ async def test_when_all_records_are_trimmed_it_begins_now() -> None:
 
 async def test_what_the_sink_cannot_write_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAUSE_FIRST_S", 0.001)
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     sink.faults = 1
     runner = _runner(sink, clock)
     await runner.start()
@@ -168,7 +169,7 @@ async def test_what_the_sink_cannot_write_is_sent_again(monkeypatch: pytest.Monk
 
 
 async def test_refused_events_are_counted_and_it_goes_on() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     sink.refuse = lambda event: "too late" if event.type == "cx.agent.ready" else None
     runner = _runner(sink, clock)
     await runner.start()
@@ -179,7 +180,7 @@ async def test_refused_events_are_counted_and_it_goes_on() -> None:
 
 
 async def test_a_fault_is_told_by_readiness() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     await sink.log.append(TENANT, EVENT_STREAM, [b"no record"])
     runner = _runner(sink, clock)
     await runner.start()
@@ -189,7 +190,7 @@ async def test_a_fault_is_told_by_readiness() -> None:
 
 
 async def test_the_day_so_far_begins_at_midnight_at_the_earliest() -> None:
-    clock, sink = ManualClock(), Sink(MemoryEventLog())
+    clock, sink = noon(), Sink(MemoryEventLog())
     clock.wall = MIDNIGHT_MS + 3_600_000
     runner = _runner(sink, clock)
     await runner.start()
@@ -199,4 +200,4 @@ async def test_the_day_so_far_begins_at_midnight_at_the_earliest() -> None:
 
 
 async def test_one_that_never_started_can_be_stopped() -> None:
-    await _runner(Sink(MemoryEventLog()), ManualClock()).stop()
+    await _runner(Sink(MemoryEventLog()), noon()).stop()

@@ -23,38 +23,17 @@ from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.interface import EventLog
 from hub.eventlog.memory import MemoryEventLog
+from tests.world import ManualClock
 
 START_MS = 1_773_133_200_000
 """2026-03-10 09:00:00 UTC, a Tuesday."""
 
 
-class ManualClock:
-    """Time that the test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self.wall = START_MS
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def wall_ms(self) -> int:
-        return self.wall
-
-    def wall_us(self) -> int:
-        return self.wall * 1000
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-        self.wall += round(seconds * 1000)
-
-
 class RestlessClock(ManualClock):
     """Each look at it takes 3 ms, so that every slice of work is over at its first look."""
 
-    def monotonic(self) -> float:
-        self.seconds += 0.003
-        return self.seconds
+    def __init__(self) -> None:
+        super().__init__(wall=START_MS, step=0.003)
 
 
 class AsyncioLoop:
@@ -117,7 +96,7 @@ class Centre:
     """One hub with a stat server. ``feed`` does what ingest does: check, log, consume."""
 
     def __init__(self, *, eventlog: EventLog | None = None, clock: ManualClock | None = None, time: str = "wall", **settings: Any) -> None:
-        self.clock = clock or ManualClock()
+        self.clock = clock or ManualClock(wall=START_MS)
         self.log = eventlog or MemoryEventLog()
         self.loop = AsyncioLoop()
         self.faults: list[Exception] = []

@@ -14,7 +14,7 @@ from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.eventlog.interface import EventLogError
 from tests.hub.bus.network import Network, NetworkBus, NetworkLog
-from tests.hub.core.harness import ManualClock
+from tests.world import ManualClock
 
 A, B, OTHER = Topic("t", "", "/a"), Topic("t", "", "/b"), Topic("u", "", "/a")
 ALL = Topic("t", "", "/**")

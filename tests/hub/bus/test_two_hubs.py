@@ -10,9 +10,10 @@ from hub.core.hub import Subscribed
 from tests.hub.bayeux.harness import Bayeux, Client, handshake
 from tests.hub.bayeux.test_extensions_of_the_protocol import BY_TOKEN
 from tests.hub.bus.network import Network, NetworkBus, NetworkLog
-from tests.hub.core.harness import ManualClock, Recorder, World
+from tests.hub.core.harness import Recorder, World
 from tests.hub.dashboard.harness import Dashboard
 from tests.hub.dashboard.test_stream import Stream, block
+from tests.world import ManualClock
 
 DECLARATIONS = [
     ChannelDeclaration("/log/**", DeliveryClass.LOG, "log"),

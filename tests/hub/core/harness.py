@@ -18,30 +18,13 @@ from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
+from tests.world import ManualClock
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", cookie: str = "") -> Principal:
     """A principal whose login is its token's, or with ``cookie`` one of its own."""
     token_login = f"token-{subject}"
     return Principal(tenant, subject, frozenset(), f"login-{cookie}" if cookie else token_login, token_login)
-
-
-class ManualClock:
-    """Time passes when the test says so; ``step`` seconds pass with each look at it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.step = 0.0
-
-    def monotonic(self) -> float:
-        self.now += self.step
-        return self.now
-
-    def wall_ms(self) -> int:
-        return int(self.now * 1000)
-
-    def wall_us(self) -> int:
-        return int(self.now * 1_000_000)
 
 
 class ManualLoop:

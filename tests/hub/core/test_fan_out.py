@@ -20,8 +20,9 @@ from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
 from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.hub.core.harness import ManualClock, Recorder, World, principal
+from tests.hub.core.harness import Recorder, World, principal
 from tests.robustness.direct_way import payloads
+from tests.world import ManualClock
 
 MANY = AT_ONCE + 100
 WHO = principal()

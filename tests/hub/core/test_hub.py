@@ -17,7 +17,8 @@ from hub.core.limits import Limits
 from hub.core.message import Message, Topic
 from hub.core.principal import login_key
 from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.hub.core.harness import ManualClock, Recorder, World, principal
+from tests.hub.core.harness import Recorder, World, principal
+from tests.world import ManualClock
 
 STATE, LOG, EVENT = DeliveryClass.STATE, DeliveryClass.LOG, DeliveryClass.EVENT
 

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from hub.core.rates import FORGOTTEN_AT_ONCE, MOST_KEYS, RateLimit
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return int(self.now * 1000)
-
-    def wall_us(self) -> int:
-        return int(self.now * 1_000_000)
+from tests.world import ManualClock
 
 
 def test_as_many_at_once_as_in_a_second_and_then_at_that_rate() -> None:
-    clock = Clock()
+    clock = ManualClock()
     rate = RateLimit(clock, 200)
     assert [rate.allows("a") for _ in range(250)].count(True) == 200
     clock.now += 0.1
@@ -29,19 +17,19 @@ def test_as_many_at_once_as_in_a_second_and_then_at_that_rate() -> None:
 
 
 def test_keys_do_not_share() -> None:
-    rate = RateLimit(Clock(), 1)
+    rate = RateLimit(ManualClock(), 1)
     assert rate.allows("a")
     assert not rate.allows("a")
     assert rate.allows("b")
 
 
 def test_nothing_is_limited_by_0() -> None:
-    rate = RateLimit(Clock(), 0)
+    rate = RateLimit(ManualClock(), 0)
     assert all(rate.allows("a") for _ in range(10_000))
 
 
 def test_keys_that_clients_make_up_are_forgotten() -> None:
-    clock = Clock()
+    clock = ManualClock()
     rate = RateLimit(clock, 1)
     for number in range(3 * MOST_KEYS):
         assert rate.allows(str(number))
@@ -54,7 +42,7 @@ def test_keys_that_clients_make_up_are_forgotten() -> None:
 
 def test_room_is_made_for_many_new_keys_at_once() -> None:
     """A walk over all keys at each new one would let a client that makes keys up hold the loop."""
-    rate = RateLimit(Clock(), 1)
+    rate = RateLimit(ManualClock(), 1)
     for number in range(MOST_KEYS):
         assert rate.allows(str(number))
     walks = 0

@@ -17,7 +17,8 @@ from hub.core.limits import Limits
 from hub.core.message import Topic
 from hub.eventlog.channel_log import SCAN, Page, Retention, Selection, Span
 from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.hub.core.harness import ManualClock, Recorder, World
+from tests.hub.core.harness import Recorder, World
+from tests.world import ManualClock
 
 DECLARATIONS = [ChannelDeclaration("/log/**", DeliveryClass.LOG, "a log")]
 

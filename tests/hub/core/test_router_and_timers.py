@@ -9,7 +9,7 @@ import pytest
 from hub.core.message import Topic
 from hub.core.router import Router
 from hub.core.timers import RESOLUTION_S, Timers
-from tests.hub.core.harness import ManualClock
+from tests.world import ManualClock
 
 
 def topic(channel: str, audience: str = "", tenant: str = "t") -> Topic:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hub.core.ending import end_revoked
 from hub.core.timers import RESOLUTION_S, Timers
-from tests.hub.core.harness import ManualClock, Recorder, World, principal
+from tests.hub.core.harness import Recorder, World, principal
+from tests.world import ManualClock
 
 
 def test_timers_that_are_due_at_once_fire_in_slices() -> None:

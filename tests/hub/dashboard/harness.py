@@ -19,7 +19,8 @@ from hub.core.subscriber import Subscriber
 from hub.dashboard.conversation import Conversation, DashboardCounters
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.hub.core.harness import ManualClock, ManualLoop
+from tests.hub.core.harness import ManualLoop
+from tests.world import ManualClock
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", anonymous: bool = False) -> Principal:

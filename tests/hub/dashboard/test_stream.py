@@ -17,8 +17,9 @@ from hub.core.subscriber import Subscriber
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, read_request
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
-from tests.hub.core.harness import ManualClock, ManualLoop
+from tests.hub.core.harness import ManualLoop
 from tests.hub.dashboard.harness import Grants, principal
+from tests.world import ManualClock
 
 LIMITS = Limits()
 

@@ -17,7 +17,7 @@ from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, ChannelLog, Record, Ret
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLogError, LogInUseError
-from tests.hub.core.harness import ManualClock
+from tests.world import ManualClock
 
 A, B, DEEP, OTHER = Topic("t", "", "/log/a"), Topic("t", "", "/log/b"), Topic("t", "", "/log/a/deep"), Topic("u", "", "/log/a")
 OWN = Topic("t", "ann", "/log/a")

@@ -8,7 +8,7 @@ from hub.core.message import Topic
 from hub.eventlog.channel_log import Retention
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.trimmer import Trimmer
-from tests.hub.core.harness import ManualClock
+from tests.world import ManualClock
 
 
 async def test_it_sweeps_when_it_starts() -> None:

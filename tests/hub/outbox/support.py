@@ -8,7 +8,7 @@ from hub.outbox.model import Endpoint, OutboxEvent, Secret
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.recorder import EventRecorder
 from hub.storage.transactions import Operation
-from tests.hub.core.harness import ManualClock
+from tests.world import ManualClock
 
 
 def endpoint(identifier: str = "ep_1", **changes: Any) -> Endpoint:

@@ -24,8 +24,8 @@ from hub.security import cli_database
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transaction, Transactions
-from tests.hub.core.harness import ManualClock
 from tests.hub.outbox.support import Recording, endpoint, outcome
+from tests.world import ManualClock
 
 Hub = Callable[..., Result]
 

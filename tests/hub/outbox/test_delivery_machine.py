@@ -18,9 +18,9 @@ from hub.outbox.outcome import Fault
 from hub.storage.identity import FileIdentity
 from hub.storage.transactions import Transaction
 from hub.storage.transactions_sqlite import SqliteBackend
-from tests.hub.core.harness import ManualClock
 from tests.hub.outbox.support import Recording, endpoint, outcome
 from tests.hub.storage.backends import Sqlite
+from tests.world import ManualClock
 
 START_MS = 1_000_000
 LEASE_MS = 10_000

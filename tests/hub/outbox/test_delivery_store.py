@@ -10,8 +10,8 @@ from hub.outbox.model import DeliveryState, OutboxEvent
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
-from tests.hub.core.harness import ManualClock
 from tests.hub.outbox.support import Recording, endpoint, outcome
+from tests.world import ManualClock
 
 NOW = 1_000_000
 ORDER_MS = 60_000

@@ -10,8 +10,8 @@ from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.endpoint_store import EndpointBook
 from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
 from hub.storage.transactions import Operation, Transaction, Transactions
-from tests.hub.core.harness import ManualClock
 from tests.hub.outbox.support import Recording, endpoint
+from tests.world import ManualClock
 
 FULL = Endpoint(
     id="ep_full",

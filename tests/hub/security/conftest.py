@@ -21,41 +21,23 @@ from hub.security.store import Store
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
+from tests.world import ManualClock
 
 __all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]
 
 SECRET = b"a secret of the tests"
 
 
-class FakeClock:
-    """Stands still until a test moves it; both clocks move together."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def wall_ms(self) -> int:
-        return int(self.seconds * 1000)
-
-    def wall_us(self) -> int:
-        return int(self.seconds * 1_000_000)
-
-
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> ManualClock:
+    return ManualClock(1_800_000_000.0)
 
 
 @dataclass
 class Access:
     """A gate on a real database, with the tenants acme and rival."""
 
-    clock: FakeClock
+    clock: ManualClock
     transactions: Transactions
     store: Store
     make_gate: Callable[..., Gate]
@@ -68,7 +50,7 @@ class Access:
         return (await self.store.add_key(tenant, name, [role]))[1]
 
 
-async def make_access(transactions: Transactions, clock: FakeClock) -> Access:
+async def make_access(transactions: Transactions, clock: ManualClock) -> Access:
     store = Store(transactions, clock.wall_ms)
 
     def make_gate(*, demo: bool = False, **options: Any) -> Gate:
@@ -83,13 +65,13 @@ async def make_access(transactions: Transactions, clock: FakeClock) -> Access:
 
 
 @pytest.fixture
-async def access(light_database: Database, clock: FakeClock) -> AsyncIterator[Access]:
+async def access(light_database: Database, clock: ManualClock) -> AsyncIterator[Access]:
     async with running(light_database) as transactions:
         yield await make_access(transactions, clock)
 
 
 @pytest.fixture
-async def access_both(database: Database, clock: FakeClock) -> AsyncIterator[Access]:
+async def access_both(database: Database, clock: ManualClock) -> AsyncIterator[Access]:
     """The same on each backend."""
     async with running(database) as transactions:
         yield await make_access(transactions, clock)

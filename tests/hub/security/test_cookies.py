@@ -9,14 +9,15 @@ from joserfc.jwk import OctKey
 
 from hub.security.cookies import MOST_COOKIES, CookieSigner, kept_secret, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import Credential
-from tests.hub.security.conftest import SECRET, FakeClock
+from tests.hub.security.conftest import SECRET
+from tests.world import ManualClock
 
 CREDENTIAL = Credential("token:1", "acme", "ana", frozenset({"admin"}), (), "f" * 64)
 USER = replace(CREDENTIAL, id="user:1")
 
 
 @pytest.fixture
-def signer(clock: FakeClock) -> CookieSigner:
+def signer(clock: ManualClock) -> CookieSigner:
     return CookieSigner(SECRET, clock, lifetime_s=60)
 
 
@@ -45,7 +46,7 @@ def test_a_cookie_is_of_no_other_credential(signer: CookieSigner, changed: Crede
     assert not signed_in.is_of(changed)
 
 
-def test_a_cookie_runs_out(signer: CookieSigner, clock: FakeClock) -> None:
+def test_a_cookie_runs_out(signer: CookieSigner, clock: ManualClock) -> None:
     cookie = signer.sign(CREDENTIAL)
     clock.advance(59)
     assert signer.read(cookie) is not None
@@ -53,7 +54,7 @@ def test_a_cookie_runs_out(signer: CookieSigner, clock: FakeClock) -> None:
     assert signer.read(cookie) is None
 
 
-def test_a_cookie_runs_out_with_its_credential(signer: CookieSigner, clock: FakeClock) -> None:
+def test_a_cookie_runs_out_with_its_credential(signer: CookieSigner, clock: ManualClock) -> None:
     cookie = signer.sign(replace(CREDENTIAL, expires_ms=clock.wall_ms() + 10_000))
     clock.advance(10)
     assert signer.read(cookie) is None
@@ -64,19 +65,19 @@ def test_garbage_is_no_cookie(signer: CookieSigner, value: str) -> None:
     assert signer.read(value) is None
 
 
-def test_a_cookie_of_another_secret_or_changed_is_refused(signer: CookieSigner, clock: FakeClock) -> None:
+def test_a_cookie_of_another_secret_or_changed_is_refused(signer: CookieSigner, clock: ManualClock) -> None:
     assert signer.read(CookieSigner(b"another secret", clock, lifetime_s=60).sign(CREDENTIAL)) is None
     header, payload, signature = signer.sign(CREDENTIAL).split(".")
     assert signer.read(f"{header}.{payload[:-2]}AA.{signature}") is None
 
 
-def test_the_secret_itself_signs_no_cookies(signer: CookieSigner, clock: FakeClock) -> None:
+def test_the_secret_itself_signs_no_cookies(signer: CookieSigner, clock: ManualClock) -> None:
     """What else is signed with the secret can never be taken for a cookie."""
     claims = {"iss": "cx-event-hub", "sub": "token:1", "ver": "x", "jti": "x", "exp": clock.wall_ms() // 1000 + 60}
     assert signer.read(jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET))) is None
 
 
-def test_a_statement_of_another_issuer_is_refused(signer: CookieSigner, clock: FakeClock) -> None:
+def test_a_statement_of_another_issuer_is_refused(signer: CookieSigner, clock: ManualClock) -> None:
     claims = {"iss": "somebody", "sub": "token:1", "ver": "x", "jti": "x", "exp": clock.wall_ms() // 1000 + 60}
     assert signer.read(jwt.encode({"alg": "HS256"}, claims, signer._key)) is None
 

@@ -3,7 +3,7 @@ import pytest
 from hub.core.limits import Limits
 from hub.security import passwords
 from hub.security.passwords import FailureBrake, hash_password, verify_built_in, verify_password
-from tests.hub.security.conftest import FakeClock
+from tests.world import ManualClock
 
 
 async def test_a_password_is_verified_against_its_hash() -> None:
@@ -25,7 +25,7 @@ def test_a_built_in_password_is_compared() -> None:
     assert not verify_built_in("demo", "x")
 
 
-def test_the_brake_counts_by_address_and_user(clock: FakeClock) -> None:
+def test_the_brake_counts_by_address_and_user(clock: ManualClock) -> None:
     brake = FailureBrake(clock)
     for _ in range(Limits().sign_in_failures):
         assert brake.wait_s("1.2.3.4", "ana") == 0
@@ -35,7 +35,7 @@ def test_the_brake_counts_by_address_and_user(clock: FakeClock) -> None:
     assert brake.wait_s("5.6.7.8", "ana") == 0
 
 
-def test_the_brake_opens_after_the_window(clock: FakeClock) -> None:
+def test_the_brake_opens_after_the_window(clock: ManualClock) -> None:
     brake = FailureBrake(clock)
     for _ in range(Limits().sign_in_failures):
         brake.tried("a", "ana")
@@ -47,7 +47,7 @@ def test_the_brake_opens_after_the_window(clock: FakeClock) -> None:
     assert brake.wait_s("a", "ana") == 0
 
 
-def test_a_success_forgets_the_failures(clock: FakeClock) -> None:
+def test_a_success_forgets_the_failures(clock: ManualClock) -> None:
     brake = FailureBrake(clock)
     for _ in range(Limits().sign_in_failures):
         brake.tried("a", "ana")
@@ -55,7 +55,7 @@ def test_a_success_forgets_the_failures(clock: FakeClock) -> None:
     assert brake.wait_s("a", "ana") == 0
 
 
-def test_the_brake_is_bounded(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_brake_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_MOST_WATCHED", 3)
     brake = FailureBrake(clock)
     for number in range(10):
@@ -63,7 +63,7 @@ def test_the_brake_is_bounded(clock: FakeClock, monkeypatch: pytest.MonkeyPatch)
     assert len(brake._failures) == 3
 
 
-def test_failures_and_their_time_are_settings(clock: FakeClock) -> None:
+def test_failures_and_their_time_are_settings(clock: ManualClock) -> None:
     brake = FailureBrake(clock, Limits(sign_in_failures=2, sign_in_window_s=60))
     brake.tried("1.2.3.4", "ana")
     assert brake.wait_s("1.2.3.4", "ana") == 0

@@ -10,11 +10,12 @@ from hub.ops.settings import Settings
 from hub.security.gate import Failure
 from hub.security.service import Security
 from hub.storage.service import DatabaseService
-from tests.hub.security.conftest import FakeClock, bearer, scope
+from tests.hub.security.conftest import bearer, scope
+from tests.world import ManualClock
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: FakeClock) -> AsyncIterator[Security]:
+async def running(settings: Settings, clock: ManualClock) -> AsyncIterator[Security]:
     """Security over the database that the settings name, as a hub starts and stops them."""
     storage = DatabaseService(settings.database)
     security = Security(settings, clock, storage.transactions)
@@ -29,7 +30,7 @@ async def identify(security: Security, *headers: tuple[str, str]) -> Failure | N
     return (await security.gate.identify(scope("/x", *headers))).failure
 
 
-async def test_it_starts_on_an_empty_folder_and_remembers(tmp_path: Path, clock: FakeClock) -> None:
+async def test_it_starts_on_an_empty_folder_and_remembers(tmp_path: Path, clock: ManualClock) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     async with running(settings, clock) as first:
         await first.store.add_tenant("acme")
@@ -39,7 +40,7 @@ async def test_it_starts_on_an_empty_folder_and_remembers(tmp_path: Path, clock:
     assert (tmp_path / "data" / "hub.db").exists()
 
 
-async def test_a_database_that_a_demo_ran_on_lets_nobody_in_with_its_credentials(tmp_path: Path, clock: FakeClock) -> None:
+async def test_a_database_that_a_demo_ran_on_lets_nobody_in_with_its_credentials(tmp_path: Path, clock: ManualClock) -> None:
     async with running(Settings(data_dir=tmp_path, demo=True), clock) as demo:
         assert await identify(demo, bearer("demo-token")) is None
         cookie = await demo.gate.demo_cookie(secure=False)
@@ -52,19 +53,19 @@ async def test_a_database_that_a_demo_ran_on_lets_nobody_in_with_its_credentials
 
 
 @pytest.mark.parametrize(("flags", "expected"), [({}, []), ({"demo": True}, ["demo"]), ({"open": True}, ["demo"])])
-async def test_demo_and_open_have_the_tenant_demo(tmp_path: Path, clock: FakeClock, flags: dict[str, bool], expected: list[str]) -> None:
+async def test_demo_and_open_have_the_tenant_demo(tmp_path: Path, clock: ManualClock, flags: dict[str, bool], expected: list[str]) -> None:
     for _ in range(2):  # the second start finds it
         async with running(Settings(data_dir=tmp_path, **flags), clock) as security:
             assert [tenant.name for tenant in await security.store.tenants()] == expected
             assert (security.gate.anonymous() is not None) is ("open" in flags)
 
 
-async def test_a_given_secret_signs_and_none_is_kept(tmp_path: Path, clock: FakeClock) -> None:
+async def test_a_given_secret_signs_and_none_is_kept(tmp_path: Path, clock: ManualClock) -> None:
     async with running(Settings(data_dir=tmp_path, secret="a secret of 22 letters"), clock):
         assert not (tmp_path / "secret").exists()
 
 
-async def test_pages_of_the_public_url_and_allowed_origins_may_use_cookies(tmp_path: Path, clock: FakeClock) -> None:
+async def test_pages_of_the_public_url_and_allowed_origins_may_use_cookies(tmp_path: Path, clock: ManualClock) -> None:
     settings = Settings(data_dir=tmp_path, public_url="https://Hub.example.com/cx/", allowed_origins=("https://desk.example.com",))
     async with running(settings, clock) as security:
         assert security.gate.allowed_origins == {"https://hub.example.com", "https://desk.example.com"}

@@ -3,7 +3,7 @@ import pytest
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.security.tickets import Tickets
-from tests.hub.security.conftest import FakeClock
+from tests.world import ManualClock
 
 URL = ("/events", b"channel=/a&ticket=t")
 ANA = Principal("acme", "ana", frozenset(), "l", "l", credential="token:1")
@@ -41,7 +41,7 @@ def issued(tickets: Tickets) -> str:
     return ticket
 
 
-def test_a_stream_that_has_ended_is_opened_again_for_a_minute(clock: FakeClock) -> None:
+def test_a_stream_that_has_ended_is_opened_again_for_a_minute(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_a_stream_that_has_ended_is_opened_again_for_a_minute(clock: FakeClock) 
     assert made.resumed == 2
 
 
-def test_the_time_is_a_setting_and_0_opens_nothing_again(clock: FakeClock) -> None:
+def test_the_time_is_a_setting_and_0_opens_nothing_again(clock: ManualClock) -> None:
     made = Tickets(clock, Limits(ticket_resume_s=0))
     ticket = issued(made)
     Stream(made, ticket).close()
@@ -62,7 +62,7 @@ def test_the_time_is_a_setting_and_0_opens_nothing_again(clock: FakeClock) -> No
 
 
 @pytest.mark.parametrize("url", [("/ws", URL[1]), ("/events", b"channel=/b&ticket=t"), ("/events", b"")])
-def test_only_the_same_stream_is_opened_again(clock: FakeClock, url: tuple[str, bytes]) -> None:
+def test_only_the_same_stream_is_opened_again(clock: ManualClock, url: tuple[str, bytes]) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     stream = Stream(made, ticket)
@@ -72,7 +72,7 @@ def test_only_the_same_stream_is_opened_again(clock: FakeClock, url: tuple[str, 
     assert subject(made, ticket) is ANA
 
 
-def test_a_new_stream_takes_the_old_ones_place(clock: FakeClock) -> None:
+def test_a_new_stream_takes_the_old_ones_place(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     old = Stream(made, ticket)
@@ -86,7 +86,7 @@ def test_a_new_stream_takes_the_old_ones_place(clock: FakeClock) -> None:
     assert subject(made, ticket) is ANA
 
 
-def test_no_stream_is_opened_again_after_12_hours(clock: FakeClock) -> None:
+def test_no_stream_is_opened_again_after_12_hours(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     stream = Stream(made, ticket)
@@ -98,7 +98,7 @@ def test_no_stream_is_opened_again_after_12_hours(clock: FakeClock) -> None:
     assert made.redeem(ticket, URL) is None
 
 
-def test_a_ticket_whose_stream_was_refused_opens_nothing_again(clock: FakeClock) -> None:
+def test_a_ticket_whose_stream_was_refused_opens_nothing_again(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     assert subject(made, ticket) is ANA
@@ -106,7 +106,7 @@ def test_a_ticket_whose_stream_was_refused_opens_nothing_again(clock: FakeClock)
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_streams_are_not_opened_again_when_the_credential_is_gone(clock: FakeClock, ended: bool) -> None:
+def test_streams_are_not_opened_again_when_the_credential_is_gone(clock: ManualClock, ended: bool) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     stream = Stream(made, ticket)
@@ -118,7 +118,7 @@ def test_streams_are_not_opened_again_when_the_credential_is_gone(clock: FakeClo
     assert made.redeem(ticket, URL) is None
 
 
-def test_of_streams_that_ended_the_newest_are_remembered(clock: FakeClock) -> None:
+def test_of_streams_that_ended_the_newest_are_remembered(clock: ManualClock) -> None:
     made = Tickets(clock, Limits(max_tickets=2, tenant_share_percent=100))
     ended = []
     for _ in range(3):
@@ -131,7 +131,7 @@ def test_of_streams_that_ended_the_newest_are_remembered(clock: FakeClock) -> No
 BOB = Principal("other", "bob", frozenset(), "m", "m", credential="token:2")
 
 
-def test_streams_of_one_tenant_do_not_take_the_place_of_anothers(clock: FakeClock) -> None:
+def test_streams_of_one_tenant_do_not_take_the_place_of_anothers(clock: ManualClock) -> None:
     made = Tickets(clock, Limits(max_tickets=4))
     other = made.issue(BOB)
     assert other is not None
@@ -148,7 +148,7 @@ def test_streams_of_one_tenant_do_not_take_the_place_of_anothers(clock: FakeCloc
     assert made.resumable == 0
 
 
-def test_tickets_that_wait_have_a_tenants_share(clock: FakeClock) -> None:
+def test_tickets_that_wait_have_a_tenants_share(clock: ManualClock) -> None:
     made = Tickets(clock, Limits(max_tickets=4))
     assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
     assert [made.issue(BOB) is None for _ in range(3)] == [False, False, True]
@@ -157,7 +157,7 @@ def test_tickets_that_wait_have_a_tenants_share(clock: FakeClock) -> None:
     assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
 
 
-def test_a_ticket_is_good_once(clock: FakeClock) -> None:
+def test_a_ticket_is_good_once(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = made.issue(ANA)
     assert ticket is not None
@@ -165,7 +165,7 @@ def test_a_ticket_is_good_once(clock: FakeClock) -> None:
     assert made.redeem(ticket) is None
 
 
-def test_a_ticket_is_good_for_30_seconds(clock: FakeClock) -> None:
+def test_a_ticket_is_good_for_30_seconds(clock: ManualClock) -> None:
     made = Tickets(clock)
     early, late = made.issue(ANA), made.issue(ANA)
     assert early is not None
@@ -178,18 +178,18 @@ def test_a_ticket_is_good_for_30_seconds(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("ticket", ["", "nope", "é\x00"])
-def test_an_unknown_ticket_is_nobodys(clock: FakeClock, ticket: str) -> None:
+def test_an_unknown_ticket_is_nobodys(clock: ManualClock, ticket: str) -> None:
     assert Tickets(clock).redeem(ticket) is None
 
 
-def test_tickets_are_bounded_until_some_run_out(clock: FakeClock) -> None:
+def test_tickets_are_bounded_until_some_run_out(clock: ManualClock) -> None:
     made = Tickets(clock, Limits(max_tickets=2, tenant_share_percent=100))
     assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
     clock.advance(30)
     assert made.issue(ANA) is not None
 
 
-def test_tickets_go_with_their_credential(clock: FakeClock) -> None:
+def test_tickets_go_with_their_credential(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = made.issue(ANA)
     assert ticket is not None

@@ -1,0 +1,31 @@
+"""Parts that tests of every folder put around what they test."""
+
+from __future__ import annotations
+
+
+class ManualClock:
+    """A :class:`hub.core.ports.Clock` whose time passes when the test says so."""
+
+    def __init__(self, now: float = 1000.0, *, wall: int | None = None, step: float = 0.0) -> None:
+        self.now = now
+        """Monotonic seconds."""
+        self.wall = wall
+        """Wall clock, in milliseconds since the epoch; None: it goes with :attr:`now`."""
+        self.step = step
+        """Seconds that pass with each look at the monotonic clock: with more than a slice's length every slice is over at once."""
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000) if self.wall is None else self.wall
+
+    def wall_us(self) -> int:
+        return int(self.now * 1_000_000) if self.wall is None else self.wall * 1000
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks."""
+        self.now += seconds
+        if self.wall is not None:
+            self.wall += round(seconds * 1000)
