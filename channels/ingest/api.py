@@ -161,9 +161,11 @@ def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count
         if len(failures) > most:
             partly["status"]["detail"] = with_more({}, len(failures) - most)
         return EnvelopeResponse(partly)
-    first = failures[0]["status"]
-    message = first["message"] if count == 1 else f"none of {count} events was good; the first: {first['message']}"
-    detail = with_more(first["detail"], len(failures) - most)
+    # of one event the status says what is wrong, of several `errors` alone: it has the text of each
+    first: dict[str, Any] = (
+        failures[0]["status"] if count == 1 else {"message": f"none of {count} events was good; errors says why", "detail": {}}
+    )
+    message, detail = first["message"], with_more(first["detail"], len(failures) - most)
     return EnvelopeResponse({**failure(400, message, detail, errors=failures[:most]), "data": data}, 400)
 
 

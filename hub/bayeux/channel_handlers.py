@@ -55,7 +55,8 @@ class ChannelHandlers:
             raise
         self._hub.replay(session)
         members: dict[str, bytes] = {}
-        if session.replay and (begin := {o.pattern: o.position for o in outcomes if o.position is not None}):
+        begin = {o.pattern: o.position for o in outcomes if o.position is not None}
+        if session.replay and (begin or since is not None):  # who asked from where is told of channels that keep no log by their absence
             members["replay"] = json.dumps(begin, separators=(",", ":")).encode("ascii")
         return success(head(message), subscription_member(message) + ext(members))
 

@@ -32,6 +32,8 @@ _TOGETHER: Final = 500
 """Lines of standard input that are sent together, and events that are printed together, when so many are at hand."""
 _READ_BYTES: Final = 64 * 1024
 _SHOW_A_CREDENTIAL: Final = "the hub does not let you in: give a valid token (--token, HUB_TOKEN) or API key (--api-key, HUB_API_KEY)"
+_NO_LOG: Final = "--since: the hub keeps no log of {}: only what is new comes (docs/settings.md, replay.channels, says what is kept)"
+_FORBIDDEN: Final = 403
 
 Transport = Annotated[str, typer.Option(help=f"{WEBSOCKET} or {LONG_POLLING}; else the first of them that passes")]
 Endpoint = Annotated[str, typer.Option(help="Path of the Bayeux endpoint below --url; other servers have other paths")]
@@ -97,7 +99,7 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
     try:
         code = run_to_end(work)
     except (SubscribeError, PublishError) as fault:
-        errors.print(f"refused: {fault}", style="red", markup=False)
+        errors.print(f"refused: {fault.channel}: {_reason(fault)}", style="red", markup=False)
         code = REFUSED
     except HandshakeDeniedError as fault:
         errors.print(f"{fault}: {_SHOW_A_CREDENTIAL}", style="red", markup=False)
@@ -110,6 +112,17 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
         errors.print(text, style="red", markup=False)
         code = FAILED
     raise typer.Exit(code)
+
+
+def _reason(refused: SubscribeError | PublishError) -> str:
+    """Why the hub refused: its words, and where they say no more than that it is not allowed, what to do."""
+    if refused.code != _FORBIDDEN:
+        return refused.error
+    doing = "publish" if isinstance(refused, PublishError) else "subscribe"
+    return (
+        f"this credential may not {doing} here ({refused.error}); give one whose role may (--token, --api-key): "
+        "`hub role list` says what each may"
+    )
 
 
 def _tell(errors: Console) -> Callable[[State, str], None]:
@@ -135,6 +148,8 @@ def _tell_trouble(errors: Console) -> Callable[[State, str], None]:
 async def _listen(client: BayeuxClient, patterns: Sequence[str], since: int | None, count: int, errors: Console) -> int:
     async with client, client.subscribe(*patterns, replay=since) as messages:
         errors.print(f"listening to {', '.join(patterns)}", style="dim", markup=False)
+        if messages.without_log:
+            errors.print(_NO_LOG.format(", ".join(messages.without_log)), style="yellow", markup=False)
         output = Output()
         heard = 0
         async for message in messages:
@@ -194,7 +209,7 @@ async def _publish_lines(client: BayeuxClient, channel: str, errors: Console) ->
                             taken += 1
                         else:
                             refused += 1
-                            errors.print(f"line {at}: refused: {answer.error}", style="red", markup=False)
+                            errors.print(f"line {at}: refused: {_reason(answer)}", style="red", markup=False)
                     status.update(f"{taken:,} published, {refused:,} refused")
     except asyncio.CancelledError:  # Ctrl-C or SIGTERM
         if not connected:

@@ -17,7 +17,7 @@ class Place:
         replay: What was asked for: the position of the last message that is known, ALL, NEW, or None.
     """
 
-    __slots__ = ("begun", "had", "logged", "since")
+    __slots__ = ("begun", "had", "logged", "since", "unlogged")
 
     def __init__(self, replay: int | None) -> None:
         self.since = replay
@@ -26,6 +26,8 @@ class Place:
         """The position from which the present session went on: what comes up to it has come before."""
         self.logged = replay is not None
         """Whether positions count here: the server says so of log channels, or was asked to replay. Elsewhere publishers make them up."""
+        self.unlogged = False
+        """Whether a replay was asked for and the server said that it keeps no log there."""
         self.begun: int | None = None
         """The newest message that had been sent when the server confirmed it in the present session; None before that."""
 
@@ -44,6 +46,7 @@ class Place:
         """
         self.begun = sent
         if listed or position is not None:
+            self.unlogged = self.since is not None and position is None
             self.logged = position is not None
         if position is not None and (self.since is None or self.since < _ALL_BEFORE):
             self.since = position

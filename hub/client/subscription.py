@@ -102,6 +102,13 @@ class Subscription:
         """For each pattern, from where it goes on after a reconnect: the last position that came, or what was asked for."""
         return {pattern: place.since for pattern, place in self.places.items()}
 
+    @property
+    def without_log(self) -> tuple[str, ...]:
+        """Of the patterns that were subscribed to with a replay, those of which the server says that it keeps no log: nothing is replayed
+        there, and what comes while there is no connection is lost. Empty where the server does not say.
+        """
+        return tuple(pattern for pattern, place in self.places.items() if place.unlogged)
+
     def put(self, message: Message, places: Iterable[Place] = ()) -> bool:
         """A message came, which these places have reached by it. False when the queue ran over, which ended the subscription."""
         if len(self._messages) >= self.max_queue:

@@ -384,8 +384,6 @@ def load(families: Sequence["Family"], *, config: Path | None, flags: Mapping[st
         settings = model(**merged)
     except ValidationError as fault:
         raise SettingsError([_problem(error, sources, merged) for error in fault.errors()]) from None
-    if settings.redis_url is not None and settings.secret is None:
-        raise SettingsError(["secret: expected a value, since redis_url is set and all nodes must share one (HUB_SECRET), got nothing"])
     return settings
 
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from hub.family import Family
 
 
+_WORDS_OF_OPERATION: Final = 2
+_NEARLY: Final = 0.9
+"""How alike two names are, from 0 to 1, of which one is taken for the other misspelt."""
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -62,7 +66,8 @@ def _read_password(given: str | None, from_stdin: bool) -> str:
 def _grants(
     subscribe: list[str] | None, publish: list[str] | None, call: list[str] | None, without: list[str] | None, deny: list[str] | None
 ) -> list[Grant]:
-    made = [parse_grant({"action": action.value, "within": deny, "deny": True}) for action in Action] if deny else []
+    made = [_denial(action, deny) for action in Action] if deny else []
+    _check_denied(deny or [])
     for action, patterns in ((Action.SUBSCRIBE, subscribe), (Action.PUBLISH, publish), (Action.CALL, call)):
         if patterns:
             exceptions = [] if action is Action.CALL else without or []
@@ -71,11 +76,42 @@ def _grants(
             except RoleError as fault:
                 raise RoleError(f"--{action.value}: {str(fault).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from fault
     for pattern in call or []:
-        if not any(matches(pattern, operation) for operation in OPERATIONS):
-            close = difflib.get_close_matches(pattern, OPERATIONS, 1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(OPERATIONS)}"
-            raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{hint}")
+        if not _matches_operation(pattern):
+            raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{_hint(pattern)}")
     return made
+
+
+def _denial(action: Action, patterns: list[str]) -> Grant:
+    try:
+        return parse_grant({"action": action.value, "within": patterns, "deny": True})
+    except RoleError as fault:
+        raise RoleError(f"--deny: {str(fault).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from fault
+
+
+def _matches_operation(pattern: str) -> bool:
+    return any(matches(pattern, operation) for operation in OPERATIONS)
+
+
+def _hint(pattern: str) -> str:
+    close = difflib.get_close_matches(pattern, OPERATIONS, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(OPERATIONS)}"
+
+
+def _check_denied(patterns: Sequence[str]) -> None:
+    """Refuse what is meant for an operation and is none: a denial that never denies is worse than none. A channel may have nearly any
+    name; so only that is refused which has the form of an operation, two words, and is below the same first word or nearly spelt like one.
+
+    Raises:
+        RoleError: a name that was meant for an operation.
+    """
+    for pattern in patterns:
+        words = pattern.split("/")[1:]
+        if len(words) != _WORDS_OF_OPERATION or "*" in pattern or pattern in OPERATIONS:
+            continue
+        if any(operation.startswith(f"/{words[0]}/") for operation in OPERATIONS) or difflib.get_close_matches(
+            pattern, OPERATIONS, 1, _NEARLY
+        ):
+            raise RoleError(f"--deny: expected a channel, an operation, or a pattern of them, got {pattern}{_hint(pattern)}")
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:

@@ -53,6 +53,7 @@ class Failure(Enum):
 
     MISSING = "expected a credential, got none"
     BAD_TOKEN = "the token is unknown, expired or malformed"  # noqa: S105
+    NO_SCHEME = "Authorization: expected a scheme before the token, as in `Authorization: Bearer TOKEN`, got one word alone"
     UNKNOWN_KEY = "the API key is unknown"
     TENANT_MISMATCH = "the API key and the token are of different tenants"
     BAD_TICKET = "the ticket is unknown, used or expired"
@@ -164,7 +165,7 @@ class Gate:
         if authorization or keys:
             token = _bearer(authorization) if authorization else None
             if authorization and token is None:
-                return _failed(Failure.BAD_TOKEN)
+                return _failed(Failure.NO_SCHEME if _lacks_scheme(authorization) else Failure.BAD_TOKEN)
             if len(keys) > 1:
                 return _failed(Failure.UNKNOWN_KEY)
             return await self._by_secrets(token, keys[0] if keys else None, statistics_session)
@@ -353,3 +354,11 @@ def _bearer(values: list[bytes]) -> bytes | None:
         return None
     scheme, _, token = values[0].strip().partition(b" ")
     return token.strip() or None if scheme.lower() in _TOKEN_SCHEMES else None
+
+
+def _lacks_scheme(values: list[bytes]) -> bool:
+    """Whether one ``Authorization`` is a word alone, and not one of the schemes: a token whose ``Bearer`` was forgotten, most likely."""
+    if len(values) != 1:
+        return False
+    words = values[0].split()
+    return len(words) == 1 and words[0].lower() not in _TOKEN_SCHEMES

@@ -24,7 +24,7 @@ from hub.ops.usable import check_supported
     [
         ({"workers": 2}, "workers"),
         ({"role": "edge"}, "role"),
-        ({"redis_url": "redis://localhost:6379/0", "secret": "0123456789abcdef"}, "redis_url"),
+        ({"redis_url": "redis://localhost:6379/0"}, "redis_url"),
     ],
 )
 def test_what_this_version_cannot_do_is_refused_by_name(changes: dict[str, object], key: str) -> None:

@@ -226,7 +226,9 @@ class Tenant:
         ahead_ms = event.time_ms - present_ms
         if ahead_ms > settings.max_ahead_s * 1000:
             self._counters.events_ahead += 1
-            raise AheadEventError(f"time: expected at most {settings.max_ahead_s} s in the future, got {ahead_ms / 1000:.1f} s")
+            raise AheadEventError(
+                f"time: expected at most {settings.max_ahead_s} s in the future (statistics.max_ahead_s), got {ahead_ms / 1000:.1f} s"
+            )
         if ahead_ms > 0 and len(self._held) >= settings.max_held:
             self._counters.events_over_limit += 1
             raise HeldEventError(

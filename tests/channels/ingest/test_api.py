@@ -221,7 +221,8 @@ async def test_a_repeat_is_good_beside_one_that_fails() -> None:
 async def test_none_is_good() -> None:
     status, answer = await _post(Ingesting(), [5, 6])
     assert status == 400
-    assert answer["status"]["message"] == "none of 2 events was good; the first: event: expected an object, got 5"
+    assert answer["status"]["message"] == "none of 2 events was good; errors says why"
+    assert [error["status"]["message"] for error in answer["errors"]] == [f"event: expected an object, got {text}" for text in (5, 6)]
     assert answer["data"] == {"accepted": 0, "duplicates": 0}
     assert [error["index"] for error in answer["errors"]] == [0, 1]
 

@@ -1,4 +1,5 @@
 import asyncio
+import codecs
 import gzip
 import os
 import signal
@@ -45,6 +46,19 @@ def _recording(folder: Path, *events: object) -> str:
     path = folder / "day.ndjson.gz"
     path.write_bytes(gzip.compress(b"\n".join(event if isinstance(event, bytes) else orjson.dumps(event) for event in events)))
     return str(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_in_front_of_a_recording_is_skipped(tmp_path: Path, packed: bool) -> None:
+    """Editors on Windows write one."""
+    hub = Ingesting(clock=_now())
+    lines = codecs.BOM_UTF8 + orjson.dumps(cloudevent("1")) + b"\n" + orjson.dumps(cloudevent("2"))
+    path = tmp_path / "day.ndjson"
+    path.write_bytes(gzip.compress(lines) if packed else lines)
+    with served(hub) as url:
+        result = _run(str(path), "--url", url, "--token", "demo-token", "--speed", "1000")
+    assert "2 accepted, 0 repeats, 0 refused" in result.output
+    assert result.exit_code == 0, result.output
 
 
 def test_a_recording_is_fed_with_its_times_moved_to_now(tmp_path: Path) -> None:

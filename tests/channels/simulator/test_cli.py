@@ -45,6 +45,22 @@ def test_a_recorded_day_is_the_same_every_time(tmp_path: Path, name: str) -> Non
     assert books["agents"]["ana.lopez"]["InboundCalls"] > 10
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("option", ["--output", "--books"])
+def test_a_full_disk_is_one_sentence(tmp_path: Path, option: str, packed: bool) -> None:
+    """Also for a gzipped file, whose end is written when it is closed."""
+    full = tmp_path / ("full.gz" if packed else "full")
+    full.symlink_to("/dev/full")
+    result = _run(*_DAY, "--hours", "9.5", *(() if option == "--output" else ("--output", str(tmp_path / "day"))), option, str(full))
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+    said = " ".join(result.output.replace("│", " ").split())
+    assert option in said
+    assert "No space left on device" in said
+    assert "events written" not in said.partition("cannot write")[0] or option == "--books"
+
+
 def test_a_part_of_a_day(tmp_path: Path) -> None:
     for end in (("--hours", "9.5"), ("--until", "09:30")):
         assert _run(*_DAY, "--output", str(tmp_path / end[0]), *end).exit_code == 0

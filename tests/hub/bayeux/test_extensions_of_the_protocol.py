@@ -152,6 +152,15 @@ async def test_from_where(since: int, expected: list[int], quoted: bool) -> None
     assert [item["n"] for item in data(await connect(bayeux, client))] == expected
 
 
+async def test_a_channel_without_a_log_has_no_position() -> None:
+    """Who asks from where is told of every channel that has a log; of one that has none by its absence, also where none has."""
+    client = await replaying(Bayeux())
+    (reply,) = await client.post(client.subscribe(["/x"], ext={"replay": {"/x": -2}}))
+    assert (reply["successful"], reply["ext"]) == (True, {"replay": {}})
+    (reply,) = await client.post(client.subscribe(["/y"]))
+    assert "ext" not in reply
+
+
 async def test_a_wildcard_is_replayed_too() -> None:
     bayeux = Bayeux()
     await bayeux.emit("/log/a", b'{"n":1}')

@@ -1,5 +1,6 @@
 """``hub listen`` and ``hub publish`` as processes, against a real hub."""
 
+import codecs
 import contextlib
 import signal
 import subprocess
@@ -7,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import orjson
 import pytest
@@ -94,6 +96,37 @@ def test_lines_of_standard_input(hub: HubProcess, channel: str) -> None:
     assert [orjson.loads(text)["data"] for text in out.splitlines()] == [*range(1200), "last"]
 
 
+def test_a_byte_order_mark_in_front_of_the_lines_is_no_data(hub: HubProcess, channel: str) -> None:
+    """Editors on Windows write one; what looks like one further on is data that is no JSON."""
+    code, _, errors = run(hub, "publish", channel, "-", given=codecs.BOM_UTF8 + b'{"a":1}\n' + codecs.BOM_UTF8 + b"2\n3")
+    assert code == 1
+    assert "line 2: expected JSON" in errors
+    assert "2 published, 1 refused" in errors
+    _, out, _ = run(hub, "listen", channel, "--since", "all", "--count", "2")
+    assert [orjson.loads(text)["data"] for text in out.splitlines()] == [{"a": 1, "event": ANY}, 3]
+
+
+def test_lines_that_are_refused_say_what_to_do(hub: HubProcess) -> None:
+    code, _, errors = run(hub, "publish", "/hub/x", "-", given=b"1\n")
+    assert code == 1
+    assert "line 1: refused: this credential may not publish here (403:denied:publish_denied); give one whose role may" in errors
+
+
+@pytest.mark.parametrize("since", ["all", "new"])
+def test_a_channel_without_a_log_is_said(hub: HubProcess, since: str) -> None:
+    """Nothing would come, and nothing would say why."""
+    with start(hub, "listen", "/my/unkept", "/log/kept/**", "--since", since) as listener:
+        until_said(listener, b"--since: the hub keeps no log of /my/unkept: only what is new comes")
+        listener.terminate()
+        assert listener.wait(WITHIN_S) == 0
+
+
+def test_a_channel_with_a_log_is_not_said_to_have_none(hub: HubProcess, channel: str) -> None:
+    run(hub, "publish", channel, "1")
+    code, _, errors = run(hub, "listen", channel, f"{channel}/**", "--since", "all", "--count", "1")
+    assert (code, "keeps no log" in errors) == (0, False)
+
+
 def test_a_file_is_standard_input_too(hub: HubProcess, channel: str, tmp_path: Any) -> None:
     (tmp_path / "events").write_text("1\n2\n")
     with (tmp_path / "events").open() as file:
@@ -130,7 +163,11 @@ def test_signals_end_it_well(hub: HubProcess, channel: str, number: signal.Signa
         (("publish", "/my/a", "{no"), 2, "expected JSON"),
         (("publish", "/my/*", "1"), 2, "one publishes on a channel, not on a pattern; got '/my/*'"),
         (("publish", "my", "1"), 2, "a channel is"),
-        (("publish", "/hub/x", "1"), 1, "refused: /hub/x: 403:denied:publish_denied"),
+        (
+            ("publish", "/hub/x", "1"),
+            1,
+            "refused: /hub/x: this credential may not publish here (403:denied:publish_denied); give one whose role may",
+        ),
         (
             ("publish", "/my/a", "1", "--token", "wrong"),
             2,

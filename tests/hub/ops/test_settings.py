@@ -7,12 +7,13 @@ from types import SimpleNamespace
 from typing import Any, get_origin
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
 from channels.families import FAMILIES as ALL_FAMILIES
 from hub.core.limits import Limits
 from hub.ops.reference import sections
 from hub.ops.settings import Settings, SettingsError, load, model_of
+from hub.ops.usable import check_supported
 
 
 class Clockwork(BaseModel):
@@ -300,10 +301,11 @@ def test_the_public_url_has_no_slash_at_its_end() -> None:
     assert settings(public_url="https://hub.example.com/cx/").public_url == "https://hub.example.com/cx"
 
 
-def test_nodes_that_share_redis_need_a_secret() -> None:
-    (problem,) = problems(redis_url="redis://x")
-    assert problem.startswith("secret: expected a value, since redis_url is set")
-    assert settings(redis_url="redis://x", secret="x" * 16).secret == SecretStr("x" * 16)
+def test_redis_is_refused_without_a_word_on_secrets() -> None:
+    """This version connects no nodes: who gives a Redis is told so, and not to give a secret first."""
+    with pytest.raises(SettingsError) as refused:
+        check_supported(settings(redis_url="redis://x"))
+    assert refused.value.problems == ["redis_url: expected nothing, since this version does not connect nodes yet, got a URL"]
 
 
 @pytest.mark.parametrize(

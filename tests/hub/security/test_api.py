@@ -68,6 +68,7 @@ def test_every_failure_has_an_answer() -> None:
     assert {failure.name: refusal(failure).http_status for failure in Failure} == {
         "MISSING": 401,
         "BAD_TOKEN": 401,
+        "NO_SCHEME": 401,
         "UNKNOWN_KEY": 403,
         "TENANT_MISMATCH": 403,
         "BAD_TICKET": 401,

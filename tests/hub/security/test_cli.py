@@ -105,6 +105,35 @@ def test_a_role_that_would_allow_nothing_is_refused(hub: Hub) -> None:
     assert hub("role", "add", "wall", "--call", "/messaging/**", "--call", "/presence/*").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("denied", "why"),
+    [
+        ("/statistics/raed", "got /statistics/raed; did you mean /statistics/read?"),
+        ("/messging/read", "got /messging/read; did you mean /messaging/read?"),
+        ("/statistic/read", "got /statistic/read; did you mean /statistics/read?"),
+        ("/tickets/x", "got /tickets/x; "),
+        ("statistics/read", "; got statistics/read"),
+        ("/a/**/b", "; got /a/**/b"),
+    ],
+)
+def test_a_denial_that_would_deny_nothing_is_refused(hub: Hub, denied: str, why: str) -> None:
+    hub("tenant", "add", "acme")
+    refused = hub("role", "add", "wall", "--subscribe", "/my/**", "--deny", denied)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("--deny: ")
+    assert why in refused.stderr
+    assert "wall" not in {role["name"] for role in as_json(hub("role", "list", "--json"))}
+
+
+@pytest.mark.parametrize(
+    "denied",
+    ["/statistics/read", "/messaging/**", "/statistics/v3/updates", "/my/secret", "/message/read", "/orders", "/**", "/hub/presence"],
+)
+def test_what_may_be_denied(hub: Hub, denied: str) -> None:
+    hub("tenant", "add", "acme")
+    assert hub("role", "add", "wall", "--subscribe", "/**", "--deny", denied).exit_code == 0
+
+
 def test_people_get_tables_and_the_secret_once(hub: Hub) -> None:
     assert "there is none" in hub("token", "add", "wall", "-r", "dashboard").stderr
     assert "no tenants yet" in hub("tenant", "list").stderr

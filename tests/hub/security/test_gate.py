@@ -33,7 +33,6 @@ async def test_the_scheme_may_be_in_any_case(access: Access, scheme: str) -> Non
         "Bearer ",
         "Basic YTpi",
         "Bearer nope",
-        "nope",
         "Bearer é\xff",
         "Bearer a b",
         "OAuth",
@@ -45,6 +44,15 @@ async def test_the_scheme_may_be_in_any_case(access: Access, scheme: str) -> Non
 )
 async def test_an_authorization_that_is_no_token_is_refused(access: Access, value: str) -> None:
     assert await failure(access.gate, ("Authorization", value)) is Failure.BAD_TOKEN
+
+
+@pytest.mark.parametrize("value", ["nope", " nope ", "hubt_0123456789", "bearertoken"])
+async def test_a_token_without_its_scheme_is_told_apart(access: Access, value: str) -> None:
+    """Forgetting `Bearer` is the most usual mistake: the refusal says so, and does not repeat the token."""
+    found = await failure(access.gate, ("Authorization", value))
+    assert found is Failure.NO_SCHEME
+    assert "Authorization: Bearer TOKEN" in found.value
+    assert value.strip() not in found.value
 
 
 async def test_two_authorizations_are_refused(access: Access) -> None:
