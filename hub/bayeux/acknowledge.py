@@ -1,4 +1,4 @@
-"""The ack extension: what was sent is kept until the client says that it came (docs/protocol/bayeux.md#acknowledge)."""
+"""The ack extension: messages are kept until the client has acknowledged them (docs/protocol/bayeux.md#acknowledge)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hub.core.message import Message
 
 class Acknowledged:
     """The batches of one session. Each successful connect reply has a number, 1, 2, 3, ..., also where it carries nothing; the next connect
-    brings the last number that the client has seen. What is not acknowledged by then is sent again, in front of what is newer.
+    brings the last number that the client has seen. Messages that are not acknowledged by then are sent again, in front of newer ones.
     """
 
     __slots__ = ("_sent", "batch", "bytes")
@@ -20,7 +20,7 @@ class Acknowledged:
         self.batch = 0
         """The number of the last connect reply."""
         self.bytes = 0
-        """What the messages that are kept count against the session's queue."""
+        """Bytes by which the kept messages count against the session's queue."""
 
     def acknowledge(self, batch: int) -> None:
         """The client has seen all batches up to this one."""
@@ -28,7 +28,7 @@ class Acknowledged:
             self.bytes -= self._sent.popleft()[1].size
 
     def send(self, messages: Iterable[Message]) -> list[Message]:
-        """A connect reply goes out: what goes with it, ``messages`` behind all that is not acknowledged."""
+        """Number a connect reply. Returns the messages that go with it: those that are not acknowledged, then ``messages``."""
         self.batch += 1
         for message in messages:
             self._sent.append((self.batch, message))

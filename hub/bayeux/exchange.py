@@ -1,4 +1,4 @@
-"""What one request, or one WebSocket message, is answered with."""
+"""The answer to one request, or to one WebSocket message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hub.bayeux.session import ServerSession
 
 
 class Exchange:
-    """The transport writes :meth:`parts`, or awaits ``held``, then says what became of it: :meth:`written` or :meth:`lost`."""
+    """The transport writes :meth:`parts`, or awaits ``held``, then calls :meth:`written` or :meth:`lost`."""
 
     __slots__ = ("cycle", "first", "held", "messages", "opened", "replies", "session")
 
@@ -27,7 +27,7 @@ class Exchange:
         self.messages: list[Message] = []
         self.replies: list[bytes] = []
         self.held: HeldConnect | None = None
-        """The connect that is not answered yet; then there is nothing else in this exchange."""
+        """The held connect, if there is one; then there is nothing else in this exchange."""
         self.cycle: int | None = None
         """The number of the connect that is answered here."""
 
@@ -51,7 +51,7 @@ class Exchange:
             self.session.connect_answered(self.cycle)
 
     def lost(self, sent: int = 0) -> None:
-        """The response did not reach the client, but for the first ``sent`` of its parts: the other events wait again."""
+        """Only the first ``sent`` parts of the response reached the client: queue the other events again."""
         if self.session is not None:
             events = sent if self.first is None else max(0, sent - 1)
             self.session.requeue(islice(self.messages, events, None))

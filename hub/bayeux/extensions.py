@@ -1,4 +1,4 @@
-"""Extensions: what the users of a hub write to look at messages on their way in and out, to change them, or to refuse them.
+"""Extensions: code of a hub's users that sees incoming and outgoing messages and may change or refuse them.
 
 An extension is a subclass of :class:`Extension`; the setting ``extensions`` names it. ``docs/extensions.md`` is its guide.
 """
@@ -23,7 +23,7 @@ class ExtensionMessage:
     """One message as an extension sees it: a mapping of its members. A member is decoded when it is looked at, and written anew only when
     it is set, so that what nobody touches passes verbatim.
 
-    What is read is a copy: to change ``data`` or ``ext``, set them.
+    Reading gives a copy: to change ``data`` or ``ext``, set them.
     """
 
     __slots__ = ("_members", "changed")
@@ -134,7 +134,7 @@ class Extension:
 
 
 FaultReport = Callable[[object, Exception], object]
-"""Told of an exception of an extension or a service."""
+"""Called with an exception of an extension or a service."""
 
 
 class Extensions:

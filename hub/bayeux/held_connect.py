@@ -1,4 +1,4 @@
-"""A ``/meta/connect`` that waits for something to carry."""
+"""A ``/meta/connect`` that waits for a message to deliver."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class HeldConnect:
-    """One connect that is not answered yet. It ends once, and then says so to whoever waits.
+    """One connect that is not answered yet. It ends once, and then calls the function that waits for that.
 
     ``beginning`` is the head of its reply. ``messages`` and ``reply`` are set when it ends; ``reply`` stays None when a newer connect took
-    its place, or when nobody is there to be answered any more.
+    its place, or when the client has gone.
     """
 
     __slots__ = (
@@ -77,6 +77,6 @@ class HeldConnect:
         self.session.connect_answered(self.cycle)
 
     def lost(self) -> None:
-        """The response did not reach the client: what it carried waits again, in front of what came since."""
+        """The response did not reach the client: queue its messages again, in front of newer ones."""
         self.session.requeue(self.messages)
         self.session.connect_answered(self.cycle)

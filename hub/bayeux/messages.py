@@ -1,7 +1,7 @@
-"""Bayeux messages on their way in: from the bytes of one request or frame to messages whose members are each kept as the sender's own text.
+"""Parses the Bayeux messages of one request or frame. Each member of a message is kept as the sender's own text.
 
-What is wrong with the request as a whole is raised by :func:`read_request`; what is wrong with one member is a :class:`FieldError`, which
-is answered to that message alone and harms no other.
+:func:`read_request` raises for a fault of the request as a whole. A fault of one member is a :class:`FieldError`, which
+is answered to that message and does not concern the others.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _kind(raw: bytes) -> str:
 
 
 def checked_numbers(data: bytes, extra: bytes) -> None:
-    """Check what a message brings to others: its ``data``, and its further members as :meth:`Incoming.extra` has them.
+    """Check what is broadcast of a message: its ``data``, and the members of :meth:`Incoming.extra`.
 
     Raises:
         FieldError: a number in it is one that readers of JSON may refuse.
@@ -98,7 +98,7 @@ def checked_numbers(data: bytes, extra: bytes) -> None:
 
 
 class Incoming:
-    """One message. Members are looked at when they are asked for, so a wrong one harms only what needs it. null counts as absent."""
+    """One message. A member is decoded when it is asked for, so a wrong one matters only to code that needs it. null counts as absent."""
 
     __slots__ = ("channel", "channel_text", "claimed_id", "fields", "identifier", "size")
 
@@ -234,7 +234,7 @@ class Incoming:
         return ext is not None and (bytes(ext.get("ack", _NULL)) == b"true" or bytes(ext.get("ack", _NULL))[0] == _OPEN_OBJECT)
 
     def authentication(self) -> Any:
-        """``ext.authentication`` as a Python value, None when absent. The gate judges what it holds
+        """``ext.authentication`` as a Python value, None when absent. The gate checks its contents
         (docs/protocol/credentials.md#order-of-credentials).
 
         Raises:
@@ -285,7 +285,7 @@ def _encode(text: str) -> bytes:
 
 
 def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
-    """The messages of one HTTP body or WebSocket message: an array of objects, or one bare object (Bayeux 1.0 section 3.1).
+    """The messages of one HTTP body or WebSocket message: an array of objects, or one bare object (Bayeux 1.0 section 2.7).
 
     Everything is ASCII from here on: non-ASCII characters were escaped, once (docs/protocol/bayeux.md#data).
 

@@ -1,4 +1,4 @@
-"""What the Bayeux conversation needs of the world, as protocols, and what a transport tells it of a request."""
+"""The ports of the Bayeux conversation, and what a transport tells it about a request."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Connection(Protocol):
 
 
 class Caller(Protocol):
-    """What a credential yielded."""
+    """The result of a credential."""
 
     @property
     def principal(self) -> Principal | None:
-        """Who calls; None when the credential is missing, wrong or expired."""
+        """The caller; None when the credential is missing, wrong or expired."""
         ...
 
 
 class Authenticator(Protocol):
-    """Who may come in (docs/protocol/credentials.md#order-of-credentials)."""
+    """Identifies callers (docs/protocol/credentials.md#order-of-credentials)."""
 
     async def from_ext(self, authentication: object, *, statistics_session: str | None = None) -> Caller:
-        """The caller that ``{"token": T}`` or ``{"apiKey": K}`` stands for."""
+        """Identify the caller of ``{"token": T}`` or ``{"apiKey": K}``."""
         ...
 
     def anonymous(self, *, discriminator: str = "") -> Principal | None:
@@ -82,7 +82,7 @@ class Counted(Protocol):
 
 
 class Peer:
-    """Who sends: an HTTP request, or a WebSocket for as long as it lives."""
+    """The sender of an HTTP request, or of all messages of a WebSocket."""
 
     __slots__ = (
         "browsers",
@@ -112,11 +112,11 @@ class Peer:
         connection: Counted | None = None,
     ) -> None:
         self.principal = principal
-        """Who the headers or the sign-in cookie say it is; None when they say nothing, or something that is not so."""
+        """The principal of the headers or the sign-in cookie; None when there are none, or bad ones."""
         self.presented = presented
         """Whether there was such a credential, good or bad: it decides, and a bad one is refused rather than skipped."""
         self.by_cookie = by_cookie
-        """The credential was the sign-in cookie, which a browser sends whoever asks."""
+        """Whether the credential was the sign-in cookie, which a browser sends with requests of any page."""
         self.browsers = browsers
         """The ``BAYEUX_BROWSER`` cookies that it brought."""
         self.offered = offered

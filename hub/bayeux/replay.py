@@ -24,9 +24,9 @@ def asks_for_replay(message: Incoming) -> bool:
 
 
 def positions(message: Incoming, patterns: Iterable[str]) -> dict[str, int] | None:
-    """From where a subscribe wants each of its patterns: ``ext.replay``, a map of channel to -1 (only what is new), -2 (all that is kept)
-    or a position, each a number or a numeric text. None where there is no map; channels that the request does not subscribe to do not
-    matter, for clients send the map of all that they ever heard.
+    """The position from which a subscribe wants each of its patterns: ``ext.replay``, a map of channel to -1 (only new messages), -2 (all
+    that is kept) or a position, each a number or a numeric text. None where there is no map; channels that the request does not subscribe
+    to do not matter, for clients send the map of all that they ever heard.
 
     Raises:
         FieldError: it is no such map.

@@ -1,4 +1,4 @@
-"""Bayeux messages on their way out: replies and advice, as bytes that are pure ASCII."""
+"""Encodes Bayeux replies and advice, as bytes that are pure ASCII."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hub.core.message import Message
 
 
 class ServerDisconnect(Message):
-    """The server ends a session: neither id nor clientId (docs/protocol/bayeux.md#disconnect). It stands in the queue behind what the
-    client is to get first.
+    """The message by which the server ends a session, without id and clientId (docs/protocol/bayeux.md#disconnect). It is queued behind
+    what the client should still get.
     """
 
     __slots__ = ()
@@ -61,7 +61,7 @@ def success(beginning: bytes, tail: bytes = b"") -> bytes:
 
 
 def failure(beginning: bytes, error: str, tail: bytes = b"") -> bytes:
-    """A bad reply; ``error`` is ``code:args:text`` (Bayeux 1.0 section 3.3), ASCII."""
+    """A bad reply; ``error`` is ``code:args:text`` (Bayeux 1.0 section 3.13), ASCII."""
     return b'%b"successful":false,"error":"%b"%b}' % (beginning, error.encode("ascii"), tail)
 
 

@@ -1,4 +1,4 @@
-"""Services: what listens on ``/service/`` channels, whose messages go to the server alone (Bayeux 1.0 section 2.4,
+"""Services: listeners on ``/service/`` channels, whose messages go to the server alone (Bayeux 1.0 section 2.4,
 docs/protocol/bayeux.md#services).
 """
 
@@ -49,7 +49,7 @@ class RemoteCallError(Exception):
 
 
 class Services:
-    """Who listens on which service channel. Whether a client may publish there at all is the role's to say, as for any channel."""
+    """The listeners by service channel. Whether a client may publish there is decided by its role, as on any channel."""
 
     __slots__ = ("_calls", "_listeners", "_on_fault", "calls_failed")
 
@@ -85,7 +85,7 @@ class Services:
             raise ValueError(f"expected a channel below {SERVICE}, got {pattern}")
 
     async def handle(self, session: ServerSession, channel: str, data: bytes, identifier: bytes | None) -> None:
-        """Hand a message to all who listen; a remote call goes on by itself, and its result is delivered when it is there.
+        """Hand a message to all listeners. A remote call runs in the background, and its result is delivered when it is there.
 
         Raises:
             RefusedError: RATE_LIMITED, too many calls are under way; INTERNAL, a listener raised.

@@ -9,7 +9,7 @@ import msgspec
 from hub.bayeux.messages import FieldError, Incoming
 
 ACCURATE_MS = 25
-"""A client whose offset is known this well is not answered: CometD's ``accuracyTarget``."""
+"""A client whose offset is off by less is not answered, in ms: CometD's ``accuracyTarget``."""
 
 _number = msgspec.json.Decoder(int | float)
 

@@ -34,7 +34,7 @@ Outgoing = dict[str, Any]
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's advice (Bayeux 1.0 section 3.5 and 8); members that are not given have CometD's defaults."""
+    """The server's advice (Bayeux 1.0 sections 3.6 and 8); members that are not given have CometD's defaults."""
 
     reconnect: str = "retry"
     interval: float = 0

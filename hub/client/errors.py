@@ -59,7 +59,7 @@ class RefusedError(BayeuxError):
 
     @property
     def code(self) -> int | None:
-        """The number in front of ``error`` (Bayeux 1.0 section 3.4: ``code:args:message``); None when there is none."""
+        """The number in front of ``error`` (Bayeux 1.0 section 3.13: ``code:args:message``); None when there is none."""
         number = self.error.partition(":")[0]
         return int(number) if number.isascii() and number.isdigit() else None
 

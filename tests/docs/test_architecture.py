@@ -78,3 +78,11 @@ def test_names_that_are_not_there_are_found(tmp_path: Path) -> None:
     assert [name for name in ("", "A", "A.go", "A.size", "f", "LIMIT") if not has(file, name)] == []
     assert [name for name in ("B", "A.come", "f.go", "go", "A.go.x") if has(file, name)] == []
     assert not has(tmp_path / "b.py", "")
+
+
+def test_the_list_of_documents_has_every_page() -> None:
+    """A folder of docs/ has a list of its own, which is named."""
+    pages = [path.relative_to(ROOT / "docs") for path in tracked(ROOT / "docs") if path.suffix == ".md" and path.name != "README.md"]
+    listed = {folder: (ROOT / "docs" / folder / "README.md").read_text(encoding="utf-8") for folder in {page.parent for page in pages}}
+    assert [str(page) for page in pages if f"]({page.name})" not in listed[page.parent]] == []
+    assert [str(folder) for folder in listed if folder.name and f"]({folder}/README.md)" not in listed[Path()]] == []
