@@ -46,6 +46,8 @@ from hub.outbox.sender import Sender
 from hub.presence.announcer import Announcer
 from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
+from hub.publishing.api import create_router as publishing_router
+from hub.publishing.service import Publisher
 from hub.security.api import router as security_router
 from hub.security.connections import Connections, Network
 from hub.security.directory import Gone
@@ -143,6 +145,7 @@ class Node:
         self.announcer = (
             Announcer(self.hub, self.roster, watched.channels, events_per_second=watched.events_per_second) if watched.channels else None
         )
+        self.publisher = Publisher(self.hub)
         # the families
         guard = Guard(settings.outbox.allowed_networks, settings.outbox.https_only)
         self.sender = Sender(guard, self.clock, settings.outbox)
@@ -188,6 +191,7 @@ class Node:
             routers=[
                 security_router,
                 presence_router(self.roster),
+                publishing_router(self.publisher),
                 self._outbox_router(guard),
                 *(router for part in self.parts for router in part.routers),
             ],
@@ -249,6 +253,7 @@ class Node:
             self.metrics.counters("presence", self.announcer.counters)
         self.metrics.counters("database", self.transactions.counters)
         self.metrics.counters("outbox", self.outbox.counters)
+        self.metrics.counters("publish", self.publisher.counters)
         self.metrics.counters("bodies", self.bodies.counters)
         self.metrics.counters("security", self.security.gate.directory.counters)
         for offered in self.context.of_role(COUNTERS):
@@ -281,6 +286,7 @@ class Node:
         metrics.gauge("timers", "Timers that are set.", lambda: len(self.hub.timers))
         metrics.gauge("sse_streams", "Event streams that are open now.", lambda: len(self.streams))
         metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.connects_held)
+        metrics.gauge("publish_ids", "Ids of published messages that are remembered.", lambda: self.publisher.ids)
         metrics.gauge("bodies_buffered_bytes", "Bytes of bodies of requests that are not answered yet.", lambda: self.bodies.buffered_bytes)
         metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)
         metrics.gauge("databases_in_trouble", "Those of the database and the two logs that fail now.", self._in_trouble)

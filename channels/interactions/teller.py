@@ -66,7 +66,7 @@ class Teller:
         if event.origin == BY_REST:
             parts.append(self._to_stat_server(event, entity["entity"]))
         # side by side: each waits for a disk
-        faults = [fault for fault in await asyncio.gather(*parts, return_exceptions=True) if fault is not None]
+        faults = [each for each in await asyncio.gather(*parts, return_exceptions=True) if isinstance(each, BaseException)]
         if faults:
             raise faults[0]
 

@@ -21,7 +21,7 @@ class Turns:
         self._line: Line | None = None
         """Made when somebody has to wait, which is rare."""
 
-    async def take(self, work: Awaitable[None]) -> None:
+    async def take(self, work: Awaitable[object]) -> None:
         """Await a part of a request that may give way to others, but not to later requests of this session."""
         self._working += 1
         try:

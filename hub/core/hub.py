@@ -23,6 +23,7 @@ from hub.core.principal import Action, Principal
 from hub.core.rates import RateLimit
 from hub.core.recovery import Recovery
 from hub.core.router import WHOLE, Excluded, Router
+from hub.core.subjects import SubjectSessions
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
 from hub.eventlog.channel_log import ChannelLog, Page, Selection, Span
@@ -72,6 +73,7 @@ class Hub:
         "registry",
         "router",
         "shapes",
+        "subjects",
         "subscribers",
         "timers",
     )
@@ -97,6 +99,7 @@ class Hub:
         self.router: Router[Subscriber] = Router(registry.covering)
         self.shapes = Shapes(self.limits.max_frame_bytes)
         self.subscribers: dict[str, Subscriber] = {}
+        self.subjects = SubjectSessions(self.router)
         self.budget = QueueBudget(self.limits, self.counters, self.subscribers.values)
         self._serial = clock.wall_us()
         self.flusher = Flusher(loop, clock, self._count_fault(on_fault))
@@ -114,11 +117,11 @@ class Hub:
         self._logins: dict[tuple[str, str], int] = {}
         self.on_login_gone: list[Callable[[str, str], None]] = []
         # who wants to hear of each session that is let in, and of each that is gone
-        self.on_attached: list[Callable[[Subscriber], None]] = []
-        self.on_detached: list[Callable[[Subscriber], None]] = []
+        self.on_attached: list[Callable[[Subscriber], None]] = [self.subjects.arrived]
+        self.on_detached: list[Callable[[Subscriber], None]] = [self.subjects.left]
         # who wants to hear of each subscription that begins or ends: (subscriber, pattern)
-        self.on_subscribed: list[Callable[[Subscriber, str], None]] = []
-        self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = []
+        self.on_subscribed: list[Callable[[Subscriber, str], None]] = [self.subjects.subscribed]
+        self.on_unsubscribed: list[Callable[[Subscriber, str], None]] = [self.subjects.unsubscribed]
         self.on_publish: Callable[[str, bytes, bytes], tuple[bytes, bytes] | None] | None = None
         """Looks at the channel, data and extra of each message that is published, once; what it returns is delivered, None drops it."""
         bus.attach(self)
@@ -469,11 +472,11 @@ class Hub:
 
     # -- publishing -------------------------------------------------------------------------------------------------
 
-    async def publish(self, principal: Principal, channel: str, data: bytes, *, extra: bytes = b"") -> None:
-        """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`.
+    async def check_publish(self, principal: Principal, channel: str) -> None:
+        """Whether a client may publish on a channel.
 
         Raises:
-            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED; UNAVAILABLE when it is a log channel's and could not be recorded.
+            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED.
         """
         try:
             check_channel(channel)
@@ -482,21 +485,29 @@ class Hub:
         if channel.startswith(META) or not await self._authorizer.allows(principal, Action.PUBLISH, channel):
             self.counters.denied += 1
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
+
+    async def publish(self, principal: Principal, channel: str, data: bytes, *, extra: bytes = b"", once: str = "") -> int | None:
+        """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`; ``once`` and what is returned
+        see :meth:`emit`.
+
+        Raises:
+            RefusedError: CHANNEL_INVALID or PUBLISH_DENIED; UNAVAILABLE when it is a log channel's and could not be recorded.
+        """
+        await self.check_publish(principal, channel)
         if channel.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4)
-            return
+            return None
         try:
             # of what is delivered within this step nothing is on its way: it waits only where there is no room now
             may_wait = self.fan_outs.crowded or self.registry.of(channel).delivery is DeliveryClass.LOG
             if may_wait and self.fan_outs.is_for_many(self.router.match(Topic(principal.tenant, "", channel))):
                 async with self.fan_outs.admit():
-                    await self.emit(principal.tenant, channel, data, extra=extra)
-            else:
-                await self.emit(principal.tenant, channel, data, extra=extra)
+                    return await self.emit(principal.tenant, channel, data, extra=extra, once=once)
+            return await self.emit(principal.tenant, channel, data, extra=extra, once=once)
         except EventLogError as fault:
             raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
 
-    async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"", once: str = "") -> None:
-        """Publish from within: for all of a tenant, or for one login.
+    async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"", once: str = "") -> int | None:
+        """Publish from within: for all of a tenant, or for one login. Returns the position of a ``log`` message that is new.
 
         ``event`` and ``state`` reach local subscribers at once, and other nodes by the bus; ``log`` travels only through the log, which
         gives each message its position. ``once`` names the message where its publisher may have to repeat itself: what the log has
@@ -509,16 +520,18 @@ class Hub:
         if self.on_publish is not None:
             passed = self.on_publish(channel, data, extra)
             if passed is None:
-                return
+                return None
             data, extra = passed
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
         if declaration.delivery is DeliveryClass.LOG:
-            self.counters.published += await self._bus.append(envelope, once=once) is not None
-            return
+            position = await self._bus.append(envelope, once=once)
+            self.counters.published += position is not None
+            return position
         self.counters.published += 1
         self._fan_out(envelope)
         self._bus.publish(envelope)
+        return None
 
     def emit_to_logins(self, tenant: str, channel: str, data: bytes, logins: tuple[str, ...]) -> None:
         """As :meth:`emit`, of the same message to several logins, in one fan-out; the channel is no log."""

@@ -45,6 +45,11 @@ class Limits:
     max_body_members: int = _limit(2000, "members and elements of a JSON body that is checked whole: each can be an error of its own")
     max_query_parameters: int = _limit(1000, "parameters in the query of a REST request")
     max_headers: int = _limit(200, "headers of a request: each of them is looked at several times")
+    max_publish_bytes: int = _limit(1024 * 1024, "the body of POST /api/v1/publish, unpacked")
+    max_publish_items: int = _limit(1000, "messages of one POST /api/v1/publish")
+    max_publish_ids: int = _limit(
+        200_000, "ids of published messages that are remembered for ten minutes, half of them one tenant's; over it the oldest is forgotten"
+    )
     max_errors_told: int = _limit(10, "errors of one request that its answer tells; of the others it says how many they are")
     max_json_depth: int = _limit(64, "nesting of arrays and objects: deeper input is an attack on a parser")
     max_queue_bytes: int = _limit(1024 * 1024, "what may wait for one slow client before its delivery class decides")

@@ -47,3 +47,8 @@ class Principal:
 def login_key(tenant: str, subject: str, discriminator: str) -> str:
     """The audience of one login: a hash, so that neither a cookie nor a token can be read from a topic or a Redis key."""
     return hashlib.blake2b("\x00".join((tenant, subject, discriminator)).encode(), digest_size=16).hexdigest()
+
+
+def subject_audience(subject: str) -> str:
+    """The audience of a topic that is for all logins of one subject. That of a login is a hash in hex and never begins so."""
+    return f"@{subject}"

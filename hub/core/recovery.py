@@ -10,6 +10,7 @@ from hub.core.channels import candidates
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Message
 from hub.core.pace import Pace
+from hub.core.principal import subject_audience
 from hub.eventlog.channel_log import Page, Selection
 from hub.eventlog.interface import EventLogError
 
@@ -120,7 +121,7 @@ class Recovery:
         """Offer one page. From the answer of the log on nothing is awaited."""
         principal = self._subscriber.principal
         reading = dict(self._patterns)
-        selection = Selection(principal.tenant, ("", *principal.audiences), frozenset(reading))
+        selection = Selection(principal.tenant, ("", *principal.audiences, subject_audience(principal.subject)), frozenset(reading))
         try:
             page = await self._hub.read_log(selection, after, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
         except EventLogError:

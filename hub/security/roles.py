@@ -43,6 +43,7 @@ OPERATIONS: Final = {
     "/messaging/admin": "make, change and remove messaging channels, and rotate their secrets",
     "/messaging/read": "look at messaging channels, their messages and media",
     "/messaging/write": "send messages to consumers, upload and delete media",
+    "/publish/write": "publish messages by REST, to all or to one subject",
     "/tickets/write": "get tickets for browsers' WebSockets and event streams",
 }
 """Every REST operation that needs a grant, and what it does."""
@@ -106,7 +107,7 @@ BUILT_IN: Final[Mapping[str, Grants]] = {
     ),
     "producer": (
         Grant(Action.PUBLISH, ("/**",), _NOT_FREE),
-        Grant(Action.CALL, ("/ingest/write", "/interactions/read", "/interactions/write")),
+        Grant(Action.CALL, ("/ingest/write", "/interactions/read", "/interactions/write", "/publish/write")),
     ),
     "anonymous": (Grant(Action.SUBSCRIBE, ("/**",), _NOT_FREE), Grant(Action.PUBLISH, ("/**",), _NOT_FREE)),
 }
@@ -119,7 +120,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "dashboard": "hear statistics, interactions and free channels; read statistics by REST",
     "viewer": "hear statistics; read them by REST",
     "integrator": "send events; interactions, messaging and secure e-mail by REST",
-    "producer": "send events; publish on free channels",
+    "producer": "send events; publish on free channels, by REST too",
     "anonymous": "subscribe and publish on free channels",
 }
 """What each built-in role is for, in words."""

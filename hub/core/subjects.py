@@ -1,0 +1,118 @@
+"""Messages for all logins of one subject: whose sessions are whose, and who of them hears a message."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hub.core.message import Topic
+from hub.core.pace import Pace
+from hub.core.principal import subject_audience
+from hub.core.router import WHOLE, Excluded, Router
+from hub.core.subscriber import Subscriber
+
+Key = tuple[str, str]
+"""Tenant and subject."""
+
+
+class SubjectSessions:
+    """The sessions of each subject on this node. Their subscriptions stand in the router a second time, for the audience of the subject,
+    only while there are sessions of a subject to whom something was addressed: nearly no subject costs anything. The bus of one process
+    hands over each message, subscribed or not; one that connects nodes has to be subscribed to these topics as well.
+    """
+
+    __slots__ = ("_addressed", "_router", "_sessions")
+
+    def __init__(self, router: Router[Subscriber]) -> None:
+        self._router = router
+        self._sessions: dict[Key, dict[Subscriber, None]] = {}
+        # by subject: what of its sessions stands in the router, and who publishes to it now
+        self._addressed: dict[Key, _Addressed] = {}
+
+    def arrived(self, session: Subscriber) -> None:
+        """A session was let in."""
+        self._sessions.setdefault(_key(session), {})[session] = None
+
+    def left(self, session: Subscriber) -> None:
+        """A session is gone, and so are its subscriptions."""
+        key = _key(session)
+        sessions = self._sessions.get(key)
+        if sessions is None:
+            return
+        sessions.pop(session, None)
+        if not sessions:
+            del self._sessions[key]
+            self._forget(key)
+
+    def __len__(self) -> int:
+        """Subjects to whom something was addressed, and who have sessions."""
+        return len(self._addressed)
+
+    def subscribed(self, session: Subscriber, pattern: str) -> None:
+        """A subscription began."""
+        if self._addressed and (addressed := self._addressed.get(_key(session))) is not None:
+            addressed.add(self._router, session, pattern)
+
+    def unsubscribed(self, session: Subscriber, pattern: str) -> None:
+        """A subscription ended."""
+        if self._addressed and (addressed := self._addressed.get(_key(session))) is not None:
+            addressed.remove(self._router, session, pattern)
+
+    @asynccontextmanager
+    async def addressed(self, tenant: str, subject: str, make_pace: Callable[[], Pace]) -> AsyncIterator[None]:
+        """Around the publishing of a message to a subject: within, all its sessions hear it, those too that come meanwhile."""
+        key = tenant, subject
+        addressed = self._addressed.get(key)
+        if addressed is None:
+            addressed = self._addressed[key] = _Addressed(key)
+        addressed.publishing += 1
+        try:
+            if not addressed.complete:
+                pace = make_pace()
+                for session in list(self._sessions.get(key, ())):
+                    for pattern in list(session.subscriptions):
+                        if pattern in session.subscriptions:
+                            addressed.add(self._router, session, pattern)
+                        await pace.step()
+                addressed.complete = True
+            yield
+        finally:
+            addressed.publishing -= 1
+            self._forget(key)
+
+    def _forget(self, key: Key) -> None:
+        addressed = self._addressed.get(key)
+        if addressed is not None and not addressed.publishing and key not in self._sessions:
+            del self._addressed[key]
+
+
+class _Addressed:
+    """A subject to whom something was addressed."""
+
+    __slots__ = ("_excluded", "_key", "complete", "publishing")
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self._excluded: dict[tuple[Subscriber, str], Excluded] = {}
+        """What stands in the router, and what is excluded from it."""
+        self.complete = False
+        """Whether that is all of its sessions' subscriptions."""
+        self.publishing = 0
+
+    def add(self, router: Router[Subscriber], session: Subscriber, pattern: str) -> None:
+        if (session, pattern) not in self._excluded:
+            excluded = self._excluded[session, pattern] = session.narrowed.get(pattern, WHOLE)
+            router.add(self._topic(pattern), session, excluded)
+
+    def remove(self, router: Router[Subscriber], session: Subscriber, pattern: str) -> None:
+        excluded = self._excluded.pop((session, pattern), None)
+        if excluded is not None:
+            router.remove(self._topic(pattern), session, excluded)
+
+    def _topic(self, pattern: str) -> Topic:
+        tenant, subject = self._key
+        return Topic(tenant, subject_audience(subject), pattern)
+
+
+def _key(session: Subscriber) -> Key:
+    return session.principal.tenant, session.principal.subject

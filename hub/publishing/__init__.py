@@ -1,0 +1,1 @@
+"""Publishing by REST: ``POST /api/v1/publish``."""
