@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any, Final
 
 import structlog
@@ -20,8 +22,9 @@ from channels.messaging.parsing import read_inbound
 from channels.messaging.schemas import INBOUND, json_schema
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
-from hub.ops.body import apart, takes
+from hub.ops.body import GZIP, apart, content_encoding, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.ops.inflate import inflate
 from hub.ops.openapi import SECURITY_SCHEMES
 from hub.ops.storage import unavailable
 from hub.security.api import Status
@@ -132,6 +135,7 @@ _SIGNED: Final[dict[str, Any]] = {
 
 _MESSAGES: Final = {
     "required": True,
+    "description": "`Content-Encoding: gzip` is taken; the signature is that of the bytes as they are sent.",
     "content": {
         "application/json": {
             "schema": {
@@ -157,17 +161,20 @@ def create_router(
         "/{channelId}/messages",
         summary="Send a message",
         response_model=IdsAnswer,
-        responses=LARGE,
+        responses={**LARGE, 415: _error("A content encoding that is not taken.")},
         openapi_extra={**_SIGNED, "parameters": _HEADERS, "requestBody": _MESSAGES},
     )
     @takes(settings.max_body_bytes)
     async def messages(request: Request, channel: ChannelId) -> Response:
         """Take messages from consumers, and receipts of messages to them. All of a request is taken, and on disk, or nothing is."""
         with faults():
-            signed = await signatures.check(request, channel, settings.max_body_bytes)
+            signed = await signatures.check(request, channel, settings.max_body_bytes, GZIP)
             with _counted(counters):
                 most: int = request.app.state.limits.max_body_members
-                written = await apart(len(signed.body), lambda: read_inbound(signed.body, settings, most))
+                body = signed.body
+                if content_encoding(request, GZIP) == GZIP:
+                    body = await inflate(request, body, settings.max_body_bytes, partial(asyncio.sleep, 0))
+                written = await apart(len(body), lambda: read_inbound(body, settings, most))
                 ids = await inbox.take(signed.channel, written, signed.trace_id)
         return EnvelopeResponse(ok({"ids": ids} if ids else None))
 

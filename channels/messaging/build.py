@@ -31,7 +31,13 @@ def build(context: Context) -> Parts:
     counters = Counters()
     media_dir = settings.media_dir or context.settings.data_dir / "media"
     folder = MediaFolder(media_dir)
-    spool = Spool(media_dir, most=settings.spool_bytes, most_of_channel=settings.spool_channel_bytes, counters=counters)
+    spool = Spool(
+        media_dir,
+        most=settings.spool_bytes,
+        most_of_channel=settings.spool_channel_bytes,
+        least_per_s=settings.spool_min_bytes_per_s,
+        counters=counters,
+    )
     links = Links(signing_secret(context.settings), clock, settings.media_link_hours)
     progress = Progress(outbox, clock, settings.event_bytes)
     media = Media(transactions, folder, settings, clock, counters)

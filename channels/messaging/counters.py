@@ -17,7 +17,7 @@ class Counters:
             "refused",
             "Requests of third parties that were refused, by reason.",
             "reason",
-            {"refused_signatures": "signature", "refused_requests": "content", "refused_spool": "spool"},
+            {"refused_signatures": "signature", "refused_requests": "content", "refused_spool": "spool", "gave_way_spool": "gave_way"},
         ),
         CounterFamily(
             "messages",
@@ -51,6 +51,8 @@ class Counters:
     """Requests with a good signature whose content was refused."""
     refused_spool: int = 0
     """Requests whose body did not fit into what bodies of the channel, or of all, may take."""
+    gave_way_spool: int = 0
+    """Requests whose body was not whole and gave way, because it came slowly or its address held most."""
     inbound: int = 0
     """Messages taken from third parties."""
     repeats: int = 0

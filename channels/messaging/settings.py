@@ -68,6 +68,11 @@ class MessagingSettings(BaseModel):
     spool_bytes: int = Field(
         default=1024 * 1024 * 1024, ge=1024 * 1024, description="The same of all channels together; more is refused with 503."
     )
+    spool_min_bytes_per_s: int = Field(
+        default=16 * 1024,
+        ge=0,
+        description="Bytes a second, after the first two, below which a body that is not whole gives way where the others need its room.",
+    )
     media_types: tuple[str, ...] = Field(
         default=DEFAULT_TYPES, min_length=1, description="Types of files that are taken, by content; `image/*` for all of a kind."
     )

@@ -20,7 +20,7 @@ from channels.messaging.channel_store import Channel
 from channels.messaging.counters import Counters
 from channels.messaging.spool import Spool, Spooled
 from hub.core.ports import Clock
-from hub.ops.body import check_announced
+from hub.ops.body import check_announced, content_encoding
 from hub.ops.envelope import ApiError
 from hub.outbox.model import Secret
 from hub.outbox.sign import hub_hasher
@@ -62,19 +62,21 @@ class Signatures:
         self._clock = clock
         self._counters = counters
 
-    async def check(self, request: Request, channel: str, limit: int) -> Signed:
-        """Find whose a request is. Its headers are looked at first, then the body is hashed as it comes.
+    async def check(self, request: Request, channel: str, limit: int, *encodings: str) -> Signed:
+        """Find whose a request is. Its headers are looked at first, then the body is hashed as it comes: the signature is that of the bytes
+        as they were sent. ``encodings`` are those that the caller takes.
 
         Raises:
             ApiError: 401 without ``x-ccid`` or a signature, or with a malformed one; 403 a signature that does not fit; 404 no such
-                channel, told to who signs with another one's secret; 413 a body beyond ``limit`` bytes; 429 or 503 with ``Retry-After``
-                where bodies take what they may.
+                channel, told to who signs with another one's secret; 413 a body beyond ``limit`` bytes; 415 see
+                :func:`hub.ops.body.content_encoding`; 429 or 503 with ``Retry-After`` where bodies take what they may.
             OSError: the body could not be written to a file.
             StorageError: the database cannot be read.
         """
         try:
             tenant = _tenant(request)
             signatures = _signatures(request)
+            content_encoding(request, *encodings)
             check_announced(request, limit)
             named, secrets = await self._named(tenant, channel)
             trial = _Trial(secrets or (_NOBODY,), signatures, self._clock.wall_ms())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.channels.messaging.support import API, NEXUS, SECRET, SMS, Exchange, form, signature, text_from
@@ -207,3 +209,132 @@ async def test_a_signature_is_no_token(light: Exchange) -> None:
     await light.channel()
     answer = await light.send("GET", f"{API}/{SMS}/messages", headers={"X-Hub-Signature": signature(b""), "x-ccid": "acme"})
     assert answer.status_code == 401
+
+
+# -- who does not know the secret keeps nobody out ------------------------------------------------------------------------
+
+MADE_UP = {"x-ccid": "acme", "X-Hub-Signature": "sha1=" + "0" * 40}
+SMALL_SPOOL = {"spool_channel_bytes": 1024 * 1024, "spool_bytes": 1024 * 1024 + 512 * 1024}
+
+
+class Stalling:
+    """Requests with a made-up signature that send all of a body but its end."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._end = asyncio.Event()
+        self.tasks: list[asyncio.Task[httpx.Response]] = []
+
+    async def begin(self, size: int, address: str, channel: str = SMS) -> asyncio.Task[httpx.Response]:
+        sent = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b" " * size
+            sent.set()
+            await self._end.wait()
+
+        task = asyncio.create_task(post(self._exchange, f"/{channel}/media", body(), address, MADE_UP))
+        self.tasks.append(task)
+        await sent.wait()
+        return task
+
+    async def end(self) -> list[int]:
+        """The status of each."""
+        self._end.set()
+        return [(await task).status_code for task in self.tasks]
+
+
+async def post(exchange: Exchange, path: str, content: Any, address: str, headers: dict[str, str]) -> httpx.Response:
+    transport = httpx.ASGITransport(exchange.app, raise_app_exceptions=False, client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub", timeout=30) as client:
+        return await client.post(f"{NEXUS}{path}", content=content, headers=headers)
+
+
+def signed(body: bytes) -> dict[str, str]:
+    return {"x-ccid": "acme", "X-Hub-Signature": signature(body), "Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("light", [SMALL_SPOOL], indirect=True)
+@pytest.mark.parametrize("addresses", [["192.0.2.1"] * 4, [f"192.0.2.{n}" for n in range(4)]], ids=["one address", "many"])
+async def test_who_sends_more_than_others_gives_way(light: Exchange, addresses: list[str]) -> None:
+    await light.channel()
+    stalling = Stalling(light)
+    for address in addresses:
+        await stalling.begin(250 * 1024, address)
+    body = BODY + b" " * (100 * 1024)
+    for _ in range(3):
+        answer = await post(light, PATH, body, "198.51.100.7", signed(body))
+        assert answer.status_code == 200, answer.text
+    assert light.counters.gave_way_spool == 1
+    assert await stalling.end() == [429, 403, 403, 403]  # the oldest gave way
+    answer = await stalling.tasks[0]
+    assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+
+
+@pytest.mark.parametrize("light", [SMALL_SPOOL], indirect=True)
+async def test_who_sends_most_is_refused_himself(light: Exchange) -> None:
+    await light.channel()
+    stalling = Stalling(light)
+    for n in range(4):
+        await stalling.begin(200 * 1024, f"192.0.2.{n}")
+    refused = await post(light, PATH, b" " * (900 * 1024), "198.51.100.7", MADE_UP)
+    assert (refused.status_code, refused.headers["connection"]) == (429, "close")
+    assert await stalling.end() == [403] * 4
+    assert (light.counters.gave_way_spool, light.counters.refused_spool) == (0, 1)
+
+
+@pytest.mark.parametrize("light", [SMALL_SPOOL], indirect=True)
+async def test_bodies_of_made_up_channels_give_way_to_others(light: Exchange) -> None:
+    await light.channel()
+    stalling = Stalling(light)
+    for n in range(4):
+        await stalling.begin(380 * 1024, "192.0.2.1", f"made-up-{n}")
+    body = BODY + b" " * (100 * 1024)
+    answer = await post(light, PATH, body, "198.51.100.7", signed(body))
+    assert answer.status_code == 200, answer.text
+    assert await stalling.end() == [429, 403, 403, 403]
+
+
+@pytest.mark.parametrize("light", [SMALL_SPOOL | {"spool_min_bytes_per_s": 1024 * 1024}], indirect=True)
+async def test_who_sends_slowly_gives_way_to_the_same_address(light: Exchange) -> None:
+    """As behind a proxy that is not known: all have one address."""
+    await light.channel()
+    stalling = Stalling(light)
+    await stalling.begin(1000 * 1024, "192.0.2.1")
+    body = BODY + b" " * (100 * 1024)
+    async with asyncio.timeout(30):
+        while (answer := await post(light, PATH, body, "192.0.2.1", signed(body))).status_code == 429:
+            await asyncio.sleep(0.05)
+    assert answer.status_code == 200, answer.text
+    assert await stalling.end() == [429]
+
+
+# -- bodies that are encoded ----------------------------------------------------------------------------------------------
+
+
+async def test_a_compressed_body_is_signed_as_it_is_sent(light: Exchange) -> None:
+    await light.channel()
+    packed = gzip.compress(BODY)
+    encoded = {"Content-Encoding": "gzip"}
+    answer = await light.third("POST", PATH, packed, headers=encoded)
+    assert (answer.status_code, len(answer.json()["data"]["ids"])) == (200, 1)
+    unpacked = {**encoded, "X-Hub-Signature": signature(BODY)}
+    assert (await light.third("POST", PATH, packed, secret=None, headers=unpacked)).status_code == 403
+
+
+async def test_a_compressed_body_is_bounded_by_what_comes_out(light: Exchange) -> None:
+    await light.channel()
+    answer = await light.third("POST", PATH, gzip.compress(BODY + b" " * (16 * 1024 * 1024)), headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+    answer = await light.third("POST", PATH, gzip.compress(BODY)[:-9], headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "encoding"), [("POST", PATH, "br"), ("POST", f"/{SMS}/media", "gzip"), ("POST", "/nobody/messages", "deflate")]
+)
+async def test_another_encoding_is_refused_by_name(light: Exchange, method: str, path: str, encoding: str) -> None:
+    await light.channel()
+    answer = await light.third(method, path, gzip.compress(BODY), headers={"Content-Encoding": encoding})
+    assert (answer.status_code, answer.json()["status"]["detail"]["field"]) == (415, "Content-Encoding")
+    assert "identity" in answer.headers["accept-encoding"]
