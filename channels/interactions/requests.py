@@ -143,7 +143,7 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re
 
 
 def _refusal(fault: Exception, root: str) -> ApiError:
-    """The same error in the words of the house; ``root`` is the member that was decoded, empty for the whole body."""
+    """The same error as the hub words it; ``root`` is the member that was decoded, empty for the whole body."""
     text = str(fault)
     at = _AT.fullmatch(text)
     what = at["what"] if at else text

@@ -12,7 +12,7 @@ from typing import Any
 from channels.simulator.status import Status
 
 SERVICE_LEVEL_S = 20
-"""Answered within this many seconds is good service."""
+"""Seconds within which an answered call counts for the service level."""
 
 
 def seconds_between(began_ms: int, ended_ms: int) -> int:
@@ -32,13 +32,13 @@ class AgentBook:
     internal: int = 0
     consult: int = 0
     missed: int = 0
-    """Rang out, or the caller gave up while it rang."""
+    """Calls that rang in vain, or whose caller gave up while they rang."""
     refused: int = 0
     transferred: int = 0
     handled: int = 0
     """Completed calls with customers."""
     handled_s: int = 0
-    """Their length, holds included."""
+    """The length of these calls, in seconds, holds included."""
     wraps_s: int = 0
     """Length of the completed after-call work."""
 
@@ -81,12 +81,12 @@ class QueueBook:
     overflowed: int = 0
     answered_in_time: int = 0
     answered_s: int = 0
-    """What the answered ones waited, from entering to the answer."""
+    """Seconds that the answered calls waited, from entering to the answer."""
     abandoned_s: int = 0
-    """What the lost ones waited, ringing included."""
+    """Seconds that the lost calls waited, ringing included."""
     distributed_s: int = 0
     waiting: int = 0
-    """What rings waits too."""
+    """Calls that wait; a ringing call waits, too."""
 
     def figures(self) -> dict[str, int | float]:
         """By the name of the statistic."""

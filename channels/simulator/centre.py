@@ -1,4 +1,4 @@
-"""What a simulated contact centre is made of: queues, agents, groups, and how busy each hour is."""
+"""The parts of a simulated contact centre: queues, agents, groups, and the customers of each hour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,20 +14,20 @@ class QueueProfile:
     name: str
     media: str = "voice"
     share: float = 1.0
-    """Of the customers who come, relative to the other queues."""
+    """The share of the customers, relative to the other queues."""
     handling_s: float = 180.0
     handling_sigma: float = 0.6
     """Spread of the log-normal handling time: the standard deviation of its logarithm."""
     wrap_s: float = 25.0
     wrap_probability: float = 0.85
     patience_s: float | None = 90.0
-    """None: never gives up (an e-mail)."""
+    """Mean seconds until the customer gives up; None: never (an e-mail)."""
     hold_probability: float = 0.0
     consult_probability: float = 0.0
-    """Of asking a colleague in the middle; more than half of these end in a transfer."""
+    """The probability that the agent asks a colleague; more than half of these calls end in a transfer."""
     overflow_to: str = ""
     overflow_s: float = 0.0
-    """Who waits longer than this moves to ``overflow_to``, when there is one."""
+    """Seconds of waiting after which a call moves to ``overflow_to``, if that is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class AgentProfile:
     dn: str
     media: tuple[str, ...]
     queues: tuple[str, ...]
-    """Those that the agent is skilled for."""
+    """The queues that the agent serves."""
     groups: tuple[str, ...]
     shift_start_s: int
     """Seconds after midnight."""

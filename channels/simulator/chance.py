@@ -1,4 +1,4 @@
-"""Chance with a seed: the distributions that a contact centre is made of."""
+"""Random numbers with a seed, in the distributions that the model uses."""
 
 import math
 import random
@@ -17,15 +17,15 @@ class Chance:
         self._random = random.Random(seed)  # noqa: S311 -- a simulation wants reproducible chance, not secrets
 
     def happens(self, probability: float) -> bool:
-        """True that often."""
+        """True with this probability."""
         return self._random.random() < probability
 
     def share(self) -> float:
-        """Evenly from 0 up to 1."""
+        """Uniform from 0 up to 1."""
         return self._random.random()
 
     def between(self, low: float, high: float) -> float:
-        """Evenly between two bounds."""
+        """Uniform between two bounds."""
         return self._random.uniform(low, high)
 
     def exponential(self, mean: float) -> float:

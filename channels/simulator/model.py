@@ -77,11 +77,11 @@ class Model:
 
     @property
     def next_ms(self) -> int | None:
-        """When something happens next, and nothing before; None when nothing ever will."""
+        """The time of the next happening; None if there is none."""
         return self._heap[0][0] if self._heap else None
 
     def run_until(self, until_ms: int) -> Iterator[Event]:
-        """Everything that happens up to and with ``until_ms``, in the order of time."""
+        """Yield the events up to and including ``until_ms``, in the order of time."""
         yield from self._take()
         while self._heap and self._heap[0][0] <= until_ms:
             self._now, _, happen, what = heapq.heappop(self._heap)
@@ -289,7 +289,7 @@ class Model:
             self._offer(call.queue.waiting.popleft(), agent)
 
     def _give_up(self, call: Call) -> None:
-        """The caller's patience is over, which matters only to one who waits or hears it ring."""
+        """The caller's patience is over. It gives up if it still waits or rings."""
         queue = call.queue
         if queue is None or call.answered_ms:
             return
@@ -397,7 +397,7 @@ class Model:
         self._after(length_s, self._hang_up, call)
 
     def _split(self, call: Call, length_s: float, *, consult: bool) -> None:
-        """The conversation will be interrupted somewhere in its middle half."""
+        """Plan a consult somewhere in the middle half of the conversation."""
         at = self._chance.between(0.25, 0.75)
         call.left_ms = round(length_s * (1 - at) * 1000)
         call.consult_due = consult
@@ -446,7 +446,7 @@ class Model:
             self._go_on(second, was_working=True)
 
     def _wrap(self, call: Call, agent: Agent, profile: QueueProfile) -> None:
-        """After-call work, or straight on to the next."""
+        """Begin the after-call work, or be ready for the next call."""
         if not self._chance.happens(profile.wrap_probability):
             self._go_on(agent, was_working=True)
             return

@@ -1,4 +1,4 @@
-"""Who and what moves through the simulation: agents, queues, interactions."""
+"""The agents, queues and interactions of the simulation."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ from channels.simulator.status import Status
 
 
 class Agent:
-    """An agent, and what stands in the way of the next call. ``plan`` invalidates what was planned for an earlier situation."""
+    """An agent's state. ``plan`` rises with each change, so that what was planned before it is not carried out."""
 
     __slots__ = ("break_due", "leaving", "plan", "profile", "status")
 
@@ -20,7 +20,7 @@ class Agent:
 
 
 class Queue:
-    """A queue and who waits in it, the next one first."""
+    """A queue and the interactions that wait in it, the next one first."""
 
     __slots__ = ("profile", "waiting")
 
@@ -58,12 +58,12 @@ class Call:
         self.queued_ms = 0
         """When it was put in line last: it may have rung in vain since it entered."""
         self.distributed = False
-        """Whether it was offered to an agent since it entered."""
+        """Whether it was offered to an agent since it entered the queue."""
         self.agent: Agent | None = None
         self.second: Agent | None = None
         """The other party of a consult or internal call."""
         self.answered_ms = 0
         self.left_ms = 0
-        """What is left of the conversation, while it is on hold."""
+        """Milliseconds that are left of the conversation, while it is on hold."""
         self.consult_due = False
         self.plan = 0

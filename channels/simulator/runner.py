@@ -35,7 +35,7 @@ _BATCH: Final = 1_000
 _HISTORY_MS: Final = 8 * HOUR_MS
 """How much of the day so far is lived through at most: a shift's totals are there within seconds."""
 _TOLD_MS = 60_000
-"""Interactions that were over longer ago are history."""
+"""Milliseconds after which an interaction that is over is left out of the past that is fed."""
 
 _BREATHE_EVERY: Final = 50
 _LOOK_BACK: Final = 20_000
@@ -60,7 +60,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What an earlier run left behind."""
+    """What an earlier run left in the event log."""
 
     last_ms: int
     """Time of the newest event in the log; 0 when it is empty."""
@@ -82,7 +82,7 @@ class Runner:
     ) -> None:
         self.counters = Counters()
         self.fault: str | None = None
-        """Why it no longer runs; None as long as it does."""
+        """Why the simulator stopped; None while it runs."""
         self._settings = settings
         self._eventlog = eventlog
         self._clock = clock

@@ -1,4 +1,4 @@
-"""The front of the house: plain ASGI that asks the doors first and hands everything else to the REST application."""
+"""Plain ASGI in front of the REST application: serves the protocols' own paths and hands all other requests on."""
 
 from __future__ import annotations
 
