@@ -17,6 +17,7 @@ from hub.core.limits import Limits
 from hub.transports.socket import BadFrameError, Socket, TooLargeError
 from hub.transports.uvicorn_protocol import BoundedServerProtocol, HubWebSocketProtocol
 from tests.hub.transports.harness import RawClient, echo, listening, socket_app
+from tests.world import take_turns
 
 Start = Callable[..., Any]
 
@@ -481,7 +482,7 @@ async def test_a_send_that_fails_ends_the_socket_and_raises_nothing(fault: Excep
     await socket.accept()
     server.fault = fault
     assert socket.write(b"x")
-    await asyncio.sleep(0.01)
+    await take_turns()
     assert not socket.open
     assert socket.buffered == 0
     assert not socket.write(b"y")
@@ -494,7 +495,7 @@ async def test_a_peer_that_goes_while_something_is_sent() -> None:
     server.during_send = socket.receive
     socket.write(b"x")
     socket.write(b"y")
-    await asyncio.sleep(0.01)
+    await take_turns()
     assert [message.get("text") for message in server.sent] == [None, "x"]
     assert socket.buffered == 0
 
@@ -506,7 +507,7 @@ async def test_the_drain_callback_may_write_again() -> None:
     more = [b"2", b"3"]
     socket.on_drain(lambda: more and socket.write(more.pop(0)))
     socket.write(b"1")
-    await asyncio.sleep(0.01)
+    await take_turns()
     assert [message.get("text") for message in server.sent[1:]] == ["1", "2", "3"]
 
 
