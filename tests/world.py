@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 TURNS = 100
 
@@ -33,6 +35,38 @@ class ManualClock:
         self.now += seconds
         if self.wall is not None:
             self.wall += round(seconds * 1000)
+
+
+@dataclass
+class FakeConnection:
+    """A connection of a session: it keeps the frames that are written, and holds as much unread as the test says."""
+
+    frames: list[bytes] = field(default_factory=list)
+    closed: int | None = None
+    """The code of the first close; None: it is open, or lost."""
+    reason: str = ""
+    buffered: int = 0
+    lost: bool = False
+    express: Callable[[bytes], object] | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.closed is None and not self.lost
+
+    @property
+    def close_frame(self) -> tuple[int | None, str]:
+        """Code and reason of the first close."""
+        return self.closed, self.reason
+
+    def write(self, payload: bytes) -> bool:
+        if not self.open:
+            return False
+        self.frames.append(payload)
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        if self.closed is None:
+            self.closed, self.reason = int(code), reason
 
 
 async def take_turns() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.eventlog.channel_log import ChannelLog
 from tests.hub.core.harness import World, principal
+from tests.world import FakeConnection
 
 RETRY = {"reconnect": "retry", "interval": 0, "timeout": 20000}
 NONE = {"reconnect": "none", "interval": 0, "timeout": 20000}
@@ -46,31 +47,6 @@ class Tokens:
 
     def anonymous(self, *, discriminator: str = "") -> Principal | None:
         return Principal("demo", "anonymous", frozenset(), discriminator, discriminator, anonymous=True) if self.open else None
-
-
-@dataclass
-class Wire:
-    """A WebSocket that keeps what is written, and is as slow as the test wants."""
-
-    frames: list[bytes] = field(default_factory=list)
-    closed: int | None = None
-    buffered: int = 0
-    lost: bool = False
-    express: Callable[[bytes], object] | None = None
-
-    @property
-    def open(self) -> bool:
-        return self.closed is None and not self.lost
-
-    def write(self, payload: bytes) -> bool:
-        if not self.open:
-            return False
-        self.frames.append(payload)
-        return True
-
-    def close(self, code: int, reason: str = "") -> None:
-        if self.closed is None:
-            self.closed = int(code)
 
 
 class Bayeux(World):
@@ -223,7 +199,7 @@ class SocketClient(Client):
 
     def __init__(self, bayeux: Bayeux, peer: Peer) -> None:
         super().__init__(bayeux, peer=peer)
-        self.wire = Wire()
+        self.wire = FakeConnection()
         self.link = SocketLink(bayeux.server, self.wire, peer)
 
     async def send(self, *messages: object) -> list[Json]:

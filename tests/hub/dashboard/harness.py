@@ -20,7 +20,7 @@ from hub.dashboard.conversation import Conversation, DashboardCounters
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import ManualLoop
-from tests.world import ManualClock
+from tests.world import FakeConnection, ManualClock
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", anonymous: bool = False) -> Principal:
@@ -49,26 +49,6 @@ class Grants:
 
     async def allows(self, who: Principal, action: Action, resource: str) -> bool:
         return lies_within(resource, "/free/**") or lies_within(resource, "/log/**") or lies_within(resource, "/state/**")
-
-
-@dataclass
-class Wire:
-    """A connection that keeps what is written, and is as slow as the test wants."""
-
-    frames: list[bytes] = field(default_factory=list)
-    closed: tuple[int, str] | None = None
-    buffered: int = 0
-    express: Callable[[bytes], object] | None = None
-
-    def write(self, payload: bytes) -> bool:
-        if self.closed is not None:
-            return False
-        self.frames.append(payload)
-        return True
-
-    def close(self, code: int, reason: str = "") -> None:
-        if self.closed is None:
-            self.closed = (int(code), reason)
 
 
 @dataclass(frozen=True)
@@ -130,7 +110,7 @@ class Dashboard:
             limits=limits,
         )
         self.tokens = tokens or Tokens()
-        self.wire = Wire()
+        self.wire = FakeConnection()
         self.counters = DashboardCounters()
         self.conversation = Conversation(
             self.hub, self.wire, self.tokens, identifier="s1", counters=self.counters, statistics_session="cookie"

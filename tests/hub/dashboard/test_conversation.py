@@ -48,8 +48,7 @@ async def test_hello_and_commands_may_come_in_one_array() -> None:
 async def test_anything_but_a_good_hello_first_closes_4401(message: object) -> None:
     dashboard = Dashboard()
     assert await dashboard.send(message) == []
-    assert dashboard.wire.closed is not None
-    assert dashboard.wire.closed[0] == 4401
+    assert dashboard.wire.closed == 4401
     assert dashboard.counters.not_authenticated == 1
     assert not dashboard.hub.subscribers
 
@@ -59,7 +58,7 @@ async def test_no_hello_in_time_closes_4401() -> None:
     dashboard.pass_time(2.9)
     assert dashboard.wire.closed is None
     dashboard.pass_time(0.2)
-    assert dashboard.wire.closed == (4401, "expected hello within 3 s")
+    assert dashboard.wire.close_frame == (4401, "expected hello within 3 s")
 
 
 async def test_the_hello_clock_stops_with_the_welcome() -> None:
@@ -81,7 +80,7 @@ async def test_bad_credentials_of_the_handshake_close_4401() -> None:
     dashboard = Dashboard(opened=False)
     dashboard.conversation.refuse()
     assert await dashboard.send({"type": "hello", "token": "ann"}) == []
-    assert dashboard.wire.closed == (4401, "the credentials are wrong or expired")
+    assert dashboard.wire.close_frame == (4401, "the credentials are wrong or expired")
 
 
 async def test_hello_when_authenticated_already_is_an_error() -> None:
@@ -109,7 +108,7 @@ async def test_an_open_hub_still_refuses_a_bad_token() -> None:
     dashboard = Dashboard(tokens=Tokens(open=True))
     await dashboard.read()
     await dashboard.send({"type": "hello", "token": "bad"})
-    assert dashboard.wire.closed == (4401, "the token is wrong or expired")
+    assert dashboard.wire.close_frame == (4401, "the token is wrong or expired")
     assert not dashboard.hub.subscribers
 
 
@@ -123,7 +122,7 @@ async def test_an_anonymous_client_with_subscriptions_stays_who_it_is() -> None:
 async def test_a_full_server_closes_4429() -> None:
     dashboard = Dashboard(who=principal(), limits=Limits(max_sessions=0))
     assert await dashboard.read() == []
-    assert dashboard.wire.closed == (4429, "this server holds 0 sessions, its limit")
+    assert dashboard.wire.close_frame == (4429, "this server holds 0 sessions, its limit")
     assert dashboard.counters.too_many == 1
 
 
@@ -152,9 +151,8 @@ async def test_a_full_server_closes_4429() -> None:
 async def test_what_is_no_command_closes_4400(payload: bytes, known: bool) -> None:
     dashboard = Dashboard(who=principal() if known else None)
     await dashboard.send(payload)
-    assert dashboard.wire.closed is not None
-    assert dashboard.wire.closed[0] == 4400
-    assert "expected" in dashboard.wire.closed[1]
+    assert dashboard.wire.closed == 4400
+    assert "expected" in dashboard.wire.reason
     assert dashboard.counters.bad_messages == 1
 
 
@@ -173,7 +171,7 @@ async def test_too_many_commands_in_a_frame_close_4429() -> None:
     dashboard = await welcomed(limits=Limits(max_batch=3))
     assert len(await dashboard.send([{"type": "ping"}] * 3)) == 3
     await dashboard.send([{"type": "ping"}] * 4)
-    assert dashboard.wire.closed == (4429, "expected at most 3 commands in a frame, got 4")
+    assert dashboard.wire.close_frame == (4429, "expected at most 3 commands in a frame, got 4")
 
 
 async def test_a_long_array_of_commands_gives_way() -> None:
@@ -219,7 +217,7 @@ async def test_after_the_end_nothing_is_answered() -> None:
     dashboard = await welcomed()
     dashboard.conversation.bad_frame(CloseCode.BAD_MESSAGE, "binary")
     assert await dashboard.send({"type": "ping"}) == []
-    assert dashboard.wire.closed == (4400, "binary")
+    assert dashboard.wire.close_frame == (4400, "binary")
 
 
 # -- wrong fields -------------------------------------------------------------------------------------------------------
@@ -462,8 +460,7 @@ async def test_a_slow_reader_of_a_log_is_closed_4408() -> None:
     dashboard.wire.buffered = 501
     for _ in range(50):
         await dashboard.emit("/log/a")
-    assert dashboard.wire.closed is not None
-    assert dashboard.wire.closed[0] == 4408
+    assert dashboard.wire.closed == 4408
     assert not dashboard.hub.subscribers
     assert await dashboard.send({"type": "ping"}) == []
 
@@ -473,14 +470,13 @@ async def test_a_client_that_asks_and_never_reads_is_closed_4408() -> None:
     dashboard.wire.buffered = 501
     for _ in range(50):
         await dashboard.send({"type": "ping"})
-    assert dashboard.wire.closed is not None
-    assert dashboard.wire.closed[0] == 4408
+    assert dashboard.wire.closed == 4408
 
 
 async def test_a_revoked_credential_closes_4401() -> None:
     dashboard = await welcomed()
     dashboard.hub.subscribers["s1"].end_revoked()
-    assert dashboard.wire.closed == (4401, "the credential was removed or changed")
+    assert dashboard.wire.close_frame == (4401, "the credential was removed or changed")
     assert not dashboard.hub.subscribers
 
 
@@ -490,7 +486,7 @@ async def test_what_waits_is_sent_before_the_connection_is_closed() -> None:
     await dashboard.emit("/free/a")
     dashboard.conversation.close(CloseCode.RESTARTING, "the server stops")
     assert len(dashboard.wire.frames) == 1
-    assert dashboard.wire.closed == (1012, "the server stops")
+    assert dashboard.wire.close_frame == (1012, "the server stops")
 
 
 async def test_drained_before_anybody_was_welcomed_does_nothing() -> None:
@@ -529,7 +525,7 @@ async def test_the_first_reason_to_close_stays() -> None:
     session.end_revoked()
     session.end_too_slow()
     dashboard.conversation.gone()
-    assert dashboard.wire.closed == (4401, "the credential was removed or changed")
+    assert dashboard.wire.close_frame == (4401, "the credential was removed or changed")
 
 
 async def test_a_queue_that_was_given_up_whole_ends_in_a_snapshot_alone() -> None:
