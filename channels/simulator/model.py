@@ -397,7 +397,7 @@ class Model:
         self._after(length_s, self._hang_up, call)
 
     def _split(self, call: Call, length_s: float, *, consult: bool) -> None:
-        """Plan a consult somewhere in the middle half of the conversation."""
+        """Plan a hold, or a consult, somewhere in the middle half of the conversation."""
         at = self._chance.between(0.25, 0.75)
         call.left_ms = round(length_s * (1 - at) * 1000)
         call.consult_due = consult
