@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from channels.statistics.bodies import encode_list, parse_request
 from channels.statistics.engine.definition import DefinitionError
 from channels.statistics.models import (
     ObjectsResponse,
@@ -108,14 +109,11 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         When some statistics fail the status code is 2 and `errors` says which; when all fail the answer is 400.
         """
         told = _verbose(verbose)
-        body = await _read_body(request, max_body_bytes)
-        operation_id = body.get("operationId")
-        if operation_id is not None:
-            check_id("operationId", operation_id)
-        items = _statistics(body)
-        done = await server.open_subscription(_login(caller), operation_id, items, verbose=told)
+        operation_id, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes)
+        name = None if operation_id is None else check_id("operationId", operation_id)
+        done = await server.open_subscription(_login(caller), name, items, verbose=told)
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
-        return _answer(done, errors, _subscription(done, told))
+        return _answer(done, errors, await _subscription(done, told))
 
     @api.get(
         "/subscriptions/{id}/statistic-values",
@@ -141,7 +139,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
                 404, f"id: expected a subscription of this login, got {identifier}", detail={"field": "id", "subscriptionId": identifier}
             ) from None
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
-        return _answer(done, errors, _subscription(done, told), none=404)
+        return _answer(done, errors, await _subscription(done, told), none=404)
 
     @api.delete(
         "/subscriptions/{id}",
@@ -187,13 +185,13 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
     @takes(max_body_bytes)
     async def read_many(request: Request, caller: Principal = requires("/statistics/read")) -> Response:
         """The present values of predefined statistics, without a subscription. When some fail the code is 2 and `errors` says which."""
-        items = _statistics(await _read_body(request, max_body_bytes))
+        _, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes)
         done = await server.read(_login(caller), items)
         errors = [
             _error(refusal, {"name": refusal.name, "objectId": refusal.object_id, "objectType": refusal.object_type})
             for refusal in done.refusals
         ]
-        return _answer(done, errors, {"statistics": [_item(reading) for reading in done.readings]})
+        return _answer(done, errors, {"statistics": await encode_list(done.readings, _item)})
 
     return [api, _administration(server)]
 
@@ -265,34 +263,14 @@ def _verbose(value: str | None) -> bool:
     return told != "OFF"
 
 
-async def _read_body(request: Request, most: int) -> dict[str, Any]:
-    """The JSON object of the body, whatever its content type says: clients of the original send several."""
-    raw = await read_body(request, most)
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as fault:
-        raise ApiError(400, f"body: expected a JSON object, got {fault}", detail={"field": "body"}) from None
-    if not isinstance(body, dict):
-        raise ApiError.of_field("body", "a JSON object", body)
-    return body
+async def _subscription(done: Readings, verbose: bool) -> dict[str, Any]:
+    def shown(reading: Reading) -> dict[str, Any]:
+        return {"statisticId": reading.statistic_id} | _item(reading, verbose=verbose)
 
-
-def _statistics(body: dict[str, Any]) -> list[object]:
-    """``data.statistics``, a list with something in it."""
-    data = body.get("data")
-    if not isinstance(data, dict):
-        raise ApiError.of_field("data", "an object with statistics", data)
-    items = data.get("statistics")
-    if not isinstance(items, list) or not items:
-        raise ApiError.of_field("data.statistics", "a list of one or more statistics", items)
-    return items
-
-
-def _subscription(done: Readings, verbose: bool) -> dict[str, Any]:
     return {
         "subscriptionId": done.subscription_id,
         "operationId": done.subscription_id,
-        "statistics": [{"statisticId": reading.statistic_id} | _item(reading, verbose=verbose) for reading in done.readings],
+        "statistics": await encode_list(done.readings, shown),
     }
 
 

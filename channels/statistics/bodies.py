@@ -1,0 +1,108 @@
+"""What requests for several statistics say and are told: read and written in pieces where they are large, for the event loop has others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+import orjson
+
+from hub.ops.body import AT_ONCE_BYTES, check_members
+from hub.ops.envelope import ApiError, ascii_json
+
+BYTES_A_MEMBER: Final = 10
+"""A body has at most one member or element for so many bytes that it may have: those of a statistic take more."""
+
+_ITEM_MEMBERS: Final = 1_000
+"""Members and elements of one statistic, which is parsed in one piece."""
+
+_ITEMS_AT_ONCE: Final = 128
+"""Items that are parsed, or encoded, in one piece: 0.5 ms or so."""
+
+_ABSENT: Final = msgspec.Raw(b"null")
+_SHOWN: Final = 200
+
+_BODY: Final = ("body", "a JSON object")
+_DATA: Final = ("data", "an object with statistics")
+_STATISTICS: Final = ("data.statistics", "a list of one or more statistics")
+
+T = TypeVar("T")
+
+
+class _Body(msgspec.Struct):
+    operation_id: msgspec.Raw = msgspec.field(default=_ABSENT, name="operationId")
+    data: msgspec.Raw = _ABSENT
+
+
+class _Data(msgspec.Struct):
+    statistics: msgspec.Raw = _ABSENT
+
+
+async def parse_request(raw: bytes, max_bytes: int) -> tuple[object, list[object]]:
+    """``operationId`` (None without one) and ``data.statistics``, a list with something in it, of a body that may have ``max_bytes``.
+
+    A large one is parsed statistic by statistic: only where they begin and end is found out in one piece.
+
+    Raises:
+        ApiError: 400, a member is missing or of another type, or it is no JSON; 413, it has more members than so many bytes need.
+    """
+    if len(raw) <= AT_ONCE_BYTES:
+        body = _load(raw)
+        if not isinstance(body, dict):
+            raise ApiError.of_field(*_BODY, body)
+        data = body.get("data")
+        if not isinstance(data, dict):
+            raise ApiError.of_field(*_DATA, data)
+        items = data.get("statistics")
+        if not isinstance(items, list) or not items:
+            raise ApiError.of_field(*_STATISTICS, items)
+        return body.get("operationId"), items
+    check_members(raw, max_bytes // BYTES_A_MEMBER)
+    outline = _decode(raw, _Body, *_BODY)
+    parts = _decode(_decode(outline.data, _Data, *_DATA).statistics, list[msgspec.Raw], *_STATISTICS)
+    if not parts:
+        raise ApiError.of_field(*_STATISTICS, [])
+    found: list[object] = []
+    for part in parts:
+        check_members(bytes(part), _ITEM_MEMBERS, "data.statistics")
+        found.append(_load(part))
+        if len(found) % _ITEMS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    check_members(bytes(outline.operation_id), _ITEM_MEMBERS, "operationId")
+    return _load(outline.operation_id), found
+
+
+async def encode_list(items: Sequence[T], shown: Callable[[T], dict[str, Any]]) -> orjson.Fragment:
+    """A list of what ``shown`` says of each item, as a part of an answer; piece by piece."""
+    pieces = []
+    for start in range(0, len(items), _ITEMS_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        pieces.append(ascii_json([shown(item) for item in items[start : start + _ITEMS_AT_ONCE]])[1:-1])
+    return orjson.Fragment(b"[%b]" % b",".join(pieces))
+
+
+def _load(raw: bytes | msgspec.Raw) -> Any:
+    try:
+        return orjson.loads(memoryview(raw))
+    except orjson.JSONDecodeError as fault:
+        raise _no_json(fault) from None
+
+
+def _decode(raw: bytes | msgspec.Raw, shape: type[T], field: str, expected: str) -> T:
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except msgspec.ValidationError:
+        raise ApiError.of_field(field, expected, _start_of(raw)) from None
+    except msgspec.DecodeError as fault:
+        raise _no_json(fault) from None
+
+
+def _no_json(fault: Exception) -> ApiError:
+    return ApiError(400, f"body: expected a JSON object, got {fault}", detail={"field": "body"})
+
+
+def _start_of(raw: bytes | msgspec.Raw) -> str:
+    return bytes(memoryview(raw)[:_SHOWN]).decode("utf-8", "replace")
