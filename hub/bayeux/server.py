@@ -509,12 +509,20 @@ class BayeuxServer:
 
     # -- from outside -----------------------------------------------------------------------------------------------
 
-    def revoke(self, gone: Callable[[Principal], bool]) -> None:
-        """End what was opened with credentials that are gone; a listener of the gate's ``on_revoked``."""
-        for session in [session for session in self.sessions.values() if gone(session.principal)]:
-            session.end_revoked()
-        for link in list(self.links):
+    def revoke(self, gone: Callable[[Principal], bool]) -> Iterator[None]:
+        """End what was opened with credentials that are gone. A step for each client, so that the caller can give way between them; one
+        that shows a newer credential before its turn stays.
+        """
+        return self._revoke(gone, list(self.sessions.values()), list(self.links))
+
+    def _revoke(self, gone: Callable[[Principal], bool], sessions: list[ServerSession], links: list[SocketLink]) -> Iterator[None]:
+        for session in sessions:
+            if gone(session.principal):
+                session.end_revoked()
+            yield
+        for link in links:
             link.revoke(gone)
+            yield
 
     def drain(self) -> Iterator[None]:
         """The server stops: answer every held connect with 402, ``reconnect: handshake`` and an interval of up to 5 s, close every

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hub.core.hub import Hub
 from hub.core.pace import Pace
@@ -13,8 +13,18 @@ async def end_revoked(hub: Hub, gone: Callable[[Principal], bool]) -> None:
     """End the sessions of principals of whom ``gone`` says that their credential was removed, 2 ms at a time. One that shows a newer
     credential before its turn stays.
     """
-    pace = Pace(hub.clock, hub.loop)
+    await follow(hub, _end_each(hub, gone))
+
+
+def _end_each(hub: Hub, gone: Callable[[Principal], bool]) -> Iterator[None]:
     for subscriber in list(hub.subscribers.values()):
         if gone(subscriber.principal):
             subscriber.end_revoked()
+        yield
+
+
+async def follow(hub: Hub, steps: Iterator[None]) -> None:
+    """Take the steps of some long work, 2 ms at a time."""
+    pace = Pace(hub.clock, hub.loop)
+    for _ in steps:
         await pace.step()

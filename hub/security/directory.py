@@ -1,6 +1,8 @@
 """A cache of credentials, emptied when the revision in the database says that something changed."""
 
+import asyncio
 import heapq
+import itertools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ from hub.security.roles import Grants
 
 CACHED: Final = 10_000
 """Look-ups kept in the cache, of found and of unknown credentials each, so that guesses do not push out known callers."""
+
+AT_ONCE: Final = 512
+"""Credentials, or tickets, that are looked at in one piece: 0.5 ms or so."""
 
 Gone = Callable[[Principal], bool]
 """Whether a principal's credential was removed, changed or has expired."""
@@ -141,7 +146,7 @@ class Directory:
 
     async def refresh(self) -> Gone | None:
         """Look for credentials that changed or expired. Returns a predicate of the principals concerned, None when there are none. Call it
-        once a second.
+        once a second. Of many credentials some are looked at in one piece.
 
         The cache is emptied before the credentials in use are read again, so that a caller who comes meanwhile is checked against the
         database.
@@ -152,18 +157,25 @@ class Directory:
             self._forget()
             if self._revision is not None:
                 self.counters.reloads += 1
-                checked = dict(self._issued)
-                current = await self._database.by_ids(checked)
-                gone.update(each for each, issued in checked.items() if current.get(each) != issued)
+                checked = iter(list(self._issued.items()))
+                while some := dict(itertools.islice(checked, AT_ONCE)):
+                    current = await self._database.by_ids(some)
+                    gone.update(each for each, issued in some.items() if current.get(each) != issued)
             self._revision = revision  # last, so that the next call does it all again if the database failed above
         now = self._clock.wall_ms()
-        while self._expiries and self._expiries[0][0] <= now:
+        for number in itertools.count(1):
+            if not self._expiries or self._expiries[0][0] > now:
+                break
             expires, identifier = heapq.heappop(self._expiries)
             issued = self._issued.get(identifier)
             if issued is not None and issued.expires_ms == expires:
                 gone.add(identifier)
-        for identifier in gone:
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        for number, identifier in enumerate(gone, 1):
             self._issued.pop(identifier, None)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
         self.counters.revoked += len(gone)
         return (lambda principal: principal.credential in gone) if gone else None
 

@@ -320,7 +320,7 @@ class Gate:
             self._decisions.clear()
         if gone is None:
             return
-        self.tickets.revoke(gone)
+        await self.tickets.revoke(gone)
         for listener in self.on_revoked:
             try:
                 listener(gone)

@@ -4,6 +4,7 @@ A ticket opens one stream within 30 s. A browser's ``EventSource`` that lost its
 ticket opens that stream again for a while, and the new stream takes the old one's place, which may be half dead and not know it.
 """
 
+import asyncio
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Final
 from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.core.principal import Principal
-from hub.security.directory import Gone
+from hub.security.directory import AT_ONCE, Gone
 
 TICKET_S: Final = 30
 """Seconds that a ticket is good for: a URL ends in logs and histories."""
@@ -136,14 +137,19 @@ class Tickets:
                 self._forget(next(iter(self._ended)))
                 self.forgotten += 1
 
-    def revoke(self, gone: Gone) -> None:
-        """Take back the tickets of principals whose credential is gone."""
-        for ticket in [ticket for ticket, (_, principal) in self._waiting.items() if gone(principal)]:
-            self._take_waiting(ticket)
-        for ticket in [ticket for ticket, (_, stream) in self._ended.items() if gone(stream.principal)]:
-            self._forget(ticket)
-        for ticket in [ticket for ticket, stream in self._open.items() if gone(stream.principal)]:
-            del self._open[ticket]  # whoever ends the stream finds nothing to keep
+    async def revoke(self, gone: Gone) -> None:
+        """Take back the tickets of principals whose credential is gone; gives way to others again and again."""
+        for principals, take_back in (
+            ([(ticket, principal) for ticket, (_, principal) in self._waiting.items()], self._take_waiting),
+            ([(ticket, stream.principal) for ticket, (_, stream) in self._ended.items()], self._forget),
+            # whoever ends a stream finds nothing to keep
+            ([(ticket, stream.principal) for ticket, stream in self._open.items()], lambda ticket: self._open.pop(ticket, None)),
+        ):
+            for number, (ticket, principal) in enumerate(principals, 1):
+                if gone(principal):
+                    take_back(ticket)
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def _expire(self) -> None:
         now = self._clock.monotonic()

@@ -10,7 +10,9 @@ from collections.abc import Awaitable
 from starlette.types import Receive, Scope, Send
 
 from hub.bayeux.server import BayeuxServer
+from hub.core.ending import follow
 from hub.ops.body import BodyBudget
+from hub.security.directory import Gone
 from hub.security.gate import Gate
 from hub.transports.bayeux_websocket import BayeuxWebSocket
 from hub.transports.callback_polling import CallbackPolling, is_callback_polling
@@ -38,7 +40,7 @@ class BayeuxDoor:
         self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits))
         self._websocket = BayeuxWebSocket(server, gate)
         # sessions alone are not enough: a WebSocket whose credential is gone must not shake hands again
-        gate.on_revoked.append(server.revoke)
+        gate.on_revoked.append(self._revoke)
 
     def serves(self, path: str) -> bool:
         """``/cometd`` and ``/cometd/x/y``, not ``/cometdx``; likewise the path of the Statistics API."""
@@ -51,6 +53,10 @@ class BayeuxDoor:
         if is_callback_polling(scope):
             return self._callback_polling.serve(scope, receive, send)
         return self._long_polling.serve(scope, receive, send, statistics=statistics)
+
+    def _revoke(self, gone: Gone) -> None:
+        hub = self._server.hub
+        hub.loop.spawn(follow(hub, self._server.revoke(gone)))
 
     async def drain(self, seconds: float) -> None:
         """Send every client away, spread evenly over ``seconds``, so that they do not all come back at once. From the first moment on no

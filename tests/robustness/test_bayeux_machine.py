@@ -340,7 +340,7 @@ class BayeuxMachine(RuleBasedStateMachine):
         elif kind == "revoke":
             for known in self.model.sessions.values():
                 known.doomed = known.doomed or known.actor.subject == actor.subject
-            self.world.server.revoke(lambda gone: gone.subject == actor.subject)
+            list(self.world.server.revoke(lambda gone: gone.subject == actor.subject))
         elif session is not None and session.id in self.world.server.sessions:
             session.doomed = True
             session.last_event = self.world.clock.now  # it lives on until its client could be told

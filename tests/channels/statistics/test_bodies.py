@@ -18,9 +18,9 @@ from hub.ops.envelope import ApiError, install
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
-from tests.channels.statistics.service.test_limits import Turns
 from tests.channels.statistics.support import Centre, agent_item
 from tests.channels.statistics.test_api import Credentials
+from tests.support.turns import Turns
 
 MAX_BODY = 1024 * 1024
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -418,7 +419,7 @@ async def test_revoked_while_held() -> None:
     await client.subscribed("/a")
     held = await client.hold()
     await bayeux.hub.emit("t", "/a", b"1")
-    bayeux.server.revoke(lambda who: who.subject == "ann")
+    list(bayeux.server.revoke(lambda who: who.subject == "ann"))
     assert held.response() == [{"channel": "/a", "data": 1}, {"channel": "/meta/disconnect", "successful": True}, connected(advice=NONE)]
     assert not bayeux.server.sessions
     assert bayeux.server.counters.revoked == 1
@@ -427,15 +428,28 @@ async def test_revoked_while_held() -> None:
 async def test_revoked_between_two_connects() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
-    bayeux.server.revoke(lambda who: True)
+    list(bayeux.server.revoke(lambda who: True))
     assert (await client.post(client.connect()))[0]["error"] == "402::session_unknown"
 
 
 async def test_others_are_not_revoked() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
-    bayeux.server.revoke(lambda who: who.subject == "eve")
+    list(bayeux.server.revoke(lambda who: who.subject == "eve"))
     assert client.id in bayeux.server.sessions
+
+
+async def test_of_many_that_are_revoked_one_ends_at_each_step_unless_it_showed_a_newer_credential() -> None:
+    bayeux = Bayeux()
+    clients = [await bayeux.client() for _ in range(3)]
+    gone = {session.principal for session in bayeux.server.sessions.values()}
+    steps = bayeux.server.revoke(lambda who: who in gone)
+    next(steps)
+    assert [client.id in bayeux.server.sessions for client in clients] == [False, True, True]
+    renewed = bayeux.server.sessions[clients[1].id]
+    renewed.principal = dataclasses.replace(renewed.principal, credential="token:newer")
+    assert len(list(steps)) == 2
+    assert [client.id in bayeux.server.sessions for client in clients] == [False, True, False]
 
 
 async def test_revoked_twice() -> None:

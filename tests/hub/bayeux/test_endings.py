@@ -35,7 +35,7 @@ def publish_too_much(bayeux: Bayeux) -> None:
 
 def end(bayeux: Bayeux, session: ServerSession, how: str) -> Any:
     if how == "revoke":
-        return bayeux.server.revoke(lambda _: True)
+        return list(bayeux.server.revoke(lambda _: True))
     return getattr(session, how)()
 
 

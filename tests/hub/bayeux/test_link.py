@@ -445,7 +445,7 @@ async def test_revoked() -> None:
     client = await opened(bayeux, "/a")
     await client.send(client.connect())
     await bayeux.hub.emit("t", "/a", b"1")
-    bayeux.server.revoke(lambda who: who.subject == "ann")
+    list(bayeux.server.revoke(lambda who: who.subject == "ann"))
     assert await client.read() == [
         {"channel": "/a", "data": 1},
         {"channel": "/meta/disconnect", "successful": True},
@@ -459,7 +459,7 @@ async def test_revoked_socket_without_a_session_is_closed() -> None:
     ann = bayeux.socket(principal=principal("ann"), presented=True)
     eve = bayeux.socket(principal=principal("eve"), presented=True)
     nobody = bayeux.socket()
-    bayeux.server.revoke(lambda who: who.subject == "ann")
+    list(bayeux.server.revoke(lambda who: who.subject == "ann"))
     assert [client.wire.closed for client in (ann, eve, nobody)] == [CloseCode.NOT_AUTHENTICATED, None, None]
 
 

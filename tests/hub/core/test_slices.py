@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hub.core.ending import end_revoked
+from collections.abc import Iterator
+
+from hub.core.ending import end_revoked, follow
 from hub.core.timers import RESOLUTION_S, Timers
 from tests.hub.core.harness import Recorder, World, principal
 from tests.world import ManualClock
@@ -49,3 +51,17 @@ async def test_sessions_whose_credential_is_gone_end_in_slices() -> None:
     await end_revoked(world.hub, lambda who: who.subject == "ann")
     assert [session.id for session in sessions if session.ended] == ["s1", "s3", "s5", "s7", "s9"]
     assert world.loop.breaths == 5
+
+
+async def test_steps_that_take_long_are_taken_in_slices() -> None:
+    world = World()
+    taken: list[int] = []
+
+    def steps() -> Iterator[None]:
+        for number in range(9):
+            world.clock.now += 0.001
+            taken.append(number)
+            yield
+
+    await follow(world.hub, steps())
+    assert (taken, world.loop.breaths) == (list(range(9)), 3)

@@ -106,13 +106,13 @@ def test_a_ticket_whose_stream_was_refused_opens_nothing_again(clock: ManualCloc
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_streams_are_not_opened_again_when_the_credential_is_gone(clock: ManualClock, ended: bool) -> None:
+async def test_streams_are_not_opened_again_when_the_credential_is_gone(clock: ManualClock, ended: bool) -> None:
     made = Tickets(clock)
     ticket = issued(made)
     stream = Stream(made, ticket)
     if ended:
         stream.close()
-    made.revoke(lambda principal: principal.credential == "token:1")
+    await made.revoke(lambda principal: principal.credential == "token:1")
     assert made.redeem(ticket, URL) is None
     stream.close()
     assert made.redeem(ticket, URL) is None
@@ -148,12 +148,12 @@ def test_streams_of_one_tenant_do_not_take_the_place_of_anothers(clock: ManualCl
     assert made.resumable == 0
 
 
-def test_tickets_that_wait_have_a_tenants_share(clock: ManualClock) -> None:
+async def test_tickets_that_wait_have_a_tenants_share(clock: ManualClock) -> None:
     made = Tickets(clock, Limits(max_tickets=4))
     assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
     assert [made.issue(BOB) is None for _ in range(3)] == [False, False, True]
     assert made.refused == 2
-    made.revoke(lambda principal: principal.credential == "token:1")
+    await made.revoke(lambda principal: principal.credential == "token:1")
     assert [made.issue(ANA) is None for _ in range(3)] == [False, False, True]
 
 
@@ -189,11 +189,11 @@ def test_tickets_are_bounded_until_some_run_out(clock: ManualClock) -> None:
     assert made.issue(ANA) is not None
 
 
-def test_tickets_go_with_their_credential(clock: ManualClock) -> None:
+async def test_tickets_go_with_their_credential(clock: ManualClock) -> None:
     made = Tickets(clock)
     ticket = made.issue(ANA)
     assert ticket is not None
-    made.revoke(lambda principal: principal.credential == "token:2")
+    await made.revoke(lambda principal: principal.credential == "token:2")
     assert len(made) == 1
-    made.revoke(lambda principal: principal.credential == "token:1")
+    await made.revoke(lambda principal: principal.credential == "token:1")
     assert made.redeem(ticket) is None

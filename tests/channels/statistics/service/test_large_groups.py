@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.channels.statistics.service.test_limits import Turns
 from tests.channels.statistics.support import Centre, RestlessClock, items_of, login
+from tests.support.turns import Turns
 
 AGENTS = 500
 

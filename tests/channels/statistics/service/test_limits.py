@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from channels.events import RefusedEventError
 from channels.statistics.service.owner import LimitError, Login
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, login
+from tests.support.turns import Turns
 
 DAY_S = 86_400
 
@@ -174,23 +174,6 @@ async def test_an_interaction_is_cleared_and_stays_so_after_a_restart() -> None:
             ],
         )
         assert [reading.value["stringValue"] for reading in done.readings] == ["0", "CallInbound"]
-
-
-class Turns:
-    """Counts how often others get their turn."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-        self._task = asyncio.ensure_future(self._run())
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(0)
-            self.taken += 1
-
-    def stop(self) -> int:
-        self._task.cancel()
-        return self.taken
 
 
 async def test_events_that_waited_for_a_snapshot_are_applied_in_slices() -> None:
