@@ -82,6 +82,12 @@ class StatisticsSettings(BaseModel):
         description="Interactions of a tenant in which something goes on: they wait, ring, or are talked in. Events that open one more are "
         "refused, those that end one never; what is restored is not limited. As many that are over are remembered for some minutes.",
     )
+    max_interaction_agents: int = Field(
+        100, ge=1, description="Agents who take part in one interaction: its end ends what each of them does."
+    )
+    max_agent_interactions: int = Field(
+        1_000, ge=1, description="Interactions in which one agent takes part: each event of the agent looks at all of them."
+    )
     max_media: int = Field(100, ge=1, description="Media of a tenant that events named: each has totals of its own wherever it comes to.")
     max_groups: int = Field(5_000, ge=1, description="Groups of a tenant that events named.")
     max_group_members: int = Field(5_000, ge=1, description="Members of a group: the state of a group holds that of each.")
@@ -137,6 +143,8 @@ class StatisticsSettings(BaseModel):
             members=self.max_group_members,
             member_groups=self.max_member_groups,
             interactions=self.max_interactions,
+            interaction_agents=self.max_interaction_agents,
+            agent_interactions=self.max_agent_interactions,
             media=self.max_media,
             places=self.max_places,
         )

@@ -456,9 +456,9 @@ class Hub:
             if declaration.snapshot is None or declaration.pattern in excluded or not overlaps(pattern, declaration.pattern):
                 continue
             for audience in subscriber.principal.audiences if declaration.personal else ("",):
-                for channel, data in await declaration.snapshot(tenant, audience, pattern):
-                    if pattern in subscriber.subscriptions:
-                        subscriber.offer_anyway(Message(channel, data, declaration.delivery))
+                present = await declaration.snapshot(tenant, audience, pattern)
+                if pattern in subscriber.subscriptions:  # in one piece: what is published from now on comes behind it
+                    subscriber.offer_all_anyway([Message(channel, data, declaration.delivery) for channel, data in present])
 
     def resync(self, subscriber: Subscriber) -> None:
         """What waited was given up: send snapshots of everything that the session subscribed to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from hub.core.delivery import DeliveryClass
@@ -150,9 +150,17 @@ class Subscriber:
         """Queue a message whatever the limit: a part of a snapshot (a refused one would call for the next, for ever), or of a page of the
         log, which was read because there was room.
         """
-        if not self.settle():
+        self.offer_all_anyway((message,))
+
+    def offer_all_anyway(self, messages: Sequence[Message]) -> None:
+        """As :meth:`offer_anyway`, of thousands at a time."""
+        if not messages or not self.settle():
             return
-        self._append(message)
+        if self.first_state < 0:
+            before = len(self.waiting)
+            self.first_state = next((before + at for at, one in enumerate(messages) if one.delivery is DeliveryClass.STATE), -1)
+        self.waiting += messages
+        self.queued_bytes += sum([message.size for message in messages])
         if not self.dirty:
             self.hub.flusher.mark(self)
 

@@ -6,7 +6,7 @@ Events are checked before they are applied, many of them at a time: what those t
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, TypeVar
 
 from channels import events
 from channels.events import Event, EventData, RefusedEventError
@@ -53,6 +53,18 @@ _OPENING = frozenset(
 )
 """Events after which something goes on in an interaction that nobody had heard of. Those that end something are always let pass."""
 
+_TAKING_PART = frozenset(
+    {
+        events.InteractionRinging,
+        events.InteractionDialing,
+        events.InteractionEstablished,
+        events.InteractionHeld,
+        events.InteractionRetrieved,
+        events.InteractionTransferred,
+    }
+)
+"""Those of them after which an agent takes part."""
+
 _REOPENING = frozenset({events.InteractionQueued, events.InteractionStarted})
 """Those of them that begin one anew that is over."""
 
@@ -67,6 +79,8 @@ def media_of(data: Any) -> tuple[str, ...]:
 
 _NAMED = {shape: _named(shape) for shape in events.EVENT_TYPES.values()}
 
+K = TypeVar("K")
+
 _Key = tuple[str, str]
 """(kind, id) of an object. Kinds: agent, queue, area; agents and queues are groups of these."""
 
@@ -74,7 +88,7 @@ _Key = tuple[str, str]
 class _Promise:
     """What one event that was let pass will add."""
 
-    __slots__ = ("at_ms", "groups", "interaction", "joins", "media", "objects")
+    __slots__ = ("at_ms", "groups", "interaction", "joins", "media", "objects", "part")
 
     def __init__(self, at_ms: int) -> None:
         self.at_ms = at_ms
@@ -85,14 +99,23 @@ class _Promise:
         """Groups that it changes, each with how many members it has afterwards."""
         self.interaction: str | None = None
         """Of the interaction that it opens."""
+        self.part: tuple[str, str] | None = None
+        """Agent and interaction, if the agent takes part from then on."""
         self.media: tuple[str, ...] = ()
         """Media that no event named before."""
+
+    def __bool__(self) -> bool:
+        """Whether it will add anything."""
+        return bool(self.objects or self.joins or self.groups or self.media or self.interaction is not None or self.part is not None)
 
 
 class Admission:
     """Counts what is there and what is promised."""
 
-    __slots__ = ("_bounds", "_centre", "_groups", "_interactions", "_joins", "_media", "_members", "_objects", "_promises", "_sizes")
+    __slots__ = (
+        *("_bounds", "_centre", "_groups", "_interactions", "_joins", "_media", "_members", "_objects", "_parts", "_parts_of_agent"),
+        *("_parts_of_interaction", "_promises", "_sizes"),
+    )
 
     def __init__(self, centre: Centre, bounds: Bounds) -> None:
         self._centre = centre
@@ -110,6 +133,11 @@ class Admission:
         """Of groups: how many promises change it, and how many members it has after the last of them."""
         self._interactions: dict[str, int] = {}
         """How many promises open each interaction."""
+        self._parts: dict[tuple[str, str], int] = {}
+        """How many promises have an agent take part in an interaction."""
+        self._parts_of_agent: dict[str, int] = {}
+        self._parts_of_interaction: dict[str, int] = {}
+        """How many of these there are of each."""
         self._media: dict[str, int] = {}
         """How many promises name each new medium."""
 
@@ -127,6 +155,8 @@ class Admission:
         self._want_media(promise, data)
         if type(data) in _OPENING:
             self._want_interaction(promise, data)
+            if type(data) in _TAKING_PART:
+                self._want_part(promise, data)
         for field, kind, name in _NAMED[type(data)]:
             identifier = getattr(data, field)
             if identifier is not None:
@@ -136,7 +166,7 @@ class Admission:
                 self._want_groups(promise, data.agent_id, data.groups)
         elif isinstance(data, events.GroupChanged) and data.group_id != ALL:
             self._want_members(promise, data)
-        if promise.objects or promise.joins or promise.groups or promise.media or promise.interaction is not None:
+        if promise:
             self._keep(event, promise)
 
     def settle(self, event: Event) -> None:
@@ -174,6 +204,31 @@ class Admission:
                 f"got one more, {identifier}"
             )
         promise.interaction = identifier
+
+    def _want_part(self, promise: _Promise, data: Any) -> None:
+        """An agent's part in an interaction, unless the agent has it or will."""
+        field, agent_id = ("toAgentId", data.to_agent_id) if hasattr(data, "to_agent_id") else ("agentId", data.agent_id)
+        interaction = self._centre.known(data.interaction_id)
+        if interaction is not None and agent_id in interaction.parties:
+            return
+        part = (agent_id, data.interaction_id)
+        if part not in self._parts:
+            there = self._parts_of_interaction.get(data.interaction_id, 0) + (0 if interaction is None else len(interaction.parties))
+            if field == "toAgentId" and interaction is not None and data.from_agent_id in interaction.parties:
+                there -= 1  # who gives it away
+            if there >= self._bounds.interaction_agents:
+                raise RefusedEventError(
+                    f"data.{field}: expected at most {self._bounds.interaction_agents} agents in one interaction; "
+                    f"got one more in {data.interaction_id}, {agent_id}"
+                )
+            agent = self._centre.agents.get(agent_id)
+            there = 0 if agent is None else sum(len(medium.parties) for medium in agent.media.values())
+            if there + self._parts_of_agent.get(agent_id, 0) >= self._bounds.agent_interactions:
+                raise RefusedEventError(
+                    f"data.interactionId: expected at most {self._bounds.agent_interactions} interactions of one agent; "
+                    f"got one more of {agent_id}, {data.interaction_id}"
+                )
+        promise.part = part
 
     def _want_media(self, promise: _Promise, data: Any) -> None:
         """The media that an event names, unless they are known or promised."""
@@ -279,6 +334,11 @@ class Admission:
             self._media[name] = self._media.get(name, 0) + 1
         if promise.interaction is not None:
             self._interactions[promise.interaction] = self._interactions.get(promise.interaction, 0) + 1
+        if (part := promise.part) is not None:
+            self._parts[part] = known = self._parts.get(part, 0) + 1
+            if known == 1:
+                self._parts_of_agent[part[0]] = self._parts_of_agent.get(part[0], 0) + 1
+                self._parts_of_interaction[part[1]] = self._parts_of_interaction.get(part[1], 0) + 1
 
     def _forget(self, old_ms: int) -> None:
         """Events that were let pass and have not come since never will."""
@@ -307,9 +367,15 @@ class Admission:
             _less(self._media, name, none_left=name in self._centre.media)
         if promise.interaction is not None:
             _less(self._interactions, promise.interaction, none_left=promise.interaction in self._centre.live)
+        if (part := promise.part) is not None and part in self._parts:
+            interaction = self._centre.known(part[1])
+            _less(self._parts, part, none_left=interaction is not None and part[0] in interaction.parties)
+            if part not in self._parts:
+                _less(self._parts_of_agent, part[0])
+                _less(self._parts_of_interaction, part[1])
 
 
-def _less(promised: dict[str, int], name: str, *, none_left: bool) -> None:
+def _less(promised: dict[K, int], name: K, *, none_left: bool = False) -> None:
     """One promise of a thing less; it is not counted among the promised ones as soon as it is there."""
     left = promised.get(name, 0) - 1
     if left > 0 and not none_left:

@@ -39,6 +39,10 @@ class Bounds:
     """Groups of one agent or queue, ``All`` not counted."""
     interactions: int = 100_000
     """In which something goes on. As many of those that are over are remembered for a while, so that what comes late is told apart."""
+    interaction_agents: int = 100
+    """Who take part in one interaction: its end ends what each of them does."""
+    agent_interactions: int = 1_000
+    """In which one agent takes part: each event of the agent looks at all of them."""
     media: int = 100
     """Each has totals of its own at every agent, queue and group that it comes to."""
     places: int = 8

@@ -250,3 +250,56 @@ def test_media_are_known_after_a_restart() -> None:
     desk.apply()
     again = Engine.restore(desk.engine.save(), zone=UTC, bounds=FEW)
     assert again._centre.media == {"voice", "m1", "m2", "m3", "m4"}
+
+
+SMALL = Bounds(interaction_agents=3, agent_interactions=3)
+
+PARTS: list[tuple[str, dict[str, Any]]] = [
+    ("ringing", {"agent": "one-more"}),
+    ("dialing", {"agent": "one-more"}),
+    ("established", {"agent": "one-more", "type": "inbound"}),
+    ("held", {"agent": "one-more"}),
+    ("retrieved", {"agent": "one-more"}),
+    ("transferred", {"giver": "nobody", "to": "one-more"}),
+]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+@pytest.mark.parametrize(("kind", "data"), PARTS)
+def test_an_agent_too_many_in_an_interaction_is_refused(kind: str, data: dict[str, Any], together: bool) -> None:
+    desk = Desk(SMALL)
+    for agent in ("a", "b", "c"):
+        desk.admit("interaction.ringing", ixn="i", agent=agent)
+        desk.admit("interaction.established", ixn="i", agent=agent, type="inbound")
+        if not together:
+            desk.apply()
+    with pytest.raises(RefusedEventError, match=r"gentId: expected at most 3 agents in one interaction; got one more in i, one-more"):
+        desk.admit(f"interaction.{kind}", ixn="i", **data)
+    desk.apply()
+    desk.admit("interaction.held", ixn="i", agent="a")
+    desk.admit("interaction.transferred", ixn="i", giver="a", to="d")
+    desk.admit("interaction.released", ixn="i", agent="b")
+    desk.apply()
+    desk.admit(f"interaction.{kind}", ixn="i", **data)
+    desk.apply()
+    assert desk.engine._machine._admission._parts_of_interaction == {}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+def test_an_interaction_too_many_of_one_agent_is_refused(together: bool) -> None:
+    desk = Desk(SMALL)
+    for n in range(3):
+        desk.admit("interaction.established", ixn=f"i{n}", agent="ann", type="inbound", media="chat" if n % 2 else "email")
+        if not together:
+            desk.apply()
+    with pytest.raises(
+        RefusedEventError, match=r"data\.interactionId: expected at most 3 interactions of one agent; got one more of ann, j"
+    ):
+        desk.admit("interaction.ringing", ixn="j", agent="ann")
+    desk.admit("interaction.ringing", ixn="j", agent="bob")
+    desk.admit("interaction.finished", ixn="i0", media="email")
+    desk.apply()
+    desk.admit("interaction.ringing", ixn="j", agent="ann")
+    desk.apply()
+    admission = desk.engine._machine._admission
+    assert (admission._parts, admission._parts_of_agent) == ({}, {})
