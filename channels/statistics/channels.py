@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from channels.statistics.service.notices import service_state_change
 from channels.statistics.service.owner import SERVICE, UPDATES, VALUES, StatServer
@@ -19,8 +19,8 @@ def declarations(server: StatServer) -> list[ChannelDeclaration]:
     async def service(tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
         return [(SERVICE, service_state_change(server.service_state(tenant)))]
 
-    async def values(tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
-        return await server.present_values(tenant, pattern)
+    def values(tenant: str, audience: str, pattern: str) -> AsyncGenerator[Sequence[tuple[str, bytes]], None]:
+        return server.present_values(tenant, pattern)
 
     return [
         ChannelDeclaration(
@@ -43,8 +43,8 @@ def declarations(server: StatServer) -> list[ChannelDeclaration]:
             DeliveryClass.STATE,
             "{objectType}/{objectId}/{name}: value of a predefined statistic, open while somebody subscribes",
             operation="/statistics/read",
-            snapshot=values,
             watch=server.watch,
             unwatch=server.unwatch,
+            snapshot_pieces=values,
         ),
     ]

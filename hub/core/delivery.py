@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from hub.core.channels import candidates, check_pattern, is_wildcard, lies_within, overlaps
-from hub.core.ports import Snapshot, Unwatch, Watch
+from hub.core.ports import Snapshot, SnapshotPieces, Unwatch, Watch
 
 
 class DeliveryClass(Enum):
@@ -35,10 +35,12 @@ class ChannelDeclaration:
     snapshot: Snapshot | None = None
     watch: Watch | None = None
     unwatch: Unwatch | None = None
+    snapshot_pieces: SnapshotPieces | None = None
+    """In the place of ``snapshot``."""
 
     def __post_init__(self) -> None:
         check_pattern(self.pattern)
-        if self.delivery is DeliveryClass.STATE and self.snapshot is None:
+        if self.delivery is DeliveryClass.STATE and self.snapshot is None and self.snapshot_pieces is None:
             raise ValueError(f"{self.pattern} is a state channel: it needs a snapshot")
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hub.bus.interface import Bus, Envelope, Gap
 from hub.core.budget import QueueBudget
-from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard, overlaps
+from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel, check_pattern, is_wildcard
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
@@ -23,6 +23,7 @@ from hub.core.principal import Action, Principal
 from hub.core.rates import RateLimit
 from hub.core.recovery import Recovery
 from hub.core.router import WHOLE, Excluded, Router
+from hub.core.snapshots import offer_present
 from hub.core.subjects import SubjectSessions
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timers
@@ -450,15 +451,7 @@ class Hub:
             await pace.step()
 
     async def _snapshot(self, subscriber: Subscriber, pattern: str) -> None:
-        tenant = subscriber.principal.tenant
-        excluded = subscriber.narrowed.get(pattern, WHOLE)
-        for declaration in self.registry.touching(pattern):
-            if declaration.snapshot is None or declaration.pattern in excluded or not overlaps(pattern, declaration.pattern):
-                continue
-            for audience in subscriber.principal.audiences if declaration.personal else ("",):
-                present = await declaration.snapshot(tenant, audience, pattern)
-                if pattern in subscriber.subscriptions:  # in one piece: what is published from now on comes behind it
-                    subscriber.offer_all_anyway([Message(channel, data, declaration.delivery) for channel, data in present])
+        await offer_present(subscriber, pattern, self.registry, Pace(self.clock, self.loop))
 
     def resync(self, subscriber: Subscriber) -> None:
         """What waited was given up: send snapshots of everything that the session subscribed to."""

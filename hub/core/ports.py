@@ -1,6 +1,6 @@
 """What core needs of the world, as protocols, so that tests can hand it a clock and a loop of their own."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from hub.core.principal import Action, Principal
@@ -66,6 +66,11 @@ class Authorizer(Protocol):
 
 Snapshot = Callable[[str, str, str], Awaitable[Sequence[tuple[str, bytes]]]]
 """``(tenant, audience, pattern)`` to the present ``(channel, data)`` pairs; ``audience`` is empty for ``all``."""
+
+SnapshotPieces = Callable[[str, str, str], AsyncGenerator[Sequence[tuple[str, bytes]], None]]
+"""As :data:`Snapshot`, for channels of which there may be thousands: a few at a time. Those of a piece are present when it is handed out,
+and of them nothing is published before the next is asked for, or the iterator closed.
+"""
 
 Watch = Callable[[str, str], Awaitable[None]]
 """``(tenant, channel)``: called before each of a channel's subscribers is let in: open it if it is not; may raise ``RefusedError``."""

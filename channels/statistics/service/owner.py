@@ -6,7 +6,7 @@ Everything that goes in and comes out is plain data, so that an owner may live i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
@@ -161,8 +161,10 @@ class StatServer(Protocol):
         """Close what :meth:`watch` opened."""
         ...
 
-    async def present_values(self, tenant: str, pattern: str) -> list[tuple[str, bytes]]:
-        """The present ``(channel, data)`` of the open values channels that a pattern stands for; nothing while unavailable."""
+    def present_values(self, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
+        """The present ``(channel, data)`` of the open values channels that a pattern stands for, some at a time; nothing while unavailable.
+        Until the next are asked for, or it is closed, none of them is told anew.
+        """
         ...
 
     async def objects(self, tenant: str, object_type: str) -> list[str]:

@@ -7,8 +7,8 @@ between their slices; subscriptions may end between them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import structlog
 
@@ -406,22 +406,24 @@ class LocalStatServer:
         if slot.tenant is not None:
             slot.tenant.close_value(channel)
 
-    async def present_values(self, tenant: str, pattern: str) -> list[tuple[str, bytes]]:
+    async def present_values(self, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
         """See :meth:`StatServer.present_values`."""
-        try:
-            async with self._using(tenant) as present:
+        with suppress(UnavailableError):
+            async with self._using(tenant) as present:  # no tick tells anything meanwhile
                 pace = Pace(self._clock)
                 encoder = Encoder(present.engine, pace)
                 if (exact := present.values.get(pattern)) is not None:
-                    return [(pattern, await encoder.item(exact))]
-                found = []
+                    yield [(pattern, await encoder.item(exact))]
+                    return
+                found: list[tuple[str, bytes]] = []
                 for channel, opened in list(present.values.items()):
-                    if matches(pattern, channel):
+                    if present.values.get(channel) is opened and matches(pattern, channel):
                         found.append((channel, await encoder.item(opened)))
-                    await pace.breathe()
-                return found
-        except UnavailableError:
-            return []
+                    if pace.over:
+                        yield found
+                        found = []
+                        await pace.breathe()
+                yield found
 
     # -- service state ----------------------------------------------------------------------------------------------
 
@@ -483,8 +485,11 @@ class LocalStatServer:
                 "statistics are available", tenant=tenant, position=restored.position, seconds=round(self._clock.monotonic() - began, 3)
             )
             await self._tell_state(tenant)
-            for channel, data in await self.present_values(tenant, f"{VALUES}/**"):
-                await self._hub.emit(tenant, channel, data)
+            async with aclosing(self.present_values(tenant, f"{VALUES}/**")) as pieces:
+                async for piece in pieces:
+                    for channel, data in piece:
+                        await self._hub.emit(tenant, channel, data)
+                        await pace.breathe()
 
     async def stop_service(self, tenant: str) -> None:
         """See :meth:`StatServer.stop_service`."""

@@ -12,8 +12,8 @@ from hub.security.credentials import Credential
 from hub.security.directory import AT_ONCE, Directory
 from hub.security.roles import Grants
 from hub.security.tickets import Tickets
-from tests.hub.security.conftest import FakeClock
 from tests.support.turns import Turns
+from tests.world import ManualClock
 
 MANY = 3 * AT_ONCE + 10
 PIECES = 3
@@ -55,7 +55,7 @@ class Tokens:
         return ()
 
 
-async def in_use(tokens: Tokens, clock: FakeClock) -> Directory:
+async def in_use(tokens: Tokens, clock: ManualClock) -> Directory:
     """A directory that has let all of them in."""
     directory = Directory(tokens, clock)
     await directory.refresh()
@@ -68,7 +68,7 @@ def who(number: int) -> Principal:
     return Principal("acme", f"s{number}", frozenset(), "l", "l", credential=f"token:{number}")
 
 
-async def test_after_a_change_some_are_asked_for_at_a_time(clock: FakeClock) -> None:
+async def test_after_a_change_some_are_asked_for_at_a_time(clock: ManualClock) -> None:
     tokens = Tokens()
     directory = await in_use(tokens, clock)
     del tokens.tokens["7"]
@@ -81,7 +81,7 @@ async def test_after_a_change_some_are_asked_for_at_a_time(clock: FakeClock) -> 
     assert await directory.refresh() is None
 
 
-async def test_a_database_that_fails_half_way_is_asked_for_all_again(clock: FakeClock) -> None:
+async def test_a_database_that_fails_half_way_is_asked_for_all_again(clock: ManualClock) -> None:
     tokens = Tokens()
     directory = await in_use(tokens, clock)
     del tokens.tokens["7"]
@@ -94,7 +94,7 @@ async def test_a_database_that_fails_half_way_is_asked_for_all_again(clock: Fake
     assert gone(who(7))
 
 
-async def test_many_that_run_out_at_once_are_taken_back_in_slices(clock: FakeClock) -> None:
+async def test_many_that_run_out_at_once_are_taken_back_in_slices(clock: ManualClock) -> None:
     directory = await in_use(Tokens(clock.wall_ms() + 1000), clock)
     clock.advance(2)
     turns = Turns()
@@ -106,7 +106,7 @@ async def test_many_that_run_out_at_once_are_taken_back_in_slices(clock: FakeClo
 
 
 @pytest.mark.parametrize("kind", ["waiting", "ended", "open"])
-async def test_tickets_of_credentials_that_are_gone_are_taken_back_in_slices(clock: FakeClock, kind: str) -> None:
+async def test_tickets_of_credentials_that_are_gone_are_taken_back_in_slices(clock: ManualClock, kind: str) -> None:
     tickets = Tickets(clock, Limits(max_tickets=MANY, tenant_share_percent=100))
     made = []
     for number in range(MANY):
@@ -125,7 +125,7 @@ async def test_tickets_of_credentials_that_are_gone_are_taken_back_in_slices(clo
     assert [tickets.look(ticket) is not None for ticket in made] == [number % 2 == 0 for number in range(MANY)]
 
 
-async def test_a_ticket_that_is_used_while_others_are_taken_back_is_no_fault(clock: FakeClock) -> None:
+async def test_a_ticket_that_is_used_while_others_are_taken_back_is_no_fault(clock: ManualClock) -> None:
     tickets = Tickets(clock, Limits(max_tickets=MANY, tenant_share_percent=100))
     made = [ticket for number in range(MANY) if (ticket := tickets.issue(who(1))) is not None]
     looked = 0

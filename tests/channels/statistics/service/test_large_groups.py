@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.channels.statistics.support import Centre, RestlessClock, items_of, login
+from tests.channels.statistics.support import Centre, Listener, RestlessClock, call, items_of, login, principal
 from tests.support.turns import Turns
 
 AGENTS = 500
@@ -153,3 +153,56 @@ async def test_an_opening_that_is_given_up_leaves_nothing() -> None:
     assert tenant is not None
     await centre.server.tick()
     assert (tenant.engine._open, tenant.notifier._immediate, tenant.statistics) == ({}, {}, 0)
+
+
+async def test_the_present_values_of_many_channels_are_offered_some_at_a_time_and_none_is_older_than_what_was_told() -> None:
+    centre = Centre(clock=RestlessClock())
+    channels = [f"/statistics/v3/values/Agent/a{n:03}/InboundCalls" for n in range(300)]
+    for channel in channels:
+        await centre.server.watch("t", channel)
+    listener = Listener(centre.hub, "s2", principal("another"))
+    centre.hub.attach(listener)
+    await centre.hub.subscribe(listener, ["/statistics/v3/values/**"])
+    await centre.server.tick()
+    await centre.settle()
+    listener.taken()
+    turns = Turns()
+    snapshot = asyncio.ensure_future(centre.hub.send_snapshots(listener, ["/statistics/v3/values/**"]))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert 0 < len(listener.received) < 300  # what is there is sent before the rest is put together
+    await centre.feed(*call(centre, "a000"), *call(centre, "a299"))
+    await centre.server.tick()
+    await snapshot
+    assert turns.stop() >= 300
+    for _ in range(3):
+        await centre.tick(10)
+    last = dict(listener.taken())  # by channel, what came last
+    assert sorted(last) == channels
+    assert {channel for channel, data in last.items() if data["value"]["intValue"] == 1} == {channels[0], channels[299]}
+
+
+async def test_who_leaves_while_present_values_are_offered_keeps_nobody_waiting() -> None:
+    centre = Centre(clock=RestlessClock())
+    for n in range(100):
+        await centre.server.watch("t", f"/statistics/v3/values/Agent/a{n}/InboundCalls")
+    listener = Listener(centre.hub, "s2", principal("another"))
+    centre.hub.attach(listener)
+    await centre.hub.subscribe(listener, ["/statistics/v3/values/**"])
+    snapshot = asyncio.ensure_future(centre.hub.send_snapshots(listener, ["/statistics/v3/values/**"]))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    centre.hub.unsubscribe(listener, ["/statistics/v3/values/**"])
+    await snapshot
+    assert len(listener.received) < 100
+    assert not centre.server._slots["t"].lock.locked()
+
+
+async def test_values_are_told_in_slices_when_the_service_is_back() -> None:
+    centre = Centre(clock=RestlessClock())
+    for n in range(200):
+        await centre.server.watch("t", f"/statistics/v3/values/Agent/a{n}/InboundCalls")
+    await centre.server.stop_service("t")
+    turns = Turns()
+    await centre.server.start_service("t")
+    assert turns.stop() >= 3 * 200 - 10  # opened, computed, told

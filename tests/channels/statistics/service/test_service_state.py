@@ -61,7 +61,7 @@ async def test_while_stopped_everything_that_reads_is_refused() -> None:
             await asking
     await server.close_subscription(login(), "sub")
     assert await server.present_updates("t", "login") is None
-    assert await server.present_values("t", CALLS) == []
+    assert [piece async for piece in server.present_values("t", CALLS)] == []
     centre.hub.login_arrived(principal())
     centre.hub.login_left(principal())
     await centre.tick()
