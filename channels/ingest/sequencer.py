@@ -115,7 +115,7 @@ class Slicer:
 
 
 class _Call(NamedTuple):
-    """Events that wait for their turn, whether the limit on their age is waived, and who waits for the outcomes."""
+    """Events that wait for their turn, whether the limit on their age is waived, and the future for their outcomes."""
 
     events: Sequence[Event]
     past: bool

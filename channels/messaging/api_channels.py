@@ -186,7 +186,7 @@ def create_router(transactions: Transactions, administration: ChannelAdministrat
 
     @router.delete("/channels/{channelId}", summary="Remove a channel", response_model=ChannelAnswer, responses=UNKNOWN)
     async def remove(caller: Annotated[Principal, requires("/messaging/admin")], identifier: ChannelId) -> Response:
-        """Remove a channel with its messages and media. What waits for its webhook is dead and cannot be replayed."""
+        """Remove a channel with its messages and media. Pending deliveries to its webhook are dead and cannot be replayed."""
         gone = await write(lambda tx: administration.remove(tx, caller.tenant, identifier))
         _log.info("messaging_channel_removed", tenant=caller.tenant, by=caller.subject, channel=identifier)
         return _answer(_entry(gone))

@@ -42,7 +42,7 @@ class ReasonEntry(BaseModel):
 
 
 class RecipientEntry(BaseModel):
-    """What became of a message for one recipient."""
+    """The state of a message for one recipient."""
 
     id: str = Field(examples=["16504661149"])
     name: str | None = None

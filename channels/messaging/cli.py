@@ -138,7 +138,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     def enable(
         channel: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
     ) -> None:
-        """Call its webhook again: what waits goes on."""
+        """Call its webhook again: messages that wait are sent."""
         wanted = Change(enabled=True)
         made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
         _show(made, False, done=f"enabled the webhook of channel {channel}")

@@ -305,7 +305,7 @@ class BayeuxClient:
     def _forget_call(self, identifier: str) -> None:
         result = self._calls.pop(identifier, None)
         if result is not None and result.done() and not result.cancelled():
-            result.exception()  # looked at: whoever wanted it has been told of something else
+            result.exception()  # mark the exception as seen: the caller got another one
 
     def _publishes(self, pairs: Iterable[tuple[str, Any]]) -> list[Outgoing]:
         return [self._conversation.publish(channel, data) for channel, data in pairs]

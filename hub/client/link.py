@@ -191,7 +191,7 @@ class Link:
     def _end(self, failure: BayeuxError) -> None:
         self.failure = failure
         self._conversation.client_id = None
-        self._ready.set()  # whoever waits for it finds the failure
+        self._ready.set()  # callers that wait for it find the failure
         self._requests.fail(failure)
         self._user.on_end(failure)
         self._set(State.DISCONNECTED, str(failure))
@@ -404,7 +404,7 @@ class Link:
         self.transport = transport
 
     async def _drop_transport(self, fault: BayeuxError) -> None:
-        """Close the connection that there is, after whoever waits for an answer over it has been told why none will come."""
+        """Close the connection. The callers that wait for an answer over it get the reason first."""
         transport, self.transport = self.transport, None
         if transport is not None:
             self._requests.lose(transport, fault)

@@ -25,7 +25,7 @@ class ProducerError(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one batch."""
+    """The outcome of one batch."""
 
     accepted: int = 0
     duplicates: int = 0

@@ -33,7 +33,7 @@ def sentence(fault: OSError) -> str:
 
 
 class _Stdout(io.RawIOBase):
-    """File descriptor 1. It keeps the first fault, and takes everything after that: what waits in buffers does not complain again."""
+    """File descriptor 1. It keeps the first fault and drops what is written after that, so that buffers do not raise again."""
 
     def __init__(self) -> None:
         self.fault: OSError | None = None

@@ -271,7 +271,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
 
     @router.delete("/endpoints/{id}", summary="Remove an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def remove(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier) -> Response:
-        """Remove an endpoint. What waits for it is dead and cannot be replayed."""
+        """Remove an endpoint. Its pending deliveries are dead and cannot be replayed."""
         gone = await write(lambda tx: administration.remove(tx, caller.tenant, identifier))
         _log.info("endpoint_removed", tenant=caller.tenant, by=caller.subject, endpoint=gone.id, url=gone.url)
         return _answer(_entry(gone))

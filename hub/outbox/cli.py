@@ -143,7 +143,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     def enable(
         endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
     ) -> None:
-        """Deliver to it again: what waits goes on."""
+        """Deliver to it again: pending deliveries are made."""
         wanted = Change(enabled=True)
         made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
         _show(made, False, done=f"enabled endpoint {endpoint}")
@@ -152,7 +152,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     def disable(
         endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
     ) -> None:
-        """Deliver nothing to it for now: what waits waits on, new events pass it by."""
+        """Deliver nothing to it for now: pending deliveries stay pending, and new events are not delivered to it."""
         wanted = Change(enabled=False)
         made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
         _show(made, False, done=f"disabled endpoint {endpoint}")
@@ -211,7 +211,7 @@ def _remove(app: typer.Typer, desk: _Desk) -> None:
     def remove(
         endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
     ) -> None:
-        """Remove an endpoint; what waits for it is dead."""
+        """Remove an endpoint; its pending deliveries are dead."""
         desk.run(tenant, lambda tx, desk_, name: desk_.remove(tx, name, endpoint), config, data_dir, database_url)
         errors.print(f"removed endpoint {endpoint}; running nodes follow within 2 s", style="green", markup=False)
 

@@ -127,7 +127,7 @@ def _matches(wanted: str, event_type: str) -> bool:
 
 
 class DeliveryState(StrEnum):
-    """What became of a delivery."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"

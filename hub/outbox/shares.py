@@ -78,7 +78,7 @@ class Line:
         return sum(len(members) for members in self._waiting.values())
 
     def join(self, tenant: str, member: str) -> None:
-        """Wait, behind the others of the tenant; who waits already keeps its place."""
+        """Wait, behind the others of the tenant. A member that waits already keeps its place."""
         self._waiting.setdefault(tenant, {}).setdefault(member)
 
     def next(self) -> tuple[str, str] | None:
@@ -98,7 +98,7 @@ class Line:
 
 
 class Turns(Generic[T]):
-    """What waits in memory: in order within a tenant, and tenants in turn."""
+    """Items that wait in memory: in order within a tenant, and tenants in turn."""
 
     __slots__ = ("_waiting", "pool")
 

@@ -1,4 +1,4 @@
-"""Whether a request that brings a cookie comes from a page that may use it (RFC 6454; the browser sends the cookie whoever asks)."""
+"""Whether a request with a cookie comes from a page that may use it (RFC 6454; the browser sends the cookie for any page)."""
 
 from collections.abc import Collection
 from typing import Final

@@ -27,7 +27,7 @@ class Answering:
         self._duplicate_status = duplicate_status
 
     async def answer(self, exchange: Exchange, receive: Receive) -> None:
-        """Send the exchange's parts, or wait for the end of its held connect; the exchange is told what became of it."""
+        """Send the exchange's parts, or wait for the end of its held connect. Then tell the exchange whether they were written or lost."""
         if exchange.held is not None:
             await self._hold(exchange.held, receive)
             return

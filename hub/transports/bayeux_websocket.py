@@ -29,7 +29,7 @@ class BayeuxWebSocket:
         self._gate = gate
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
-        """Converse over one WebSocket until it is over. It is accepted whoever asks: the handshake's reply says who is refused.
+        """Serve one WebSocket until it is over. It is accepted without a credential: the reply to the handshake refuses a client.
 
         ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is offered to clients
         without it, and sessions that are made without a header credential answer to it.

@@ -1,4 +1,4 @@
-"""The door ``/ws``: WebSockets of dashboards that do without a CometD library (docs/protocol/dashboard.md#conversation)."""
+"""Serves ``/ws``: WebSockets of dashboards that do without a CometD library (docs/protocol/dashboard.md#conversation)."""
 
 from __future__ import annotations
 

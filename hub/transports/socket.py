@@ -176,12 +176,12 @@ class Socket:
     def on_drain(self, callback: Callable[[], object]) -> None:
         """Have ``callback`` called each time that :attr:`buffered` was above 0 after a write and is 0 again.
 
-        Both water marks are 0, so that whoever stopped writing because of :attr:`buffered`, at whatever limit, is always called.
+        Both water marks are 0, so that code which stopped writing because of :attr:`buffered`, at whatever limit, is always called.
         """
         self._drain = callback
 
     def close(self, code: int, reason: str = "") -> None:
-        """Start the closing handshake behind what waits to be sent. Idempotent; never awaits; a reason that is too long is cut."""
+        """Start the closing handshake behind the frames that wait. Idempotent; never awaits; a reason that is too long is cut."""
         if self._state is not _State.OPEN:
             return
         self._state = _State.CLOSING

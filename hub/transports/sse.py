@@ -1,4 +1,4 @@
-"""The door ``/events``: Server-Sent Events for whoever can open a URL (docs/protocol/dashboard.md#event-streams; WHATWG HTML section
+"""Serves ``/events``: Server-Sent Events for any client that can open a URL (docs/protocol/dashboard.md#event-streams; WHATWG HTML section
 9.2).
 """
 
