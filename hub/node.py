@@ -332,12 +332,12 @@ class Node:
         return sum(each.condition.trouble is not None for each in self._watched)
 
     async def _database_readiness(self) -> str | None:
-        return self.transactions.condition.trouble or await self.security.gate.readiness()
+        return await self.transactions.trouble() or await self.security.gate.readiness()
 
     @staticmethod
     def _readiness_of(watched: Watched) -> Callable[[], Awaitable[str | None]]:
         async def readiness() -> str | None:
-            return watched.condition.trouble
+            return await watched.trouble()
 
         return readiness
 

@@ -20,7 +20,7 @@ from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.storage.identity import FileIdentity
 from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
-from hub.storage.reasons import of_sqlite
+from hub.storage.reasons import Reason, of_sqlite
 from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
 from hub.storage.upgrade_copy import copy_before_upgrade
 from hub.storage.writer import GroupWriter
@@ -158,6 +158,10 @@ class SqliteFile:
             await self._writer.look()
         except StorageError as fault:
             raise self._unwritten(fault) from fault.__cause__
+
+    async def trouble(self) -> Reason | None:
+        """See :meth:`hub.storage.writer.GroupWriter.trouble`."""
+        return await self._writer.trouble()
 
     async def refresh(self) -> None:
         """See :meth:`hub.storage.identity.FileIdentity.stamp`.

@@ -17,11 +17,22 @@ from hub.background import BackgroundTask
 MOST: Final = 1000
 """How many different errors are remembered. Beyond that the oldest is forgotten, and logged whole when it comes again."""
 
+COUNTED: Final = "error_repeated"
+"""What is logged of errors that were only counted."""
+
+_ERRORS: Final = frozenset({"error", "exception", "critical", "fatal"})
+_VOLATILE: Final = frozenset({"event", "exc_info", "logger", "request_id", "trace_id", "fault", "error", "detail"})
+"""Fields that may differ from one error to the next of its kind."""
+_MAX_NAMES: Final = 200
+"""Characters of the fields that tell errors apart."""
+
 _log = structlog.get_logger(__name__)
 
 
 class Kind(NamedTuple):
-    """The identity of an error: logger, message, place and type. Its text may differ each time."""
+    """The identity of an error: logger, message, place and type. Its text may differ each time. Of an error without an exception, the
+    fields that are texts (a tenant, a database) stand in for the place where it was raised.
+    """
 
     logger: str
     event: str
@@ -73,22 +84,27 @@ class Repeats:
 
     # -- as parts of logging ----------------------------------------------------------------------------------------
 
-    def processor(self, logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def processor(self, logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """A processor of structlog, in front of those that format a traceback.
 
         Raises:
             structlog.DropEvent: the error is a repetition.
         """
-        if (fault := _fault(event.get("exc_info"))) is not None:
+        fault = _fault(event.get("exc_info"))
+        said = str(event.get("event", ""))
+        if fault is not None or (level in _ERRORS and said != COUNTED):
             name = str(event.get("logger") or getattr(logger, "name", ""))
-            if not self.passes(_kind(name, str(event.get("event", "")), fault)):
+            if not self.passes(Kind(name, said, "", _names(event)) if fault is None else _kind(name, said, fault)):
                 raise structlog.DropEvent
         return event
 
     def filter(self, record: logging.LogRecord) -> bool:
         """A filter of the standard library, for what other libraries log."""
         fault = _fault(record.exc_info)
-        return fault is None or self.passes(_kind(record.name, str(record.msg), fault))
+        if fault is not None:
+            return self.passes(_kind(record.name, str(record.msg), fault))
+        # what is a dictionary came from structlog, where the processor has seen it
+        return isinstance(record.msg, dict) or record.levelno < logging.ERROR or self.passes(Kind(record.name, str(record.msg), "", ""))
 
 
 class RepeatedErrors:
@@ -117,7 +133,8 @@ class RepeatedErrors:
 
     def _tell(self, *, everything: bool = False) -> None:
         for kind, times in self._repeats.counted(everything=everything):
-            _log.error("error_repeated", error=kind.event, source=kind.logger, exception=kind.exception, times=times)
+            more = {"exception": kind.exception} if kind.exception else {"of": kind.place} if kind.place else {}
+            _log.error(COUNTED, error=kind.event, source=kind.logger, **more, times=times)
 
 
 def _fault(exc_info: Any) -> BaseException | None:
@@ -127,6 +144,11 @@ def _fault(exc_info: Any) -> BaseException | None:
     if isinstance(exc_info, tuple):
         exc_info = exc_info[1]
     return exc_info if isinstance(exc_info, BaseException) else None
+
+
+def _names(event: MutableMapping[str, Any]) -> str:
+    found = [f"{key}={value}" for key, value in sorted(event.items()) if key not in _VOLATILE and isinstance(value, str)]
+    return " ".join(found)[:_MAX_NAMES]
 
 
 def _kind(logger: str, event: str, fault: BaseException) -> Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from hub.storage.reasons import Reason
 from hub.storage.text import check_text
 
 T = TypeVar("T")
@@ -48,6 +49,9 @@ class Backend(Protocol):
 
     skip_locked: str
     """What a ``SELECT`` of rows to be claimed ends with, so that two processes never wait for one another."""
+
+    unanswered: Reason
+    """What is wrong while a transaction does not begin, and no fault was raised yet."""
 
     def connect(self) -> Connection:
         """A new connection.

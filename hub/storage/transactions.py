@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from hub.storage.interface import Backend, Connection, Operation, Row, StorageError, T, Transaction
+from hub.storage.reasons import Reason
 from hub.storage.writer import Counters, GroupWriter, undone
 
 __all__ = ["Backend", "Connection", "Counters", "Operation", "Row", "StorageError", "T", "Transaction", "Transactions"]
@@ -63,6 +64,10 @@ class Transactions:
     async def look(self) -> None:
         """See :meth:`hub.storage.writer.GroupWriter.look`."""
         await self._writer.look()
+
+    async def trouble(self) -> Reason | None:
+        """See :meth:`hub.storage.writer.GroupWriter.trouble`."""
+        return await self._writer.trouble()
 
     async def refresh(self) -> None:
         """See :meth:`Backend.refresh`.

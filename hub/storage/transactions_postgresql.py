@@ -10,6 +10,7 @@ from sqlalchemy import URL
 
 from hub.storage.interface import Connection, StorageError
 from hub.storage.postgresql_faults import of_no_use, of_prepared_statements
+from hub.storage.reasons import Reason
 
 CONNECT_TIMEOUT_S = 5
 
@@ -62,7 +63,7 @@ class PostgresConnection:
 class PostgresBackend:
     """:class:`hub.storage.interface.Backend`. ``url`` is the SQLAlchemy URL of the database."""
 
-    __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked")
+    __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked", "unanswered")
 
     def __init__(self, url: URL) -> None:
         _, self._arguments = url.get_dialect()().create_connect_args(url)
@@ -70,6 +71,7 @@ class PostgresBackend:
         self._shown = url.render_as_string(hide_password=True)
         self.name = "PostgreSQL"
         self.skip_locked = " FOR UPDATE SKIP LOCKED"
+        self.unanswered = Reason.AWAY
 
     def connect(self) -> PostgresConnection:
         """See :class:`hub.storage.interface.Backend`."""

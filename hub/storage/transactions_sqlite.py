@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hub.storage.identity import FileIdentity
 from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import lock
-from hub.storage.reasons import of_sqlite
+from hub.storage.reasons import Reason, of_sqlite
 
 BUSY_TIMEOUT_S = 5.0
 """How long the writer waits for an administrator's command to end."""
@@ -55,7 +55,7 @@ class SqliteBackend:
         InUseError: another hub has the file.
     """
 
-    __slots__ = ("_file", "_foreign_keys", "_lock", "_prepare", "_prepared", "_stamp", "name", "skip_locked")
+    __slots__ = ("_file", "_foreign_keys", "_lock", "_prepare", "_prepared", "_stamp", "name", "skip_locked", "unanswered")
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class SqliteBackend:
         self._prepared = False
         self.name = file.path.name
         self.skip_locked = ""  # there is no other process
+        self.unanswered = Reason.LOCKED
 
     def connect(self) -> SqliteConnection:
         """See :class:`hub.storage.interface.Backend`."""

@@ -12,6 +12,7 @@ import structlog
 from hub.background import BackgroundTask
 from hub.eventlog.interface import EventLogError
 from hub.storage.condition import Condition
+from hub.storage.reasons import Reason
 from hub.storage.transactions import StorageError
 
 REFRESH_S: Final = 600.0
@@ -27,6 +28,10 @@ class Watched(Protocol):
 
     async def look(self) -> None:
         """Find out how it is, and leave it to the condition; a fault of the database is raised as well."""
+        ...
+
+    async def trouble(self) -> Reason | None:
+        """How it is now, within a second or so."""
         ...
 
     async def refresh(self) -> None:

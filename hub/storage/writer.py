@@ -7,6 +7,7 @@ one before, and one operation that is refused takes no other with it. A caller h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from hub.storage.condition import Condition
 from hub.storage.interface import Backend, Connection, StorageError, T
+from hub.storage.reasons import Reason
 
 A = TypeVar("A")
 """What operations work on."""
@@ -24,6 +26,9 @@ MAX_GROUP: Final = 256
 
 MAX_WAITING: Final = 10_000
 """Operations that may wait for the writer: a disk that stands still must not fill the memory."""
+
+ANSWER_S: Final = 1.0
+"""Seconds within which a transaction begins, unless another process keeps it waiting: less than a probe of ``/readyz`` waits."""
 
 RETRIES: Final = 3
 """Times that an operation is tried again which the database gave up in favour of another process's."""
@@ -65,6 +70,7 @@ class GroupWriter(Generic[A]):
 
     __slots__ = (
         "_backend",
+        "_begins",
         "_drop_cancelled",
         "_hand",
         "_max_group",
@@ -108,6 +114,8 @@ class GroupWriter(Generic[A]):
         self._on_undo = on_undo
         self._queue: SimpleQueue[_Waiting[A, Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._begins = False
+        """Whether it waits for a transaction to begin: for a lock of another process, or for a server."""
 
     @property
     def waiting(self) -> int:
@@ -164,6 +172,19 @@ class GroupWriter(Generic[A]):
 
         await self.submit(attempt)
 
+    async def trouble(self) -> Reason | None:
+        """How the database is now, None when well: what its users saw last, or that no transaction began within :data:`ANSWER_S`, long
+        before they give up.
+        """
+        if self.condition.trouble is None:
+            with contextlib.suppress(StorageError, TimeoutError):  # the condition tells, or what follows
+                async with asyncio.timeout(ANSWER_S):
+                    await self.look()
+                return self.condition.trouble
+            if self.condition.trouble is None and self._begins:
+                return self._backend.unanswered
+        return self.condition.trouble
+
     # -- the writer's thread ----------------------------------------------------------------------------------------
 
     def _write_forever(self) -> None:
@@ -195,7 +216,7 @@ class GroupWriter(Generic[A]):
             connection = self.connection = self.connection or self._backend.connect()
             self._backend.check()
             if not self._optimistic or not self._run_together(group, connection):
-                connection.begin_writing()
+                self._begin(connection)
                 for each in group:
                     self._run_alone(each, connection)
             connection.execute("COMMIT")
@@ -217,11 +238,18 @@ class GroupWriter(Generic[A]):
         counters.commits += 1
         self.condition.worked()
 
+    def _begin(self, connection: Connection) -> None:
+        self._begins = True
+        try:
+            connection.begin_writing()
+        finally:
+            self._begins = False
+
     def _run_together(self, group: Sequence[_Waiting[A, Any]], connection: Connection) -> bool:
         """Run a group in a transaction without savepoints. False where an operation raised what is its own: all of the group is undone
         then. What is the database's is raised.
         """
-        connection.begin_writing()
+        self._begin(connection)
         afterwards: list[Callable[[], object]] = []
         handed = self._hand(connection, afterwards)
         try:

@@ -85,9 +85,32 @@ def test_other_errors_and_other_places_are_logged(out: io.StringIO) -> None:
         raise ValueError("elsewhere")
     except ValueError:
         log.exception("it failed")
-    log.error("it failed")  # no exception: not held back
-    log.error("it failed")
-    assert len(lines(out)) == 4
+    log.error("it failed")  # no exception: another error
+    assert len(lines(out)) == 3
+
+
+async def test_errors_without_an_exception_are_counted_too(out: io.StringIO) -> None:
+    repeats = Repeats(60)
+    set_up("info", "json", out, repeats)
+    for number in range(100):
+        log.error("database_in_trouble", database="hub.db", attempt=number, fault=f"text {number}", request_id=str(number))
+        log.error("database_in_trouble", database="events.db")
+        log.warning("it is late", attempt=number)
+        logging.getLogger("uvicorn.error").error("no %s", number)
+    heard = [line["event"] for line in lines(out)]
+    assert {event: heard.count(event) for event in set(heard)} == {"database_in_trouble": 2, "it is late": 100, "no 0": 1}
+    service = RepeatedErrors(repeats)
+    for _ in range(2):  # the counts themselves are not held back
+        await service.start()
+        await service.stop()
+        log.error("database_in_trouble", database="hub.db")
+    told = [(line["error"], line.get("of"), line["times"]) for line in lines(out) if line["event"] == "error_repeated"]
+    assert told[:3] == [
+        ("database_in_trouble", "database=hub.db", 99),
+        ("database_in_trouble", "database=events.db", 99),
+        ("no %s", None, 99),
+    ]
+    assert len(told) == 4
 
 
 def test_an_error_that_ceased_is_logged_whole_when_it_comes_back() -> None:

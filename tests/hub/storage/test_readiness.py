@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -82,6 +84,22 @@ def test_a_file_that_is_deleted_under_an_idle_hub_is_noticed(hub_process: HubFac
     assert [other for other, health in parts.items() if health["status"] != "ok"] == [part]
     assert not (hub.data_dir / name).exists()
     (hub.data_dir / "aside").rename(hub.data_dir / name)
+    until(hub, ready)
+
+
+@pytest.mark.parametrize("name", ["hub.db", "events.db", "channels.db"])
+def test_a_file_that_another_process_locks_is_told_by_the_next_probe(hub_process: HubFactory, name: str) -> None:
+    """Not when the first operation has waited for the lock as long as it may, after 5 s."""
+    hub = hub_process("--open", environment=OFTEN)
+    until(hub, ready)
+    part = {"hub.db": "database", "events.db": "events", "channels.db": "channels"}[name]
+    with closing(sqlite3.connect(hub.data_dir / name, isolation_level=None, timeout=20)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        status, body = readiness(hub)
+        assert (status, body["status"]) == (503, "failing")
+        assert body["parts"][part] == {"status": "failing", "message": "the file is locked by another process"}
+        assert [each for each, health in body["parts"].items() if health["status"] != "ok"] == [part]
+        other.execute("ROLLBACK")
     until(hub, ready)
 
 
