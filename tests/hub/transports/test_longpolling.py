@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket as sockets
 from collections.abc import AsyncIterator
@@ -115,6 +116,24 @@ async def test_too_many_messages(built: House) -> None:
     async with built.client() as client:
         response = await client.raw(json.dumps([{}] * 101))
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize("path", [PATH, STATISTICS])
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", gzip.compress(b"[]")), ("br", b"\x0b\x02\x80[]\x03"), ("x" * 500, b"\xff")],
+    ids=["gzip", "br", "long"],
+)
+async def test_an_encoded_body_is_refused_by_name(built: House, path: str, encoding: str, body: bytes) -> None:
+    async with built.client(path) as client:
+        response = await client.raw(body, headers={"Content-Encoding": encoding})
+        assert (response.status_code, response.json()["status"]["code"]) == (415, 415)
+        assert response.json()["status"]["message"].startswith(f"Content-Encoding: expected identity, got '{encoding[:100]}")
+        assert response.headers["accept-encoding"] == "identity"
+        assert len(response.content) < 400
+        assert built.server.counters.bad_requests == 1
+        # what is not encoded is taken
+        assert (await client.raw(json.dumps([BY_TOKEN]), headers={"Content-Encoding": "identity"})).status_code == 200
 
 
 async def test_body_of_the_limit() -> None:
