@@ -88,6 +88,12 @@ class StatisticsSettings(BaseModel):
     max_agent_interactions: int = Field(
         1_000, ge=1, description="Interactions in which one agent takes part: each event of the agent looks at all of them."
     )
+    max_user_data_bytes: int = Field(
+        64 * 1024,
+        ge=1,
+        description="Bytes of the userData of cx.interaction.queued as JSON: it is kept as long as its interaction, and shown with the "
+        "state of its agents.",
+    )
     max_media: int = Field(100, ge=1, description="Media of a tenant that events named: each has totals of its own wherever it comes to.")
     max_groups: int = Field(5_000, ge=1, description="Groups of a tenant that events named.")
     max_group_members: int = Field(5_000, ge=1, description="Members of a group: the state of a group holds that of each.")
@@ -145,6 +151,7 @@ class StatisticsSettings(BaseModel):
             interactions=self.max_interactions,
             interaction_agents=self.max_interaction_agents,
             agent_interactions=self.max_agent_interactions,
+            user_data_bytes=self.max_user_data_bytes,
             media=self.max_media,
             places=self.max_places,
         )

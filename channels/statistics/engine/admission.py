@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 from typing import Any, TypeVar
 
+import msgspec
+
 from channels import events
 from channels.events import Event, EventData, RefusedEventError
 from channels.statistics.engine.bounds import Bounds
@@ -152,6 +154,8 @@ class Admission:
         if self._promises:
             self._forget(now_ms - FORGET_MS)
         promise = _Promise(now_ms)
+        if isinstance(data, events.InteractionQueued) and data.user_data:
+            self._check_user_data(data.user_data)
         self._want_media(promise, data)
         if type(data) in _OPENING:
             self._want_interaction(promise, data)
@@ -204,6 +208,11 @@ class Admission:
                 f"got one more, {identifier}"
             )
         promise.interaction = identifier
+
+    def _check_user_data(self, user_data: dict[str, Any]) -> None:
+        """That of ``cx.interaction.queued`` is kept here."""
+        if (size := len(msgspec.json.encode(user_data))) > self._bounds.user_data_bytes:
+            raise RefusedEventError(f"data.userData: expected at most {self._bounds.user_data_bytes} bytes of JSON; got {size}")
 
     def _want_part(self, promise: _Promise, data: Any) -> None:
         """An agent's part in an interaction, unless the agent has it or will."""

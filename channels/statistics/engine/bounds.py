@@ -43,6 +43,8 @@ class Bounds:
     """Who take part in one interaction: its end ends what each of them does."""
     agent_interactions: int = 1_000
     """In which one agent takes part: each event of the agent looks at all of them."""
+    user_data_bytes: int = 64 * 1024
+    """Of the JSON of an interaction's ``userData``: it is kept as long as the interaction, and shown with the state of its agents."""
     media: int = 100
     """Each has totals of its own at every agent, queue and group that it comes to."""
     places: int = 8

@@ -303,3 +303,11 @@ def test_an_interaction_too_many_of_one_agent_is_refused(together: bool) -> None
     desk.apply()
     admission = desk.engine._machine._admission
     assert (admission._parts, admission._parts_of_agent) == ({}, {})
+
+
+def test_user_data_that_is_kept_has_a_size() -> None:
+    desk = Desk(Bounds(user_data_bytes=20))
+    desk.admit("interaction.queued", ixn="i", queue="q", user_data={"a": "123456789012"})
+    with pytest.raises(RefusedEventError, match=r"data\.userData: expected at most 20 bytes of JSON; got 21"):
+        desk.admit("interaction.queued", ixn="j", queue="q", user_data={"a": "1234567890123"})
+    desk.admit("interaction.started", ixn="j", media="chat", user_data={"a": "1234567890123"})  # which is not kept here
