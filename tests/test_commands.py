@@ -19,7 +19,7 @@ from tools.sources import tracked
 
 ROOT = Path(__file__).parents[1]
 
-SERVER = {"alembic", "fastapi", "joserfc", "prometheus_client", "psycopg", "sqlalchemy", "starlette", "uvicorn", "uvloop", "websockets"}
+SERVER = {"fastapi", "joserfc", "prometheus_client", "psycopg", "sqlalchemy", "starlette", "uvicorn", "uvloop", "websockets"}
 OPTIONS = {"pydantic", "rich"}
 """typer checks the options of a command with the one, and shows help with the other."""
 CLIENT = {"aiohttp", "asyncio"}

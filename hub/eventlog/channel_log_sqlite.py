@@ -4,45 +4,58 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from hub.core.message import Topic
 from hub.core.ports import Clock
 from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, Page, Record, Retention, Selection, Span
 from hub.eventlog.sqlite_file import SqliteFile
+from hub.storage.schema import Schema
 
 FILE_NAME = "channels.db"
-
-SCHEMA_VERSION = 2
 
 TRIM_PIECE = 2000
 """Records that one transaction deletes at most. Appends run between two of them."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS logs (
-    id INTEGER PRIMARY KEY,
-    tenant TEXT NOT NULL UNIQUE,
-    floor INTEGER NOT NULL,
-    top INTEGER NOT NULL,
-    messages INTEGER NOT NULL DEFAULT 0,
-    bytes INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE IF NOT EXISTS records (
-    log INTEGER NOT NULL REFERENCES logs (id),
-    position INTEGER NOT NULL,
-    previous INTEGER NOT NULL,
-    audience TEXT NOT NULL,
-    channel TEXT NOT NULL,
-    data BLOB NOT NULL,
-    extra BLOB NOT NULL,
-    once TEXT,
-    PRIMARY KEY (log, position)
-) STRICT;
-CREATE INDEX IF NOT EXISTS records_of_topic ON records (log, channel, audience, position);
-CREATE UNIQUE INDEX IF NOT EXISTS records_once ON records (log, audience, channel, once) WHERE once IS NOT NULL;
-"""
 
-_MIGRATIONS = MappingProxyType({1: "ALTER TABLE records ADD COLUMN once TEXT;"})
+def _records(schema: Schema) -> None:
+    schema.run(
+        """
+        CREATE TABLE logs (
+            id INTEGER PRIMARY KEY,
+            tenant TEXT NOT NULL UNIQUE,
+            floor INTEGER NOT NULL,
+            top INTEGER NOT NULL,
+            messages INTEGER NOT NULL DEFAULT 0,
+            bytes INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        """
+        CREATE TABLE records (
+            log INTEGER NOT NULL REFERENCES logs (id),
+            position INTEGER NOT NULL,
+            previous INTEGER NOT NULL,
+            audience TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            data BLOB NOT NULL,
+            extra BLOB NOT NULL,
+            PRIMARY KEY (log, position)
+        ) STRICT
+        """,
+        "CREATE INDEX records_of_topic ON records (log, channel, audience, position)",
+    )
+
+
+def _names(schema: Schema) -> None:
+    """A message may have a name, by which a second one is refused."""
+    schema.run(
+        "ALTER TABLE records ADD COLUMN once TEXT",
+        "CREATE UNIQUE INDEX records_once ON records (log, audience, channel, once) WHERE once IS NOT NULL",
+    )
+
+
+VERSIONS = (_records, _names)
+
+SCHEMA_VERSION = len(VERSIONS)
 
 _INSERT = "INSERT INTO records (log, position, previous, audience, channel, data, extra, once) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -75,9 +88,7 @@ class SqliteChannelLog:
         self._ids: dict[str, int] = {}  # the writer thread's own
         # how far the logs reach, as far as it was asked for: nobody else writes to the file, and who subscribes must not wait for readers
         self._spans: dict[str, Span] = {}
-        self.file = SqliteFile(
-            data_dir / FILE_NAME, schema=_SCHEMA, version=SCHEMA_VERSION, migrations=_MIGRATIONS, on_rollback=self._ids.clear
-        )
+        self.file = SqliteFile(data_dir / FILE_NAME, VERSIONS, on_rollback=self._ids.clear)
 
     async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
         """See :meth:`ChannelLog.append`."""

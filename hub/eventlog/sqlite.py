@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from hub.eventlog.sqlite_file import SqliteFile
+from hub.storage.schema import Schema
 
 FILE_NAME = "events.db"
-
-SCHEMA_VERSION = 1
-"""``PRAGMA user_version`` of the file; a file of a later version is refused rather than guessed at."""
 
 CHUNK = 1000
 """Records that one step of ``read`` yields at most."""
@@ -17,28 +15,41 @@ CHUNK = 1000
 TRIM_PIECE = 5000
 """Records that one step of ``trim`` deletes. Appends run between two steps."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS streams (
-    id INTEGER PRIMARY KEY,
-    tenant TEXT NOT NULL,
-    name TEXT NOT NULL,
-    last INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (tenant, name)
-) STRICT;
-CREATE TABLE IF NOT EXISTS records (
-    stream INTEGER NOT NULL REFERENCES streams (id),
-    position INTEGER NOT NULL,
-    record BLOB NOT NULL,
-    PRIMARY KEY (stream, position)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS snapshots (
-    stream INTEGER NOT NULL REFERENCES streams (id),
-    owner TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    state BLOB NOT NULL,
-    PRIMARY KEY (stream, owner)
-) STRICT;
-"""
+
+def _streams(schema: Schema) -> None:
+    schema.run(
+        """
+        CREATE TABLE streams (
+            id INTEGER PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            name TEXT NOT NULL,
+            last INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (tenant, name)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE records (
+            stream INTEGER NOT NULL REFERENCES streams (id),
+            position INTEGER NOT NULL,
+            record BLOB NOT NULL,
+            PRIMARY KEY (stream, position)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE snapshots (
+            stream INTEGER NOT NULL REFERENCES streams (id),
+            owner TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            state BLOB NOT NULL,
+            PRIMARY KEY (stream, owner)
+        ) STRICT
+        """,
+    )
+
+
+VERSIONS = (_streams,)
+
+SCHEMA_VERSION = len(VERSIONS)
 
 
 class SqliteEventLog:
@@ -53,7 +64,7 @@ class SqliteEventLog:
         self.path = data_dir / FILE_NAME
         self._stream_ids: dict[tuple[str, str], int] = {}  # the writer thread's own
         # ids that a transaction created are forgotten if it is rolled back
-        self.file = SqliteFile(self.path, schema=_SCHEMA, version=SCHEMA_VERSION, on_rollback=self._stream_ids.clear)
+        self.file = SqliteFile(self.path, VERSIONS, on_rollback=self._stream_ids.clear)
 
     # -- the log ----------------------------------------------------------------------------------------------------
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
@@ -21,6 +20,7 @@ from hub.storage.identity import FileIdentity
 from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
 from hub.storage.reasons import Reason, of_sqlite
+from hub.storage.schema import SQLITE, Schema, UnknownVersionError, Version, upgrade
 from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
 from hub.storage.upgrade_copy import copy_before_upgrade
 from hub.storage.writer import GroupWriter
@@ -48,16 +48,14 @@ class SqliteFile:
     def __init__(
         self,
         path: Path,
+        versions: Sequence[Callable[[Schema], object]],
         *,
-        schema: str,
-        version: int,
-        migrations: Mapping[int, str] = MappingProxyType({}),
         on_rollback: Callable[[], object] = lambda: None,
     ) -> None:
-        """``schema``: statements that make what is not there yet; ``version``: ``PRAGMA user_version``, a file of a later one is refused
-        rather than guessed at; ``migrations``: for each earlier version the statements that make the next one of it, which run before
-        ``schema`` and in one transaction with it, after the file was copied (:func:`hub.storage.upgrade_copy.copy_before_upgrade`);
-        ``on_rollback`` runs in the writer's thread when what a transaction did is undone.
+        """``versions``: each makes of the tables of the one before its own, the first of none; the file notes in ``PRAGMA user_version``
+        how many it has, and one that has more is refused rather than guessed at. What a file lacks is done in one transaction, after it was
+        copied (:func:`hub.storage.upgrade_copy.copy_before_upgrade`). ``on_rollback`` runs in the writer's thread when what a transaction
+        did is undone.
         """
         self.path = path
         try:
@@ -77,7 +75,7 @@ class SqliteFile:
                     exclusive=False,
                     stamp=True,
                     foreign_keys=False,
-                    prepare=lambda connection: _prepare(connection.raw, path, schema, version, migrations),
+                    prepare=lambda connection: _upgrade(connection, path, versions),
                 )
                 writing = self._backend.connect()
                 undo.callback(writing.close)
@@ -189,11 +187,25 @@ def _raw(connection: Connection | None) -> sqlite3.Connection:
     return connection.raw
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, schema: str, known: int, migrations: Mapping[int, str]) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > known:
-        raise NewerFileError(f"{path} was made by a later version: expected schema {known} or less, got {version}", path)
-    if 0 < version < known:
-        copy_before_upgrade(path)
-    steps = "".join(migrations[step] for step in range(version, known)) if version else ""  # 0: a file that has nothing yet
-    connection.executescript(f"BEGIN IMMEDIATE; {steps} {schema} PRAGMA user_version = {known}; COMMIT;")
+class _UserVersion:
+    """:class:`hub.storage.schema.Record` in ``PRAGMA user_version``, for versions that are named by their numbers."""
+
+    def read(self, connection: Connection) -> set[str]:
+        """See :class:`hub.storage.schema.Record`."""
+        (count,) = connection.execute("PRAGMA user_version").fetchone()
+        return {str(count)} if count else set()
+
+    def write(self, connection: Connection, versions: Sequence[Version]) -> None:
+        """See :class:`hub.storage.schema.Record`."""
+        connection.execute(f"PRAGMA user_version = {len(versions)}")
+
+
+def _upgrade(connection: SqliteConnection, path: Path, steps: Sequence[Callable[[Schema], object]]) -> None:
+    versions = [Version(str(number), (str(number - 1),) if number > 1 else (), step) for number, step in enumerate(steps, 1)]
+    connection.begin_writing()
+    try:
+        upgrade(connection, SQLITE, versions, _UserVersion(), lambda: copy_before_upgrade(path))
+    except UnknownVersionError as fault:
+        found = ", ".join(fault.names)
+        raise NewerFileError(f"{path} was made by a later version: expected schema {len(steps)} or less, got {found}", path) from None
+    connection.execute("COMMIT")

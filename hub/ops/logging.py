@@ -31,7 +31,7 @@ _SECRET_TEXT: Final = re.compile(
 _CLIENT_ID: Final = re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{16})[0-9a-f]{32}(?![0-9A-Za-z])")
 """A Bayeux clientId: the first characters may be shown, all of it leads to a session."""
 
-_OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio", "alembic", "sqlalchemy")
+_OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio", "sqlalchemy")
 
 
 def mask(value: Any) -> Any:
@@ -117,7 +117,6 @@ def set_up(
         other = logging.getLogger(name)
         other.handlers.clear()
         other.propagate = True
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, repeats.processor, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

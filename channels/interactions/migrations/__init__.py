@@ -1,1 +1,1 @@
-"""Alembic versions of the tables of interactions."""
+"""Versions of the tables of interactions."""

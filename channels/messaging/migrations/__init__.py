@@ -1,1 +1,1 @@
-"""Alembic versions of the tables of messaging."""
+"""Versions of the tables of messaging."""

@@ -1,1 +1,1 @@
-"""Alembic versions of the tables of secure e-mail."""
+"""Versions of the tables of secure e-mail."""

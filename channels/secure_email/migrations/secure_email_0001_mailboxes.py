@@ -1,63 +1,54 @@
 """Mails and their attachments."""
 
-import sqlalchemy as sa
-from alembic import op
+from hub.storage.schema import Schema
 
 revision = "secure_email_0001"
-down_revision = None
-branch_labels = ("secure_email",)
-depends_on = ("security_0001",)  # tenants
-
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""SQLite numbers rows by itself only where the column's type is INTEGER."""
+after = ("security_0001",)
 
 
-def upgrade() -> None:
+def upgrade(schema: Schema) -> None:
     """Create the tables. Attachments lie in the database, so that every hub on it has them and a purge takes them along."""
-    op.create_table(
-        "secure_mails",
-        sa.Column("number", _NUMBER, nullable=False),
-        sa.Column("id", sa.String(36), nullable=False),
-        sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("direction", sa.String(8), nullable=False),
-        sa.Column("address", sa.String(254), nullable=False),
-        sa.Column("securebox", sa.String(16), nullable=False),
-        sa.Column("status", sa.String(6), nullable=False),
-        sa.Column("sender", sa.String(254)),
-        sa.Column("sender_name", sa.Text),
-        sa.Column("recipient", sa.String(254)),
-        sa.Column("recipient_name", sa.Text),
-        sa.Column("subject", sa.Text, nullable=False),
-        sa.Column("body_text", sa.Text),
-        sa.Column("body_html", sa.Text),
-        sa.Column("user_data", sa.Text, nullable=False),
-        sa.Column("in_reply_to", sa.String(36)),
-        sa.Column("interaction_id", sa.String(36)),
-        sa.Column("created_ms", sa.BigInteger, nullable=False),
-        sa.Column("read_ms", sa.BigInteger),
-        sa.Column("deleted_ms", sa.BigInteger),
-        sa.Column("closed_ms", sa.BigInteger),
-        sa.PrimaryKeyConstraint("number", name="pk_secure_mails"),
-        sa.UniqueConstraint("id", name="uq_secure_mails_id"),
-        sa.ForeignKeyConstraint(["tenant"], ["tenants.name"], name="fk_secure_mails_tenant", ondelete="CASCADE"),
-    )
-    listed, deleted = sa.text("deleted_ms IS NULL"), sa.text("deleted_ms IS NOT NULL")
-    op.create_index(
-        "ix_secure_mails_box",
-        "secure_mails",
-        ["tenant", "address", "securebox", "number"],
-        postgresql_where=listed,
-        sqlite_where=listed,
-    )
-    op.create_index("ix_secure_mails_deleted", "secure_mails", ["deleted_ms"], postgresql_where=deleted, sqlite_where=deleted)
-    op.create_table(
-        "secure_mail_attachments",
-        sa.Column("mail", _NUMBER, nullable=False),
-        sa.Column("number", sa.Integer, nullable=False),
-        sa.Column("filename", sa.Text, nullable=False),
-        sa.Column("content_type", sa.String(127), nullable=False),
-        sa.Column("size", sa.Integer, nullable=False),
-        sa.Column("content", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("mail", "number", name="pk_secure_mail_attachments"),
-        sa.ForeignKeyConstraint(["mail"], ["secure_mails.number"], name="fk_secure_mail_attachments_mail", ondelete="CASCADE"),
+    schema.run(
+        """
+        CREATE TABLE secure_mails (
+            number {counter} NOT NULL,
+            id VARCHAR(36) NOT NULL,
+            tenant VARCHAR(64) NOT NULL,
+            direction VARCHAR(8) NOT NULL,
+            address VARCHAR(254) NOT NULL,
+            securebox VARCHAR(16) NOT NULL,
+            status VARCHAR(6) NOT NULL,
+            sender VARCHAR(254),
+            sender_name TEXT,
+            recipient VARCHAR(254),
+            recipient_name TEXT,
+            subject TEXT NOT NULL,
+            body_text TEXT,
+            body_html TEXT,
+            user_data TEXT NOT NULL,
+            in_reply_to VARCHAR(36),
+            interaction_id VARCHAR(36),
+            created_ms BIGINT NOT NULL,
+            read_ms BIGINT,
+            deleted_ms BIGINT,
+            closed_ms BIGINT,
+            CONSTRAINT pk_secure_mails PRIMARY KEY (number),
+            CONSTRAINT uq_secure_mails_id UNIQUE (id),
+            CONSTRAINT fk_secure_mails_tenant FOREIGN KEY (tenant) REFERENCES tenants (name) ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX ix_secure_mails_box ON secure_mails (tenant, address, securebox, number) WHERE deleted_ms IS NULL",
+        "CREATE INDEX ix_secure_mails_deleted ON secure_mails (deleted_ms) WHERE deleted_ms IS NOT NULL",
+        """
+        CREATE TABLE secure_mail_attachments (
+            mail {number} NOT NULL,
+            number INTEGER NOT NULL,
+            filename TEXT NOT NULL,
+            content_type VARCHAR(127) NOT NULL,
+            size INTEGER NOT NULL,
+            content {bytes} NOT NULL,
+            CONSTRAINT pk_secure_mail_attachments PRIMARY KEY (mail, number),
+            CONSTRAINT fk_secure_mail_attachments_mail FOREIGN KEY (mail) REFERENCES secure_mails (number) ON DELETE CASCADE
+        )
+        """,
     )

@@ -1,15 +1,13 @@
 """A mail is found by the id of its interaction, too."""
 
-import sqlalchemy as sa
-from alembic import op
+from hub.storage.schema import Schema
 
 revision = "secure_email_0002"
-down_revision = "secure_email_0001"
-branch_labels = None
-depends_on = None
+after = ("secure_email_0001",)
 
 
-def upgrade() -> None:
+def upgrade(schema: Schema) -> None:
     """Index the mails that have an interaction by its id."""
-    present = sa.text("interaction_id IS NOT NULL")
-    op.create_index("ix_secure_mails_interaction", "secure_mails", ["interaction_id"], postgresql_where=present, sqlite_where=present)
+    schema.run(
+        "CREATE INDEX ix_secure_mails_interaction ON secure_mails (interaction_id) WHERE interaction_id IS NOT NULL",
+    )

@@ -1,1 +1,1 @@
-"""Alembic versions of the outbox's tables."""
+"""Versions of the outbox's tables."""

@@ -1,105 +1,101 @@
 """Events, endpoints, deliveries, attempts, and the revision that tells running hubs of changed endpoints."""
 
-import sqlalchemy as sa
-from alembic import op
+from hub.storage.schema import Schema
 
 revision = "outbox_0001"
-down_revision = None
-branch_labels = ("outbox",)
-depends_on = ("security_0001",)  # tenants
-
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""SQLite numbers rows by itself only where the column's type is INTEGER."""
-
-_NUMBERED = {"sqlite_autoincrement": True}
-"""A number is never given twice, also when the newest row was removed: what follows from an event is idempotent by it."""
+after = ("security_0001",)
 
 
-def upgrade() -> None:
-    """Create the tables, and the one row of ``outbox_revision``."""
-    op.create_table(
-        "outbox_events",
-        sa.Column("id", _NUMBER, nullable=False),
-        sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("type", sa.String(64), nullable=False),
-        sa.Column("key", sa.String(255), nullable=False),
-        sa.Column("media", sa.String(64), nullable=False),
-        sa.Column("operation_id", sa.String(64), nullable=False),
-        sa.Column("trace_id", sa.String(64), nullable=False),
-        sa.Column("endpoint", sa.String(32), nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.Column("at_ms", sa.BigInteger, nullable=False),
-        sa.Column("origin", sa.String(32), nullable=False),
-        sa.Column("dispatched", sa.SmallInteger, nullable=False, server_default="0"),
-        sa.Column("lease_owner", sa.String(32), nullable=False, server_default=""),
-        sa.Column("lease_until_ms", sa.BigInteger, nullable=False, server_default="0"),
-        sa.PrimaryKeyConstraint("id", name="pk_outbox_events"),
-        sa.ForeignKeyConstraint(["tenant"], ["tenants.name"], name="fk_outbox_events_tenant", ondelete="CASCADE"),
-        **_NUMBERED,
+def upgrade(schema: Schema) -> None:
+    """Create the tables, and the one row of ``outbox_revision``. A number of an event or a delivery is never given twice, also when the
+    newest row was removed: what follows from an event is idempotent by it.
+    """
+    schema.run(
+        """
+        CREATE TABLE outbox_events (
+            id {counter} NOT NULL CONSTRAINT pk_outbox_events PRIMARY KEY{never_again},
+            tenant VARCHAR(64) NOT NULL,
+            type VARCHAR(64) NOT NULL,
+            key VARCHAR(255) NOT NULL,
+            media VARCHAR(64) NOT NULL,
+            operation_id VARCHAR(64) NOT NULL,
+            trace_id VARCHAR(64) NOT NULL,
+            endpoint VARCHAR(32) NOT NULL,
+            body {bytes} NOT NULL,
+            at_ms BIGINT NOT NULL,
+            origin VARCHAR(32) NOT NULL,
+            dispatched SMALLINT DEFAULT '0' NOT NULL,
+            lease_owner VARCHAR(32) DEFAULT '' NOT NULL,
+            lease_until_ms BIGINT DEFAULT '0' NOT NULL,
+            CONSTRAINT fk_outbox_events_tenant FOREIGN KEY (tenant) REFERENCES tenants (name) ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX ix_outbox_events_waiting ON outbox_events (id) WHERE dispatched = 0",
+        "CREATE INDEX ix_outbox_events_order ON outbox_events (tenant, key, id) WHERE dispatched = 0",
+        """
+        CREATE TABLE endpoints (
+            id VARCHAR(32) NOT NULL,
+            tenant VARCHAR(64) NOT NULL,
+            url TEXT NOT NULL,
+            secrets TEXT NOT NULL,
+            types TEXT NOT NULL,
+            media TEXT NOT NULL,
+            headers TEXT NOT NULL,
+            description TEXT NOT NULL,
+            concurrency INTEGER NOT NULL,
+            enabled SMALLINT NOT NULL,
+            disabled_reason TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            owner VARCHAR(64) NOT NULL,
+            created_ms BIGINT NOT NULL,
+            failing_since_ms BIGINT,
+            CONSTRAINT pk_endpoints PRIMARY KEY (id),
+            CONSTRAINT fk_endpoints_tenant FOREIGN KEY (tenant) REFERENCES tenants (name) ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX ix_endpoints_tenant ON endpoints (tenant, created_ms)",
+        """
+        CREATE TABLE deliveries (
+            id {counter} NOT NULL CONSTRAINT pk_deliveries PRIMARY KEY{never_again},
+            event {number} NOT NULL,
+            tenant VARCHAR(64) NOT NULL,
+            endpoint VARCHAR(32) NOT NULL,
+            key VARCHAR(255) NOT NULL,
+            created_ms BIGINT NOT NULL,
+            state VARCHAR(10) NOT NULL,
+            attempts INTEGER DEFAULT '0' NOT NULL,
+            replayed_after INTEGER DEFAULT '0' NOT NULL,
+            next_ms BIGINT NOT NULL,
+            lease_owner VARCHAR(32) DEFAULT '' NOT NULL,
+            lease_until_ms BIGINT DEFAULT '0' NOT NULL,
+            status INTEGER DEFAULT '0' NOT NULL,
+            error TEXT DEFAULT '' NOT NULL,
+            finished_ms BIGINT,
+            CONSTRAINT uq_deliveries_event_endpoint UNIQUE (event, endpoint),
+            CONSTRAINT fk_deliveries_event FOREIGN KEY (event) REFERENCES outbox_events (id) ON DELETE CASCADE
+        )
+        """,
+        "CREATE INDEX ix_deliveries_due ON deliveries (endpoint, next_ms) WHERE state = 'pending'",
+        "CREATE INDEX ix_deliveries_order ON deliveries (endpoint, key, id) WHERE state = 'pending'",
+        "CREATE INDEX ix_deliveries_tenant ON deliveries (tenant, id)",
+        "CREATE INDEX ix_deliveries_finished ON deliveries (finished_ms) WHERE finished_ms IS NOT NULL",
+        """
+        CREATE TABLE attempts (
+            delivery {number} NOT NULL,
+            number INTEGER NOT NULL,
+            at_ms BIGINT NOT NULL,
+            duration_ms INTEGER NOT NULL,
+            status INTEGER NOT NULL,
+            error TEXT NOT NULL,
+            body {bytes} NOT NULL,
+            CONSTRAINT pk_attempts PRIMARY KEY (delivery, number),
+            CONSTRAINT fk_attempts_delivery FOREIGN KEY (delivery) REFERENCES deliveries (id) ON DELETE CASCADE
+        )
+        """,
+        """
+        CREATE TABLE outbox_revision (
+            number BIGINT NOT NULL
+        )
+        """,
+        "INSERT INTO outbox_revision (number) VALUES (1)",
     )
-    waiting = sa.text("dispatched = 0")
-    op.create_index("ix_outbox_events_waiting", "outbox_events", ["id"], postgresql_where=waiting, sqlite_where=waiting)
-    op.create_index("ix_outbox_events_order", "outbox_events", ["tenant", "key", "id"], postgresql_where=waiting, sqlite_where=waiting)
-    op.create_table(
-        "endpoints",
-        sa.Column("id", sa.String(32), nullable=False),
-        sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("url", sa.Text, nullable=False),
-        sa.Column("secrets", sa.Text, nullable=False),
-        sa.Column("types", sa.Text, nullable=False),
-        sa.Column("media", sa.Text, nullable=False),
-        sa.Column("headers", sa.Text, nullable=False),
-        sa.Column("description", sa.Text, nullable=False),
-        sa.Column("concurrency", sa.Integer, nullable=False),
-        sa.Column("enabled", sa.SmallInteger, nullable=False),
-        sa.Column("disabled_reason", sa.Text, nullable=False),
-        sa.Column("policy", sa.Text, nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("created_ms", sa.BigInteger, nullable=False),
-        sa.Column("failing_since_ms", sa.BigInteger),
-        sa.PrimaryKeyConstraint("id", name="pk_endpoints"),
-        sa.ForeignKeyConstraint(["tenant"], ["tenants.name"], name="fk_endpoints_tenant", ondelete="CASCADE"),
-    )
-    op.create_index("ix_endpoints_tenant", "endpoints", ["tenant", "created_ms"])
-    op.create_table(
-        "deliveries",
-        sa.Column("id", _NUMBER, nullable=False),
-        sa.Column("event", _NUMBER, nullable=False),
-        sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("endpoint", sa.String(32), nullable=False),
-        sa.Column("key", sa.String(255), nullable=False),
-        sa.Column("created_ms", sa.BigInteger, nullable=False),
-        sa.Column("state", sa.String(10), nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("replayed_after", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("next_ms", sa.BigInteger, nullable=False),
-        sa.Column("lease_owner", sa.String(32), nullable=False, server_default=""),
-        sa.Column("lease_until_ms", sa.BigInteger, nullable=False, server_default="0"),
-        sa.Column("status", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("error", sa.Text, nullable=False, server_default=""),
-        sa.Column("finished_ms", sa.BigInteger),
-        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
-        sa.UniqueConstraint("event", "endpoint", name="uq_deliveries_event_endpoint"),
-        sa.ForeignKeyConstraint(["event"], ["outbox_events.id"], name="fk_deliveries_event", ondelete="CASCADE"),
-        **_NUMBERED,
-    )
-    pending = sa.text("state = 'pending'")
-    op.create_index("ix_deliveries_due", "deliveries", ["endpoint", "next_ms"], postgresql_where=pending, sqlite_where=pending)
-    op.create_index("ix_deliveries_order", "deliveries", ["endpoint", "key", "id"], postgresql_where=pending, sqlite_where=pending)
-    op.create_index("ix_deliveries_tenant", "deliveries", ["tenant", "id"])
-    finished = sa.text("finished_ms IS NOT NULL")
-    op.create_index("ix_deliveries_finished", "deliveries", ["finished_ms"], postgresql_where=finished, sqlite_where=finished)
-    op.create_table(
-        "attempts",
-        sa.Column("delivery", _NUMBER, nullable=False),
-        sa.Column("number", sa.Integer, nullable=False),
-        sa.Column("at_ms", sa.BigInteger, nullable=False),
-        sa.Column("duration_ms", sa.Integer, nullable=False),
-        sa.Column("status", sa.Integer, nullable=False),
-        sa.Column("error", sa.Text, nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("delivery", "number", name="pk_attempts"),
-        sa.ForeignKeyConstraint(["delivery"], ["deliveries.id"], name="fk_attempts_delivery", ondelete="CASCADE"),
-    )
-    revision_table = op.create_table("outbox_revision", sa.Column("number", sa.BigInteger, nullable=False))
-    op.bulk_insert(revision_table, [{"number": 1}])

@@ -1,1 +1,1 @@
-"""Alembic versions of the tables of who may call."""
+"""Versions of the tables of who may call."""

@@ -4,16 +4,15 @@ A role that was granted channels of interactions or statistics hears them as bef
 gains ``/messaging/read``: the texts of messages are heard by roles that may read them by REST. Each role that changes is logged.
 """
 
-import sqlalchemy as sa
+import json
+
 import structlog
-from alembic import op
 
 from hub.core.channels import lies_within, overlaps
+from hub.storage.schema import Schema
 
 revision = "security_0002"
-down_revision = "security_0001"
-branch_labels = None
-depends_on = None
+after = ("security_0001",)
 
 GAINED = {
     "/interactions/events": ("/nexus/v3/interactions", "/nexus/v3/interactions/*"),
@@ -26,9 +25,6 @@ MOVED = {"/statistics/control": "/admin/write", "/statistics/read": "/admin/read
 """Operations of the stat server, and those that its routes asked for before."""
 
 _log = structlog.get_logger(__name__)
-
-_roles = sa.table("roles", sa.column("tenant", sa.String), sa.column("name", sa.String), sa.column("grants", sa.JSON))
-_revision = sa.table("revision", sa.column("number", sa.BigInteger))
 
 
 def _hears(grant: dict, channel: str) -> bool:  # type: ignore[type-arg]
@@ -62,14 +58,15 @@ def _missing(grants: list[dict]) -> list[str]:  # type: ignore[type-arg]
     ]
 
 
-def upgrade() -> None:
+def upgrade(schema: Schema) -> None:
     """Add a grant to each role that needs one."""
-    connection = op.get_bind()
+    tx = schema.transaction
     changed = False
-    for tenant, name, grants in connection.execute(sa.select(_roles.c.tenant, _roles.c.name, _roles.c.grants)).all():
+    for tenant, name, stored in tx.rows("SELECT tenant, name, grants FROM roles"):
+        grants = json.loads(stored) if isinstance(stored, str) else stored  # psycopg decodes PostgreSQL's json by itself
         if gained := _missing(grants):
             whole = [*grants, {"action": "call", "within": gained, "without": []}]
-            connection.execute(sa.update(_roles).where(_roles.c.tenant == tenant, _roles.c.name == name).values(grants=whole))
+            tx.run("UPDATE roles SET grants = ? WHERE tenant = ? AND name = ?", (json.dumps(whole), tenant, name))
             changed = True
             _log.warning("role_gained_operations", tenant=tenant, role=name, operations=gained)
         if any(_hears(grant, "/nexus/v3/channels/**") for grant in grants) and not _calls(grants, "/messaging/read"):
@@ -81,8 +78,4 @@ def upgrade() -> None:
                 reason="hearing messages needs /messaging/read",
             )
     if changed:  # hubs of this version that run already take it up
-        connection.execute(sa.update(_revision).values(number=_revision.c.number + 1))
-
-
-def downgrade() -> None:
-    """Leave the grants: what a role was given since then cannot be told from what this gave it."""
+        tx.run("UPDATE revision SET number = number + 1")

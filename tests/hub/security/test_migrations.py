@@ -8,15 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
-from alembic import command
-from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from hub.core.principal import Action
 from hub.security.lookup import DatabaseLookup
+from hub.security.migrations import security_0001_who_calls
 from hub.security.roles import BUILT_IN, Grant, allowed, parse_grant
 from hub.storage.database import Database
-from hub.storage.migrations import HUB, _config, _engine, migrate
+from hub.storage.interface import Transaction
+from hub.storage.migrations import migrate
+from hub.storage.schema import POSTGRESQL, SQLITE, Schema
 from tests.hub.storage.backends import opened, running
 
 T = TypeVar("T")
@@ -52,20 +53,23 @@ ROLES = {
 async def old_database(empty_url: str) -> AsyncIterator[Database]:
     """One of version 0.1.0, with roles of a tenant's own."""
 
-    def fill(database: Database) -> None:
-        config = _config(HUB)
-        with _engine(database).connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "security_0001")
-            connection.execute(text("INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)"))
-            for name, (grants, _) in ROLES.items():
-                insert = text("INSERT INTO roles (tenant, name, grants, created_ms) VALUES ('acme', :name, :grants, 0)")
-                connection.execute(insert, {"name": name, "grants": json.dumps(grants)})
-            connection.commit()
-
     async with opened(empty_url) as database:
-        await asyncio.to_thread(fill, database)
+        async with running(database) as transactions:
+            await transactions.write(fill)
         yield database
+
+
+def fill(tx: Transaction) -> None:
+    words = SQLITE if tx.skip_locked == "" else POSTGRESQL
+    schema = Schema(tx._connection, words)
+    security_0001_who_calls.upgrade(schema)
+    schema.run(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))",
+        "INSERT INTO alembic_version (version_num) VALUES ('security_0001')",
+        "INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)",
+    )
+    for name, (grants, _) in ROLES.items():
+        tx.run("INSERT INTO roles (tenant, name, grants, created_ms) VALUES ('acme', ?, ?, 0)", (name, json.dumps(grants)))
 
 
 async def asked(database: Database, question: Callable[[DatabaseLookup], Awaitable[T]]) -> T:

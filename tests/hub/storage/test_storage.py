@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from hub.storage.database import Database
+from hub.storage.interface import StorageError
 from hub.storage.migrations import HUB, NewerDatabaseError, migrate
 from tests.hub.storage.backends import Sqlite, opened, running
 
@@ -83,12 +84,11 @@ async def test_a_migration_that_fails_leaves_nothing_behind(sqlite: Sqlite, tmp_
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "broken_0001.py").write_text(
-        "from alembic import op\nrevision = 'broken_0001'\ndown_revision = None\nbranch_labels = ('broken',)\ndepends_on = None\n\n"
-        "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    op.execute('nonsense')\n"
+        "revision = 'broken_0001'\nafter = ()\n\ndef upgrade(schema):\n    schema.run('CREATE TABLE half (id INTEGER)', 'nonsense')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     async with opened(sqlite.new()) as database:
-        with pytest.raises(Exception, match="nonsense"):
+        with pytest.raises(StorageError, match=r"cannot be brought up to date: .*nonsense"):
             await migrate(database, ["broken_versions"])
         async with running(database) as transactions:
             assert await transactions.read(lambda tx: tx.rows("SELECT name FROM sqlite_master")) == []
@@ -99,9 +99,8 @@ async def test_families_bring_versions_of_their_own(sqlite: Sqlite, tmp_path: Pa
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "family_0001.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n"
-        "revision = 'family_0001'\ndown_revision = None\nbranch_labels = ('family',)\ndepends_on = None\n\n"
-        "def upgrade():\n    op.create_table('things', sa.Column('id', sa.Integer, primary_key=True))\n"
+        "revision = 'family_0001'\nafter = ('security_0001',)\n\n"
+        "def upgrade(schema):\n    schema.run('CREATE TABLE things (id {counter} PRIMARY KEY)')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     async with opened(sqlite.new()) as database:

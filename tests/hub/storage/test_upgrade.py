@@ -108,12 +108,11 @@ async def test_an_upgrade_that_cannot_be_copied_before_is_not_begun(old: Path) -
 DIE = """
 import asyncio, os, signal, sys
 
-from sqlalchemy import Engine, event
-
 from channels.families import FAMILIES
 from hub.family import migrations_of
 from hub.storage.database import Database
 from hub.storage.migrations import migrate
+from hub.storage.transactions_sqlite import SqliteConnection
 
 left = 0
 
@@ -128,8 +127,15 @@ def audited(event, arguments):
         step()
 
 sys.addaudithook(audited)
-for name in ("before_cursor_execute", "commit", "checkin"):
-    event.listen(Engine, name, step)
+def traced(self, *arguments, made=SqliteConnection.__init__, **options):
+    made(self, *arguments, **options)
+    self.raw.set_trace_callback(step)
+
+def closed(self, close=SqliteConnection.close):
+    step()
+    close(self)
+
+SqliteConnection.__init__, SqliteConnection.close = traced, closed
 
 async def upgrade(path):
     database = Database(f"sqlite:///{path}")
@@ -153,7 +159,7 @@ for at in chosen:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, at
 print(whole, *chosen)
 """
-"""Ends processes at their steps: an open, a rename or a removal of the copy, a statement, the commit, or behind it."""
+"""Ends processes at their steps: an open, a rename or a removal of the copy, a statement, the commit among them, or behind it."""
 
 
 async def test_a_kill_at_any_step_leaves_the_old_or_the_new(old: Path) -> None:
