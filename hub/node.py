@@ -111,10 +111,11 @@ class Node:
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
         # what everything stands on
+        # the event log before the database: by its lock a second hub is refused before it opens the database's file
+        self.eventlog = SqliteEventLog(settings.data_dir)
         self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
         self.transactions = self.storage.transactions
         self.security = Security(settings, self.clock, self.transactions)
-        self.eventlog = SqliteEventLog(settings.data_dir)
         self.metrics = Metrics()
         self.http_counters = HttpCounters()
         self.health = Health(strict=settings.readiness.strict)
