@@ -32,7 +32,7 @@ from hub.ops.envelope import ascii_json, failure
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
 from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target
 from hub.transports.lingering import ClosesLingering, LingeringClose, LingeringConnections
-from hub.transports.uvicorn_protocol import HubWebSocketProtocol
+from hub.transports.uvicorn_protocol import HubWebSocketProtocol, read_handshake
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together; the parser itself sets no limit."""
@@ -332,17 +332,27 @@ class HubHttpProtocol(HttpToolsProtocol):
         )
 
     def _become_websocket(self, rest: bytes) -> None:
+        try:
+            handshake = read_handshake(self.url, self.headers)
+        except ValueError:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
         self._stop_timer()
         self._unset_keepalive_if_required()
         self.flow.release()
         self.flow.resume_reading()
-        self.handle_websocket_upgrade()
         connection, self._connection = self._connection, None
-        become = self.transport.get_protocol()
-        if isinstance(become, HubWebSocketProtocol):
+        kind = self.ws_protocol_class
+        if kind is not None and issubclass(kind, HubWebSocketProtocol):
+            become = kind(self.config, self.server_state, self.app_state)
+            self.connections.discard(self)
+            become.open(self.transport, handshake)
+            self.transport.set_protocol(become)
             become.take_over(connection, self.config.hub_limits.max_message_bytes)
-        elif connection is not None:  # of another kind, which does not say when it ends
-            connection.close()
+        else:  # of another kind, which does not say when it ends
+            self.handle_websocket_upgrade()
+            if connection is not None:
+                connection.close()
         if not self.transport.is_closing():  # else the handshake was refused
             self._websocket = cast("asyncio.Protocol", self.transport.get_protocol())
             if rest:  # a client that did not wait for the answer

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from asyncio.transports import BaseTransport
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final, cast
@@ -15,10 +15,11 @@ from typing import Any, Final, cast
 import structlog
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import ProtocolError
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeaderValue, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Protocol, State
 from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
@@ -47,8 +48,24 @@ def _nothing() -> None:
     """Nobody has claimed the connection."""
 
 
+def read_handshake(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Request:
+    """The opening handshake of a WebSocket, of a head that was parsed.
+
+    Raises:
+        ValueError: a byte in it is one that cannot stand there (RFC 9110 section 5.5, RFC 9112 section 3.2).
+    """
+    fields = Headers()
+    try:
+        for name, value in headers:
+            fields[name.decode("ascii")] = value.strip(b" \t").decode("latin-1")
+    except InvalidHeaderValue as fault:
+        raise ValueError(str(fault)) from None
+    return Request(target.decode("ascii"), fields)
+
+
 class BoundedServerProtocol(ServerProtocol):
-    """The parser of a WebSocket whose frames are bounded in number too. It stops at the one that is too many, amid a read.
+    """The parser of a WebSocket behind its opening handshake (:func:`read_handshake`), whose frames are bounded in number too. It stops at
+    the one that is too many, amid a read.
 
     Closes with 1009 (RFC 6455 section 7.4.1: "too big for it to process") above ``limits.max_message_frames`` in one message, and with 1008
     ("violates its policy") above ``limits.max_frames_at_once``.
@@ -64,6 +81,10 @@ class BoundedServerProtocol(ServerProtocol):
         super().__init__(**options)
         self._most_fragments = limits.max_message_frames
         self._most_at_once = max(1, limits.max_frames_at_once)
+
+    def parse(self) -> Generator[None]:
+        """As the base class, but for the handshake, which was read when this began."""
+        return Protocol.parse(self)
 
     def accept(self, request: Request) -> Response:
         """As the base class; a refusal names the version that is spoken here (RFC 6455 section 4.4)."""
@@ -131,6 +152,11 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         # every byte that waits counts: whoever saw one wait is told when none does, however small the limit was
         self.transport.set_write_buffer_limits(high=0)
+
+    def open(self, transport: BaseTransport, handshake: Request) -> None:
+        """Begin with an opening handshake that was read: it is not read again."""
+        self.connection_made(transport)
+        self.handle_connect(handshake)
 
     def take_over(self, connection: Connection | None, stranger_bytes: int) -> None:
         """Become what ``connection`` is, behind the opening handshake: the application's task is only scheduled so far. A message of

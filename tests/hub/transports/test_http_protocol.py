@@ -307,6 +307,16 @@ async def test_any_cut_of_any_conversation_is_read_the_same() -> None:
             assert server.app.asked == [*told, ("GET", "/next", b"")]
 
 
+@pytest.mark.parametrize("headers", [[b"Cookie: " + b"a" * 10_000], [b"X-%d: a" % number for number in range(150)]], ids=["long", "many"])
+async def test_a_websocket_is_opened_by_a_head_as_large_as_others(headers: list[bytes]) -> None:
+    async with house() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" + WEBSOCKET + b"\r\n".join(headers) + b"\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+        assert statuses(head) == [101]
+        writer.close()
+
+
 async def test_others_are_served_while_one_sends_as_much_as_it_can() -> None:
     async with house() as server:
         flood = [asyncio.create_task(server.answer(b"GET /x HTTP/1.1\r\n\r\n" * 10_000 + NEXT)) for _ in range(4)]
