@@ -236,6 +236,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True  # by a refusal: uvicorn would log a fault of the application
         if self._early and self.handshake_complete:
             early, self._early = self._early, b""
             if not self.close_sent:
