@@ -18,7 +18,7 @@ from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry, DeliveryClass
 from hub.core.ending import end_revoked
 from hub.core.hub import Hub
-from hub.core.subscriber import Subscriber
+from hub.core.recipient import Recipient
 from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
@@ -407,7 +407,7 @@ class Node:
         )
 
 
-def _log_fault(subscriber: Subscriber, fault: Exception) -> None:
+def _log_fault(subscriber: Recipient, fault: Exception) -> None:
     _log.error("flush_failed", subscriber=type(subscriber).__name__, exc_info=fault)
 
 

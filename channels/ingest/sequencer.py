@@ -26,9 +26,9 @@ from channels.events import (
     encode_event,
 )
 from channels.ingest.repeats import Repeats, key_of
-from hub.core.flusher import SLICE_S
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
+from hub.core.time_slice import SLICE_S
 from hub.eventlog.interface import EventLog
 
 _log = structlog.get_logger(__name__)

@@ -27,8 +27,8 @@ from hub.bayeux.timesync import read_timesync
 from hub.core.errors import CloseCode, RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.message import Message
-from hub.core.pace import Pace
 from hub.core.principal import Principal
+from hub.core.time_slice import TimeSlice
 
 CLIENT_ID_BYTES = 24
 """192 random bits, of which the first 64 may be shown (:data:`hub.core.subscriber.PUBLIC_ID_CHARACTERS`): a clientId is all that some
@@ -174,11 +174,11 @@ class BayeuxServer:
             peer.link.bind(session)
         session.requests += 1
         alone = len(messages) == 1
-        pace = None if alone else Pace(self.hub.clock, self.hub.loop)
+        time_slice = None if alone else TimeSlice(self.hub.clock, self.hub.loop)
         try:
             for message in messages:
-                if pace is not None:
-                    await session.turns.take(pace.step())
+                if time_slice is not None:
+                    await session.turns.take(time_slice.checkpoint())
                 reply = await self._answer(message, session, exchange, peer, alone=alone)
                 if reply is not None:
                     exchange.replies.append(self.outgoing(session, reply))

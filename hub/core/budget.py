@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nlargest
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from hub.core.counters import Counters
-    from hub.core.limits import Limits
-    from hub.core.subscriber import Subscriber
+from hub.core.counters import Counters
+from hub.core.limits import Limits
+from hub.core.recipient import Recipient
 
 SESSIONS_A_STEP: Final = 1_000
 """Sessions that are looked at in one piece: 0.1 ms where nothing waits, which is nearly everywhere."""
@@ -27,12 +26,12 @@ class QueueBudget:
 
     __slots__ = ("_counters", "_found", "_limits", "_round", "_sessions", "_sum", "waiting_bytes")
 
-    def __init__(self, limits: Limits, counters: Counters, sessions: Callable[[], Iterable[Subscriber]]) -> None:
+    def __init__(self, limits: Limits, counters: Counters, sessions: Callable[[], Iterable[Recipient]]) -> None:
         self._limits = limits
         self._counters = counters
         self._sessions = sessions
-        self._round: Iterator[Subscriber] = iter(())
-        self._found: list[tuple[int, Subscriber]] = []
+        self._round: Iterator[Recipient] = iter(())
+        self._found: list[tuple[int, Recipient]] = []
         self._sum = 0
         self.waiting_bytes = 0
         """What waited for all sessions when they were last looked at: queued, kept until it is acknowledged, and written but not read."""
@@ -55,7 +54,7 @@ class QueueBudget:
             if self.waiting_bytes > self._limits.max_process_queue_bytes:
                 self._turn_on_largest(found)
 
-    def _turn_on_largest(self, found: list[tuple[int, Subscriber]]) -> None:
+    def _turn_on_largest(self, found: list[tuple[int, Recipient]]) -> None:
         excess = self.waiting_bytes - self._limits.max_process_queue_bytes
         for waits, subscriber in nlargest(TURNED_ON_AT_ONCE, found, key=lambda each: each[0]):
             if excess <= 0:

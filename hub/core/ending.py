@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hub.core.hub import Hub
-from hub.core.pace import Pace
 from hub.core.principal import Principal
+from hub.core.time_slice import TimeSlice
 
 
 async def end_revoked(hub: Hub, gone: Callable[[Principal], bool]) -> None:
@@ -25,6 +25,6 @@ def _end_each(hub: Hub, gone: Callable[[Principal], bool]) -> Iterator[None]:
 
 async def follow(hub: Hub, steps: Iterator[None]) -> None:
     """Take the steps of some long work, 2 ms at a time."""
-    pace = Pace(hub.clock, hub.loop)
+    time_slice = TimeSlice(hub.clock, hub.loop)
     for _ in steps:
-        await pace.step()
+        await time_slice.checkpoint()

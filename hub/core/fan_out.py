@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from hub.core.frames import Shape
 from hub.core.line import Line
 from hub.core.message import Message
 from hub.core.metric import Histogram
 from hub.core.ports import Clock, Loop
-
-if TYPE_CHECKING:
-    from hub.core.flusher import FaultObserver
-    from hub.core.frames import Shape
-    from hub.core.router import Members
-    from hub.core.subscriber import Subscriber
+from hub.core.recipient import FaultObserver, Recipient
+from hub.core.router import Members
 
 AT_ONCE: Final = 128
 """Subscribers that are offered a message in one piece: 0.1 ms or so."""
@@ -52,20 +49,20 @@ class Job:
 
     __slots__ = ("began", "frames", "growing", "members", "messages", "size", "version", "waiting")
 
-    def __init__(self, message: Message, members: Members[Subscriber], began: float) -> None:
+    def __init__(self, message: Message, members: Members[Recipient], began: float) -> None:
         """``began``: the moment of the monotonic clock at which the message was published."""
         self.began = began
         self.messages = [message]
         self.size = message.size
         self.members = members
         self.version = members.version
-        self.waiting: dict[Subscriber, None] = dict(members.subscribers)
+        self.waiting: dict[Recipient, None] = dict(members.subscribers)
         """Who has still to be served."""
         self.growing = True
         """Nobody has been served yet: a further message for the same subscribers may join."""
         self.frames: dict[Shape, bytes] = {}
 
-    def joins(self, message: Message, members: Members[Subscriber]) -> bool:
+    def joins(self, message: Message, members: Members[Recipient]) -> bool:
         """Take in a further message, if it is for exactly the same subscribers and there is room."""
         if not self.growing or self.members is not members or self.version != members.version or self.size > JOB_BYTES:
             return False
@@ -100,7 +97,7 @@ class FanOuts:
         # the messages of several jobs that sessions get together, by those jobs
         self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[Shape, bytes]]] = {}
 
-    def begin(self, message: Message, members: Members[Subscriber]) -> None:
+    def begin(self, message: Message, members: Members[Recipient]) -> None:
         """Bring a message to subscribers: at once if they are few."""
         subscribers = members.subscribers
         if not self.is_for_many(members):
@@ -132,24 +129,24 @@ class FanOuts:
         """Whether whoever wants another job has to wait."""
         return bool(self._line) or not self._has_room()
 
-    def is_for_many(self, members: Members[Subscriber] | None) -> bool:
+    def is_for_many(self, members: Members[Recipient] | None) -> bool:
         """Whether a message for these subscribers becomes a job."""
         return members is not None and len(members.subscribers) > self.at_once
 
     def _has_room(self) -> bool:
         return len(self.jobs) + self._on_their_way < MOST_JOBS
 
-    def settle(self, subscriber: Subscriber) -> None:
+    def settle(self, subscriber: Recipient) -> None:
         """Put into a session's queue what jobs have for it."""
         messages = [message for job in self._let_go(subscriber) for message in job.messages]
         if messages:
             subscriber.take_in(messages)
 
-    def drop(self, subscriber: Subscriber) -> None:
+    def drop(self, subscriber: Recipient) -> None:
         """A session is gone."""
         self._let_go(subscriber)
 
-    def _let_go(self, subscriber: Subscriber) -> list[Job]:
+    def _let_go(self, subscriber: Recipient) -> list[Job]:
         """The jobs that had something for a session, in order; they have no more."""
         found = []
         for job in list(self.jobs):
@@ -204,7 +201,7 @@ class FanOuts:
             except Exception as fault:
                 self._on_fault(subscriber, fault)
 
-    def _collect(self, subscriber: Subscriber, popped: Job) -> tuple[list[Message], dict[Shape, bytes]]:
+    def _collect(self, subscriber: Recipient, popped: Job) -> tuple[list[Message], dict[Shape, bytes]]:
         """What jobs have for a session that one of them has let go of already, in the order in which it was published. When that is too
         much for one piece, what was published last waits for its turn.
         """

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Final
 
 from hub.core.fan_out import FanOuts
 from hub.core.metric import Histogram
 from hub.core.ports import Clock, Loop
+from hub.core.recipient import FaultObserver, Recipient
+from hub.core.time_slice import SLICE_S
 
-if TYPE_CHECKING:
-    from hub.core.subscriber import Subscriber
-
-SLICE_S = 0.002
-"""Nothing on the event loop takes longer than this in one piece (docs/architecture.md#the-event-loop)."""
-
-_LOOK_AT_CLOCK_EVERY = 16
-
-
-class FaultObserver(Protocol):
-    """Told of a session whose flush raised: the fault of one must not end the flush of the others."""
-
-    def __call__(self, subscriber: Subscriber, fault: Exception) -> None: ...
+_LOOK_AT_CLOCK_EVERY: Final = 16
 
 
 class Flusher:
@@ -36,7 +26,7 @@ class Flusher:
         self._loop = loop
         self._clock = clock
         self._on_fault = on_fault
-        self._dirty: deque[Subscriber] = deque()
+        self._dirty: deque[Recipient] = deque()
         self._scheduled = False
         self._began = 0.0
         """When the oldest of what waits to be flushed was offered."""
@@ -46,7 +36,7 @@ class Flusher:
         """
         self.fan_outs = FanOuts(loop, clock, on_fault, self._schedule)
 
-    def mark(self, subscriber: Subscriber) -> None:
+    def mark(self, subscriber: Recipient) -> None:
         """Put a session on the list; it must not be on it already."""
         subscriber.dirty = True
         if not self._dirty:

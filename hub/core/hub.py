@@ -11,21 +11,22 @@ from hub.core.channels import META, SERVICE, InvalidChannelError, check_channel,
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
-from hub.core.flusher import FaultObserver, Flusher
+from hub.core.flusher import Flusher
 from hub.core.frames import Shapes
 from hub.core.interest import Interest
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
-from hub.core.pace import Pace
 from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.positions import Positions
 from hub.core.principal import Action, Principal
 from hub.core.rates import RateLimit
+from hub.core.recipient import FaultObserver, Recipient
 from hub.core.recovery import Recovery
 from hub.core.router import WHOLE, Excluded, Router
 from hub.core.snapshots import offer_present
 from hub.core.subjects import SubjectSessions
 from hub.core.subscriber import Subscriber
+from hub.core.time_slice import TimeSlice
 from hub.core.timers import Timers
 from hub.eventlog.channel_log import ChannelLog, Page, Selection, Span
 from hub.eventlog.interface import EventLogError
@@ -97,7 +98,7 @@ class Hub:
         self.clock = clock
         self.timers = Timers(clock)
         self.counters = Counters()
-        self.router: Router[Subscriber] = Router(registry.covering)
+        self.router: Router[Recipient] = Router(registry.covering)
         self.shapes = Shapes(self.limits.max_frame_bytes)
         self.subscribers: dict[str, Subscriber] = {}
         self.subjects = SubjectSessions(self.router)
@@ -128,7 +129,7 @@ class Hub:
         bus.attach(self)
 
     def _count_fault(self, on_fault: FaultObserver) -> FaultObserver:
-        def count(subscriber: Subscriber, fault: Exception) -> None:
+        def count(subscriber: Recipient, fault: Exception) -> None:
             self.counters.faults += 1
             on_fault(subscriber, fault)
 
@@ -235,19 +236,19 @@ class Hub:
             raise RefusedError(
                 WireError.RATE_LIMITED, f"a session holds at most {self.limits.max_subscriptions} subscriptions", channel=new[-1]
             )
-        pace = Pace(self.clock, self.loop)
+        time_slice = TimeSlice(self.clock, self.loop)
         excluded: dict[str, Excluded] = {}
         for pattern in new:
             excluded[pattern] = await self._check_subscription(subscriber.principal, pattern)
-            await pace.step()
+            await time_slice.checkpoint()
         acquired: dict[str, tuple[Topic, ...]] = {}
         positions: dict[str, int] = {}
         try:
-            await self._acquire(subscriber, patterns, excluded, acquired, pace)
+            await self._acquire(subscriber, patterns, excluded, acquired, time_slice)
             # only now, when the bus brings what is published from here on, the log can be asked for what was published before
-            outcomes = await self._outcomes(subscriber, patterns, since, positions, pace, strict=strict)
+            outcomes = await self._outcomes(subscriber, patterns, since, positions, time_slice, strict=strict)
             # what the session had, a concurrent request of its own may have taken back
-            await self._acquire(subscriber, patterns, excluded, acquired, pace)
+            await self._acquire(subscriber, patterns, excluded, acquired, time_slice)
             self.fan_outs.settle(subscriber)  # what was published before its positions belongs before them
             if subscriber.parting or not subscriber.attached:  # that was too much for its queue, or it ended while the bus was asked
                 raise RefusedError(WireError.SESSION_UNKNOWN)
@@ -281,7 +282,7 @@ class Hub:
         patterns: Sequence[str],
         excluded: dict[str, Excluded],
         acquired: dict[str, tuple[Topic, ...]],
-        pace: Pace,
+        time_slice: TimeSlice,
     ) -> None:
         """Have the bus confirm whatever of ``patterns`` the session is not subscribed to, in one call; ``acquired`` says what is to be
         released.
@@ -298,7 +299,7 @@ class Hub:
                 acquired[pattern] = own
                 topics += own
                 of_log = of_log or self.is_log(pattern)
-                await pace.step()
+                await time_slice.checkpoint()
             await self._interest.confirm(topics, positions=of_log)
 
     async def _outcomes(
@@ -307,7 +308,7 @@ class Hub:
         patterns: Sequence[str],
         since: Mapping[str, int],
         positions: dict[str, int],
-        pace: Pace,
+        time_slice: TimeSlice,
         *,
         strict: bool,
     ) -> list[Subscribed]:
@@ -324,7 +325,7 @@ class Hub:
                 outcomes.append(await self._outcome(subscriber, pattern, since.get(pattern), span, positions, strict=strict))
             except EventLogError as fault:
                 raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from fault
-            await pace.step()
+            await time_slice.checkpoint()
         return outcomes
 
     async def _outcome(
@@ -442,26 +443,26 @@ class Hub:
         """Offer the present values of the state channels that ``patterns`` stand for, to this subscriber alone; when its queue is full, as
         soon as it has read what waits.
         """
-        pace = Pace(self.clock, self.loop)
+        time_slice = TimeSlice(self.clock, self.loop)
         for pattern in patterns:
             if subscriber.queued_bytes > self.limits.max_queue_bytes:
                 subscriber.resync_due = True
                 return
             await self._snapshot(subscriber, pattern)
-            await pace.step()
+            await time_slice.checkpoint()
 
     async def _snapshot(self, subscriber: Subscriber, pattern: str) -> None:
-        await offer_present(subscriber, pattern, self.registry, Pace(self.clock, self.loop))
+        await offer_present(subscriber, pattern, self.registry, TimeSlice(self.clock, self.loop))
 
     def resync(self, subscriber: Subscriber) -> None:
         """What waited was given up: send snapshots of everything that the session subscribed to."""
         self.loop.spawn(self._resync(subscriber))
 
     async def _resync(self, subscriber: Subscriber) -> None:
-        pace = Pace(self.clock, self.loop)
+        time_slice = TimeSlice(self.clock, self.loop)
         for pattern in list(subscriber.subscriptions):
             await self._snapshot(subscriber, pattern)
-            await pace.step()
+            await time_slice.checkpoint()
 
     # -- publishing -------------------------------------------------------------------------------------------------
 
@@ -569,14 +570,14 @@ class Hub:
         self.positions.advance(tenant, seam)
 
     async def _after_gap(self, tenant: str, *, log: bool) -> None:
-        pace = Pace(self.clock, self.loop)
+        time_slice = TimeSlice(self.clock, self.loop)
         for subscriber in [each for each in self.subscribers.values() if each.principal.tenant == tenant]:
             if subscriber.attached and not subscriber.parting:
                 if log and any(map(self.is_log, subscriber.subscriptions)):
                     subscriber.end_too_slow()
                 else:
                     await self._resync(subscriber)
-            await pace.step()
+            await time_slice.checkpoint()
 
     def _fan_out(self, envelope: Envelope) -> None:
         members = self.router.match(envelope.topic)

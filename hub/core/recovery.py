@@ -4,24 +4,69 @@ or a message out of order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from hub.core.channels import candidates
-from hub.core.delivery import DeliveryClass
+from hub.core.counters import Counters
+from hub.core.delivery import ChannelRegistry, DeliveryClass
+from hub.core.limits import Limits
 from hub.core.message import Message
-from hub.core.pace import Pace
-from hub.core.principal import subject_audience
+from hub.core.ports import Clock, Loop
+from hub.core.positions import Positions
+from hub.core.principal import Principal, subject_audience
+from hub.core.router import Excluded
+from hub.core.time_slice import TimeSlice
 from hub.eventlog.channel_log import Page, Selection
 from hub.eventlog.interface import EventLogError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from hub.core.hub import Hub
-    from hub.core.subscriber import Subscriber
-
 PAGE_BYTES = 128 * 1024
 """What one page reads at most, however large the queue may be."""
+
+
+class Reader(Protocol):
+    """A session that reads from the log: see :class:`hub.core.subscriber.Subscriber`."""
+
+    recovery: Recovery | None
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def narrowed(self) -> Mapping[str, Excluded]: ...
+
+    @property
+    def queued_bytes(self) -> int: ...
+
+    def settle(self) -> bool: ...
+
+    def offer_anyway(self, message: Message) -> None: ...
+
+    def end_too_slow(self) -> None: ...
+
+
+class Source(Protocol):
+    """What a recovery needs of the hub: see :class:`hub.core.hub.Hub`."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def loop(self) -> Loop: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def counters(self) -> Counters: ...
+
+    @property
+    def registry(self) -> ChannelRegistry: ...
+
+    @property
+    def positions(self) -> Positions: ...
+
+    async def read_log(self, selection: Selection, after: int, max_bytes: int) -> Page: ...
 
 
 class _Progress:
@@ -45,8 +90,8 @@ class Recovery:
       which the reading began: so whichever subscription ends meanwhile, the others miss nothing;
     - the reader goes on from the lowest progress. A record is offered when it lies beyond the progress of some pattern that it matches,
       unless another such pattern has brought it already: once, however many match;
-    - nothing is offered beyond the position up to which the hub has received (:meth:`Hub.position`): a record that is in the log while its
-      append is under way still will be received, and must not come twice.
+    - nothing is offered beyond the position up to which the bus has handed over (:class:`hub.core.positions.Positions`): a record that
+      is in the log while its append is under way still will be handed over, and must not come twice.
 
     It ends when each pattern has come to that position; then the session hears its channels directly. It reads ahead by half a queue at
     most, and goes on, by :meth:`resume`, each time that the queue was emptied.
@@ -54,7 +99,7 @@ class Recovery:
 
     __slots__ = ("_hub", "_loading", "_patterns", "_subscriber")
 
-    def __init__(self, hub: Hub, subscriber: Subscriber, heard: Iterable[str]) -> None:
+    def __init__(self, hub: Source, subscriber: Reader, heard: Iterable[str]) -> None:
         """``heard``: the patterns whose channels the session hears directly until now."""
         self._hub = hub
         self._subscriber = subscriber
@@ -89,7 +134,7 @@ class Recovery:
 
     def _top(self) -> int:
         """Up to where the hub has received."""
-        top = self._hub.position(self._subscriber.principal.tenant)
+        top = self._hub.positions.newest(self._subscriber.principal.tenant)
         assert top is not None  # whoever asks for what is past has been told the present position
         return top
 
@@ -101,16 +146,16 @@ class Recovery:
         return self._subscriber.queued_bytes * 2 <= self._hub.limits.max_queue_bytes
 
     async def _load(self) -> None:
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         try:
             while self._subscriber.recovery is self and self._room() and (position := self._position()) < self._top():
                 await self._page(position)
-                await pace.step()
+                await time_slice.checkpoint()
         finally:
             self._loading = False
         # nothing was awaited since the last look: what is published from here on is offered directly
         if self._subscriber.recovery is self and self._position() >= self._top():
-            self._hub.fan_outs.settle(self._subscriber)  # what is under way has been read
+            self._subscriber.settle()  # what is under way has been read
             ahead = max((progress.upto for progress in self._patterns.values()), default=0)
             if ahead > self._top():  # the client knows what this node has not received yet: it must not come a second time
                 self._hub.positions.when_reached(self._subscriber.principal.tenant, self._top() + 1, self.resume)

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from hub.core.channels import overlaps
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry
 from hub.core.message import Message
-from hub.core.pace import Pace
 from hub.core.router import WHOLE
 from hub.core.subscriber import Subscriber
+from hub.core.time_slice import TimeSlice
 
 
-async def offer_present(subscriber: Subscriber, pattern: str, registry: ChannelRegistry, pace: Pace) -> None:
+async def offer_present(subscriber: Subscriber, pattern: str, registry: ChannelRegistry, time_slice: TimeSlice) -> None:
     """Offer the present values of the state channels that a pattern stands for. What is handed out in one piece is offered in one: what is
     published from then on comes behind it.
     """
@@ -31,7 +31,7 @@ async def offer_present(subscriber: Subscriber, pattern: str, registry: ChannelR
                 async for piece in pieces:
                     if not _offer(subscriber, pattern, declaration, piece):
                         break
-                    await pace.step()
+                    await time_slice.checkpoint()
 
 
 def _offer(subscriber: Subscriber, pattern: str, declaration: ChannelDeclaration, present: Sequence[tuple[str, bytes]]) -> bool:

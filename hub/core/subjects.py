@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from hub.core.message import Topic
-from hub.core.pace import Pace
 from hub.core.principal import subject_audience
+from hub.core.recipient import Recipient
 from hub.core.router import WHOLE, Excluded, Router
 from hub.core.subscriber import Subscriber
+from hub.core.time_slice import TimeSlice
 
 Key = tuple[str, str]
 """Tenant and subject."""
@@ -23,7 +24,7 @@ class SubjectSessions:
 
     __slots__ = ("_addressed", "_router", "_sessions")
 
-    def __init__(self, router: Router[Subscriber]) -> None:
+    def __init__(self, router: Router[Recipient]) -> None:
         self._router = router
         self._sessions: dict[Key, dict[Subscriber, None]] = {}
         # by subject: what of its sessions stands in the router, and who publishes to it now
@@ -59,7 +60,7 @@ class SubjectSessions:
             addressed.remove(self._router, session, pattern)
 
     @asynccontextmanager
-    async def addressed(self, tenant: str, subject: str, make_pace: Callable[[], Pace]) -> AsyncIterator[None]:
+    async def addressed(self, tenant: str, subject: str, make_time_slice: Callable[[], TimeSlice]) -> AsyncIterator[None]:
         """Around the publishing of a message to a subject: within, all its sessions hear it, those too that come meanwhile."""
         key = tenant, subject
         addressed = self._addressed.get(key)
@@ -68,12 +69,12 @@ class SubjectSessions:
         addressed.publishing += 1
         try:
             if not addressed.complete:
-                pace = make_pace()
+                time_slice = make_time_slice()
                 for session in list(self._sessions.get(key, ())):
                     for pattern in list(session.subscriptions):
                         if pattern in session.subscriptions:
                             addressed.add(self._router, session, pattern)
-                        await pace.step()
+                        await time_slice.checkpoint()
                 addressed.complete = True
             yield
         finally:
@@ -99,12 +100,12 @@ class _Addressed:
         """Whether that is all of its sessions' subscriptions."""
         self.publishing = 0
 
-    def add(self, router: Router[Subscriber], session: Subscriber, pattern: str) -> None:
+    def add(self, router: Router[Recipient], session: Subscriber, pattern: str) -> None:
         if (session, pattern) not in self._excluded:
             excluded = self._excluded[session, pattern] = session.narrowed.get(pattern, WHOLE)
             router.add(self._topic(pattern), session, excluded)
 
-    def remove(self, router: Router[Subscriber], session: Subscriber, pattern: str) -> None:
+    def remove(self, router: Router[Recipient], session: Subscriber, pattern: str) -> None:
         excluded = self._excluded.pop((session, pattern), None)
         if excluded is not None:
             router.remove(self._topic(pattern), session, excluded)

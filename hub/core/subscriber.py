@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from hub.core.delivery import DeliveryClass
+from hub.core.frames import Shape
 from hub.core.message import Message, Topic
 from hub.core.principal import Principal
-
-if TYPE_CHECKING:
-    from hub.core.frames import Shape
-    from hub.core.hub import Hub
-    from hub.core.recovery import Recovery
-    from hub.core.router import Excluded
+from hub.core.recovery import Recovery
+from hub.core.router import Excluded
+from hub.core.session_hub import SessionHub
 
 PUBLIC_ID_CHARACTERS = 16
 """Characters of a session's id that may be shown. The rest, at least 128 random bits of a Bayeux clientId, is known to its client alone."""
@@ -46,7 +43,7 @@ class Subscriber:
         "waiting",
     )
 
-    def __init__(self, hub: Hub, identifier: str, principal: Principal) -> None:
+    def __init__(self, hub: SessionHub[Subscriber], identifier: str, principal: Principal) -> None:
         self.hub = hub
         self.id = identifier
         self.principal = principal

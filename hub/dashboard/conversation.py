@@ -11,8 +11,8 @@ from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub, Subscribed
 from hub.core.json_guard import BadJsonError
 from hub.core.metric import CounterFamily
-from hub.core.pace import Pace
 from hub.core.principal import Principal
+from hub.core.time_slice import TimeSlice
 from hub.core.timers import Timer
 from hub.dashboard.commands import Command, FieldError, TooManyError, read_commands
 from hub.dashboard.ports import Authenticator, Connection
@@ -134,10 +134,10 @@ class Conversation:
             self._counters.too_many += 1
             self.close(CloseCode.TOO_MANY, str(fault))
             return
-        pace = None if len(commands) == 1 else Pace(self._hub.clock, self._hub.loop)
+        time_slice = None if len(commands) == 1 else TimeSlice(self._hub.clock, self._hub.loop)
         for command in commands:
-            if pace is not None:
-                await pace.step()
+            if time_slice is not None:
+                await time_slice.checkpoint()
             if self.over():
                 return
             self._counters.commands += 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
-from hub.core.delivery import DeliveryClass
+from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.hub import Subscribed
 from hub.core.limits import Limits
 from hub.core.message import Message
@@ -109,13 +109,13 @@ def _position(text: str) -> int | None:
     return position if position < POSITION_END else None
 
 
-def gaps(hub: Hub, outcomes: Sequence[Subscribed]) -> list[Subscribed]:
+def gaps(registry: ChannelRegistry, outcomes: Sequence[Subscribed]) -> list[Subscribed]:
     """Of the patterns of a client that resumes those on which it may have missed something. A state channel's snapshot makes up for all."""
-    return [outcome for outcome in outcomes if not (outcome.recovered or _is_state(hub, outcome.pattern))]
+    return [outcome for outcome in outcomes if not (outcome.recovered or _is_state(registry, outcome.pattern))]
 
 
-def _is_state(hub: Hub, pattern: str) -> bool:
-    declarations = hub.registry.touching(pattern)
+def _is_state(registry: ChannelRegistry, pattern: str) -> bool:
+    declarations = registry.touching(pattern)
     return bool(declarations) and all(declaration.delivery is DeliveryClass.STATE for declaration in declarations)
 
 
@@ -243,7 +243,7 @@ class StreamSession(Subscriber):
             # of several the first: what follows it on any of them is still to come
             self._told = min(positions)
         opening += _position_event(self._told if positions else None)
-        if resumes and (missed := gaps(self.hub, outcomes)):
+        if resumes and (missed := gaps(self.hub.registry, outcomes)):
             opening += b"event: gap\ndata: %b\n\n" % _gap(missed)
         if seconds := self.hub.limits.sse_comment_s:
             self._arm(seconds * (1 - self._jitter(1000) / 2000))

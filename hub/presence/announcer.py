@@ -17,8 +17,8 @@ from hub.core.channels import InvalidChannelError, check_channel, is_wildcard, l
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.hub import Hub
 from hub.core.metric import CounterFamily
-from hub.core.pace import Pace
 from hub.core.subscriber import Subscriber
+from hub.core.time_slice import TimeSlice
 from hub.core.timers import Timer
 from hub.presence.roster import Roster
 
@@ -134,7 +134,7 @@ class Announcer:
         self._hub.loop.spawn(self._sum_up(ended))
 
     async def _sum_up(self, ended: dict[tuple[str, str], _Second]) -> None:
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         while ended:
             (tenant, pattern), second = ended.popitem()
             if changes := second.joined + second.left:
@@ -149,7 +149,7 @@ class Announcer:
                     self.counters.summed_up += changes
                 else:
                     self.counters.too_long += changes
-            await pace.step()
+            await time_slice.checkpoint()
 
     def _post(self, tenant: str, pattern: str, event: dict[str, Any]) -> bool:
         """Have an event sent behind those that wait; False when its channel cannot be."""
@@ -163,10 +163,10 @@ class Announcer:
         return True
 
     async def _send(self) -> None:
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         try:
             while self._outbox:
                 await self._hub.emit(*self._outbox.popleft())
-                await pace.step()
+                await time_slice.checkpoint()
         finally:
             self._sending = False

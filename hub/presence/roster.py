@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from hub.core.channels import candidates, lies_within
 from hub.core.hub import Hub
-from hub.core.pace import Pace
 from hub.core.subscriber import Subscriber
+from hub.core.time_slice import TimeSlice
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Roster:
 
         ``prefix`` is how they begin; ``within`` a pattern in which they lie.
         """
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         found: list[str] = []
         bound: str | None = None  # from here on no name can be on this page
         for piece in self._names(tenant):
@@ -148,7 +148,7 @@ class Roster:
                 and name.startswith(prefix)
                 and (within is None or lies_within(name, within))
             ]
-            await pace.step()
+            await time_slice.checkpoint()
             if len(found) > 2 * limit:
                 found = sorted(found)[: limit + 1]
                 bound = found[limit]
@@ -159,7 +159,7 @@ class Roster:
 
     async def sessions(self, tenant: str, wanted: Wanted, *, limit: int, after: int = 0) -> SessionPage:
         """Up to ``limit`` sessions, in the order in which they came, from the one behind the serial ``after`` on."""
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         items: list[dict[str, Any]] = []
         last = after
         for piece in self._since(after):
@@ -170,30 +170,30 @@ class Roster:
                     return SessionPage(items, last)
                 items.append(describe(session))
                 last = session.serial
-            await pace.step()
+            await time_slice.checkpoint()
         return SessionPage(items, None)
 
     async def find(self, tenant: str, public_id: str) -> Subscriber | None:
         """The session of this id, None when the tenant has none."""
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         for piece in self._since(0):
             for session in piece:
                 if session.public_id == public_id and session.principal.tenant == tenant and self._is_here(session):
                     return session
-            await pace.step()
+            await time_slice.checkpoint()
         return None
 
     async def disconnect(self, tenant: str, subject: str) -> int:
         """End all sessions of a subject that are here now; returns how many they were."""
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         ended = 0
         for piece in self._since(0):
             for session in piece:
                 if session.principal.subject == subject and session.principal.tenant == tenant and self._is_here(session):
                     session.disconnect()
                     ended += 1
-                    await pace.step()
-            await pace.step()
+                    await time_slice.checkpoint()
+            await time_slice.checkpoint()
         return ended
 
     def _names(self, tenant: str) -> Iterator[Sequence[str]]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 
 from hub.core.limits import Limits
-from hub.core.pace import Pace
 from hub.core.principal import Principal
+from hub.core.time_slice import TimeSlice
 from hub.ops.body import GZIP, apart, content_encoding, read_body, takes
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, status
 from hub.ops.inflate import inflate
@@ -83,15 +83,15 @@ def create_router(publisher: Publisher) -> APIRouter:
         is taken or refused for itself, and those of one channel arrive in their order.
         """
         limits: Limits = request.app.state.limits
-        pace = Pace(publisher.clock, publisher.loop)
+        time_slice = TimeSlice(publisher.clock, publisher.loop)
         body = await read_body(request, limits.max_publish_bytes, GZIP)
         if content_encoding(request, GZIP) == GZIP:
-            body = await inflate(request, body, limits.max_publish_bytes, pace.step)
+            body = await inflate(request, body, limits.max_publish_bytes, time_slice.checkpoint)
         texts, as_list = await apart(len(body), lambda: split(body, limits))
         items = []
         for text in texts:
             items.append(parse(text, limits))
-            await pace.step()
+            await time_slice.checkpoint()
         answers = await publisher.publish(caller, items)
         return _of_list(answers) if as_list else _of_one(answers[0])
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
-from hub.core.pace import Pace
 from hub.core.ports import Clock, Loop
 from hub.core.principal import Principal, subject_audience
+from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLogError
 from hub.ops.envelope import ApiError
 from hub.publishing.recent_ids import WINDOW_S, Answer, Key, OtherContentError, PublishCounters, RecentIds
@@ -53,17 +53,17 @@ class Publisher:
         error. When it returns, messages of log channels are in the log.
         """
         answers: list[Answer | ApiError] = []
-        pace = Pace(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         # may all of them be published? Asked first: from then on nothing that is awaited brings messages out of their order
         checked = []
         for item in items:
             checked.append(await self._checked(principal, item))
-            await pace.step()
+            await time_slice.checkpoint()
         if checked:  # alone, for before the first message of a tenant the top of its log is read
             answers.append(await self._answer(principal, checked[0]))
         for at in range(1, len(checked), AT_ONCE):
             answers += await asyncio.gather(*(self._answer(principal, item) for item in checked[at : at + AT_ONCE]))
-            await pace.step()
+            await time_slice.checkpoint()
         return answers
 
     async def _checked(self, principal: Principal, item: Item) -> Item:
@@ -113,7 +113,7 @@ class Publisher:
         hub = self._hub
         await hub.check_publish(principal, item.channel)
         try:
-            async with hub.subjects.addressed(principal.tenant, item.subject, lambda: Pace(hub.clock, hub.loop)):
+            async with hub.subjects.addressed(principal.tenant, item.subject, lambda: TimeSlice(hub.clock, hub.loop)):
                 return await hub.emit(principal.tenant, item.channel, item.data, audience=subject_audience(item.subject), once=once)
         except EventLogError as fault:
             raise RefusedError(WireError.UNAVAILABLE, channel=item.channel) from fault

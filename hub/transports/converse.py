@@ -10,7 +10,7 @@ from typing import Any, cast
 import structlog
 
 from hub.core.errors import CloseCode
-from hub.core.flusher import SLICE_S
+from hub.core.time_slice import SLICE_S
 from hub.transports.at_once import begin
 from hub.transports.socket import BadFrameError, Socket, TooLargeError, Work
 

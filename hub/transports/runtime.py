@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from hub.background import BackgroundTask
-from hub.core.flusher import SLICE_S
+from hub.core.time_slice import SLICE_S
 from hub.core.timers import RESOLUTION_S, Timers
 
 T = TypeVar("T")

@@ -315,7 +315,7 @@ class EventStreamDoor:
     ) -> None:
         headers = [*_STREAM_HEADERS, *cors.headers, *([_EXPOSED] if cors.allowed else [])]
         if request.resumes:
-            headers.append((b"hub-recovered", b"false" if gaps(self._hub, outcomes) else b"true"))
+            headers.append((b"hub-recovered", b"false" if gaps(self._hub.registry, outcomes) else b"true"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] == "HEAD":
             session.end()

@@ -23,8 +23,8 @@ from websockets.protocol import Protocol, State
 from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
-from hub.core.flusher import SLICE_S
 from hub.core.limits import Limits
+from hub.core.time_slice import SLICE_S
 from hub.security.connections import SCOPE_KEY, Connection
 from hub.security.headers import forget_headers
 from hub.transports.frames import EXTENSION, fit_reason, whole_text

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Generator
 from typing import TypeVar
 
-from hub.core.flusher import SLICE_S
 from hub.core.ports import Clock
+from hub.core.time_slice import SLICE_S
 
 T = TypeVar("T")
 

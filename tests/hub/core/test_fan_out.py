@@ -15,10 +15,10 @@ from hub.core import fan_out
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
 from hub.core.fan_out import AT_ONCE, MOST_JOBS
-from hub.core.flusher import SLICE_S
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
+from hub.core.time_slice import SLICE_S
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import Recorder, World, principal
 from tests.robustness.direct_way import payloads

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
-from hub.core.flusher import SLICE_S
 from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.core.subscriber import Subscriber
+from hub.core.time_slice import SLICE_S
 from tests.hub.core.harness import Recorder, World
 from tests.robustness.direct_way import payloads
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
-from hub.core.flusher import SLICE_S
 from hub.core.hub import EVERYTHING, Subscribed
 from hub.core.limits import Limits
 from hub.core.message import Topic
+from hub.core.time_slice import SLICE_S
 from hub.eventlog.channel_log import SCAN, Page, Retention, Selection, Span
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from tests.hub.core.harness import Recorder, World

@@ -1,0 +1,47 @@
+"""A session as those see it who bring messages to it: fan-outs, the flusher, the budget of all queues. Its class stands above them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from hub.core.frames import Shape
+from hub.core.message import Message
+
+
+class Recipient(Protocol):
+    """See :class:`hub.core.subscriber.Subscriber`, which says what each of these does."""
+
+    dirty: bool
+    express: Callable[[bytes], object] | None
+
+    @property
+    def waiting(self) -> Sequence[Message]: ...
+
+    @property
+    def queued_bytes(self) -> int: ...
+
+    @property
+    def unread_bytes(self) -> int: ...
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def recovery(self) -> object: ...
+
+    def offer(self, message: Message) -> None: ...
+
+    def take_in(self, messages: Iterable[Message]) -> None: ...
+
+    def hand_over(self, messages: Iterable[Message]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def give_up(self) -> None: ...
+
+
+class FaultObserver(Protocol):
+    """Told of a session whose flush raised: the fault of one must not end the flush of the others."""
+
+    def __call__(self, subscriber: Recipient, fault: Exception) -> None: ...
