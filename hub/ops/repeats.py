@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import logging
 import sys
 import time
@@ -23,8 +25,9 @@ COUNTED: Final = "error_repeated"
 _ERRORS: Final = frozenset({"error", "exception", "critical", "fatal"})
 _VOLATILE: Final = frozenset({"event", "exc_info", "logger", "request_id", "trace_id", "fault", "error", "detail"})
 """Fields that may differ from one error to the next of its kind."""
-_MAX_NAMES: Final = 200
-"""Characters of the fields that tell errors apart."""
+_MAX_FIELDS: Final = 8
+_MAX_TEXT: Final = 100
+"""Fields that tell errors apart, and characters of each."""
 
 _log = structlog.get_logger(__name__)
 
@@ -133,7 +136,7 @@ class RepeatedErrors:
 
     def _tell(self, *, everything: bool = False) -> None:
         for kind, times in self._repeats.counted(everything=everything):
-            more = {"exception": kind.exception} if kind.exception else {"of": kind.place} if kind.place else {}
+            more = {"exception": kind.exception} if kind.exception else {"of": json.loads(kind.place)} if kind.place else {}
             _log.error(COUNTED, error=kind.event, source=kind.logger, **more, times=times)
 
 
@@ -147,8 +150,8 @@ def _fault(exc_info: Any) -> BaseException | None:
 
 
 def _names(event: MutableMapping[str, Any]) -> str:
-    found = [f"{key}={value}" for key, value in sorted(event.items()) if key not in _VOLATILE and isinstance(value, str)]
-    return " ".join(found)[:_MAX_NAMES]
+    found = {key: value[:_MAX_TEXT] for key, value in sorted(event.items()) if key not in _VOLATILE and isinstance(value, str)}
+    return json.dumps(dict(itertools.islice(found.items(), _MAX_FIELDS))) if found else ""
 
 
 def _kind(logger: str, event: str, fault: BaseException) -> Kind:

@@ -94,7 +94,7 @@ async def test_errors_without_an_exception_are_counted_too(out: io.StringIO) -> 
     set_up("info", "json", out, repeats)
     for number in range(100):
         log.error("database_in_trouble", database="hub.db", attempt=number, fault=f"text {number}", request_id=str(number))
-        log.error("database_in_trouble", database="events.db")
+        log.error("database_in_trouble", database="events.db", secret="of nobody")
         log.warning("it is late", attempt=number)
         logging.getLogger("uvicorn.error").error("no %s", number)
     heard = [line["event"] for line in lines(out)]
@@ -106,8 +106,8 @@ async def test_errors_without_an_exception_are_counted_too(out: io.StringIO) -> 
         log.error("database_in_trouble", database="hub.db")
     told = [(line["error"], line.get("of"), line["times"]) for line in lines(out) if line["event"] == "error_repeated"]
     assert told[:3] == [
-        ("database_in_trouble", "database=hub.db", 99),
-        ("database_in_trouble", "database=events.db", 99),
+        ("database_in_trouble", {"database": "hub.db"}, 99),
+        ("database_in_trouble", {"database": "events.db", "secret": "[hidden]"}, 99),
         ("no %s", None, 99),
     ]
     assert len(told) == 4
