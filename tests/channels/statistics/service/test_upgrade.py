@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,9 @@ NINE_MS = 1_773_133_200_000
 """09:00 of the recorded day."""
 
 
-@pytest.fixture(scope="module")
-def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+@contextmanager
+def upgraded_hub(folder: Path) -> Iterator[HubProcess]:
     """A hub process of this version on the data folder that 0.1.0 left."""
-    folder = tmp_path_factory.mktemp("upgraded")
     hub = HubProcess(folder, (), {"HUB_STATISTICS__CLOCK": "events", "HUB_STATISTICS__ZONE": "UTC"})
     hub.data_dir.mkdir()
     for name in ("events", "hub", "channels"):
@@ -138,6 +137,20 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
         yield hub.start()
     finally:
         hub.close()
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """One for all tests that leave it as they found it."""
+    with upgraded_hub(tmp_path_factory.mktemp("upgraded")) as hub:
+        yield hub
+
+
+@pytest.fixture
+def own_upgraded(tmp_path: Path) -> Iterator[HubProcess]:
+    """One that the test may change."""
+    with upgraded_hub(tmp_path) as hub:
+        yield hub
 
 
 def figures(hub: HubProcess, owner: str, *names: str, token: str = ADMIN) -> list[Any]:
@@ -196,11 +209,11 @@ def test_a_messaging_channel_is_there(upgraded: HubProcess) -> None:
     assert [each["id"] for each in upgraded.get("/api/v1/messaging/channels").json()["data"]["channels"]] == ["support-sms"]
 
 
-def test_totals_go_on_and_open_calls_stay_and_end(upgraded: HubProcess) -> None:
+def test_totals_go_on_and_open_calls_stay_and_end(own_upgraded: HubProcess) -> None:
     for owner, before in FIGURES.items():
         same = [name for name in before if name in UNCHANGED]
-        assert dict(zip(same, figures(upgraded, owner, *same), strict=True)) == {name: before[name] for name in same}
-    assert figures(upgraded, "Queue sales", *BALANCE) == [6, 2, 2, 1, 22.25, 50]
+        assert dict(zip(same, figures(own_upgraded, owner, *same), strict=True)) == {name: before[name] for name in same}
+    assert figures(own_upgraded, "Queue sales", *BALANCE) == [6, 2, 2, 1, 22.25, 50]
     ends = [
         ("cx.interaction.established", 750, {"interactionId": "c10", "agentId": "dee", "callType": "inbound", "queue": "sales"}),
         ("cx.interaction.abandoned", 760, {"interactionId": "c5", "queue": "help"}),
@@ -219,12 +232,12 @@ def test_totals_go_on_and_open_calls_stay_and_end(upgraded: HubProcess) -> None:
         }
         for number, (kind, second, data) in enumerate(ends)
     ]
-    reply = upgraded.post("/ingest/v1/events?past=true", events)
+    reply = own_upgraded.post("/ingest/v1/events?past=true", events)
     assert (reply.status_code, reply.json()["data"]["accepted"]) == (200, len(events)), reply.text
-    assert figures(upgraded, "Queue sales", *BALANCE) == [6, 3, 2, 0, (4 * 22.25 + 20) / 5, 40]
-    assert figures(upgraded, "Queue help", *BALANCE) == [4, 2, 1, 0, (10 + 10 + 370) / 3, pytest.approx(100 * 2 / 3)]
-    assert figures(upgraded, "Agent ana", "InboundCalls", "AverageHandlingTime") == [3, pytest.approx((60 + 100 + 115) / 3)]
-    upgraded.kill9()
-    upgraded.start()
-    assert figures(upgraded, "Queue sales", *BALANCE) == [6, 3, 2, 0, (4 * 22.25 + 20) / 5, 40]
-    assert len(lines(upgraded, "role_gained_operations")) == 1  # the second start changes nothing
+    assert figures(own_upgraded, "Queue sales", *BALANCE) == [6, 3, 2, 0, (4 * 22.25 + 20) / 5, 40]
+    assert figures(own_upgraded, "Queue help", *BALANCE) == [4, 2, 1, 0, (10 + 10 + 370) / 3, pytest.approx(100 * 2 / 3)]
+    assert figures(own_upgraded, "Agent ana", "InboundCalls", "AverageHandlingTime") == [3, pytest.approx((60 + 100 + 115) / 3)]
+    own_upgraded.kill9()
+    own_upgraded.start()
+    assert figures(own_upgraded, "Queue sales", *BALANCE) == [6, 3, 2, 0, (4 * 22.25 + 20) / 5, 40]
+    assert len(lines(own_upgraded, "role_gained_operations")) == 1  # the second start changes nothing
