@@ -11,12 +11,12 @@ import pytest
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError
 from hub.core.subscriber import Subscriber
-from hub.eventlog.interface import LogInUseError
 from hub.family import Context, Family, Parts
 from hub.node import Node
 from hub.ops.routing import HubRoute
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.usable import check_supported
+from hub.storage.lock import InUseError
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_roles_are_found_in_the_order_of_the_families(tmp_path: Path) -> N
 async def test_a_second_hub_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
     node = Node(Settings(data_dir=tmp_path), [])
     async with node._lifespan(None):
-        with pytest.raises(LogInUseError, match="one data folder serves one hub"):
+        with pytest.raises(InUseError, match="one data folder serves one hub"):
             Node(Settings(data_dir=tmp_path), [])
 
 

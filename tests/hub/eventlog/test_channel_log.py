@@ -187,7 +187,7 @@ async def test_everything_may_be_trimmed(make: Make, clock: ManualClock) -> None
     positions = await fill(log, A, B)
     clock.now += 10
     await log.trim()
-    assert await log.span("t") == (positions[-1], positions[-1])
+    assert (await log.span("t"))[:2] == (positions[-1], positions[-1])
     assert (await fill(log, A))[0] > positions[-1]
 
 
