@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from hub.core.line import Line
+from hub.core.fair_queue import FairQueue
 from hub.core.ports import Loop
 
 
@@ -18,7 +18,7 @@ class Turns:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._working = 0
-        self._line: Line | None = None
+        self._line: FairQueue | None = None
         """Made when somebody has to wait, which is rare."""
 
     async def take(self, work: Awaitable[object]) -> None:
@@ -36,7 +36,7 @@ class Turns:
         if self._line is None:
             if not self._working:
                 return
-            self._line = Line(self._loop, lambda: not self._working)
+            self._line = FairQueue(self._loop, lambda: not self._working)
         try:
             await self._line.enter()
         finally:

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from hub.core.fair_queue import FairQueue
 from hub.core.frames import Shape
-from hub.core.line import Line
 from hub.core.message import Message
 from hub.core.metric import Histogram
 from hub.core.ports import Clock, Loop
@@ -92,7 +92,7 @@ class FanOuts:
         """Seconds that messages for many took from being published until the last subscriber was served: of those that leave together, how
         long the first took.
         """
-        self._line = Line(loop, self._has_room)
+        self._line = FairQueue(loop, self._has_room)
         self._on_their_way = 0
         # the messages of several jobs that sessions get together, by those jobs
         self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[Shape, bytes]]] = {}

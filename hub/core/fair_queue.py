@@ -1,4 +1,4 @@
-"""A line: who comes first is let in first, as soon as there is room."""
+"""A fair queue: who comes first is let in first, as soon as there is room."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hub.core.ports import Loop, Signal
 
 
-class Line:
+class FairQueue:
     """Those who wait until there is room. Whoever makes some calls :meth:`move`."""
 
     __slots__ = ("_has_room", "_loop", "_waiting")
