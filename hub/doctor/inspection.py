@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import make_url
-
 from hub.ops.logging import mask
 from hub.ops.settings import Settings
-from hub.storage.transactions import Row, StorageError
+from hub.storage.interface import Row, StorageError
+from hub.storage.url import DatabaseUrl
 
 
 class Level(StrEnum):
@@ -60,8 +59,7 @@ class Inspection:
     @property
     def database_path(self) -> Path | None:
         """The file of the database, None with PostgreSQL."""
-        url = make_url(self.settings.database)
-        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+        return DatabaseUrl.parse(self.settings.database).path
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of one query on the database of tenants, endpoints and messages; parameters stand as ``?`` on both databases.
@@ -77,7 +75,7 @@ class Inspection:
 
         from hub.storage.transactions_postgresql import PostgresBackend
 
-        connection = PostgresBackend(make_url(self.settings.database)).connect()
+        connection = PostgresBackend(DatabaseUrl.parse(self.settings.database)).connect()
         try:
             connection.begin_reading()
             return connection.execute(sql, parameters).fetchall()

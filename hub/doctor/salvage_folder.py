@@ -7,12 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
-
 from hub.doctor.salvage import SalvageError, TableReport, salvage
 from hub.eventlog import channel_log_sqlite, sqlite
 from hub.ops.settings import Settings
 from hub.storage.lock import lock
+from hub.storage.url import DatabaseUrl
 
 _BESIDE: Final = ("*.db", "*.db-wal", "*.db-shm", "*.db-journal", "*.lock", "*.migrating")
 """What is not copied as it is: the databases, and what stands beside them while they are open."""
@@ -32,8 +31,7 @@ def salvage_folder(settings: Settings, into: Path) -> dict[str, list[TableReport
         raise SalvageError(f"there is no data folder {folder.absolute()}")
     if into.exists():
         raise SalvageError(f"expected a folder that is not there yet, got {into.absolute()}")
-    url = make_url(settings.database)
-    database = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    database = DatabaseUrl.parse(settings.database).path
     sources = [path for path in (database, folder / sqlite.FILE_NAME, folder / channel_log_sqlite.FILE_NAME) if path and path.is_file()]
     held = [lock(path) for path in sources if path.with_name(f"{path.name}.lock").exists()]
     try:

@@ -31,7 +31,7 @@ _SECRET_TEXT: Final = re.compile(
 _CLIENT_ID: Final = re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{16})[0-9a-f]{32}(?![0-9A-Za-z])")
 """A Bayeux clientId: the first characters may be shown, all of it leads to a session."""
 
-_OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio", "sqlalchemy")
+_OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio")
 
 
 def mask(value: Any) -> Any:

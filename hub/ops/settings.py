@@ -36,6 +36,7 @@ from hub.core.limits import Limits
 from hub.eventlog.channel_log import Retention
 from hub.ops.environment import EnvironmentSource, split_list
 from hub.outbox.settings import OutboxSettings
+from hub.storage.url import DatabaseUrl, sqlite_url
 
 if TYPE_CHECKING:
     from hub.family import Family
@@ -129,8 +130,10 @@ def _redis_url(value: object) -> object:
 
 
 def _database_url(value: object) -> object:
-    if isinstance(value, str) and not re.match(r"(postgres|postgresql|postgresql\+psycopg|sqlite|sqlite\+aiosqlite)://", value):
-        raise ValueError("expected a URL such as postgresql://user:password@host/database or sqlite:///hub.db")
+    if isinstance(value, str):
+        if not re.match(r"(postgres|postgresql|postgresql\+psycopg|sqlite|sqlite\+aiosqlite)://", value):
+            raise ValueError("expected a URL such as postgresql://user:password@host/database or sqlite:///hub.db")
+        DatabaseUrl.parse(value).arguments()
     return value
 
 
@@ -334,7 +337,7 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The URL of the database: ``sqlite:///PATH`` or ``postgresql+psycopg://...``, whichever driver the setting names."""
         if self.database_url is None:
-            return f"sqlite:///{self.data_dir / 'hub.db'}"
+            return sqlite_url(self.data_dir / "hub.db")
         scheme, _, rest = self.database_url.partition("://")
         return f"{'postgresql+psycopg' if scheme.startswith('postgres') else 'sqlite'}://{rest}"
 

@@ -6,9 +6,6 @@ import os
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
-
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.ops.logging import mask
 from hub.ops.settings import Settings
@@ -16,6 +13,7 @@ from hub.storage.lock import InUseError
 from hub.storage.migrations import NewerDatabaseError
 from hub.storage.reasons import Reason, reason
 from hub.storage.transactions import StorageError
+from hub.storage.url import DatabaseUrl
 
 _OLD_VERSION = "start that version of the hub again, or restore the backup that was made before the upgrade"
 
@@ -26,12 +24,12 @@ def explain(fault: BaseException, settings: Settings) -> str | None:
         return _line(fault)
     if isinstance(fault, NewerDatabaseError | NewerFileError):
         return f"{_line(fault)}: {_OLD_VERSION}"
-    if not isinstance(fault, SQLAlchemyError | StorageError | EventLogError | OSError | sqlite3.Error):
+    if not isinstance(fault, StorageError | EventLogError | OSError | sqlite3.Error):
         return None
-    database = make_url(settings.database)
+    database = DatabaseUrl.parse(settings.database)
     said = mask(_innermost(fault))
     of_log = isinstance(fault, EventLogError)
-    if database.get_backend_name() != "sqlite" and not of_log and not _of_a_file(fault):
+    if not database.is_sqlite and not of_log and not _of_a_file(fault):
         return _of_server(reason(fault), f"PostgreSQL at {mask(settings.database)}", said)
     path = Path(_path_of(fault, Path(database.database or "")))
     return _of_file(reason(fault), path, settings.data_dir, said)

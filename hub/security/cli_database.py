@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from hub.family import migrations_of
 from hub.ops.cli import errors, load_or_exit
@@ -57,7 +56,7 @@ class Admin:
             return asyncio.run(connected())
         except AdminError as fault:
             refuse(str(fault))
-        except (SQLAlchemyError, StorageError, OSError) as fault:
+        except (StorageError, OSError) as fault:
             refuse(f"database: {explain(fault, settings)}")
 
     def in_transaction(

@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
-from sqlalchemy import URL
 
 from hub.storage.interface import Connection, StorageError
 from hub.storage.postgresql_faults import of_no_use, of_prepared_statements
 from hub.storage.reasons import Reason
+from hub.storage.url import DatabaseUrl
 
 CONNECT_TIMEOUT_S = 5
 
@@ -61,14 +61,14 @@ class PostgresConnection:
 
 
 class PostgresBackend:
-    """:class:`hub.storage.interface.Backend`. ``url`` is the SQLAlchemy URL of the database."""
+    """:class:`hub.storage.interface.Backend`. ``url`` is that of the database."""
 
     __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked", "unanswered")
 
-    def __init__(self, url: URL) -> None:
-        _, self._arguments = url.get_dialect()().create_connect_args(url)
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._arguments = url.arguments()
         self._prepare = True
-        self._shown = url.render_as_string(hide_password=True)
+        self._shown = str(url)
         self.name = "PostgreSQL"
         self.skip_locked = " FOR UPDATE SKIP LOCKED"
         self.unanswered = Reason.AWAY

@@ -14,6 +14,7 @@ from hub.core.limits import Limits
 from hub.ops.reference import sections
 from hub.ops.settings import Settings, SettingsError, load, model_of
 from hub.ops.usable import check_supported
+from hub.storage.url import DatabaseUrl
 
 
 class Clockwork(BaseModel):
@@ -319,8 +320,27 @@ def test_redis_is_refused_without_a_word_on_secrets() -> None:
         ("sqlite+aiosqlite:///x.db", "sqlite:///x.db"),
     ],
 )
-def test_the_database_has_its_async_driver(url: str | None, expected: str) -> None:
+def test_the_database_has_its_driver(url: str | None, expected: str) -> None:
     assert settings(database_url=url, data_dir="data").database == expected
+
+
+@pytest.mark.parametrize("folder", ["plain", "100 % of it", "a%20b", "what?", "x#y", "a:b@c", "名前"])
+def test_a_data_folder_of_any_name_has_its_database(folder: str) -> None:
+    assert DatabaseUrl.parse(settings(data_dir=folder).database).path == Path(folder) / "hub.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://h:geheim/db", "database_url: expected a number as the port, got 6 characters of which some are no digits"),
+        ("postgresql://u:geheim@/db?host=a:1&host=b:2&port=3", "database_url: expected hosts as host=a:5432&host=b:5432"),
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_refused_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(database_url=url)
+    assert message in str(refused.value)
+    assert "geheim" not in str(refused.value)
 
 
 def test_limits_may_be_given_as_what_they_are() -> None:
