@@ -100,7 +100,7 @@ class Node:
         Raises:
             SettingsError: see :func:`hub.ops.usable.check_supported`; or ``replay.channels`` names channels of a family that cannot be
                 kept.
-            InUseError: another hub runs on the same data folder.
+            InUseError, LogInUseError: another hub runs on the same data folder.
         """
         check_supported(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -11,6 +11,7 @@ import pytest
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError
 from hub.core.subscriber import Subscriber
+from hub.eventlog.interface import LogInUseError
 from hub.family import Context, Family, Parts
 from hub.node import Node
 from hub.ops.routing import HubRoute
@@ -73,7 +74,7 @@ async def test_roles_are_found_in_the_order_of_the_families(tmp_path: Path) -> N
 async def test_a_second_hub_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
     node = Node(Settings(data_dir=tmp_path), [])
     async with node._lifespan(None):
-        with pytest.raises(InUseError, match="one data folder serves one hub"):
+        with pytest.raises((InUseError, LogInUseError), match="one data folder serves one hub"):
             Node(Settings(data_dir=tmp_path), [])
 
 
