@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from channels.commands import COMMANDS
+from channels.families import FAMILIES
 from hub.lazy_commands import LazyCommand, load
 from tests.support.hub_process import clean_environment
 from tools.sources import tracked
@@ -106,6 +107,15 @@ def test_command_imports_what_it_needs(arguments: list[str], needed: set[str]) -
     assert done.returncode == 0, done.stderr
     imported = set(json.loads(done.stderr.splitlines()[-1]))
     assert imported & (HEAVY - needed) == set()
+
+
+def test_the_product_needs_nothing_of_the_test_extra() -> None:
+    """jsonschema and httpx are installed wherever tests run: only their absence from the imports shows that a hub does without."""
+    code = "import importlib, json, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(json.dumps(sorted(sys.modules)))"
+    targets = {line.target.partition(":")[0] for line in COMMANDS}
+    done = python(code, *targets, *(f"channels.{family.name}.build" for family in FAMILIES))
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) & {"httpx", "jsonschema"} == set()
 
 
 @pytest.mark.parametrize(
