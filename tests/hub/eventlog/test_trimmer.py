@@ -17,7 +17,7 @@ async def test_it_sweeps_when_it_starts() -> None:
         await log.append(Topic("t", "", "/log/a"), b"1", b"")
     trimmer = Trimmer(log)
     await trimmer.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not trimmer.trimmed:
             await asyncio.sleep(0)
     await trimmer.stop()

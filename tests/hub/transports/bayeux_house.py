@@ -57,7 +57,7 @@ class House(DoorHouse[BayeuxDoor]):
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -143,6 +143,6 @@ async def talk(socket: ClientConnection, *messages: Json) -> list[Json]:
 
 
 async def listen(socket: ClientConnection) -> list[Json]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         frame: list[Json] = json.loads(await socket.recv())
     return frame

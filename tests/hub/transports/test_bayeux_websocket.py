@@ -36,7 +36,7 @@ async def opened(socket: ClientConnection, message: dict[str, object] = BY_TOKEN
 
 async def close_code(socket: ClientConnection) -> int:
     """The code that the server closes with, whatever it sends before."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with contextlib.suppress(ConnectionClosedError):  # any code but 1000 and 1001
             async for _ in socket:
                 pass

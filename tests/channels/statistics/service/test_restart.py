@@ -407,7 +407,7 @@ async def test_a_running_server_tells_changes_by_itself(running: Centre) -> None
     listener = await running.subscribe("/statistics/v3/updates")
     listener.taken()
     await running.feed(*call(running))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not listener.received:
             await asyncio.sleep(0.001)
     assert await running.server.failing() is None
@@ -435,7 +435,7 @@ async def test_a_stop_saves_also_when_a_task_had_failed(part: int) -> None:
 
 
 async def until(done: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not done():
             await asyncio.sleep(0.001)
 
@@ -496,7 +496,7 @@ async def test_housekeeping_runs_by_itself(running: Centre, monkeypatch: pytest.
     centre = Centre(tick_ms=1, snapshot_events=1)
     await centre.server.start()
     await centre.feed(*call(centre))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not centre.server.counters.snapshots:
             await asyncio.sleep(0.001)
     await centre.server.stop()
