@@ -54,7 +54,7 @@ CALLED_BY_THE_BASE = {
         *("resume_writing", "handle_parser_exception", "keepalive_timeout", "run_asgi", "schedule_ping", "send"),
         *("send_receive_event_to_app",),
     },
-    BoundedServerProtocol: {"accept", "reject", "recv_frame"},
+    BoundedServerProtocol: {"accept", "parse", "recv_frame", "reject"},
     ReadFlow: {"resume_reading"},
     EndsByClosing: {"send"},
     HubServer: {"capture_signals", "startup"},
