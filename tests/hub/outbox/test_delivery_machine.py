@@ -62,7 +62,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.file = FileIdentity(Path(url.partition(":///")[2]))
         backend = SqliteBackend(self.file, exclusive=False)
         self.connection = backend.connect()
-        self.tx = Transaction(self.connection, backend.skip_locked)
+        self.tx = Transaction(self.connection, backend.skip_locked, [])
         self.tx.run("INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)")
         self.recording = Recording(ManualClock())
         self.now_ms = START_MS
