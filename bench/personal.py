@@ -22,6 +22,7 @@ STATISTICS = 50
 UPDATES = "/statistics/v3/updates"
 EVERY_S = 1.0
 LIMIT_MS = 50
+_ALL_OF_ONE_SUBJECT = {"HUB_STATISTICS__MAX_SUBJECT_STATISTICS": "100000"}
 _WAITING = {
     "notificationMode": "Immediate",
     "insensitivity": 1,
@@ -36,7 +37,7 @@ class _House:
     """A hub with a tenant and a token, and what is said to it over REST."""
 
     def __init__(self, folder: Path) -> None:
-        self._process = HubProcess(folder, (), {"HUB_LOG_LEVEL": "warning", **UNLIMITED})
+        self._process = HubProcess(folder, (), {"HUB_LOG_LEVEL": "warning", **UNLIMITED, **_ALL_OF_ONE_SUBJECT})
         self._command("tenant", "add", "bench")
         self.token = json.loads(self._command("token", "add", "bench", "--role", "admin", "--json"))["token"]
         self._process.start()
