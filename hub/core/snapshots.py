@@ -20,6 +20,8 @@ async def offer_present(subscriber: Subscriber, pattern: str, registry: ChannelR
     tenant = subscriber.principal.tenant
     excluded = subscriber.narrowed.get(pattern, WHOLE)
     for declaration in registry.touching(pattern):
+        if declaration.snapshot is None and declaration.snapshot_pieces is None:  # of nearly all channels
+            continue
         if declaration.pattern in excluded or not overlaps(pattern, declaration.pattern):
             continue
         for audience in subscriber.principal.audiences if declaration.personal else ("",):

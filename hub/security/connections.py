@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import nlargest
 from typing import ClassVar, Final, Protocol
 
@@ -48,6 +49,7 @@ LOOPBACK: Final[tuple[Network, ...]] = (ipaddress.IPv4Network("127.0.0.1/32"), i
 _log = structlog.get_logger(__name__)
 
 
+@lru_cache(maxsize=_MOST_FORWARDERS)
 def address_key(host: str | None) -> str:
     """What one client is counted as: its IPv4 address, or the /64 of its IPv6 address; what is neither is itself."""
     try:

@@ -73,12 +73,27 @@ class BoundedServerProtocol(ServerProtocol):
 
     max_message_size: int
     """Bytes; a number always, for the hub has a limit."""
+    _most_fragments = 0
+    _most_at_once = 0
     _fragments = 0
     between = False
     """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
 
     def __init__(self, *, limits: Limits, **options: Any) -> None:
         super().__init__(**options)
+        self._bound(limits)
+
+    @classmethod
+    def of(cls, made: ServerProtocol, limits: Limits) -> BoundedServerProtocol:
+        """Make one of what uvicorn has just made: to make a second one costs as much as to read the opening handshake."""
+        made.__class__ = cls
+        bounded = cast("BoundedServerProtocol", made)
+        bounded._bound(limits)
+        bounded.parser = bounded.parse()
+        next(bounded.parser)  # it waits for the first frame
+        return bounded
+
+    def _bound(self, limits: Limits) -> None:
         self._most_fragments = limits.max_message_frames
         self._most_at_once = max(1, limits.max_frames_at_once)
 
@@ -136,7 +151,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         limits: Limits = self.config.hub_limits  # type: ignore[attr-defined]  # hub.transports.http_protocol.HubConfig, which imports this
         self.close_timeout = limits.close_timeout_ms / 1000
         self._max_size = self.config.ws_max_size
-        self.conn: BoundedServerProtocol = BoundedServerProtocol(limits=limits, max_size=self._max_size, logger=self.conn.logger)
+        self.conn: BoundedServerProtocol = BoundedServerProtocol.of(self.conn, limits)
         self._late_pong = b""
         self._connection: Connection | None = None
         self._early = b""
