@@ -106,7 +106,9 @@ class Machine:
         at_ms = event.time_ms
         if event.never_late:
             at_ms = max(at_ms, *(ordered.last_ms for _, ordered in self._concerns(data)), LONG_AGO_MS)
-        self._centre.media.update(media_of(data))
+        named = getattr(data, "media", None)
+        if named is not None and named not in self._centre.media:  # nearly every event names one that is known, as it is written there
+            self._centre.media.update(media_of(data))
         self._handlers[type(data)](data, at_ms)
         for _, ordered in self._concerns(data):
             if ordered.last_ms < at_ms:
