@@ -64,6 +64,11 @@ def test_nothing_is_left_undone() -> None:
     assert where(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError", own, re.NOFLAG) == []
 
 
+def test_no_text_holds_the_marks_of_a_merge() -> None:
+    """In a docstring they stop nothing: no linter and no other test sees them."""
+    assert where(r"^(<{7}|>{7}|\|{7}) ", TEXTS) == []
+
+
 def test_no_exception_is_swallowed_unseen() -> None:
     """A bare ``except``, or ``except Exception: pass``, hides a fault."""
     found = []

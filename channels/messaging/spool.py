@@ -1,16 +1,11 @@
 """Keeps bodies of requests whose sender is not known yet in files. The signature covers the whole body, so it is hashed while it comes.
 
-<<<<<<< HEAD
 A body in a file takes no memory. The files of one channel, and those of all, have a budget. It counts by the names in the request,
 whether the channel exists or not, so that a refusal does not show that.
-=======
-What is in a file takes no memory. The files of one channel, and those of all, have a budget; it counts by the names that a request has,
-whether there is such a channel or not, so that a refusal does not tell.
 
 Anybody can make a signature up, and send all of a body but its end. Where a budget is used up, bodies that are not whole give way, in this
 order: those that come more slowly than ``messaging.spool_min_bytes_per_s``; then those of the address that holds most, as long as it holds
 more than the address that needs room. So nobody keeps out who sends less than they do, and who sends more is refused themselves.
->>>>>>> 33a060c (Let slow and heavy bodies give way to a messaging channel's true senders, and take gzip)
 """
 
 from __future__ import annotations
