@@ -55,7 +55,7 @@ def split(body: bytes, limits: Limits) -> tuple[list[bytes], bool]:
             raise ApiError.of_field("body", "an object, or a list of objects", _shown(text))
         found = [bytes(each) for each in _elements.decode(text)]
     except (BadJsonError, msgspec.DecodeError) as fault:
-        raise ApiError(400, f"body: expected JSON text, got {fault}", detail=_detail("body", "JSON text", str(fault))) from None
+        raise _not_json(fault) from None
     if not found:
         raise ApiError.of_field("body", "at least one message", [])
     if len(found) > limits.max_publish_items:
@@ -77,7 +77,7 @@ def _parse(text: bytes, limits: Limits) -> Publication:
     except msgspec.ValidationError:
         raise ApiError.of_field("message", "an object", _shown(text)) from None
     except msgspec.DecodeError as fault:
-        raise ApiError(400, f"body: expected JSON text, got {fault}", detail=_detail("body", "JSON text", str(fault))) from None
+        raise _not_json(fault) from None
     unknown = next((name for name in fields if name not in _MEMBERS), None)
     if unknown is not None:
         raise ApiError.of_field(unknown[:MAX_ID], f"one of {', '.join(_MEMBERS)}", "another member")
@@ -123,6 +123,10 @@ def _shown(text: bytes) -> object:
         return _anything.decode(text)
     except msgspec.DecodeError:
         return text[:MAX_ID].decode("ascii", "replace")
+
+
+def _not_json(fault: Exception) -> ApiError:
+    return ApiError(400, f"body: expected JSON text, got {fault}", detail=_detail("body", "JSON text", str(fault)))
 
 
 def _detail(field: str, expected: str, got: str) -> dict[str, str]:

@@ -40,21 +40,6 @@ def _named(shape: type[EventData]) -> tuple[tuple[str, str, str], ...]:
     return tuple(named)
 
 
-_OPENING = frozenset(
-    {
-        events.InteractionQueued,
-        events.InteractionDistributed,
-        events.InteractionRinging,
-        events.InteractionDialing,
-        events.InteractionEstablished,
-        events.InteractionHeld,
-        events.InteractionRetrieved,
-        events.InteractionTransferred,
-        events.InteractionStarted,
-    }
-)
-"""Events after which something goes on in an interaction that nobody had heard of. Those that end something are always let pass."""
-
 _TAKING_PART = frozenset(
     {
         events.InteractionRinging,
@@ -65,7 +50,10 @@ _TAKING_PART = frozenset(
         events.InteractionTransferred,
     }
 )
-"""Those of them after which an agent takes part."""
+"""Events after which an agent takes part in an interaction."""
+
+_OPENING = _TAKING_PART | {events.InteractionQueued, events.InteractionDistributed, events.InteractionStarted}
+"""Events after which something goes on in an interaction that nobody had heard of. Those that end something are always let pass."""
 
 _REOPENING = frozenset({events.InteractionQueued, events.InteractionStarted})
 """Those of them that begin one anew that is over."""
