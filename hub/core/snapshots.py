@@ -25,15 +25,14 @@ async def offer_present(subscriber: Subscriber, pattern: str, registry: ChannelR
         if declaration.pattern in excluded or not overlaps(pattern, declaration.pattern):
             continue
         for audience in subscriber.principal.audiences if declaration.personal else ("",):
-            if declaration.snapshot_pieces is None:
-                present = [] if declaration.snapshot is None else await declaration.snapshot(tenant, audience, pattern)
-                _offer(subscriber, pattern, declaration, present)
-                continue
-            async with aclosing(declaration.snapshot_pieces(tenant, audience, pattern)) as pieces:
-                async for piece in pieces:
-                    if not _offer(subscriber, pattern, declaration, piece):
-                        break
-                    await time_slice.checkpoint()
+            if declaration.snapshot_pieces is not None:
+                async with aclosing(declaration.snapshot_pieces(tenant, audience, pattern)) as pieces:
+                    async for piece in pieces:
+                        if not _offer(subscriber, pattern, declaration, piece):
+                            break
+                        await time_slice.checkpoint()
+            elif declaration.snapshot is not None:
+                _offer(subscriber, pattern, declaration, await declaration.snapshot(tenant, audience, pattern))
 
 
 def _offer(subscriber: Subscriber, pattern: str, declaration: ChannelDeclaration, present: Sequence[tuple[str, bytes]]) -> bool:
