@@ -32,14 +32,15 @@ class Binding:
     A cookie of such a WebSocket is the session's from then on, beside the one of its handshake.
     """
 
-    __slots__ = ("browsers", "by_header", "by_script", "origin")
+    __slots__ = ("_of_handshake", "browsers", "by_header", "by_script", "origin")
 
     def __init__(self, peer: Peer, *, known: Container[str]) -> None:
         """``peer`` sent the handshake; ``known`` are the ``BAYEUX_BROWSER`` cookies that sessions of this process answer to."""
         self.by_header = peer.principal is not None
         own = next((value for value in peer.browsers if value in known), None)
         browser = own or (peer.browsers[0] if peer.browsers else peer.offered)
-        self.browsers: tuple[str, ...] = () if browser is None else (browser,)
+        self._of_handshake: tuple[str, ...] = () if browser is None else (browser,)
+        self.browsers: tuple[str, ...] = self._of_handshake
         """The ``BAYEUX_BROWSER`` cookies that lead to the session: the one that the handshake brought, of several one of a session here, or
         that it was offered, and the newest one of a WebSocket that was taken by the clientId. None by callback-polling.
         """
@@ -82,7 +83,7 @@ class Binding:
 
     def adopt(self, browser: str) -> None:
         """Let ``browser``, the cookie that a WebSocket was offered, lead to the session too, in place of one that was adopted before."""
-        self.browsers = (*self.browsers[:1], browser)
+        self.browsers = (*self._of_handshake, browser)
 
 
 def _equal(left: str, right: str) -> bool:

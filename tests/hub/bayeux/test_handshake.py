@@ -353,6 +353,16 @@ async def test_a_session_falls_back_to_http_with_the_cookie_of_its_socket() -> N
     assert answers == [False, True, True]
 
 
+async def test_a_session_without_a_cookie_keeps_the_one_of_its_newest_socket() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client(peer=Peer(callback=True))
+    for number in range(3):
+        socket = bayeux.socket(offered=f"c{number}")
+        await socket.send(client.message("/a", data=1))
+        socket.link.gone()
+    assert bayeux.server.browsers == {"c2": 1}
+
+
 @pytest.mark.parametrize(
     ("made", "limits"),
     [
