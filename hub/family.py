@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a family's settings and commands are read without what it s
     from hub.eventlog.interface import EventLog
     from hub.ops.hot_paths import HotPath, OpenPath
     from hub.ops.settings import Settings
-    from hub.outbox.model import Recorder
+    from hub.outbox.models import Recorder
     from hub.security.gate import Gate
     from hub.security.hosts import Hosts
     from hub.storage.transactions import Transactions

@@ -34,15 +34,15 @@ from hub.ops.rest import compile_routes, create_app
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.start_errors import explain
 from hub.ops.usable import check_supported
-from hub.outbox import model as outbox_model
+from hub.outbox import models as outbox_models
 from hub.outbox.administration import Administration
-from hub.outbox.api import create_router as outbox_router
 from hub.outbox.example import ROLE as EXAMPLE_ROLE
 from hub.outbox.example import Example, Examples, GenericExample
 from hub.outbox.guard import Guard
 from hub.outbox.operations import CHANNEL as OPERATIONS_CHANNEL
-from hub.outbox.outbox import Outbox
+from hub.outbox.routes import create_router as outbox_router
 from hub.outbox.sender import Sender
+from hub.outbox.service import Outbox
 from hub.presence.announcer import Announcer
 from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
@@ -156,7 +156,7 @@ class Node:
             clock=self.clock,
             settings=settings.outbox,
             sender=self.sender,
-            consumers=lambda: self.context.of_role(outbox_model.ROLE),
+            consumers=lambda: self.context.of_role(outbox_models.ROLE),
             alone=self.storage.database.is_sqlite,
         )
         self.hosts = Hosts.of(settings)
@@ -278,7 +278,7 @@ class Node:
                 self.health.register(name, check)
 
     def _observe_gauges(self) -> None:
-        metrics, courier, extensions = self.metrics, self.outbox.courier, self.bayeux.extensions
+        metrics, worker, extensions = self.metrics, self.outbox.worker, self.bayeux.extensions
         metrics.gauge("connections", "Connections of HTTP and WebSocket that are open now.", lambda: self.connections.count)
         metrics.gauge("connections_unidentified", "Those of them that have shown no credential.", lambda: self.connections.unidentified)
         metrics.gauge("sessions", "Sessions of every door that are open now.", lambda: len(self.hub.subscribers))
@@ -291,10 +291,10 @@ class Node:
         metrics.gauge("bodies_buffered_bytes", "Bytes of bodies of requests that are not answered yet.", lambda: self.bodies.buffered_bytes)
         metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)
         metrics.gauge("databases_in_trouble", "Those of the database and the two logs that fail now.", self._in_trouble)
-        metrics.gauge("outbox_under_way", "Webhook requests that are under way.", lambda: courier.under_way)
-        metrics.gauge("outbox_in_line", "Endpoints that wait for a place among all webhook requests.", lambda: courier.in_line)
-        metrics.gauge("outbox_held", "Deliveries that are held in memory until their request begins.", lambda: courier.held)
-        metrics.gauge("outbox_tripped", "Endpoints that do not answer and get one probe at a time.", lambda: courier.tripped)
+        metrics.gauge("outbox_under_way", "Webhook requests that are under way.", lambda: worker.under_way)
+        metrics.gauge("outbox_in_line", "Endpoints that wait for a place among all webhook requests.", lambda: worker.in_line)
+        metrics.gauge("outbox_held", "Deliveries that are held in memory until their request begins.", lambda: worker.held)
+        metrics.gauge("outbox_tripped", "Endpoints that do not answer and get one probe at a time.", lambda: worker.circuits_open)
         metrics.gauge("outbox_pending", "Webhook deliveries that wait, when last counted.", lambda: self.outbox.waiting[0])
         metrics.gauge("outbox_undispatched", "Events that no delivery was made of yet, when last counted.", lambda: self.outbox.waiting[1])
         metrics.count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: self.trimmer.trimmed)
@@ -326,7 +326,7 @@ class Node:
         self.metrics.histogram(
             "outbox_delivery_latency_seconds",
             "Time from recording an event to the answer by which a webhook endpoint took it, retries included.",
-            self.outbox.courier.latency,
+            self.outbox.worker.latency,
         )
 
     def _in_trouble(self) -> int:

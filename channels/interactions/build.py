@@ -14,7 +14,7 @@ from channels.interactions.store import Interaction
 from channels.interactions.teller import CHANNELS, Teller
 from hub.family import Context, Parts
 from hub.outbox.example import ROLE as EXAMPLE
-from hub.outbox.model import ROLE
+from hub.outbox.models import ROLE
 
 
 def build(context: Context) -> Parts:

@@ -15,7 +15,7 @@ from channels.interactions.life import IllegalActionError, State
 from channels.interactions.store import Interaction, Key, KnownInteractionError
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
-from hub.outbox.model import Recorder
+from hub.outbox.models import Recorder
 from hub.storage.transactions import Transaction
 
 BY_REST: Final = "rest"

@@ -15,7 +15,7 @@ from channels.interactions.follower import SOURCE
 from hub.core.channels import to_segment
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.hub import Hub
-from hub.outbox.model import OutboxEvent, Settled
+from hub.outbox.models import OutboxEvent, Settled
 from hub.storage.transactions import Transaction
 
 CHANNEL: Final = "/nexus/v3/interactions"
@@ -35,7 +35,7 @@ class NotTakenError(Exception):
 
 
 class Teller:
-    """The :class:`hub.outbox.model.Consumer` of the family, and its examples."""
+    """The :class:`hub.outbox.models.Consumer` of the family, and its examples."""
 
     types: Collection[str] = (STARTED, FINISHED)
     example_types: tuple[str, ...] = (STARTED, FINISHED)
@@ -53,7 +53,7 @@ class Teller:
         return self._example(event_type)
 
     async def consume(self, event: OutboxEvent) -> None:
-        """See :class:`hub.outbox.model.Consumer`. Each part knows a repeat by the event's id.
+        """See :class:`hub.outbox.models.Consumer`. Each part knows a repeat by the event's id.
 
         Raises:
             NotTakenError: the stat server's event was refused.

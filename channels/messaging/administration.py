@@ -18,7 +18,7 @@ from hub.core.ports import Clock
 from hub.outbox import endpoint_store
 from hub.outbox.administration import EndpointError, checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.guard import Guard
-from hub.outbox.model import Endpoint, Policy, Secret, Success
+from hub.outbox.models import Endpoint, Policy, Secret, Success
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import new_secret
 from hub.storage.transactions import Transaction

@@ -14,7 +14,7 @@ from channels.messaging.spool import Spool
 from channels.messaging.trimmer import Trimmer
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.family import Context, Parts
-from hub.outbox import model as outbox_model
+from hub.outbox import models as outbox_models
 from hub.outbox.guard import Guard
 from hub.security.service import signing_secret
 
@@ -75,5 +75,5 @@ def build(context: Context) -> Parts:
             )
         ],
         services=[Trimmer(transactions, folder, settings, clock, counters)],
-        roles={outbox_model.ROLE: Follower(context.hub, progress, counters), "counters": {"messaging": counters}},
+        roles={outbox_models.ROLE: Follower(context.hub, progress, counters), "counters": {"messaging": counters}},
     )

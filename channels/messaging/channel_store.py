@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from hub.outbox.model import Secret
+from hub.outbox.models import Secret
 from hub.storage.transactions import Row, Transaction
 
 _COLUMNS: Final = "number, tenant, id, type, sender_id, sender_name, endpoint, created_ms"

@@ -23,7 +23,7 @@ from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError, ascii_json
 from hub.outbox import endpoint_store
-from hub.outbox.model import DeliveryState, OutboxEvent, Recorder, Settled
+from hub.outbox.models import DeliveryState, OutboxEvent, Recorder, Settled
 from hub.storage.transactions import Transaction, Transactions
 
 
@@ -144,13 +144,13 @@ class Follower:
         self._counters = counters
 
     async def consume(self, event: OutboxEvent) -> None:
-        """See :class:`hub.outbox.model.Consumer`: publish a state on the channel of its messages."""
+        """See :class:`hub.outbox.models.Consumer`: publish a state on the channel of its messages."""
         if event.type == STATE:
             channel: str = orjson.loads(event.body)["channelId"]
             await self._hub.emit(event.tenant, messages_channel(channel), event.body, once=event.operation_id)
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
-        """See :class:`hub.outbox.model.Consumer`: the third party took a message, or it was given up."""
+        """See :class:`hub.outbox.models.Consumer`: the third party took a message, or it was given up."""
         found = message_store.by_event(transaction, delivery.event.id)
         if found is None or not channel_store.lock(transaction, found.channel):
             return  # it is too old to be kept, or its channel was removed

@@ -14,7 +14,7 @@ from channels.messaging.message_store import Direction, Message
 from channels.messaging.states import UNDELIVERED, Happening, after, of_all
 from hub.core.ports import Clock
 from hub.ops.envelope import ascii_json
-from hub.outbox.model import NO_ENDPOINT, Recorder
+from hub.outbox.models import NO_ENDPOINT, Recorder
 from hub.storage.transactions import Transaction
 
 STATE: Final = "message.state"

@@ -22,7 +22,7 @@ from channels.messaging.spool import Spool, Spooled
 from hub.core.ports import Clock
 from hub.ops.body import check_announced, content_encoding
 from hub.ops.envelope import ApiError
-from hub.outbox.model import Secret
+from hub.outbox.models import Secret
 from hub.outbox.sign import hub_hasher
 from hub.security.connections import admit
 from hub.storage.transactions import Transaction, Transactions

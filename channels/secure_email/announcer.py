@@ -14,7 +14,7 @@ from channels.secure_email.mailroom import Happened
 from channels.secure_email.model import CLOSED, MEDIA, RECEIVED, SUBTYPE
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
-from hub.outbox.model import OutboxEvent, Settled
+from hub.outbox.models import OutboxEvent, Settled
 from hub.storage.transactions import Transaction
 
 _log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class NotTakenError(Exception):
 
 
 class Announcer:
-    """The :class:`hub.outbox.model.Consumer` of this family: hands ``cx.interaction.started`` and ``.finished`` to the event sink."""
+    """The :class:`hub.outbox.models.Consumer` of this family: hands ``cx.interaction.started`` and ``.finished`` to the event sink."""
 
     types = (RECEIVED, CLOSED)
 
@@ -63,7 +63,7 @@ class Announcer:
         self._clock = clock
 
     async def consume(self, event: OutboxEvent) -> None:
-        """See :meth:`hub.outbox.model.Consumer.consume`.
+        """See :meth:`hub.outbox.models.Consumer.consume`.
 
         Raises:
             EventSinkError: the event log cannot be written.
@@ -103,4 +103,4 @@ class Announcer:
         return outcome
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
-        """Never called: these events stay inside the hub (:data:`hub.outbox.model.NO_ENDPOINT`), so nothing is delivered."""
+        """Never called: these events stay inside the hub (:data:`hub.outbox.models.NO_ENDPOINT`), so nothing is delivered."""

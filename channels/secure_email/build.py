@@ -6,7 +6,7 @@ from channels.secure_email.api import Calls
 from channels.secure_email.mailroom import Mailroom
 from channels.secure_email.settings import SecureEmailSettings
 from hub.family import Context, Parts
-from hub.outbox.model import ROLE
+from hub.outbox.models import ROLE
 
 
 def build(context: Context) -> Parts:

@@ -29,7 +29,7 @@ from hub.background import BackgroundTask
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
-from hub.outbox.model import NO_ENDPOINT, Recorder
+from hub.outbox.models import NO_ENDPOINT, Recorder
 from hub.storage.transactions import StorageError, T, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
 from hub.outbox.guard import Guard
-from hub.outbox.model import Endpoint, Policy, Secret, Success, Throttle
+from hub.outbox.models import Endpoint, Policy, Secret, Success, Throttle
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import check_headers, fault_of, new_secret
 from hub.storage.transactions import Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from hub.outbox.model import DeliveryState
+from hub.outbox.models import DeliveryState
 from hub.storage.transactions import Row, Transaction
 
 _COLUMNS: Final = (

@@ -17,7 +17,7 @@ from hub.ops.settings import Settings
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.guard import Guard
-from hub.outbox.model import Endpoint
+from hub.outbox.models import Endpoint
 from hub.security.cli_database import Admin
 from hub.security.store import AdminError
 from hub.storage.transactions import Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hub.outbox.model import DeliveryState, OutboxEvent
+from hub.outbox.models import DeliveryState, OutboxEvent
 from hub.outbox.outcome import Outcome
 from hub.outbox.recorder import COLUMNS
 from hub.storage.transactions import Transaction
@@ -158,7 +158,7 @@ def record(
     next_ms: int,
     error: str,
 ) -> bool:
-    """Keep what came of an attempt. Returns whether the delivery was still this process's to judge: one that somebody removed, or whose
+    """Keep what came of an attempt. Returns whether the delivery was still this process's to decide: one that somebody removed, or whose
     lease ran out, is not.
     """
     finished = None if state is DeliveryState.PENDING else outcome.at_ms + outcome.duration_ms

@@ -11,8 +11,8 @@ import structlog
 from hub.core.ports import Clock
 from hub.outbox import delivery_store
 from hub.outbox.counters import Counters
-from hub.outbox.endpoint_store import EndpointBook
-from hub.outbox.model import Consumer, OutboxEvent
+from hub.outbox.endpoint_store import EndpointCache
+from hub.outbox.models import Consumer, OutboxEvent
 from hub.outbox.shares import Pool, Turns
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
@@ -34,8 +34,8 @@ POLL_S: Final = 1.0
 """Seconds between two looks for events that another process recorded or gave back."""
 
 
-class Courier(Protocol):
-    """Sends deliveries: :class:`hub.outbox.courier.Courier`."""
+class DeliveryPort(Protocol):
+    """Sends deliveries: :class:`hub.outbox.delivery_worker.DeliveryWorker`."""
 
     def reserve(self, endpoint: str, key: str) -> bool:
         """Keep a place for a delivery of a key that is about to be made. Returns False if the delivery has to wait in the database."""
@@ -70,8 +70,8 @@ class Dispatcher:
         *,
         owner: str,
         transactions: Transactions,
-        book: EndpointBook,
-        courier: Courier,
+        cache: EndpointCache,
+        worker: DeliveryPort,
         clock: Clock,
         counters: Counters,
         consumers: Callable[[], Mapping[str, Consumer]],
@@ -86,8 +86,8 @@ class Dispatcher:
         self._lease_ms = lease_ms
         self._owner = owner
         self._transactions = transactions
-        self._book = book
-        self._courier = courier
+        self._cache = cache
+        self._worker = worker
         self._clock = clock
         self._counters = counters
         self._find_consumers = consumers
@@ -222,9 +222,9 @@ class Dispatcher:
         """Make the deliveries of events and mark the events as dispatched, in one transaction."""
         now = self._clock.wall_ms()
         planned = [
-            (event, endpoint, self._courier.reserve(endpoint, event.key), self._courier.lease_until_ms(endpoint))
+            (event, endpoint, self._worker.reserve(endpoint, event.key), self._worker.lease_until_ms(endpoint))
             for event in events
-            for endpoint in self._book.wanting(event)
+            for endpoint in self._cache.wanting(event)
         ]
 
         def write(tx: Transaction) -> list[delivery_store.Created | None]:
@@ -243,16 +243,16 @@ class Dispatcher:
         except BaseException:
             for _, endpoint, reserved, _ in planned:
                 if reserved:
-                    self._courier.cancel(endpoint)
+                    self._worker.cancel(endpoint)
             raise
         self._counters.dispatched += len(events)
         for (event, endpoint, reserved, lease_until_ms), created in zip(planned, made, strict=True):
             self._counters.deliveries += created is not None
             if reserved and created is not None and created.leased:
-                self._courier.carry(delivery_store.Work(created.delivery, endpoint, 0, 0, event, lease_until_ms))
+                self._worker.carry(delivery_store.Work(created.delivery, endpoint, 0, 0, event, lease_until_ms))
                 continue
             if reserved:
-                self._courier.cancel(endpoint)
+                self._worker.cancel(endpoint)
             if created is not None:
-                self._courier.look(endpoint)
-        self._courier.round_over()
+                self._worker.look(endpoint)
+        self._worker.round_over()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from hub.doctor.inspection import Finding, Inspection, Level
-from hub.outbox.model import Secret
+from hub.outbox.models import Secret
 from hub.outbox.sign import ROTATE, unfit_secrets
 
 

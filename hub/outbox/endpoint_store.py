@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
+from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
 from hub.storage.transactions import Row, Transaction, Transactions
 
 _COLUMNS: Final = (
@@ -82,7 +82,7 @@ def failing_since(transaction: Transaction, endpoint: str, since_ms: int | None)
         transaction.run("UPDATE endpoints SET failing_since_ms = ? WHERE id = ? AND failing_since_ms IS NULL", (since_ms, endpoint))
 
 
-def tripped(transaction: Transaction, endpoint: str, silent: int, closed_until_ms: int) -> None:
+def store_circuit(transaction: Transaction, endpoint: str, silent: int, closed_until_ms: int) -> None:
     """Store how often in a row an endpoint did not answer, and until when nothing is sent to it. A hub that starts goes on from there."""
     transaction.run("UPDATE endpoints SET silent = ?, closed_until_ms = ? WHERE id = ?", (silent, closed_until_ms, endpoint))
 
@@ -138,7 +138,7 @@ def _policy(success: str, timeout_ms: int, refusal_is_final: bool, throttle: str
     return Policy(Success(success), timeout_ms, refusal_is_final, Throttle(throttle))
 
 
-class EndpointBook:
+class EndpointCache:
     """Every endpoint, as this process last read them."""
 
     __slots__ = ("_by_id", "_by_tenant", "_own_changes", "_revision", "_transactions")

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 from hub.core.ports import Clock
 from hub.outbox.administration import EndpointError
 from hub.outbox.archive_store import Attempt
-from hub.outbox.courier import Sends
-from hub.outbox.model import Endpoint, OutboxEvent
+from hub.outbox.delivery_worker import Sends
+from hub.outbox.models import Endpoint, OutboxEvent
 
 ROLE: Final = "outbox-example"
 """The role of :class:`Example`."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hub.core.hub import Hub
 from hub.outbox.delivery_store import Work
-from hub.outbox.model import NO_ENDPOINT, Endpoint, OutboxEvent, Recorder, Settled
+from hub.outbox.models import NO_ENDPOINT, Endpoint, OutboxEvent, Recorder, Settled
 from hub.storage.transactions import Transaction
 
 CHANNEL: Final = "/hub/operations"
@@ -18,7 +18,7 @@ DELIVERY_DEAD: Final = "hub.delivery.dead"
 
 
 class Operations:
-    """Records operational events, and publishes them as their :class:`hub.outbox.model.Consumer`."""
+    """Records operational events, and publishes them as their :class:`hub.outbox.models.Consumer`."""
 
     types: Collection[str] = (ENDPOINT_DISABLED, DELIVERY_DEAD)
 

@@ -40,7 +40,7 @@ MOST_REMEMBERED: Final = 100_000
 SHOWN_LINES: Final = 60
 """Of a body, on a terminal."""
 
-PATIENCE_S: Final = 2.0
+SHUTDOWN_GRACE_S: Final = 2.0
 """How long answers under way may take at the end."""
 
 
@@ -245,7 +245,7 @@ class Door:
         """
         runner = web.ServerRunner(
             web.Server(self._handle, access_log=None, auto_decompress=False),
-            shutdown_timeout=PATIENCE_S,
+            shutdown_timeout=SHUTDOWN_GRACE_S,
         )
         await runner.setup()
         try:

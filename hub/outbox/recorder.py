@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from hub.core.ports import Clock
-from hub.outbox.model import EVERY_ENDPOINT, OutboxEvent
+from hub.outbox.models import EVERY_ENDPOINT, OutboxEvent
 from hub.storage.transactions import Transaction
 
 COLUMNS: Final = "id, tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin"
-"""The columns of an :class:`hub.outbox.model.OutboxEvent`, in its order."""
+"""The columns of an :class:`hub.outbox.models.OutboxEvent`, in its order."""
 
 _WAITS = "EXISTS (SELECT 1 FROM outbox_events p WHERE p.dispatched = 0 AND p.tenant = ? AND p.key = ? AND p.lease_owner <> ?)"
 """Whether an older event of the key is not dispatched, and not this process's to dispatch first."""
@@ -26,7 +26,7 @@ _INSERT = (
 
 
 class EventRecorder:
-    """Part of :class:`hub.outbox.model.Recorder`. ``hand_over`` is called with each event when it is on disk, on the event loop, in the
+    """Part of :class:`hub.outbox.models.Recorder`. ``hand_over`` is called with each event when it is on disk, on the event loop, in the
     order of ids. ``has_room`` says whether this process has a place in memory for another event of a tenant. If it has none, or an older
     event of the key waits in the database, the event waits there until a process claims it. A lease lasts ``lease_ms``.
     """
@@ -62,7 +62,7 @@ class EventRecorder:
         trace_id: str = "",
         origin: str = "",
     ) -> OutboxEvent:
-        """See :meth:`hub.outbox.model.Recorder.add`."""
+        """See :meth:`hub.outbox.models.Recorder.add`."""
         operation_id = operation_id or str(uuid.uuid4())
         trace_id = trace_id or secrets.token_hex(16)
         now = self._clock.wall_ms()

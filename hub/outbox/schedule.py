@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
-from hub.outbox.model import DeliveryState, Policy, Success, Throttle
+from hub.outbox.models import DeliveryState, Policy, Success, Throttle
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.settings import OutboxSettings
 
@@ -22,7 +22,7 @@ NOT_REFUSALS: Final = frozenset({408, 425, 429})
 """Statuses of 4xx that ask for another attempt (RFC 9110 section 15.5.9, RFC 8470 section 5.2, RFC 6585 section 4)."""
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """What is to be done after an attempt. Times in seconds."""
 
     state: DeliveryState
@@ -38,22 +38,22 @@ class Verdict(NamedTuple):
     """Seconds during which nothing is sent to the endpoint. Deliveries of the same key wait for a pending one in any case."""
 
 
-def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Verdict:
-    """Judge the attempt number ``step`` (from 1) of a schedule."""
+def decide(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Decision:
+    """Decide about the attempt number ``step`` (from 1) of a schedule."""
     status = outcome.status
     if outcome.fault is Fault.NONE and _succeeded(policy, status):
-        return Verdict(DeliveryState.DELIVERED)
+        return Decision(DeliveryState.DELIVERED)
     error = outcome.error or f"answered {status}, expected {'200' if policy.success is Success.EXACTLY_200 else '2xx'}"
     if status == GONE:
-        return Verdict(DeliveryState.DEAD, error, disable="the receiver answered 410: it is gone")
+        return Decision(DeliveryState.DEAD, error, disable="the receiver answered 410: it is gone")
     silent = outcome.fault in (Fault.TIMEOUT, Fault.CONNECT)
     if policy.refusal_is_final and 400 <= status < 500 and status not in NOT_REFUSALS:
-        return Verdict(DeliveryState.DEAD, error)
+        return Decision(DeliveryState.DEAD, error)
     throttled = status in THROTTLES
     of_order = status == TOO_MANY and policy.throttle is Throttle.ORDER
     pause_s = settings.throttle_s if throttled and not of_order else 0.0
     if step > len(settings.retry_s):
-        return Verdict(DeliveryState.DEAD, error, silent=silent, pause_s=pause_s)
+        return Decision(DeliveryState.DEAD, error, silent=silent, pause_s=pause_s)
     base_s = settings.retry_s[step - 1]
     wait_s = base_s * random.uniform(1 - settings.jitter, 1 + settings.jitter)
     if outcome.retry_after_s is not None:
@@ -61,7 +61,7 @@ def judge(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings,
         wait_s = min(max(outcome.retry_after_s, base_s), 2 * base_s)
     if throttled and not (of_order and outcome.retry_after_s is not None):
         wait_s = max(wait_s, settings.throttle_s)
-    return Verdict(DeliveryState.PENDING, error, wait_s, silent=silent, pause_s=pause_s)
+    return Decision(DeliveryState.PENDING, error, wait_s, silent=silent, pause_s=pause_s)
 
 
 def _succeeded(policy: Policy, status: int) -> bool:

@@ -16,7 +16,7 @@ from yarl import URL
 from hub import __version__
 from hub.core.ports import Clock
 from hub.outbox.guard import ForbiddenAddressError, Guard
-from hub.outbox.model import Endpoint, OutboxEvent
+from hub.outbox.models import Endpoint, OutboxEvent
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.resolver import TENANT, Resolver
 from hub.outbox.settings import OutboxSettings
@@ -37,7 +37,7 @@ _SOCKET_ADDRESS: Final = re.compile(r" ?\('[0-9A-Fa-f:.%\w]+', [0-9]+[0-9, ]*\)"
 """An address as Python writes that of a socket: ``('10.0.0.5', 80)``, of IPv6 with flow and scope."""
 
 
-class _Way:
+class ConnectionUse:
     """Which connection a request used."""
 
     __slots__ = ("kept",)
@@ -72,7 +72,7 @@ class Sender:
 
     def _opened(self, names: AbstractResolver, *, keep: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=0,  # the courier's lanes are the bound
+            limit=0,  # the worker's queues are the bound
             resolver=names,
             socket_factory=self._guard.socket_factory,
             ttl_dns_cache=10,
@@ -120,13 +120,13 @@ class Sender:
         status, fault, error, body, retry_after = 0, Fault.NONE, "", b"", None
         try:
             async with asyncio.timeout(timeout_s):
-                way = _Way()
+                used = ConnectionUse()
                 try:
-                    status, body, retry_after = await self._post(self._session, way, endpoint.url, event.body, made)
+                    status, body, retry_after = await self._post(self._session, used, endpoint.url, event.body, made)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                    if not way.kept:
+                    if not used.kept:
                         raise
-                    status, body, retry_after = await self._post(self._fresh, way, endpoint.url, event.body, made)
+                    status, body, retry_after = await self._post(self._fresh, used, endpoint.url, event.body, made)
         except TimeoutError:
             fault, error = Fault.TIMEOUT, f"no answer within {timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as raised:
@@ -135,10 +135,10 @@ class Sender:
         return Outcome(status, fault, error, body, self._seconds(retry_after), now_ms, duration_ms)
 
     async def _post(
-        self, session: aiohttp.ClientSession | None, way: _Way, url: str, data: bytes, made: dict[str, str]
+        self, session: aiohttp.ClientSession | None, used: ConnectionUse, url: str, data: bytes, made: dict[str, str]
     ) -> tuple[int, bytes, str | None]:
         assert session is not None
-        async with session.post(URL(url, encoded=True), data=data, headers=made, allow_redirects=False, trace_request_ctx=way) as answer:
+        async with session.post(URL(url, encoded=True), data=data, headers=made, allow_redirects=False, trace_request_ctx=used) as answer:
             body, whole = await self._read(answer)
             if not whole:
                 answer.close()  # the rest of the body is not read, so the connection cannot be used again

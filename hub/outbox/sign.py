@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # who checks a signature alone needs no database
-    from hub.outbox.model import OutboxEvent, Secret
+    from hub.outbox.models import OutboxEvent, Secret
 
 PREFIX: Final = "whsec_"
 """What secrets in the form of Standard Webhooks begin with; base64 of the key follows."""

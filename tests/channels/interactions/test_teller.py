@@ -14,7 +14,7 @@ from channels.interactions.life import State
 from channels.interactions.store import Interaction
 from channels.interactions.teller import CHANNEL, CHANNELS, NotTakenError, Teller
 from hub.core.channels import to_segment
-from hub.outbox.model import EVERY_ENDPOINT, OutboxEvent
+from hub.outbox.models import EVERY_ENDPOINT, OutboxEvent
 from tests.hub.core.harness import Recorder, World
 from tests.support.rest import Sink
 

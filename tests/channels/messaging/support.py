@@ -21,9 +21,9 @@ from hub.ops.metrics import Metrics
 from hub.ops.rest import create_app
 from hub.ops.settings import model_of
 from hub.outbox.guard import Guard
-from hub.outbox.model import ROLE
-from hub.outbox.outbox import Outbox
+from hub.outbox.models import ROLE
 from hub.outbox.sender import Sender
+from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory

@@ -13,7 +13,7 @@ from channels.messaging.channel_store import Channel
 from channels.messaging.outgoing import messages_channel
 from channels.messaging.parsing import read_outbound
 from channels.messaging.progress import STATE, conversation
-from hub.outbox.model import NO_ENDPOINT, ROLE, OutboxEvent
+from hub.outbox.models import NO_ENDPOINT, ROLE, OutboxEvent
 from hub.outbox.sign import verify, verify_standard
 from tests.channels.messaging.support import CONSUMER, MAIL, PUBLIC_URL, SECRET, SMS, Exchange, form, mail_to, text_to
 

@@ -16,7 +16,7 @@ from channels.secure_email.settings import SecureEmailSettings
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.rest import create_app
-from hub.outbox.model import OutboxEvent
+from hub.outbox.models import OutboxEvent
 from hub.outbox.recorder import EventRecorder
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory

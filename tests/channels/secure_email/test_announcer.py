@@ -17,8 +17,8 @@ from hub.eventlog.memory import MemoryEventLog
 from hub.family import Context
 from hub.ops.settings import model_of
 from hub.outbox import dispatcher
-from hub.outbox.model import ROLE
-from hub.outbox.outbox import Outbox
+from hub.outbox.models import ROLE
+from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
 from hub.transports.runtime import SystemClock
 from tests.channels.ingest.support import Recorder

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from hub.outbox.model import DeliveryState, Endpoint, OutboxEvent, Settled
-from hub.outbox.outbox import Outbox
+from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Settled
 from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transaction, Transactions
 from hub.transports.runtime import SystemClock

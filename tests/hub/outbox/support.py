@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub.outbox.model import Endpoint, OutboxEvent, Secret
+from hub.outbox.models import Endpoint, OutboxEvent, Secret
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.recorder import EventRecorder
 from hub.storage.transactions import Operation

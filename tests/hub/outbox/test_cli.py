@@ -17,7 +17,7 @@ from hub.outbox import cli, delivery_store, endpoint_store
 from hub.outbox.administration import Administration, Change, EndpointError
 from hub.outbox.delivery_store import Work
 from hub.outbox.guard import Guard
-from hub.outbox.model import DeliveryState
+from hub.outbox.models import DeliveryState
 from hub.outbox.settings import OutboxSettings
 from hub.security import cli as security_cli
 from hub.security import cli_database

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hub.outbox import archive_store, delivery_store, endpoint_store
 from hub.outbox.delivery_store import Work
-from hub.outbox.model import DeliveryState
+from hub.outbox.models import DeliveryState
 from hub.outbox.outcome import Fault
 from hub.storage.identity import FileIdentity
 from hub.storage.transactions import Transaction

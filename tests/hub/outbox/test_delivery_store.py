@@ -6,7 +6,7 @@ import pytest
 
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.delivery_store import Claim, Created, Work
-from hub.outbox.model import DeliveryState, OutboxEvent
+from hub.outbox.models import DeliveryState, OutboxEvent
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions

@@ -13,8 +13,8 @@ from hub.outbox import delivery_store, dispatcher, endpoint_store
 from hub.outbox.counters import Counters
 from hub.outbox.delivery_store import Work
 from hub.outbox.dispatcher import Dispatcher
-from hub.outbox.endpoint_store import EndpointBook
-from hub.outbox.model import OutboxEvent, Settled
+from hub.outbox.endpoint_store import EndpointCache
+from hub.outbox.models import OutboxEvent, Settled
 from hub.outbox.recorder import COLUMNS, EventRecorder
 from hub.storage.transactions import StorageError, Transaction, Transactions
 from hub.transports.runtime import SystemClock
@@ -42,7 +42,7 @@ class Consuming:
         raise AssertionError
 
 
-class Courier:
+class DeliveryWorker:
     """Notes what the dispatcher asks of it."""
 
     def __init__(self) -> None:
@@ -78,15 +78,15 @@ class Desk:
 
     def __init__(self, transactions: Transactions, **settings: Any) -> None:
         self.transactions = transactions
-        self.courier = Courier()
+        self.worker = DeliveryWorker()
         self.consumer = Consuming()
         self.counters = Counters()
-        self.book = EndpointBook(transactions)
+        self.cache = EndpointCache(transactions)
         self.dispatcher = Dispatcher(
             owner="me",
             transactions=transactions,
-            book=self.book,
-            courier=self.courier,
+            cache=self.cache,
+            worker=self.worker,
             clock=SystemClock(),
             counters=self.counters,
             consumers=lambda: dict.fromkeys(Consuming.types, self.consumer),
@@ -111,7 +111,7 @@ class Desk:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        await self.book.refresh()
+        await self.cache.refresh()
         await self.dispatcher.start()
         yield
         await self.dispatcher.stop()
@@ -136,18 +136,18 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_event_is_consumed_and_delivered_to_who_wants_it(desk: Desk) -> None:
     async with desk.running():
         event = await desk.record()
-        await desk.until(lambda: len(desk.courier.carried) == 1)
-        (work,) = desk.courier.carried
+        await desk.until(lambda: len(desk.worker.carried) == 1)
+        (work,) = desk.worker.carried
         assert (work.event, work.endpoint, work.attempts) == (event, "ep_1", 0)
         assert desk.consumer.seen == [("k", "thing.started")]
     assert await desk.transactions.read(delivery_store.waiting) == (1, 0)
 
 
 async def test_where_there_is_no_room_a_delivery_waits_in_the_database(desk: Desk) -> None:
-    desk.courier.room = False
+    desk.worker.room = False
     async with desk.running():
         await desk.record()
-        await desk.until(lambda: desk.courier.looked == ["ep_1"])
+        await desk.until(lambda: desk.worker.looked == ["ep_1"])
     claim = await desk.transactions.write(
         lambda tx: delivery_store.claim(tx, "ep_1", owner="you", now_ms=1 << 50, lease_until_ms=1 << 51, order_ms=0, limit=5)
     )
@@ -158,7 +158,7 @@ async def test_what_nobody_wants_is_dispatched_all_the_same(desk: Desk) -> None:
     async with desk.running():
         await desk.record(tenant="other")
         await desk.until(lambda: desk.counters.dispatched == 1)
-    assert desk.courier.carried == []
+    assert desk.worker.carried == []
     assert await desk.transactions.read(delivery_store.waiting) == (0, 0)
 
 
@@ -167,8 +167,8 @@ async def test_events_that_a_dead_process_left_are_taken_up(desk: Desk) -> None:
     await desk.transactions.write(delivery_store.free_own)
     second = Desk(desk.transactions)
     async with second.running():
-        await second.until(lambda: len(second.courier.carried) == 1)
-    assert second.courier.carried[0].event == event
+        await second.until(lambda: len(second.worker.carried) == 1)
+    assert second.worker.carried[0].event == event
 
 
 async def test_a_consumer_that_fails_is_called_again_and_its_key_keeps_its_order(desk: Desk) -> None:
@@ -188,8 +188,8 @@ async def test_a_consumer_that_fails_is_called_again_and_its_key_keeps_its_order
         await desk.record("a", "thing.started")
         await desk.until(lambda: desk.counters.deliveries == 4)
     assert [event.key for event in await desk.made()] == ["b", "a", "a", "a"]
-    assert [work.event.key for work in desk.courier.carried] == ["b", "a", "a", "a"], "its lane keeps the order of what this process has"
-    assert desk.courier.rounds >= 3
+    assert [work.event.key for work in desk.worker.carried] == ["b", "a", "a", "a"], "its queue keeps the order of what this process has"
+    assert desk.worker.rounds >= 3
 
 
 async def test_a_consumer_that_hangs_holds_up_its_round_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ async def test_a_consumer_that_hangs_holds_up_its_round_alone(desk: Desk, monkey
         await desk.record()
         await desk.until(lambda: desk.counters.consumer_faults > 0)
         desk.consumer.pauses.set()
-        await desk.until(lambda: len(desk.courier.carried) == 1)
+        await desk.until(lambda: len(desk.worker.carried) == 1)
 
 
 async def test_many_events_keep_the_order_of_each_key(desk: Desk) -> None:
@@ -224,7 +224,7 @@ async def test_what_is_too_much_for_memory_waits_in_the_database(transactions: T
             await desk.record(f"k{number}")
         assert desk.dispatcher.waiting <= 3
         desk.consumer.pauses.set()
-        await desk.until(lambda: len(desk.courier.carried) == 20)
+        await desk.until(lambda: len(desk.worker.carried) == 20)
 
 
 async def test_a_tenant_with_many_events_does_not_keep_those_of_another_out_of_memory(
@@ -239,11 +239,11 @@ async def test_a_tenant_with_many_events_does_not_keep_those_of_another_out_of_m
         for number in range(100):
             await desk.record(f"k{number}")
         await desk.record("other", tenant="other")
-        began = len(desk.courier.carried)
+        began = len(desk.worker.carried)
         desk.consumer.pauses.set()
-        await desk.until(lambda: len(desk.courier.carried) == 102)
+        await desk.until(lambda: len(desk.worker.carried) == 102)
     assert began == 0
-    place = [work.event.tenant for work in desk.courier.carried].index("other")
+    place = [work.event.tenant for work in desk.worker.carried].index("other")
     assert place <= 1 + 2 * 10, "in one of the next two rounds: one is of events in memory, one of those in the database"
 
 
@@ -302,22 +302,22 @@ async def test_an_event_does_not_overtake_one_that_another_process_left(desk: De
 async def test_a_delivery_does_not_overtake_one_that_another_process_carries(desk: Desk) -> None:
     older = await desk.transactions.write(lambda tx: desk.recorder.add(tx, tenant="acme", type="thing.started", key="k", body=b"{}"))
     async with desk.running():
-        await desk.until(lambda: len(desk.courier.carried) == 1)
+        await desk.until(lambda: len(desk.worker.carried) == 1)
         await desk.transactions.write(lambda tx: tx.run("UPDATE deliveries SET lease_owner = 'gone'"))
         await desk.record(type="thing.finished")
         await desk.until(lambda: desk.counters.dispatched == 2)
-    assert [work.event for work in desk.courier.carried] == [older]
-    assert "ep_1" in desk.courier.looked
+    assert [work.event for work in desk.worker.carried] == [older]
+    assert "ep_1" in desk.worker.looked
 
 
 async def test_stopping_dispatches_what_was_recorded(desk: Desk) -> None:
     desk.consumer.pauses = asyncio.Event()
-    await desk.book.refresh()
+    await desk.cache.refresh()
     await desk.dispatcher.start()
     for number in range(10):
         await desk.record(f"k{number}")
     stopping = asyncio.ensure_future(desk.dispatcher.stop())
     desk.consumer.pauses.set()
     await stopping
-    assert len(desk.courier.carried) == 10
+    assert len(desk.worker.carried) == 10
     assert await desk.transactions.read(delivery_store.waiting) == (10, 0)

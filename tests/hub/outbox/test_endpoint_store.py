@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from hub.outbox import delivery_store, endpoint_store
-from hub.outbox.endpoint_store import EndpointBook
-from hub.outbox.model import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
+from hub.outbox.endpoint_store import EndpointCache
+from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
 from hub.storage.transactions import Operation, Transaction, Transactions
 from tests.hub.outbox.support import Recording, endpoint
 from tests.world import ManualClock
@@ -53,16 +53,16 @@ async def test_a_policy_of_an_earlier_version_is_read(transactions: Transactions
 
 
 async def test_a_change_is_followed(transactions: Transactions) -> None:
-    book = EndpointBook(transactions)
-    assert await book.refresh()
-    assert not await book.refresh()
+    cache = EndpointCache(transactions)
+    assert await cache.refresh()
+    assert not await cache.refresh()
     await transactions.write(lambda tx: endpoint_store.save(tx, FULL))
     await transactions.write(lambda tx: endpoint_store.save(tx, replace(FULL, url="https://b.example/")))
-    assert await book.refresh()
-    assert [each.url for each in book] == ["https://b.example/"]
+    assert await cache.refresh()
+    assert [each.url for each in cache] == ["https://b.example/"]
     await transactions.write(lambda tx: endpoint_store.remove(tx, "ep_full", 0))
-    assert await book.refresh()
-    assert len(book) == 0
+    assert await cache.refresh()
+    assert len(cache) == 0
 
 
 async def test_removing_gives_up_what_waits(transactions: Transactions) -> None:
@@ -112,24 +112,24 @@ async def test_a_change_of_its_own_is_not_undone_by_what_was_read_before_it(ligh
             await told.wait()
             return result
 
-    book = EndpointBook(cast("Transactions", Slow()))
-    refreshing = asyncio.create_task(book.refresh())
+    cache = EndpointCache(cast("Transactions", Slow()))
+    refreshing = asyncio.create_task(cache.refresh())
     await read.wait()
     enabled = endpoint("ep_1")
 
     def enable(tx: Transaction) -> None:
         endpoint_store.save(tx, enabled)
-        tx.after_commit(lambda: book.put("ep_1", enabled))
+        tx.after_commit(lambda: cache.put("ep_1", enabled))
 
     await light_transactions.write(enable)
     told.set()
     assert await refreshing
-    assert book["ep_1"].enabled
-    assert not await book.refresh()
+    assert cache["ep_1"].enabled
+    assert not await cache.refresh()
 
 
 async def test_who_gets_an_event(light_transactions: Transactions) -> None:
-    book = EndpointBook(light_transactions)
+    cache = EndpointCache(light_transactions)
     for each in (
         endpoint("all"),
         endpoint("type", types=("thing.started",)),
@@ -139,11 +139,11 @@ async def test_who_gets_an_event(light_transactions: Transactions) -> None:
         endpoint("owned", owner="messaging"),
         endpoint("foreign", tenant="other"),
     ):
-        book.put(each.id, each)
-    assert book.wanting(event()) == ["all", "type", "tree"]
-    assert book.wanting(event("thing.finished", media="chat")) == ["all", "tree", "chat"]
-    assert book.wanting(event("thingy.x")) == ["all"]
-    assert book.wanting(event(tenant="other")) == ["foreign"]
-    assert book.wanting(event(to="owned")) == ["owned"]
-    assert book.wanting(event(to="disabled")) == ["disabled"]
-    assert book.wanting(event(to=NO_ENDPOINT)) == []
+        cache.put(each.id, each)
+    assert cache.wanting(event()) == ["all", "type", "tree"]
+    assert cache.wanting(event("thing.finished", media="chat")) == ["all", "tree", "chat"]
+    assert cache.wanting(event("thingy.x")) == ["all"]
+    assert cache.wanting(event(tenant="other")) == ["foreign"]
+    assert cache.wanting(event(to="owned")) == ["owned"]
+    assert cache.wanting(event(to="disabled")) == ["disabled"]
+    assert cache.wanting(event(to=NO_ENDPOINT)) == []

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 
 from hub.outbox import sign
 from hub.outbox.guard import Guard
-from hub.outbox.model import OutboxEvent, Secret
+from hub.outbox.models import OutboxEvent, Secret
 from hub.outbox.receive import MOST_BODY_BYTES, MOST_REMEMBERED, Door, Received, Receiver, Signature, answer, line, register, show
 from hub.outbox.sender import Sender
 from hub.outbox.settings import OutboxSettings

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.outbox.model import DeliveryState, Policy, Success, Throttle
+from hub.outbox.models import DeliveryState, Policy, Success, Throttle
 from hub.outbox.outcome import Fault, Outcome
-from hub.outbox.schedule import Verdict, judge
+from hub.outbox.schedule import Decision, decide
 from hub.outbox.settings import OutboxSettings
 from tests.hub.outbox.support import outcome
 
@@ -20,8 +20,8 @@ EXACT = Policy(Success.EXACTLY_200)
 MESSAGING = Policy(Success.ANY_2XX, 10_000, refusal_is_final=True)
 
 
-def verdict(came: Outcome, step: int = 1, policy: Policy = EXACT, settings: OutboxSettings = STEADY) -> Verdict:
-    return judge(policy, came, step, settings, Random(1))
+def decision(came: Outcome, step: int = 1, policy: Policy = EXACT, settings: OutboxSettings = STEADY) -> Decision:
+    return decide(policy, came, step, settings, Random(1))
 
 
 @pytest.mark.parametrize(
@@ -47,39 +47,39 @@ def verdict(came: Outcome, step: int = 1, policy: Policy = EXACT, settings: Outb
     ],
 )
 def test_statuses(policy: Policy, status: int, state: DeliveryState) -> None:
-    assert verdict(outcome(status), policy=policy).state is state
+    assert decision(outcome(status), policy=policy).state is state
 
 
 def test_a_status_that_comes_with_a_fault_is_no_success() -> None:
-    assert verdict(outcome(200, Fault.TIMEOUT)).state is DeliveryState.PENDING
+    assert decision(outcome(200, Fault.TIMEOUT)).state is DeliveryState.PENDING
 
 
 def test_each_step_has_its_pause_and_after_the_last_it_is_dead() -> None:
-    pauses = [verdict(outcome(500), step).wait_s for step in range(1, len(SETTINGS.retry_s) + 1)]
+    pauses = [decision(outcome(500), step).wait_s for step in range(1, len(SETTINGS.retry_s) + 1)]
     assert pauses == [5, 300, 1800, 7200, 18000, 36000, 36000]
-    assert verdict(outcome(500), 8).state is DeliveryState.DEAD
+    assert decision(outcome(500), 8).state is DeliveryState.DEAD
 
 
 def test_the_error_says_what_was_expected() -> None:
-    assert verdict(outcome(204)).error == "answered 204, expected 200"
-    assert verdict(outcome(301), policy=MESSAGING).error == "answered 301, expected 2xx"
-    assert verdict(outcome(0, Fault.CONNECT, error="refused")).error == "refused"
+    assert decision(outcome(204)).error == "answered 204, expected 200"
+    assert decision(outcome(301), policy=MESSAGING).error == "answered 301, expected 2xx"
+    assert decision(outcome(0, Fault.CONNECT, error="refused")).error == "refused"
 
 
 def test_who_is_gone_is_disabled() -> None:
-    assert "410" in verdict(outcome(410)).disable
-    assert verdict(outcome(404)).disable == ""
+    assert "410" in decision(outcome(410)).disable
+    assert decision(outcome(404)).disable == ""
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_who_has_too_much_to_do_is_left_alone(status: int) -> None:
-    told = verdict(outcome(status))
+    told = decision(outcome(status))
     assert (told.wait_s, told.pause_s, told.silent) == (60, 60, False)
 
 
 @pytest.mark.parametrize(("step", "wait_s"), [(1, 5), (2, 300), (7, 36_000)])
 def test_who_does_not_answer_in_time_is_asked_again_by_the_schedule(step: int, wait_s: float) -> None:
-    told = verdict(outcome(0, Fault.TIMEOUT), step)
+    told = decision(outcome(0, Fault.TIMEOUT), step)
     assert (told.wait_s, told.pause_s, told.silent) == (wait_s, 0, True)
 
 
@@ -97,12 +97,12 @@ def test_who_does_not_answer_in_time_is_asked_again_by_the_schedule(step: int, w
     ],
 )
 def test_a_429_may_speak_of_one_order_alone(status: int, retry_after_s: float | None, step: int, wait_s: float, pause_s: float) -> None:
-    told = verdict(outcome(status, retry_after_s=retry_after_s), step, Policy(throttle=Throttle.ORDER))
+    told = decision(outcome(status, retry_after_s=retry_after_s), step, Policy(throttle=Throttle.ORDER))
     assert (told.state, told.wait_s, told.pause_s) == (DeliveryState.PENDING, wait_s, pause_s)
 
 
 def test_who_cannot_be_reached_is_silent() -> None:
-    told = verdict(outcome(0, Fault.CONNECT))
+    told = decision(outcome(0, Fault.CONNECT))
     assert (told.wait_s, told.silent) == (5, True)
 
 
@@ -111,7 +111,7 @@ def test_who_cannot_be_reached_is_silent() -> None:
     [(503, 7, 1, 7), (503, 1, 1, 5), (503, 99, 1, 10), (503, 400, 2, 400), (503, 9999, 2, 600), (429, 7, 1, 60), (429, 400, 2, 400)],
 )
 def test_retry_after_counts_within_bounds(status: int, retry_after_s: float, step: int, wait_s: float) -> None:
-    assert verdict(outcome(status, retry_after_s=retry_after_s), step).wait_s == wait_s
+    assert decision(outcome(status, retry_after_s=retry_after_s), step).wait_s == wait_s
 
 
 @given(
@@ -126,7 +126,7 @@ def test_retry_after_counts_within_bounds(status: int, retry_after_s: float, ste
 def test_whatever_comes(
     status: int, fault: Fault, step: int, retry_after_s: float | None, seed: int, final: bool, throttle: Throttle
 ) -> None:
-    told = judge(
+    told = decide(
         Policy(refusal_is_final=final, throttle=throttle), outcome(status, fault, retry_after_s=retry_after_s), step, SETTINGS, Random(seed)
     )
     if told.state is DeliveryState.PENDING:

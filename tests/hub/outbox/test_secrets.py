@@ -19,7 +19,7 @@ from hub.ops.settings import Settings
 from hub.outbox import endpoint_store, sign
 from hub.outbox.administration import EndpointError, checked_secret
 from hub.outbox.doctor import webhook_secrets
-from hub.outbox.model import OutboxEvent, Secret
+from hub.outbox.models import OutboxEvent, Secret
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.migrations import migrate

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hub.outbox.guard import Guard
-from hub.outbox.model import OutboxEvent
+from hub.outbox.models import OutboxEvent
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.sender import Sender
 from hub.outbox.settings import OutboxSettings

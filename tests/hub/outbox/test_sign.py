@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from hub.outbox import sign
-from hub.outbox.model import OutboxEvent, Secret
+from hub.outbox.models import OutboxEvent, Secret
 
 NOW_S = 1_767_225_600
 BODY = '{"a": "ü", "b": 1.10}'.encode()

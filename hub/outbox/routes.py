@@ -17,8 +17,8 @@ from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
 from hub.outbox.example import Examples, TooManyExamplesError
-from hub.outbox.model import DeliveryState, Endpoint
-from hub.outbox.outbox import Outbox
+from hub.outbox.models import DeliveryState, Endpoint
+from hub.outbox.service import Outbox
 from hub.security.api import Status
 from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T

@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from hub.outbox.delivery_store import Work
     from hub.outbox.shares import Share
 
-TRIPPED_FIRST_S: Final = 1.0
-TRIPPED_LONGEST_S: Final = 60.0
+CIRCUIT_FIRST_S: Final = 1.0
+CIRCUIT_MAX_S: Final = 60.0
 """Seconds between two probes of an endpoint that does not answer: doubled each time, from the first to the longest."""
 
 AHEAD: Final = 16
-"""Deliveries that a lane holds in memory for each request that may be under way. They begin without asking the database."""
+"""Deliveries that a queue holds in memory for each request that may be under way. They begin without asking the database."""
 
 
-class Lane:
-    """Every lane has its own bounds, so that an endpoint that hangs on every request costs the others nothing. Times are seconds of a clock
-    that never goes back.
+class EndpointQueue:
+    """Every queue has its own bounds, so that an endpoint that hangs on every request costs the others nothing. Times are seconds of a
+    clock that never goes back.
 
-    A delivery that the lane holds is *ready*, or *behind* an older one of its key, or under way: its request, and then the transaction that
-    records what came of it. One of a key is ready or under way at a time, and they are so in the order in which they were added.
+    A delivery in the queue is *ready*, or *behind* an older one of its key, or *under way*: first its request, then the transaction that
+    records the outcome. At most one delivery of a key is ready or under way, and they become so in the order in which they were added.
     """
 
     __slots__ = (
@@ -44,7 +44,7 @@ class Lane:
     )
 
     def __init__(self, limit: int, trip_after: int, of_tenant: Share | None = None) -> None:
-        """``of_tenant`` counts what all lanes of the tenant hold together."""
+        """``of_tenant`` counts what all queues of the tenant hold together."""
         self._limit = limit
         self._of_tenant = of_tenant
         self._held = 0
@@ -67,7 +67,7 @@ class Lane:
         self.blocked = False
         """Whether the due deliveries in the database wait for older ones of their keys."""
         self.turn = 0
-        """The number of the last look at it, rising over all lanes: the lane that waited longest comes first."""
+        """The number of the last look at it, rising over all queues: the queue that waited longest comes first."""
 
     # -- how much, and when ---------------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class Lane:
         return self._limit
 
     @property
-    def tripped(self) -> bool:
+    def circuit_open(self) -> bool:
         """Whether the endpoint has not answered so often that only one request at a time is made, as a probe."""
         return self._failures >= self._trip_after
 
@@ -114,14 +114,14 @@ class Lane:
         """How many requests may begin now. Outcomes that are not on disk yet count, too, once there are very many."""
         if now < self._closed_until:
             return 0
-        bound = 1 if self.tripped else self._limit
+        bound = 1 if self.circuit_open else self._limit
         return max(0, min(bound - self.sending, bound * AHEAD - self.sending - self.recording))
 
     def space(self, now: float) -> int:
         """How many more deliveries it may hold now: only as many as can begin soon."""
         if now < self._closed_until:
             return 0
-        return max(0, (1 if self.tripped else self._limit * AHEAD) - self.held)
+        return max(0, (1 if self.circuit_open else self._limit * AHEAD) - self.held)
 
     def open_at(self, now: float) -> float:
         """When requests may begin again, unless another bound forbids it."""
@@ -208,8 +208,8 @@ class Lane:
     def silent(self, now: float) -> None:
         """The endpoint did not answer, or could not be reached."""
         self._failures += 1
-        if self.tripped:
-            pause = min(TRIPPED_LONGEST_S, TRIPPED_FIRST_S * 2 ** min(self._failures - self._trip_after, 10))
+        if self.circuit_open:
+            pause = min(CIRCUIT_MAX_S, CIRCUIT_FIRST_S * 2 ** min(self._failures - self._trip_after, 10))
             self._closed_until = max(self._closed_until, now + pause)
 
     def close(self, until: float) -> None:

@@ -15,10 +15,10 @@ from hub.core.hub import Hub
 from hub.core.ports import Clock
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
-from hub.outbox.courier import Courier, Sends
+from hub.outbox.delivery_worker import DeliveryWorker, Sends
 from hub.outbox.dispatcher import Dispatcher
-from hub.outbox.endpoint_store import EndpointBook
-from hub.outbox.model import EVERY_ENDPOINT, Consumer, Endpoint, OutboxEvent
+from hub.outbox.endpoint_store import EndpointCache
+from hub.outbox.models import EVERY_ENDPOINT, Consumer, Endpoint, OutboxEvent
 from hub.outbox.operations import Operations
 from hub.outbox.recorder import EventRecorder
 from hub.outbox.settings import OutboxSettings
@@ -41,7 +41,7 @@ TOLD: Final = 10
 
 
 class Outbox:
-    """:class:`hub.outbox.model.Recorder`, and the service that does what follows: dispatcher, courier, endpoints, trimming."""
+    """:class:`hub.outbox.models.Recorder`, and the service that does what follows: dispatcher, worker, endpoints, trimming."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Outbox:
         """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database."""
         self.counters = Counters()
         self.settings = settings
-        self.book = EndpointBook(transactions)
+        self.cache = EndpointCache(transactions)
         self.transactions = transactions
         self.waiting = (0, 0)
         """Deliveries that are pending and events that are not dispatched, when they were counted last."""
@@ -68,10 +68,10 @@ class Outbox:
         self._operations = Operations(hub)
         owner = secrets.token_hex(12)
         lease_ms = round(settings.lease_s * 1000)
-        self.courier = Courier(
+        self.worker = DeliveryWorker(
             owner=owner,
             transactions=transactions,
-            book=self.book,
+            cache=self.cache,
             sender=sender,
             clock=clock,
             counters=self.counters,
@@ -82,8 +82,8 @@ class Outbox:
         self.dispatcher = Dispatcher(
             owner=owner,
             transactions=transactions,
-            book=self.book,
-            courier=self.courier,
+            cache=self.cache,
+            worker=self.worker,
             clock=clock,
             counters=self.counters,
             consumers=self._consumers,
@@ -112,7 +112,7 @@ class Outbox:
         trace_id: str = "",
         origin: str = "",
     ) -> OutboxEvent:
-        """See :meth:`hub.outbox.model.Recorder.add`."""
+        """See :meth:`hub.outbox.models.Recorder.add`."""
         return self._recorder.add(
             transaction,
             tenant=tenant,
@@ -127,24 +127,24 @@ class Outbox:
         )
 
     def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:
-        """See :meth:`hub.outbox.model.Recorder.save_endpoint`."""
+        """See :meth:`hub.outbox.models.Recorder.save_endpoint`."""
         copy = dataclasses.replace(endpoint)
         endpoint_store.save(transaction, copy)
         transaction.after_commit(lambda: self._changed(copy.id, copy))
 
     def remove_endpoint(self, transaction: Transaction, endpoint: str) -> None:
-        """See :meth:`hub.outbox.model.Recorder.remove_endpoint`."""
+        """See :meth:`hub.outbox.models.Recorder.remove_endpoint`."""
         endpoint_store.remove(transaction, endpoint, self._clock.wall_ms())
         transaction.after_commit(lambda: self._changed(endpoint, None))
 
     def replayed(self, endpoint: str, deliveries: int) -> None:
         """Deliveries of an endpoint were set to pending again."""
         self.counters.replayed += deliveries
-        self.courier.look(endpoint)
+        self.worker.look(endpoint)
 
     def _changed(self, identifier: str, endpoint: Endpoint | None) -> None:
-        self.book.put(identifier, endpoint)
-        self.courier.follow()
+        self.cache.put(identifier, endpoint)
+        self.worker.follow()
 
     # -- service ----------------------------------------------------------------------------------------------------------
 
@@ -161,12 +161,12 @@ class Outbox:
                 self._by_type[event_type] = consumer
         if self._alone:
             await self.transactions.write(delivery_store.free_own)
-        await self.book.refresh()
-        if odd := [each for each in self.book if unfit_secrets(each.secrets, self._clock.wall_ms())]:
+        await self.cache.refresh()
+        if odd := [each for each in self.cache if unfit_secrets(each.secrets, self._clock.wall_ms())]:
             # they sign as they did when they were set, so that a receiver that verifies them goes on to do so
             _log.warning("secrets_not_standard", endpoints=[each.id for each in odd[:TOLD]], count=len(odd), advice=ROTATE)
         self.waiting = await self.transactions.read(delivery_store.waiting)
-        await self.courier.start()
+        await self.worker.start()
         await self.dispatcher.start()
         self._following.start(self._follow())
         self._sweeping.start(self._sweep())
@@ -176,7 +176,7 @@ class Outbox:
         await self._following.stop()
         await self._sweeping.stop()
         await self.dispatcher.stop()
-        await self.courier.stop(self.settings.shutdown_grace_s)
+        await self.worker.stop(self.settings.shutdown_grace_s)
 
     def _consumers(self) -> Mapping[str, Consumer]:
         return self._by_type
@@ -185,8 +185,8 @@ class Outbox:
         while True:
             await asyncio.sleep(FOLLOW_S)
             try:
-                if await self.book.refresh():
-                    self.courier.follow()
+                if await self.cache.refresh():
+                    self.worker.follow()
             except StorageError:
                 _log.exception("endpoints_not_read")
 
@@ -194,7 +194,7 @@ class Outbox:
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
-                self.courier.follow()
+                self.worker.follow()
                 self.waiting = await self.transactions.read(delivery_store.waiting)
                 await self.trim()
             except StorageError:

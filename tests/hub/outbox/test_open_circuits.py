@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hub.outbox import endpoint_store, lane, outbox
-from hub.outbox.model import Endpoint
+from hub.outbox import endpoint_queue, endpoint_store, service
+from hub.outbox.models import Endpoint
 from hub.outbox.outcome import Fault
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transactions
@@ -20,9 +20,9 @@ HOUR = OutboxSettings(retry_s=(0.01,) * 50, jitter=0, throttle_s=3600, trip_afte
 @pytest.fixture
 def an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint that does not answer is left alone for an hour at once."""
-    monkeypatch.setattr(lane, "TRIPPED_FIRST_S", 3600.0)
-    monkeypatch.setattr(lane, "TRIPPED_LONGEST_S", 3600.0)
-    monkeypatch.setattr(outbox, "FOLLOW_S", 0.05)
+    monkeypatch.setattr(endpoint_queue, "CIRCUIT_FIRST_S", 3600.0)
+    monkeypatch.setattr(endpoint_queue, "CIRCUIT_MAX_S", 3600.0)
+    monkeypatch.setattr(service, "FOLLOW_S", 0.05)
 
 
 async def stored(house: House) -> Endpoint:
@@ -31,7 +31,7 @@ async def stored(house: House) -> Endpoint:
     return found
 
 
-async def tripped(transactions: Transactions, status: int, fault: Fault) -> House:
+async def circuit_open(transactions: Transactions, status: int, fault: Fault) -> House:
     """A hub that stopped after its endpoint ``ep_1`` had failed so."""
     house = House(transactions, HOUR)
     house.receivers.answers["ep_1"] = always(status, fault)
@@ -46,12 +46,12 @@ async def tripped(transactions: Transactions, status: int, fault: Fault) -> Hous
 @pytest.mark.parametrize(("status", "fault"), [(0, Fault.TIMEOUT), (0, Fault.CONNECT), (429, Fault.NONE), (502, Fault.NONE)])
 @pytest.mark.usefixtures("an_hour")
 async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Transactions, status: int, fault: Fault) -> None:
-    before = await tripped(transactions, status, fault)
+    before = await circuit_open(transactions, status, fault)
     kept = await stored(before)
     assert (kept.silent >= 3) == (fault is not Fault.NONE)
     house = House(transactions, HOUR)
     async with house.running():
-        assert house.outbox.courier.tripped == (fault is not Fault.NONE)
+        assert house.outbox.worker.circuits_open == (fault is not Fault.NONE)
         await house.record("new")
         await house.until(lambda: house.counters.delivered == 1)
         assert house.receivers.of("ep_1") == [], "for an hour"
@@ -60,7 +60,7 @@ async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Tra
 @pytest.mark.parametrize("change", [{"url": "https://elsewhere.example/"}, {"enabled": True}])
 @pytest.mark.usefixtures("an_hour")
 async def test_another_url_or_enabling_it_begins_anew(light_transactions: Transactions, change: dict[str, object]) -> None:
-    await tripped(light_transactions, 0, Fault.CONNECT)
+    await circuit_open(light_transactions, 0, Fault.CONNECT)
     house = House(light_transactions, HOUR)
     async with house.running():
         if "enabled" in change:
@@ -88,7 +88,7 @@ async def test_a_clock_that_was_set_back_does_not_close_an_endpoint_for_ever(lig
     house = House(light_transactions, QUICK)
     await house.save(endpoint(silent=9, closed_until_ms=1 << 50))
     async with house.running():
-        await house.until(lambda: house.outbox.courier.tripped == 1)
-        lane_ = house.outbox.courier._lanes["ep_1"]
+        await house.until(lambda: house.outbox.worker.circuits_open == 1)
+        lane_ = house.outbox.worker._queues["ep_1"]
         now = house.outbox._clock.monotonic()
         assert lane_.open_at(now) - now <= 3600

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from hub.outbox import courier, delivery_store, dispatcher, endpoint_store, outbox
-from hub.outbox.lane import Lane
-from hub.outbox.model import DeliveryState, Endpoint, OutboxEvent, Policy, Throttle
+from hub.outbox import delivery_store, delivery_worker, dispatcher, endpoint_store, service
+from hub.outbox.endpoint_queue import EndpointQueue
+from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Policy, Throttle
 from hub.outbox.outcome import Fault, Outcome
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transactions
@@ -23,9 +23,9 @@ from tests.hub.outbox.support import endpoint, outcome
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
-    monkeypatch.setattr(courier, "BLOCKED_S", 0.05)
-    monkeypatch.setattr(courier, "LOOK_S", 0.05)
-    monkeypatch.setattr(outbox, "FOLLOW_S", 0.05)
+    monkeypatch.setattr(delivery_worker, "BLOCKED_S", 0.05)
+    monkeypatch.setattr(delivery_worker, "LOOK_S", 0.05)
+    monkeypatch.setattr(service, "FOLLOW_S", 0.05)
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ async def test_a_failure_is_tried_again_until_it_works(house: House) -> None:
     await house.until(lambda: house.counters.delivered == 1)
     assert house.receivers.of("ep_1") == [("thing.started", 1), ("thing.started", 2), ("thing.started", 3)]
     assert (house.counters.attempts, house.counters.retried) == (3, 2)
-    assert house.outbox.courier.latency.count == 1
-    assert house.outbox.courier.latency.sum >= 0.1, "two retries of 50 ms are part of it"
+    assert house.outbox.worker.latency.count == 1
+    assert house.outbox.worker.latency.sum >= 0.1, "two retries of 50 ms are part of it"
     assert await house.transactions.read(lambda tx: tx.rows("SELECT number, status FROM attempts ORDER BY number")) == [
         (1, 500), (2, 500), (3, 200),
     ]  # fmt: skip
@@ -152,14 +152,14 @@ async def test_an_endpoint_that_hangs_costs_the_others_nothing(light: House) -> 
 
 
 async def test_who_does_not_answer_is_probed_and_nothing_is_lost(light: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lane, "silent", lambda lane, now: setattr(lane, "_failures", lane._failures + 1))
+    monkeypatch.setattr(EndpointQueue, "silent", lambda queue, now: setattr(queue, "_failures", queue._failures + 1))
     light.receivers.answers["ep_1"] = always(0, Fault.CONNECT)
     for number in range(12):
         await light.record(f"k{number}")
-    await light.until(lambda: light.outbox.courier.tripped == 1)
+    await light.until(lambda: light.outbox.worker.circuits_open == 1)
     light.receivers.answers["ep_1"] = well
     await light.until(lambda: light.counters.delivered + light.counters.dead == 12)
-    assert light.outbox.courier.tripped == 0
+    assert light.outbox.worker.circuits_open == 0
     assert light.counters.dead == 0
 
 
@@ -197,7 +197,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_says_why(house: House) -
     assert not found.enabled
     assert "410" in found.disabled_reason
     await house.record("later")
-    await house.until(lambda: house.counters.dispatched == 3)  # the two, and what administrators hear
+    await house.until(lambda: house.counters.dispatched == 4)  # the two, and the two that administrators hear
     assert house.receivers.of("ep_1") == [("thing.started", 1)]
 
 
@@ -215,7 +215,7 @@ async def test_nothing_but_failures_for_long_enough_disables(light_transactions:
 
 async def test_a_success_ends_the_time_of_failures(house: House) -> None:
     """Also where what is known of the endpoint was read before its first failure was written."""
-    stale = house.outbox.book.get("ep_1")
+    stale = house.outbox.cache.get("ep_1")
     assert stale is not None
     stale = dataclasses.replace(stale)
     read_again = asyncio.Event()
@@ -232,7 +232,7 @@ async def test_a_success_ends_the_time_of_failures(house: House) -> None:
     found = await house.transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_1"))
     assert found is not None
     assert found.failing_since_ms is not None
-    house.outbox.book.put("ep_1", stale)
+    house.outbox.cache.put("ep_1", stale)
     read_again.set()
     await house.until(lambda: house.counters.delivered == 1)
     after = await house.transactions.read(lambda tx: endpoint_store.find(tx, "acme", "ep_1"))
@@ -255,7 +255,7 @@ async def test_what_waits_for_a_disabled_endpoint_goes_on_when_it_is_enabled(hou
 
 async def test_an_endpoint_that_another_process_added_is_followed(house: House) -> None:
     await house.transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_other")))
-    await house.until(lambda: house.outbox.book.get("ep_other") is not None)
+    await house.until(lambda: house.outbox.cache.get("ep_other") is not None)
     await house.record()
     await house.until(lambda: house.counters.delivered == 2)
     assert house.receivers.of("ep_other") == [("thing.started", 1)]
@@ -275,7 +275,7 @@ async def test_removing_an_endpoint_gives_up_what_waits(house: House) -> None:
     await house.record()
     await house.until(lambda: house.counters.attempts >= 1)
     await house.transactions.write(lambda tx: house.outbox.remove_endpoint(tx, "ep_1"))
-    await house.until(lambda: house.outbox.courier.under_way == 0)
+    await house.until(lambda: house.outbox.worker.under_way == 0)
     assert set(await house.states()) == {"dead"}
 
 
@@ -317,7 +317,7 @@ async def test_two_processes_share_the_work_and_deliver_each_once(transactions: 
     second = House(transactions, receivers=first.receivers)
     async with first.running(), second.running():
         await first.save(endpoint())
-        await second.until(lambda: len(second.outbox.book) == 1)
+        await second.until(lambda: len(second.outbox.cache) == 1)
         for number in range(40):
             await (first if number % 2 else second).record(f"k{number % 5}")
         await first.until(lambda: first.counters.delivered + second.counters.delivered == 40)
@@ -367,7 +367,7 @@ async def test_everything_waits_while_too_much_is_under_way(light_transactions: 
             made.receivers.answers[f"ep_{number}"] = hold
         for number in range(10):
             await made.record(f"k{number}")
-        await made.until(lambda: made.outbox.courier.under_way == 3)
+        await made.until(lambda: made.outbox.worker.under_way == 3)
         gate.set()
         await made.until(lambda: made.counters.delivered == 40)
         assert sum(made.receivers.most.values()) <= 3 * 4

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from hub.outbox import courier, dispatcher, outbox
-from hub.outbox.model import OutboxEvent
+from hub.outbox import delivery_worker, dispatcher, service
+from hub.outbox.models import OutboxEvent
 from hub.outbox.outcome import Outcome
 from hub.storage.transactions import Transactions
 from tests.hub.outbox.conftest import TENANTS
@@ -18,9 +18,9 @@ from tests.hub.outbox.support import endpoint, outcome
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
-    monkeypatch.setattr(courier, "BLOCKED_S", 0.05)
-    monkeypatch.setattr(courier, "LOOK_S", 0.05)
-    monkeypatch.setattr(outbox, "FOLLOW_S", 0.05)
+    monkeypatch.setattr(delivery_worker, "BLOCKED_S", 0.05)
+    monkeypatch.setattr(delivery_worker, "LOOK_S", 0.05)
+    monkeypatch.setattr(service, "FOLLOW_S", 0.05)
 
 
 async def test_a_tenant_whose_endpoints_hang_does_not_keep_the_others_from_theirs(light_transactions: Transactions) -> None:
@@ -53,8 +53,8 @@ async def test_a_tenant_whose_endpoints_hang_does_not_keep_the_others_from_their
             for number in range(10):
                 await house.record(f"n{number}", tenant=tenant)
         await house.until(lambda: house.counters.delivered == 22)
-        assert house.outbox.courier.under_way <= 4, "a lone tenant leaves half of it free"
-        assert house.outbox.courier.held <= 20
+        assert house.outbox.worker.under_way <= 4, "a lone tenant leaves half of it free"
+        assert house.outbox.worker.held <= 20
         gate.set()
 
 
@@ -73,7 +73,7 @@ async def test_no_more_than_its_share_while_others_wait(light_transactions: Tran
         for tenant in TENANTS:
             for number in range(10):
                 await house.record(f"k{number}", tenant=tenant)
-        await house.until(lambda: house.counters.deliveries == 10 * len(TENANTS) and house.outbox.courier.under_way == 8)
+        await house.until(lambda: house.counters.deliveries == 10 * len(TENANTS) and house.outbox.worker.under_way == 8)
         assert house.receivers.most == {"ep_acme": 4, "ep_other": 2, "ep_third": 2}, "the first found nobody who waited"
         gate.set()
         await house.until(lambda: house.counters.delivered == 10 * len(TENANTS))

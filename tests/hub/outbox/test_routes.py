@@ -15,7 +15,7 @@ from aiohttp import web
 from hub.family import Context, Family, Parts
 from hub.node import Node
 from hub.ops.settings import Settings
-from hub.outbox.model import ROLE, OutboxEvent, Settled
+from hub.outbox.models import ROLE, OutboxEvent, Settled
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import verify, verify_standard
 from hub.security.store import Store
