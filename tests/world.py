@@ -47,7 +47,7 @@ class FakeConnection:
     reason: str = ""
     buffered: int = 0
     lost: bool = False
-    express: Callable[[bytes], object] | None = None
+    direct_write: Callable[[bytes], object] | None = None
 
     @property
     def open(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from channels.events import EVENT_TYPES, NUMBERS, Event, EventData, NumberError, decode_data, parse_time
-from hub.core.json_guard import BadJsonError, check_nul, guard, replace_lone_surrogates, without_nulls
+from hub.core.json_validation import BadJsonError, check_nul, guard, replace_lone_surrogates, without_nulls
 from hub.ops.envelope import show
 
 SPECVERSION: Final = "1.0"

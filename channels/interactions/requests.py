@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from channels.events import Id, NumberError, check_numbers, format_time, parse_time
-from hub.core.json_guard import BadJsonError, check_nul, without_nulls
+from hub.core.json_validation import BadJsonError, check_nul, without_nulls
 from hub.ops.envelope import ApiError, show
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -60,9 +60,9 @@ class Teller:
         """
         (entity,) = orjson.loads(event.body)["data"]["entities"]
         data = orjson.dumps(entity)
-        once = f"outbox-{event.id}"
+        idempotency_key = f"outbox-{event.id}"
         one = f"{CHANNEL}/{to_segment(event.key)}"
-        parts = [self._hub.emit(event.tenant, channel, data, once=once) for channel in (CHANNEL, one)]
+        parts = [self._hub.emit(event.tenant, channel, data, idempotency_key=idempotency_key) for channel in (CHANNEL, one)]
         if event.origin == BY_REST:
             parts.append(self._to_stat_server(event, entity["entity"]))
         # side by side: each waits for a disk

@@ -147,7 +147,7 @@ class Follower:
         """See :class:`hub.outbox.models.Consumer`: publish a state on the channel of its messages."""
         if event.type == STATE:
             channel: str = orjson.loads(event.body)["channelId"]
-            await self._hub.emit(event.tenant, messages_channel(channel), event.body, once=event.operation_id)
+            await self._hub.emit(event.tenant, messages_channel(channel), event.body, idempotency_key=event.operation_id)
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
         """See :class:`hub.outbox.models.Consumer`: the third party took a message, or it was given up."""

@@ -9,7 +9,7 @@ import orjson
 
 from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, check
 from channels.messaging.settings import MessagingSettings
-from hub.core.json_guard import BadJsonError, check_nul, guard
+from hub.core.json_validation import BadJsonError, check_nul, guard
 from hub.ops.body import check_members
 from hub.ops.envelope import ApiError
 

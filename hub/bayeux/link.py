@@ -26,7 +26,7 @@ this many.
 
 
 class SocketLink:
-    """The conversation of one WebSocket. The transport calls :meth:`receive` for each message, one at a time, :meth:`flowed` and
+    """The conversation of one WebSocket. The transport calls :meth:`receive` for each message, one at a time, :meth:`writable_changed` and
     :meth:`drained` as the peer reads or does not, and :meth:`gone` once at the end.
     """
 
@@ -80,10 +80,10 @@ class SocketLink:
         if self.session is not None:
             self.session.wake()
 
-    def flowed(self) -> None:
+    def writable_changed(self) -> None:
         """The connection has begun to take frames directly, or does so no more."""
         if self.session is not None:
-            self.session.flow()
+            self.session.update_direct_write()
 
     def gone(self) -> None:
         """The WebSocket is over, whoever ended it."""
@@ -113,9 +113,11 @@ class SocketLink:
 
     def send(self, parts: Sequence[bytes]) -> int:
         """Send encoded messages, many to a frame; returns how many of them the connection took before it was over."""
-        if len(parts) == 1 and (express := self.connection.express) is not None:  # nearly always: one reply, and nothing is unread
+        if (
+            len(parts) == 1 and (direct_write := self.connection.direct_write) is not None
+        ):  # nearly always: one reply, and nothing is unread
             with suppress(RuntimeError, OSError):  # the connection is gone: writing will say so, too
-                express(text_frame(array(parts)))
+                direct_write(text_frame(array(parts)))
                 return 1
         limits = self._server.hub.limits
         sent = 0

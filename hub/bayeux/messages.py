@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from hub.core.json_guard import BadJsonError, check_numbers, guard, replace_lone_surrogates
+from hub.core.json_validation import BadJsonError, check_numbers, guard, replace_lone_surrogates
 from hub.core.limits import Limits
 
 HANDSHAKE = "/meta/handshake"

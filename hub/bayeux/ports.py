@@ -32,7 +32,7 @@ class Connection(Protocol):
         ...
 
     @property
-    def express(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> Callable[[bytes], object] | None:
         """Writes ready frames at once; may raise ``RuntimeError`` or ``OSError`` when the connection was lost this moment. None while bytes
         wait that the peer has not read, and where the server takes no frames.
         """

@@ -254,7 +254,7 @@ class BayeuxServer:
             message = passed
             if session.id not in self.sessions:  # it ended while an extension waited
                 return self._unknown(message)
-        if session.parting and message.channel not in {CONNECT, DISCONNECT}:
+        if session.closing and message.channel not in {CONNECT, DISCONNECT}:
             return self._unknown(message)  # disconnected by the server; it will hear of it by its next connect
         try:
             self._check(message)
@@ -363,7 +363,7 @@ class BayeuxServer:
         members: dict[str, bytes] = {}
         if message.wants_acknowledgement():
             session.acknowledged = Acknowledged()
-            session.flow()
+            session.update_direct_write()
             members["ack"] = b"true"
         if timesync is not None:
             members["timesync"] = timesync.member(self.hub.clock.wall_ms())
@@ -475,11 +475,11 @@ class BayeuxServer:
             session.disconnect()
             if session.ended:
                 return success(head(message), self.none_advice)
-        advised = self.none_advice if session.parting else self.retry_advice
+        advised = self.none_advice if session.closing else self.retry_advice
         waits = session.waits
         if session.ended:  # what fan-outs had for it was too much for its queue
             return failure(head(message), WireError.SESSION_UNKNOWN.text, self.handshake_advice())
-        if not (first or not alone or timeout_ms == 0 or waits or session.parting):
+        if not (first or not alone or timeout_ms == 0 or waits or session.closing):
             browser = None if peer.link is not None or peer.callback or not peer.browsers else peer.browsers[0]
             if browser is None or self.occupied[browser] < limits.max_held_per_browser:
                 exchange.held = session.hold(head(message), timeout_ms, timesync=timesync, browser=browser)
@@ -488,10 +488,10 @@ class BayeuxServer:
             advised = self._many_clients_advice
         if session.acknowledged is not None:
             exchange.messages.clear()  # of a connect before it in the same request, whose batch is a part of this one
-        if session.acknowledged is not None or session.parting:
+        if session.acknowledged is not None or session.closing:
             exchange.messages.extend(session.take_for_connect())
         reply = session.connect_reply(head(message), timesync, advised)
-        if session.parting:
+        if session.closing:
             session.end_by_connect()
         return reply
 

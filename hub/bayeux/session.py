@@ -39,8 +39,8 @@ class ServerSession(Subscriber):
         "_deadline",
         "_expiry",
         "_expiry_at",
+        "_sent_position",
         "_server",
-        "_told",
         "acknowledged",
         "active_at",
         "binding",
@@ -69,7 +69,7 @@ class ServerSession(Subscriber):
         # what the handshake turned on
         self.acknowledged: Acknowledged | None = None
         self.replay = False
-        self._told = 0
+        self._sent_position = 0
         """The last position of the log that a connect reply told."""
         self.extensions: tuple[SessionExtension, ...] = ()
         # how it is reached
@@ -136,7 +136,7 @@ class ServerSession(Subscriber):
 
     def touch(self) -> None:
         """Any message of the client's puts a running clock back to its start; who was sent away has to connect, to hear of it."""
-        if self._deadline != math.inf and not self.parting:
+        if self._deadline != math.inf and not self.closing:
             self.start_clock()
 
     # -- connects ---------------------------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ class ServerSession(Subscriber):
             members["timesync"] = timesync.member(self.hub.clock.wall_ms())
         if self.replay and self.recovery is None and not self.queue:
             position = self.hub.position(self.principal.tenant)
-            if position is not None and position > self._told:  # who hears nothing for long must not fall behind what is kept
-                self._told = position
+            if position is not None and position > self._sent_position:  # who hears nothing for long must not fall behind what is kept
+                self._sent_position = position
                 members["replay"] = b"%d" % position
         return success(beginning, ext(members) + advice)
 
@@ -231,7 +231,7 @@ class ServerSession(Subscriber):
 
     def _answer(self) -> HeldConnect | None:
         """Let go of the connect that is held; it takes with it what waits, but on a WebSocket without acknowledgement."""
-        if not self.settle():
+        if not self.flush_pending():
             return None
         held = self._release()
         if held is not None and (self.link is None or self.acknowledged is not None):
@@ -273,7 +273,7 @@ class ServerSession(Subscriber):
         if self.ended:
             return
         if self.link is not None and self.acknowledged is None:
-            if not self.send_express():
+            if not self.send_directly():
                 self.link.push(self)
         elif self.held is None or self.requests:
             return  # it waits for the next response
@@ -302,7 +302,7 @@ class ServerSession(Subscriber):
 
     def deliver_message(self, message: Message) -> None:
         """As :meth:`deliver`, of a message that is made already."""
-        if self.ended or self.parting:
+        if self.ended or self.closing:
             return
         if not self._server.extensions.none:
             message = self._server.outgoing_message(self, message)
@@ -339,15 +339,15 @@ class ServerSession(Subscriber):
 
     # -- the WebSocket ----------------------------------------------------------------------------------------------
 
-    def flow(self) -> None:
+    def update_direct_write(self) -> None:
         """Take the direct way to the client, where there is one now; the others go through :meth:`encode`, or wait for a connect."""
         direct = self.link is not None and self.acknowledged is None and not self._server.activity_counts_deliveries
-        self.express = self.link.connection.express if direct and self.link is not None else None
+        self.direct_write = self.link.connection.direct_write if direct and self.link is not None else None
 
     def tell_positions(self) -> None:
         """The client wants to hear the position of each message of a log channel."""
         self.replay = True
-        self.shape = self.hub.shapes.replayable
+        self.frame_cache = self.hub.frame_caches.replayable
 
     def bind(self, link: SocketLink) -> None:
         """From now on this WebSocket is the way to the client (docs/protocol/bayeux.md#websocket: at its first message of any kind)."""
@@ -357,7 +357,7 @@ class ServerSession(Subscriber):
             if self.held is not None and self.held.link is before:
                 self._supersede()
                 self.start_clock()
-        self.flow()
+        self.update_direct_write()
         self.wake()
 
     def unbind(self, link: SocketLink) -> None:
@@ -367,7 +367,7 @@ class ServerSession(Subscriber):
         if self.held is not None and self.held.link is link and link.connection.open:
             self.answer_held()  # the client is there still, and every request gets its reply
         self.link = None
-        self.flow()
+        self.update_direct_write()
         if self.held is not None and self.held.link is None:  # long-polling holds a connect meanwhile
             self.wake()
             return
@@ -378,7 +378,7 @@ class ServerSession(Subscriber):
         """The client has turned from its WebSocket to long-polling."""
         if self.link is not None:
             link, self.link = self.link, None
-            self.flow()
+            self.update_direct_write()
             link.lose_session(self)
 
     # -- its end ----------------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ class ServerSession(Subscriber):
         still waited.
         """
         self._server.counters.disconnects += 1
-        if not self.settle():
+        if not self.flush_pending():
             return []
         self.resync_due = False
         waiting = self.take()
@@ -402,11 +402,11 @@ class ServerSession(Subscriber):
         """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
         between two connects is told by its next one.
         """
-        if self.ended or self.parting or not self.settle():
+        if self.ended or self.closing or not self.flush_pending():
             return
         self._server.counters.disconnected += 1
         if self.held is None and (self.link is None or self.acknowledged is not None):
-            self.parting = True
+            self.closing = True
             self.hub.unsubscribe(self, list(self.subscriptions))
             self.resync_due = False
             self.recovery = None
@@ -422,7 +422,7 @@ class ServerSession(Subscriber):
 
     def end_revoked(self) -> None:
         """The credential is gone: ``/meta/disconnect`` from the server, then the connect reply with ``reconnect: none``."""
-        if self.ended or not self.settle():
+        if self.ended or not self.flush_pending():
             return
         self._server.counters.revoked += 1
         link = self.link

@@ -88,7 +88,7 @@ class Gap(NamedTuple):
     tenant: str
     after: int | None = None
     """Of log channels everything up to here was handed over; None where no message of a log channel is missing."""
-    upto: int | None = None
+    resume_position: int | None = None
     """After this position everything is handed over again."""
 
 
@@ -101,7 +101,7 @@ class Receiver(Protocol):
         """
         ...
 
-    def on_top(self, tenant: str, position: int) -> None:
+    def on_position(self, tenant: str, position: int) -> None:
         """Every log message of the subscribed topics up to this position has been handed over."""
         ...
 
@@ -133,7 +133,7 @@ class Bus(Protocol):
         """Begin to receive topics of one tenant; their channels may be patterns. Returns when all are in force.
 
         With ``positions`` the answer says for each topic the position of the tenant's log from which it is in force: each message of the
-        topic after it is handed over, each up to it is in the log. Before this returns :meth:`Receiver.on_top` was called with that
+        topic after it is handed over, each up to it is in the log. Before this returns :meth:`Receiver.on_position` was called with that
         position. Without ``positions``, where the caller has no use for them, the log is not asked and the answer may be empty. To
         subscribe to a topic that is in force already confirms it again.
 
@@ -154,11 +154,11 @@ class Bus(Protocol):
         """As :meth:`publish`, of the same to each of several logins; the audience of ``envelope`` is left open, empty."""
         ...
 
-    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+    async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """Append a ``log`` envelope; it gets its position and reaches every subscribed node, this one too, in the order of positions.
         Returns the position, when the message has reached this node if it is subscribed; None when the log has it already by the name
-        ``once`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`): it reaches nobody again. What was recorded is delivered, although
-        the caller gave up meanwhile.
+        ``idempotency_key`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`): it reaches nobody again. What was recorded is delivered,
+        although the caller gave up meanwhile.
 
         Raises:
             EventLogError: nothing was recorded.

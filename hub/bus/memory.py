@@ -36,14 +36,14 @@ class MemoryBus:
         tenant = topics[0].tenant
         if tenant not in self._handed_over:
             try:
-                top = (await self._log.span(tenant)).top
+                newest = (await self._log.span(tenant)).newest
             except EventLogError as fault:
                 raise BusError(f"the log cannot say how far it reaches: {fault}") from fault
             if tenant not in self._handed_over:  # an append may have ended meanwhile
-                self._taken_over[tenant] = self._handed_over[tenant] = top
+                self._taken_over[tenant] = self._handed_over[tenant] = newest
         position = self._handed_over[tenant]
         if self._receiver is not None:
-            self._receiver.on_top(tenant, position)
+            self._receiver.on_position(tenant, position)
         return dict.fromkeys(topics, position)
 
     def unsubscribe(self, topics: Sequence[Topic]) -> None:
@@ -55,17 +55,17 @@ class MemoryBus:
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
         """As :meth:`publish`."""
 
-    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+    async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """See :meth:`Bus.append`."""
         # a task of its own: who gives up waiting must not keep from subscribers what is in the log
-        work = asyncio.ensure_future(self._append(envelope, once))
+        work = asyncio.ensure_future(self._append(envelope, idempotency_key))
         self._appending.add(work)
         work.add_done_callback(self._appending.discard)
         return await asyncio.shield(work)
 
-    async def _append(self, envelope: Envelope, once: str) -> int | None:
+    async def _append(self, envelope: Envelope, idempotency_key: str) -> int | None:
         tenant = envelope.topic.tenant
-        appended = await self._log.append(envelope.topic, envelope.data, envelope.extra, once=once)
+        appended = await self._log.append(envelope.topic, envelope.data, envelope.extra, idempotency_key=idempotency_key)
         if appended is None:
             return None
         position, previous = appended

@@ -41,7 +41,7 @@ class QueueBudget:
         looked = 0
         for subscriber in islice(self._round, SESSIONS_A_STEP):
             looked += 1
-            if subscriber.express is not None and not subscriber.waiting:  # nearly all: its client reads
+            if subscriber.direct_write is not None and not subscriber.waiting:  # nearly all: its client reads
                 continue
             waits = subscriber.queued_bytes + subscriber.unread_bytes
             if waits:
@@ -61,4 +61,4 @@ class QueueBudget:
                 return
             excess -= waits
             self._counters.over_budget += 1
-            subscriber.give_up()
+            subscriber.shed()

@@ -97,7 +97,7 @@ class ChannelRegistry:
             self._by_channel[channel] = found
         return found
 
-    def touching(self, pattern: str) -> list[ChannelDeclaration]:
+    def overlapping(self, pattern: str) -> list[ChannelDeclaration]:
         """The declarations some of whose channels ``pattern`` stands for."""
         if not is_wildcard(pattern):
             return [self.of(pattern)]

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from hub.core.fair_queue import FairQueue
-from hub.core.frames import Shape
+from hub.core.frames import FrameCache
 from hub.core.message import Message
 from hub.core.metric import Histogram
 from hub.core.ports import Clock, Loop
@@ -60,7 +60,7 @@ class Job:
         """Who has still to be served."""
         self.growing = True
         """Nobody has been served yet: a further message for the same subscribers may join."""
-        self.frames: dict[Shape, bytes] = {}
+        self.frames: dict[FrameCache, bytes] = {}
 
     def joins(self, message: Message, members: Members[Recipient]) -> bool:
         """Take in a further message, if it is for exactly the same subscribers and there is room."""
@@ -95,7 +95,7 @@ class FanOuts:
         self._line = FairQueue(loop, self._has_room)
         self._on_their_way = 0
         # the messages of several jobs that sessions get together, by those jobs
-        self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[Shape, bytes]]] = {}
+        self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[FrameCache, bytes]]] = {}
 
     def begin(self, message: Message, members: Members[Recipient]) -> None:
         """Bring a message to subscribers: at once if they are few."""
@@ -136,17 +136,17 @@ class FanOuts:
     def _has_room(self) -> bool:
         return len(self.jobs) + self._on_their_way < MOST_JOBS
 
-    def settle(self, subscriber: Recipient) -> None:
+    def flush_pending(self, subscriber: Recipient) -> None:
         """Put into a session's queue what jobs have for it."""
-        messages = [message for job in self._let_go(subscriber) for message in job.messages]
+        messages = [message for job in self._withdraw(subscriber) for message in job.messages]
         if messages:
             subscriber.take_in(messages)
 
     def drop(self, subscriber: Recipient) -> None:
         """A session is gone."""
-        self._let_go(subscriber)
+        self._withdraw(subscriber)
 
-    def _let_go(self, subscriber: Recipient) -> list[Job]:
+    def _withdraw(self, subscriber: Recipient) -> list[Job]:
         """The jobs that had something for a session, in order; they have no more."""
         found = []
         for job in list(self.jobs):
@@ -183,25 +183,25 @@ class FanOuts:
             left -= 1
             subscriber = waiting.popitem()[0]
             messages, frames = (job.messages, job.frames) if len(self.jobs) == 1 else self._collect(subscriber, job)
-            express = subscriber.express
+            direct_write = subscriber.direct_write
             try:
-                if express is None or subscriber.waiting or subscriber.recovery is not None:
+                if direct_write is None or subscriber.waiting or subscriber.recovery is not None:
                     left -= len(messages) // _MESSAGES_A_SESSION
                     subscriber.hand_over(messages)
                 else:
-                    shape = subscriber.shape
-                    encoded = frames.get(shape)
+                    frame_cache = subscriber.frame_cache
+                    encoded = frames.get(frame_cache)
                     if encoded is None:
-                        encoded = frames[shape] = shape.frames(messages)
+                        encoded = frames[frame_cache] = frame_cache.frames(messages)
                     try:
-                        express(encoded)
+                        direct_write(encoded)
                     except (RuntimeError, OSError):  # the connection is gone, and will say so
-                        subscriber.express = None
+                        subscriber.direct_write = None
                         subscriber.hand_over(messages)
             except Exception as fault:
                 self._on_fault(subscriber, fault)
 
-    def _collect(self, subscriber: Recipient, popped: Job) -> tuple[list[Message], dict[Shape, bytes]]:
+    def _collect(self, subscriber: Recipient, popped: Job) -> tuple[list[Message], dict[FrameCache, bytes]]:
         """What jobs have for a session that one of them has let go of already, in the order in which it was published. When that is too
         much for one piece, what was published last waits for its turn.
         """

@@ -47,8 +47,10 @@ def arrays(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, int]
         yield array(waiting), len(waiting)
 
 
-class Shape:
-    """How the sessions of one door get messages over a WebSocket. Sessions that get the same messages get the same bytes, built once."""
+class FrameCache:
+    """Builds the frames in which the sessions of one door get messages over a WebSocket. It keeps the last ones: sessions that get the same
+    messages get the same bytes, built once.
+    """
 
     __slots__ = ("_encode", "_frames", "_max_frame_bytes", "_messages")
 
@@ -73,12 +75,12 @@ class Shape:
         return self._frames
 
 
-class Shapes:
-    """The wire shapes of all WebSocket doors."""
+class FrameCaches:
+    """The frame caches of all WebSocket doors, one for each form on the wire."""
 
     __slots__ = ("bayeux", "dashboard", "replayable")
 
     def __init__(self, max_frame_bytes: int) -> None:
-        self.bayeux = Shape(Message.bayeux, max_frame_bytes)
-        self.replayable = Shape(Message.replayable, max_frame_bytes)
-        self.dashboard = Shape(Message.dashboard, max_frame_bytes)
+        self.bayeux = FrameCache(Message.bayeux, max_frame_bytes)
+        self.replayable = FrameCache(Message.replayable, max_frame_bytes)
+        self.dashboard = FrameCache(Message.dashboard, max_frame_bytes)

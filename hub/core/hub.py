@@ -12,7 +12,7 @@ from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry, DeliveryClass
 from hub.core.errors import RefusedError, WireError
 from hub.core.flusher import Flusher
-from hub.core.frames import Shapes
+from hub.core.frames import FrameCaches
 from hub.core.interest import Interest
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
@@ -63,6 +63,7 @@ class Hub:
         "counters",
         "fan_outs",
         "flusher",
+        "frame_caches",
         "limits",
         "loop",
         "on_attached",
@@ -74,7 +75,6 @@ class Hub:
         "positions",
         "registry",
         "router",
-        "shapes",
         "subjects",
         "subscribers",
         "timers",
@@ -99,7 +99,7 @@ class Hub:
         self.timers = Timers(clock)
         self.counters = Counters()
         self.router: Router[Recipient] = Router(registry.covering)
-        self.shapes = Shapes(self.limits.max_frame_bytes)
+        self.frame_caches = FrameCaches(self.limits.max_frame_bytes)
         self.subscribers: dict[str, Subscriber] = {}
         self.subjects = SubjectSessions(self.router)
         self.budget = QueueBudget(self.limits, self.counters, self.subscribers.values)
@@ -180,7 +180,7 @@ class Hub:
         for pattern in list(subscriber.subscriptions):
             self._remove(subscriber, pattern)
         gone = self.subscribers.pop(subscriber.id, None)
-        subscriber.express = None
+        subscriber.direct_write = None
         subscriber.waiting.clear()
         subscriber.queued_bytes = 0
         subscriber.recovery = None
@@ -249,8 +249,8 @@ class Hub:
             outcomes = await self._outcomes(subscriber, patterns, since, positions, time_slice, strict=strict)
             # what the session had, a concurrent request of its own may have taken back
             await self._acquire(subscriber, patterns, excluded, acquired, time_slice)
-            self.fan_outs.settle(subscriber)  # what was published before its positions belongs before them
-            if subscriber.parting or not subscriber.attached:  # that was too much for its queue, or it ended while the bus was asked
+            self.fan_outs.flush_pending(subscriber)  # what was published before its positions belongs before them
+            if subscriber.closing or not subscriber.attached:  # that was too much for its queue, or it ended while the bus was asked
                 raise RefusedError(WireError.SESSION_UNKNOWN)
             # concurrent requests of this session may have brought it here since
             if len(subscriber.subscriptions.keys() | acquired.keys()) > self.limits.max_subscriptions:
@@ -332,12 +332,12 @@ class Hub:
         self, subscriber: Subscriber, pattern: str, since: int | None, span: Span, positions: dict[str, int], *, strict: bool
     ) -> Subscribed:
         principal = subscriber.principal
-        newest = self.positions.newest(principal.tenant) or span.top
+        newest = self.positions.newest(principal.tenant) or span.newest
         if since is None:
             return Subscribed(pattern, newest)
         topics = self.topics(principal, pattern)
         in_force = self._interest.position_in_force(topics)
-        known = max(span.floor, span.seam) <= since <= max(span.top, in_force or 0)
+        known = max(span.floor, span.seam) <= since <= max(span.newest, in_force or 0)
         if not known and span.seam <= since < span.floor and since > EVERYTHING and not is_wildcard(pattern):
             known = await self._log.complete_since(topics, since)
         if since != EVERYTHING or not strict:
@@ -382,7 +382,7 @@ class Hub:
 
     def is_log(self, pattern: str) -> bool:
         """Whether a pattern stands for log channels, among others perhaps."""
-        return any(declaration.delivery is DeliveryClass.LOG for declaration in self.registry.touching(pattern))
+        return any(declaration.delivery is DeliveryClass.LOG for declaration in self.registry.overlapping(pattern))
 
     def position(self, tenant: str) -> int | None:
         """The newest position of a tenant's log that its subscribers here have been offered; None while nobody has asked for one."""
@@ -402,7 +402,7 @@ class Hub:
             self.counters.denied += 1
             raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
         excluded = []
-        for declaration in self.registry.touching(pattern):
+        for declaration in self.registry.overlapping(pattern):
             if declaration.operation and not await self._authorizer.allows(principal, Action.CALL, declaration.operation):
                 if not is_wildcard(pattern):
                     self.counters.denied += 1
@@ -427,7 +427,7 @@ class Hub:
         topics = subscriber.subscriptions.pop(pattern, None)
         if topics is None:
             return
-        self.fan_outs.settle(subscriber)  # it was subscribed when that was published
+        self.fan_outs.flush_pending(subscriber)  # it was subscribed when that was published
         excluded = subscriber.narrowed.pop(pattern, WHOLE)
         for topic in topics:
             self.router.remove(topic, subscriber, excluded)
@@ -480,9 +480,11 @@ class Hub:
             self.counters.denied += 1
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
 
-    async def publish(self, principal: Principal, channel: str, data: bytes, *, extra: bytes = b"", once: str = "") -> int | None:
-        """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`; ``once`` and what is returned
-        see :meth:`emit`.
+    async def publish(
+        self, principal: Principal, channel: str, data: bytes, *, extra: bytes = b"", idempotency_key: str = ""
+    ) -> int | None:
+        """Publish for a client. ``data`` is ASCII JSON text, kept verbatim; ``extra`` see :class:`Message`; ``idempotency_key`` and what is
+        returned see :meth:`emit`.
 
         Raises:
             RefusedError: CHANNEL_INVALID or PUBLISH_DENIED; UNAVAILABLE when it is a log channel's and could not be recorded.
@@ -495,17 +497,19 @@ class Hub:
             may_wait = self.fan_outs.crowded or self.registry.of(channel).delivery is DeliveryClass.LOG
             if may_wait and self.fan_outs.is_for_many(self.router.match(Topic(principal.tenant, "", channel))):
                 async with self.fan_outs.admit():
-                    return await self.emit(principal.tenant, channel, data, extra=extra, once=once)
-            return await self.emit(principal.tenant, channel, data, extra=extra, once=once)
+                    return await self.emit(principal.tenant, channel, data, extra=extra, idempotency_key=idempotency_key)
+            return await self.emit(principal.tenant, channel, data, extra=extra, idempotency_key=idempotency_key)
         except EventLogError as fault:
             raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
 
-    async def emit(self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"", once: str = "") -> int | None:
+    async def emit(
+        self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"", idempotency_key: str = ""
+    ) -> int | None:
         """Publish from within: for all of a tenant, or for one login. Returns the position of a ``log`` message that is new.
 
         ``event`` and ``state`` reach local subscribers at once, and other nodes by the bus; ``log`` travels only through the log, which
-        gives each message its position. ``once`` names the message where its publisher may have to repeat itself: what the log has
-        already, under this name on this channel for this audience, is neither recorded nor delivered again. Channels that are no log
+        gives each message its position. ``idempotency_key`` names the message where its publisher may have to repeat itself: what the log
+        has already, under this name on this channel for this audience, is neither recorded nor delivered again. Channels that are no log
         remember nothing, and deliver each time.
 
         Raises:
@@ -519,7 +523,7 @@ class Hub:
         declaration = self.registry.of(channel)
         envelope = Envelope(Topic(tenant, audience, channel), declaration.delivery, data, extra)
         if declaration.delivery is DeliveryClass.LOG:
-            position = await self._bus.append(envelope, once=once)
+            position = await self._bus.append(envelope, idempotency_key=idempotency_key)
             self.counters.published += position is not None
             return position
         self.counters.published += 1
@@ -552,7 +556,7 @@ class Hub:
             self.positions.advance(envelope.topic.tenant, envelope.position)
         self._fan_out(envelope)
 
-    def on_top(self, tenant: str, position: int) -> None:
+    def on_position(self, tenant: str, position: int) -> None:
         """All log messages of subscribed topics up to this position have been handed over."""
         self.positions.advance(tenant, position)
 
@@ -560,8 +564,8 @@ class Hub:
         """Messages are lost. State channels are sent anew; who hears log channels of which something is missing comes back, and is told."""
         self.counters.gaps += 1
         self.loop.spawn(self._after_gap(gap.tenant, log=gap.after is not None))
-        if gap.upto is not None:
-            self.positions.advance(gap.tenant, gap.upto)
+        if gap.resume_position is not None:
+            self.positions.advance(gap.tenant, gap.resume_position)
 
     def on_reset(self, tenant: str, seam: int) -> None:
         """The log has lost its end: whoever hears log channels comes back, and is told that something may be missing."""
@@ -572,7 +576,7 @@ class Hub:
     async def _after_gap(self, tenant: str, *, log: bool) -> None:
         time_slice = TimeSlice(self.clock, self.loop)
         for subscriber in [each for each in self.subscribers.values() if each.principal.tenant == tenant]:
-            if subscriber.attached and not subscriber.parting:
+            if subscriber.attached and not subscriber.closing:
                 if log and any(map(self.is_log, subscriber.subscriptions)):
                     subscriber.end_too_slow()
                 else:

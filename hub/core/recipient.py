@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from hub.core.frames import Shape
+from hub.core.frames import FrameCache
 from hub.core.message import Message
 
 
@@ -13,7 +13,7 @@ class Recipient(Protocol):
     """See :class:`hub.core.subscriber.Subscriber`, which says what each of these does."""
 
     dirty: bool
-    express: Callable[[bytes], object] | None
+    direct_write: Callable[[bytes], object] | None
 
     @property
     def waiting(self) -> Sequence[Message]: ...
@@ -25,7 +25,7 @@ class Recipient(Protocol):
     def unread_bytes(self) -> int: ...
 
     @property
-    def shape(self) -> Shape: ...
+    def frame_cache(self) -> FrameCache: ...
 
     @property
     def recovery(self) -> object: ...
@@ -38,7 +38,7 @@ class Recipient(Protocol):
 
     def flush(self) -> None: ...
 
-    def give_up(self) -> None: ...
+    def shed(self) -> None: ...
 
 
 class FaultObserver(Protocol):

@@ -38,7 +38,7 @@ class Reader(Protocol):
     @property
     def queued_bytes(self) -> int: ...
 
-    def settle(self) -> bool: ...
+    def flush_pending(self) -> bool: ...
 
     def offer_anyway(self, message: Message) -> None: ...
 
@@ -70,13 +70,13 @@ class Source(Protocol):
 
 
 class _Progress:
-    """How far one pattern has come: what it stands for and lies after ``since`` has been offered up to ``upto``, ``since <= upto``."""
+    """How far one pattern has come: what it stands for and lies after ``since`` was offered up to ``position``, ``since <= position``."""
 
-    __slots__ = ("since", "upto")
+    __slots__ = ("position", "since")
 
     def __init__(self, position: int) -> None:
         self.since = position
-        self.upto = position
+        self.position = position
 
 
 class Recovery:
@@ -104,8 +104,8 @@ class Recovery:
         self._hub = hub
         self._subscriber = subscriber
         self._loading = False
-        top = self._top()
-        self._patterns = {pattern: _Progress(top) for pattern in heard}
+        newest = self._newest()
+        self._patterns = {pattern: _Progress(newest) for pattern in heard}
 
     def want(self, pattern: str, position: int) -> None:
         """All that a pattern stands for and lies after a position is to be offered; nothing is read before :meth:`resume`.
@@ -115,11 +115,11 @@ class Recovery:
         """
         progress = self._patterns.get(pattern)
         if progress is not None:
-            if position >= progress.upto:
+            if position >= progress.position:
                 return
-            if progress.upto > progress.since:
+            if progress.position > progress.since:
                 for other in self._patterns.values():  # what those brought is wanted again as far as it matches this pattern
-                    other.since = other.upto
+                    other.since = other.position
         self._patterns[pattern] = _Progress(position)
 
     def drop(self, pattern: str) -> None:
@@ -132,15 +132,15 @@ class Recovery:
             self._loading = True
             self._hub.loop.spawn(self._load())
 
-    def _top(self) -> int:
+    def _newest(self) -> int:
         """Up to where the hub has received."""
-        top = self._hub.positions.newest(self._subscriber.principal.tenant)
-        assert top is not None  # whoever asks for what is past has been told the present position
-        return top
+        newest = self._hub.positions.newest(self._subscriber.principal.tenant)
+        assert newest is not None  # whoever asks for what is past has been told the present position
+        return newest
 
     def _position(self) -> int:
         """Up to here there is nothing left to offer."""
-        return min((progress.upto for progress in self._patterns.values()), default=self._top())
+        return min((progress.position for progress in self._patterns.values()), default=self._newest())
 
     def _room(self) -> bool:
         return self._subscriber.queued_bytes * 2 <= self._hub.limits.max_queue_bytes
@@ -148,17 +148,17 @@ class Recovery:
     async def _load(self) -> None:
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         try:
-            while self._subscriber.recovery is self and self._room() and (position := self._position()) < self._top():
+            while self._subscriber.recovery is self and self._room() and (position := self._position()) < self._newest():
                 await self._page(position)
                 await time_slice.checkpoint()
         finally:
             self._loading = False
         # nothing was awaited since the last look: what is published from here on is offered directly
-        if self._subscriber.recovery is self and self._position() >= self._top():
-            self._subscriber.settle()  # what is under way has been read
-            ahead = max((progress.upto for progress in self._patterns.values()), default=0)
-            if ahead > self._top():  # the client knows what this node has not received yet: it must not come a second time
-                self._hub.positions.when_reached(self._subscriber.principal.tenant, self._top() + 1, self.resume)
+        if self._subscriber.recovery is self and self._position() >= self._newest():
+            self._subscriber.flush_pending()  # what is under way has been read
+            ahead = max((progress.position for progress in self._patterns.values()), default=0)
+            if ahead > self._newest():  # the client knows what this node has not received yet: it must not come a second time
+                self._hub.positions.when_reached(self._subscriber.principal.tenant, self._newest() + 1, self.resume)
             else:
                 self._subscriber.recovery = None
 
@@ -183,17 +183,17 @@ class Recovery:
         self._offer(page, {pattern: p for pattern, p in self._patterns.items() if reading.get(pattern) is p})
 
     def _offer(self, page: Page, read: Mapping[str, _Progress]) -> None:
-        top = self._top()
+        newest = self._newest()
         for record in page.records:
-            if record.position > top:
+            if record.position > newest:
                 break
             if self._due(record.channel, record.position, read):
                 message = Message(record.channel, record.data, DeliveryClass.LOG, extra=record.extra, position=record.position)
                 self._subscriber.offer_anyway(message)
                 self._hub.counters.replayed += 1
-        upto = min(page.upto, top)
+        end_position = min(page.end_position, newest)
         for progress in read.values():
-            progress.upto = max(progress.upto, upto)
+            progress.position = max(progress.position, end_position)
 
     def _due(self, channel: str, position: int, read: Mapping[str, _Progress]) -> bool:
         due = False
@@ -202,7 +202,7 @@ class Recovery:
             progress = self._patterns.get(pattern)
             if progress is None or (pattern in narrowed and self._hub.registry.covering(channel) in narrowed[pattern]):
                 continue
-            if progress.since < position <= progress.upto:
+            if progress.since < position <= progress.position:
                 return False
-            due = due or (position > progress.upto and pattern in read)
+            due = due or (position > progress.position and pattern in read)
         return due

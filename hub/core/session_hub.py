@@ -9,7 +9,7 @@ from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry
 from hub.core.fan_out import FanOuts
 from hub.core.flusher import Flusher
-from hub.core.frames import Shapes
+from hub.core.frames import FrameCaches
 from hub.core.limits import Limits
 from hub.core.ports import Clock, Loop
 from hub.core.principal import Principal
@@ -37,7 +37,7 @@ class SessionHub(Protocol[S]):
     def timers(self) -> Timers: ...
 
     @property
-    def shapes(self) -> Shapes: ...
+    def frame_caches(self) -> FrameCaches: ...
 
     @property
     def registry(self) -> ChannelRegistry: ...

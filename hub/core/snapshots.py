@@ -19,7 +19,7 @@ async def offer_present(subscriber: Subscriber, pattern: str, registry: ChannelR
     """
     tenant = subscriber.principal.tenant
     excluded = subscriber.narrowed.get(pattern, WHOLE)
-    for declaration in registry.touching(pattern):
+    for declaration in registry.overlapping(pattern):
         if declaration.snapshot is None and declaration.snapshot_pieces is None:  # of nearly all channels
             continue
         if declaration.pattern in excluded or not overlaps(pattern, declaration.pattern):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from hub.core.delivery import DeliveryClass
-from hub.core.frames import Shape
+from hub.core.frames import FrameCache
 from hub.core.message import Message, Topic
 from hub.core.principal import Principal
 from hub.core.recovery import Recovery
@@ -23,21 +23,21 @@ class Subscriber:
     """
 
     __slots__ = (
+        "closing",
+        "direct_write",
         "dirty",
         "dropped",
-        "express",
         "first_state",
+        "frame_cache",
         "hub",
         "id",
         "narrowed",
-        "parting",
         "principal",
         "queued_bytes",
         "recovery",
         "reserved_bytes",
         "resync_due",
         "serial",
-        "shape",
         "since_ms",
         "subscriptions",
         "waiting",
@@ -54,10 +54,10 @@ class Subscriber:
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
         self.narrowed: dict[str, Excluded] = {}
         """Of its patterns those of which it hears a part, and what is excluded."""
-        self.shape: Shape = hub.shapes.bayeux
+        self.frame_cache: FrameCache = hub.frame_caches.bayeux
         """How it gets messages over a WebSocket."""
-        self.express: Callable[[bytes], object] | None = None
-        """Writes frames of its :attr:`shape` at once. None while it has no WebSocket that takes them, while bytes wait there that its
+        self.direct_write: Callable[[bytes], object] | None = None
+        """Writes frames of its :attr:`frame_cache` at once. None while it has no WebSocket that takes them, while bytes wait there that its
         client has not read, and where what it gets is more than messages as they are: then they go through the queue.
         """
         self.waiting: list[Message] = []
@@ -68,7 +68,7 @@ class Subscriber:
         self.dirty = False
         self.recovery: Recovery | None = None
         """What it has still to read from the log."""
-        self.parting = False
+        self.closing = False
         """The server has ended it, and its client has still to be told: it subscribes to nothing any more."""
         self.first_state = -1
         """Where the first message of a state channel stands in what waits, or before; -1 while there is none."""
@@ -81,26 +81,26 @@ class Subscriber:
         """Whether the hub has it still."""
         return self.hub.subscribers.get(self.id) is self
 
-    def settle(self) -> bool:
+    def flush_pending(self) -> bool:
         """Take from fan-outs what they have for this session. False when it has ended, which that may have been too much for: whatever ends
         a session in another way begins with this.
         """
         if self.hub.fan_outs.jobs:
-            self.hub.fan_outs.settle(self)
+            self.hub.fan_outs.flush_pending(self)
         return self.attached
 
     @property
     def queue(self) -> list[Message]:
-        """All that waits to be sent, in order. Looking is a :meth:`settle`: the session may have ended after."""
+        """All that waits to be sent, in order. Looking is a :meth:`flush_pending`: the session may have ended after."""
         if self.hub.fan_outs.jobs:
-            self.hub.fan_outs.settle(self)
+            self.hub.fan_outs.flush_pending(self)
         return self.waiting
 
     def offer(self, message: Message) -> None:
         """Queue a message and ask for a flush in this tick; over the limit the message's delivery class decides."""
         hub = self.hub
         if hub.fan_outs.jobs:
-            hub.fan_outs.settle(self)
+            hub.fan_outs.flush_pending(self)
             if not self.attached:
                 return
         if self.recovery is None and self.queued_bytes + message.size <= hub.limits.max_queue_bytes:  # nearly always
@@ -151,7 +151,7 @@ class Subscriber:
 
     def offer_all_anyway(self, messages: Sequence[Message]) -> None:
         """As :meth:`offer_anyway`, of thousands at a time."""
-        if not messages or not self.settle():
+        if not messages or not self.flush_pending():
             return
         if self.first_state < 0:
             before = len(self.waiting)
@@ -198,13 +198,13 @@ class Subscriber:
         self.first_state = -1
         return len(behind) - len(kept)
 
-    def give_up(self) -> None:
+    def shed(self) -> None:
         """The process has no room for what waits here: all of it goes, as the delivery class of each message says. A session of whose bytes
         the queue is the smaller part, because they are written or sent already, has to go itself.
         """
         counters = self.hub.counters
         waiting = self.queue
-        if self.parting or not self.attached:  # who is sent away ends soon, and has to be told
+        if self.closing or not self.attached:  # who is sent away ends soon, and has to be told
             return
         fixed = self.reserved_bytes + self.unread_bytes
         if fixed > self.queued_bytes - self.reserved_bytes or any(message.delivery is DeliveryClass.LOG for message in waiting):
@@ -239,21 +239,21 @@ class Subscriber:
             self.recovery.resume()
         return taken
 
-    def send_express(self) -> bool:
+    def send_directly(self) -> bool:
         """Send what waits the direct way. False when there is none, or when there is more to do than to send what waits."""
-        if self.hub.fan_outs.jobs and not self.settle():
+        if self.hub.fan_outs.jobs and not self.flush_pending():
             return True
         messages = self.waiting
-        express = self.express
-        if express is None or self.resync_due or self.recovery is not None:
+        direct_write = self.direct_write
+        if direct_write is None or self.resync_due or self.recovery is not None:
             return False
         if messages:
             self._empty()
             try:
-                express(self.shape.frames(messages))
+                direct_write(self.frame_cache.frames(messages))
             except (RuntimeError, OSError):  # the connection is gone, and will say so
-                self.express = None
-                self.waiting = list(messages)  # the shape keeps the other, which must not change
+                self.direct_write = None
+                self.waiting = list(messages)  # the frame cache keeps the other, which must not change
                 self.first_state = 0
                 self.queued_bytes += sum(message.size for message in messages)
                 return False

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hub.core.json_guard import BadJsonError, check_syntax, guard, replace_lone_surrogates
+from hub.core.json_validation import BadJsonError, check_syntax, guard, replace_lone_surrogates
 from hub.core.limits import Limits
 
 _SHOWN = 60

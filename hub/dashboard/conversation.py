@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub, Subscribed
-from hub.core.json_guard import BadJsonError
+from hub.core.json_validation import BadJsonError
 from hub.core.metric import CounterFamily
 from hub.core.principal import Principal
 from hub.core.time_slice import TimeSlice
@@ -146,10 +146,10 @@ class Conversation:
             else:
                 await self._dispatch(self._session, command)
 
-    def flowed(self) -> None:
+    def writable_changed(self) -> None:
         """The connection has begun or ceased to take frames directly."""
         if self._session is not None:
-            self._session.flow()
+            self._session.update_direct_write()
 
     def drained(self) -> None:
         """The connection has taken all that was written."""

@@ -33,7 +33,7 @@ class Reply(Message):
 class DashboardSession(Subscriber):
     """One authenticated dashboard connection."""
 
-    __slots__ = ("_connection", "_held", "_news", "_told", "ended")
+    __slots__ = ("_connection", "_held", "_news", "_sent_position", "ended")
 
     door = "ws"
 
@@ -42,11 +42,11 @@ class DashboardSession(Subscriber):
         self.ended = False
         self._connection = connection
         self._held = False
-        self.shape = hub.shapes.dashboard
-        self.flow()
+        self.frame_cache = hub.frame_caches.dashboard
+        self.update_direct_write()
         self._news: Timer | None = None
         """Runs while the session hears log channels."""
-        self._told = 0
+        self._sent_position = 0
         """The last position that it was told by itself, not with an event."""
 
     def reply(self, payload: bytes) -> None:
@@ -61,13 +61,13 @@ class DashboardSession(Subscriber):
         messages wait: the answer's place.
         """
         self._held = True
-        self.flow()
+        self.update_direct_write()
         return len(self.queue)
 
     def release(self, at: int, payload: bytes) -> None:
         """Answer in front of what came since :meth:`hold`, which returned ``at``, and send again."""
         self._held = False
-        self.flow()
+        self.update_direct_write()
         self.reply(payload)
         queue = self.queue
         if queue and isinstance(queue[-1], Reply):
@@ -85,8 +85,8 @@ class DashboardSession(Subscriber):
 
     def _tell(self) -> None:
         position = self.hub.position(self.principal.tenant)
-        if position is not None and position > self._told and not self.queue and self.recovery is None:
-            self._told = position
+        if position is not None and position > self._sent_position and not self.queue and self.recovery is None:
+            self._sent_position = position
             self.reply(b'{"type":"position","position":%d}' % position)
         self._news = None
         self.follow_log()
@@ -96,7 +96,7 @@ class DashboardSession(Subscriber):
     def flush(self) -> None:
         """Write what waits, in frames of up to ``max_frame_bytes``; nothing while the client has more than a queueful unread."""
         limits = self.hub.limits
-        if self._held or self.send_express() or self._connection.buffered > limits.max_queue_bytes:
+        if self._held or self.send_directly() or self._connection.buffered > limits.max_queue_bytes:
             return
         for frame, _ in arrays([message.dashboard() for message in self.take()], limits.max_frame_bytes):
             self._connection.write(frame)
@@ -105,9 +105,9 @@ class DashboardSession(Subscriber):
     def unread_bytes(self) -> int:
         return self._connection.buffered
 
-    def flow(self) -> None:
+    def update_direct_write(self) -> None:
         """Take the direct way to the client, where there is one now."""
-        self.express = None if self._held or self.ended else self._connection.express
+        self.direct_write = None if self._held or self.ended else self._connection.direct_write
 
     def drained(self) -> None:
         """The connection has taken all that was written: go on with what waits."""

@@ -115,7 +115,7 @@ def gaps(registry: ChannelRegistry, outcomes: Sequence[Subscribed]) -> list[Subs
 
 
 def _is_state(registry: ChannelRegistry, pattern: str) -> bool:
-    declarations = registry.touching(pattern)
+    declarations = registry.overlapping(pattern)
     return bool(declarations) and all(declaration.delivery is DeliveryClass.STATE for declaration in declarations)
 
 
@@ -189,11 +189,11 @@ class StreamSession(Subscriber):
         "_counters",
         "_follows",
         "_jitter",
+        "_known_position",
         "_last_words",
         "_outlet",
         "_sending",
         "_stalls",
-        "_told",
         "_unread",
         "ended",
     )
@@ -222,7 +222,7 @@ class StreamSession(Subscriber):
         """The block that ends the stream."""
         self._follows = False
         """It hears log channels."""
-        self._told = 0
+        self._known_position = 0
         """The newest position that the client knows."""
         self._beat: Timer | None = None
         self._comment_due = False
@@ -241,8 +241,8 @@ class StreamSession(Subscriber):
         if positions:
             self._follows = True
             # of several the first: what follows it on any of them is still to come
-            self._told = min(positions)
-        opening += _position_event(self._told if positions else None)
+            self._known_position = min(positions)
+        opening += _position_event(self._known_position if positions else None)
         if resumes and (missed := gaps(self.hub.registry, outcomes)):
             opening += b"event: gap\ndata: %b\n\n" % _gap(missed)
         if seconds := self.hub.limits.sse_comment_s:
@@ -280,9 +280,9 @@ class StreamSession(Subscriber):
         if not self._follows or self.recovery is not None or self.ended:
             return None
         position = self.hub.position(self.principal.tenant)
-        if position is None or position <= self._told:
+        if position is None or position <= self._known_position:
             return None
-        self._told = position
+        self._known_position = position
         return position
 
     # -- what waits -------------------------------------------------------------------------------------------------
@@ -301,8 +301,8 @@ class StreamSession(Subscriber):
             self._sending.popleft()
             blocks.append(block)
             size += len(block)
-            if message.position is not None and message.position > self._told:
-                self._told = message.position
+            if message.position is not None and message.position > self._known_position:
+                self._known_position = message.position
         if self._comment_due and not self.queue:
             blocks.append(self._comment())
         if self._last_words:

@@ -41,14 +41,14 @@ class Record(NamedTuple):
 
 
 class Span(NamedTuple):
-    """How far a tenant's log reaches: all that was ever published after ``floor`` is there, up to ``top``, the newest record.
+    """How far a tenant's log reaches: all that was ever published after ``floor`` is there, up to ``newest``, the newest record.
 
     ``floor`` is never 0: a log that begins anew, because its file is gone or it was in memory, cannot vouch for what was before it, so it
-    begins at the microsecond before its making. Without records ``top`` is ``floor``.
+    begins at the microsecond before its making. Without records ``newest`` is ``floor``.
     """
 
     floor: int
-    top: int
+    newest: int
     seam: int = 0
     """Where the log came back with less than it had, the first position after that: one below it may name another message than before, or
     one that is lost, so that nobody has recovered with it. 0 where that never happened.
@@ -56,10 +56,12 @@ class Span(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some records in the order of their positions, perhaps none; up to ``upto`` there are no others. ``more``: read on from there."""
+    """Some records in the order of their positions, perhaps none; up to ``end_position`` there are no others. With ``more`` the caller
+    reads on from there.
+    """
 
     records: Sequence[Record]
-    upto: int
+    end_position: int
     floor: int
     """The log's floor at the moment of reading: above the position that was asked for, something is missing."""
     more: bool
@@ -85,11 +87,11 @@ class ChannelLog(Protocol):
     Every method raises :class:`hub.eventlog.interface.EventLogError` when the backend fails or the log is closed.
     """
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
         """Append one message; returns its position, and one after which the topic had no other: its last one, as far as that is kept,
         else the floor. Messages get their positions in the order of the calls.
 
-        With ``once``, None and nothing is recorded where the topic has a record of that name, for as long as that is kept.
+        With ``idempotency_key``, None and nothing is recorded where the topic has a record of that name, for as long as that is kept.
         """
         ...
 

@@ -20,7 +20,7 @@ _position = attrgetter("position")
 class _Kept(NamedTuple):
     position: int
     topic: Topic
-    once: str
+    idempotency_key: str
     record: Record
 
     @property
@@ -42,12 +42,12 @@ class _OfTopic:
 class _Log:
     """One tenant's records, oldest first."""
 
-    __slots__ = ("floor", "kept", "names", "size", "top", "topics")
+    __slots__ = ("floor", "kept", "names", "newest", "size", "topics")
 
     def __init__(self, floor: int) -> None:
         self.kept: list[_Kept] = []
         self.floor = floor
-        self.top = floor
+        self.newest = floor
         self.size = 0
         self.topics: dict[Topic, _OfTopic] = {}
         # the names of the records that are kept and have one
@@ -61,9 +61,9 @@ class _Log:
         """Add the newest record; returns a position after which its topic had no other."""
         self.kept.append(kept)
         self.size += kept.size
-        self.top = kept.position
-        if kept.once:
-            self.names.add((kept.topic, kept.once))
+        self.newest = kept.position
+        if kept.idempotency_key:
+            self.names.add((kept.topic, kept.idempotency_key))
         known = self.topics.get(kept.topic)
         if known is None:
             self.topics[kept.topic] = _OfTopic(self.floor, kept.position)
@@ -80,8 +80,8 @@ class _Log:
             if kept.position > until and cut >= surplus and self.size <= retention.max_bytes:
                 break
             self.size -= kept.size
-            if kept.once:
-                self.names.remove((kept.topic, kept.once))
+            if kept.idempotency_key:
+                self.names.remove((kept.topic, kept.idempotency_key))
             known = self.topics[kept.topic]
             if known.last == kept.position:
                 del self.topics[kept.topic]
@@ -116,13 +116,13 @@ class MemoryChannelLog:
             log = self._logs[tenant] = _Log(self._clock.wall_us() - 1)
         return log
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
         """See :meth:`ChannelLog.append`."""
         log = self._log(topic.tenant)
-        if once and (topic, once) in log.names:
+        if idempotency_key and (topic, idempotency_key) in log.names:
             return None
-        position = max(log.top + 1, self._clock.wall_us())
-        previous = log.append(_Kept(position, topic, once, Record(position, topic.channel, data, extra)))
+        position = max(log.newest + 1, self._clock.wall_us())
+        previous = log.append(_Kept(position, topic, idempotency_key, Record(position, topic.channel, data, extra)))
         retention = self._retention
         # between two sweeps too, memory stays within a multiple of the bounds
         if len(log.kept) >= 2 * retention.max_messages or log.size >= 2 * retention.max_bytes:
@@ -146,12 +146,12 @@ class MemoryChannelLog:
             found.append(record)
             size += record.size
         more = end < len(log.kept)
-        return Page(found, log.kept[end - 1].position if more else max(log.top, after), log.floor, more)
+        return Page(found, log.kept[end - 1].position if more else max(log.newest, after), log.floor, more)
 
     async def span(self, tenant: str) -> Span:
         """See :meth:`ChannelLog.span`."""
         log = self._log(tenant)
-        return Span(log.floor, log.top)
+        return Span(log.floor, log.newest)
 
     async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
         """See :meth:`ChannelLog.complete_since`."""

@@ -90,20 +90,20 @@ class SqliteChannelLog:
         self._spans: dict[str, Span] = {}
         self.file = SqliteFile(data_dir / FILE_NAME, VERSIONS, on_rollback=self._ids.clear)
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
         """See :meth:`ChannelLog.append`."""
 
         def insert(connection: sqlite3.Connection) -> tuple[int, int] | None:
             log = self._id(connection, topic.tenant)
-            if once and connection.execute(_NAMED, (log, topic.audience, topic.channel, once)).fetchone() is not None:
+            if idempotency_key and connection.execute(_NAMED, (log, topic.audience, topic.channel, idempotency_key)).fetchone() is not None:
                 return None
-            floor, top = connection.execute("SELECT floor, top FROM logs WHERE id = ?", (log,)).fetchone()
+            floor, newest = connection.execute("SELECT floor, top FROM logs WHERE id = ?", (log,)).fetchone()
             (last,) = connection.execute(
                 "SELECT max(position) FROM records WHERE log = ? AND channel = ? AND audience = ?", (log, topic.channel, topic.audience)
             ).fetchone()
-            position = max(top + 1, self._clock.wall_us())
+            position = max(newest + 1, self._clock.wall_us())
             previous = floor if last is None else last
-            connection.execute(_INSERT, (log, position, previous, topic.audience, topic.channel, data, extra, once or None))
+            connection.execute(_INSERT, (log, position, previous, topic.audience, topic.channel, data, extra, idempotency_key or None))
             connection.execute(
                 "UPDATE logs SET top = ?, messages = messages + 1, bytes = bytes + ? WHERE id = ?",
                 (position, len(data) + len(extra), log),
@@ -112,14 +112,14 @@ class SqliteChannelLog:
 
         appended = await self.file.write(insert)
         if appended is not None:
-            self._reaches(topic.tenant, top=appended[0])
+            self._reaches(topic.tenant, newest=appended[0])
         return appended
 
-    def _reaches(self, tenant: str, *, floor: int = 0, top: int = 0) -> None:
+    def _reaches(self, tenant: str, *, floor: int = 0, newest: int = 0) -> None:
         """Note what a transaction that is on disk has done; answers may come in another order than the transactions."""
         span = self._spans.get(tenant)
         if span is not None:
-            self._spans[tenant] = Span(max(span.floor, floor), max(span.top, top))
+            self._spans[tenant] = Span(max(span.floor, floor), max(span.newest, newest))
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
         """See :meth:`ChannelLog.read`."""
@@ -130,15 +130,15 @@ class SqliteChannelLog:
                 log = connection.execute("SELECT id, floor, top FROM logs WHERE tenant = ?", (selection.tenant,)).fetchone()
                 if log is None:  # nobody ever asked how far it reaches
                     return Page([], after, after, more=False)
-                identifier, floor, top = log
+                identifier, floor, newest = log
                 end = connection.execute(_END_OF_SCAN, (identifier, after, SCAN - 1)).fetchone()
-                more = end is not None and end[0] < top
-                upto = end[0] if more else max(top, after)
-                (channels,) = connection.execute(_CHANNELS, (identifier, after, upto)).fetchone()
+                more = end is not None and end[0] < newest
+                end_position = end[0] if more else max(newest, after)
+                (channels,) = connection.execute(_CHANNELS, (identifier, after, end_position)).fetchone()
                 wanted = [channel for channel in json.loads(channels) if selection.wants(channel)]
                 found: list[Record] = []
                 if wanted:
-                    values = (identifier, after, upto, json.dumps(wanted), json.dumps(selection.audiences), PAGE_RECORDS + 1)
+                    values = (identifier, after, end_position, json.dumps(wanted), json.dumps(selection.audiences), PAGE_RECORDS + 1)
                     size = 0
                     for row in connection.execute(_RECORDS, values):
                         record = Record(*row)
@@ -146,7 +146,7 @@ class SqliteChannelLog:
                             return Page(found, found[-1].position, floor, more=True)
                         found.append(record)
                         size += record.size
-                return Page(found, upto, floor, more)
+                return Page(found, end_position, floor, more)
             finally:
                 connection.execute("COMMIT")
 
@@ -164,7 +164,7 @@ class SqliteChannelLog:
 
             found = await self.file.write(begin)
             self._spans.setdefault(tenant, found)
-            self._reaches(tenant, floor=found.floor, top=found.top)
+            self._reaches(tenant, floor=found.floor, newest=found.newest)
             span = self._spans[tenant]
         return span
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
-from hub.core.json_guard import commas
+from hub.core.json_validation import commas
 from hub.core.limits import Limits
 from hub.core.metric import CounterFamily
 from hub.ops.envelope import ApiError

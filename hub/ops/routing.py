@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from hub.core.json_guard import BadJsonError, check_nul, guard
+from hub.core.json_validation import BadJsonError, check_nul, guard
 from hub.core.limits import Limits
 from hub.ops.body import bounded, check_announced, check_members, limit_of, read_body
 from hub.ops.envelope import ApiError

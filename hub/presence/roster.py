@@ -209,7 +209,7 @@ class Roster:
             yield from _pieces([session for at, session in block.items() if at > serial])
 
     def _is_here(self, session: Subscriber) -> bool:
-        return session.id in self._hub.subscribers and not session.parting
+        return session.id in self._hub.subscribers and not session.closing
 
 
 def _shard(name: str) -> int:

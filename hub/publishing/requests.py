@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from hub.core.channels import SERVICE, InvalidChannelError, check_channel, is_wildcard
-from hub.core.json_guard import BadJsonError, guard
+from hub.core.json_validation import BadJsonError, guard
 from hub.core.limits import Limits
 from hub.ops.envelope import ApiError
 

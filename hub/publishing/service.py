@@ -78,7 +78,7 @@ class Publisher:
         if isinstance(item, ApiError):
             return item
         try:
-            return await (self._publish_once(principal, item) if item.id else self._publish(principal, item, once=""))
+            return await (self._publish_once(principal, item) if item.id else self._publish(principal, item, idempotency_key=""))
         except RefusedError as refused:
             return _refusal(refused)
         except OtherContentError:
@@ -92,9 +92,11 @@ class Publisher:
         if not new:
             return await asyncio.shield(answer)
         # the log remembers too: a publisher that has no answer, because the hub was restarted, sends again
-        once = f"publish-{_digest(principal.subject.encode(), item.id.encode()).hex()}-{self._hub.clock.wall_ms() // (WINDOW_S * 1000)}"
+        idempotency_key = (
+            f"publish-{_digest(principal.subject.encode(), item.id.encode()).hex()}-{self._hub.clock.wall_ms() // (WINDOW_S * 1000)}"
+        )
         try:
-            position = await self._publish(principal, item, once=once)
+            position = await self._publish(principal, item, idempotency_key=idempotency_key)
         except BaseException as fault:
             self._ids.failed(key)
             answer.set_exception(fault if isinstance(fault, RefusedError) else RefusedError(WireError.UNAVAILABLE, channel=item.channel))
@@ -103,18 +105,20 @@ class Publisher:
         answer.set_result(position)
         return position
 
-    async def _publish(self, principal: Principal, item: Publication, *, once: str) -> Answer:
+    async def _publish(self, principal: Principal, item: Publication, *, idempotency_key: str) -> Answer:
         if item.subject:
-            return await self._publish_to_subject(principal, item, once=once)
-        return await self._hub.publish(principal, item.channel, item.data, once=once)
+            return await self._publish_to_subject(principal, item, idempotency_key=idempotency_key)
+        return await self._hub.publish(principal, item.channel, item.data, idempotency_key=idempotency_key)
 
-    async def _publish_to_subject(self, principal: Principal, item: Publication, *, once: str) -> Answer:
+    async def _publish_to_subject(self, principal: Principal, item: Publication, *, idempotency_key: str) -> Answer:
         """To all logins of one subject of the publisher's tenant, and to nobody else."""
         hub = self._hub
         await hub.check_publish(principal, item.channel)
         try:
             async with hub.subjects.addressed(principal.tenant, item.subject, lambda: TimeSlice(hub.clock, hub.loop)):
-                return await hub.emit(principal.tenant, item.channel, item.data, audience=subject_audience(item.subject), once=once)
+                return await hub.emit(
+                    principal.tenant, item.channel, item.data, audience=subject_audience(item.subject), idempotency_key=idempotency_key
+                )
         except EventLogError as fault:
             raise RefusedError(WireError.UNAVAILABLE, channel=item.channel) from fault
 

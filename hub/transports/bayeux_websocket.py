@@ -61,7 +61,7 @@ class BayeuxWebSocket:
         )
         await socket.accept(cookies)
         link = SocketLink(self._server, socket, peer)
-        socket.on_flow(link.flowed)
+        socket.on_writable_changed(link.writable_changed)
         socket.on_drain(link.drained)
         try:
             if self._server.draining:

@@ -19,11 +19,11 @@ _LEAST_FRAME = 6
 
 
 class FrameWriter(Protocol):
-    """A connection that writes prebuilt frames at once. No method awaits, none but :attr:`express` raises."""
+    """A connection that writes prebuilt frames at once. No method awaits, none but :attr:`direct_write` raises."""
 
-    def claim(self, on_drain: Callable[[], None], on_flow: Callable[[], None]) -> None:
+    def claim(self, on_drain: Callable[[], None], on_writable_changed: Callable[[], None]) -> None:
         """Take the connection over: text messages then arrive as bytes, as they came, in ``{"type": "hub.text", "payload": bytes}``;
-        ``on_drain`` is called when bytes waited and wait no more, ``on_flow`` when :attr:`express` is another.
+        ``on_drain`` is called when bytes waited and wait no more, ``on_writable_changed`` when :attr:`direct_write` is another.
         """
         ...
 
@@ -40,7 +40,7 @@ class FrameWriter(Protocol):
         ...
 
     @property
-    def express(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> Callable[[bytes], object] | None:
         """The transport's own write while nothing waits and neither side has begun to close, else None."""
         ...
 

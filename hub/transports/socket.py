@@ -77,7 +77,7 @@ class Socket:
         self._close: tuple[int, str] | None = None
         self._writer = cast("FrameWriter | None", (scope.get("extensions") or {}).get(EXTENSION))
         if self._writer is not None:
-            self._writer.claim(self._drained, self._flowed)
+            self._writer.claim(self._drained, self._writable_changed)
 
     async def accept(self, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer the opening handshake, with further response headers. When the peer has gone meanwhile, :attr:`open` stays False."""
@@ -114,7 +114,7 @@ class Socket:
                 self._state = _State.GONE
                 self._queue.clear()
                 self._queued = 0
-                self._flowed()
+                self._writable_changed()
             elif message["type"] == "hub.begun":
                 return cast("Work", message["payload"])
             elif self._state is _State.OPEN:
@@ -165,12 +165,12 @@ class Socket:
         return self._state is _State.OPEN and (self._writer is None or self._writer.writable_now)
 
     @property
-    def express(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> Callable[[bytes], object] | None:
         """Writes frames at once; see :class:`hub.bayeux.ports.Connection`."""
-        return None if self._writer is None or self._state is not _State.OPEN else self._writer.express
+        return None if self._writer is None or self._state is not _State.OPEN else self._writer.direct_write
 
-    def on_flow(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` whenever :attr:`express` changes."""
+    def on_writable_changed(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` whenever :attr:`direct_write` changes."""
         self._flow = callback
 
     def on_drain(self, callback: Callable[[], object]) -> None:
@@ -195,7 +195,7 @@ class Socket:
         if self._drain is not None and self._state is _State.OPEN:
             self._drain()
 
-    def _flowed(self) -> None:
+    def _writable_changed(self) -> None:
         if self._flow is not None:
             self._flow()
 

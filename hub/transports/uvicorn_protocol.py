@@ -159,7 +159,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._heard_at = self.loop.time()
         self._at_once: Callable[[bytes], object] | None = None
         self._on_drain: Callable[[], None] | None = None
-        self._on_flow: Callable[[], None] = _nothing
+        self._on_writable_changed: Callable[[], None] = _nothing
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
@@ -308,14 +308,14 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._on_flow()
+        self._on_writable_changed()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._late_pong:
             self.write_frame(self._late_pong)
             self._late_pong = b""
-        self._on_flow()
+        self._on_writable_changed()
         if self._on_drain is not None:
             self._on_drain()
 
@@ -323,18 +323,18 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._connection is not None:
             self._connection.close()
-        self._on_flow()
+        self._on_writable_changed()
 
     def _bound_closing(self) -> None:
-        self._on_flow()
+        self._on_writable_changed()
         if self.close_timer is None and self.transport.is_closing() and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     # -- FrameWriter ------------------------------------------------------------------------------------------------
 
-    def claim(self, on_drain: Callable[[], None], on_flow: Callable[[], None]) -> None:
+    def claim(self, on_drain: Callable[[], None], on_writable_changed: Callable[[], None]) -> None:
         self._on_drain = on_drain
-        self._on_flow = on_flow
+        self._on_writable_changed = on_writable_changed
 
     def listen(self, at_once: Callable[[bytes], object] | None) -> None:
         self._at_once = at_once
@@ -344,7 +344,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         forget_headers(cast("Any", self.scope))
 
     @property
-    def express(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> Callable[[bytes], object] | None:
         return self.transport.write if self.writable_now and self.writable.is_set() else None
 
     @property
@@ -375,7 +375,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.send_close(code, fit_reason(reason))
         self.write_frame(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self._on_flow()
+        self._on_writable_changed()
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()

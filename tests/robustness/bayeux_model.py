@@ -226,7 +226,7 @@ class Model(Observer):
     def _hears(self, identifier: str) -> bool:
         """Whether a session is there, and the server has not sent it away: then it waits only to be told so."""
         session = self.world.server.sessions.get(identifier)
-        return session is not None and not session.parting
+        return session is not None and not session.closing
 
     def unanswered(self, request: Request) -> None:
         self._event(request)

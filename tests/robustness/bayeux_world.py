@@ -78,7 +78,7 @@ class Wire(DirectWay):
         if self.closed is None:
             self.closed = int(code)
             self.expected.clear()
-            self.flowed()
+            self.writable_changed()
 
     def breaks(self) -> bool:
         if self.breaks_after is None:
@@ -90,8 +90,8 @@ class Wire(DirectWay):
         self._world.observer.broke(self)
         return True
 
-    def flowed(self) -> None:
-        self.link.flowed()
+    def writable_changed(self) -> None:
+        self.link.writable_changed()
 
 
 class BayeuxWorld(HubWorld):
@@ -212,7 +212,7 @@ class BayeuxWorld(HubWorld):
     def drop(self, wire: Wire) -> None:
         """The connection is gone."""
         wire.lost = True
-        wire.flowed()
+        wire.writable_changed()
         self._pump(wire)
 
 

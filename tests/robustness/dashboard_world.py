@@ -62,13 +62,13 @@ class Client(DirectWay):
     def breaks(self) -> bool:
         return self.lost
 
-    def flowed(self) -> None:
-        self.conversation.flowed()
+    def writable_changed(self) -> None:
+        self.conversation.writable_changed()
 
     def close(self, code: int, reason: str = "") -> None:
         if self.closed is None:
             self.closed = int(code)
-            self.flowed()
+            self.writable_changed()
 
     @property
     def open(self) -> bool:
@@ -111,7 +111,7 @@ class Client(DirectWay):
         """The connection is gone; the transport says so when it is not busy any more."""
         if not self.lost:
             self.lost = True
-            self.flowed()
+            self.writable_changed()
             if not self.busy:
                 self.conversation.gone()
 

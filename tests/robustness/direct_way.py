@@ -43,8 +43,8 @@ class DirectWay(ABC):
         """Whether the connection is found to be broken by the next write."""
 
     @abstractmethod
-    def flowed(self) -> None:
-        """Tell the conversation that :attr:`express` is another."""
+    def writable_changed(self) -> None:
+        """Tell the conversation that :attr:`direct_write` is another."""
 
     @property
     def buffered(self) -> int:
@@ -54,10 +54,10 @@ class DirectWay(ABC):
     @buffered.setter
     def buffered(self, size: int) -> None:
         self._buffered = size
-        self.flowed()
+        self.writable_changed()
 
     @property
-    def express(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> Callable[[bytes], object] | None:
         """See :class:`hub.bayeux.ports.Connection`."""
         return self._write_frames if self._direct and self.open and not self._buffered else None
 

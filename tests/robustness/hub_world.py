@@ -68,9 +68,9 @@ class SlowBus(MemoryBus):
         for login in logins:
             self.seen(envelope._replace(topic=envelope.topic._replace(audience=login)))
 
-    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+    async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         await self._loop.answer()
-        return await self._append(envelope, once)  # without a task of asyncio: nobody gives up here
+        return await self._append(envelope, idempotency_key)  # without a task of asyncio: nobody gives up here
 
 
 class SlowGrants(Grants):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, FieldError, Incoming, MalformedError, read_request
 from hub.bayeux.replies import head, success
-from hub.core.json_guard import BadJsonError
+from hub.core.json_validation import BadJsonError
 from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.dashboard import commands

@@ -148,11 +148,11 @@ class Heard:
         self.events: list[tuple[str, str, Any]] = []
         self._names: set[str] = set()
 
-    async def emit(self, tenant: str, channel: str, data: bytes, *, once: str = "") -> None:
-        if once in self._names:
+    async def emit(self, tenant: str, channel: str, data: bytes, *, idempotency_key: str = "") -> None:
+        if idempotency_key in self._names:
             return
-        if once:
-            self._names.add(once)
+        if idempotency_key:
+            self._names.add(idempotency_key)
         self.events.append((tenant, channel, json.loads(data)))
 
     def messages(self, channel: str = SMS, tenant: str = "acme") -> list[Any]:

@@ -43,8 +43,8 @@ class NetworkLog(MemoryChannelLog):
         """Forget what came after ``position``. What comes next gets positions that nobody had before."""
         log = self._log(tenant)
         del log.kept[log.after(position) :]
-        log.top += 1_000_000
-        self.seams[tenant] = log.top
+        log.newest += 1_000_000
+        self.seams[tenant] = log.newest
 
 
 class Network:
@@ -114,16 +114,16 @@ class NetworkBus:
         assert self._receiver is not None
         for tenant in {topic.tenant for topic in self._wanted}:
             span = at_once(self._network.log.span(tenant))
-            after = self._handed_over.get(tenant, span.top)
+            after = self._handed_over.get(tenant, span.newest)
             self._receiver.on_gap(Gap(tenant))  # what is in no log is lost
             if after < span.seam:
                 self._receiver.on_reset(tenant, span.seam)
             elif after < span.floor:
-                self._receiver.on_gap(Gap(tenant, after, span.top))
+                self._receiver.on_gap(Gap(tenant, after, span.newest))
             else:
                 self._repair(tenant, after)
-            self._handed_over[tenant] = span.top
-            self._receiver.on_top(tenant, span.top)
+            self._handed_over[tenant] = span.newest
+            self._receiver.on_position(tenant, span.newest)
 
     # -- the server's side ------------------------------------------------------------------------------------------
 
@@ -144,14 +144,14 @@ class NetworkBus:
 
     def _confirm(self, topics: Sequence[Topic], confirmed: asyncio.Future[Mapping[Topic, int]]) -> None:
         self.subscribed |= set(topics)
-        top = at_once(self._network.log.span(topics[0].tenant)).top
+        newest = at_once(self._network.log.span(topics[0].tenant)).newest
 
         def take() -> None:
             assert self._receiver is not None
-            self._handed_over[topics[0].tenant] = top
-            self._receiver.on_top(topics[0].tenant, top)
+            self._handed_over[topics[0].tenant] = newest
+            self._receiver.on_position(topics[0].tenant, newest)
             if not confirmed.done():
-                confirmed.set_result(dict.fromkeys(topics, top))
+                confirmed.set_result(dict.fromkeys(topics, newest))
 
         self.answer(take)
 
@@ -220,13 +220,13 @@ class NetworkBus:
         for login in logins:
             self.publish(envelope._replace(topic=envelope.topic._replace(audience=login)))
 
-    async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+    async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         if not self.connected:
             raise EventLogError("there is no connection")
         signed = self._signed(envelope)
 
         def append(done: asyncio.Future[int | None]) -> None:
-            appended = at_once(self._network.log.append(signed.topic, signed.data, signed.extra, once))
+            appended = at_once(self._network.log.append(signed.topic, signed.data, signed.extra, idempotency_key))
             if appended is not None:
                 position, previous = appended
                 self._network.send(signed._replace(position=position, previous=previous), lambda node: True)

@@ -29,7 +29,7 @@ class Received:
     def on_envelope(self, envelope: Envelope) -> None:
         self.calls.append(envelope)
 
-    def on_top(self, tenant: str, position: int) -> None:
+    def on_position(self, tenant: str, position: int) -> None:
         self.calls.append((tenant, position))
 
     def on_gap(self, gap: Gap) -> None:
@@ -144,8 +144,8 @@ async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus
 
 async def test_what_the_log_has_by_its_name_reaches_nobody_again(bus: Bus, received: Received) -> None:
     await bus.subscribe([A], positions=True)
-    assert await bus.append(log(A), once="x") is not None
-    assert await bus.append(log(A), once="x") is None
+    assert await bus.append(log(A), idempotency_key="x") is not None
+    assert await bus.append(log(A), idempotency_key="x") is None
     assert received.data() == [b"1"]
 
 

@@ -34,7 +34,7 @@ class Hubs:
         """Publish on node A; returns the log's newest position."""
         for number in numbers:
             await self.a.hub.emit("t", channel, b"%d" % number)
-        return (await self.log.span("t")).top
+        return (await self.log.span("t")).newest
 
     def b(self) -> World:
         return World(DECLARATIONS, log=self.log, bus=self.bus_b, clock=self.clock)
@@ -57,7 +57,7 @@ async def resume(world: World, session: Recorder, since: int, *patterns: str) ->
 async def test_bayeux_replays_what_another_node_published_before_the_topic_was_in_force() -> None:
     hubs = Hubs()
     node = Bayeux(log=hubs.log, bus=hubs.bus_b)
-    before = (await hubs.log.span("t")).top
+    before = (await hubs.log.span("t")).newest
     other = await node.client()
     await other.post(other.subscribe("/log/other"))
     await hubs.publish(1, 2, 3)
@@ -73,7 +73,7 @@ async def test_bayeux_replays_what_another_node_published_before_the_topic_was_i
 async def test_the_dashboard_is_sent_what_another_node_published_before_the_topic_was_in_force() -> None:
     hubs = Hubs()
     node = Dashboard(log=hubs.log, bus=hubs.bus_b)
-    before = (await hubs.log.span("t")).top
+    before = (await hubs.log.span("t")).newest
     await node.send({"type": "hello", "token": "ann"})
     other = Recorder(node.hub, "other")
     node.hub.attach(other)
@@ -90,7 +90,7 @@ async def test_the_dashboard_is_sent_what_another_node_published_before_the_topi
 async def test_a_stream_is_sent_what_another_node_published_before_the_topic_was_in_force() -> None:
     hubs = Hubs()
     node = Stream(log=hubs.log, bus=hubs.bus_b)
-    before = (await hubs.log.span("t")).top
+    before = (await hubs.log.span("t")).newest
     other = Recorder(node.hub, "other")
     node.hub.attach(other)
     await node.hub.subscribe(other, ["/log/other"])

@@ -152,7 +152,7 @@ def test_who_is_being_sent_away_is_left_alone() -> None:
     fill(other, 9_000)
     third = Stuck(world, "third")
     fill(third, 5_000)
-    leaving.parting = True
+    leaving.closing = True
     round_of(world)
     assert leaving.queued_bytes == 10_000
 

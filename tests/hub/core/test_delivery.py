@@ -19,7 +19,7 @@ def test_what_a_setting_keeps_needs_the_operation_of_its_family(kept: str) -> No
         found = made.of(channel)
         assert (found.operation, found.personal) == (READ, True)
     assert made.of(kept.replace("*", "x")).delivery is DeliveryClass.LOG
-    assert {each.operation for each in made.touching("/**")} == {READ}
+    assert {each.operation for each in made.overlapping("/**")} == {READ}
 
 
 def test_the_most_exact_of_several_declarations_is_the_one_that_holds_on() -> None:

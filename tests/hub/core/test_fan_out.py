@@ -37,7 +37,7 @@ class Direct(Recorder):
         super().__init__(hub, identifier)
         self.frames: list[bytes] = []
         self.order: list[str] = []
-        self.express = self._write
+        self.direct_write = self._write
 
     def _write(self, frames: bytes) -> None:
         self.frames.append(frames)
@@ -192,7 +192,7 @@ async def test_the_queue_has_what_fan_outs_have_for_the_session() -> None:
 async def test_a_session_whose_queue_is_not_empty_or_whose_way_is_not_direct_queues() -> None:
     world = World(limits=Limits(max_queue_bytes=1024))
     sessions = await crowd(world)
-    sessions[0].express = None
+    sessions[0].direct_write = None
     sessions[1].waiting.append(Message("/own", b'"first"'))
     await publish(world, "x")
     await world.loop.run()
@@ -207,10 +207,10 @@ def lost(_: bytes) -> None:
 async def test_a_connection_that_was_lost_this_moment_costs_the_others_nothing() -> None:
     world = World()
     sessions = await crowd(world)
-    sessions[3].express = lost
+    sessions[3].direct_write = lost
     await publish(world, "x")
     await world.loop.run()
-    assert sessions[3].express is None
+    assert sessions[3].direct_write is None
     assert sessions[3].order == ["x"], "it waits in the queue, and goes as the door says"
     assert sum(session.order == ["x"] for session in sessions) == MANY
 
@@ -222,7 +222,7 @@ async def test_the_fault_of_one_is_told_and_ends_no_other(monkeypatch: pytest.Mo
     def broken(_: Direct) -> None:
         raise KeyError("flush")
 
-    sessions[3].express = None
+    sessions[3].direct_write = None
     monkeypatch.setattr(Direct, "flush", broken)
     await publish(world, "x")
     await world.loop.run()
@@ -287,9 +287,9 @@ async def test_what_is_on_its_way_through_the_log_counts_too() -> None:
     committed = asyncio.Event()
 
     class SlowBus(MemoryBus):
-        async def append(self, envelope: Envelope, *, once: str = "") -> int | None:
+        async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
             await committed.wait()
-            return await super().append(envelope, once=once)
+            return await super().append(envelope, idempotency_key=idempotency_key)
 
     clock = ManualClock()
     log = MemoryChannelLog(clock)
@@ -312,7 +312,7 @@ async def test_sessions_that_get_many_messages_by_their_queues_do_not_hold_the_l
     world = World(clock=clock)
     sessions = await crowd(world)
     for session in sessions:
-        session.express = None
+        session.direct_write = None
     for number in range(fan_out.AT_ONCE * 8):
         await publish(world, str(number))
     assert len(world.hub.fan_outs.jobs) == 1
@@ -403,7 +403,7 @@ async def test_a_session_that_ends_as_it_subscribes_leaves_nothing_behind() -> N
     assert "/other" not in {topic.channel for topic in world.hub._interest.topics}
 
 
-@pytest.mark.parametrize("look", ["queue", "send_express", "offer", "offer_anyway", "take"])
+@pytest.mark.parametrize("look", ["queue", "send_directly", "offer", "offer_anyway", "take"])
 async def test_a_session_that_ends_as_its_queue_is_looked_at_gets_and_keeps_nothing_more(look: str) -> None:
     world = World(limits=TOO_MUCH)
     sessions = await with_too_much_under_way(world)
@@ -480,7 +480,7 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
         subscribed[session] = set(chance.sample(patterns, chance.randint(1, 4)))
         await world.hub.subscribe(session, sorted(subscribed[session]))
         if chance.random() < 0.2:
-            session.express = None
+            session.direct_write = None
     clock.step = SLICE_S / chance.choice([1, 3, 10])
     for number in range(200):
         match chance.choice(["publish"] * 6 + ["tick"] * 3 + ["subscribe", "unsubscribe", "leave", "flow"]):
@@ -508,7 +508,7 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
                 del subscribed[session], expected[session]
             case "flow":
                 session = chance.choice(sorted(subscribed, key=lambda s: s.id))
-                session.express = session._write if session.express is None else None
+                session.direct_write = session._write if session.direct_write is None else None
     await world.loop.run()
     assert {session.id: session.order for session in expected} == {session.id: order for session, order in expected.items()}
     assert world.hub.fan_outs.jobs == []

@@ -8,7 +8,7 @@ import pytest
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
-from hub.core.frames import Shapes, arrays, text_frame
+from hub.core.frames import FrameCaches, arrays, text_frame
 from hub.core.message import Message
 from tests.robustness.direct_way import payloads
 
@@ -35,18 +35,18 @@ def test_arrays_are_as_large_as_they_may_be_and_no_larger() -> None:
 
 
 def test_sessions_that_get_the_same_get_the_same_bytes() -> None:
-    shapes = Shapes(1000)
+    caches = FrameCaches(1000)
     first, second = Message("/a", b"1"), Message("/a", b"1")
-    frames = shapes.bayeux.frames([first, second])
-    assert shapes.bayeux.frames([first, second]) is frames
-    assert shapes.bayeux.frames([first]) is not frames
-    assert shapes.bayeux.frames([second, first]) == frames, "built anew: messages are told apart by identity"
+    frames = caches.bayeux.frames([first, second])
+    assert caches.bayeux.frames([first, second]) is frames
+    assert caches.bayeux.frames([first]) is not frames
+    assert caches.bayeux.frames([second, first]) == frames, "built anew: messages are told apart by identity"
 
 
 def test_each_door_has_its_shape() -> None:
-    shapes = Shapes(1000)
+    caches = FrameCaches(1000)
     message = Message("/a", b"1", position=7)
-    assert [json.loads(payloads(shape.frames([message]))[0]) for shape in (shapes.bayeux, shapes.replayable, shapes.dashboard)] == [
+    assert [json.loads(payloads(cache.frames([message]))[0]) for cache in (caches.bayeux, caches.replayable, caches.dashboard)] == [
         [{"channel": "/a", "data": 1}],
         [{"channel": "/a", "data": 1, "replayId": 7}],
         [{"type": "event", "channel": "/a", "data": 1, "position": 7}],
@@ -55,5 +55,5 @@ def test_each_door_has_its_shape() -> None:
 
 def test_what_is_too_long_for_one_frame_is_several_in_one_write() -> None:
     messages = [Message("/a", b"%d" % number) for number in range(5)]
-    frames = Shapes(60).bayeux.frames(messages)
+    frames = FrameCaches(60).bayeux.frames(messages)
     assert [[each["data"] for each in json.loads(payload)] for payload in payloads(frames)] == [[0, 1], [2, 3], [4]]

@@ -556,8 +556,8 @@ def test_most_exact_declaration_counts() -> None:
     assert registry.of("/a/b") is wide
     registry.declare(deep)
     assert (registry.of("/a/b"), registry.of("/a/c"), registry.of("/x").delivery) == (deep, wide, EVENT)
-    assert registry.touching("/a/*") == [wide, deep]
-    assert registry.touching("/a/b") == [deep]
+    assert registry.overlapping("/a/*") == [wide, deep]
+    assert registry.overlapping("/a/b") == [deep]
     assert list(registry) == [wide, deep]
 
 

@@ -166,12 +166,12 @@ async def test_messages_that_a_lost_connection_did_not_take_are_not_mistaken_for
     world = World()
     session = world.session()
     session.offer(message(0))
-    session.express = gone
-    assert not session.send_express()
+    session.direct_write = gone
+    assert not session.send_directly()
     session.offer(message(1))
     written: list[bytes] = []
-    session.express = written.append
-    assert session.send_express()
+    session.direct_write = written.append
+    assert session.send_directly()
     assert [each["data"] for payload in payloads(written[0]) for each in json.loads(payload)] == [0, 1]
 
 

@@ -39,8 +39,8 @@ class Slow(MemoryChannelLog):
         self.asked()
         return await super().span(tenant)
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
-        appended = await super().append(topic, data, extra, once)
+    async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
+        appended = await super().append(topic, data, extra, idempotency_key)
         if self.recorded is not None:
             self.waits += 1
             await self.recorded.wait()
@@ -373,7 +373,7 @@ async def test_a_session_that_the_server_ends_while_the_log_is_asked_is_not_subs
     session = world.session()
 
     def end() -> None:
-        session.parting = True
+        session.closing = True
 
     world.log.asked = end
     with pytest.raises(RefusedError) as refused:

@@ -221,7 +221,7 @@ async def test_a_message_larger_than_a_chunk_leaves_alone() -> None:
 
 async def test_a_stream_that_resumes_gets_what_it_missed_and_no_gap() -> None:
     stream = Stream()
-    since = (await stream.log.span("t")).top
+    since = (await stream.log.span("t")).newest
     await stream.emit("/log/a", b"1")
     missed = stream.position
     assert b"gap" not in await stream.open("/log/a", since=since)
@@ -238,7 +238,7 @@ async def test_a_position_that_is_none_of_the_log_is_told_as_a_gap_with_the_posi
 
 async def test_an_event_channel_cannot_be_recovered_and_a_state_channel_need_not() -> None:
     stream = Stream()
-    since = (await stream.log.span("t")).top
+    since = (await stream.log.span("t")).newest
     opening = await stream.open("/log/a", "/free/a", "/state/x", "/state/**", since=since)
     assert b'data: {"channels":[{"channel":"/free/a","position":null,"recovered":false}]}\n' in opening
 
@@ -291,7 +291,7 @@ async def test_a_stream_without_log_channels_hears_of_no_position() -> None:
 
 async def test_a_stream_that_catches_up_is_not_told_a_position_that_it_has_not_reached() -> None:
     stream = Stream()
-    since = (await stream.log.span("t")).top
+    since = (await stream.log.span("t")).newest
     await stream.emit("/log/a", b"1")
     outcomes = await stream.hub.subscribe(stream.session, ["/log/a"], since={"/log/a": since})
     stream.session.open(outcomes, resumes=True)

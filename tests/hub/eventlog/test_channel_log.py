@@ -62,9 +62,9 @@ async def read(log: ChannelLog, *patterns: str, after: int = 0, audiences: tuple
     found: list[Record] = []
     while True:
         page = await log.read(Selection(tenant, audiences, frozenset(patterns)), after, MIB)
-        assert all(after < record.position <= page.upto for record in page.records)
+        assert all(after < record.position <= page.end_position for record in page.records)
         found += page.records
-        after = page.upto
+        after = page.end_position
         if not page.more:
             return found
 
@@ -115,7 +115,7 @@ async def test_reading_goes_on_after_a_position(log: ChannelLog) -> None:
 async def test_pages_are_bounded_by_records(log: ChannelLog) -> None:
     positions = await fill(log, *[A] * (PAGE_RECORDS + 1))
     page = await log.read(Selection("t", ("",), {"/log/a"}), 0, MIB)
-    assert (len(page.records), page.upto, page.more) == (PAGE_RECORDS, positions[-2], True)
+    assert (len(page.records), page.end_position, page.more) == (PAGE_RECORDS, positions[-2], True)
     assert len(await read(log, "/log/a")) == PAGE_RECORDS + 1
 
 
@@ -143,7 +143,7 @@ async def test_tenants_and_audiences_do_not_mix(log: ChannelLog) -> None:
 
 async def test_an_empty_log_vouches_from_its_first_moment_on(log: ChannelLog, clock: ManualClock) -> None:
     span = await log.span("t")
-    assert span.floor == span.top == int(clock.now * 1_000_000) - 1
+    assert span.floor == span.newest == int(clock.now * 1_000_000) - 1
     clock.now += 5
     assert await log.span("t") == span
 

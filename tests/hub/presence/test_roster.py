@@ -234,7 +234,7 @@ async def test_a_subject_is_sent_away_and_nobody_else(house: House) -> None:
 
 async def test_who_was_sent_away_and_has_still_to_hear_of_it_is_not_here(house: House) -> None:
     guest = await house.guest("1")
-    guest.parting = True
+    guest.closing = True
     assert await house.ids() == []
     assert await house.roster.find("t", "1") is None
     assert await house.roster.disconnect("t", "ann") == 0

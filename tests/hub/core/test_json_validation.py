@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.core.json_guard import BadJsonError, check_syntax, commas, guard, replace_lone_surrogates
+from hub.core.json_validation import BadJsonError, check_syntax, commas, guard, replace_lone_surrogates
 
 DEPTH = 64
 
