@@ -20,11 +20,11 @@ from tools.sources import tracked
 
 ROOT = Path(__file__).parents[1]
 
-SERVER = {"fastapi", "joserfc", "prometheus_client", "psycopg", "starlette", "uvicorn", "uvloop", "websockets"}
+SERVER = {"fastapi", "prometheus_client", "psycopg", "starlette", "uvicorn", "uvloop", "websockets"}
 OPTIONS = {"pydantic", "rich"}
 """typer checks the options of a command with the one, and shows help with the other."""
 CLIENT = {"aiohttp", "asyncio"}
-TESTS = {"cryptography", "httpx", "jsonschema"}
+TESTS = {"cryptography", "httpx", "joserfc", "jsonschema"}
 """Nothing that the product imports needs these."""
 HEAVY = SERVER | OPTIONS | CLIENT | TESTS | {"pydantic_settings", "structlog"}
 

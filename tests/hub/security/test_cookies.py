@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import OctKey
 
-from hub.security.cookies import MOST_COOKIES, CookieSigner, kept_secret, read_cookies, set_cookie, statistics_cookie
+from hub.security.cookies import MOST_COOKIES, CookieSigner, SignedIn, kept_secret, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import Credential
 from tests.hub.security.conftest import SECRET
 from tests.world import ManualClock
@@ -71,6 +71,39 @@ def test_a_cookie_of_another_secret_or_changed_is_refused(signer: CookieSigner, 
     assert signer.read(f"{header}.{payload[:-2]}AA.{signature}") is None
 
 
+def test_cookies_are_json_web_tokens(signer: CookieSigner, clock: ManualClock) -> None:
+    """RFC 7519: a library that knows it reads what the hub wrote, and writes what the hub reads, so cookies of earlier versions stay."""
+    key = OctKey.import_key(signer._key)
+    read = jwt.decode(signer.sign(USER), key, algorithms=["HS256"])
+    assert read.header == {"typ": "JWT", "alg": "HS256"}
+    assert read.claims["sub"] == USER.id
+    assert read.claims["exp"] == clock.wall_ms() // 1000 + 60
+    written = jwt.encode({"alg": "HS256"}, read.claims, key)
+    assert signer.read(written) == SignedIn(read.claims["sub"], read.claims["ver"], read.claims["jti"])
+    assert written.split(".")[0] == signer.sign(USER).split(".")[0]
+
+
+@pytest.mark.parametrize("header", [{"alg": "HS384"}, {"alg": "HS256", "kid": "1"}, {"alg": "HS512", "typ": "JWT"}])
+def test_a_statement_with_another_header_is_refused(signer: CookieSigner, header: dict[str, str]) -> None:
+    key = OctKey.import_key(signer._key)
+    claims = jwt.decode(signer.sign(CREDENTIAL), key, algorithms=["HS256"]).claims
+    assert signer.read(jwt.encode(header, claims, key, algorithms=[header["alg"]])) is None
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"{", b"\xff", b"null", b"[" * 2000])
+def test_a_signed_statement_of_another_form_is_refused(signer: CookieSigner, payload: bytes) -> None:
+    assert signer.read(jws.serialize_compact({"typ": "JWT", "alg": "HS256"}, payload, OctKey.import_key(signer._key))) is None
+
+
+def test_a_signature_has_one_form(signer: CookieSigner) -> None:
+    """The last character of a signature holds two bits that decoders skip: a cookie with others there is another text."""
+    cookie = signer.sign(CREDENTIAL)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = alphabet[alphabet.index(cookie[-1]) ^ 1]
+    assert signer.read(cookie[:-1] + other) is None
+    assert signer.read(cookie + "=") is None
+
+
 def test_the_secret_itself_signs_no_cookies(signer: CookieSigner, clock: ManualClock) -> None:
     """What else is signed with the secret can never be taken for a cookie."""
     claims = {"iss": "cx-event-hub", "sub": "token:1", "ver": "x", "jti": "x", "exp": clock.wall_ms() // 1000 + 60}
@@ -79,12 +112,12 @@ def test_the_secret_itself_signs_no_cookies(signer: CookieSigner, clock: ManualC
 
 def test_a_statement_of_another_issuer_is_refused(signer: CookieSigner, clock: ManualClock) -> None:
     claims = {"iss": "somebody", "sub": "token:1", "ver": "x", "jti": "x", "exp": clock.wall_ms() // 1000 + 60}
-    assert signer.read(jwt.encode({"alg": "HS256"}, claims, signer._key)) is None
+    assert signer.read(jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(signer._key))) is None
 
 
 @pytest.mark.parametrize("claims", [{}, {"iss": "cx-event-hub"}, {"iss": "cx-event-hub", "exp": "soon"}])
 def test_a_statement_that_lacks_something_is_refused(signer: CookieSigner, claims: dict[str, object]) -> None:
-    assert signer.read(jwt.encode({"alg": "HS256"}, claims, signer._key)) is None
+    assert signer.read(jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(signer._key))) is None
 
 
 def test_a_cookie_is_for_every_path_and_no_script() -> None:
