@@ -1,7 +1,7 @@
 """What event ingestion puts into a hub: the sequencer and ``POST /ingest/v1/events``."""
 
 from channels.events import EVENT_CONSUMER, EVENT_SINK
-from channels.ingest import api, schemas
+from channels.ingest import routes, schemas
 from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
 from hub.family import Context, Parts
@@ -17,9 +17,9 @@ def build(context: Context) -> Parts:
         repeats_s=settings.repeats_s,
         repeats_max=settings.repeats_max,
     )
-    ingest = api.Ingest(sequencer=sequencer, settings=settings, clock=context.clock)
+    ingest = routes.Ingest(sequencer=sequencer, settings=settings, clock=context.clock)
     return Parts(
-        routers=[api.make_router(ingest), schemas.router],
+        routers=[routes.create_router(ingest), schemas.router],
         open_paths=schemas.open_paths(),
         services=[sequencer],
         roles={EVENT_SINK: sequencer, "counters": {"ingest": sequencer.counters}},

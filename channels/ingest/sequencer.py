@@ -25,7 +25,7 @@ from channels.events import (
     decode_identity,
     encode_event,
 )
-from channels.ingest.repeats import Repeats, key_of
+from channels.ingest.deduplication import Deduplicator, key_of
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.core.time_slice import SLICE_S
@@ -123,13 +123,13 @@ class _Call(NamedTuple):
 
 
 class _Tenant:
-    __slots__ = ("calls", "last_ms", "offset_ms", "recovered", "repeats", "worked_on")
+    __slots__ = ("calls", "deduplicator", "last_ms", "offset_ms", "recovered", "worked_on")
 
-    def __init__(self, repeats: Repeats) -> None:
+    def __init__(self, deduplicator: Deduplicator) -> None:
         self.calls: deque[_Call] = deque()
         """Those that wait."""
         self.worked_on = False
-        self.repeats = repeats
+        self.deduplicator = deduplicator
         self.recovered = False
         self.last_ms = 0
         """When events arrived last, by the wall clock and the offset."""
@@ -174,7 +174,7 @@ class Sequencer:
         """
         state = self._tenants.get(tenant)
         if state is None:
-            state = self._tenants[tenant] = _Tenant(Repeats(window_ms=self._window_ms, at_most=self.repeats_max))
+            state = self._tenants[tenant] = _Tenant(Deduplicator(window_ms=self._window_ms, at_most=self.repeats_max))
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         state.calls.append(_Call(events, past, answer))
         if not state.worked_on:
@@ -218,13 +218,13 @@ class Sequencer:
             # it was far ahead: without this the window would not move until it is there again
             tenant.offset_ms = tenant.last_ms - wall_ms
         now_ms = tenant.last_ms = max(tenant.last_ms, wall_ms + tenant.offset_ms)
-        self.counters.forgotten_early += tenant.repeats.forget(now_ms)
+        self.counters.forgotten_early += tenant.deduplicator.forget(now_ms)
         slicer = Slicer(self._clock)
         outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer, past=past)
         if taken:
             last = await self._append(name, records)
             for key, _ in taken:
-                tenant.repeats.remember(key, now_ms)
+                tenant.deduplicator.remember(key, now_ms)
             self.counters.accepted += len(taken)
             first = last - len(taken) + 1
             await self._hand_out(name, [(first + n, event) for n, (_, event) in enumerate(taken)], slicer)
@@ -242,7 +242,7 @@ class Sequencer:
         for index in sorted(range(len(events)), key=lambda i: events[i].time_ms):
             event = events[index]
             key = key_of(event.source, event.id)
-            if key in new or tenant.repeats.seen(key, now_ms):
+            if key in new or tenant.deduplicator.seen(key, now_ms):
                 self.counters.duplicates += 1
                 outcomes[index] = DUPLICATE
                 continue
@@ -291,7 +291,7 @@ class Sequencer:
         since_ms = now_ms - self._window_ms
         try:
             start = await self._tail_start(name, since_ms)
-            repeats = Repeats(window_ms=self._window_ms, at_most=self.repeats_max)
+            deduplicator = Deduplicator(window_ms=self._window_ms, at_most=self.repeats_max)
             slicer = Slicer(self._clock)
             last_ms = 0
             async for chunk in self._eventlog.read(name, EVENT_STREAM, start):
@@ -299,14 +299,14 @@ class Sequencer:
                     source, identifier, arrived_ms = decode_identity(record)
                     last_ms = max(last_ms, min(arrived_ms, now_ms))
                     if last_ms >= since_ms:
-                        repeats.remember(key_of(source, identifier), last_ms)
+                        deduplicator.remember(key_of(source, identifier), last_ms)
                     if slicer.over:
                         await slicer.rest()
         except Exception as fault:
             self.counters.log_failures += 1
             _log.exception("event log not read", tenant=name)
             raise EventSinkError(f"the event log could not be read: {fault}") from fault
-        tenant.repeats = repeats
+        tenant.deduplicator = deduplicator
         tenant.last_ms = last_ms
         tenant.recovered = True
 

@@ -1,1 +1,1 @@
-"""A simulated contact centre: a queueing model, its books, ``--demo`` and ``hub simulate``."""
+"""A simulated contact centre: a queueing model, its ledger, ``--demo`` and ``hub simulate``."""

@@ -104,7 +104,7 @@ def register(app: typer.Typer) -> None:
             end_ms = live.reached_ms
         if books is not None:
             with _writing(books, "--books"):
-                books.write_text(json.dumps(model.books.as_json(end_ms), indent=1) + "\n")
+                books.write_text(json.dumps(model.ledger.as_json(end_ms), indent=1) + "\n")
         raise typer.Exit(code)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from channels import events as vocabulary
 from channels.events import TYPE_NAMES, VOICE, Event, EventData
-from channels.simulator.books import Books, seconds_between
 from channels.simulator.centre import DAY_MS, HOUR_MS, Centre, QueueProfile
 from channels.simulator.chance import Chance
+from channels.simulator.ledger import Ledger, seconds_between
 from channels.simulator.parties import Agent, Call, Queue
 from channels.simulator.status import Status
 
@@ -53,7 +53,7 @@ class Model:
         unfinished: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.centre = centre
-        self.books = Books([agent.id for agent in centre.agents], [queue.name for queue in centre.queues], start_ms)
+        self.ledger = Ledger([agent.id for agent in centre.agents], [queue.name for queue in centre.queues], start_ms)
         self._chance = Chance(seed)
         self._now = start_ms
         self._midnight_ms = midnight_ms
@@ -166,12 +166,12 @@ class Model:
     # -- agents -----------------------------------------------------------------------------------------------------
 
     def _set(self, agent: Agent, status: Status, *, seen_as: Status | None = None) -> None:
-        """An agent does something else from now on; the books may have to call it by another name."""
+        """An agent does something else from now on; the ledger may have to call it by another name."""
         if agent.status is Status.READY and status is not Status.READY:
             self._idle.pop(agent, None)
         agent.status = status
         agent.plan += 1
-        self.books.status(agent.profile.id, seen_as or status, self._now)
+        self.ledger.status(agent.profile.id, seen_as or status, self._now)
 
     def _log_in(self, agent: Agent, shift_s: float) -> None:
         profile = agent.profile
@@ -250,9 +250,9 @@ class Model:
         if first:  # rang in vain: it has not left
             queue.waiting.appendleft(call)
         else:
-            book = self.books.queues[queue.profile.name]
-            book.entered += 1
-            book.waiting += 1
+            ledger = self.ledger.queues[queue.profile.name]
+            ledger.entered += 1
+            ledger.waiting += 1
             call.entered_ms, call.distributed = self._now, False
             queue.waiting.append(call)
         agent = next((agent for agent in self._idle if queue.profile.name in agent.profile.queues), None)
@@ -272,13 +272,13 @@ class Model:
             return
         self._leave(call)
         self._emit(vocabulary.InteractionDistributed(interaction_id=call.id, queue=origin.profile.name, to_queue=target.profile.name))
-        self.books.queues[origin.profile.name].overflowed += 1
+        self.ledger.queues[origin.profile.name].overflowed += 1
         self._wait(call, target, first=False)
 
     def _leave(self, call: Call) -> None:
         assert call.queue is not None
         call.queue.waiting.remove(call)
-        self.books.queues[call.queue.profile.name].waiting -= 1
+        self.ledger.queues[call.queue.profile.name].waiting -= 1
 
     def _find_call(self, agent: Agent) -> None:
         """The longest waiting call of any queue that the agent is skilled for."""
@@ -293,19 +293,19 @@ class Model:
         queue = call.queue
         if queue is None or call.answered_ms:
             return
-        book = self.books.queues[queue.profile.name]
-        book.abandoned_s += seconds_between(call.entered_ms, self._now)
+        ledger = self.ledger.queues[queue.profile.name]
+        ledger.abandoned_s += seconds_between(call.entered_ms, self._now)
         if call.agent is None:
             self._leave(call)
             self._emit(vocabulary.InteractionAbandoned(interaction_id=call.id, queue=queue.profile.name))
-            book.abandoned += 1
+            ledger.abandoned += 1
             self._finish(call)
             return
         agent = call.agent
         self._emit(vocabulary.InteractionAbandoned(interaction_id=call.id, agent_id=agent.profile.id))
-        book.abandoned_ringing += 1
-        book.waiting -= 1
-        self.books.agents[agent.profile.id].missed += 1
+        ledger.abandoned_ringing += 1
+        ledger.waiting -= 1
+        self.ledger.agents[agent.profile.id].missed += 1
         self._finish(call)
         self._go_on(agent, was_working=True)
 
@@ -326,9 +326,9 @@ class Model:
         assert call.queue is not None
         name = call.queue.profile.name
         if not call.distributed:
-            book = self.books.queues[name]
-            book.distributed += 1
-            book.distributed_s += seconds_between(call.entered_ms, self._now)
+            ledger = self.ledger.queues[name]
+            ledger.distributed += 1
+            ledger.distributed_s += seconds_between(call.entered_ms, self._now)
             call.distributed = True
         call.agent = agent
         call.plan += 1
@@ -356,11 +356,11 @@ class Model:
         self._emit(
             vocabulary.InteractionRejected(interaction_id=call.id, agent_id=agent.profile.id, reason="missed" if missed else "refused")
         )
-        book = self.books.agents[agent.profile.id]
+        ledger = self.ledger.agents[agent.profile.id]
         if missed:
-            book.missed += 1
+            ledger.missed += 1
         else:
-            book.refused += 1
+            ledger.refused += 1
         self._pause(agent, "no answer" if missed else "refused a call", self._chance.log_normal(60 if missed else 25, 0.5))
         self._enter(call, queue, first=True)
 
@@ -371,7 +371,7 @@ class Model:
         assert agent is not None
         assert queue is not None
         profile = queue.profile
-        self.books.answered(profile.name, call.entered_ms, self._now)
+        self.ledger.answered(profile.name, call.entered_ms, self._now)
         self._connect(call, agent, "inbound", queue=profile.name, media=call.media)
         length_s = max(8.0, self._chance.log_normal(profile.handling_s, profile.handling_sigma))
         if self._chance.happens(profile.consult_probability):
@@ -430,11 +430,11 @@ class Model:
         agent = call.agent
         assert agent is not None
         self._emit(vocabulary.InteractionReleased(interaction_id=call.id, agent_id=agent.profile.id))
-        self.books.call_ended(agent.profile.id, call.kind, call.answered_ms, self._now)
+        self.ledger.call_ended(agent.profile.id, call.kind, call.answered_ms, self._now)
         second = call.second
         if second is not None:
             self._emit(vocabulary.InteractionReleased(interaction_id=call.id, agent_id=second.profile.id))
-            self.books.call_ended(second.profile.id, call.kind, call.answered_ms, self._now)
+            self.ledger.call_ended(second.profile.id, call.kind, call.answered_ms, self._now)
         queue = call.queue
         if call.kind in ("inbound", "outbound"):
             self._finish(call)
@@ -455,7 +455,7 @@ class Model:
         self._after(max(2.0, self._chance.log_normal(profile.wrap_s, 0.5)), self._wrapped, agent, self._now)
 
     def _wrapped(self, agent: Agent, began_ms: int) -> None:
-        self.books.agents[agent.profile.id].wraps_s += seconds_between(began_ms, self._now)
+        self.ledger.agents[agent.profile.id].wraps_s += seconds_between(began_ms, self._now)
         self._go_on(agent, was_working=False)
 
     # -- calls between agents, and outward --------------------------------------------------------------------------
@@ -487,7 +487,7 @@ class Model:
         assert colleague is not None
         for party in (agent, colleague):
             self._emit(vocabulary.InteractionReleased(interaction_id=consult.id, agent_id=party.profile.id))
-            self.books.call_ended(party.profile.id, "consult", consult.answered_ms, self._now)
+            self.ledger.call_ended(party.profile.id, "consult", consult.answered_ms, self._now)
         if not self._chance.happens(_TRANSFER_PROBABILITY):
             self._retrieve(call)
             self._go_on(colleague, was_working=True)
@@ -496,8 +496,8 @@ class Model:
         self._emit(
             vocabulary.InteractionTransferred(interaction_id=call.id, from_agent_id=agent.profile.id, to_agent_id=colleague.profile.id)
         )
-        self.books.call_ended(agent.profile.id, call.kind, call.answered_ms, self._now)
-        self.books.agents[agent.profile.id].transferred += 1
+        self.ledger.call_ended(agent.profile.id, call.kind, call.answered_ms, self._now)
+        self.ledger.agents[agent.profile.id].transferred += 1
         call.agent, call.answered_ms = colleague, self._now
         call.plan += 1
         self._set(colleague, Status.TALK)

@@ -1,4 +1,4 @@
-"""What a simulated agent is doing, as one word: their books and the model share it."""
+"""What a simulated agent is doing, as one word: their ledger and the model share it."""
 
 from enum import Enum
 

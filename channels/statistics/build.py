@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from channels.events import EVENT_CONSUMER
-from channels.statistics.api import create_routers
 from channels.statistics.channels import declarations
-from channels.statistics.service.owner_local import LocalStatServer
+from channels.statistics.routes import create_routers
+from channels.statistics.service.local import LocalStatServer
 from hub.family import Context, Parts
 
 STAT_SERVER = "stat-server"
-"""The role of the :class:`channels.statistics.service.owner.StatServer` among a family's services."""
+"""The role of the :class:`channels.statistics.service.interface.StatServer` among a family's services."""
 
 GAUGES = "gauges"
 """The role of values that rise and fall: name to HELP text and a function that reads it."""
 
 COUNTERS = "counters"
-"""The role of what a family counts: part of ``/metrics`` to a slots dataclass of integers."""
+"""The role of what a family counts: part of ``/metrics`` to a entries dataclass of integers."""
 
 
 def _gauges(server: LocalStatServer) -> dict[str, tuple[str, Callable[[], float]]]:

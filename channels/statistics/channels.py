@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from channels.statistics.service.notices import service_state_change
-from channels.statistics.service.owner import SERVICE, UPDATES, VALUES, StatServer
+from channels.statistics.service.interface import SERVICE, UPDATES, VALUES, StatServer
+from channels.statistics.service.payloads import service_state_change
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 
 

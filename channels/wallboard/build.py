@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from channels.wallboard.pages import asset, load
+from channels.wallboard.assets import asset, load
 from channels.wallboard.settings import WallboardSettings
 from hub.family import Context, Parts
 from hub.ops.assets import Asset

@@ -5,9 +5,9 @@ from __future__ import annotations
 from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
-from channels.statistics.service.notices import encoding_value, item_tail
 from channels.statistics.service.notification import OpenStatistic
 from channels.statistics.service.pace import Pace
+from channels.statistics.service.payloads import encoding_value, item_tail
 
 
 class Encoder:

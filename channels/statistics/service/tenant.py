@@ -14,8 +14,8 @@ from msgspec import structs
 
 from channels.events import Event, GroupChanged, LateEventError, RefusedEventError
 from channels.statistics.engine.engine import Engine
-from channels.statistics.service.notices import update_head, value_head
 from channels.statistics.service.notification import Notifier, OpenStatistic
+from channels.statistics.service.payloads import update_head, value_head
 from channels.statistics.service.requests import Wanted
 from channels.statistics.settings import StatisticsSettings
 from hub.core.metric import CounterFamily
@@ -498,7 +498,7 @@ class Tenant:
             return
         for opened in subscription.statistics.values():
             opened.closed = True
-        self.notifier.closings += len(subscription.statistics)
+        self.notifier.closed_count += len(subscription.statistics)
         self._closing.extend(subscription.statistics.values())
 
     def _count(self, subscription: Subscription, more: int) -> None:
@@ -543,7 +543,7 @@ class Tenant:
     def _close(self, opened: OpenStatistic) -> None:
         if self.frozen:
             opened.closed = True
-            self.notifier.closings += 1
+            self.notifier.closed_count += 1
             self._closing.append(opened)
         else:
             self.notifier.remove(opened)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from channels.statistics.engine.definition import DefinitionError, parse_object_type
 from channels.statistics.engine.library import predefined
-from channels.statistics.service.owner import VALUES
+from channels.statistics.service.interface import VALUES
 from channels.statistics.service.requests import ItemError, Wanted, check_id
 from hub.core.channels import from_segment
 from hub.core.errors import RefusedError, WireError

@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 
 from channels.events import EVENT_STREAM, Event, LateEventError, decode_event, format_time
-from channels.ingest import api, schemas
+from channels.ingest import routes, schemas
 from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
 from hub.eventlog.interface import EventLog
@@ -91,8 +91,8 @@ class Ingesting:
             repeats_max=self.settings.repeats_max,
         )
         gate = Gate(Directory(InRole(role), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        ingest = api.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock)
-        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[api.make_router(ingest), schemas.router])
+        ingest = routes.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock)
+        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[routes.create_router(ingest), schemas.router])
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:

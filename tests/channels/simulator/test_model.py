@@ -81,8 +81,8 @@ def test_an_office_day_begins_and_ends_empty() -> None:
     logins = [event for event in events if isinstance(event.data, AgentLogin)]
     assert len(logins) == 12
     assert min(event.time_ms for event in logins) >= MIDNIGHT_MS + 7 * HOUR_MS
-    assert all(book.status is Status.LOGGED_OUT for book in model.books.agents.values())
-    assert all(book.waiting == 0 for book in model.books.queues.values())
+    assert all(each.status is Status.LOGGED_OUT for each in model.ledger.agents.values())
+    assert all(each.waiting == 0 for each in model.ledger.queues.values())
 
 
 @pytest.mark.parametrize("agents", [40, 400])
@@ -90,7 +90,7 @@ def test_a_demo_centre_never_closes(agents: int) -> None:
     model = _model(demo_centre(agents))
     for quarter in range(1, 97 if agents == 40 else 9):
         list(model.run_until(MIDNIGHT_MS + quarter * HOUR_MS // 4))
-        present = sum(book.status is not Status.LOGGED_OUT for book in model.books.agents.values())
+        present = sum(each.status is not Status.LOGGED_OUT for each in model.ledger.agents.values())
         assert 0.62 * agents <= present <= 0.8 * agents
 
 
@@ -155,7 +155,7 @@ def test_winding_up_leaves_nobody_and_nothing() -> None:
         if isinstance(event.data, InteractionStarted | InteractionFinished):
             begun[event.data.interaction_id] += 1 if isinstance(event.data, InteractionStarted) else -1
     assert set(begun.values()) == {0}
-    assert all(book.status is Status.LOGGED_OUT for book in model.books.agents.values())
+    assert all(each.status is Status.LOGGED_OUT for each in model.ledger.agents.values())
     assert model.next_ms is None
     assert list(model.run_until(MIDNIGHT_MS + DAY_MS)) == []
 
@@ -172,23 +172,23 @@ def test_more_customers_come_at_busy_hours() -> None:
 def test_arrivals_follow_the_rate() -> None:
     model = _model(_one_queue(), hour=0)
     _events(model, 20)
-    assert 1080 < model.books.queues["billing"].entered < 1320  # Poisson, mean 1,200: 3.5 deviations
+    assert 1080 < model.ledger.queues["billing"].entered < 1320  # Poisson, mean 1,200: 3.5 deviations
 
 
 def test_impatient_customers_leave_and_patient_ones_wait() -> None:
     impatient, patient = _model(_one_queue(patience_s=20.0)), _model(_one_queue(patience_s=None))
     _events(impatient, 3)
     _events(patient, 3)
-    assert impatient.books.queues["billing"].abandoned > 50
-    assert patient.books.queues["billing"].abandoned == 0
-    assert patient.books.queues["billing"].waiting > 50
+    assert impatient.ledger.queues["billing"].abandoned > 50
+    assert patient.ledger.queues["billing"].abandoned == 0
+    assert patient.ledger.queues["billing"].waiting > 50
 
 
 def test_somebody_gives_up_while_it_rings() -> None:
     model = _model(_one_queue(patience_s=3.0, handling_s=10.0))
     ringing = [e for e in _events(model, 3) if isinstance(e.data, InteractionAbandoned) and e.data.agent_id]
     assert ringing
-    assert model.books.queues["billing"].abandoned_ringing == model.books.agents["ana"].missed == len(ringing)
+    assert model.ledger.queues["billing"].abandoned_ringing == model.ledger.agents["ana"].missed == len(ringing)
 
 
 def test_a_call_that_rang_out_is_the_next_one_again() -> None:
@@ -202,8 +202,8 @@ def test_a_call_that_rang_out_is_the_next_one_again() -> None:
 def test_a_refused_call_is_counted_as_refused() -> None:
     model = _model(replace(_one_queue(patience_s=None), refused_probability=1.0))
     _events(model, 1)
-    assert model.books.agents["ana"].refused > 0
-    assert model.books.agents["ana"].missed == 0
+    assert model.ledger.agents["ana"].refused > 0
+    assert model.ledger.agents["ana"].missed == 0
 
 
 def test_who_waits_too_long_moves_on() -> None:
@@ -212,8 +212,8 @@ def test_who_waits_too_long_moves_on() -> None:
     model = _model(replace(centre, queues=(*centre.queues, QueueProfile("second", share=0.0001)), agents=agents))
     moved = [e for e in _events(model, 1) if isinstance(e.data, InteractionDistributed) and e.data.to_queue == "second"]
     assert moved
-    assert model.books.queues["billing"].overflowed == len(moved)
-    assert model.books.queues["second"].answered > 0
+    assert model.ledger.queues["billing"].overflowed == len(moved)
+    assert model.ledger.queues["second"].answered > 0
 
 
 def test_there_is_nowhere_to_move_to() -> None:
@@ -229,7 +229,7 @@ def test_nobody_comes() -> None:
 def test_a_consultation_needs_a_colleague() -> None:
     model = _model(_one_queue(consult_probability=1.0))
     assert not [event for event in _events(model, 2) if event.type == "cx.interaction.held"]
-    assert model.books.agents["ana"].inbound > 0
+    assert model.ledger.agents["ana"].inbound > 0
 
 
 def test_a_shift_may_end_within_a_break() -> None:

@@ -12,8 +12,8 @@ import orjson
 
 from channels.events import EVENT_STREAM, EVENT_TYPES, Event, encode_event
 from channels.statistics.channels import declarations
-from channels.statistics.service.owner import Login
-from channels.statistics.service.owner_local import LocalStatServer
+from channels.statistics.service.interface import Login
+from channels.statistics.service.local import LocalStatServer
 from channels.statistics.settings import StatisticsSettings
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import ChannelRegistry

@@ -10,8 +10,8 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from channels.statistics.api import create_routers
 from channels.statistics.bodies import parse_request
+from channels.statistics.routes import create_routers
 from hub.core.limits import Limits
 from hub.ops.body import AT_ONCE_BYTES
 from hub.ops.envelope import ApiError, install
@@ -19,7 +19,7 @@ from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from tests.channels.statistics.support import Centre, agent_item
-from tests.channels.statistics.test_api import Credentials
+from tests.channels.statistics.test_routes import Credentials
 from tests.support.turns import Turns
 
 MAX_BODY = 1024 * 1024

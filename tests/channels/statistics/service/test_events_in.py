@@ -148,13 +148,13 @@ async def test_an_event_that_is_handed_over_twice_counts_once() -> None:
     await centre.feed(*call(centre))
     centre.server.consume("t", [(1, batch[0])])
     assert await inbound_calls(centre) == 2
-    assert centre.server._slots["t"].seen == 4
+    assert centre.server._entries["t"].seen == 4
 
 
 async def test_an_event_that_is_handed_over_twice_during_a_snapshot_counts_once() -> None:
     centre = Centre()
     batch = call(centre)
-    tenant = centre.server._slot("t").tenant
+    tenant = centre.server._entry("t").tenant
     assert tenant is not None
     tenant.freeze()
     await centre.feed(*batch)

@@ -114,7 +114,7 @@ async def test_a_values_channel_whose_last_subscriber_leaves_while_it_is_opened_
     assert not watching.done()
     centre.server.unwatch("t", STATE_CHANNEL)
     await watching
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert (tenant.values, tenant.engine._open, len(tenant.notifier)) == ({}, {}, 0)
 
@@ -134,7 +134,7 @@ async def test_a_subscription_that_ends_while_its_state_is_put_together_is_told_
     await ticking
     await centre.settle()
     assert listener.taken() == []
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert (tenant.engine._open, tenant.notifier._newest, len(tenant.notifier)) == ({}, {}, 0)
     assert centre.server.counters.tick_failures == 0
@@ -149,7 +149,7 @@ async def test_an_opening_that_is_given_up_leaves_nothing() -> None:
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     await centre.server.tick()
     assert (tenant.engine._open, tenant.notifier._immediate, tenant.statistics) == ({}, {}, 0)
@@ -195,7 +195,7 @@ async def test_who_leaves_while_present_values_are_offered_keeps_nobody_waiting(
     centre.hub.unsubscribe(listener, ["/statistics/v3/values/**"])
     await snapshot
     assert len(listener.received) < 100
-    assert not centre.server._slots["t"].lock.locked()
+    assert not centre.server._entries["t"].lock.locked()
 
 
 async def test_values_are_told_in_slices_when_the_service_is_back() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from channels.events import RefusedEventError
-from channels.statistics.service.owner import LimitError, Login
+from channels.statistics.service.interface import LimitError, Login
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, login
 from tests.support.turns import Turns
 
@@ -44,7 +44,7 @@ async def test_objects_that_nothing_is_heard_of_are_forgotten_also_after_a_resta
     again = await restarted(centre)
     await again.feed(again.event("cx.agent.login", agentId="young"))
     again.clock.advance(2 * DAY_S)
-    await again.server.keep_house()
+    await again.server.run_housekeeping()
     assert await again.server.objects("t", "Agent") == ["young"]
     assert again.server.counters.objects_forgotten == 1
     assert await (await restarted(again)).server.objects("t", "Agent") == ["young"]
@@ -55,11 +55,11 @@ async def test_a_login_whose_logout_was_lost_is_over_after_a_while_also_after_a_
     await centre.feed(centre.event("cx.agent.login", agentId="ana"), centre.event("cx.agent.login", agentId="bob"))
     await centre.subscribe("/statistics/v3/values/Agent/ana/InboundCalls")
     centre.clock.advance(10 * DAY_S)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     await centre.feed(centre.event("cx.agent.ready", agentId="bob"))
     assert await centre.server.objects("t", "Agent") == ["ana", "bob"]
     centre.clock.advance(4 * DAY_S)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert (centre.server.counters.logins_ended, centre.server.counters.objects_forgotten) == (1, 0)  # ana is watched still
     again = await restarted(centre)
     states = [{"name": "CurrentAgentState", "objectId": agent, "objectType": "Agent"} for agent in ("ana", "bob")]
@@ -100,7 +100,7 @@ async def test_an_object_that_is_watched_is_not_forgotten() -> None:
     await centre.feed(centre.event("cx.agent.login", agentId="ana"), centre.event("cx.agent.logout", agentId="ana"))
     await centre.subscribe("/statistics/v3/values/Agent/ana/InboundCalls")
     centre.clock.advance(8 * DAY_S)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert await centre.server.objects("t", "Agent") == ["ana"]
 
 
@@ -141,7 +141,7 @@ async def test_what_ends_makes_room() -> None:
     await centre.server.open_subscription(sam[2], "a", [agent_item("1")])
     centre.server._login_gone("t", "sam/1")
     await centre.server.open_subscription(sam[0], "a", [agent_item("1")])
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert (tenant.statistics, tenant.subjects) == (2, {"sam": 2})
 
@@ -178,7 +178,7 @@ async def test_an_interaction_is_cleared_and_stays_so_after_a_restart() -> None:
 
 async def test_events_that_waited_for_a_snapshot_are_applied_in_slices() -> None:
     centre = Centre(clock=RestlessClock())
-    tenant = centre.server._slot("t").tenant
+    tenant = centre.server._entry("t").tenant
     assert tenant is not None
     tenant.freeze()
     await centre.feed(*(centre.event("cx.agent.ready", agentId=f"a{n}") for n in range(100)))
@@ -193,7 +193,7 @@ async def test_events_that_waited_for_a_snapshot_are_applied_in_slices() -> None
 async def test_what_is_consumed_beyond_a_slice_is_done_by_the_next_tick() -> None:
     centre = Centre(clock=RestlessClock())
     await centre.feed(*(centre.event("cx.agent.ready", agentId=f"a{n}") for n in range(20)))
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert 0 < tenant.waiting < 20
     assert len(await centre.server.objects("t", "Agent")) == 20
@@ -205,7 +205,7 @@ async def test_a_group_of_thousands_joins_in_slices_and_events_behind_it_wait() 
     await centre.feed(
         centre.event("cx.group.changed", groupId="g", kind="agents", members=members), centre.event("cx.agent.ready", agentId="a999")
     )
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     turns = Turns()
     await centre.server.tick()
@@ -219,13 +219,13 @@ async def test_a_state_is_not_saved_while_an_event_is_applied_in_part() -> None:
     centre = Centre(clock=RestlessClock(), snapshot_events=1)
     members = [f"a{n}" for n in range(1000)]
     await centre.feed(centre.event("cx.group.changed", groupId="g", kind="agents", members=members))
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     while not tenant.halfway:
         assert tenant.step()
     with pytest.raises(RuntimeError):
         tenant.freeze()
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.counters.snapshots == 1
     again = await restarted(centre)
     assert len(await again.server.objects("t", "Agent")) == 1000
@@ -265,7 +265,7 @@ async def test_a_large_subscription_is_closed_in_slices_and_told_of_no_more() ->
     )
     await centre.tick(1)
     assert listener.taken() == []
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert (len(tenant.notifier), tenant.statistics, len(tenant.engine._open)) == (0, 0, 0)
 
@@ -279,7 +279,7 @@ async def test_statistics_that_midnight_resets_are_told_in_slices() -> None:
     await centre.subscribe("/statistics/v3/updates")
     items = [agent_item(str(n), agent=f"a{n}") for n in range(600)] + [agent_item("ana")]
     await centre.server.open_subscription(login(), "sub", items)
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     centre.clock.advance(DAY_S)
     tenant.catch_up()

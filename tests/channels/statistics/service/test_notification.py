@@ -11,7 +11,7 @@ import pytest
 from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
-from channels.statistics.service import telling
+from channels.statistics.service import notify
 from hub.core.hub import Hub
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login, principal
 
@@ -212,9 +212,9 @@ async def test_what_ends_between_two_slices_is_told_no_more() -> None:
     assert {i["subscriptionId"] for i in items_of(listener.taken())} == {"kept"}
 
 
-async def test_who_leaves_while_a_crowd_is_told_is_told_no_more_and_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_leaves_while_a_group_is_told_is_told_no_more_and_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same wallboard for many logins: they are told in pieces."""
-    monkeypatch.setattr(telling, "_TOLD_TOGETHER", 2)
+    monkeypatch.setattr(notify, "_SENT_TOGETHER", 2)
     centre = Centre(clock=RestlessClock())
     names = [f"login{number}" for number in range(9)]
     listeners = {}
@@ -228,7 +228,7 @@ async def test_who_leaves_while_a_crowd_is_told_is_told_no_more_and_the_others_o
     def leave(hub: Hub, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
         pieces.append(len(logins))
         emit_to_logins(hub, tenant, channel, data, logins)
-        present = centre.server._slots["t"].tenant
+        present = centre.server._entries["t"].tenant
         assert present is not None
         if len(pieces) == 2:
             present.close_subscription("login6", "board")
@@ -248,14 +248,14 @@ async def test_closed_statistics_leave_no_entries_behind() -> None:
         items = [agent_item(str(k), notificationMode="Periodical", notificationFrequency=86_400) for k in range(50)]
         await centre.server.open_subscription(login(), f"sub{n}", items)
         await centre.server.close_subscription(login(), f"sub{n}")
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert len(tenant.notifier) < 600
 
 
 async def test_a_fault_in_one_tick_does_not_end_the_next() -> None:
     centre, listener = await counting()
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     engine = tenant.engine
     tenant.engine = None  # type: ignore[assignment]
@@ -287,7 +287,7 @@ async def test_a_statistic_that_fails_takes_nothing_from_the_others_and_is_tried
             raise TypeError("fault")
         return found
 
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     bad = {opened.statistic for name, opened in tenant.logins["login"].subscriptions["sub"].statistics.items() if name != "good"}
     with monkeypatch.context() as patched:
@@ -315,7 +315,7 @@ async def test_a_target_that_fails_takes_nothing_from_the_others_and_is_tried_ag
     emit, emit_to_logins = Hub.emit, Hub.emit_to_logins
 
     def fail() -> None:
-        tenant = centre.server._slots["t"].tenant
+        tenant = centre.server._entries["t"].tenant
         assert tenant is not None
         tenant.close_subscription("first", "ended")
         raise ConnectionError("fault")

@@ -14,8 +14,8 @@ import pytest
 
 from channels.events import EVENT_STREAM
 from channels.statistics.engine.engine import Engine
-from channels.statistics.service.owner import ServiceState
-from channels.statistics.service.storage import CAPTURE_SWITCH_S, OWNER
+from channels.statistics.service.interface import ServiceState
+from channels.statistics.service.store import CAPTURE_SWITCH_S, OWNER
 from hub.eventlog.interface import EventLog, EventLogError
 from hub.eventlog.memory import MemoryEventLog
 from hub.eventlog.sqlite import SqliteEventLog
@@ -62,7 +62,7 @@ async def test_a_restart_keeps_the_totals_from_the_log_alone() -> None:
 async def test_a_restart_keeps_the_totals_from_snapshot_and_log() -> None:
     centre = Centre(snapshot_events=5)
     await part_of_a_day(centre)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.report("t").snapshot_position == 12
     await part_of_a_day(centre)
     again = await restarted(centre)
@@ -256,17 +256,17 @@ async def test_a_snapshot_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatc
 async def test_a_snapshot_is_due_after_so_many_events_or_so_much_time() -> None:
     centre = Centre(snapshot_events=3, snapshot_s=60)
     await centre.feed(*call(centre))
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.counters.snapshots == 0
     await centre.feed(*call(centre))
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.counters.snapshots == 1
     await centre.feed(*call(centre))
     centre.clock.advance(60)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.counters.snapshots == 2
     centre.clock.advance(60)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.counters.snapshots == 2
     assert centre.server.report("t").snapshot_ms == centre.clock.wall - 60_000
 
@@ -277,7 +277,7 @@ async def test_events_and_closings_during_a_snapshot_wait_for_its_end() -> None:
     await centre.feed(*call(centre))
     stopping = asyncio.ensure_future(centre.server.stop())
     await asyncio.sleep(0)
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     while not tenant.frozen:
         await asyncio.sleep(0)
@@ -295,11 +295,11 @@ async def test_events_and_closings_during_a_snapshot_wait_for_its_end() -> None:
 async def test_a_snapshot_of_a_tenant_that_stops_meanwhile_is_given_up() -> None:
     centre = Centre(snapshot_events=1)
     await centre.feed(*call(centre))
-    slot = centre.server._slots["t"]
-    async with slot.lock:
-        saving = asyncio.ensure_future(centre.server.keep_house())
+    entry = centre.server._entries["t"]
+    async with entry.lock:
+        saving = asyncio.ensure_future(centre.server.run_housekeeping())
         await asyncio.sleep(0)
-        slot.tenant = None
+        entry.tenant = None
     await saving
     assert centre.server.counters.snapshots == 0
 
@@ -336,14 +336,14 @@ async def test_a_snapshot_that_cannot_be_saved_is_counted_and_tried_again() -> N
     log = FullDisk()
     centre = Centre(eventlog=log, snapshot_events=1)
     await centre.feed(*call(centre))
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     counters = centre.server.counters
     assert (counters.snapshots, counters.snapshot_failures) == (0, 1)
     log.full = False
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert counters.snapshots == 0
     centre.clock.advance(60)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert (counters.snapshots, counters.snapshot_failures) == (1, 1)
 
 
@@ -356,7 +356,7 @@ async def test_a_state_that_has_no_form_is_counted_and_tried_again(monkeypatch: 
     await centre.feed(*call(centre), tenant="u")
     with monkeypatch.context() as patched:
         patched.setattr(Engine, "save", overflow)
-        await centre.server.keep_house()
+        await centre.server.run_housekeeping()
         await centre.server.stop()
     counters = centre.server.counters
     assert (counters.snapshots, counters.snapshot_failures) == (0, 4)
@@ -375,11 +375,11 @@ async def test_the_log_keeps_ten_minutes_behind_a_snapshot() -> None:
     centre.clock.advance(300)
     await centre.feed(*call(centre))
     centre.clock.advance(299)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert await kept(centre.log) == [1, 2, 3, 4]
     centre.clock.advance(61)
     await centre.feed(*call(centre))
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert await kept(centre.log) == [3, 4, 5, 6]
 
 
@@ -387,7 +387,7 @@ async def test_events_without_a_snapshot_are_never_trimmed() -> None:
     centre = Centre(eventlog=FullDisk(), snapshot_s=60)
     await centre.feed(*call(centre))
     centre.clock.advance(3600)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert await kept(centre.log) == [1, 2]
 
 
@@ -456,9 +456,9 @@ async def test_a_round_of_notifications_that_fails_is_counted_and_the_next_one_c
 
 
 async def test_a_round_of_housekeeping_that_fails_is_counted_and_the_next_one_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.statistics.service.owner_local.HOUSEKEEPING_S", 0.001)
+    monkeypatch.setattr("channels.statistics.service.local.HOUSEKEEPING_S", 0.001)
     centre = Centre(tick_ms=1, snapshot_events=1)
-    monkeypatch.setattr(centre.server, "keep_house", failing_once(centre.server.keep_house))
+    monkeypatch.setattr(centre.server, "run_housekeeping", failing_once(centre.server.run_housekeeping))
     await centre.server.start()
     await centre.feed(*call(centre))
     await until(lambda: centre.server.counters.snapshots)
@@ -483,16 +483,16 @@ async def test_housekeeping_of_one_tenant_that_fails_takes_nothing_from_the_othe
     centre = Centre(snapshot_events=1)
     await centre.feed(*call(centre), tenant="a")
     await centre.feed(*call(centre), tenant="b")
-    first = centre.server._slots["a"].tenant
+    first = centre.server._entries["a"].tenant
     assert first is not None
     first.logins["x"] = object()  # type: ignore[assignment]
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.counters.housekeeping_failures == 1
     assert centre.server.report("b").snapshot_position == 2
 
 
 async def test_housekeeping_runs_by_itself(running: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.statistics.service.owner_local.HOUSEKEEPING_S", 0.001)
+    monkeypatch.setattr("channels.statistics.service.local.HOUSEKEEPING_S", 0.001)
     centre = Centre(tick_ms=1, snapshot_events=1)
     await centre.server.start()
     await centre.feed(*call(centre))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels.statistics.service.owner import ServiceState, UnavailableError
+from channels.statistics.service.interface import ServiceState, UnavailableError
 from hub.eventlog.interface import EventLogError
 from tests.channels.statistics.support import Centre, agent_item, call, items_of, login, principal
 
@@ -65,7 +65,7 @@ async def test_while_stopped_everything_that_reads_is_refused() -> None:
     centre.hub.login_arrived(principal())
     centre.hub.login_left(principal())
     await centre.tick()
-    await server.keep_house()
+    await server.run_housekeeping()
     assert server.report("t").now_ms is None
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from channels.statistics.service.owner import LimitError, UnknownSubscriptionError
+from channels.statistics.service.interface import LimitError, UnknownSubscriptionError
 from channels.statistics.service.requests import Refusal
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login, principal
 
@@ -219,10 +219,10 @@ async def test_a_login_without_sessions_loses_them_ten_minutes_after_its_last_ca
     centre.clock.advance(599)
     await centre.server.peek_subscription(login(), "sub", [])
     centre.clock.advance(599)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.report("t").subscriptions == 1
     centre.clock.advance(1)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.report("t").subscriptions == 0
 
 
@@ -240,7 +240,7 @@ async def test_every_rest_call_of_a_login_counts(operation: str) -> None:
     else:
         await centre.server.close_subscription(login(), "other")
     centre.clock.advance(500)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.report("t").subscriptions == 1
 
 
@@ -249,7 +249,7 @@ async def test_a_login_with_a_session_may_be_silent() -> None:
     await centre.server.open_subscription(login(), "sub", [agent_item()])
     centre.hub.login_arrived(principal())
     centre.clock.advance(10_000)
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     assert centre.server.report("t").subscriptions == 1
 
 
@@ -292,7 +292,7 @@ async def test_a_request_that_is_given_up_leaves_nothing_open() -> None:
     await asyncio.gather(asking, return_exceptions=True)
     report = centre.server.report("t")
     assert (report.subscriptions, report.statistics) == (0, 0)
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert tenant.notifier._immediate == {}
 

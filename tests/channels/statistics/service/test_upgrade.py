@@ -91,7 +91,7 @@ async def test_open_calls_stay_and_end_as_if_nothing_had_happened(centre: Centre
 
 
 async def test_an_upgraded_state_is_saved_in_the_present_form(centre: Centre) -> None:
-    await centre.server.keep_house()
+    await centre.server.run_housekeeping()
     before = [await values(centre, owner, *FIGURES[owner]) for owner in FIGURES]
     await centre.server.stop()
     again = Centre(eventlog=centre.log, time="events")

@@ -65,7 +65,7 @@ async def test_the_statistic_closes_with_its_last_subscriber() -> None:
     centre.hub.unsubscribe(first, [STATE])
     assert centre.server.report("t").values == 1
     centre.hub.detach(second)
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert (centre.server.report("t").values, tenant.values, tenant.notifier._immediate) == (0, {}, {})
 

@@ -40,7 +40,7 @@ class _State(msgspec.Struct, array_like=True):
     held: list[bytes]
 
 
-class Storage:
+class StateStore:
     """Reads and writes the states of all tenants."""
 
     __slots__ = ("_clock", "_counters", "_log", "_settings", "_switch_s", "_threads", "_zone")

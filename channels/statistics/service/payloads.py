@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 from channels.statistics.engine.state import AGENTS
 from channels.statistics.engine.values import Value
-from channels.statistics.service.owner import SERVICE, UPDATES, ServiceState
+from channels.statistics.service.interface import SERVICE, UPDATES, ServiceState
 from hub.ops.envelope import ascii_json
 
 _TREES_AT_ONCE = 64

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from channels.statistics.bodies import encode_list, parse_request
 from channels.statistics.engine.definition import DefinitionError
-from channels.statistics.models import (
+from channels.statistics.schemas import (
     ObjectsResponse,
     PeekedStatisticResponse,
     PeekedStatisticsResponse,
@@ -22,8 +22,7 @@ from channels.statistics.models import (
     StatusResponse,
     SubscriptionRequest,
 )
-from channels.statistics.service.notices import described
-from channels.statistics.service.owner import (
+from channels.statistics.service.interface import (
     LimitError,
     Login,
     Reading,
@@ -33,6 +32,7 @@ from channels.statistics.service.owner import (
     UnavailableError,
     UnknownSubscriptionError,
 )
+from channels.statistics.service.payloads import described
 from channels.statistics.service.requests import ItemError, Refusal, check_id
 from hub.core.principal import Principal
 from hub.eventlog.interface import EventLogError

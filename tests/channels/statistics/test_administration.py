@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from tests.channels.statistics import test_api
+from tests.channels.statistics import test_routes
 from tests.channels.statistics.support import Centre, call
 
-centre, client = test_api.centre, test_api.client
+centre, client = test_routes.centre, test_routes.client
 
 
 async def test_an_interaction_is_cleared_by_its_id(client: httpx.AsyncClient, centre: Centre) -> None:
@@ -23,7 +23,7 @@ async def test_an_interaction_is_cleared_by_its_id(client: httpx.AsyncClient, ce
 
 
 async def test_the_stat_server_reports_itself(client: httpx.AsyncClient, centre: Centre) -> None:
-    await client.post("/subscriptions", content=test_api.SAMPLE_CREATE)
+    await client.post("/subscriptions", content=test_routes.SAMPLE_CREATE)
     await centre.feed(*call(centre))
     answer = await client.get("http://hub/api/v1/stat-server")
     assert answer.json()["data"] == {

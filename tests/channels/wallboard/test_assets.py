@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from channels.wallboard.assets import CONTENT_SECURITY_POLICY, asset, load
 from channels.wallboard.family import family
-from channels.wallboard.pages import CONTENT_SECURITY_POLICY, asset, load
 from channels.wallboard.settings import Thresholds, WallboardSettings
 from hub.core.limits import Limits
 from hub.core.principal import Principal

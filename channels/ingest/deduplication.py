@@ -12,7 +12,7 @@ def key_of(source: str, identifier: str) -> bytes:
     return hashlib.blake2b(f"{source}\x00{identifier}".encode(), digest_size=16).digest()
 
 
-class Repeats:
+class Deduplicator:
     """The keys of one tenant's events of the last while, by their time of arrival. Memory is bounded by count."""
 
     __slots__ = ("_arrived", "_buckets", "_max", "_window_ms")

@@ -1,4 +1,4 @@
-"""The simulator's books against a running hub: a recorded day through feed, ingest, log, stat server and REST, over a power cut."""
+"""The simulator's ledger against a running hub: a recorded day through feed, ingest, log, stat server and REST, over a power cut."""
 
 import json
 from collections.abc import Callable

@@ -254,7 +254,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def make_router(ingest: Ingest) -> APIRouter:
+def create_router(ingest: Ingest) -> APIRouter:
     """The route of ``ingest``."""
     router = APIRouter(prefix="/ingest/v1", tags=["Events"])
 

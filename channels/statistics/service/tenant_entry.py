@@ -9,7 +9,7 @@ from channels.statistics.service.requests import Wanted
 from channels.statistics.service.tenant import Tenant
 
 
-class Slot:
+class TenantEntry:
     """A tenant, available or not."""
 
     __slots__ = (

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from channels.statistics.api import create_routers
+from channels.statistics.routes import create_routers
 from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
 from hub.ops.envelope import install
@@ -242,7 +242,7 @@ async def test_verbose_info_is_the_default(client: httpx.AsyncClient) -> None:
 
 async def test_verbose_decides_the_updates_too(client: httpx.AsyncClient, centre: Centre) -> None:
     await client.post("/subscriptions?verbose=OFF", json=subscription(agent_item(name="InboundCalls")))
-    tenant = centre.server._slots["t"].tenant
+    tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     (login,) = tenant.logins
     data = json.loads(await centre.server.present_updates("t", login) or b"")

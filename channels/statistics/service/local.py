@@ -18,9 +18,7 @@ from channels.statistics.engine.pieces import sort_in_pieces
 from channels.statistics.engine.values import Value
 from channels.statistics.service.encoding import Encoder
 from channels.statistics.service.housekeeping import Housekeeper, catch_up
-from channels.statistics.service.notices import encoding_value, service_state_change, statistic_update
-from channels.statistics.service.notification import OpenStatistic
-from channels.statistics.service.owner import (
+from channels.statistics.service.interface import (
     SERVICE,
     VALUES,
     LimitError,
@@ -32,12 +30,14 @@ from channels.statistics.service.owner import (
     UnavailableError,
     UnknownSubscriptionError,
 )
+from channels.statistics.service.notification import OpenStatistic
+from channels.statistics.service.notify import notify_due
 from channels.statistics.service.pace import Pace
+from channels.statistics.service.payloads import encoding_value, service_state_change, statistic_update
 from channels.statistics.service.requests import Refusal, Wanted, new_id, parse_item
-from channels.statistics.service.slot import Slot
-from channels.statistics.service.storage import Storage
-from channels.statistics.service.telling import tell_due
+from channels.statistics.service.store import StateStore
 from channels.statistics.service.tenant import Counters, LoginRecord, Subscription, Tenant
+from channels.statistics.service.tenant_entry import TenantEntry
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
 from hub.core.channels import matches
@@ -55,17 +55,17 @@ _log = structlog.get_logger(__name__)
 
 
 class LocalStatServer:
-    """:class:`channels.statistics.service.owner.StatServer` and :class:`channels.events.EventConsumer` of a single process."""
+    """:class:`channels.statistics.service.interface.StatServer` and :class:`channels.events.EventConsumer` of a single process."""
 
     def __init__(self, *, hub: Hub, eventlog: EventLog, clock: Clock, settings: StatisticsSettings) -> None:
         self._hub = hub
         self._clock = clock
         self._settings = settings
         self.counters = Counters()
-        self._storage = Storage(eventlog, settings, settings.time_zone(), self.counters, clock)
-        self._slots: dict[str, Slot] = {}
+        self._store = StateStore(eventlog, settings, settings.time_zone(), self.counters, clock)
+        self._entries: dict[str, TenantEntry] = {}
         self._housekeeper = Housekeeper(
-            hub=hub, storage=self._storage, settings=settings, counters=self.counters, clock=clock, slots=self._slots
+            hub=hub, store=self._store, settings=settings, counters=self.counters, clock=clock, entries=self._entries
         )
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -82,7 +82,7 @@ class LocalStatServer:
         """
         await self.restore()
         self._stopping.clear()
-        self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._keep_house_forever())]
+        self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._run_housekeeping_forever())]
 
     async def stop(self) -> None:
         """Cease to notify and save what is not saved yet, also when something of it failed."""
@@ -92,9 +92,9 @@ class LocalStatServer:
             if outcome is not None:
                 _log.error("a task of the stat server had ended before its time", exc_info=outcome)
         self._tasks = []
-        for name, slot in self._slots.items():
-            if slot.tenant is not None and slot.tenant.changes:
-                await self._housekeeper.save(name, slot)
+        for name, entry in self._entries.items():
+            if entry.tenant is not None and entry.tenant.changes:
+                await self._housekeeper.save(name, entry)
 
     async def restore(self) -> None:
         """Make every tenant available that has a log.
@@ -102,8 +102,8 @@ class LocalStatServer:
         Raises:
             EventLogError: the log cannot be read.
         """
-        for name in await self._storage.tenants():
-            self._slots.setdefault(name, Slot(None, self._now_ms()))
+        for name in await self._store.tenants():
+            self._entries.setdefault(name, TenantEntry(None, self._now_ms()))
             await self.start_service(name)
 
     async def failing(self) -> str | None:
@@ -138,13 +138,13 @@ class LocalStatServer:
                 return
             await asyncio.sleep(at_most_s / 8)
 
-    async def _keep_house_forever(self) -> None:
+    async def _run_housekeeping_forever(self) -> None:
         while not self._stopping.is_set():
             try:
                 await asyncio.wait_for(self._stopping.wait(), HOUSEKEEPING_S)
             except TimeoutError:
                 try:
-                    await self.keep_house()
+                    await self.run_housekeeping()
                 except Exception:
                     self.counters.housekeeping_failures += 1
                     _log.exception("a round of housekeeping failed")
@@ -152,55 +152,55 @@ class LocalStatServer:
     def _now_ms(self) -> int:
         return round(self._clock.monotonic() * 1000)
 
-    def _slot(self, name: str) -> Slot:
-        slot = self._slots.get(name)
-        if slot is None:  # first use; a tenant that has a log was restored at the start
-            slot = self._slots[name] = Slot(self._storage.empty(), self._now_ms())
-        return slot
+    def _entry(self, name: str) -> TenantEntry:
+        entry = self._entries.get(name)
+        if entry is None:  # first use; a tenant that has a log was restored at the start
+            entry = self._entries[name] = TenantEntry(self._store.empty(), self._now_ms())
+        return entry
 
     @asynccontextmanager
     async def _using(self, name: str) -> AsyncIterator[Tenant]:
         """The tenant at the present moment, for this caller alone."""
-        slot = self._slot(name)
-        async with slot.lock:
-            if slot.tenant is None:
+        entry = self._entry(name)
+        async with entry.lock:
+            if entry.tenant is None:
                 raise UnavailableError("the statistics service is UNAVAILABLE; its state is told on /statistics/v3/service")
-            await catch_up(slot.tenant, self._clock)
-            yield slot.tenant
+            await catch_up(entry.tenant, self._clock)
+            yield entry.tenant
 
     # -- events (EventConsumer) -------------------------------------------------------------------------------------
 
     def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
         """See :meth:`channels.events.EventConsumer.check`. While unavailable every event is let pass: the log keeps it for the restart."""
-        if (present := self._slot(tenant).tenant) is not None:
+        if (present := self._entry(tenant).tenant) is not None:
             present.check(event, past=past)
 
     def consume(self, tenant: str, events: Sequence[tuple[int, Event]]) -> None:
         """See :meth:`channels.events.EventConsumer.consume`."""
-        slot = self._slot(tenant)
-        present = slot.tenant
+        entry = self._entry(tenant)
+        present = entry.tenant
         for position, event in events:
-            slot.seen = max(slot.seen, position)
+            entry.seen = max(entry.seen, position)
             if present is not None:
                 present.put(position, event)
         pace = Pace(self._clock)
         while present is not None and present.step() and not pace.over:
             pass  # what is not done in this slice is done by the next tick, or by whoever asks
         now = self._now_ms()
-        if events and (not slot.arrivals or slot.arrivals[-1][0] <= now - 1000):
-            slot.arrivals.append((now, slot.seen))
+        if events and (not entry.arrivals or entry.arrivals[-1][0] <= now - 1000):
+            entry.arrivals.append((now, entry.seen))
         self._wake.set()
 
     # -- notification -----------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
         """Tell what is due, of every tenant."""
-        for name, slot in list(self._slots.items()):
+        for name, entry in list(self._entries.items()):
             try:
-                async with slot.lock:
-                    if slot.tenant is not None:
-                        await catch_up(slot.tenant, self._clock)
-                        await tell_due(name, slot.tenant, self._now_ms(), hub=self._hub, clock=self._clock, counters=self.counters)
+                async with entry.lock:
+                    if entry.tenant is not None:
+                        await catch_up(entry.tenant, self._clock)
+                        await notify_due(name, entry.tenant, self._now_ms(), hub=self._hub, clock=self._clock, counters=self.counters)
             except Exception:
                 self.counters.tick_failures += 1
                 _log.exception("a tick failed", tenant=name)
@@ -269,7 +269,7 @@ class LocalStatServer:
 
     async def close_subscription(self, login: Login, subscription_id: str) -> None:
         """See :meth:`StatServer.close_subscription`."""
-        tenant = self._slot(login.tenant).tenant
+        tenant = self._entry(login.tenant).tenant
         if tenant is None:
             return
         keys = (login.key, login.token_key)
@@ -338,7 +338,7 @@ class LocalStatServer:
             present.changes += 1
         self.counters.interactions_cleared += 1
         self._wake.set()
-        await self._housekeeper.save(tenant, self._slot(tenant))  # no event says so: without a snapshot a restart would bring it back
+        await self._housekeeper.save(tenant, self._entry(tenant))  # no event says so: without a snapshot a restart would bring it back
         return True
 
     def _profile_too_many(self, wanted: Wanted) -> Refusal:
@@ -375,36 +375,36 @@ class LocalStatServer:
                 )
 
     def _login_gone(self, tenant: str, login: str) -> None:
-        slot = self._slots.get(tenant)
-        if slot is not None and slot.tenant is not None:
-            slot.tenant.close_login(login)
+        entry = self._entries.get(tenant)
+        if entry is not None and entry.tenant is not None:
+            entry.tenant.close_login(login)
 
     # -- values channels --------------------------------------------------------------------------------------------
 
     async def watch(self, tenant: str, channel: str) -> None:
         """See :meth:`StatServer.watch`."""
         wanted = parse_values_channel(channel)
-        slot = self._slot(tenant)
-        async with slot.lock:
-            if channel in slot.watched:
+        entry = self._entry(tenant)
+        async with entry.lock:
+            if channel in entry.watched:
                 return
-            if len(slot.watched) >= self._settings.max_values:
+            if len(entry.watched) >= self._settings.max_values:
                 raise RefusedError(
                     WireError.RATE_LIMITED, f"at most {self._settings.max_values} values channels are open at once", channel=channel
                 )
-            slot.watched[channel] = wanted
-            if slot.tenant is not None:
-                await catch_up(slot.tenant, self._clock)
-                await Pace(self._clock).follow(slot.tenant.opening_value(channel, wanted, self._now_ms()))
-                if channel not in slot.watched:  # its last subscriber left meanwhile
-                    slot.tenant.close_value(channel)
+            entry.watched[channel] = wanted
+            if entry.tenant is not None:
+                await catch_up(entry.tenant, self._clock)
+                await Pace(self._clock).follow(entry.tenant.opening_value(channel, wanted, self._now_ms()))
+                if channel not in entry.watched:  # its last subscriber left meanwhile
+                    entry.tenant.close_value(channel)
 
     def unwatch(self, tenant: str, channel: str) -> None:
         """See :meth:`StatServer.unwatch`."""
-        slot = self._slot(tenant)
-        slot.watched.pop(channel, None)
-        if slot.tenant is not None:
-            slot.tenant.close_value(channel)
+        entry = self._entry(tenant)
+        entry.watched.pop(channel, None)
+        if entry.tenant is not None:
+            entry.tenant.close_value(channel)
 
     async def present_values(self, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
         """See :meth:`StatServer.present_values`."""
@@ -429,12 +429,12 @@ class LocalStatServer:
 
     def service_state(self, tenant: str) -> ServiceState:
         """See :meth:`StatServer.service_state`."""
-        return ServiceState.UNAVAILABLE if self._slot(tenant).tenant is None else ServiceState.AVAILABLE
+        return ServiceState.UNAVAILABLE if self._entry(tenant).tenant is None else ServiceState.AVAILABLE
 
     def report(self, tenant: str) -> Report:
         """See :meth:`StatServer.report`."""
-        slot = self._slot(tenant)
-        present = slot.tenant
+        entry = self._entry(tenant)
+        present = entry.tenant
         logins = list(present.logins.values()) if present else []
         counters = self.counters
         return Report(
@@ -442,16 +442,16 @@ class LocalStatServer:
             statistics=present.statistics if present else 0,
             subscriptions=sum(len(record.subscriptions) for record in logins),
             logins=len(logins),
-            values=len(slot.watched),
+            values=len(entry.watched),
             objects=present.engine.object_count if present else 0,
             interactions=present.engine.interaction_count if present else 0,
-            position=present.position if present else slot.seen,
+            position=present.position if present else entry.seen,
             now_ms=present.engine.now_ms if present else None,
             held=present.held_count if present else 0,
             events_applied=counters.events_applied,
             events_refused=counters.events_late + counters.events_ahead + counters.events_behind + counters.events_over_limit,
-            snapshot_position=slot.snapshot_position,
-            snapshot_ms=slot.snapshot_ms,
+            snapshot_position=entry.snapshot_position,
+            snapshot_ms=entry.snapshot_ms,
         )
 
     async def start_service(self, tenant: str) -> None:
@@ -460,27 +460,27 @@ class LocalStatServer:
         Raises:
             EventLogError: the log cannot be read; the service stays unavailable.
         """
-        slot = self._slot(tenant)
-        async with slot.changing:
-            if slot.tenant is not None:
+        entry = self._entry(tenant)
+        async with entry.changing:
+            if entry.tenant is not None:
                 return
             began = self._clock.monotonic()
             pace = Pace(self._clock)
-            restored, slot.snapshot_position = await self._storage.restore(tenant, pace.breathe)
-            while restored.position < slot.seen:  # logged while the log was being read
-                await self._storage.replay(tenant, restored, pace.breathe)
+            restored, entry.snapshot_position = await self._store.restore(tenant, pace.breathe)
+            while restored.position < entry.seen:  # logged while the log was being read
+                await self._store.replay(tenant, restored, pace.breathe)
             restored.engine.take_changed()
             now = self._now_ms()
-            slot.arrivals.append((now, restored.position))
-            async with slot.lock:
-                for channel, wanted in list(slot.watched.items()):
+            entry.arrivals.append((now, restored.position))
+            async with entry.lock:
+                for channel, wanted in list(entry.watched.items()):
                     await pace.follow(restored.opening_value(channel, wanted, now))
                     await pace.breathe()
-                for channel in restored.values.keys() - slot.watched.keys():  # nobody watches them any more
+                for channel in restored.values.keys() - entry.watched.keys():  # nobody watches them any more
                     restored.close_value(channel)
-                while restored.position < slot.seen:  # logged meanwhile
-                    await self._storage.replay(tenant, restored, pace.breathe)
-                slot.tenant = restored
+                while restored.position < entry.seen:  # logged meanwhile
+                    await self._store.replay(tenant, restored, pace.breathe)
+                entry.tenant = restored
             _log.info(
                 "statistics are available", tenant=tenant, position=restored.position, seconds=round(self._clock.monotonic() - began, 3)
             )
@@ -493,16 +493,16 @@ class LocalStatServer:
 
     async def stop_service(self, tenant: str) -> None:
         """See :meth:`StatServer.stop_service`."""
-        slot = self._slot(tenant)
-        async with slot.changing:
-            present = slot.tenant
+        entry = self._entry(tenant)
+        async with entry.changing:
+            present = entry.tenant
             if present is None:
                 return
             if present.changes:
-                await self._housekeeper.save(tenant, slot)
-            async with slot.lock:
-                slot.tenant = None
-                slot.seen = max(slot.seen, present.position)
+                await self._housekeeper.save(tenant, entry)
+            async with entry.lock:
+                entry.tenant = None
+                entry.seen = max(entry.seen, present.position)
                 self.counters.subscriptions_closed += sum(len(record.subscriptions) for record in present.logins.values())
             _log.info("statistics are unavailable", tenant=tenant)
             await self._tell_state(tenant)
@@ -512,25 +512,25 @@ class LocalStatServer:
 
     # -- housekeeping -----------------------------------------------------------------------------------------------
 
-    async def keep_house(self) -> None:
-        """See :meth:`channels.statistics.service.housekeeping.Housekeeper.keep`."""
-        await self._housekeeper.keep()
+    async def run_housekeeping(self) -> None:
+        """See :meth:`channels.statistics.service.housekeeping.Housekeeper.run`."""
+        await self._housekeeper.run()
 
     def object_count(self) -> int:
         """How many objects events named, of all tenants that are available."""
-        return sum(slot.tenant.engine.object_count for slot in self._slots.values() if slot.tenant is not None)
+        return sum(entry.tenant.engine.object_count for entry in self._entries.values() if entry.tenant is not None)
 
     def interaction_count(self) -> int:
         """In how many interactions something goes on, of all tenants that are available."""
-        return sum(slot.tenant.engine.interaction_count for slot in self._slots.values() if slot.tenant is not None)
+        return sum(entry.tenant.engine.interaction_count for entry in self._entries.values() if entry.tenant is not None)
 
     def open_count(self) -> int:
         """How many statistics subscriptions have open, of all tenants."""
-        return sum(slot.tenant.statistics for slot in self._slots.values() if slot.tenant is not None)
+        return sum(entry.tenant.statistics for entry in self._entries.values() if entry.tenant is not None)
 
     def waiting_count(self) -> int:
         """How many events wait to be applied, of all tenants."""
-        return sum(slot.tenant.waiting + slot.tenant.held_count for slot in self._slots.values() if slot.tenant is not None)
+        return sum(entry.tenant.waiting + entry.tenant.held_count for entry in self._entries.values() if entry.tenant is not None)
 
 
 async def _reading(opened: OpenStatistic, value: Value, tenant: Tenant, pace: Pace) -> Reading:

@@ -1,4 +1,4 @@
-"""Open statistics that stand together are told as each would be by itself: the notifier against a model that knows nothing of crowds."""
+"""Open statistics of one group are told as each would be by itself: the notifier against a model that knows nothing of groups."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ class Watchers:
     def tick(self) -> tuple[Counter[str], Counter[str]]:
         """Who is told, and who is by the model."""
         told: Counter[str] = Counter()
-        for standing in self.notifier.due(self.now_ms):
-            number = cast("FakeStatistic", standing.statistic).number
-            for crowd in self.notifier.looked(standing, whole(number), self.now_ms):
-                assert crowd.targets == tuple(sorted(crowd.targets))
-                assert [one.target for one in crowd.opened] == list(crowd.targets)
-                assert {one.head for one in crowd.opened} == {crowd.head}
-                told.update(crowd.targets)
+        for group in self.notifier.due(self.now_ms):
+            number = cast("FakeStatistic", group.statistic).number
+            for recipients in self.notifier.evaluate(group, whole(number), self.now_ms):
+                assert recipients.targets == tuple(sorted(recipients.targets))
+                assert [one.target for one in recipients.opened] == list(recipients.targets)
+                assert {one.head for one in recipients.opened} == {recipients.head}
+                told.update(recipients.targets)
         expected = Counter(one.target for one, model in self.models.items() if model.tick(self.now_ms))
         return told, expected
 
@@ -145,7 +145,7 @@ def test_it_makes_no_difference_to_anybody(seed: int) -> None:
         assert told == expected, f"step {number}"
         for one in present:
             assert one.last == whole(watchers.models[one].last)
-        together = max(together, max((len(one.standing.members) for one in present), default=0))
+        together = max(together, max((len(one.group.members) for one in present), default=0))
     assert together > 3
     for one in present:
         watchers.remove(one)
@@ -173,47 +173,47 @@ def test_those_that_stand_together_are_looked_at_once() -> None:
     watchers = Watchers()
     statistic = FakeStatistic(running=False)
     ones = [watchers.add(statistic, Notification(IMMEDIATE, 10, 1), f"t{number:03}") for number in range(500)]
-    assert len({one.standing for one in ones}) == 1
+    assert len({one.group for one in ones}) == 1
     watchers.change(statistic, 1)
     due = list(watchers.notifier.due(watchers.now_ms))
     assert len(due) == 1
-    (crowd,) = watchers.notifier.looked(due[0], whole(1), watchers.now_ms)
-    assert len(crowd.targets) == 500
-    assert watchers.notifier.looked(due[0], whole(1), watchers.now_ms) == ()
+    (recipients,) = watchers.notifier.evaluate(due[0], whole(1), watchers.now_ms)
+    assert len(recipients.targets) == 500
+    assert watchers.notifier.evaluate(due[0], whole(1), watchers.now_ms) == ()
 
 
 def test_who_has_seen_another_value_stands_apart_until_both_are_told_the_same() -> None:
     watchers = Watchers()
     statistic = FakeStatistic(running=False)
-    manner = Notification(IMMEDIATE, 10, 5)
-    early = watchers.add(statistic, manner, "early")
+    merge_key = Notification(IMMEDIATE, 10, 5)
+    early = watchers.add(statistic, merge_key, "early")
     watchers.change(statistic, 3)  # not enough to be news
     assert watchers.tick() == (Counter(), Counter())
-    late = watchers.add(statistic, manner, "late")
-    assert early.standing is not late.standing
+    late = watchers.add(statistic, merge_key, "late")
+    assert early.group is not late.group
     watchers.change(statistic, 20)
     assert watchers.tick()[0] == Counter(early=1, late=1)
-    assert early.standing is late.standing
+    assert early.group is late.group
 
 
 @pytest.mark.parametrize("mode", [IMMEDIATE, PERIODICAL])
 def test_one_that_could_not_be_told_leaves_the_others_and_is_tried_again(mode: NotificationMode) -> None:
     watchers = Watchers()
     statistic = FakeStatistic(running=False)
-    manner = Notification(mode, 1, 1)
-    first, second, gone = (watchers.add(statistic, manner, name) for name in ("first", "second", "gone"))
+    merge_key = Notification(mode, 1, 1)
+    first, second, gone = (watchers.add(statistic, merge_key, name) for name in ("first", "second", "gone"))
     watchers.now_ms += 1000
     watchers.change(statistic, 7)
     assert watchers.tick()[0] == Counter(first=1, second=1, gone=1)
     watchers.remove(gone)
     for one in (first, gone):
-        watchers.notifier.failed(one, whole(0), watchers.now_ms)
+        watchers.notifier.send_failed(one, whole(0), watchers.now_ms)
     assert (first.last, second.last) == (whole(0), whole(7))
     watchers.now_ms += 999
     assert list(watchers.notifier.due(watchers.now_ms)) == []
     watchers.now_ms += 1
     told: list[str] = []
-    for standing in watchers.notifier.due(watchers.now_ms):
-        told += [target for crowd in watchers.notifier.looked(standing, whole(7), watchers.now_ms) for target in crowd.targets]
+    for group in watchers.notifier.due(watchers.now_ms):
+        told += [target for recipients in watchers.notifier.evaluate(group, whole(7), watchers.now_ms) for target in recipients.targets]
     assert told == ["first"]
     assert first.last == Value(7, "7")

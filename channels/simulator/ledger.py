@@ -1,4 +1,4 @@
-"""The simulator's own books: what happened, counted by the model itself as it happens.
+"""The simulator's own ledger: what happened, counted by the model itself as it happens.
 
 Nothing here is derived from events. So a statistics engine that is fed with the events must come to the same figures by its own way, and
 where it does not, one of the two is wrong. Figures are named like the predefined statistics that they correspond to.
@@ -21,7 +21,7 @@ def seconds_between(began_ms: int, ended_ms: int) -> int:
 
 
 @dataclass(slots=True)
-class AgentBook:
+class AgentLedger:
     """One agent. Times in seconds."""
 
     status: Status = Status.LOGGED_OUT
@@ -70,7 +70,7 @@ class AgentBook:
 
 
 @dataclass(slots=True)
-class QueueBook:
+class QueueLedger:
     """One queue. Times in seconds."""
 
     entered: int = 0
@@ -104,41 +104,41 @@ class QueueBook:
         }
 
 
-class Books:
+class Ledger:
     """All agents and queues of a centre."""
 
     __slots__ = ("agents", "queues")
 
     def __init__(self, agents: list[str], queues: list[str], start_ms: int) -> None:
-        self.agents = {agent: AgentBook(since_ms=start_ms) for agent in agents}
-        self.queues = {queue: QueueBook() for queue in queues}
+        self.agents = {agent: AgentLedger(since_ms=start_ms) for agent in agents}
+        self.queues = {queue: QueueLedger() for queue in queues}
 
     def status(self, agent: str, status: Status, now_ms: int) -> None:
         """An agent's status is another one from now on."""
-        book = self.agents[agent]
-        book.in_status_s[book.status] += seconds_between(book.since_ms, now_ms)
-        book.status, book.since_ms = status, now_ms
+        ledger = self.agents[agent]
+        ledger.in_status_s[ledger.status] += seconds_between(ledger.since_ms, now_ms)
+        ledger.status, ledger.since_ms = status, now_ms
 
     def call_ended(self, agent: str, call_type: str, began_ms: int, now_ms: int) -> None:
         """An agent's part in a call that was established ended, by release or by transfer."""
-        book = self.agents[agent]
-        setattr(book, call_type, getattr(book, call_type) + 1)
+        ledger = self.agents[agent]
+        setattr(ledger, call_type, getattr(ledger, call_type) + 1)
         if call_type in ("inbound", "outbound"):
-            book.handled += 1
-            book.handled_s += seconds_between(began_ms, now_ms)
+            ledger.handled += 1
+            ledger.handled_s += seconds_between(began_ms, now_ms)
 
     def answered(self, queue: str, entered_ms: int, now_ms: int) -> None:
         """A customer of a queue was connected with an agent."""
-        book = self.queues[queue]
-        book.answered += 1
-        book.waiting -= 1
+        ledger = self.queues[queue]
+        ledger.answered += 1
+        ledger.waiting -= 1
         waited_s = seconds_between(entered_ms, now_ms)
-        book.answered_s += waited_s
-        book.answered_in_time += waited_s < SERVICE_LEVEL_S
+        ledger.answered_s += waited_s
+        ledger.answered_in_time += waited_s < SERVICE_LEVEL_S
 
     def as_json(self, now_ms: int) -> dict[str, Any]:
         """Every figure by object and statistic, as of a moment."""
         return {
-            "agents": {agent: book.figures(now_ms) for agent, book in self.agents.items()},
-            "queues": {queue: book.figures() for queue, book in self.queues.items()},
+            "agents": {agent: ledger.figures(now_ms) for agent, ledger in self.agents.items()},
+            "queues": {queue: ledger.figures() for queue, ledger in self.queues.items()},
         }
