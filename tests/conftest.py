@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
 from tests.support.puppet import why_no_node
+from tests.support.redis_server import RedisServer, why_no_redis
 from tests.support.warm import Warm
 
 pytest_plugins = ["tests.conformance.plugin", "tests.support.run_report"]
@@ -105,6 +106,39 @@ def hub_process(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[HubF
 
     yield start
     _close_all(started)
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[Callable[[str], RedisServer]]:
+    """One server of each kind for all tests of a worker, that leave it running: each works under a prefix of its own."""
+    running: dict[str, RedisServer] = {}
+
+    def server(kind: str) -> RedisServer:
+        if why := why_no_redis(kind):
+            pytest.skip(why)
+        if kind not in running:
+            running[kind] = RedisServer(kind)
+        return running[kind]
+
+    yield server
+    for each in running.values():
+        each.close()
+
+
+@pytest.fixture
+def redis_process(request: pytest.FixtureRequest) -> Iterator[Callable[..., RedisServer]]:
+    """Start servers of a test's own: ``redis_process("redis", "--appendonly", "yes")``. Each ends with the test."""
+    started: list[RedisServer] = []
+
+    def start(kind: str = "redis", *options: str, port: int = 0) -> RedisServer:
+        if why := why_no_redis(kind):
+            pytest.skip(why)
+        started.append(RedisServer(kind, *options, port=port))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
 
 
 @pytest.fixture(scope="session")

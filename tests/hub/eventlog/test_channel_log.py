@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,8 +16,12 @@ from hub.core.channels import matches
 from hub.core.message import Topic
 from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, ChannelLog, Record, Retention, Selection
 from hub.eventlog.channel_log_memory import MemoryChannelLog
+from hub.eventlog.channel_log_redis import RedisChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLogError, LogInUseError
+from hub.redis.commands import Commands
+from hub.redis.names import Names
+from tests.support.redis_server import CLOCKED, ClockedCommands, RedisServer
 from tests.world import ManualClock
 
 A, B, DEEP, OTHER = Topic("t", "", "/log/a"), Topic("t", "", "/log/b"), Topic("t", "", "/log/a/deep"), Topic("u", "", "/log/a")
@@ -31,20 +36,31 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Make]:
+@pytest.fixture(params=["memory", "sqlite", "redis", "valkey"])
+async def make(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, shared_redis: Callable[[str], RedisServer]
+) -> AsyncIterator[Make]:
     made: list[ChannelLog] = []
+    commands: list[Commands] = []
 
     def build(**retention: int) -> ChannelLog:
         kept = Retention(**retention)
-        memory = request.param == "memory"
-        log: ChannelLog = MemoryChannelLog(clock, kept) if memory else SqliteChannelLog(tmp_path / str(len(made)), clock, kept)
+        log: ChannelLog
+        if request.param == "memory":
+            log = MemoryChannelLog(clock, kept)
+        elif request.param == "sqlite":
+            log = SqliteChannelLog(tmp_path / str(len(made)), clock, kept)
+        else:
+            commands.append(ClockedCommands(shared_redis(request.param).url, clock))
+            log = RedisChannelLog(commands[-1], Names(secrets.token_hex(8)), kept, scripts=CLOCKED, guard_us=0)
         made.append(log)
         return log
 
     yield build
     for log in made:
         await log.close()
+    for each in commands:
+        await each.close()
 
 
 @pytest.fixture

@@ -1,0 +1,253 @@
+"""The log of ``log`` channels in Redis, a stream for each tenant: all nodes of a hub share it.
+
+It is as durable as its Redis is. Where that came back with less than it had, positions jump and :attr:`Span.seam` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import unquote
+
+from hub.core.delivery import DeliveryClass
+from hub.core.message import Topic
+from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, Page, Record, Retention, Selection, Span
+from hub.eventlog.interface import EventLogError
+from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
+from hub.redis.header import Header, HeaderError
+from hub.redis.names import Names, TenantNames
+from hub.redis.scripts import Scripts
+from hub.redis.server import ServerInfo
+
+TRIM_PIECE: Final = 500
+"""Records that one step forgets at most: meanwhile Redis does nothing else."""
+
+MAX_LOOKED_AT: Final = 20 * SCAN
+"""Records among which :meth:`RedisChannelLog.complete_since` looks for one of a topic; where none is, it cannot vouch."""
+
+GUARD_US: Final = 2_000_000
+"""Microseconds by which positions jump where a log begins or has lost something: another host's clock may be behind."""
+
+SWEEPS_PER_SEARCH: Final = 60
+"""Of so many sweeps one looks for logs of tenants that this process has not met."""
+
+_META = (b"top", b"floor", b"run", b"seam", b"last")
+
+
+class RedisChannelLog:
+    """:class:`hub.eventlog.channel_log.ChannelLog` over streams. Positions and ages follow the clock of Redis."""
+
+    __slots__ = ("_closed", "_commands", "_guard_us", "_names", "_retention", "_scripts", "_sweeps", "_tenants", "undecoded")
+
+    def __init__(
+        self,
+        commands: Commands,
+        names: Names,
+        retention: Retention | None = None,
+        *,
+        scripts: Scripts | None = None,
+        guard_us: int = GUARD_US,
+    ) -> None:
+        """``commands`` stay open when the log is closed."""
+        self._commands = commands
+        self._names = names
+        self._retention = retention or Retention()
+        self._scripts = scripts or Scripts()
+        self._guard_us = guard_us
+        self._closed = False
+        self._sweeps = 0
+        # whose logs this process has met: it trims them
+        self._tenants: set[str] = set()
+        self.undecoded = 0
+        """Records that this version could not read, and that were passed over."""
+
+    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
+        """See :meth:`ChannelLog.append`. It reaches no subscriber: that is the bus's work."""
+        names = self._of(topic.tenant)
+        header = Header(topic.audience, topic.channel, DeliveryClass.LOG, len(extra), "", 0).encode()
+        batch = secrets.randbits(48)
+        sent = 0
+
+        def arguments(server: ServerInfo) -> list[bytes | str | int]:
+            nonlocal sent
+            sent += 1
+            durable, again = int(server.durable), int(sent > 1)
+            begin: list[bytes | str | int] = [server.run, durable, self._guard_us, 0, "", "PUBLISH", "NUMSUB", batch, again, 0]
+            return [*begin, "l", f"{topic.audience}:{topic.channel}", once, 0, header, extra + data]
+
+        keys = [names.meta, names.stream, names.last, names.once, names.batch(f"{batch:012x}")]
+        try:
+            (position,) = await self._commands.run(self._scripts.publish, keys, arguments)
+            if not position:
+                return None
+            ((_, fields),) = await self._commands.call(b"XRANGE", names.stream, position + b"-0", position + b"-0")
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            raise EventLogError(str(error)) from error
+        return int(position), int(fields[fields.index(b"q") + 1])
+
+    async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
+        """See :meth:`ChannelLog.read`."""
+        names = self._of(selection.tenant)
+        meta, entries = await self._meta_and_entries(names, after)
+        if meta is None:  # it was lost, or another server has it: see there
+            await self.open(selection.tenant)
+            meta, entries = await self._meta_and_entries(names, after)
+            if meta is None:
+                raise EventLogError("Redis was replaced while the log was read")
+        top, floor, last = int(meta[0]), int(meta[1]), int(meta[4])
+        end = _position(entries[-1]) if entries else after
+        if len(entries) < SCAN and end < last and floor < last:  # the stream is gone, beside the hash that knows of it
+            floor = (await self.open(selection.tenant)).floor
+        found: list[Record] = []
+        size = 0
+        for entry in entries:
+            record = self._wanted(selection, entry)
+            if record is None:
+                continue
+            if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
+                return Page(found, found[-1].position, floor, more=True)
+            found.append(record)
+            size += record.size
+        more = len(entries) == SCAN and end < last
+        return Page(found, end if more else max(top, after), floor, more)
+
+    async def _meta_and_entries(self, names: TenantNames, after: int) -> tuple[list[bytes] | None, list[Any]]:
+        """The fields ``_META`` and the next ``SCAN`` records, of one moment; None where the log is not this server's."""
+        begin = f"({max(after, 0)}-0"
+        try:
+            server, (meta, entries) = await self._commands.transaction(
+                (b"HMGET", names.meta, *_META), (b"XRANGE", names.stream, begin, b"+", b"COUNT", SCAN)
+            )
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            raise EventLogError(str(error)) from error
+        if not isinstance(meta, list) or not isinstance(entries, list):
+            raise EventLogError(f"expected a log in Redis, got {meta!r} and {entries!r}")
+        if None in meta or meta[2] != server.run.encode():
+            return None, []
+        return meta, entries
+
+    def _wanted(self, selection: Selection, entry: Any) -> Record | None:
+        decoded = self._decode(entry)
+        if decoded is None:
+            return None
+        header, body = decoded
+        if header.audience not in selection.audiences or not selection.wants(header.channel):
+            return None
+        return Record(_position(entry), header.channel, body[header.extra_bytes :], body[: header.extra_bytes])
+
+    def _decode(self, entry: Any) -> tuple[Header, bytes] | None:
+        fields = entry[1]
+        try:
+            return Header.decode(fields[fields.index(b"h") + 1]), fields[fields.index(b"d") + 1]
+        except (HeaderError, ValueError):
+            self.undecoded += 1
+            return None
+
+    async def span(self, tenant: str) -> Span:
+        """See :meth:`ChannelLog.span`."""
+        return await self.open(tenant)
+
+    async def open(self, tenant: str, known: int = 0) -> Span:
+        """As :meth:`span`; ``known`` is the highest position that the caller has seen: a log that has not come so far has lost something.
+
+        Raises:
+            EventLogError: see :class:`ChannelLog`.
+        """
+        names = self._of(tenant)
+        keys = [names.meta, names.stream, names.last, names.once]
+        try:
+            answer = await self._commands.run(
+                self._scripts.open, keys, lambda server: [server.run, int(server.durable), self._guard_us, known]
+            )
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            raise EventLogError(str(error)) from error
+        top, floor, seam = map(int, answer)
+        return Span(floor, top, seam)
+
+    async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
+        """See :meth:`ChannelLog.complete_since`. It looks at a bounded number of records."""
+        return all([await self._complete(topic, after) for topic in topics])
+
+    async def _complete(self, topic: Topic, after: int) -> bool:
+        floor = (await self.open(topic.tenant)).floor
+        if after >= floor:
+            return True
+        names = self._of(topic.tenant)
+        begin = floor
+        try:
+            if await self._commands.call(b"ZSCORE", names.last, f"{topic.audience}:{topic.channel}") is None:
+                return False
+            for _ in range(0, MAX_LOOKED_AT, SCAN):
+                entries = await self._commands.call(b"XRANGE", names.stream, f"({begin}-0", b"+", b"COUNT", SCAN)
+                for entry in entries:
+                    decoded = self._decode(entry)
+                    if decoded is not None and decoded[0].topic(topic.tenant) == topic:
+                        return int(entry[1][entry[1].index(b"q") + 1]) <= after
+                if len(entries) < SCAN:
+                    return False
+                begin = _position(entries[-1])
+                await asyncio.sleep(0)
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            raise EventLogError(str(error)) from error
+        return False
+
+    async def trim(self) -> int:
+        """See :meth:`ChannelLog.trim`. Every node does this, for all tenants that it has met."""
+        self._check_open()
+        if self._sweeps % SWEEPS_PER_SEARCH == 0:
+            await self._search()
+        self._sweeps += 1
+        return sum([await self._trim(tenant) for tenant in list(self._tenants)])
+
+    async def _trim(self, tenant: str) -> int:
+        names = self._of(tenant)
+        keys = [names.meta, names.stream, names.last, names.once]
+        age = self._retention.max_age_s * 1_000_000
+        forgotten = 0
+        more = True
+        while more:
+            try:
+                count, left = await self._commands.run(
+                    self._scripts.trim, keys, lambda _: [age, self._retention.max_messages, self._retention.max_bytes, TRIM_PIECE]
+                )
+            except (RedisUnavailableError, RedisRefusedError) as error:
+                raise EventLogError(str(error)) from error
+            forgotten += count
+            more = left == b"1"
+        return forgotten
+
+    async def _search(self) -> None:
+        cursor = b"0"
+        begin, end = f"{self._names.prefix}:{{", "}:m"
+        while True:
+            try:
+                cursor, keys = await self._commands.call(b"SCAN", cursor, b"MATCH", f"{_literal(begin)}*{end}", b"COUNT", 500)
+            except (RedisUnavailableError, RedisRefusedError) as error:
+                raise EventLogError(str(error)) from error
+            self._tenants.update(unquote(key.decode()[len(begin) : -len(end)]) for key in keys)
+            if cursor == b"0":
+                return
+
+    async def close(self) -> None:
+        """See :meth:`ChannelLog.close`."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventLogError("the channel log is closed")
+
+    def _of(self, tenant: str) -> TenantNames:
+        self._check_open()
+        self._tenants.add(tenant)
+        return self._names.of(tenant)
+
+
+def _literal(text: str) -> str:
+    """A text as a pattern of Redis that matches it alone."""
+    return "".join(f"\\{character}" if character in "*?[]^\\" else character for character in text)
+
+
+def _position(entry: Any) -> int:
+    return int(entry[0].partition(b"-")[0])

@@ -1,0 +1,217 @@
+"""The connections that send commands to one Redis, by redis-py: TLS, credentials and discovery are its work.
+
+Each call takes a connection for itself, and each connection knows which server it reached: a script is told the run of the very server that
+executes it, also while another connection still speaks with the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from hub.redis.endpoint import Endpoint
+from hub.redis.scripts import Script
+from hub.redis.server import ServerInfo
+
+MAX_CONNECTIONS: Final = 16
+"""Calls of one process that are under way at a time; further ones wait."""
+
+_LATER: Final = ("NOREPLICAS", "MISCONF", "BUSY ")
+"""Errors that say that a later moment is the right one, beside those that redis-py knows."""
+
+Argument: TypeAlias = bytes | str | int
+Durability: TypeAlias = Literal["auto", "yes", "no"]
+"""Whether what Redis acknowledged survives its end: ``auto`` asks it."""
+
+Answer = TypeVar("Answer")
+
+
+class RedisUnavailableError(Exception):
+    """No answer of a Redis that could do it: what was asked may have been done, or not."""
+
+
+class RedisRefusedError(Exception):
+    """Redis answered with an error; nothing was done."""
+
+
+class _Link:
+    """A connection, and the server that it reached."""
+
+    __slots__ = ("connection", "server")
+
+    def __init__(self, connection: AbstractConnection, server: ServerInfo) -> None:
+        self.connection = connection
+        self.server = server
+
+    async def send(self, commands: Sequence[Sequence[Argument]]) -> None:
+        packed = [hiredis.pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]  # its stub names one item
+        await self.connection.send_packed_command(packed, check_health=False)
+
+    async def receive(self) -> Any:
+        return await self.connection.read_response(disable_decoding=True)
+
+    async def ask(self, *command: Argument) -> Any:
+        await self.send([command])
+        return await self.receive()
+
+
+class Commands:
+    """Commands to one Redis. What is asked may be done although no answer came: it is repeated only where that does no harm."""
+
+    __slots__ = ("_closed", "_durability", "_endpoint", "_idle", "_permits", "_timeout_s", "connects", "server")
+
+    def __init__(
+        self, endpoint: Endpoint, *, durability: Durability = "auto", timeout_s: float = 2.0, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
+        """``timeout_s``: seconds after which a call that waits for a connection or an answer fails."""
+        self._endpoint = endpoint
+        self._durability = durability
+        self._timeout_s = timeout_s
+        self._idle: list[_Link] = []
+        self._permits = asyncio.Semaphore(max_connections)
+        self._closed = False
+        self.connects = 0
+        """Connections made since the start."""
+        self.server: ServerInfo | None = None
+        """What the newest connection reached."""
+
+    async def call(self, *command: Argument) -> Any:
+        """Send one command that may be repeated; returns what Redis answers: bytes, numbers, lists of them.
+
+        Raises:
+            RedisUnavailableError, RedisRefusedError: see there.
+        """
+        return await self._with_link(lambda link: link.ask(*command))
+
+    async def transaction(self, *commands: Sequence[Argument]) -> tuple[ServerInfo, list[Any]]:
+        """Send several commands that only read, which Redis runs as one step; returns who answered, and all answers. An error is in its
+        place.
+
+        Raises:
+            RedisUnavailableError, RedisRefusedError: see there.
+        """
+
+        async def work(link: _Link) -> tuple[ServerInfo, list[Any]]:
+            await link.send([(b"MULTI",), *commands, (b"EXEC",)])
+            for _ in range(len(commands) + 1):
+                await link.receive()
+            return link.server, await link.receive()
+
+        return await self._with_link(work)
+
+    async def run(self, script: Script, keys: Sequence[bytes], arguments: Callable[[ServerInfo], Sequence[Argument]]) -> Any:
+        """Run a script; ``arguments`` makes its ARGV for the server that executes it, again for each time that it may be executed.
+
+        Raises:
+            RedisUnavailableError, RedisRefusedError: see there.
+        """
+
+        async def work(link: _Link) -> Any:
+            rest = (len(keys), *keys, *arguments(link.server))
+            try:
+                return await link.ask(b"EVALSHA", script.sha, *rest)
+            except NoScriptError:  # normal after a restart or a failover; EVAL loads it as well
+                return await link.ask(b"EVAL", script.text, *rest)
+
+        return await self._with_link(work)
+
+    async def look(self) -> ServerInfo:
+        """What the server says of itself now.
+
+        Raises:
+            RedisUnavailableError, RedisRefusedError: see there.
+        """
+        self.server = await self._with_link(self._look)
+        return self.server
+
+    async def _look(self, link: _Link) -> ServerInfo:
+        await link.send([(b"INFO",), (b"CONFIG", b"GET", b"appendfsync")])
+        text = await link.receive()
+        try:
+            appendfsync = (await link.receive())[1].decode()
+        except (ResponseError, IndexError):  # who rents a Redis may not ask
+            appendfsync = ""
+        server = ServerInfo.of(text, appendfsync)
+        return server if self._durability == "auto" else server._replace(durable=self._durability == "yes")
+
+    async def close(self) -> None:
+        """Close the connections; no call is made after this."""
+        self._closed = True
+        await self._drop_idle()
+
+    async def _with_link(self, work: Callable[[_Link], Awaitable[Answer]]) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_s), self._permits:
+                while True:
+                    link = self._idle.pop() if self._idle else None
+                    reused = link is not None
+                    if link is None:
+                        link = await self._connect()
+                    usable = False
+                    try:
+                        answer = await work(link)
+                        usable = True
+                        return answer
+                    except ResponseError as error:
+                        usable = not _is_elsewhere(error)
+                        raise
+                    except (RedisError, OSError):
+                        if not reused:
+                            raise
+                    finally:
+                        if usable and not self._closed:
+                            self._idle.append(link)
+                        else:
+                            await link.connection.disconnect(nowait=True)
+                    # it was closed while nobody used it, and so were the others
+                    await self._drop_idle()
+        except ResponseError as error:
+            if _is_elsewhere(error):
+                raise RedisUnavailableError(f"Redis refuses for now: {error}") from error
+            raise RedisRefusedError(str(error)) from error
+        except TimeoutError as error:
+            raise RedisUnavailableError(f"Redis did not answer within {self._timeout_s:g} s") from error
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(f"no connection to Redis: {error}") from error
+
+    async def _connect(self) -> _Link:
+        if self._closed:
+            raise RedisUnavailableError("the connections are closed")
+        connection = self._endpoint.connection(self._timeout_s)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            link = _Link(connection, ServerInfo(""))
+            link.server = await self._look(link)
+            if link.server.role != "master":
+                raise RedisUnavailableError(f"expected a master, got a {link.server.role}: it takes no writes")
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self.connects += 1
+        self.server = link.server
+        return link
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for link in idle:
+            await link.connection.disconnect(nowait=True)
+
+
+def _is_elsewhere(error: ResponseError) -> bool:
+    """Whether another server, or a later moment, is the right one."""
+    elsewhere = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, AskError)  # MovedError is an AskError
+    return isinstance(error, elsewhere) or str(error).startswith(_LATER)

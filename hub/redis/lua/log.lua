@@ -1,0 +1,46 @@
+-- Begins every script that looks at a tenant's log.
+-- m: the hash of the log; l: its stream; p: last position of each topic; o: positions of idempotency keys.
+-- Fields of m: top, the newest position given; floor, up to which records are gone; last, the position of the newest record;
+-- bytes, of all records; run, the server that wrote last; seam, the position before which the log may have lost something;
+-- epoch, the fence of the tenant's stat server.
+
+-- tostring would give 1.7644212341235e+15
+local function text(number)
+    return string.format('%.0f', number)
+end
+
+local function now()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- Makes the log where there is none, and finds out whether it has come back with less than it had: when another server wrote it last and
+-- did not prove that it is durable, when a node knows a position that it does not have, or when its stream is gone.
+-- run: of this server; durable: 1 when what it acknowledged survives it; guard: microseconds by which positions jump where something may
+-- be lost, for the clock of another host may be behind; known: the highest position that the caller has seen.
+-- Returns top, floor, seam, last.
+local function open_log(m, l, p, o, run, durable, guard, known)
+    local kept = redis.call('HMGET', m, 'top', 'floor', 'run', 'seam', 'last')
+    local top, floor, seam, last = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
+    if not top or not floor then
+        redis.call('DEL', l, p, o)
+        top = math.max(now() - 1, known) + guard
+        redis.call('HSET', m, 'top', text(top), 'floor', text(top), 'last', text(top), 'run', run, 'seam', '0', 'bytes', '0')
+        return top, top, 0, top
+    end
+    if kept[3] ~= run or known > top then
+        redis.call('HSET', m, 'run', run)
+        if known > top or durable ~= '1' then
+            top = math.max(top, now(), known) + guard
+            seam = top
+            redis.call('HSET', m, 'top', text(top), 'seam', text(seam))
+        end
+    end
+    if last > floor and redis.call('XLEN', l) == 0 then
+        redis.call('DEL', p, o)
+        floor = top
+        last = top
+        redis.call('HSET', m, 'floor', text(floor), 'last', text(last), 'bytes', '0')
+    end
+    return top, floor, seam, last
+end

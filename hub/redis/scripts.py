@@ -1,0 +1,44 @@
+"""The scripts that Redis runs: each does its work in one step, between two commands of others."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+NOW = "redis.call('TIME')"
+"""How the scripts ask for seconds and microseconds since 1970."""
+
+
+class Script:
+    """One script, known to Redis by the SHA-1 of its text: versions of the hub side by side do not meet."""
+
+    __slots__ = ("name", "sha", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text.encode()
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+
+@cache
+def _read(name: str) -> str:
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text()
+
+
+class Scripts:
+    """All of them."""
+
+    __slots__ = ("beat", "claim", "open", "publish", "trim")
+
+    def __init__(self, time: str = NOW) -> None:
+        """``time``: the expression that tells the time; a test hands in a clock of its own."""
+
+        def script(name: str) -> Script:
+            return Script(name, (_read("log") + _read(name)).replace(NOW, time))
+
+        self.beat = script("beat")
+        self.claim = script("claim")
+        self.open = script("open")
+        self.publish = script("publish")
+        self.trim = script("trim")
