@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from channels.events import Event, GroupChanged
 from channels.statistics.engine import snapshot, state
-from channels.statistics.engine.accumulator import Board
 from channels.statistics.engine.bounds import DEFAULT_BOUNDS, DEFAULT_LIFETIMES, Bounds, Lifetimes
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import Category, Definition, ObjectType
@@ -18,7 +17,7 @@ from channels.statistics.engine.machine import Machine
 from channels.statistics.engine.profiles import Calendar, TimeProfile
 from channels.statistics.engine.retention import end_lost_logins, forget_unheard
 from channels.statistics.engine.set_back import set_back
-from channels.statistics.engine.statistic import Statistic
+from channels.statistics.engine.statistic import Board, Statistic
 from channels.statistics.engine.values import Value
 
 T = TypeVar("T")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from channels.statistics.engine.accumulator import FOLD_AT, LOOK_AT_ONCE, Accumulator, Board, Key, Span
+from channels.statistics.engine.accumulator import Accumulator
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
 from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.statistic import Board, Statistic
+from channels.statistics.engine.tally import FOLD_AT, LOOK_AT_ONCE, Key, Span
 from channels.statistics.engine.vocabulary import (
     CALL_ACTIONS,
     CALL_ON_HOLD,
@@ -22,9 +23,6 @@ from channels.statistics.engine.vocabulary import (
     WAIT_FOR_NEXT_CALL,
 )
 
-if TYPE_CHECKING:
-    from channels.statistics.engine.statistic import Statistic
-
 ALL = "All"
 """Id of the two groups that are always there: every agent, every queue."""
 
@@ -34,7 +32,7 @@ _VOICE = "voice"
 LONG_AGO_MS = -(2**62)
 """Before every time that an event can have."""
 
-Fan = tuple[tuple[Accumulator, int], ...]
+Fan = tuple[tuple[Accumulator[Statistic], int], ...]
 """The accumulators that one thing counts in, the member's own first, each with the millisecond since when the member belongs there."""
 
 
@@ -59,7 +57,7 @@ class Member(ABC):
         """Everything that goes on."""
 
     def going_on(self) -> Iterator[list[tuple[Span, int]]]:
-        """See :meth:`channels.statistics.engine.accumulator.Source.going_on`."""
+        """See :meth:`channels.statistics.engine.tally.Source.going_on`."""
         return ([(span, span.start_ms) for span in spans] for spans in self.spans_in_pieces())
 
     def spans_in_pieces(self) -> Iterator[Iterable[Span]]:
@@ -160,7 +158,7 @@ class Group:
 
     def going_on(self) -> Iterator[list[tuple[Span, int]]]:
         """What goes on at the members, each with the millisecond since when it counts: its start, or when the member joined. See
-        :meth:`channels.statistics.engine.accumulator.Source.going_on`.
+        :meth:`channels.statistics.engine.tally.Source.going_on`.
         """
         for identifier in list(self.members):
             if (listed := self.members.get(identifier)) is None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from channels.statistics.engine.accumulator import Board, Span
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Queue
+from channels.statistics.engine.statistic import Board
+from channels.statistics.engine.tally import Span
 
 A_PIECE = 64
 """Objects that are set back in one piece: 1 ms or so."""

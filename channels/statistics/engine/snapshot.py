@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from channels.events import VOICE
-from channels.statistics.engine.accumulator import Board, Key, Span
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION, DN_STATUS, STATUS
 from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, Member, Party, Queue, Wrap
 from channels.statistics.engine.pieces import encode_in_pieces
 from channels.statistics.engine.profiles import Calendar
+from channels.statistics.engine.statistic import Board
+from channels.statistics.engine.tally import Key, Span
 from channels.statistics.engine.upgrade import VisitOf1, upgrade_from_1
 from channels.statistics.engine.vocabulary import CALL_ON_HOLD, CALL_WAIT, INTERACTION_WAIT, LOGGED_IN, LOGGED_OUT
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from channels.statistics.engine.accumulator import Span
 from channels.statistics.engine.objects import Agent, Group, Interaction, Medium, highest
 from channels.statistics.engine.pieces import sort_in_pieces
+from channels.statistics.engine.tally import Span
 from channels.statistics.engine.values import Value
 from channels.statistics.engine.vocabulary import NOT_READY, STATUS_CODES, STATUS_NAMES
 

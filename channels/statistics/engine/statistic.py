@@ -1,15 +1,88 @@
-"""Statistics: views over the accumulators of one object.
+"""Statistics, and the boards that they look at: a board holds the accumulators of one object.
 
-Opening one costs the same whatever happened before, and statistics that are alike in what they count share its cost.
+Opening a statistic costs the same whatever happened before, and statistics that are alike in what they count share its cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from channels.statistics.engine.accumulator import Accumulator, Board, selects
+from channels.statistics.engine.accumulator import Accumulator
 from channels.statistics.engine.definition import WITHOUT_WINDOW, Category, Definition, ObjectType
+from channels.statistics.engine.profiles import DAILY, Calendar, TimeProfile
+from channels.statistics.engine.tally import LOOK_AT_ONCE, Key, Source, Window
 from channels.statistics.engine.values import Value, quotient, whole
+
+
+class Board:
+    """The accumulators of one object, the windows that are open on it, and the statistics that look at it."""
+
+    __slots__ = ("accumulators", "calendar", "changed", "source", "state_statistics", "statistics", "windows")
+
+    def __init__(self, calendar: Calendar, changed: dict[Statistic, None], source: Source) -> None:
+        self.calendar = calendar
+        self.changed = changed
+        self.source = source
+        self.accumulators: dict[Key, Accumulator[Statistic]] = {}
+        self.windows = [Window(DAILY, calendar.daily, 0)]
+        self.statistics: dict[Statistic, None] = {}
+        """The open ones that are views of accumulators."""
+        self.state_statistics: dict[Statistic, None] = {}
+        """The open ones of category CurrentState."""
+
+    def at(self, key: Key) -> Accumulator[Statistic]:
+        """The accumulator of a thing; it is made when the thing first happens here, so nothing of it goes on yet."""
+        found = self.accumulators.get(key)
+        if found is None:
+            found = self.accumulators[key] = Accumulator(key, self.windows, self.changed)
+            for statistic in self.statistics:
+                statistic.attach(found)
+        return found
+
+    def look(self, accumulators: Sequence[Accumulator[Statistic]]) -> Iterator[None]:
+        """Find out what goes on of the things that are watched from now on: in one walk, and in pieces, for a group may have thousands of
+        members. What begins and ends between two pieces is seen as it does; values can be read after the last.
+        """
+        if not accumulators:
+            return
+        wanted = {accumulator.key: accumulator for accumulator in accumulators}
+        looked_at = 0
+        for piece in self.source.going_on():
+            for span, since_ms in piece:
+                accumulator = wanted.get(span.key)
+                if accumulator is not None and accumulator.watchers:
+                    accumulator.see(span, since_ms)
+            looked_at += len(piece)
+            if looked_at >= LOOK_AT_ONCE:
+                looked_at = 0
+                yield
+
+    def touch(self) -> None:
+        """The state of the object changed."""
+        for statistic in self.state_statistics:
+            self.changed[statistic] = None
+
+    def open_window(self, profile: TimeProfile) -> Window:
+        """Share a window; one that is not open yet begins now."""
+        window = next((window for window in self.windows if window.profile == profile), None)
+        if window is None:
+            window = Window(profile, self.calendar.acquire(profile), self.calendar.now_ms)
+            self.windows.append(window)
+            for accumulator in self.accumulators.values():
+                accumulator.add_window(window)
+        window.users += 1
+        return window
+
+    def close_window(self, window: Window) -> None:
+        """Undo one :meth:`open_window`. The daily window stays, whoever uses it."""
+        window.users -= 1
+        index = self.windows.index(window)
+        if window.users or not index:
+            return
+        del self.windows[index]
+        for accumulator in self.accumulators.values():
+            accumulator.remove_window(index)
+        self.calendar.release(window.profile)
 
 
 class Statistic:
@@ -26,8 +99,8 @@ class Statistic:
         """Whether the value is that of the oldest of what goes on."""
         self._board = board
         self._window = board.open_window(definition.profile)
-        self._main: list[Accumulator] = []
-        self._rel: list[Accumulator] = []
+        self._main: list[Accumulator[Statistic]] = []
+        self._rel: list[Accumulator[Statistic]] = []
         if definition.category is Category.CURRENT_STATE:
             board.state_statistics[self] = None
         else:
@@ -39,7 +112,7 @@ class Statistic:
             return self._board.look([accumulator for accumulator in self._board.accumulators.values() if self.attach(accumulator)])
         return iter(())
 
-    def attach(self, accumulator: Accumulator) -> bool:
+    def attach(self, accumulator: Accumulator[Statistic]) -> bool:
         """Look at an accumulator if a mask selects it. True when nobody looked at it before."""
         definition = self.definition
         main = selects(definition, definition.main_mask, accumulator.key)
@@ -105,7 +178,7 @@ class Statistic:
             case Category.CURRENT_STATE:
                 raise ValueError("the state of an object is not a view of accumulators")
 
-    def _number(self, accumulators: list[Accumulator]) -> int:
+    def _number(self, accumulators: list[Accumulator[Statistic]]) -> int:
         """TotalNumber: actions that completed or occurred in the window; statuses that were in progress in it."""
         return sum(a.tally(self._window).count + (len(a.ongoing) if a.is_status else 0) for a in accumulators)
 
@@ -117,7 +190,7 @@ class Statistic:
         """TotalAdjustedTime in seconds: what lies in the window, of actions too."""
         return sum(self._within(a, now_s) for a in self._main)
 
-    def _within(self, accumulator: Accumulator, now_s: int) -> int:
+    def _within(self, accumulator: Accumulator[Statistic], now_s: int) -> int:
         """The seconds that lie in the window, of what is over and of what goes on."""
         tally = accumulator.tally(self._window)
         return tally.whole + tally.adjust + len(accumulator.ongoing) * now_s - tally.going_s
@@ -127,3 +200,9 @@ class Statistic:
         assert self.definition.time_range is not None
         low, high = self.definition.time_range
         return sum(a.tally(self._window).between(low, high) for a in self._main)
+
+
+def selects(definition: Definition, mask: frozenset[str], key: Key) -> bool:
+    """Whether a mask of a definition selects an accumulator."""
+    kind, name, media = key
+    return kind == definition.kind and name in mask and (definition.media is None or media in definition.media)

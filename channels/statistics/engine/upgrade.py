@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from channels.statistics.engine.accumulator import Board, Span
 from channels.statistics.engine.centre import Centre
 from channels.statistics.engine.definition import ACTION
 from channels.statistics.engine.objects import Agent, Interaction, Wrap
+from channels.statistics.engine.statistic import Board
+from channels.statistics.engine.tally import Span
 from channels.statistics.engine.vocabulary import AFTER_CALL_WORK, CALL_WAIT, CUSTOMER_CALLS, HANDLED, WRAPPED
 
 VisitOf1 = tuple[int, bool, bool]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels.statistics.engine.accumulator import FOLD_AT, Span, Tally
+from channels.statistics.engine.tally import FOLD_AT, Span, Tally
 
 KEY = ("action", "CallInbound", "voice")
 
