@@ -13,11 +13,12 @@ def build(context: Context) -> Parts:
     sequencer = Sequencer(
         eventlog=context.eventlog,
         clock=context.clock,
+        loop=context.hub.loop,
         find_consumers=lambda: context.of_role(EVENT_CONSUMER),
         repeats_s=settings.repeats_s,
         repeats_max=settings.repeats_max,
     )
-    ingest = routes.Ingest(sequencer=sequencer, settings=settings, clock=context.clock)
+    ingest = routes.Ingest(sequencer=sequencer, settings=settings, clock=context.clock, loop=context.hub.loop)
     return Parts(
         routers=[routes.create_router(ingest), schemas.router],
         open_paths=schemas.open_paths(),

@@ -15,11 +15,13 @@ from channels.ingest.queue_log import Converter
 from channels.ingest.queue_log_line import LineError
 from hub.client.pace import Due
 
-_READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 64 * 1024
+"""Bytes that are read at once."""
 _STDIN: Final = 0
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31  # zlib's way to say "a gzip header, the largest window"
-_MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of the longest line that is read."""
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -30,22 +32,24 @@ class RecordingError(Exception):
     """The file cannot be read as events at all."""
 
 
-def open_recording(name: str) -> io.FileIO:
-    """Open a recording, unbuffered; ``-`` is standard input.
+def open_recording(name: str, *, stdin: int = _STDIN) -> io.FileIO:
+    """Open a recording, unbuffered; ``-`` is standard input, whose file descriptor is ``stdin``.
 
     Raises:
         OSError: it cannot be opened.
     """
-    return io.FileIO(_STDIN, closefd=False) if name == "-" else io.FileIO(name)
+    return io.FileIO(stdin, closefd=False) if name == "-" else io.FileIO(name)
 
 
-async def read_events(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
+async def read_events(
+    stream: io.FileIO, *, read_bytes: int = READ_BYTES, max_event_bytes: int = MAX_EVENT_BYTES
+) -> AsyncIterator[tuple[str, bytes]]:
     """The events as text, each with its place (``line 7`` or ``event 7``). Reads in a thread: standard input may be a live pipe.
 
     Raises:
         RecordingError: a JSON array that is malformed, a line that never ends, or damaged compression.
     """
-    pieces = _read_pieces(stream)
+    pieces = _read_pieces(stream, read_bytes)
     head = b""
     async for piece in pieces:
         head += piece
@@ -61,7 +65,7 @@ async def read_events(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
         for number, event in enumerate(events, 1):
             yield f"event {number}", bytes(event)
         return
-    async for place, line in _lines(head, pieces):
+    async for place, line in _lines(head, pieces, max_event_bytes):
         yield place, line
 
 
@@ -71,11 +75,11 @@ async def read_lines(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
     Raises:
         RecordingError: a line that never ends, or damaged compression.
     """
-    async for place, line in _lines(b"", _read_pieces(stream)):
+    async for place, line in _lines(b"", _read_pieces(stream, READ_BYTES), MAX_EVENT_BYTES):
         yield place, line
 
 
-async def _lines(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, bytes]]:
+async def _lines(head: bytes, pieces: AsyncIterator[bytes], max_event_bytes: int) -> AsyncIterator[tuple[str, bytes]]:
     number = 0
     waiting = head
     while True:
@@ -84,8 +88,8 @@ async def _lines(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[tup
             number += 1
             if line.strip():
                 yield f"line {number}", line
-        if len(waiting) > _MAX_EVENT_BYTES:
-            raise RecordingError(f"line {number + 1}: expected at most {_MAX_EVENT_BYTES} bytes, got more")
+        if len(waiting) > max_event_bytes:
+            raise RecordingError(f"line {number + 1}: expected at most {max_event_bytes} bytes, got more")
         try:
             waiting += await anext(pieces)
         except StopAsyncIteration:
@@ -94,9 +98,9 @@ async def _lines(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[tup
         yield f"line {number + 1}", waiting
 
 
-async def _read_pieces(stream: io.FileIO) -> AsyncIterator[bytes]:
+async def _read_pieces(stream: io.FileIO, read_bytes: int) -> AsyncIterator[bytes]:
     """What the file holds, in pieces, unpacked when it begins like gzip (RFC 1952; several members may follow one another)."""
-    piece = await _read(stream)
+    piece = await _read(stream, read_bytes)
     packed = piece[:2] == _GZIP
     unpack = zlib.decompressobj(_GZIP_WINDOW)
     while piece:
@@ -110,12 +114,12 @@ async def _read_pieces(stream: io.FileIO) -> AsyncIterator[bytes]:
                     yield unpack.decompress(rest)
             except zlib.error as fault:
                 raise RecordingError(f"expected gzip data, got a fault: {fault}") from None
-        piece = await _read(stream)
+        piece = await _read(stream, read_bytes)
     if packed and not unpack.eof:
         raise RecordingError("expected the end of the gzip data, the file ends before it")
 
 
-async def _read(stream: io.FileIO) -> bytes:
+async def _read(stream: io.FileIO, read_bytes: int) -> bytes:
     """Read once, in a thread of its own: a read of standard input may never end, and must not keep the command from ending."""
     loop = asyncio.get_running_loop()
     piece: asyncio.Future[bytes] = loop.create_future()
@@ -132,7 +136,7 @@ async def _read(stream: io.FileIO) -> bytes:
         data: bytes | None = None
         problem: OSError | None = None
         try:
-            data = stream.read(_READ_BYTES)
+            data = stream.read(read_bytes)
         except OSError as fault:
             problem = fault
         if not loop.is_closed():

@@ -12,10 +12,11 @@ from starlette.responses import Response
 from channels.events import ACCEPTED, DUPLICATE, EVENT_TYPES, Event, EventSinkError, format_time
 from channels.ingest.binary_mode import is_binary, is_json, of_headers, structured
 from channels.ingest.cloudevents import EventError, parse_event, split_document, split_lines
-from channels.ingest.sequencer import Sequencer, Slicer
+from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Loop
 from hub.core.principal import Principal
+from hub.core.time_slice import TimeSlice
 from hub.ops.body import GZIP, content_encoding, read_body, takes
 from hub.ops.envelope import MOST_TOLD, PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status, with_more
 from hub.ops.inflate import inflate
@@ -40,12 +41,13 @@ _UTF8_AT_ONCE = 256 * 1024
 class Ingest:
     """One request: read, split, check, take. Every step gives way to the event loop in slices."""
 
-    __slots__ = ("_clock", "_sequencer", "_settings")
+    __slots__ = ("_clock", "_loop", "_sequencer", "_settings")
 
-    def __init__(self, *, sequencer: Sequencer, settings: IngestSettings, clock: Clock) -> None:
+    def __init__(self, *, sequencer: Sequencer, settings: IngestSettings, clock: Clock, loop: Loop) -> None:
         self._sequencer = sequencer
         self._settings = settings
         self._clock = clock
+        self._loop = loop
 
     @property
     def max_body_bytes(self) -> int:
@@ -61,15 +63,15 @@ class Ingest:
         counters = self._sequencer.counters
         counters.requests += 1
         arrived_ms = self._clock.wall_ms()
-        slicer = Slicer(self._clock)
+        time_slice = TimeSlice(self._clock, self._loop)
         try:
             kind = content_type(request)
             body = await read_body(request, self._settings.max_body_bytes, GZIP)
             counters.bytes += len(body)
             if content_encoding(request, GZIP) == GZIP:
-                body = await inflate(request, body, self._settings.max_body_bytes, slicer.step)
-            parts = await self._split(kind, body.removeprefix(codecs.BOM_UTF8), request, slicer)
-            events, failures, count = await self._parse(parts, arrived_ms, slicer, of_headers if kind == BINARY else None)
+                body = await inflate(request, body, self._settings.max_body_bytes, time_slice.checkpoint)
+            parts = await self._split(kind, body.removeprefix(codecs.BOM_UTF8), request, time_slice)
+            events, failures, count = await self._parse(parts, arrived_ms, time_slice, of_headers if kind == BINARY else None)
         except ApiError:
             counters.refused_requests += 1
             raise
@@ -85,12 +87,12 @@ class Ingest:
         most: int = request.app.state.limits.max_errors_told
         return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count, most)
 
-    async def _split(self, kind: str, body: bytes, request: Request, slicer: Slicer) -> Iterable[bytes | msgspec.Raw]:
+    async def _split(self, kind: str, body: bytes, request: Request, time_slice: TimeSlice) -> Iterable[bytes | msgspec.Raw]:
         """The events of a request, still as text."""
         if kind in LINE_TYPES:
             # each line is an event for itself: what is wrong with one is its own failure
             return split_lines(body)
-        await _check_utf8(body, slicer)
+        await _check_utf8(body, time_slice)
         try:
             if kind == BINARY:
                 return (structured(request.headers.raw, body),)
@@ -102,7 +104,7 @@ class Ingest:
         self,
         parts: Iterable[bytes | msgspec.Raw],
         arrived_ms: int,
-        slicer: Slicer,
+        time_slice: TimeSlice,
         in_words_of: Callable[[EventError], EventError] | None,
     ) -> tuple[list[tuple[int, Event]], list[dict[str, Any]], int]:
         """The good events with their indices, the failures, and how many there were in all; ``in_words_of`` names the fields of failures as
@@ -125,8 +127,8 @@ class Ingest:
             except EventError as refused:
                 fault = refused if in_words_of is None else in_words_of(refused)
                 failures.append({"index": index, "status": status(400, str(fault), _detail(fault))})
-            if slicer.over:
-                await slicer.rest()
+            if time_slice.used_up:
+                await time_slice.checkpoint()
         return events, failures, count
 
 
@@ -191,15 +193,15 @@ def _detail(fault: EventError) -> dict[str, str]:
     return {"field": fault.field, "expected": fault.expected, "got": fault.got}
 
 
-async def _check_utf8(body: bytes, slicer: Slicer) -> None:
+async def _check_utf8(body: bytes, time_slice: TimeSlice) -> None:
     if body.isascii():
         return
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for at in range(0, len(body), _UTF8_AT_ONCE):
             decoder.decode(body[at : at + _UTF8_AT_ONCE])
-            if slicer.over:
-                await slicer.rest()
+            if time_slice.used_up:
+                await time_slice.checkpoint()
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as fault:
         got = f"the byte 0x{fault.object[fault.start]:02x}"

@@ -1,8 +1,8 @@
-"""Behind validation: one order for each tenant, repeats counted once, everything on disk before anybody hears of it.
+"""What happens to events after validation: they are ordered for each tenant, repeats are dropped, and a consumer gets what is on disk.
 
-For each tenant one batch at a time goes through: sort by time, drop repeats, ask the consumers, append to the event log, hand to the
-consumers in the order of the log. So the log and what the consumers saw are always the same sequence, and replaying the log rebuilds them.
-Calls that come while a batch is under way are the next batch together: they share its write.
+One batch of a tenant is worked on at a time: it is sorted by time, repeats are dropped, the consumers are asked, the rest is appended to
+the event log and passed to the consumers in the order of the log. So the log and what the consumers saw are always the same sequence, and
+reading the log again rebuilds their state. Calls that come while a batch is under way form the next batch together, and share its write.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from channels.events import (
 )
 from channels.ingest.deduplication import Deduplicator, key_of
 from hub.core.metric import CounterFamily
-from hub.core.ports import Clock
-from hub.core.time_slice import SLICE_S
+from hub.core.ports import Clock, Loop
+from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
 
 _log = structlog.get_logger(__name__)
@@ -89,31 +89,6 @@ class Counters:
     """Repeats that would no longer be recognised within their window, because there were too many."""
 
 
-class Slicer:
-    """Lets the event loop go on whenever one piece of work has taken its share (docs/architecture.md#the-event-loop)."""
-
-    __slots__ = ("_clock", "_until")
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._until = clock.monotonic() + SLICE_S
-
-    @property
-    def over(self) -> bool:
-        """Whether it is time to :meth:`rest`."""
-        return self._clock.monotonic() > self._until
-
-    async def step(self) -> None:
-        """:meth:`rest` when it is time to."""
-        if self.over:
-            await self.rest()
-
-    async def rest(self) -> None:
-        """Give way to everything else that is ready, once."""
-        await asyncio.sleep(0)
-        self._until = self._clock.monotonic() + SLICE_S
-
-
 class _Call(NamedTuple):
     """Events that wait for their turn, whether the limit on their age is waived, and the future for their outcomes."""
 
@@ -140,15 +115,34 @@ class _Tenant:
 class Sequencer:
     """The :class:`channels.events.EventSink`."""
 
-    __slots__ = ("_clock", "_consumers", "_eventlog", "_find_consumers", "_tenants", "_under_way", "_window_ms", "counters", "repeats_max")
+    __slots__ = (
+        "_clock",
+        "_consumers",
+        "_eventlog",
+        "_find_consumers",
+        "_loop",
+        "_tenants",
+        "_under_way",
+        "_window_ms",
+        "counters",
+        "repeats_max",
+    )
 
     def __init__(
-        self, *, eventlog: EventLog, clock: Clock, find_consumers: Callable[[], Sequence[EventConsumer]], repeats_s: int, repeats_max: int
+        self,
+        *,
+        eventlog: EventLog,
+        clock: Clock,
+        loop: Loop,
+        find_consumers: Callable[[], Sequence[EventConsumer]],
+        repeats_s: int,
+        repeats_max: int,
     ) -> None:
         self.counters = Counters()
         self.repeats_max = repeats_max
         self._eventlog = eventlog
         self._clock = clock
+        self._loop = loop
         self._find_consumers = find_consumers
         self._consumers: Sequence[EventConsumer] = ()
         self._window_ms = repeats_s * 1000
@@ -196,10 +190,10 @@ class Sequencer:
                     size += len(calls[-1].events)
                 try:
                     outcomes = await self._accept(name, tenant, [event for call in calls for event in call.events], past)
-                except Exception as fault:
+                except Exception as error:
                     for call in calls:
                         if not call.answer.done():  # its caller has gone
-                            call.answer.set_exception(fault)
+                            call.answer.set_exception(error)
                     continue
                 at = 0
                 for call in calls:
@@ -219,19 +213,19 @@ class Sequencer:
             tenant.offset_ms = tenant.last_ms - wall_ms
         now_ms = tenant.last_ms = max(tenant.last_ms, wall_ms + tenant.offset_ms)
         self.counters.forgotten_early += tenant.deduplicator.forget(now_ms)
-        slicer = Slicer(self._clock)
-        outcomes, taken, records = await self._judge(name, tenant, events, now_ms, slicer, past=past)
+        time_slice = TimeSlice(self._clock, self._loop)
+        outcomes, taken, records = await self._select(name, tenant, events, now_ms, time_slice, past=past)
         if taken:
             last = await self._append(name, records)
             for key, _ in taken:
                 tenant.deduplicator.remember(key, now_ms)
             self.counters.accepted += len(taken)
             first = last - len(taken) + 1
-            await self._hand_out(name, [(first + n, event) for n, (_, event) in enumerate(taken)], slicer)
+            await self._hand_out(name, [(first + n, event) for n, (_, event) in enumerate(taken)], time_slice)
         return outcomes
 
-    async def _judge(
-        self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, slicer: Slicer, *, past: bool
+    async def _select(
+        self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, time_slice: TimeSlice, *, past: bool
     ) -> tuple[list[str], list[tuple[bytes, Event]], list[bytes]]:
         """An outcome for each event, and those to take in the order of their time with their keys and log records."""
         outcomes = [ACCEPTED] * len(events)
@@ -249,30 +243,30 @@ class Sequencer:
             try:
                 for consumer in self._consumers:
                     consumer.check(name, event, past=past)
-            except RefusedEventError as fault:
-                if isinstance(fault, LateEventError):
+            except RefusedEventError as error:
+                if isinstance(error, LateEventError):
                     self.counters.refused_late += 1
                 else:
                     self.counters.refused_limit += 1
-                outcomes[index] = str(fault)
+                outcomes[index] = str(error)
                 continue
             new.add(key)
             taken.append((key, event))
             records.append(encode_event(event, now_ms - tenant.offset_ms))
-            if slicer.over:
-                await slicer.rest()
+            if time_slice.used_up:
+                await time_slice.checkpoint()
         return outcomes, taken, records
 
     async def _append(self, name: str, records: Sequence[bytes]) -> int:
         try:
             return await self._eventlog.append(name, EVENT_STREAM, records)
-        except Exception as fault:
+        except Exception as error:
             # whatever went wrong there (a full disk, a lost connection), the caller's answer is the same: not taken, try again
             self.counters.log_failures += 1
             _log.exception("event log not written", tenant=name, events=len(records))
-            raise EventSinkError(f"the event log could not be written: {fault}") from fault
+            raise EventSinkError(f"the event log could not be written: {error}") from error
 
-    async def _hand_out(self, name: str, positioned: Sequence[tuple[int, Event]], slicer: Slicer) -> None:
+    async def _hand_out(self, name: str, positioned: Sequence[tuple[int, Event]], time_slice: TimeSlice) -> None:
         for at in range(0, len(positioned), _CONSUME_AT_ONCE):
             some = positioned[at : at + _CONSUME_AT_ONCE]
             for consumer in self._consumers:
@@ -282,8 +276,8 @@ class Sequencer:
                     # the events are in the log: they count as taken, and a restart of the consumer sees them again
                     self.counters.consumer_faults += 1
                     _log.exception("event consumer failed", tenant=name, consumer=type(consumer).__name__, first=some[0][0])
-            if slicer.over:
-                await slicer.rest()
+            if time_slice.used_up:
+                await time_slice.checkpoint()
 
     async def _recover(self, name: str, tenant: _Tenant) -> None:
         """After a restart: the keys of what arrived within the window stand at the end of the log."""
@@ -292,7 +286,7 @@ class Sequencer:
         try:
             start = await self._tail_start(name, since_ms)
             deduplicator = Deduplicator(window_ms=self._window_ms, at_most=self.repeats_max)
-            slicer = Slicer(self._clock)
+            time_slice = TimeSlice(self._clock, self._loop)
             last_ms = 0
             async for chunk in self._eventlog.read(name, EVENT_STREAM, start):
                 for _, record in chunk:
@@ -300,12 +294,12 @@ class Sequencer:
                     last_ms = max(last_ms, min(arrived_ms, now_ms))
                     if last_ms >= since_ms:
                         deduplicator.remember(key_of(source, identifier), last_ms)
-                    if slicer.over:
-                        await slicer.rest()
-        except Exception as fault:
+                    if time_slice.used_up:
+                        await time_slice.checkpoint()
+        except Exception as error:
             self.counters.log_failures += 1
             _log.exception("event log not read", tenant=name)
-            raise EventSinkError(f"the event log could not be read: {fault}") from fault
+            raise EventSinkError(f"the event log could not be read: {error}") from error
         tenant.deduplicator = deduplicator
         tenant.last_ms = last_ms
         tenant.recovered = True

@@ -42,8 +42,7 @@ _LOOK_BACK: Final = 20_000
 """Records of the log in which interactions that an earlier run left open are looked for: an hour and more of a large centre."""
 _TICK_S: Final = 0.02
 _LOOK_AT_CLOCK_S: Final = 0.5
-_PAUSE_FIRST_S: Final = 0.5
-_PAUSE_MOST_S: Final = 10.0
+_MAX_PAUSE_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -75,11 +74,19 @@ class Runner:
     last), so that the day's totals are not zero; then it goes on with the clock. Agents and interactions of an earlier run are ended first.
     """
 
-    __slots__ = ("_clock", "_eventlog", "_find_sink", "_settings", "_sink", "_task", "_zone", "counters", "fault")
+    __slots__ = ("_clock", "_eventlog", "_find_sink", "_first_pause_s", "_settings", "_sink", "_task", "_zone", "counters", "fault")
 
     def __init__(
-        self, *, settings: SimulatorSettings, eventlog: EventLog, clock: Clock, zone: tzinfo | None, find_sink: Callable[[], EventSink]
+        self,
+        *,
+        settings: SimulatorSettings,
+        eventlog: EventLog,
+        clock: Clock,
+        zone: tzinfo | None,
+        find_sink: Callable[[], EventSink],
+        first_pause_s: float = 0.5,
     ) -> None:
+        """``first_pause_s``: seconds until events that could not be written are sent again; the pause doubles each time, up to 10 s."""
         self.counters = Counters()
         self.fault: str | None = None
         """Why the simulator stopped; None while it runs."""
@@ -88,6 +95,7 @@ class Runner:
         self._clock = clock
         self._zone = zone
         self._find_sink = find_sink
+        self._first_pause_s = first_pause_s
         self._sink: EventSink | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -156,7 +164,7 @@ class Runner:
 
     async def _send(self, batch: list[Event]) -> None:
         assert self._sink is not None
-        pause_s = _PAUSE_FIRST_S
+        pause_s = self._first_pause_s
         while True:
             try:
                 outcomes = await self._sink.accept(TENANT, batch, past=True)
@@ -165,7 +173,7 @@ class Runner:
                 self.counters.retries += 1
                 _log.warning("simulated events not taken, trying again", reason=str(fault), pause_s=pause_s)
                 await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _PAUSE_MOST_S)
+                pause_s = min(pause_s * 2, _MAX_PAUSE_S)
         self.counters.events += len(batch)
         refused = [outcome for outcome in outcomes if outcome not in (ACCEPTED, DUPLICATE)]
         if refused:

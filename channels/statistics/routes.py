@@ -231,13 +231,13 @@ def _administration(server: StatServer) -> APIRouter:
     @admin.get("/stat-server", summary="The stat server's state", response_model=None, responses={200: {"model": StatServerResponse}})
     async def show(caller: Principal = requires("/statistics/read")) -> Response:
         """Service state, what is open, events, last snapshot."""
-        return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
+        return EnvelopeResponse(ok(_report(await server.report(caller.tenant))))
 
     @admin.post("/stat-server/stop", summary="Stop the stat server", response_model=None, responses={200: {"model": StatServerResponse}})
     async def stop(caller: Principal = requires("/statistics/control")) -> Response:
         """Go UNAVAILABLE and drop all subscriptions. Events are still taken into the log."""
         await server.stop_service(caller.tenant)
-        return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
+        return EnvelopeResponse(ok(_report(await server.report(caller.tenant))))
 
     @admin.post("/stat-server/start", summary="Start the stat server", response_model=None, responses={200: {"model": StatServerResponse}})
     async def start(caller: Principal = requires("/statistics/control")) -> Response:
@@ -246,7 +246,7 @@ def _administration(server: StatServer) -> APIRouter:
             await server.start_service(caller.tenant)
         except EventLogError as fault:
             raise ApiError(503, f"the statistics cannot be restored: {fault}") from fault
-        return EnvelopeResponse(ok(_report(server.report(caller.tenant))))
+        return EnvelopeResponse(ok(_report(await server.report(caller.tenant))))
 
     return admin
 

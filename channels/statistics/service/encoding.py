@@ -6,18 +6,18 @@ from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
 from channels.statistics.service.notification import OpenStatistic
-from channels.statistics.service.pace import Pace
 from channels.statistics.service.payloads import encoding_value, item_tail
+from hub.core.time_slice import TimeSlice
 
 
 class Encoder:
-    """Values at one moment, each computed and encoded once however many have the statistic open. What it awaits is ``pace``."""
+    """Values at one moment, each computed and encoded once however many have the statistic open. What it awaits is ``time_slice``."""
 
-    __slots__ = ("_engine", "_pace", "_tails", "_values")
+    __slots__ = ("_engine", "_tails", "_time_slice", "_values")
 
-    def __init__(self, engine: Engine, pace: Pace) -> None:
+    def __init__(self, engine: Engine, time_slice: TimeSlice) -> None:
         self._engine = engine
-        self._pace = pace
+        self._time_slice = time_slice
         self._values: dict[Statistic, Value] = {}
         self._tails: dict[Statistic, bytes] = {}
 
@@ -26,7 +26,7 @@ class Encoder:
         value = self._values.get(statistic)
         if value is None:
             if statistic.takes_pieces:
-                value = await self._pace.follow(self._engine.valuing(statistic))
+                value = await self._time_slice.run(self._engine.valuing(statistic))
             else:
                 value = self._engine.value(statistic)
             self._values[statistic] = value
@@ -38,7 +38,7 @@ class Encoder:
         if tail is None:
             value = await self.value(statistic)
             now_ms = self._engine.now_ms
-            tail = self._tails[statistic] = item_tail(await self._pace.follow(encoding_value(value, now_ms)), value, now_ms)
+            tail = self._tails[statistic] = item_tail(await self._time_slice.run(encoding_value(value, now_ms)), value, now_ms)
         return tail
 
     async def item(self, opened: OpenStatistic) -> bytes:

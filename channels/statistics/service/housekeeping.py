@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
-from channels.statistics.service.pace import Pace
+from channels.statistics.service.counters import Counters
 from channels.statistics.service.store import StateStore
-from channels.statistics.service.tenant import Counters, Tenant
+from channels.statistics.service.tenant import Tenant
 from channels.statistics.service.tenant_entry import TenantEntry
 from channels.statistics.settings import StatisticsSettings
 from hub.core.hub import Hub
 from hub.core.ports import Clock
+from hub.core.time_slice import TimeSlice
 
 _FORGET_EVERY_S = 3600
 """Seconds between two looks for objects that are to be forgotten; the settings' lifetimes are days."""
@@ -20,11 +19,12 @@ _FORGET_EVERY_S = 3600
 _log = structlog.get_logger(__name__)
 
 
-async def catch_up(tenant: Tenant, clock: Clock) -> None:
-    """Do all that waits in a tenant, in slices, and bring its engine to the present. Only with the tenant's lock: then it is not frozen."""
-    pace = Pace(clock)
+async def catch_up(tenant: Tenant, time_slice: TimeSlice) -> None:
+    """Do all that waits in a tenant, in slices, and bring its engine to the present. The caller holds the tenant's lock, so that the engine
+    is not frozen.
+    """
     while tenant.step():
-        await pace.breathe()
+        await time_slice.checkpoint()
     tenant.catch_up()
 
 
@@ -64,11 +64,11 @@ class Housekeeper:
         tenant = entry.tenant
         if tenant is None:
             return
-        pace = Pace(self._clock)
-        for login in list(tenant.logins):
-            if tenant.is_idle(login, now) and not self._hub.has_login(name, login):
+        time_slice = TimeSlice(self._clock, self._hub.loop)
+        for login in list(tenant.subscriptions.logins):
+            if tenant.subscriptions.is_idle(login, now) and not self._hub.has_login(name, login):
                 tenant.close_login(login)
-            await pace.breathe()
+            await time_slice.checkpoint()
         await self._forget(name, entry)
         many = tenant.changes >= self._settings.snapshot_events and not entry.failing
         if many or (tenant.changes and now - entry.saved_ms >= self._settings.snapshot_s * 1000):
@@ -84,14 +84,14 @@ class Housekeeper:
         async with entry.lock:
             if entry.tenant is None:
                 return
-            await catch_up(entry.tenant, self._clock)
-            pace = Pace(self._clock)
+            time_slice = TimeSlice(self._clock, self._hub.loop)
+            await catch_up(entry.tenant, time_slice)
             for some in entry.tenant.engine.end_lost_logins():
                 ended += some
-                await pace.breathe()
+                await time_slice.checkpoint()
             for some in entry.tenant.engine.forget_unheard():
                 forgotten += some
-                await pace.breathe()
+                await time_slice.checkpoint()
             entry.tenant.changes += ended + forgotten > 0
         self._counters.logins_ended += ended
         self._counters.objects_forgotten += forgotten
@@ -110,10 +110,10 @@ class Housekeeper:
                     return
                 while entry.tenant.halfway:
                     entry.tenant.step()
-                    await asyncio.sleep(0)
+                    await self._hub.loop.breathe()
                 changes = entry.tenant.changes
                 position, state = await self._store.capture(entry.tenant)
-                await catch_up(entry.tenant, self._clock)
+                await catch_up(entry.tenant, TimeSlice(self._clock, self._hub.loop))
             await self._store.save(name, position, state)
             entry.snapshot_position = position
             entry.snapshot_ms = self._clock.wall_ms()

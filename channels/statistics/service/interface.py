@@ -1,7 +1,7 @@
-"""The stat server as its callers see it: REST calls, channels and ingest ask, the owner of the tenant answers
-(docs/protocol/statistics.md#statistics-server).
+"""The stat server as its callers see it: the port that the REST API and the channels use (docs/protocol/statistics.md#statistics-server).
 
-Everything that goes in and comes out is plain data, so that an owner may live in another process.
+Arguments and results are plain data, so that the stat server of a tenant may run in another process. The one of this process is
+:class:`channels.statistics.service.local.LocalStatServer`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ServiceState(Enum):
 
 
 class Login(NamedTuple):
-    """Whose subscriptions are meant: the tenant, the login, and the same caller's login by token alone
+    """The login whose subscriptions are meant: its tenant, its key, and the key of the same caller's login by token alone
     (docs/protocol/statistics.md#logins).
     """
 
@@ -39,7 +39,7 @@ class Login(NamedTuple):
     key: str
     token_key: str
     subject: str = ""
-    """Who it is: several logins may be one's."""
+    """The user or program that has the login. It may have several logins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Reading:
     empty: bool = False
     """An average or a percentage of nothing."""
     encoded: bytes = b""
-    """``value`` as JSON, if it is large: it was encoded in slices, and need not be again."""
+    """``value`` as JSON where it is large and was encoded in slices; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What became of a request for several statistics."""
+    """The answer to a request for several statistics: the values, and what was refused."""
 
     readings: list[Reading]
     refusals: list[Refusal] = field(default_factory=list)
@@ -79,9 +79,9 @@ class Report:
     objects: int
     """Agents, queues, groups and staging areas that events named."""
     interactions: int
-    """In which something goes on."""
+    """Interactions in which something goes on."""
     position: int
-    """Of the last event that was taken."""
+    """Position of the last event that was taken."""
     now_ms: int | None
     held: int
     """Events that wait for their time."""
@@ -92,7 +92,7 @@ class Report:
 
 
 class UnavailableError(Exception):
-    """The tenant's stat server is stopped or being restored."""
+    """The tenant's stat server is stopped, is being restored, or cannot be reached."""
 
 
 class UnknownSubscriptionError(Exception):
@@ -108,14 +108,21 @@ class LimitError(Exception):
 
 
 class StatServer(Protocol):
-    """Every method raises :class:`UnavailableError` while the tenant's service state is UNAVAILABLE, unless it says otherwise."""
+    """The stat server of all tenants.
+
+    Every coroutine raises :class:`UnavailableError` while the tenant's service state is UNAVAILABLE, unless its description says
+    otherwise. A stat server of another process may repeat a request whose answer was lost if its description says that it may be repeated.
+    Methods that are no coroutines return at once and never raise: a stat server of another process answers them from what it knows, or
+    queues them in order.
+    """
 
     async def open_subscription(
         self, login: Login, subscription_id: str | None, items: Sequence[object], *, verbose: bool = True
     ) -> Readings:
         """Open the statistics that ``items`` describe (elements of ``data.statistics``) under one subscription.
 
-        A subscription of the same id and login is replaced, unless every item fails. Nothing is opened when every item fails.
+        A subscription of the same id and login is replaced, unless every item fails. Nothing is opened when every item fails. With a
+        ``subscription_id`` it may be repeated.
 
         Raises:
             LimitError: too many statistics or subscriptions.
@@ -125,7 +132,7 @@ class StatServer(Protocol):
     async def peek_subscription(self, login: Login, subscription_id: str, statistic_ids: Sequence[str]) -> Readings:
         """The present values of a subscription, or of the named statistics of it.
 
-        Each of ``statistic_ids`` is an id or several, joined by commas.
+        Each of ``statistic_ids`` is an id or several, joined by commas. It may be repeated.
 
         Raises:
             UnknownSubscriptionError: the login has no such subscription.
@@ -133,11 +140,12 @@ class StatServer(Protocol):
         ...
 
     async def close_subscription(self, login: Login, subscription_id: str) -> None:
-        """End a subscription. One that is not there is no error, nor is an unavailable service: it has no subscriptions."""
+        """End a subscription. It is no error if there is none, or if the service is unavailable and so has none. It may be repeated."""
         ...
 
     async def read(self, login: Login, items: Sequence[object]) -> Readings:
-        """The present values of predefined statistics, without a subscription; ``items`` hold name, objectId and objectType.
+        """The present values of predefined statistics, without a subscription; ``items`` hold name, objectId and objectType. It may be
+        repeated.
 
         Raises:
             LimitError: too many statistics.
@@ -145,12 +153,14 @@ class StatServer(Protocol):
         ...
 
     async def present_updates(self, tenant: str, login: str) -> bytes | None:
-        """One ``StatisticUpdate`` with the present value of every open statistic of a login, as ASCII JSON; None without any, or while
-        unavailable."""
+        """One ``StatisticUpdate`` with the present value of every open statistic of a login, as ASCII JSON. None if the login has none, and
+        while the service is unavailable.
+        """
         ...
 
     async def watch(self, tenant: str, channel: str) -> None:
-        """Open the statistic of a values channel; while unavailable it is opened when the service comes back.
+        """Open the statistic of a values channel. While the service is unavailable it is noted, and opened when the service comes back. It
+        may be repeated.
 
         Raises:
             RefusedError: SUBSCRIPTION_INVALID, no such statistic; RATE_LIMITED, too many channels are open.
@@ -158,12 +168,12 @@ class StatServer(Protocol):
         ...
 
     def unwatch(self, tenant: str, channel: str) -> None:
-        """Close what :meth:`watch` opened."""
+        """Close what :meth:`watch` opened. Calls of the two for one channel take effect in the order in which they are made."""
         ...
 
     def present_values(self, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
-        """The present ``(channel, data)`` of the open values channels that a pattern stands for, some at a time; nothing while unavailable.
-        Until the next are asked for, or it is closed, none of them is told anew.
+        """The present ``(channel, data)`` of the open values channels that a pattern stands for, some at a time; nothing while the service
+        is unavailable. No newer value of these channels is sent before the generator is at its end or closed.
         """
         ...
 
@@ -176,23 +186,27 @@ class StatServer(Protocol):
         ...
 
     async def clear_interaction(self, tenant: str, interaction_id: str) -> bool:
-        """End an interaction in the statistics alone: nothing waits or goes on in it from now on, also after a restart. False when nothing
-        goes on in one of this id.
+        """End an interaction in the statistics alone: nothing waits or goes on in it from now on, also after a restart. False if nothing
+        goes on in an interaction of this id.
         """
         ...
 
     def service_state(self, tenant: str) -> ServiceState:
-        """The present state; never raises."""
+        """The present state, as this process knows it."""
         ...
 
-    def report(self, tenant: str) -> Report:
-        """What an administrator wants to know; never raises."""
+    async def report(self, tenant: str) -> Report:
+        """The state of the stat server, for administrators; also while the service is unavailable."""
         ...
 
     async def start_service(self, tenant: str) -> None:
-        """Restore the tenant's state from its log and go AVAILABLE; nothing when it is already."""
+        """Restore the tenant's state from its log and go AVAILABLE. Does nothing if it is AVAILABLE already.
+
+        Raises:
+            EventLogError: the log cannot be read; the service stays unavailable.
+        """
         ...
 
     async def stop_service(self, tenant: str) -> None:
-        """Go UNAVAILABLE and drop all subscriptions; nothing when it is already."""
+        """Go UNAVAILABLE and drop all subscriptions. Does nothing if it is UNAVAILABLE already."""
         ...

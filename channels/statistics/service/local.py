@@ -15,7 +15,8 @@ import structlog
 from channels.events import Event
 from channels.statistics.engine.definition import parse_object_type
 from channels.statistics.engine.pieces import sort_in_pieces
-from channels.statistics.engine.values import Value
+from channels.statistics.service.answers import open_statistics, peek_statistics, present_update, read_predefined
+from channels.statistics.service.counters import Counters
 from channels.statistics.service.encoding import Encoder
 from channels.statistics.service.housekeeping import Housekeeper, catch_up
 from channels.statistics.service.interface import (
@@ -23,20 +24,18 @@ from channels.statistics.service.interface import (
     VALUES,
     LimitError,
     Login,
-    Reading,
     Readings,
     Report,
     ServiceState,
     UnavailableError,
     UnknownSubscriptionError,
 )
-from channels.statistics.service.notification import OpenStatistic
-from channels.statistics.service.notify import notify_due
-from channels.statistics.service.pace import Pace
-from channels.statistics.service.payloads import encoding_value, service_state_change, statistic_update
-from channels.statistics.service.requests import Refusal, Wanted, new_id, parse_item
+from channels.statistics.service.notify import SENT_TOGETHER, notify_due
+from channels.statistics.service.payloads import service_state_change
+from channels.statistics.service.requests import new_id
 from channels.statistics.service.store import StateStore
-from channels.statistics.service.tenant import Counters, LoginRecord, Subscription, Tenant
+from channels.statistics.service.subscriptions import Subscription
+from channels.statistics.service.tenant import Tenant
 from channels.statistics.service.tenant_entry import TenantEntry
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
@@ -44,12 +43,10 @@ from hub.core.channels import matches
 from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.ports import Clock
+from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
 
 _OBJECTS_AT_ONCE = 256
-
-HOUSEKEEPING_S = 1.0
-"""Seconds between two looks at idle logins and due snapshots."""
 
 _log = structlog.get_logger(__name__)
 
@@ -57,10 +54,24 @@ _log = structlog.get_logger(__name__)
 class LocalStatServer:
     """:class:`channels.statistics.service.interface.StatServer` and :class:`channels.events.EventConsumer` of a single process."""
 
-    def __init__(self, *, hub: Hub, eventlog: EventLog, clock: Clock, settings: StatisticsSettings) -> None:
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        eventlog: EventLog,
+        clock: Clock,
+        settings: StatisticsSettings,
+        housekeeping_s: float = 1.0,
+        sent_together: int = SENT_TOGETHER,
+    ) -> None:
+        """``housekeeping_s`` are the seconds between two looks at idle logins and due snapshots; ``sent_together`` is how many logins are
+        sent a notification in one piece.
+        """
         self._hub = hub
         self._clock = clock
         self._settings = settings
+        self._housekeeping_s = housekeeping_s
+        self._sent_together = sent_together
         self.counters = Counters()
         self._store = StateStore(eventlog, settings, settings.time_zone(), self.counters, clock)
         self._entries: dict[str, TenantEntry] = {}
@@ -141,7 +152,7 @@ class LocalStatServer:
     async def _run_housekeeping_forever(self) -> None:
         while not self._stopping.is_set():
             try:
-                await asyncio.wait_for(self._stopping.wait(), HOUSEKEEPING_S)
+                await asyncio.wait_for(self._stopping.wait(), self._housekeeping_s)
             except TimeoutError:
                 try:
                     await self.run_housekeeping()
@@ -151,6 +162,9 @@ class LocalStatServer:
 
     def _now_ms(self) -> int:
         return round(self._clock.monotonic() * 1000)
+
+    def _time_slice(self) -> TimeSlice:
+        return TimeSlice(self._clock, self._hub.loop)
 
     def _entry(self, name: str) -> TenantEntry:
         entry = self._entries.get(name)
@@ -165,7 +179,7 @@ class LocalStatServer:
         async with entry.lock:
             if entry.tenant is None:
                 raise UnavailableError("the statistics service is UNAVAILABLE; its state is told on /statistics/v3/service")
-            await catch_up(entry.tenant, self._clock)
+            await catch_up(entry.tenant, self._time_slice())
             yield entry.tenant
 
     # -- events (EventConsumer) -------------------------------------------------------------------------------------
@@ -183,8 +197,8 @@ class LocalStatServer:
             entry.seen = max(entry.seen, position)
             if present is not None:
                 present.put(position, event)
-        pace = Pace(self._clock)
-        while present is not None and present.step() and not pace.over:
+        time_slice = self._time_slice()
+        while present is not None and present.step() and not time_slice.used_up:
             pass  # what is not done in this slice is done by the next tick, or by whoever asks
         now = self._now_ms()
         if events and (not entry.arrivals or entry.arrivals[-1][0] <= now - 1000):
@@ -199,8 +213,16 @@ class LocalStatServer:
             try:
                 async with entry.lock:
                     if entry.tenant is not None:
-                        await catch_up(entry.tenant, self._clock)
-                        await notify_due(name, entry.tenant, self._now_ms(), hub=self._hub, clock=self._clock, counters=self.counters)
+                        await catch_up(entry.tenant, self._time_slice())
+                        await notify_due(
+                            name,
+                            entry.tenant,
+                            self._now_ms(),
+                            hub=self._hub,
+                            clock=self._clock,
+                            counters=self.counters,
+                            sent_together=self._sent_together,
+                        )
             except Exception:
                 self.counters.tick_failures += 1
                 _log.exception("a tick failed", tenant=name)
@@ -214,58 +236,27 @@ class LocalStatServer:
         self._check_count(items)
         async with self._using(login.tenant) as tenant:
             now = self._now_ms()
-            tenant.touch((login.key, login.token_key), now)
+            tenant.subscriptions.touch((login.key, login.token_key), now)
             subscription = Subscription(login.key, new_id() if subscription_id is None else subscription_id, login.subject)
-            self._check_limits(tenant, subscription, len(items))
-            readings: list[Reading] = []
-            refusals: list[Refusal] = []
-            taken: set[str] = set()
-            pace = Pace(self._clock)
-            try:
-                for item in items:
-                    wanted = parse_item(item, taken)
-                    if isinstance(wanted, Refusal):
-                        refusals.append(wanted)
-                    elif not tenant.engine.has_room(wanted.opened.definition, self._settings.max_profiles):
-                        refusals.append(self._profile_too_many(wanted))
-                    else:
-                        opened = await pace.follow(tenant.opening_for_subscription(subscription, wanted, now, verbose=verbose))
-                        readings.append(await _reading(opened, opened.last, tenant, pace))
-                    await pace.breathe()
-            except BaseException:
-                tenant.discard(subscription)
-                raise
-            if readings:
-                tenant.register(subscription, now)
-            return Readings(readings, refusals, subscription.id)
+            tenant.subscriptions.check_limits(subscription, len(items))
+            return await open_statistics(
+                tenant,
+                subscription,
+                items,
+                verbose=verbose,
+                now_ms=now,
+                max_profiles=self._settings.max_profiles,
+                time_slice=self._time_slice(),
+            )
 
     async def peek_subscription(self, login: Login, subscription_id: str, statistic_ids: Sequence[str]) -> Readings:
         """See :meth:`StatServer.peek_subscription`."""
         async with self._using(login.tenant) as tenant:
-            tenant.touch((login.key, login.token_key), self._now_ms())
-            subscription = tenant.find((login.key, login.token_key), subscription_id)
+            tenant.subscriptions.touch((login.key, login.token_key), self._now_ms())
+            subscription = tenant.subscriptions.find((login.key, login.token_key), subscription_id)
             if subscription is None:
                 raise UnknownSubscriptionError(subscription_id)
-            asked = _split(statistic_ids, subscription)
-            pace = Pace(self._clock)
-            encoder = Encoder(tenant.engine, pace)
-            readings: list[Reading] = []
-            refusals: list[Refusal] = []
-            for statistic_id in asked or list(subscription.statistics):
-                opened = subscription.statistics.get(statistic_id)
-                if opened is None:
-                    refusals.append(
-                        Refusal(
-                            statistic_id,
-                            "statisticIds",
-                            f"statisticIds: expected ids of subscription {subscription_id}, got {statistic_id}",
-                            code=404,
-                        )
-                    )
-                else:
-                    readings.append(await _reading(opened, await encoder.value(opened.statistic), tenant, pace))
-                await pace.breathe()
-            return Readings(readings, refusals, subscription.id)
+            return await peek_statistics(tenant, subscription, statistic_ids, self._time_slice())
 
     async def close_subscription(self, login: Login, subscription_id: str) -> None:
         """See :meth:`StatServer.close_subscription`."""
@@ -273,48 +264,22 @@ class LocalStatServer:
         if tenant is None:
             return
         keys = (login.key, login.token_key)
-        tenant.touch(keys, self._now_ms())
-        if (subscription := tenant.find(keys, subscription_id)) is not None:
+        tenant.subscriptions.touch(keys, self._now_ms())
+        if (subscription := tenant.subscriptions.find(keys, subscription_id)) is not None:
             tenant.close_subscription(subscription.login, subscription.id)
 
     async def read(self, login: Login, items: Sequence[object]) -> Readings:
         """See :meth:`StatServer.read`."""
         self._check_count(items)
         async with self._using(login.tenant) as tenant:
-            tenant.touch((login.key, login.token_key), self._now_ms())
-            readings: list[Reading] = []
-            refusals: list[Refusal] = []
-            pace = Pace(self._clock)
-            engine = tenant.engine
-            for item in items:
-                wanted = parse_item(item, set(), by_name_only=True)
-                if isinstance(wanted, Refusal):
-                    refusals.append(wanted)
-                else:
-                    statistic = await pace.follow(engine.opening(wanted.opened.definition, wanted.object_type, wanted.object_id))
-                    try:
-                        value = await pace.follow(engine.valuing(statistic))
-                    finally:
-                        engine.close(statistic)
-                    readings.append(await _as_read("", wanted.name, wanted.object_type.value, wanted.object_id, value, engine.now_ms, pace))
-                await pace.breathe()
-            return Readings(readings, refusals)
+            tenant.subscriptions.touch((login.key, login.token_key), self._now_ms())
+            return await read_predefined(tenant.engine, items, self._time_slice())
 
     async def present_updates(self, tenant: str, login: str) -> bytes | None:
         """See :meth:`StatServer.present_updates`."""
         try:
             async with self._using(tenant) as present:
-                record = present.logins.get(login)
-                if record is None:
-                    return None
-                pace = Pace(self._clock)
-                encoder = Encoder(present.engine, pace)
-                items = []
-                for subscription in list(record.subscriptions.values()):
-                    for opened in list(subscription.statistics.values()):
-                        items.append(await encoder.item(opened))
-                        await pace.breathe()
-                return statistic_update(items)
+                return await present_update(present, login, self._time_slice())
         except UnavailableError:
             return None
 
@@ -322,13 +287,13 @@ class LocalStatServer:
         """See :meth:`StatServer.objects`."""
         asked = parse_object_type(object_type)
         async with self._using(tenant) as present:
-            pace = Pace(self._clock)
+            time_slice = self._time_slice()
             found = []
             for identifier in present.engine.heard(asked):
                 found.append(identifier)
                 if len(found) % _OBJECTS_AT_ONCE == 0:
-                    await pace.breathe()
-            return await pace.follow(sort_in_pieces(found))
+                    await time_slice.checkpoint()
+            return await time_slice.run(sort_in_pieces(found))
 
     async def clear_interaction(self, tenant: str, interaction_id: str) -> bool:
         """See :meth:`StatServer.clear_interaction`."""
@@ -341,38 +306,10 @@ class LocalStatServer:
         await self._housekeeper.save(tenant, self._entry(tenant))  # no event says so: without a snapshot a restart would bring it back
         return True
 
-    def _profile_too_many(self, wanted: Wanted) -> Refusal:
-        return Refusal(
-            wanted.statistic_id,
-            "dynamicTimeProfile",
-            f"dynamicTimeProfile: expected at most {self._settings.max_profiles} different ones open in a tenant, got one more",
-            name=wanted.name,
-            object_id=wanted.object_id,
-            object_type=wanted.object_type.value,
-        )
-
     def _check_count(self, items: Sequence[object]) -> None:
         most = self._settings.max_subscription_statistics
         if len(items) > most:
             raise LimitError("data.statistics", f"expected at most {most} statistics, got {len(items)}")
-
-    def _check_limits(self, tenant: Tenant, subscription: Subscription, adding: int) -> None:
-        settings = self._settings
-        record = tenant.logins.get(subscription.login) or LoginRecord(0)
-        replaced = record.subscriptions.get(subscription.id)
-        most = settings.max_login_subscriptions
-        if replaced is None and len(record.subscriptions) >= most:
-            raise LimitError("operationId", f"expected at most {most} subscriptions of one login, got one more")
-        less = len(replaced.statistics) if replaced else 0
-        for whose, most, present in (
-            ("one login", settings.max_login_statistics, record.statistics - less),
-            ("one subject", settings.max_subject_statistics, tenant.subjects.get(subscription.subject, 0) - less),
-            ("a tenant", settings.max_tenant_statistics, tenant.statistics - less),
-        ):
-            if present + adding > most:
-                raise LimitError(
-                    "data.statistics", f"expected at most {most} statistics of {whose}, got {adding} more than the {present} open"
-                )
 
     def _login_gone(self, tenant: str, login: str) -> None:
         entry = self._entries.get(tenant)
@@ -394,8 +331,8 @@ class LocalStatServer:
                 )
             entry.watched[channel] = wanted
             if entry.tenant is not None:
-                await catch_up(entry.tenant, self._clock)
-                await Pace(self._clock).follow(entry.tenant.opening_value(channel, wanted, self._now_ms()))
+                await catch_up(entry.tenant, self._time_slice())
+                await self._time_slice().run(entry.tenant.opening_value(channel, wanted, self._now_ms()))
                 if channel not in entry.watched:  # its last subscriber left meanwhile
                     entry.tenant.close_value(channel)
 
@@ -410,8 +347,8 @@ class LocalStatServer:
         """See :meth:`StatServer.present_values`."""
         with suppress(UnavailableError):
             async with self._using(tenant) as present:  # no tick tells anything meanwhile
-                pace = Pace(self._clock)
-                encoder = Encoder(present.engine, pace)
+                time_slice = self._time_slice()
+                encoder = Encoder(present.engine, time_slice)
                 if (exact := present.values.get(pattern)) is not None:
                     yield [(pattern, await encoder.item(exact))]
                     return
@@ -419,10 +356,10 @@ class LocalStatServer:
                 for channel, opened in list(present.values.items()):
                     if present.values.get(channel) is opened and matches(pattern, channel):
                         found.append((channel, await encoder.item(opened)))
-                    if pace.over:
+                    if time_slice.used_up:
                         yield found
                         found = []
-                        await pace.breathe()
+                        await time_slice.checkpoint()
                 yield found
 
     # -- service state ----------------------------------------------------------------------------------------------
@@ -431,17 +368,16 @@ class LocalStatServer:
         """See :meth:`StatServer.service_state`."""
         return ServiceState.UNAVAILABLE if self._entry(tenant).tenant is None else ServiceState.AVAILABLE
 
-    def report(self, tenant: str) -> Report:
+    async def report(self, tenant: str) -> Report:
         """See :meth:`StatServer.report`."""
         entry = self._entry(tenant)
         present = entry.tenant
-        logins = list(present.logins.values()) if present else []
         counters = self.counters
         return Report(
             state=self.service_state(tenant),
-            statistics=present.statistics if present else 0,
-            subscriptions=sum(len(record.subscriptions) for record in logins),
-            logins=len(logins),
+            statistics=present.subscriptions.statistics if present else 0,
+            subscriptions=len(present.subscriptions) if present else 0,
+            logins=len(present.subscriptions.logins) if present else 0,
             values=len(entry.watched),
             objects=present.engine.object_count if present else 0,
             interactions=present.engine.interaction_count if present else 0,
@@ -465,21 +401,21 @@ class LocalStatServer:
             if entry.tenant is not None:
                 return
             began = self._clock.monotonic()
-            pace = Pace(self._clock)
-            restored, entry.snapshot_position = await self._store.restore(tenant, pace.breathe)
+            time_slice = self._time_slice()
+            restored, entry.snapshot_position = await self._store.restore(tenant, time_slice)
             while restored.position < entry.seen:  # logged while the log was being read
-                await self._store.replay(tenant, restored, pace.breathe)
+                await self._store.replay(tenant, restored, time_slice)
             restored.engine.take_changed()
             now = self._now_ms()
             entry.arrivals.append((now, restored.position))
             async with entry.lock:
                 for channel, wanted in list(entry.watched.items()):
-                    await pace.follow(restored.opening_value(channel, wanted, now))
-                    await pace.breathe()
+                    await time_slice.run(restored.opening_value(channel, wanted, now))
+                    await time_slice.checkpoint()
                 for channel in restored.values.keys() - entry.watched.keys():  # nobody watches them any more
                     restored.close_value(channel)
                 while restored.position < entry.seen:  # logged meanwhile
-                    await self._store.replay(tenant, restored, pace.breathe)
+                    await self._store.replay(tenant, restored, time_slice)
                 entry.tenant = restored
             _log.info(
                 "statistics are available", tenant=tenant, position=restored.position, seconds=round(self._clock.monotonic() - began, 3)
@@ -489,7 +425,7 @@ class LocalStatServer:
                 async for piece in pieces:
                     for channel, data in piece:
                         await self._hub.emit(tenant, channel, data)
-                        await pace.breathe()
+                        await time_slice.checkpoint()
 
     async def stop_service(self, tenant: str) -> None:
         """See :meth:`StatServer.stop_service`."""
@@ -503,7 +439,7 @@ class LocalStatServer:
             async with entry.lock:
                 entry.tenant = None
                 entry.seen = max(entry.seen, present.position)
-                self.counters.subscriptions_closed += sum(len(record.subscriptions) for record in present.logins.values())
+                self.counters.subscriptions_closed += len(present.subscriptions)
             _log.info("statistics are unavailable", tenant=tenant)
             await self._tell_state(tenant)
 
@@ -526,30 +462,8 @@ class LocalStatServer:
 
     def open_count(self) -> int:
         """How many statistics subscriptions have open, of all tenants."""
-        return sum(entry.tenant.statistics for entry in self._entries.values() if entry.tenant is not None)
+        return sum(entry.tenant.subscriptions.statistics for entry in self._entries.values() if entry.tenant is not None)
 
     def waiting_count(self) -> int:
         """How many events wait to be applied, of all tenants."""
         return sum(entry.tenant.waiting + entry.tenant.held_count for entry in self._entries.values() if entry.tenant is not None)
-
-
-async def _reading(opened: OpenStatistic, value: Value, tenant: Tenant, pace: Pace) -> Reading:
-    """A value of an open statistic."""
-    return await _as_read(opened.statistic_id, opened.name, opened.object_type.value, opened.object_id, value, tenant.engine.now_ms, pace)
-
-
-async def _as_read(statistic_id: str, name: str | None, object_type: str, object_id: str, value: Value, now_ms: int, pace: Pace) -> Reading:
-    encoded = b"" if value.state_value is None else b"".join(await pace.follow(encoding_value(value, now_ms)))
-    return Reading(statistic_id, name, object_type, object_id, value.to_json(now_ms), now_ms, value.empty, encoded)
-
-
-def _split(asked: Sequence[str], subscription: Subscription) -> list[str]:
-    """The statistic ids of repeated and comma-joined parameters (docs/protocol/statistics.md#statistic-ids-in-queries), each once; an id
-    that holds a comma is taken whole.
-    """
-    found: dict[str, None] = {}
-    for text in asked:
-        for part in (text,) if text in subscription.statistics else text.split(","):
-            if part := part.strip():
-                found[part] = None
-    return list(found)

@@ -8,21 +8,22 @@ from typing import NamedTuple
 import structlog
 
 from channels.statistics.engine.values import Value
+from channels.statistics.service.counters import Counters
 from channels.statistics.service.encoding import Encoder
 from channels.statistics.service.interface import UPDATES, VALUES
 from channels.statistics.service.notification import NotificationGroup, OpenStatistic, RecipientGroup
-from channels.statistics.service.pace import Pace
 from channels.statistics.service.payloads import statistic_update
-from channels.statistics.service.tenant import Counters, Tenant
+from channels.statistics.service.tenant import Tenant
 from hub.core.hub import Hub
 from hub.core.ports import Clock
+from hub.core.time_slice import TimeSlice
 
 _log = structlog.get_logger(__name__)
 
 _LOGINS_A_PIECE = 256
 """Logins that are looked at in one piece: about 0.5 ms."""
 
-_SENT_TOGETHER = 1024
+SENT_TOGETHER = 1024
 """Logins that are sent the same notification in one piece: 2 ms where the hub has to find them first, which it remembers; little after
 that.
 """
@@ -40,19 +41,21 @@ _Pending = tuple[OpenStatistic, Value, bytes]
 """An open statistic, the value that was sent of it before, and its item now."""
 
 
-async def notify_due(name: str, tenant: Tenant, now_ms: int, *, hub: Hub, clock: Clock, counters: Counters) -> None:
+async def notify_due(
+    name: str, tenant: Tenant, now_ms: int, *, hub: Hub, clock: Clock, counters: Counters, sent_together: int = SENT_TOGETHER
+) -> None:
     """Send what is due of a tenant at ``now_ms`` (monotonic milliseconds), in slices.
 
     A statistic that cannot be computed, and a target that cannot be reached, do not keep the others from being sent. Each such failure is
     counted (``tick_failures``) and tried again later. The first of a round is logged with its traceback; of the others the number is.
     """
-    pace = Pace(clock)
+    time_slice = TimeSlice(clock, hub.loop)
     while changed := tenant.engine.take_changed(_LOGINS_A_PIECE):
         tenant.notifier.changed(changed, now_ms)
-        await pace.breathe()
+        await time_slice.checkpoint()
     due = tenant.notifier.next_due()
     if due is not None and due <= now_ms:
-        await _Round(name, tenant, now_ms, hub, clock, counters).run()
+        await _Round(name, tenant, now_ms, hub, clock, counters, sent_together).run()
 
 
 class _Round:
@@ -62,16 +65,17 @@ class _Round:
     once. If groups overlap, or a statistic is closed meanwhile, each login is handled by itself.
     """
 
-    __slots__ = ("_counters", "_encoder", "_failures", "_hub", "_name", "_notifier", "_now_ms", "_pace")
+    __slots__ = ("_counters", "_encoder", "_failures", "_hub", "_name", "_notifier", "_now_ms", "_sent_together", "_time_slice")
 
-    def __init__(self, name: str, tenant: Tenant, now_ms: int, hub: Hub, clock: Clock, counters: Counters) -> None:
+    def __init__(self, name: str, tenant: Tenant, now_ms: int, hub: Hub, clock: Clock, counters: Counters, sent_together: int) -> None:
+        self._sent_together = sent_together
         self._name = name
         self._now_ms = now_ms
         self._hub = hub
         self._counters = counters
         self._notifier = tenant.notifier
-        self._pace = Pace(clock)
-        self._encoder = Encoder(tenant.engine, self._pace)
+        self._time_slice = TimeSlice(clock, hub.loop)
+        self._encoder = Encoder(tenant.engine, self._time_slice)
         self._failures = 0
 
     async def run(self) -> None:
@@ -83,8 +87,8 @@ class _Round:
             sent = 0
             while sent < len(targets) and closed_count == self._notifier.closed_count and not targets[0].startswith(VALUES):
                 self._send_to_group(targets, updates, sent)
-                sent += _SENT_TOGETHER
-                await self._pace.breathe()
+                sent += self._sent_together
+                await self._time_slice.checkpoint()
             if sent < len(targets):
                 await self._send_to_each(await self._pending_by_target([(updates, sent)]))
         if not disjoint:
@@ -102,8 +106,8 @@ class _Round:
             for number, update in enumerate(await self._updates_of(group), 1):
                 found.setdefault(update.recipients.targets, []).append(update)
                 if number % _LOGINS_A_PIECE == 0:
-                    await self._pace.breathe()
-            await self._pace.breathe()
+                    await self._time_slice.checkpoint()
+            await self._time_slice.checkpoint()
         return found
 
     async def _updates_of(self, group: NotificationGroup) -> list[_Update]:
@@ -140,15 +144,15 @@ class _Round:
                 for number, opened in enumerate(recipients.opened[sent:], 1):
                     found.setdefault(opened.target, []).append((opened, last, item))
                     if number % _LOGINS_A_PIECE == 0:
-                        await self._pace.breathe()
-            await self._pace.breathe()
+                        await self._time_slice.checkpoint()
+            await self._time_slice.checkpoint()
         return found
 
     # -- sending it -------------------------------------------------------------------------------------------------
 
     def _send_to_group(self, targets: tuple[str, ...], updates: list[_Update], start: int) -> None:
         """Send some logins of a group, from place ``start`` on, what the whole group is sent."""
-        logins = targets[start : start + _SENT_TOGETHER]
+        logins = targets[start : start + self._sent_together]
         try:
             self._hub.emit_to_logins(self._name, UPDATES, statistic_update([update.item for update in updates]), logins)
             self._counters.updates += len(logins)
@@ -156,7 +160,7 @@ class _Round:
         except Exception:
             self._count_failures(targets[start], len(logins))
             for recipients, last, _ in updates:
-                for opened in recipients.opened[start : start + _SENT_TOGETHER]:
+                for opened in recipients.opened[start : start + self._sent_together]:
                     self._notifier.send_failed(opened, last, self._now_ms)
 
     async def _send_to_each(self, pending: dict[str, list[_Pending]]) -> None:
@@ -175,7 +179,7 @@ class _Round:
                 self._count_failures(target, 1)
                 for opened, last, _ in items:
                     self._notifier.send_failed(opened, last, self._now_ms)
-            await self._pace.breathe()
+            await self._time_slice.checkpoint()
 
     def _count_failures(self, target: str, targets: int) -> None:
         if not self._failures:

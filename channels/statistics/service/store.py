@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -13,9 +13,11 @@ import structlog
 
 from channels.events import EVENT_STREAM, Event, decode_event, encode_event
 from channels.statistics.engine.engine import Engine
-from channels.statistics.service.tenant import Counters, Tenant
+from channels.statistics.service.counters import Counters
+from channels.statistics.service.tenant import Tenant
 from channels.statistics.settings import StatisticsSettings
 from hub.core.ports import Clock
+from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
 
 OWNER = "statistics"
@@ -67,20 +69,20 @@ class StateStore:
     def _engine(self, now_ms: int) -> Engine:
         return Engine(zone=self._zone, now_ms=now_ms, lifetimes=self._settings.lifetimes(), bounds=self._settings.bounds())
 
-    async def restore(self, name: str, breathe: Callable[[], Awaitable[None]]) -> tuple[Tenant, int]:
+    async def restore(self, name: str, time_slice: TimeSlice) -> tuple[Tenant, int]:
         """A tenant as its snapshot and log have it, and the position of the snapshot (0 without one).
 
         Events are taken in the order of their times, as they were when they came: the log holds them in the order of their arrival, and
-        some waited for their time. ``breathe`` is awaited between them.
+        some waited for their time. Between them others get the loop by ``time_slice``.
 
         Raises:
             EventLogError: the log cannot be read.
         """
         tenant, snapshot_position = await self._load(name)
-        await self.replay(name, tenant, breathe)
+        await self.replay(name, tenant, time_slice)
         return tenant, snapshot_position
 
-    async def replay(self, name: str, tenant: Tenant, breathe: Callable[[], Awaitable[None]]) -> None:
+    async def replay(self, name: str, tenant: Tenant, time_slice: TimeSlice) -> None:
         """Take what the log holds behind the tenant's position.
 
         Raises:
@@ -100,10 +102,10 @@ class StateStore:
                     tenant.position = position
                     continue
                 for _ in tenant.replay(position, event, reach_ms):
-                    await breathe()
-                await breathe()
+                    await time_slice.checkpoint()
+                await time_slice.checkpoint()
         while tenant.step():
-            await breathe()
+            await time_slice.checkpoint()
         tenant.catch_up()
 
     async def _load(self, name: str) -> tuple[Tenant, int]:

@@ -3,99 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import ClassVar
 
 import structlog
 from msgspec import structs
 
 from channels.events import Event, GroupChanged, LateEventError, RefusedEventError
 from channels.statistics.engine.engine import Engine
+from channels.statistics.service.counters import Counters
 from channels.statistics.service.notification import Notifier, OpenStatistic
 from channels.statistics.service.payloads import update_head, value_head
 from channels.statistics.service.requests import Wanted
+from channels.statistics.service.subscriptions import Subscription, Subscriptions
 from channels.statistics.settings import StatisticsSettings
-from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the stat servers of all tenants count; ``/metrics`` reads them."""
-
-    METRICS: ClassVar = (
-        CounterFamily(
-            "events",
-            "Events that came to the stat servers, by outcome: `skipped` were in the log but late when their turn came.",
-            "outcome",
-            {
-                "events_applied": "applied",
-                "events_late": "late",
-                "events_ahead": "ahead",
-                "events_behind": "behind",
-                "events_over_limit": "limit",
-                "events_skipped": "skipped",
-            },
-        ),
-        CounterFamily(
-            "subscriptions",
-            "Subscriptions, by whether they were opened or closed.",
-            "action",
-            {"subscriptions_opened": "opened", "subscriptions_closed": "closed"},
-        ),
-        CounterFamily(
-            "failures",
-            "Failures of the stat servers, by what they were doing.",
-            "task",
-            {"snapshot_failures": "snapshot", "tick_failures": "tick", "housekeeping_failures": "housekeeping"},
-        ),
-    )
-
-    events_applied: int = 0
-    """Events that changed what is counted."""
-    events_late: int = 0
-    """Refused: older than what was taken for the same object."""
-    events_ahead: int = 0
-    """Refused: too far in the future."""
-    events_behind: int = 0
-    """Refused: older than ``max_behind_s``."""
-    events_over_limit: int = 0
-    """Refused: one object, group, member, interaction or medium too many, or too many that wait for their time."""
-    events_skipped: int = 0
-    """In the log, but late when their turn came: held back or replayed behind a newer one."""
-    events_redated: int = 0
-    """Events of the log that lay in the future, since a clock was ahead, and counted at another time."""
-    times_set_back: int = 0
-    """Times that the time of a tenant's statistics was set back, since the clock was ahead."""
-    objects_forgotten: int = 0
-    """Agents, queues, groups and staging areas that were forgotten, since no event spoke of them for ``forget_after_s``."""
-    logins_ended: int = 0
-    """Agents that were taken for logged out, since no event spoke of them for ``agent_idle_s``."""
-    interactions_cleared: int = 0
-    """Interactions that somebody ended by hand."""
-    updates: int = 0
-    """``StatisticUpdate`` notifications that were sent."""
-    update_items: int = 0
-    """Values in ``StatisticUpdate`` notifications."""
-    values: int = 0
-    """Notifications that were sent on values channels."""
-    subscriptions_opened: int = 0
-    """Subscriptions that were opened."""
-    subscriptions_closed: int = 0
-    """Subscriptions that were closed."""
-    snapshots: int = 0
-    """Snapshots that were written."""
-    snapshot_failures: int = 0
-    """Snapshots that could not be taken or written."""
-    tick_failures: int = 0
-    """Notifications that could not be told, and whole ticks that failed."""
-    housekeeping_failures: int = 0
-    """Rounds of housekeeping that failed."""
 
 
 class AheadEventError(LateEventError):
@@ -108,32 +33,6 @@ class BehindEventError(LateEventError):
 
 class HeldEventError(LateEventError):
     """An event lies a little ahead, and as many wait for their time as may."""
-
-
-class Subscription:
-    """The open statistics of one subscription, by their ids."""
-
-    __slots__ = ("id", "login", "statistics", "subject")
-
-    def __init__(self, login: str, identifier: str, subject: str = "") -> None:
-        self.login = login
-        self.id = identifier
-        self.subject = subject
-        self.statistics: dict[str, OpenStatistic] = {}
-
-
-class LoginRecord:
-    """The subscriptions of one login and when it last called."""
-
-    __slots__ = ("called_ms", "subscriptions")
-
-    def __init__(self, called_ms: int) -> None:
-        self.called_ms = called_ms
-        self.subscriptions: dict[str, Subscription] = {}
-
-    @property
-    def statistics(self) -> int:
-        return sum(len(s.statistics) for s in self.subscriptions.values())
 
 
 _AT_ONCE = 32
@@ -164,11 +63,9 @@ class Tenant:
         "changes",
         "engine",
         "frozen",
-        "logins",
         "notifier",
         "position",
-        "statistics",
-        "subjects",
+        "subscriptions",
         "values",
     )
 
@@ -186,11 +83,7 @@ class Tenant:
         self._held: list[tuple[int, int, Event]] = []
         self._order = count()
         # what is open
-        self.logins: dict[str, LoginRecord] = {}
-        self.subjects: dict[str, int] = {}
-        """How many statistics each subject has open, over all its logins."""
-        self.statistics = 0
-        """How many statistics all logins have open."""
+        self.subscriptions = Subscriptions(settings)
         self.values: dict[str, OpenStatistic] = {}
         self.notifier = Notifier(object_gap_ms=settings.immediate_object_ms, group_gap_ms=settings.immediate_group_ms)
         # what waits
@@ -465,30 +358,16 @@ class Tenant:
         return opened
 
     def register(self, subscription: Subscription, now_ms: int) -> None:
-        """Make a subscription known; one of the same id and login ends."""
+        """Make a subscription known. One of the same id and login is closed first."""
         self.close_subscription(subscription.login, subscription.id)
-        record = self.logins.setdefault(subscription.login, LoginRecord(now_ms))
-        record.subscriptions[subscription.id] = subscription
-        self._count(subscription, len(subscription.statistics))
+        self.subscriptions.add(subscription, now_ms)
         self._counters.subscriptions_opened += 1
-
-    def find(self, logins: Sequence[str], identifier: str) -> Subscription | None:
-        """A subscription of the first of these logins that has one of this id."""
-        for login in logins:
-            if (record := self.logins.get(login)) is not None and (found := record.subscriptions.get(identifier)) is not None:
-                return found
-        return None
 
     def close_subscription(self, login: str, identifier: str) -> None:
         """End a subscription; one that is not there is no error."""
-        record = self.logins.get(login)
-        if record is None or (subscription := record.subscriptions.pop(identifier, None)) is None:
-            return
-        if not record.subscriptions:
-            del self.logins[login]
-        self._count(subscription, -len(subscription.statistics))
-        self.discard(subscription)
-        self._counters.subscriptions_closed += 1
+        if (subscription := self.subscriptions.remove(login, identifier)) is not None:
+            self.discard(subscription)
+            self._counters.subscriptions_closed += 1
 
     def discard(self, subscription: Subscription) -> None:
         """Close the statistics of a subscription that is known no more, or never was."""
@@ -501,32 +380,10 @@ class Tenant:
         self.notifier.closed_count += len(subscription.statistics)
         self._closing.extend(subscription.statistics.values())
 
-    def _count(self, subscription: Subscription, more: int) -> None:
-        """So many more statistics are open."""
-        self.statistics += more
-        of_subject = self.subjects.get(subscription.subject, 0) + more
-        if of_subject:
-            self.subjects[subscription.subject] = of_subject
-        else:
-            self.subjects.pop(subscription.subject, None)
-
     def close_login(self, login: str) -> None:
         """End all subscriptions of a login."""
-        record = self.logins.get(login)
-        if record is not None:
-            for identifier in list(record.subscriptions):
-                self.close_subscription(login, identifier)
-
-    def touch(self, logins: Iterable[str], now_ms: int) -> None:
-        """These logins made a REST call."""
-        for login in logins:
-            if (record := self.logins.get(login)) is not None:
-                record.called_ms = now_ms
-
-    def is_idle(self, login: str, now_ms: int) -> bool:
-        """Whether a login's last REST call is longer ago than a login without a Bayeux session may be silent."""
-        record = self.logins.get(login)
-        return record is not None and record.called_ms <= now_ms - self._settings.login_idle_s * 1000
+        for subscription in self.subscriptions.of_login(login):
+            self.close_subscription(login, subscription.id)
 
     # -- values channels --------------------------------------------------------------------------------------------
 

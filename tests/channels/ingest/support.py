@@ -24,6 +24,7 @@ from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.roles import BUILT_IN, Grants
+from tests.channels.statistics.support import AsyncioLoop
 from tests.world import ManualClock
 
 NOON_MS = 1_772_366_400_000
@@ -83,15 +84,17 @@ class Ingesting:
         self.log = log or MemoryEventLog()
         self.recorder = Recorder()
         self.settings = IngestSettings(**settings)
+        loop = AsyncioLoop()
         self.sequencer = Sequencer(
             eventlog=self.log,
             clock=self.clock,
+            loop=loop,
             find_consumers=lambda: [self.recorder],
             repeats_s=self.settings.repeats_s,
             repeats_max=self.settings.repeats_max,
         )
         gate = Gate(Directory(InRole(role), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        ingest = routes.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock)
+        ingest = routes.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock, loop=loop)
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[routes.create_router(ingest), schemas.router])
 
     @asynccontextmanager

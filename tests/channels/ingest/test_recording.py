@@ -9,14 +9,14 @@ import orjson
 import pytest
 
 from channels.events import parse_time
-from channels.ingest import recording
 from channels.ingest.recording import RecordingError, as_recorded, open_recording, read_events, shifted
+from hub.client.pace import Due
 from tests.channels.ingest.support import NOON_MS, cloudevent
 
 
-async def _texts(path: Path) -> list[tuple[str, bytes]]:
+async def _texts(path: Path, **bounds: int) -> list[tuple[str, bytes]]:
     with open_recording(str(path)) as stream:
-        return [event async for event in read_events(stream)]
+        return [event async for event in read_events(stream, **bounds)]
 
 
 def _write(folder: Path, content: bytes) -> Path:
@@ -46,10 +46,9 @@ async def test_gzip_members_that_follow_one_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read_bytes", [1, 7, 64 * 1024])
-async def test_it_does_not_matter_in_which_pieces_it_is_read(tmp_path: Path, read_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "_READ_BYTES", read_bytes)
+async def test_it_does_not_matter_in_which_pieces_it_is_read(tmp_path: Path, read_bytes: int) -> None:
     lines = [b'{"n":%d}' % number for number in range(20)]
-    assert [text for _, text in await _texts(_write(tmp_path, b"\n".join(lines)))] == lines
+    assert [text for _, text in await _texts(_write(tmp_path, b"\n".join(lines)), read_bytes=read_bytes)] == lines
 
 
 @pytest.mark.parametrize(
@@ -67,10 +66,9 @@ async def test_what_is_no_recording(tmp_path: Path, content: bytes, expected: st
         await _texts(_write(tmp_path, content))
 
 
-async def test_a_line_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "_MAX_EVENT_BYTES", 1000)
+async def test_a_line_that_never_ends(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="line 2: expected at most 1000 bytes"):
-        await _texts(_write(tmp_path, b"{}\n" + b"x" * 2000))
+        await _texts(_write(tmp_path, b"{}\n" + b"x" * 2000), max_event_bytes=1000)
 
 
 async def test_what_cannot_be_read(tmp_path: Path) -> None:
@@ -87,10 +85,9 @@ def test_a_file_that_is_not_there() -> None:
         open_recording("/nowhere/at/all")
 
 
-async def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_standard_input() -> None:
     reading, writing = os.pipe()
-    monkeypatch.setattr(recording, "_STDIN", reading)
-    with open_recording("-") as stream:
+    with open_recording("-", stdin=reading) as stream:
         events = read_events(stream)
         os.write(writing, b'{"a":1}\n')
         assert await anext(events) == ("line 1", b'{"a":1}')
@@ -106,7 +103,7 @@ async def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- times ----------------------------------------------------------------------------------------------------------------------
 
 
-async def _due(path: Path, how: str, **options: float) -> tuple[list[recording.Due], list[tuple[str, str]]]:
+async def _due(path: Path, how: str, **options: float) -> tuple[list[Due], list[tuple[str, str]]]:
     refused: list[tuple[str, str]] = []
 
     def refuse(why: str, place: str) -> None:

@@ -8,6 +8,7 @@ from channels.events import EVENT_STREAM, AgentReady, Event, EventSinkError, Ref
 from channels.ingest.sequencer import Sequencer
 from hub.eventlog.memory import MemoryEventLog
 from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, Recorder, noon
+from tests.channels.statistics.support import AsyncioLoop
 
 
 def _event(identifier: str, time_ms: int = 0, source: str = "s") -> Event:
@@ -256,7 +257,14 @@ async def test_a_consumer_that_fails_does_not_stop_the_others() -> None:
     failing, other = Recorder(), Recorder()
     failing.faults = 1
     clock = noon()
-    sequencer = Sequencer(eventlog=MemoryEventLog(), clock=clock, find_consumers=lambda: [failing, other], repeats_s=600, repeats_max=100)
+    sequencer = Sequencer(
+        eventlog=MemoryEventLog(),
+        clock=clock,
+        loop=AsyncioLoop(),
+        find_consumers=lambda: [failing, other],
+        repeats_s=600,
+        repeats_max=100,
+    )
     await sequencer.start()
     assert await sequencer.accept("demo", [_event("1")]) == ["accepted"]
     assert len(other.seen) == 1

@@ -23,6 +23,7 @@ from hub.outbox.settings import OutboxSettings
 from hub.transports.runtime import SystemClock
 from tests.channels.ingest.support import Recorder
 from tests.channels.secure_email.support import ANA, Office
+from tests.channels.statistics.support import AsyncioLoop
 
 
 async def test_a_repeat_is_told_as_the_same_event(light: Office) -> None:
@@ -60,7 +61,14 @@ async def test_with_the_outbox_and_the_sequencer(office: Office, monkeypatch: py
     monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
     clock = SystemClock()
     consumer = Recorder()
-    sequencer = Sequencer(eventlog=MemoryEventLog(), clock=clock, find_consumers=lambda: [consumer], repeats_s=600, repeats_max=1000)
+    sequencer = Sequencer(
+        eventlog=MemoryEventLog(),
+        clock=clock,
+        loop=AsyncioLoop(),
+        find_consumers=lambda: [consumer],
+        repeats_s=600,
+        repeats_max=1000,
+    )
     roles: dict[str, list[Any]] = {EVENT_SINK: [sequencer]}
     outbox = Outbox(
         transactions=office.transactions,

@@ -3,8 +3,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
-import pytest
-
 from channels.events import (
     EVENT_STREAM,
     AgentLogin,
@@ -16,7 +14,6 @@ from channels.events import (
     InteractionStarted,
     encode_event,
 )
-from channels.simulator import runner as module
 from channels.simulator.runner import SOURCE, TENANT, Runner
 from channels.simulator.settings import SimulatorSettings
 from channels.statistics.engine.engine import Engine
@@ -48,9 +45,9 @@ class Sink:
         return outcomes
 
 
-def _runner(sink: Sink, clock: ManualClock) -> Runner:
+def _runner(sink: Sink, clock: ManualClock, first_pause_s: float = 0.5) -> Runner:
     settings = SimulatorSettings(agents=10, seed=1)
-    return Runner(settings=settings, eventlog=sink.log, clock=clock, zone=UTC, find_sink=lambda: sink)
+    return Runner(settings=settings, eventlog=sink.log, clock=clock, zone=UTC, find_sink=lambda: sink, first_pause_s=first_pause_s)
 
 
 async def _run_until(runner: Runner, reached: Callable[[], bool]) -> None:
@@ -156,11 +153,10 @@ async def test_when_all_records_are_trimmed_it_begins_now() -> None:
     assert sink.taken[0].time_ms >= NOON_MS
 
 
-async def test_what_the_sink_cannot_write_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE_FIRST_S", 0.001)
+async def test_what_the_sink_cannot_write_is_sent_again() -> None:
     clock, sink = noon(), Sink(MemoryEventLog())
     sink.faults = 1
-    runner = _runner(sink, clock)
+    runner = _runner(sink, clock, first_pause_s=0.001)
     await runner.start()
     await _run_until(runner, _reached(sink, clock))
     await runner.stop()

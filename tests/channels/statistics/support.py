@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -95,7 +96,16 @@ def login(key: str = "login", token_key: str | None = None, tenant: str = "t") -
 class Centre:
     """One hub with a stat server. ``feed`` does what ingest does: check, log, consume."""
 
-    def __init__(self, *, eventlog: EventLog | None = None, clock: ManualClock | None = None, time: str = "wall", **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        eventlog: EventLog | None = None,
+        clock: ManualClock | None = None,
+        time: str = "wall",
+        server: Mapping[str, Any] = MappingProxyType({}),
+        **settings: Any,
+    ) -> None:
+        """``server`` holds further arguments of :class:`LocalStatServer`."""
         self.clock = clock or ManualClock(wall=START_MS)
         self.log = eventlog or MemoryEventLog()
         self.loop = AsyncioLoop()
@@ -111,7 +121,7 @@ class Centre:
             on_fault=lambda _, fault: self.faults.append(fault),
         )
         self.settings = StatisticsSettings(**{"zone": "UTC", "clock": time, **settings})
-        self.server = LocalStatServer(hub=self.hub, eventlog=self.log, clock=self.clock, settings=self.settings)
+        self.server = LocalStatServer(hub=self.hub, eventlog=self.log, clock=self.clock, settings=self.settings, **server)
         for declaration in declarations(self.server):
             self.hub.registry.declare(declaration)
         self._ids = count()

@@ -171,7 +171,7 @@ async def test_sample_delete_a_subscription(client: httpx.AsyncClient, centre: C
     await client.post("/subscriptions", content=SAMPLE_CREATE)
     answer = await client.delete("/subscriptions/UUID1", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()) == (200, {"status": {"code": 0}})
-    assert centre.server.report("t").subscriptions == 0
+    assert (await centre.server.report("t")).subscriptions == 0
 
 
 async def test_sample_get_statistic_ex(client: httpx.AsyncClient, centre: Centre) -> None:
@@ -244,7 +244,7 @@ async def test_verbose_decides_the_updates_too(client: httpx.AsyncClient, centre
     await client.post("/subscriptions?verbose=OFF", json=subscription(agent_item(name="InboundCalls")))
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
-    (login,) = tenant.logins
+    (login,) = tenant.subscriptions.logins
     data = json.loads(await centre.server.present_updates("t", login) or b"")
     assert list(items_of([("/statistics/v3/updates", data)])[0]) == ["subscriptionId", "statisticId", "value", "timestamp"]
 
@@ -280,7 +280,7 @@ async def test_all_fail(client: httpx.AsyncClient, centre: Centre) -> None:
     assert body["status"]["message"].startswith("none of the 2 statistics")
     assert [error["status"]["detail"]["statisticId"] for error in body["errors"]] == ["a", "b"]
     assert "data" not in body
-    assert centre.server.report("t").subscriptions == 0
+    assert (await centre.server.report("t")).subscriptions == 0
 
 
 async def test_the_only_one_fails(client: httpx.AsyncClient) -> None:
@@ -467,7 +467,7 @@ async def test_a_caller_with_the_cookie_reaches_what_was_opened_by_token_alone(c
     cookie = {"Cookie": "STATISTICS_SESSIONID=1"}
     assert (await client.get("/subscriptions/UUID1/statistic-values", headers=cookie)).status_code == 200
     await client.delete("/subscriptions/UUID1", headers=cookie)
-    assert centre.server.report("t").subscriptions == 0
+    assert (await centre.server.report("t")).subscriptions == 0
 
 
 async def test_two_tokens_of_one_subject_are_two_logins(client: httpx.AsyncClient) -> None:

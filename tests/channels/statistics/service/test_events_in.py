@@ -33,7 +33,7 @@ async def test_a_late_event_is_refused_and_counted() -> None:
     with pytest.raises(LateEventError, match="ana"):
         await centre.feed(centre.event("cx.agent.notready", -1, agentId="ana"))
     assert centre.server.counters.events_late == 1
-    assert centre.server.report("t").events_refused == 1
+    assert (await centre.server.report("t")).events_refused == 1
 
 
 async def test_an_event_too_far_in_the_future_is_refused() -> None:
@@ -49,7 +49,7 @@ async def test_an_event_too_far_in_the_past_is_refused_by_name() -> None:
     with pytest.raises(LateEventError, match=r"time: expected at most 86400 s in the past .*max_behind_s.*past=true.*, got 23516713\.0 s"):
         await centre.feed(old)
     assert centre.server.counters.events_behind == 1
-    assert centre.server.report("t").events_refused == 1
+    assert (await centre.server.report("t")).events_refused == 1
     await centre.feed(centre.event("cx.interaction.queued", -86_400, interactionId="j", queue="q"))
 
 
@@ -81,9 +81,9 @@ async def test_an_event_in_the_near_future_waits_for_its_time() -> None:
     centre = Centre()
     await centre.feed(*call(centre, at_s=10))
     await centre.feed(*call(centre, at_s=5))
-    assert (await inbound_calls(centre), centre.server.report("t").held) == (0, 4)
+    assert (await inbound_calls(centre), (await centre.server.report("t")).held) == (0, 4)
     centre.clock.advance(5)
-    assert (await inbound_calls(centre), centre.server.report("t").held) == (1, 2)
+    assert (await inbound_calls(centre), (await centre.server.report("t")).held) == (1, 2)
     await centre.tick(5)
     assert (await inbound_calls(centre), centre.server.counters.events_skipped) == (2, 0)
 
@@ -127,14 +127,14 @@ async def test_with_the_clock_of_events_only_events_move_time() -> None:
     assert done.readings[0].value["intValue"] == 1
     centre.clock.advance(3600)
     await centre.tick()
-    assert centre.server.report("t").now_ms == START_MS + 400 * day_s * 1000
+    assert (await centre.server.report("t")).now_ms == START_MS + 400 * day_s * 1000
 
 
 async def test_a_batch_is_consumed_in_its_order() -> None:
     centre = Centre()
     batch: list[Event] = [event for _ in range(5) for event in call(centre)]
     await centre.feed(*batch)
-    report = centre.server.report("t")
+    report = await centre.server.report("t")
     assert (report.position, report.events_applied) == (10, 10)
 
 
@@ -143,7 +143,7 @@ async def test_an_event_that_is_handed_over_twice_counts_once() -> None:
     batch = call(centre)
     await centre.feed(*batch)
     centre.server.consume("t", list(enumerate(batch, 1)))
-    report = centre.server.report("t")
+    report = await centre.server.report("t")
     assert (report.position, report.events_applied) == (2, 2)
     await centre.feed(*call(centre))
     centre.server.consume("t", [(1, batch[0])])
@@ -168,7 +168,7 @@ async def test_an_event_that_is_handed_over_twice_during_a_snapshot_counts_once(
 async def test_an_empty_batch_changes_nothing() -> None:
     centre = Centre()
     centre.server.consume("t", [])
-    assert centre.server.report("t").position == 0
+    assert (await centre.server.report("t")).position == 0
 
 
 async def test_objects_that_events_named() -> None:

@@ -152,7 +152,7 @@ async def test_an_opening_that_is_given_up_leaves_nothing() -> None:
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     await centre.server.tick()
-    assert (tenant.engine._open, tenant.notifier._immediate, tenant.statistics) == ({}, {}, 0)
+    assert (tenant.engine._open, tenant.notifier._immediate, tenant.subscriptions.statistics) == ({}, {}, 0)
 
 
 async def test_the_present_values_of_many_channels_are_offered_some_at_a_time_and_none_is_older_than_what_was_told() -> None:

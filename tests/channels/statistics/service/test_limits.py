@@ -26,8 +26,8 @@ async def test_an_object_too_many_is_refused_and_counted() -> None:
     with pytest.raises(RefusedEventError, match=r"data\.agentId: expected at most 2 .*; got one more, the agent c"):
         await centre.feed(centre.event("cx.agent.ready", agentId="c"))
     await centre.feed(centre.event("cx.agent.notready", agentId="a"))
-    assert (centre.server.counters.events_over_limit, centre.server.report("t").events_refused) == (1, 1)
-    assert centre.server.report("t").objects == centre.server.object_count() == 2
+    assert (centre.server.counters.events_over_limit, (await centre.server.report("t")).events_refused) == (1, 1)
+    assert (await centre.server.report("t")).objects == centre.server.object_count() == 2
 
 
 async def test_what_is_restored_is_not_limited() -> None:
@@ -73,7 +73,11 @@ async def test_an_interaction_too_many_is_refused_and_counted_and_what_ends_one_
     more = centre.event("cx.interaction.ringing", interactionId="i2", agentId="ana")
     with pytest.raises(RefusedEventError, match=r"data\.interactionId: expected at most 2 interactions .*; got one more, i2"):
         await centre.feed(more)
-    assert (centre.server.interaction_count(), centre.server.report("t").interactions, centre.server.counters.events_over_limit) == (
+    assert (
+        centre.server.interaction_count(),
+        (await centre.server.report("t")).interactions,
+        centre.server.counters.events_over_limit,
+    ) == (
         2,
         2,
         1,
@@ -84,7 +88,7 @@ async def test_an_interaction_too_many_is_refused_and_counted_and_what_ends_one_
         centre.event("cx.interaction.finished", interactionId="unknown", media="voice"),
     )
     await centre.feed(more)
-    assert (await restarted(centre, max_interactions=1)).server.report("t").interactions == 2
+    assert (await (await restarted(centre, max_interactions=1)).server.report("t")).interactions == 2
 
 
 async def test_a_medium_too_many_is_refused() -> None:
@@ -143,7 +147,7 @@ async def test_what_ends_makes_room() -> None:
     await centre.server.open_subscription(sam[0], "a", [agent_item("1")])
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
-    assert (tenant.statistics, tenant.subjects) == (2, {"sam": 2})
+    assert (tenant.subscriptions.statistics, tenant.subscriptions.subjects) == (2, {"sam": 2})
 
 
 async def test_an_event_of_the_near_future_too_many_is_refused() -> None:
@@ -238,7 +242,7 @@ async def test_events_that_become_due_together_are_released_in_slices() -> None:
     turns = Turns()
     await centre.server.tick()
     assert turns.stop() >= 90
-    assert centre.server.report("t").held == 0
+    assert (await centre.server.report("t")).held == 0
 
 
 async def test_a_log_is_read_again_in_slices() -> None:
@@ -267,7 +271,7 @@ async def test_a_large_subscription_is_closed_in_slices_and_told_of_no_more() ->
     assert listener.taken() == []
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
-    assert (len(tenant.notifier), tenant.statistics, len(tenant.engine._open)) == (0, 0, 0)
+    assert (len(tenant.notifier), tenant.subscriptions.statistics, len(tenant.engine._open)) == (0, 0, 0)
 
 
 async def test_statistics_that_midnight_resets_are_told_in_slices() -> None:

@@ -11,7 +11,6 @@ import pytest
 from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
-from channels.statistics.service import notify
 from hub.core.hub import Hub
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login, principal
 
@@ -214,8 +213,7 @@ async def test_what_ends_between_two_slices_is_told_no_more() -> None:
 
 async def test_who_leaves_while_a_group_is_told_is_told_no_more_and_the_others_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same wallboard for many logins: they are told in pieces."""
-    monkeypatch.setattr(notify, "_SENT_TOGETHER", 2)
-    centre = Centre(clock=RestlessClock())
+    centre = Centre(clock=RestlessClock(), server={"sent_together": 2})
     names = [f"login{number}" for number in range(9)]
     listeners = {}
     for name in names:
@@ -289,7 +287,9 @@ async def test_a_statistic_that_fails_takes_nothing_from_the_others_and_is_tried
 
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
-    bad = {opened.statistic for name, opened in tenant.logins["login"].subscriptions["sub"].statistics.items() if name != "good"}
+    bad = {
+        opened.statistic for name, opened in tenant.subscriptions.logins["login"].subscriptions["sub"].statistics.items() if name != "good"
+    }
     with monkeypatch.context() as patched:
         patched.setattr(Engine, "value", broken)
         await centre.tick(1)

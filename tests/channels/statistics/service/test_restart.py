@@ -63,11 +63,11 @@ async def test_a_restart_keeps_the_totals_from_snapshot_and_log() -> None:
     centre = Centre(snapshot_events=5)
     await part_of_a_day(centre)
     await centre.server.run_housekeeping()
-    assert centre.server.report("t").snapshot_position == 12
+    assert (await centre.server.report("t")).snapshot_position == 12
     await part_of_a_day(centre)
     again = await restarted(centre)
     assert await totals(again) == await totals(centre)
-    report = again.server.report("t")
+    report = await again.server.report("t")
     assert (report.position, report.snapshot_position, report.events_applied) == (24, 12, 12)
 
 
@@ -109,7 +109,7 @@ async def test_events_that_waited_for_their_time_survive_a_snapshot() -> None:
     await centre.feed(*call(centre, at_s=10), *call(centre, at_s=0))
     await centre.server.stop()
     again = await restarted(centre)
-    assert again.server.report("t").held == 2
+    assert (await again.server.report("t")).held == 2
     centre.clock.advance(10)
     done = await again.server.read(login(), [agent_item(name="InboundCalls")])
     assert done.readings[0].value["intValue"] == 2
@@ -202,7 +202,7 @@ async def test_a_record_that_cannot_be_read_is_skipped_and_counted() -> None:
     await centre.log.append("t", EVENT_STREAM, [b"garbage", b'{"type":"cx.unknown","time":0,"source":"s","id":"i","data":{}}'])
     again = await restarted(centre)
     assert again.server.counters.events_skipped == 2
-    assert again.server.report("t").position == 4
+    assert (await again.server.report("t")).position == 4
     done = await again.server.read(login(), [agent_item(name="InboundCalls")])
     assert done.readings[0].value["intValue"] == 1
 
@@ -227,7 +227,7 @@ async def test_an_event_that_waited_and_cannot_be_read_is_skipped_and_counted_wi
     await centre.log.save_snapshot("t", EVENT_STREAM, OWNER, position, msgspec.msgpack.encode([version, engine, [*held, OVERSIZE]]))
     again = await restarted(centre)
     assert again.server.counters.events_skipped == 1
-    report = again.server.report("t")
+    report = await again.server.report("t")
     assert (report.snapshot_position, report.held) == (4, 2)
 
 
@@ -268,7 +268,7 @@ async def test_a_snapshot_is_due_after_so_many_events_or_so_much_time() -> None:
     centre.clock.advance(60)
     await centre.server.run_housekeeping()
     assert centre.server.counters.snapshots == 2
-    assert centre.server.report("t").snapshot_ms == centre.clock.wall - 60_000
+    assert (await centre.server.report("t")).snapshot_ms == centre.clock.wall - 60_000
 
 
 async def test_events_and_closings_during_a_snapshot_wait_for_its_end() -> None:
@@ -283,11 +283,11 @@ async def test_events_and_closings_during_a_snapshot_wait_for_its_end() -> None:
         await asyncio.sleep(0)
     await centre.feed(*call(centre))
     await centre.server.close_subscription(login(), "sub")
-    assert centre.server.report("t").events_applied == 2
+    assert (await centre.server.report("t")).events_applied == 2
     await stopping
-    assert centre.server.report("t").events_applied == 4
+    assert (await centre.server.report("t")).events_applied == 4
     again = await restarted(centre)
-    assert again.server.report("t").snapshot_position == 2
+    assert (await again.server.report("t")).snapshot_position == 2
     done = await again.server.read(login(), [agent_item(name="InboundCalls")])
     assert done.readings[0].value["intValue"] == 2
 
@@ -362,7 +362,7 @@ async def test_a_state_that_has_no_form_is_counted_and_tried_again(monkeypatch: 
     assert (counters.snapshots, counters.snapshot_failures) == (0, 4)
     await centre.server.stop()
     assert (counters.snapshots, counters.snapshot_failures) == (2, 4)
-    assert (await restarted(centre)).server.report("u").snapshot_position == 2
+    assert (await (await restarted(centre)).server.report("u")).snapshot_position == 2
 
 
 async def kept(log: EventLog) -> list[int]:
@@ -431,7 +431,7 @@ async def test_a_stop_saves_also_when_a_task_had_failed(part: int) -> None:
     await centre.feed(*call(centre))
     centre.server._tasks[part].cancel()
     await centre.server.stop()
-    assert (await restarted(centre)).server.report("t").snapshot_position == 2
+    assert (await (await restarted(centre)).server.report("t")).snapshot_position == 2
 
 
 async def until(done: Callable[[], object]) -> None:
@@ -456,8 +456,7 @@ async def test_a_round_of_notifications_that_fails_is_counted_and_the_next_one_c
 
 
 async def test_a_round_of_housekeeping_that_fails_is_counted_and_the_next_one_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.statistics.service.local.HOUSEKEEPING_S", 0.001)
-    centre = Centre(tick_ms=1, snapshot_events=1)
+    centre = Centre(server={"housekeeping_s": 0.001}, tick_ms=1, snapshot_events=1)
     monkeypatch.setattr(centre.server, "run_housekeeping", failing_once(centre.server.run_housekeeping))
     await centre.server.start()
     await centre.feed(*call(centre))
@@ -485,15 +484,14 @@ async def test_housekeeping_of_one_tenant_that_fails_takes_nothing_from_the_othe
     await centre.feed(*call(centre), tenant="b")
     first = centre.server._entries["a"].tenant
     assert first is not None
-    first.logins["x"] = object()  # type: ignore[assignment]
+    first.subscriptions.logins["x"] = object()  # type: ignore[assignment]
     await centre.server.run_housekeeping()
     assert centre.server.counters.housekeeping_failures == 1
-    assert centre.server.report("b").snapshot_position == 2
+    assert (await centre.server.report("b")).snapshot_position == 2
 
 
-async def test_housekeeping_runs_by_itself(running: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels.statistics.service.local.HOUSEKEEPING_S", 0.001)
-    centre = Centre(tick_ms=1, snapshot_events=1)
+async def test_housekeeping_runs_by_itself(running: Centre) -> None:
+    centre = Centre(server={"housekeeping_s": 0.001}, tick_ms=1, snapshot_events=1)
     await centre.server.start()
     await centre.feed(*call(centre))
     async with asyncio.timeout(30):

@@ -43,7 +43,7 @@ async def test_a_subscription_of_the_same_id_is_replaced() -> None:
     await centre.server.open_subscription(login(), "sub", [agent_item("new")])
     peeked = await centre.server.peek_subscription(login(), "sub", [])
     assert [r.statistic_id for r in peeked.readings] == ["new"]
-    assert centre.server.report("t").statistics == 1
+    assert (await centre.server.report("t")).statistics == 1
 
 
 async def test_a_subscription_is_not_replaced_by_one_that_fails() -> None:
@@ -87,7 +87,7 @@ async def test_a_session_with_the_cookie_hears_what_was_asked_for_by_token_alone
     assert [i["statisticId"] for i in items_of(listener.taken())] == ["s"]
     assert (await centre.server.peek_subscription(login("cookie", "token"), "sub", [])).readings
     await centre.server.close_subscription(login("cookie", "token"), "sub")
-    assert centre.server.report("t").subscriptions == 0
+    assert (await centre.server.report("t")).subscriptions == 0
 
 
 async def test_an_item_names_what_it_is_unless_verbose_is_off() -> None:
@@ -185,7 +185,7 @@ async def test_values_without_a_subscription() -> None:
     done = await centre.server.read(login(), [good, good | {"name": "Nope"}, good | {"objectType": "Tenant"}, "text"])
     assert [(r.name, r.value["intValue"]) for r in done.readings] == [("InboundCalls", 1)]
     assert [(r.field, r.name) for r in done.refusals] == [("name", "Nope"), ("objectType", "InboundCalls"), ("statistics", None)]
-    assert centre.server.report("t").statistics == 0
+    assert (await centre.server.report("t")).statistics == 0
 
 
 async def test_an_object_nobody_has_heard_of_is_accepted() -> None:
@@ -206,9 +206,9 @@ async def test_the_last_session_of_a_login_takes_its_subscriptions_with_it() -> 
     centre.hub.login_arrived(principal())
     centre.hub.login_arrived(principal())
     centre.hub.login_left(principal())
-    assert centre.server.report("t").subscriptions == 2
+    assert (await centre.server.report("t")).subscriptions == 2
     centre.hub.login_left(principal())
-    assert centre.server.report("t").subscriptions == 1
+    assert (await centre.server.report("t")).subscriptions == 1
     centre.hub.login_arrived(principal(tenant="unknown"))
     centre.hub.login_left(principal(tenant="unknown"))
 
@@ -220,10 +220,10 @@ async def test_a_login_without_sessions_loses_them_ten_minutes_after_its_last_ca
     await centre.server.peek_subscription(login(), "sub", [])
     centre.clock.advance(599)
     await centre.server.run_housekeeping()
-    assert centre.server.report("t").subscriptions == 1
+    assert (await centre.server.report("t")).subscriptions == 1
     centre.clock.advance(1)
     await centre.server.run_housekeeping()
-    assert centre.server.report("t").subscriptions == 0
+    assert (await centre.server.report("t")).subscriptions == 0
 
 
 @pytest.mark.parametrize("operation", ["open", "peek", "read", "delete"])
@@ -241,7 +241,7 @@ async def test_every_rest_call_of_a_login_counts(operation: str) -> None:
         await centre.server.close_subscription(login(), "other")
     centre.clock.advance(500)
     await centre.server.run_housekeeping()
-    assert centre.server.report("t").subscriptions == 1
+    assert (await centre.server.report("t")).subscriptions == 1
 
 
 async def test_a_login_with_a_session_may_be_silent() -> None:
@@ -250,7 +250,7 @@ async def test_a_login_with_a_session_may_be_silent() -> None:
     centre.hub.login_arrived(principal())
     centre.clock.advance(10_000)
     await centre.server.run_housekeeping()
-    assert centre.server.report("t").subscriptions == 1
+    assert (await centre.server.report("t")).subscriptions == 1
 
 
 # -- limits ---------------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ async def test_too_many_subscriptions_of_one_login() -> None:
         await centre.server.open_subscription(login(), "two", [agent_item()])
     await centre.server.open_subscription(login(), "one", [agent_item()])
     await centre.server.open_subscription(login("other"), "two", [agent_item()])
-    assert centre.server.report("t").subscriptions == 2
+    assert (await centre.server.report("t")).subscriptions == 2
 
 
 async def test_a_request_that_is_given_up_leaves_nothing_open() -> None:
@@ -290,7 +290,7 @@ async def test_a_request_that_is_given_up_leaves_nothing_open() -> None:
     await asyncio.sleep(0)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    report = centre.server.report("t")
+    report = await centre.server.report("t")
     assert (report.subscriptions, report.statistics) == (0, 0)
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None

@@ -96,7 +96,7 @@ async def test_an_upgraded_state_is_saved_in_the_present_form(centre: Centre) ->
     await centre.server.stop()
     again = Centre(eventlog=centre.log, time="events")
     await again.server.restore()
-    assert again.server.report("t").events_applied == 0
+    assert (await again.server.report("t")).events_applied == 0
     assert [await values(again, owner, *FIGURES[owner]) for owner in FIGURES] == before
 
 

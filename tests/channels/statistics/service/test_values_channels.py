@@ -63,11 +63,11 @@ async def test_the_statistic_closes_with_its_last_subscriber() -> None:
     first = await centre.subscribe(STATE, identifier="1")
     second = await centre.subscribe(STATE, identifier="2")
     centre.hub.unsubscribe(first, [STATE])
-    assert centre.server.report("t").values == 1
+    assert (await centre.server.report("t")).values == 1
     centre.hub.detach(second)
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
-    assert (centre.server.report("t").values, tenant.values, tenant.notifier._immediate) == (0, {}, {})
+    assert ((await centre.server.report("t")).values, tenant.values, tenant.notifier._immediate) == (0, {}, {})
 
 
 async def test_ids_are_percent_encoded_segments() -> None:
@@ -106,7 +106,7 @@ async def test_a_channel_that_names_no_statistic_is_refused(channel: str, says: 
     assert caught.value.error is WireError.SUBSCRIPTION_INVALID
     assert caught.value.channel == channel
     assert says in caught.value.detail
-    assert centre.server.report("t").values == 0
+    assert (await centre.server.report("t")).values == 0
 
 
 def test_another_channel_is_no_values_channel() -> None:
