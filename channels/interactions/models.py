@@ -1,71 +1,61 @@
-"""What /openapi.json says of interactions."""
+"""An interaction, the key by which it is found, and what can be wrong with a key."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-import msgspec
-from pydantic import BaseModel, Field
+from channels.interactions.state_machine import State
 
-from channels.interactions.life import State
-from hub.security.api import Status
+BY_EVENT: Final = ""
+"""``Interaction.service`` of one that an event told of."""
 
 
-class InteractionEntry(BaseModel):
-    """An interaction. Times in milliseconds since 1970."""
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One interaction. Times in ms."""
 
     id: str
-    mediaType: str = Field(examples=["workitem"])
-    interactionSubtype: str = Field(examples=["InboundNew"])
+    service: str
+    """The open media service that it came by; empty for one that events told of."""
+    external_id: str | None
+    media: str
+    subtype: str
     state: State
-    userData: dict[str, Any]
-    createdAt: int
-    selfUri: str
-    openMediaService: str | None = Field(default=None, description="Missing for one that events told of.")
-    externalId: str | None = None
-    parentInteractionId: str | None = None
-    receivedAt: str | None = Field(default=None, description="As it was given.")
-    stoppedAt: int | None = None
-    reasonSystemName: str | None = None
-    reasonDescription: str | None = None
+    parent_id: str | None
+    received_at: str | None
+    """As it was given."""
+    user_data: dict[str, Any]
+    created_ms: int
+    stopped_ms: int | None = None
+    reason_name: str = ""
+    reason_text: str = ""
 
 
-class InteractionAnswer(BaseModel):
-    """Envelope of an interaction."""
+class Key(NamedTuple):
+    """The key of an interaction: its id, or its external id."""
 
-    status: Status
-    data: InteractionEntry
+    value: str
+    external: bool = False
 
-
-class Interactions(BaseModel):
-    """A page of interactions, the newest first."""
-
-    interactions: list[InteractionEntry]
-    cursor: str | None = Field(default=None, description="Where the next page begins; missing on the last one.")
+    @property
+    def column(self) -> str:
+        """The column to search."""
+        return "external_id" if self.external else "id"
 
 
-class InteractionsAnswer(BaseModel):
-    """Envelope of a page of interactions."""
+class UnknownInteractionError(LookupError):
+    """There is no interaction of this key."""
 
-    status: Status
-    data: Interactions
-
-
-ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"description": "The tenant has no such interaction."},
-    413: {"description": "The body is larger than a request may be."},
-    503: {"description": "The database cannot be used now; nothing was changed."},
-}
+    def __init__(self, key: Key) -> None:
+        super().__init__(key.value)
+        self.key = key
 
 
-def body_of(shape: type[msgspec.Struct], *, required: bool) -> dict[str, Any]:
-    """The request body for ``/openapi.json``: the route reads and checks it itself, so FastAPI does not know of it."""
-    (_,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
-    (inner,) = definitions.values()
-    schema = {
-        "type": "object",
-        "properties": {"data": inner, "operationId": {"type": "string", "description": "Taken, and not used."}},
-        "additionalProperties": False,
-        **({"required": ["data"]} if required else {}),
-    }
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+class KnownInteractionError(ValueError):
+    """The external id is taken: by the interaction ``id``."""
+
+    def __init__(self, external_id: str, identifier: str) -> None:
+        super().__init__(external_id)
+        self.external_id = external_id
+        self.id = identifier

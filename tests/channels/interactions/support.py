@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from channels.interactions.api import Calls, create_hot_paths, create_router
-from channels.interactions.desk import Desk
+from channels.interactions.routes import Handlers, create_hot_paths, create_router
+from channels.interactions.service import InteractionService
 from channels.interactions.settings import InteractionsSettings
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -48,10 +48,10 @@ class Reception:
             "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
         )
         hosts = Hosts(public_url=public_url, listens_on=("127.0.0.1", 8123))
-        self.desk = Desk(recorder, hosts.own_url, self.clock)
+        self.interactions = InteractionService(recorder, hosts.own_url, self.clock)
         chosen = InteractionsSettings(**{"service_media": {"mail": "email"}} | settings)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        calls = Calls(self.desk, transactions, hosts, chosen)
+        calls = Handlers(self.interactions, transactions, hosts, chosen)
         metrics = Metrics()
         self.long_way = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
         self.app = HotPaths(self.long_way, create_hot_paths(calls), gate, metrics)

@@ -74,7 +74,7 @@ async def test_what_nobody_expected_is_a_500_in_the_envelope(light: Reception, m
     def broken(*_: object, **__: object) -> None:
         raise KeyError("desk")
 
-    monkeypatch.setattr(type(light.desk), "open", broken)
+    monkeypatch.setattr(type(light.interactions), "open", broken)
     response = await light.call("POST", WORK, json={"data": {}})
     assert (response.status_code, response.json()["status"]["code"]) == (500, 500)
     assert response.headers["x-request-id"]

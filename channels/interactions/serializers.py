@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import orjson
 
-from channels.interactions.store import Interaction
+from channels.interactions.models import Interaction
 
 STARTED: Final = "interaction.started"
 FINISHED: Final = "interaction.finished"
@@ -25,7 +25,7 @@ SUBTYPES: Final = frozenset(
 PATH: Final = "/nexus/v3/interactions"
 
 
-class Entities:
+class InteractionSerializer:
     """Builds them. ``base_url``, without a slash at its end, is where who is told finds the hub (:class:`hub.security.hosts.Hosts`)."""
 
     __slots__ = ("_base_url",)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from channels.interactions import api
-from channels.interactions.keeper import Keeper
-from channels.interactions.requests import parse
+from channels.interactions import routes
+from channels.interactions.parsing import parse
+from channels.interactions.retention import RetentionJob
 from channels.interactions.settings import InteractionsSettings
 from hub.storage.transactions import StorageError, Transaction, Transactions
 from tests.channels.interactions.support import ALL, HUB, WORK, Reception
@@ -132,8 +132,8 @@ async def test_without_public_url_what_nobody_asked_for_leads_to_the_hubs_own_ad
     reception = Reception(transactions, public_url=None)
 
     def write(tx: Transaction) -> None:
-        reception.desk.started(tx, "acme", "call 1", "voice", "InboundNew", 1, external_id=None, user_data={})
-        reception.desk.finished(tx, "acme", "call 1", "voice", "InboundNew", "", 2)
+        reception.interactions.started(tx, "acme", "call 1", "voice", "InboundNew", 1, external_id=None, user_data={})
+        reception.interactions.finished(tx, "acme", "call 1", "voice", "InboundNew", "", 2)
 
     await transactions.write(write)
     links = [json.loads(event.body)["data"]["entities"][0]["entity"]["selfUri"] for event in reception.recorded]
@@ -350,16 +350,16 @@ async def test_what_is_over_is_kept_for_a_time(reception: Reception) -> None:
     reception.clock.now_ms += 2 * 86_400_000
     await reception.data("POST", f"{WORK}/{newer}/stop", {})
     reception.clock.now_ms += 86_400_000
-    keeper = Keeper(reception.desk, reception.transactions, reception.clock, InteractionsSettings(keep_days=2))
-    assert await keeper.sweep() == 1
+    job = RetentionJob(reception.interactions, reception.transactions, reception.clock, InteractionsSettings(keep_days=2))
+    assert await job.sweep() == 1
     left = await reception.data("GET", ALL)
     assert {each["id"] for each in left["interactions"]} == {newer, live}
-    assert reception.desk.counters.trimmed == 1
+    assert reception.interactions.counters.trimmed == 1
 
 
 async def test_an_interaction_of_an_event_is_found_by_either_id(reception: Reception) -> None:
     def start(tx: Transaction) -> None:
-        reception.desk.started(tx, "acme", "i1", "email", "InboundNew", 5, external_id="m1", user_data={"secureMailId": "m1"})
+        reception.interactions.started(tx, "acme", "i1", "email", "InboundNew", 5, external_id="m1", user_data={"secureMailId": "m1"})
 
     await reception.transactions.write(start)
     found = await reception.data("GET", f"{ALL}/i1")
@@ -391,7 +391,7 @@ async def test_a_large_request_is_checked_apart_from_the_event_loop(light: Recep
         checked.append((shape.__name__, threading.current_thread() is threading.main_thread()))
         return parse(shape, body, required=required)
 
-    monkeypatch.setattr(api, "parse", noted)
+    monkeypatch.setattr(routes, "parse", noted)
     large = {f"name {number}": "x" * 50 for number in range(1000)}
     made = await light.data("POST", WORK, {"userData": {"Subject": "small"}})
     for path, body in ((WORK, {"userData": large}), (f"{WORK}/{made['id']}/update", {"addedProperties": large})):

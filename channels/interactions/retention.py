@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from channels.interactions import store
-from channels.interactions.desk import Desk
+from channels.interactions.service import InteractionService
 from channels.interactions.settings import InteractionsSettings
 from hub.background import BackgroundTask
 from hub.core.ports import Clock
@@ -24,17 +24,17 @@ PIECE: Final = 500
 _DAY_MS: Final = 86_400_000
 
 
-class Keeper:
+class RetentionJob:
     """A service."""
 
-    __slots__ = ("_clock", "_desk", "_settings", "_task", "_transactions")
+    __slots__ = ("_clock", "_interactions", "_settings", "_task", "_transactions")
 
-    def __init__(self, desk: Desk, transactions: Transactions, clock: Clock, settings: InteractionsSettings) -> None:
-        self._desk = desk
+    def __init__(self, interactions: InteractionService, transactions: Transactions, clock: Clock, settings: InteractionsSettings) -> None:
+        self._interactions = interactions
         self._transactions = transactions
         self._clock = clock
         self._settings = settings
-        self._task = BackgroundTask("interactions.keeper")
+        self._task = BackgroundTask("interactions.retention")
 
     async def start(self) -> None:
         """Begin to sweep."""
@@ -54,7 +54,7 @@ class Keeper:
         total = 0
         while gone := await self._transactions.write(lambda tx: store.trim(tx, before_ms, PIECE)):
             total += gone
-        self._desk.counters.trimmed += total
+        self._interactions.counters.trimmed += total
         return total
 
     async def _run(self) -> None:

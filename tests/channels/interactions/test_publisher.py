@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from channels.events import InteractionFinished, InteractionStarted
-from channels.interactions.entities import Entities
-from channels.interactions.follower import SOURCE
-from channels.interactions.life import State
-from channels.interactions.store import Interaction
-from channels.interactions.teller import CHANNEL, CHANNELS, NotTakenError, Teller
+from channels.interactions.event_consumer import SOURCE
+from channels.interactions.models import Interaction
+from channels.interactions.publisher import CHANNEL, CHANNELS, InteractionPublisher, NotTakenError
+from channels.interactions.serializers import InteractionSerializer
+from channels.interactions.state_machine import State
 from hub.core.channels import to_segment
 from hub.outbox.models import EVERY_ENDPOINT, OutboxEvent
 from tests.hub.core.harness import Recorder, World
@@ -22,12 +22,12 @@ IDENTIFIER = "chat:7/é"
 
 
 class House:
-    """A teller, who listens, and a stat server."""
+    """A publisher, who listens, and a stat server."""
 
     def __init__(self) -> None:
         self.world = World(CHANNELS)
         self.sink = Sink()
-        self.teller = Teller(self.world.hub, lambda: self.sink, lambda event_type: event_type.encode())
+        self.publisher = InteractionPublisher(self.world.hub, lambda: self.sink, lambda event_type: event_type.encode())
 
     async def listener(self, pattern: str) -> Recorder:
         session = self.world.session(pattern)
@@ -40,15 +40,15 @@ class House:
 
 def event(event_type: str, number: int = 1, origin: str = "rest") -> OutboxEvent:
     made = Interaction(IDENTIFIER, "tickets", None, "chat", "InboundNew", State.SUBMITTED, None, None, {}, 5)
-    body = Entities("http://hub").body(event_type, made, "op")
+    body = InteractionSerializer("http://hub").body(event_type, made, "op")
     return OutboxEvent(number, "t", event_type, IDENTIFIER, "chat", "op", "", EVERY_ENDPOINT, body, 1_000 + number, origin)
 
 
 async def test_both_channels_and_the_stat_server() -> None:
     house = House()
     everything, one = await house.listener(CHANNEL), await house.listener(f"{CHANNEL}/{to_segment(IDENTIFIER)}")
-    await house.teller.consume(event("interaction.started"))
-    await house.teller.consume(event("interaction.finished", 2))
+    await house.publisher.consume(event("interaction.started"))
+    await house.publisher.consume(event("interaction.finished", 2))
     await house.world.loop.run()
     assert house.heard(everything) == house.heard(one) == ["STARTED", "FINISHED"]
     assert json.loads(one.received[0].data)["entity"]["selfUri"] == "http://hub/nexus/v3/interactions/chat%3A7%2F%C3%A9"
@@ -62,7 +62,7 @@ async def test_a_repeat_is_heard_by_nobody() -> None:
     house = House()
     listener = await house.listener(f"{CHANNEL}/**")
     for _ in range(3):
-        await house.teller.consume(event("interaction.started"))
+        await house.publisher.consume(event("interaction.started"))
     await house.world.loop.run()
     assert house.heard(listener) == ["STARTED"]
     assert len(house.sink.taken) == 1
@@ -71,7 +71,7 @@ async def test_a_repeat_is_heard_by_nobody() -> None:
 async def test_what_came_as_an_event_is_not_told_to_where_it_came_from() -> None:
     house = House()
     listener = await house.listener(CHANNEL)
-    await house.teller.consume(event("interaction.started", origin="events"))
+    await house.publisher.consume(event("interaction.started", origin="events"))
     await house.world.loop.run()
     assert house.heard(listener) == ["STARTED"]
     assert house.sink.taken == []
@@ -82,9 +82,9 @@ async def test_what_the_stat_server_does_not_take_is_told_again() -> None:
     listener = await house.listener(CHANNEL)
     house.sink.since_ms = 10_000
     with pytest.raises(NotTakenError, match="expected later"):
-        await house.teller.consume(event("interaction.started"))
+        await house.publisher.consume(event("interaction.started"))
     house.sink.since_ms = 0
-    await house.teller.consume(event("interaction.started"))
+    await house.publisher.consume(event("interaction.started"))
     await house.world.loop.run()
     assert house.heard(listener) == ["STARTED"]
     assert len(house.sink.taken) == 1
@@ -93,7 +93,7 @@ async def test_what_the_stat_server_does_not_take_is_told_again() -> None:
 async def test_without_a_stat_server_the_channels_are_told() -> None:
     house = House()
     listener = await house.listener(CHANNEL)
-    teller: Any = Teller(house.world.hub, lambda: None, lambda event_type: b"")
-    await teller.consume(event("interaction.started"))
+    publisher: Any = InteractionPublisher(house.world.hub, lambda: None, lambda event_type: b"")
+    await publisher.consume(event("interaction.started"))
     await house.world.loop.run()
     assert house.heard(listener) == ["STARTED"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from dataclasses import replace
+from typing import Any, Final
 
 import orjson
 
 from channels.interactions import store
-from channels.interactions.entities import FINISHED, STARTED, SUBTYPES, Entities
-from channels.interactions.life import IllegalActionError, State
-from channels.interactions.store import Interaction, Key, KnownInteractionError
-from hub.core.metric import CounterFamily
+from channels.interactions.counters import Counters
+from channels.interactions.models import Interaction, Key, KnownInteractionError
+from channels.interactions.serializers import FINISHED, STARTED, SUBTYPES, InteractionSerializer
+from channels.interactions.state_machine import IllegalActionError, State
 from hub.core.ports import Clock
 from hub.outbox.models import Recorder
 from hub.storage.transactions import Transaction
@@ -27,42 +27,7 @@ BY_EVENTS: Final = "events"
 INBOUND_NEW: Final = "InboundNew"
 
 
-@dataclass(slots=True)
-class Counters:
-    """What is counted; ``/metrics`` reads them."""
-
-    METRICS: ClassVar = (
-        CounterFamily(
-            "ignored",
-            "Events that changed nothing, by what they told: a start of what is known already, an end of what is over.",
-            "event",
-            {"ignored_started": "started", "ignored_finished": "finished"},
-        ),
-    )
-
-    started: int = 0
-    """Interactions that started."""
-    finished: int = 0
-    """Interactions that finished."""
-    updated: int = 0
-    """Changes of interactions' data."""
-    ignored_started: int = 0
-    """Events that start an interaction which is known already."""
-    ignored_finished: int = 0
-    """Events that finish an interaction which is over already."""
-    finished_unknown: int = 0
-    """Interactions of which nobody heard before they finished: their FINISHED is told all the same."""
-    user_data_left_out: int = 0
-    """Events that start an interaction with more user data than may be kept: it is taken without."""
-    subtypes_left_out: int = 0
-    """Starts and ends that were told without their subtype, because receivers would not know it."""
-    events_missed: int = 0
-    """Events that the log had forgotten before this family, which was behind, could follow them."""
-    trimmed: int = 0
-    """Finished interactions that were forgotten because they were old."""
-
-
-class Desk:
+class InteractionService:
     """Its methods run inside transactions. ``live`` has the ids of interactions that are not over, by tenant."""
 
     __slots__ = ("_clock", "_max_user_data_bytes", "_outbox", "_own_url", "counters", "live")
@@ -199,7 +164,7 @@ class Desk:
             type=event_type,
             key=interaction.id,
             media=interaction.media,
-            body=Entities(base_url).body(event_type, interaction, operation_id),
+            body=InteractionSerializer(base_url).body(event_type, interaction, operation_id),
             operation_id=operation_id,
             trace_id=trace_id,
             origin=origin,

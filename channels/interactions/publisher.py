@@ -9,9 +9,9 @@ from typing import Final
 import orjson
 
 from channels.events import ACCEPTED, DUPLICATE, Event, EventSink, InteractionFinished, InteractionStarted
-from channels.interactions.desk import BY_REST
-from channels.interactions.entities import FINISHED, STARTED
-from channels.interactions.follower import SOURCE
+from channels.interactions.event_consumer import SOURCE
+from channels.interactions.serializers import FINISHED, STARTED
+from channels.interactions.service import BY_REST
 from hub.core.channels import to_segment
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.hub import Hub
@@ -34,7 +34,7 @@ class NotTakenError(Exception):
     """The stat server's event was refused: it is sent again later."""
 
 
-class Teller:
+class InteractionPublisher:
     """The :class:`hub.outbox.models.Consumer` of the family, and its examples."""
 
     types: Collection[str] = (STARTED, FINISHED)

@@ -1,6 +1,6 @@
 """Applies ingested events to interactions: those that start, move or finish one.
 
-Ingest writes an event into its log before it acknowledges it. The follower reads that log. Its position stands in the database and is moved
+Ingest writes an event into its log before it acknowledges it. The consumer reads that log. Its position stands in the database and is moved
 in the same transaction as the changes that the events cause, so that after a crash no event is lost or applied twice.
 """
 
@@ -28,8 +28,8 @@ from channels.events import (
     decode_event,
 )
 from channels.interactions import store
-from channels.interactions.desk import INBOUND_NEW, Desk
-from channels.interactions.life import Action
+from channels.interactions.service import INBOUND_NEW, InteractionService
+from channels.interactions.state_machine import Action
 from hub.eventlog.interface import EventLog, EventLogError
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
@@ -60,13 +60,13 @@ _MOVES: Final[dict[type[EventData], Action]] = {
 Positioned = tuple[int, Event]
 
 
-class Follower:
+class EventLogConsumer:
     """An :class:`channels.events.EventConsumer`, and a service."""
 
-    __slots__ = ("_behind", "_desk", "_eventlog", "_stopping", "_task", "_transactions", "_waiting", "_wake")
+    __slots__ = ("_behind", "_eventlog", "_interactions", "_stopping", "_task", "_transactions", "_waiting", "_wake")
 
-    def __init__(self, desk: Desk, transactions: Transactions, eventlog: EventLog) -> None:
-        self._desk = desk
+    def __init__(self, interactions: InteractionService, transactions: Transactions, eventlog: EventLog) -> None:
+        self._interactions = interactions
         self._transactions = transactions
         self._eventlog = eventlog
         self._waiting: dict[str, list[Positioned]] = {}
@@ -102,9 +102,9 @@ class Follower:
             if event.source == SOURCE:
                 return False
             # known from now on: later events concern it, also before the database has it
-            self._desk.live.setdefault(tenant, set()).add(data.interaction_id)
+            self._interactions.live.setdefault(tenant, set()).add(data.interaction_id)
             return True
-        return type(data) in _MOVES and data.interaction_id in self._desk.live.get(tenant, ())  # type: ignore[attr-defined]
+        return type(data) in _MOVES and data.interaction_id in self._interactions.live.get(tenant, ())  # type: ignore[attr-defined]
 
     # -- service --------------------------------------------------------------------------------------------------------
 
@@ -116,10 +116,10 @@ class Follower:
             EventLogError: the log cannot be read.
         """
         for tenant, identifier in await self._transactions.read(store.live):
-            self._desk.live.setdefault(tenant, set()).add(identifier)
+            self._interactions.live.setdefault(tenant, set()).add(identifier)
         for tenant in await self._eventlog.tenants(EVENT_STREAM):
             await self._catch_up(tenant)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.follower")
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.event_consumer")
 
     async def stop(self) -> None:
         """Write what waits, and stop."""
@@ -166,7 +166,7 @@ class Follower:
         after = await self._transactions.read(lambda tx: store.position(tx, tenant))
         async for chunk in self._eventlog.read(tenant, EVENT_STREAM, after):
             if after and (missed := chunk[0][0] - after - 1) > 0:  # positions rise by one: these were trimmed
-                self._desk.counters.events_missed += missed
+                self._interactions.counters.events_missed += missed
                 _log.error("events_missed", tenant=tenant, events=missed, hint="the log keeps events for statistics.retain_s")
             after = chunk[-1][0]
             events = [(position, decode_event(record)) for position, record in chunk]
@@ -192,7 +192,7 @@ class Follower:
                 return
             subtype = data.subtype or INBOUND_NEW
             if isinstance(data, InteractionStarted):
-                self._desk.started(
+                self._interactions.started(
                     transaction,
                     tenant,
                     data.interaction_id,
@@ -203,6 +203,6 @@ class Follower:
                     user_data=data.user_data or {},
                 )
             else:
-                self._desk.finished(transaction, tenant, data.interaction_id, data.media, subtype, data.reason or "", event.time_ms)
+                self._interactions.finished(transaction, tenant, data.interaction_id, data.media, subtype, data.reason or "", event.time_ms)
         elif (action := _MOVES.get(type(data))) is not None:
             store.move(transaction, tenant, data.interaction_id, action)  # type: ignore[attr-defined]

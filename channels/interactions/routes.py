@@ -12,14 +12,14 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from channels.interactions import store
-from channels.interactions.desk import Desk
-from channels.interactions.entities import PATH as INTERACTIONS
-from channels.interactions.entities import Entities
-from channels.interactions.life import IllegalActionError, PropertyError, State
-from channels.interactions.models import ANSWERS, InteractionAnswer, InteractionsAnswer, body_of
-from channels.interactions.requests import NO_NUL, Change, Create, Stop, check_service, check_user_data, checked_received_at, parse
+from channels.interactions.models import BY_EVENT, Interaction, Key, KnownInteractionError, UnknownInteractionError
+from channels.interactions.parsing import check_service, check_user_data, checked_received_at, parse
+from channels.interactions.schemas import ANSWERS, NO_NUL, Change, Create, InteractionAnswer, InteractionsAnswer, Stop, body_of
+from channels.interactions.serializers import PATH as INTERACTIONS
+from channels.interactions.serializers import InteractionSerializer
+from channels.interactions.service import InteractionService
 from channels.interactions.settings import InteractionsSettings
-from channels.interactions.store import BY_EVENT, Interaction, Key, KnownInteractionError, UnknownInteractionError
+from channels.interactions.state_machine import IllegalActionError, PropertyError, State
 from hub.core.principal import Principal
 from hub.ops.body import apart, read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
@@ -51,13 +51,13 @@ Reader = Annotated[Principal, requires("/interactions/read")]
 Writer = Annotated[Principal, requires("/interactions/write")]
 
 
-class Calls:
+class Handlers:
     """What the routes do."""
 
-    __slots__ = ("_desk", "_hosts", "_settings", "_transactions")
+    __slots__ = ("_hosts", "_interactions", "_settings", "_transactions")
 
-    def __init__(self, desk: Desk, transactions: Transactions, hosts: Hosts, settings: InteractionsSettings) -> None:
-        self._desk = desk
+    def __init__(self, interactions: InteractionService, transactions: Transactions, hosts: Hosts, settings: InteractionsSettings) -> None:
+        self._interactions = interactions
         self._transactions = transactions
         self._hosts = hosts
         self._settings = settings
@@ -70,7 +70,7 @@ class Calls:
         wanted = await apart(len(body), lambda: self._new(body))
         received_at = checked_received_at(wanted.received_at)
         made = await self._write(
-            lambda tx: self._desk.open(
+            lambda tx: self._interactions.open(
                 tx,
                 tenant,
                 service=service,
@@ -125,7 +125,7 @@ class Calls:
             return made
 
         made = await self._write(write)
-        self._desk.counters.updated += 1
+        self._interactions.counters.updated += 1
         return _answer(made, base_url)
 
     async def stop(self, request: Request, tenant: str, service: str, key: Key) -> Response:
@@ -134,7 +134,7 @@ class Calls:
         body = await read_body(request, MOST_BODY_BYTES)
         wanted = await apart(len(body), lambda: parse(Stop, body, required=False))
         stopped = await self._write(
-            lambda tx: self._desk.stop(
+            lambda tx: self._interactions.stop(
                 tx,
                 tenant,
                 key,
@@ -149,7 +149,7 @@ class Calls:
 
     async def page(self, request: Request, tenant: str, state: State | None, media: str | None, limit: int, cursor: str | None) -> Response:
         """See the route."""
-        entities = Entities(self._hosts.base_url(request.scope))
+        entities = InteractionSerializer(self._hosts.base_url(request.scope))
         before = _before(cursor)
         found = await self._read(lambda tx: store.page(tx, tenant, state=state, media=media, before=before, limit=limit))
         data: dict[str, Any] = {"interactions": [entities.whole(each) for each in found]}
@@ -197,7 +197,7 @@ class Calls:
 
 
 def _answer(interaction: Interaction, base_url: str) -> Response:
-    return EnvelopeResponse(ok(Entities(base_url).whole(interaction)), headers=_NO_STORE)
+    return EnvelopeResponse(ok(InteractionSerializer(base_url).whole(interaction)), headers=_NO_STORE)
 
 
 def trace_of(request: Request) -> str:
@@ -215,7 +215,7 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
     return int(found[1]), found[2]
 
 
-def create_hot_paths(calls: Calls) -> list[HotPath]:
+def create_hot_paths(calls: Handlers) -> list[HotPath]:
     """The short way of creating, getting and stopping by id."""
     base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
 
@@ -235,7 +235,7 @@ def create_hot_paths(calls: Calls) -> list[HotPath]:
     ]
 
 
-def create_router(calls: Calls) -> APIRouter:
+def create_router(calls: Handlers) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["Interactions"], responses=ANSWERS)
     base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
@@ -279,7 +279,7 @@ def create_router(calls: Calls) -> APIRouter:
     return router
 
 
-def _add_routes(router: APIRouter, calls: Calls, path: str, external: bool) -> None:
+def _add_routes(router: APIRouter, calls: Handlers, path: str, external: bool) -> None:
     """Get, update and stop, by the id or by the external id."""
     named = "by its external id" if external else "by its id"
     suffix = "_by_external_id" if external else ""

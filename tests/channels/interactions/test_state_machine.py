@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.interactions.life import Action, IllegalActionError, PropertyError, State, allowed_in, change, follow
+from channels.interactions.state_machine import Action, IllegalActionError, PropertyError, State, allowed_in, change, follow
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTED, State.QUEUED, State.PROCESSING])

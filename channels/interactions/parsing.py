@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from channels.events import Id, NumberError, check_numbers, format_time, parse_time
+from channels.events import NumberError, check_numbers, format_time, parse_time
+from channels.interactions.schemas import Change, Create, Stop
 from hub.core.json_validation import BadJsonError, check_nul, without_nulls
 from hub.ops.envelope import ApiError, show
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The name of an open media service."""
-
-NO_NUL: Final = r"^[^\x00]*$"
-"""PostgreSQL's texts cannot hold a NUL."""
-
-_Reason = Annotated[str, msgspec.Meta(max_length=255, pattern=NO_NUL)]
-_Description = Annotated[str, msgspec.Meta(max_length=4_000, pattern=NO_NUL)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-
-
-class Create(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """``createInteractionRequest``."""
-
-    external_id: Id | None = None
-    parent_interaction_id: Id | None = None
-    received_at: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    user_data: dict[_Name, Any] = {}
-
-
-class Stop(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """``stopInteractionRequest``."""
-
-    reason_system_name: _Reason = ""
-    reason_description: _Description = ""
-
-
-class Change(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """``changePropertiesRequest``."""
-
-    changed_properties: dict[_Name, Any] = {}
-    added_properties: dict[_Name, Any] = {}
-    deleted_properties: list[_Name] = []
-
 
 T = TypeVar("T", Create, Stop, Change)
 U = TypeVar("U")
