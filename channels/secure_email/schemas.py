@@ -1,6 +1,6 @@
 """The bodies of the Secure Email API as ``/openapi.json`` describes them (docs/protocol/secure-email.md#calls).
 
-Requests are checked by :mod:`channels.secure_email.drafts`, so that an error has the string code that fits; these models only tell what
+Requests are checked by :mod:`channels.secure_email.parsing`, so that an error has the string code that fits; these models only tell what
 is expected.
 """
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from channels.secure_email.results import Code
+from channels.secure_email.responses import Code
 from hub.security.api import Status
 
 _EXAMPLE_ID = "bff348eb-dd5f-47d6-bf96-0e75b8ecf7ca"

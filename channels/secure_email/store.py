@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from channels.secure_email.model import Attachment, Box, Draft, Found, SecureMail, Wanted
+from channels.secure_email.models import Attachment, Draft, Mailbox, MailFilter, MailWithAttachments, SecureMail
 from hub.storage.transactions import Transaction
 
 _SUMMARY: Final = (
@@ -18,7 +18,7 @@ _OF_BOX: Final = "tenant = ? AND address = ? AND securebox = ? AND deleted_ms IS
 
 def insert(
     transaction: Transaction,
-    box: Box,
+    box: Mailbox,
     identifier: str,
     draft: Draft,
     *,
@@ -60,17 +60,17 @@ def insert(
         )
 
 
-def page(transaction: Transaction, box: Box, wanted: Wanted, *, index: int, count: int) -> list[Found]:
+def page(transaction: Transaction, box: Mailbox, wanted: MailFilter, *, index: int, count: int) -> list[MailWithAttachments]:
     """Mails of a box, the newest first, without texts and contents."""
     condition, values = _condition(box, wanted)
     rows = transaction.rows(
         f"SELECT {_SUMMARY}, number FROM secure_mails WHERE {condition} ORDER BY number DESC LIMIT ? OFFSET ?", (*values, count, index)
     )
     attachments = _attachments_of(transaction, [row[-1] for row in rows])
-    return [Found(SecureMail(*row[:-1]), tuple(attachments.get(row[-1], ()))) for row in rows]
+    return [MailWithAttachments(SecureMail(*row[:-1]), tuple(attachments.get(row[-1], ()))) for row in rows]
 
 
-def count(transaction: Transaction, box: Box, wanted: Wanted) -> int:
+def count(transaction: Transaction, box: Mailbox, wanted: MailFilter) -> int:
     """How many mails of a box there are."""
     condition, values = _condition(box, wanted)
     row = transaction.row(f"SELECT count(*) FROM secure_mails WHERE {condition}", values)
@@ -86,14 +86,14 @@ def named(transaction: Transaction, tenant: str, identifier: str) -> str:
     return identifier if row is None else str(row[0])
 
 
-def find(transaction: Transaction, tenant: str, identifier: str, *, contents: bool) -> Found | None:
+def find(transaction: Transaction, tenant: str, identifier: str, *, contents: bool) -> MailWithAttachments | None:
     """A mail, deleted or not, with its texts; the contents of its attachments only where they are asked for."""
     row = transaction.row(f"SELECT {_WHOLE}, number FROM secure_mails WHERE id = ? AND tenant = ?", (identifier, tenant))
     if row is None:
         return None
     columns = "number, filename, content_type, size" + (", content" if contents else "")
     rows = transaction.rows(f"SELECT {columns} FROM secure_mail_attachments WHERE mail = ? ORDER BY number", (row[-1],))
-    return Found(SecureMail(*row[:-1]), tuple(Attachment(*each) for each in rows))
+    return MailWithAttachments(SecureMail(*row[:-1]), tuple(Attachment(*each) for each in rows))
 
 
 def attachment(transaction: Transaction, tenant: str, identifier: str, number: int) -> Attachment | None:
@@ -155,7 +155,7 @@ def trim(transaction: Transaction, deleted_before_ms: int, limit: int) -> int:
     )
 
 
-def _condition(box: Box, wanted: Wanted) -> tuple[str, tuple[str, ...]]:
+def _condition(box: Mailbox, wanted: MailFilter) -> tuple[str, tuple[str, ...]]:
     condition, values = _OF_BOX, [*box]
     if wanted.status is not None:
         condition += " AND status = ?"

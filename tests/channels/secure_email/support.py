@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 
-from channels.secure_email.announcer import Announcer
-from channels.secure_email.api import Calls
-from channels.secure_email.mailroom import Mailroom
+from channels.secure_email.publisher import InteractionPublisher
+from channels.secure_email.retention import RetentionJob
+from channels.secure_email.routes import Routes
+from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -56,10 +57,11 @@ class Office:
         recorder: Any = EventRecorder(
             "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
         )
-        self.mailroom = Mailroom(transactions=transactions, outbox=recorder, clock=self.clock, settings=self.settings)
-        self.announcer = Announcer(lambda: self.sink, self.clock)
+        self.mails = MailService(transactions=transactions, outbox=recorder, clock=self.clock)
+        self.retention = RetentionJob(transactions, self.clock, self.settings, self.mails.counters)
+        self.publisher = InteractionPublisher(lambda: self.sink, self.clock)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        routers, elsewhere = Calls(self.mailroom, self.settings, Hosts(public_url="https://hub.example.com")).routers()
+        routers, elsewhere = Routes(self.mails, self.settings, Hosts(public_url="https://hub.example.com")).routers()
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=elsewhere)
 
     @asynccontextmanager
@@ -105,7 +107,7 @@ class Office:
     async def announce(self) -> list[tuple[str, str, str | None]]:
         """Have everything that was recorded told; returns (type, interaction, reason) of all that the sink took."""
         for event in self.recorded:
-            await self.announcer.consume(event)
+            await self.publisher.consume(event)
         return [
             (event.type, event.data.interaction_id, event.data.reason)  # type: ignore[attr-defined]
             for _, event in self.sink.taken

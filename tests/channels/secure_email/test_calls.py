@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from channels.events import InteractionStarted, encode_event
-from channels.secure_email.mailroom import Removal
+from channels.secure_email.service import Removal
 from hub.storage.backends import backend_of
 from hub.storage.lock import InUseError
 from hub.storage.transactions import Transactions
@@ -202,7 +202,7 @@ async def test_a_deleted_mail_is_in_no_list_but_is_there(office: Office) -> None
     assert (mail["status"], mail["deletedAt"]) == ("unread", office.clock.now_ms)
     assert (await office.call("GET", f"{MAILS}/{identifier}/attachments/1")).content == PNG
     assert (await office.call("DELETE", f"{MAILS}/{identifier}?remove=delete")).status_code == 200
-    assert office.mailroom.counters.deleted == 1
+    assert office.mails.counters.deleted == 1
 
 
 async def test_a_purged_mail_is_gone(office: Office) -> None:
@@ -218,7 +218,7 @@ async def test_a_purged_mail_is_gone(office: Office) -> None:
     ):
         assert (await office.call(method, f"{MAILS}/{identifier}{path}")).status_code == 404
     assert await office.transactions.read(lambda tx: tx.row("SELECT count(*) FROM secure_mail_attachments")) == (0,)
-    assert office.mailroom.counters.purged == 1
+    assert office.mails.counters.purged == 1
 
 
 async def test_what_was_deleted_long_ago_is_trimmed(office: Office) -> None:
@@ -226,12 +226,12 @@ async def test_what_was_deleted_long_ago_is_trimmed(office: Office) -> None:
     await office.call("DELETE", f"{MAILS}/{old}?remove=delete")
     office.clock.now_ms += 364 * 86_400_000
     await office.call("DELETE", f"{MAILS}/{new}?remove=delete")
-    assert await office.mailroom.trim() == 0
+    assert await office.retention.trim() == 0
     office.clock.now_ms += 2 * 86_400_000
-    assert await office.mailroom.trim() == 1
+    assert await office.retention.trim() == 1
     found = [(await office.call("GET", f"{MAILS}/{each}")).status_code for each in (old, new, kept)]
     assert found == [404, 200, 200]
-    assert office.mailroom.counters.trimmed == 1
+    assert office.mails.counters.trimmed == 1
 
 
 async def test_an_answer_goes_to_the_mailbox_of_what_it_answers(office: Office) -> None:
@@ -374,7 +374,7 @@ async def test_an_interaction_is_stopped_once(office: Office) -> None:
     assert [response.status_code for response in responses] == [200] * 10
     await office.call("DELETE", f"{MAILS}/{identifier}?remove=purge")
     assert [event.type for event in office.recorded] == ["securemail.received", "securemail.closed"]
-    counters = office.mailroom.counters
+    counters = office.mails.counters
     assert (counters.read, counters.deleted, counters.purged, counters.closed) == (1, 1, 1, 1)
 
 
@@ -390,14 +390,14 @@ async def test_two_hubs_stop_an_interaction_once(office: Office) -> None:
         for _ in range(20):
             identifier = await office.send()
             await asyncio.gather(
-                office.mailroom.read("acme", identifier, contents=True),
-                other.mailroom.remove("acme", identifier, Removal.DELETE),
-                other.mailroom.read("acme", identifier, contents=False),
-                office.mailroom.remove("acme", identifier, Removal.READ),
+                office.mails.read("acme", identifier, contents=True),
+                other.mails.remove("acme", identifier, Removal.DELETE),
+                other.mails.read("acme", identifier, contents=False),
+                office.mails.remove("acme", identifier, Removal.READ),
             )
         closed = [event.key for event in (*office.recorded, *other.recorded) if event.type == "securemail.closed"]
         assert len(closed) == len(set(closed)) == 20
-        assert office.mailroom.counters.read + other.mailroom.counters.read == 20
+        assert office.mails.counters.read + other.mails.counters.read == 20
     finally:
         await transactions.stop()
 
@@ -414,7 +414,7 @@ async def test_an_outbound_mail_is_no_interaction(office: Office) -> None:
     assert (await office.mail(identifier, read="true"))["status"] == "read"
     await office.call("DELETE", f"{MAILS}/{identifier}?remove=purge")
     assert office.recorded == []
-    assert (office.mailroom.counters.sent, office.mailroom.counters.closed) == (1, 0)
+    assert (office.mails.counters.sent, office.mails.counters.closed) == (1, 0)
 
 
 async def test_a_mail_that_is_refused_leaves_nothing(office: Office) -> None:
@@ -422,7 +422,7 @@ async def test_a_mail_that_is_refused_leaves_nothing(office: Office) -> None:
     assert response.status_code == 400
     assert office.recorded == []
     assert await office.count() == 0
-    assert (office.mailroom.counters.received, office.mailroom.counters.refused) == (0, 1)
+    assert (office.mails.counters.received, office.mails.counters.refused) == (0, 1)
 
 
 async def test_many_mails_at_once(office: Office) -> None:
@@ -433,4 +433,4 @@ async def test_many_mails_at_once(office: Office) -> None:
     assert len({response.json()["secureMailId"] for response in responses}) == 50
     assert sorted(await office.subjects(count=100), key=int) == [f"{number}" for number in range(50)]
     assert len(await office.announce()) == 50
-    assert office.mailroom.counters.attachments == 50
+    assert office.mails.counters.attachments == 50

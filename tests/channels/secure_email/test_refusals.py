@@ -286,7 +286,7 @@ async def test_fields_of_an_outbound_mail_are_refused_in_the_common_envelope(
     response = await light.call("POST", DESK, json={"data": data})
     assert (response.status_code, response.json()["status"]["code"]) == (code, code)
     assert response.json()["status"]["detail"]["field"] == field
-    assert light.mailroom.counters.refused == 1
+    assert light.mails.counters.refused == 1
 
 
 # -- userdata -----------------------------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ async def test_a_fault_of_the_hub_is_told_in_the_same_shape(light: Office, monke
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(type(light.mailroom), "count", broken)
+    monkeypatch.setattr(type(light.mails), "count", broken)
     status, code, detail, message = await refusal(light, "GET", f"{MAILS}/count?address={ANA}")
     assert (status, code, detail) == (500, "FAILURE", "")
     assert "secret" not in message
@@ -418,10 +418,10 @@ async def test_a_fault_of_the_hub_is_told_in_the_same_shape(light: Office, monke
 async def test_trimming_outlives_a_database_that_does_not_answer(light: Office) -> None:
     await light.transactions.stop()
     with pytest.raises(StorageError):
-        await light.mailroom.trim()
-    await light.mailroom.start()
-    await light.mailroom.stop()
-    await light.mailroom.stop()
+        await light.retention.trim()
+    await light.retention.start()
+    await light.retention.stop()
+    await light.retention.stop()
 
 
 async def test_base64_as_mail_has_it(light: Office) -> None:

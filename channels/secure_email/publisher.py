@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 import structlog
 
 from channels.events import ACCEPTED, DUPLICATE, TYPE_NAMES, Event, EventData, EventSink, InteractionFinished, InteractionStarted
-from channels.secure_email.mailroom import Happened
-from channels.secure_email.model import CLOSED, MEDIA, RECEIVED, SUBTYPE
-from hub.core.metric import CounterFamily
+from channels.secure_email.counters import PublisherCounters
+from channels.secure_email.models import CLOSED, MEDIA, RECEIVED, SUBTYPE
+from channels.secure_email.service import MailEvent
 from hub.core.ports import Clock
 from hub.outbox.models import OutboxEvent, Settled
 from hub.storage.transactions import Transaction
@@ -23,42 +22,18 @@ SOURCE: Final = "hub:securemail"
 """``source`` of the events; their ``id`` is that of the outbox row, so that a repeat is counted once."""
 
 
-@dataclass(slots=True)
-class AnnouncerCounters:
-    """What is told of interactions; ``/metrics`` reads them."""
-
-    METRICS: ClassVar = (
-        CounterFamily(
-            "events",
-            "Events of secure e-mail's interactions, by what they told; or `repeated`, which had been taken before; or `moved`, which came "
-            "too late and were told with the present time.",
-            "outcome",
-            {"started": "started", "finished": "finished", "repeated": "repeated", "moved": "moved"},
-        ),
-    )
-
-    started: int = 0
-    """Interactions whose start was handed to the event sink."""
-    finished: int = 0
-    """Interactions that were told to have finished."""
-    repeated: int = 0
-    """Events that had been taken before."""
-    moved: int = 0
-    """Events that came too late for somebody, and were told with the present time."""
-
-
 class NotTakenError(Exception):
     """The event sink refuses an event: the outbox is to try again later."""
 
 
-class Announcer:
+class InteractionPublisher:
     """The :class:`hub.outbox.models.Consumer` of this family: hands ``cx.interaction.started`` and ``.finished`` to the event sink."""
 
     types = (RECEIVED, CLOSED)
 
     def __init__(self, find_sink: Callable[[], EventSink], clock: Clock) -> None:
         """``find_sink`` is called when there is an event to hand over: all families are built by then."""
-        self.counters = AnnouncerCounters()
+        self.counters = PublisherCounters()
         self._find_sink = find_sink
         self._clock = clock
 
@@ -69,18 +44,18 @@ class Announcer:
             EventSinkError: the event log cannot be written.
             NotTakenError: the event is refused.
         """
-        happened = msgspec.json.decode(event.body, type=Happened)
+        mail_event = msgspec.json.decode(event.body, type=MailEvent)
         data: EventData
         if event.type == RECEIVED:
             data = InteractionStarted(
-                interaction_id=happened.interaction_id,
+                interaction_id=mail_event.interaction_id,
                 media=MEDIA,
                 subtype=SUBTYPE,
-                external_id=happened.secure_mail_id,
-                user_data={"secureMailId": happened.secure_mail_id, "address": happened.address, "subject": happened.subject},
+                external_id=mail_event.secure_mail_id,
+                user_data={"secureMailId": mail_event.secure_mail_id, "address": mail_event.address, "subject": mail_event.subject},
             )
         else:
-            data = InteractionFinished(interaction_id=happened.interaction_id, media=MEDIA, subtype=SUBTYPE, reason=happened.reason)
+            data = InteractionFinished(interaction_id=mail_event.interaction_id, media=MEDIA, subtype=SUBTYPE, reason=mail_event.reason)
         outcome = await self._tell(event, data, event.at_ms)
         if outcome not in (ACCEPTED, DUPLICATE):
             # a later event was taken while this one waited: it is handed over with the present time
@@ -88,7 +63,7 @@ class Announcer:
             _log.warning("interaction_told_late", type=event.type, event_id=event.id, reason=outcome, late_ms=now_ms - event.at_ms)
             outcome = await self._tell(event, data, now_ms)
             if outcome not in (ACCEPTED, DUPLICATE):
-                raise NotTakenError(f"{TYPE_NAMES[type(data)]} of interaction {happened.interaction_id} is refused: {outcome}")
+                raise NotTakenError(f"{TYPE_NAMES[type(data)]} of interaction {mail_event.interaction_id} is refused: {outcome}")
             self.counters.moved += 1
         if outcome == DUPLICATE:
             self.counters.repeated += 1

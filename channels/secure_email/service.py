@@ -2,95 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
-import structlog
 
 from channels.secure_email import store
-from channels.secure_email.model import (
+from channels.secure_email.counters import Counters
+from channels.secure_email.models import (
     CLOSED,
     MEDIA,
     RECEIVED,
     Attachment,
-    Box,
     Direction,
     Draft,
-    Found,
-    Wanted,
+    Mailbox,
+    MailFilter,
+    MailWithAttachments,
     mailbox_address,
 )
-from channels.secure_email.settings import SecureEmailSettings
-from hub.background import BackgroundTask
-from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
 from hub.outbox.models import NO_ENDPOINT, Recorder
-from hub.storage.transactions import StorageError, T, Transaction, Transactions
-
-_log = structlog.get_logger(__name__)
-
-TRIM_PIECE: Final = 20
-"""Mails that one transaction removes at most, with their attachments. Other transactions run between two of them."""
-
-TRIM_EVERY_S: Final = 3600.0
-
-_DAY_MS: Final = 86_400_000
-
-
-@dataclass(slots=True)
-class Counters:
-    """What secure e-mail counts; ``/metrics`` reads them."""
-
-    METRICS: ClassVar = (
-        CounterFamily(
-            "mails",
-            "Mails that were taken, by direction.",
-            "direction",
-            {"received": "inbound", "sent": "outbound"},
-        ),
-        CounterFamily(
-            "mail_changes",
-            "Changes of mails that are there: `read`, `deleted`, `purged` by a caller, `trimmed` because a deleted one's time was over.",
-            "action",
-            {"read": "read", "deleted": "deleted", "purged": "purged", "trimmed": "trimmed"},
-        ),
-        CounterFamily(
-            "mails_refused",
-            "Mails that were not taken.",
-            "",
-            {"refused": ""},
-        ),
-        CounterFamily(
-            "interactions_closed",
-            "Interactions of inbound mails that were stopped.",
-            "",
-            {"closed": ""},
-        ),
-    )
-
-    received: int = 0
-    """Inbound mails."""
-    sent: int = 0
-    """Outbound mails."""
-    attachments: int = 0
-    """Attachments of mails that were taken."""
-    refused: int = 0
-    """Mails that were not taken."""
-    read: int = 0
-    """Mails that were marked as read."""
-    deleted: int = 0
-    """Mails that were deleted."""
-    purged: int = 0
-    """Mails that were purged."""
-    trimmed: int = 0
-    """Deleted mails whose time was over."""
-    closed: int = 0
-    """Interactions of inbound mails that were stopped."""
+from hub.storage.transactions import T, Transaction, Transactions
 
 
 class Removal(StrEnum):
@@ -101,7 +36,7 @@ class Removal(StrEnum):
     PURGE = "purge"
 
 
-class Happened(msgspec.Struct, rename="camel"):
+class MailEvent(msgspec.Struct, rename="camel"):
     """The body of the outbox events."""
 
     interaction_id: str
@@ -112,18 +47,16 @@ class Happened(msgspec.Struct, rename="camel"):
     subject: str = ""
 
 
-class Mailroom:
-    """The mailboxes of all tenants; also the service that trims them."""
+class MailService:
+    """The mailboxes of all tenants."""
 
-    __slots__ = ("_clock", "_outbox", "_settings", "_task", "_transactions", "counters")
+    __slots__ = ("_clock", "_outbox", "_transactions", "counters")
 
-    def __init__(self, *, transactions: Transactions, outbox: Recorder, clock: Clock, settings: SecureEmailSettings) -> None:
+    def __init__(self, *, transactions: Transactions, outbox: Recorder, clock: Clock) -> None:
         self.counters = Counters()
         self._transactions = transactions
         self._outbox = outbox
         self._clock = clock
-        self._settings = settings
-        self._task = BackgroundTask("secure_email.trim")
 
     # -- sending ----------------------------------------------------------------------------------------------------------
 
@@ -135,10 +68,10 @@ class Mailroom:
             StorageError: the database cannot be written.
         """
         assert draft.sender is not None
-        box = Box(tenant, mailbox_address(draft.sender), securebox)
+        box = Mailbox(tenant, mailbox_address(draft.sender), securebox)
         identifier, interaction = str(uuid.uuid4()), str(uuid.uuid4())
         subject = draft.subject or ""
-        body = msgspec.json.encode(Happened(interaction, identifier, address=box.address, subject=subject))
+        body = msgspec.json.encode(MailEvent(interaction, identifier, address=box.address, subject=subject))
 
         def write(tx: Transaction) -> None:
             if draft.in_reply_to is not None:
@@ -178,13 +111,13 @@ class Mailroom:
                 if recipient is None:
                     recipient = answered.sender if answered.direction == Direction.INBOUND else answered.recipient
                 assert recipient is not None
-                box = Box(tenant, mailbox_address(recipient), answered.securebox if securebox is None else securebox)
+                box = Mailbox(tenant, mailbox_address(recipient), answered.securebox if securebox is None else securebox)
                 _answered(tx, tenant, draft.in_reply_to, box)
                 if subject is None:
                     subject = answered.subject if answered.subject[:3].lower() == "re:" else f"Re: {answered.subject}"
             else:
                 assert recipient is not None
-                box = Box(tenant, mailbox_address(recipient), securebox or "")
+                box = Mailbox(tenant, mailbox_address(recipient), securebox or "")
             store.insert(
                 tx,
                 box,
@@ -204,7 +137,7 @@ class Mailroom:
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    async def page(self, box: Box, wanted: Wanted, *, index: int, count: int) -> list[Found]:
+    async def page(self, box: Mailbox, wanted: MailFilter, *, index: int, count: int) -> list[MailWithAttachments]:
         """Mails of a box, the newest first, without texts and contents; deleted ones are left out.
 
         Raises:
@@ -212,7 +145,7 @@ class Mailroom:
         """
         return await self._transactions.read(lambda tx: store.page(tx, box, wanted, index=index, count=count))
 
-    async def count(self, box: Box, wanted: Wanted) -> int:
+    async def count(self, box: Mailbox, wanted: MailFilter) -> int:
         """How many mails :meth:`page` has in all.
 
         Raises:
@@ -220,7 +153,7 @@ class Mailroom:
         """
         return await self._transactions.read(lambda tx: store.count(tx, box, wanted))
 
-    async def find(self, tenant: str, identifier: str, *, contents: bool) -> Found:
+    async def find(self, tenant: str, identifier: str, *, contents: bool) -> MailWithAttachments:
         """A mail as it is.
 
         Raises:
@@ -228,7 +161,7 @@ class Mailroom:
             StorageError: the database cannot be read.
         """
 
-        def find(tx: Transaction) -> Found | None:
+        def find(tx: Transaction) -> MailWithAttachments | None:
             return store.find(tx, tenant, store.named(tx, tenant, identifier), contents=contents)
 
         return _there(await self._transactions.read(find), identifier)
@@ -264,7 +197,7 @@ class Mailroom:
 
     # -- changing ---------------------------------------------------------------------------------------------------------
 
-    async def read(self, tenant: str, identifier: str, *, contents: bool) -> Found:
+    async def read(self, tenant: str, identifier: str, *, contents: bool) -> MailWithAttachments:
         """Mark a mail as read, and stop the interaction of an inbound one; returns the mail. A second time changes nothing.
 
         Raises:
@@ -275,7 +208,7 @@ class Mailroom:
         # outside the transaction of the change: reading large files would hold up other writers
         return await self.find(tenant, identifier, contents=True) if contents and found.attachments else found
 
-    async def remove(self, tenant: str, identifier: str, removal: Removal) -> Found:
+    async def remove(self, tenant: str, identifier: str, removal: Removal) -> MailWithAttachments:
         """Mark a mail as read or as deleted, or purge it; each stops the interaction of an inbound one. Returns the mail, as it was before
         where it is purged, without the contents of its attachments.
 
@@ -285,10 +218,10 @@ class Mailroom:
         """
         return await self._change(tenant, identifier, removal)
 
-    async def _change(self, tenant: str, identifier: str, removal: Removal) -> Found:
+    async def _change(self, tenant: str, identifier: str, removal: Removal) -> MailWithAttachments:
         counters = self.counters
 
-        def write(tx: Transaction) -> tuple[Found | None, bool, bool]:
+        def write(tx: Transaction) -> tuple[MailWithAttachments | None, bool, bool]:
             now_ms = self._clock.wall_ms()
             changed = False
             mail = store.named(tx, tenant, identifier)
@@ -317,46 +250,15 @@ class Mailroom:
         interaction = store.close(tx, tenant, identifier, now_ms)
         if interaction is None:
             return False
-        body = msgspec.json.encode(Happened(interaction, identifier, _REASONS[removal]))
+        body = msgspec.json.encode(MailEvent(interaction, identifier, _REASONS[removal]))
         self._outbox.add(tx, tenant=tenant, type=CLOSED, key=interaction, body=body, media=MEDIA, endpoint=NO_ENDPOINT)
         return True
-
-    # -- trimming ---------------------------------------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Begin to trim."""
-        self._task.start(self._trim_forever())
-
-    async def stop(self) -> None:
-        """Cease to trim."""
-        await self._task.stop()
-
-    async def trim(self) -> int:
-        """Remove mails for good that were deleted long enough ago. Returns how many were removed.
-
-        Raises:
-            StorageError: the database cannot be written.
-        """
-        before_ms = self._clock.wall_ms() - self._settings.keep_deleted_days * _DAY_MS
-        total = 0
-        while gone := await self._transactions.write(lambda tx: store.trim(tx, before_ms, TRIM_PIECE)):
-            total += gone
-        self.counters.trimmed += total
-        return total
-
-    async def _trim_forever(self) -> None:
-        while True:
-            try:
-                await self.trim()
-            except StorageError:
-                _log.exception("secure_mails_not_trimmed")
-            await asyncio.sleep(TRIM_EVERY_S)
 
 
 _REASONS: Final = {Removal.READ: "read", Removal.DELETE: "deleted", Removal.PURGE: "purged"}
 
 
-def _answered(tx: Transaction, tenant: str, identifier: str, box: Box | None) -> Found:
+def _answered(tx: Transaction, tenant: str, identifier: str, box: Mailbox | None) -> MailWithAttachments:
     """Find the mail that another one answers; it must be of ``box`` where that is given."""
     found = store.find(tx, tenant, identifier, contents=False)
     if found is None or (box is not None and (found.mail.address, found.mail.securebox) != (box.address, box.securebox)):

@@ -79,7 +79,7 @@ class SecureMail(NamedTuple):
     html: str | None = None
 
 
-class Found(NamedTuple):
+class MailWithAttachments(NamedTuple):
     """A mail with its attachments."""
 
     mail: SecureMail
@@ -103,7 +103,7 @@ class Draft:
     attachments: tuple[Attachment, ...] = ()
 
 
-class Box(NamedTuple):
+class Mailbox(NamedTuple):
     """A mailbox: of one consumer, for one securebox, in one tenant."""
 
     tenant: str
@@ -111,7 +111,7 @@ class Box(NamedTuple):
     securebox: str
 
 
-class Wanted(NamedTuple):
+class MailFilter(NamedTuple):
     """Which mails of a box; None for all."""
 
     status: MailStatus | None = None

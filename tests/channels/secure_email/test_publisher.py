@@ -9,9 +9,10 @@ import pytest
 
 from channels.events import EVENT_SINK, EventSinkError
 from channels.ingest.sequencer import Sequencer
-from channels.secure_email.announcer import NotTakenError
 from channels.secure_email.family import family
-from channels.secure_email.model import Draft
+from channels.secure_email.models import Draft
+from channels.secure_email.publisher import NotTakenError
+from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
 from hub.eventlog.memory import MemoryEventLog
 from hub.family import Context
@@ -30,7 +31,7 @@ async def test_a_repeat_is_told_as_the_same_event(light: Office) -> None:
     await light.send()
     await light.announce()
     assert len(await light.announce()) == 1
-    counters = light.announcer.counters
+    counters = light.publisher.counters
     assert (counters.started, counters.repeated, counters.finished, counters.moved) == (1, 1, 0, 0)
 
 
@@ -41,7 +42,7 @@ async def test_what_comes_too_late_is_told_with_the_present_time(light: Office) 
     await light.mail(identifier, read="true")
     assert [kind for kind, _, _ in await light.announce()] == ["cx.interaction.started", "cx.interaction.finished"]
     assert [event.time_ms for _, event in light.sink.taken] == [light.clock.now_ms] * 2
-    assert light.announcer.counters.moved == 1
+    assert light.publisher.counters.moved == 1
 
 
 async def test_what_is_refused_is_left_for_later(light: Office) -> None:
@@ -86,21 +87,22 @@ async def test_with_the_outbox_and_the_sequencer(office: Office, monkeypatch: py
     )
     parts = family.build(context)
     roles[ROLE] = [parts.roles[ROLE]]
-    (mailroom,) = cast("Any", parts.services)
+    mails = MailService(transactions=office.transactions, outbox=cast("Any", outbox), clock=clock)
+    (retention,) = parts.services
     await sequencer.start()
-    await mailroom.start()
+    await retention.start()
     await outbox.start()
     try:
         draft = Draft(sender=ANA, text="x")
-        first, second = [await mailroom.receive("acme", "", draft) for _ in range(2)]
-        await asyncio.gather(*(mailroom.read("acme", first, contents=False) for _ in range(5)))
+        first, second = [await mails.receive("acme", "", draft) for _ in range(2)]
+        await asyncio.gather(*(mails.read("acme", first, contents=False) for _ in range(5)))
         async with asyncio.timeout(30):
             while len(consumer.seen) < 3:
                 await asyncio.sleep(0.01)
-        interactions = [(await mailroom.find("acme", each, contents=False)).mail.interaction_id for each in (first, second)]
+        interactions = [(await mails.find("acme", each, contents=False)).mail.interaction_id for each in (first, second)]
     finally:
         await outbox.stop()
-        await mailroom.stop()
+        await retention.stop()
         await sequencer.stop()
     told = [(event.type, event.data.interaction_id) for _, event in consumer.seen]  # type: ignore[attr-defined]
     assert set(told) == {

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from channels.secure_email.model import MAX_ADDRESS, Attachment, Direction, Draft, is_address
-from channels.secure_email.results import Code, MailError
+from channels.secure_email.models import MAX_ADDRESS, Attachment, Direction, Draft, is_address
+from channels.secure_email.responses import Code, MailError
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.json_validation import BadJsonError, check_nul, check_syntax, guard
 from hub.ops.envelope import ApiError, show

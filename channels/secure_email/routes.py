@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -13,24 +11,22 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import Route
 
-from channels.secure_email.drafts import Envelope, open_envelope, parse_id, public_user_data, read_draft
-from channels.secure_email.mailroom import Mailroom, Removal, unknown
-from channels.secure_email.model import (
+from channels.secure_email.models import (
     DEFAULT_BOX,
     MAX_ADDRESS,
     SECUREBOX,
-    Attachment,
-    Box,
     Direction,
     Draft,
-    Found,
+    Mailbox,
+    MailFilter,
     MailStatus,
-    Wanted,
+    MailWithAttachments,
     is_address,
     mailbox_address,
 )
+from channels.secure_email.parsing import Envelope, open_envelope, parse_id, public_user_data, read_draft
 from channels.secure_email.reading import read_json_body
-from channels.secure_email.results import NO_STORE, Elsewhere, MailRoute, answer
+from channels.secure_email.responses import NO_STORE, Elsewhere, MailRoute, answer
 from channels.secure_email.schemas import (
     CountSecureMailResponse,
     CreateSecureMailResponse,
@@ -43,6 +39,8 @@ from channels.secure_email.schemas import (
     SentSecureMailResponse,
     request_body,
 )
+from channels.secure_email.serializers import mail_entry
+from channels.secure_email.service import MailService, Removal, unknown
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
 from hub.ops.body import apart, takes
@@ -142,11 +140,11 @@ Removing = Annotated[
 ]
 
 
-class Calls:
-    """The calls, over one mailroom."""
+class Routes:
+    """The calls, over the mailboxes."""
 
-    def __init__(self, mailroom: Mailroom, settings: SecureEmailSettings, hosts: Hosts) -> None:
-        self._mailroom = mailroom
+    def __init__(self, mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> None:
+        self._mails = mails
         self._settings = settings
         self._hosts = hosts
 
@@ -175,9 +173,9 @@ class Calls:
         ) -> Response:
             """The secure e-mails of a consumer, the newest first, without their texts. One who never had any has an empty list."""
             box = _box(caller, address, securebox)
-            found = await self._mailroom.page(box, _wanted(status, direction), index=index, count=count)
+            found = await self._mails.page(box, _wanted(status, direction), index=index, count=count)
             base = self._base(request)
-            return await apart(len(found) * _ENTRY_BYTES, lambda: answer(request, data=[_shown(each, base) for each in found]))
+            return await apart(len(found) * _ENTRY_BYTES, lambda: answer(request, data=[mail_entry(each, base) for each in found]))
 
         @router.post(
             "",
@@ -193,9 +191,9 @@ class Calls:
             try:
                 base = self._base(request)  # before anything is done: it may be refused
                 _, draft = await self._draft(request, Direction.INBOUND)
-                identifier = await self._mailroom.receive(caller.tenant, box or DEFAULT_BOX, draft)
+                identifier = await self._mails.receive(caller.tenant, box or DEFAULT_BOX, draft)
             except ApiError:
-                self._mailroom.counters.refused += 1
+                self._mails.counters.refused += 1
                 raise
             return answer(request, secureMailId=identifier, selfUri=f"{base}/{identifier}")
 
@@ -214,7 +212,7 @@ class Calls:
             direction: Way = "all",
         ) -> Response:
             """How many secure e-mails a consumer has."""
-            number = await self._mailroom.count(_box(caller, address, securebox), _wanted(status, direction))
+            number = await self._mails.count(_box(caller, address, securebox), _wanted(status, direction))
             return answer(request, data={"count": number})
 
         @router.get(
@@ -235,11 +233,11 @@ class Calls:
             if read:
                 await _MAY_WRITE(request, caller)
             if read and asked_method(request.scope) != "HEAD":  # which is safe (RFC 9110 section 9.2.1): nobody has read it by that
-                found = await self._mailroom.read(caller.tenant, known, contents=attachments)
+                found = await self._mails.read(caller.tenant, known, contents=attachments)
             else:
-                found = await self._mailroom.find(caller.tenant, known, contents=attachments)
+                found = await self._mails.find(caller.tenant, known, contents=attachments)
             base = self._base(request)
-            return await apart(_size(found), lambda: answer(request, secureMail=_shown(found, base)))
+            return await apart(_size(found), lambda: answer(request, secureMail=mail_entry(found, base)))
 
         @router.delete(
             "/{secureMailId}",
@@ -252,9 +250,9 @@ class Calls:
         ) -> Response:
             """Mark a secure e-mail as read or as deleted, or remove it for good. Each stops the interaction of an inbound one."""
             removal = Removal(remove) if remove in ("delete", "purge") else Removal.READ
-            found = await self._mailroom.remove(caller.tenant, _known(identifier), removal)
+            found = await self._mails.remove(caller.tenant, _known(identifier), removal)
             base = self._base(request)
-            return await apart(_size(found), lambda: answer(request, secureMail=_shown(found, base)))
+            return await apart(_size(found), lambda: answer(request, secureMail=mail_entry(found, base)))
 
         @router.get(
             "/{secureMailId}/userdata",
@@ -264,7 +262,7 @@ class Calls:
         )
         async def user_data(request: Request, caller: Annotated[Principal, requires(READ)], identifier: MailId) -> Response:
             """The userdata of a secure e-mail, without internal keys: those that begin with `_`."""
-            text = await self._mailroom.user_data(caller.tenant, _known(identifier))
+            text = await self._mails.user_data(caller.tenant, _known(identifier))
             public = {key: orjson.Fragment(bytes(value)) for key, value in public_user_data(text).items()}
             return answer(request, data=public)
 
@@ -275,7 +273,7 @@ class Calls:
             number: Annotated[int, Path(ge=1, le=LAST, description="Which, from 1.")],
         ) -> Response:
             """One attachment, as a file to be saved."""
-            found = await self._mailroom.attachment(caller.tenant, _known(identifier), number)
+            found = await self._mails.attachment(caller.tenant, _known(identifier), number)
             assert found.content is not None
             kind = "application/octet-stream" if found.content_type in _NEVER_SHOWN else found.content_type
             headers = {**_FILE_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(found.filename)}
@@ -300,11 +298,11 @@ class Calls:
             try:
                 base = self._base(request)  # before anything is done: it may be refused
                 envelope, draft = await self._draft(request, Direction.OUTBOUND)
-                identifier = await self._mailroom.send(caller.tenant, box, draft)
+                identifier = await self._mails.send(caller.tenant, box, draft)
             except StorageError as fault:
                 raise unavailable(fault) from fault
             except ApiError:
-                self._mailroom.counters.refused += 1
+                self._mails.counters.refused += 1
                 raise
             data = {"secureMailId": identifier, "selfUri": f"{base}/{identifier}"}
             if envelope.operation_id is not None:
@@ -323,50 +321,7 @@ class Calls:
         return f"{self._hosts.base_url(request.scope)}{BASE}"
 
 
-def _shown(found: Found, base: str) -> dict[str, Any]:
-    """A mail; what it does not have, or was not asked for, is left out."""
-    mail = found.mail
-    members: dict[str, Any] = {
-        "secureMailId": mail.id,
-        "selfUri": f"{base}/{mail.id}",
-        "direction": mail.direction,
-        "status": mail.status,
-        "address": mail.address,
-        "securebox": mail.securebox or None,
-        "from": mail.sender,
-        "fromName": mail.sender_name,
-        "to": mail.recipient,
-        "toName": mail.recipient_name,
-        "subject": mail.subject,
-        "inReplyTo": mail.in_reply_to,
-        "interactionId": mail.interaction_id,
-        "createdAt": mail.created_ms,
-        "readAt": mail.read_ms,
-        "deletedAt": mail.deleted_ms,
-        "text": mail.text,
-        "html": mail.html,
-        "attachments": _attachments(found.attachments, f"{base}/{mail.id}/attachments"),
-    }
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _attachments(found: Sequence[Attachment], base: str) -> list[dict[str, Any]]:
-    shown = []
-    for each in found:
-        entry: dict[str, Any] = {
-            "number": each.number,
-            "filename": each.filename,
-            "contentType": each.content_type,
-            "size": each.size,
-            "selfUri": f"{base}/{each.number}",
-        }
-        if each.content is not None:
-            entry["content"] = base64.b64encode(each.content).decode("ascii")
-        shown.append(entry)
-    return shown
-
-
-def _size(found: Found) -> int:
+def _size(found: MailWithAttachments) -> int:
     """Bytes that an answer with this mail has, roughly."""
     return sum(len(each.content or b"") for each in found.attachments) + len(found.mail.text or "") + len(found.mail.html or "")
 
@@ -377,11 +332,11 @@ def _disposition(filename: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
-def _box(caller: Principal, address: str, securebox: str | None) -> Box:
+def _box(caller: Principal, address: str, securebox: str | None) -> Mailbox:
     if not is_address(address):
         hint = ", with + written as %2B" if " " in address else ""
         raise ApiError.of_field("address", f"an e-mail address of at most {MAX_ADDRESS} characters{hint}", address)
-    return Box(caller.tenant, mailbox_address(address), _securebox(securebox) or DEFAULT_BOX)
+    return Mailbox(caller.tenant, mailbox_address(address), _securebox(securebox) or DEFAULT_BOX)
 
 
 def _securebox(name: str | None) -> str | None:
@@ -390,8 +345,8 @@ def _securebox(name: str | None) -> str | None:
     return name
 
 
-def _wanted(status: str, direction: str) -> Wanted:
-    return Wanted(
+def _wanted(status: str, direction: str) -> MailFilter:
+    return MailFilter(
         None if status == "all" else MailStatus(status),
         None if direction == "all" else Direction(direction),
     )
