@@ -1,17 +1,19 @@
 """What third-party messaging puts into a hub: three APIs, the channel of messages' states, the removal of what is old."""
 
-from channels.messaging import api_channels, api_messages, api_thirdparty
-from channels.messaging.administration import ChannelAdministration
+from channels.messaging import routes_channels, routes_messages, routes_third_party
 from channels.messaging.counters import Counters
-from channels.messaging.inbox import Inbox
-from channels.messaging.media import Links, MediaFolder
-from channels.messaging.media_service import Media
-from channels.messaging.outgoing import Follower, Outgoing
-from channels.messaging.progress import Progress
+from channels.messaging.media_files import MediaFolder
+from channels.messaging.media_links import MediaLinks
+from channels.messaging.message_status import StatusWriter
+from channels.messaging.publisher import MessagePublisher
+from channels.messaging.retention import RetentionJob
+from channels.messaging.service_channels import ChannelService
+from channels.messaging.service_inbound import InboundService
+from channels.messaging.service_media import MediaService
+from channels.messaging.service_outbound import OutboundService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
 from channels.messaging.spool import Spool
-from channels.messaging.trimmer import Trimmer
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.family import Context, Parts
 from hub.outbox import models as outbox_models
@@ -38,11 +40,11 @@ def build(context: Context) -> Parts:
         least_per_s=settings.spool_min_bytes_per_s,
         counters=counters,
     )
-    links = Links(signing_secret(context.settings), clock, settings.media_link_hours)
-    progress = Progress(outbox, clock, settings.event_bytes)
-    media = Media(transactions, folder, settings, clock, counters)
+    links = MediaLinks(signing_secret(context.settings), clock, settings.media_link_hours)
+    status = StatusWriter(outbox, clock, settings.event_bytes)
+    media = MediaService(transactions, folder, settings, clock, counters)
     webhooks = context.settings.outbox
-    administration = ChannelAdministration(
+    service = ChannelService(
         Guard(webhooks.allowed_networks, webhooks.https_only),
         clock,
         webhooks,
@@ -52,18 +54,18 @@ def build(context: Context) -> Parts:
     )
     return Parts(
         routers=[
-            api_thirdparty.create_router(
+            routes_third_party.create_router(
                 signatures=Signatures(transactions, spool, clock, counters),
-                inbox=Inbox(transactions, progress, clock, counters),
+                inbox=InboundService(transactions, status, clock, counters),
                 media=media,
                 links=links,
                 settings=settings,
                 counters=counters,
             ),
-            api_channels.create_router(transactions, administration),
-            api_messages.create_router(
+            routes_channels.create_router(transactions, service),
+            routes_messages.create_router(
                 transactions=transactions,
-                outgoing=Outgoing(transactions, outbox, progress, links, clock, counters),
+                outgoing=OutboundService(transactions, outbox, status, links, clock, counters),
                 media=media,
                 settings=settings,
                 hosts=context.hosts,
@@ -74,6 +76,6 @@ def build(context: Context) -> Parts:
                 CHANNELS, DeliveryClass.LOG, "messages of third-party messaging, and their states", operation="/messaging/read"
             )
         ],
-        services=[Trimmer(transactions, folder, settings, clock, counters)],
-        roles={outbox_models.ROLE: Follower(context.hub, progress, counters), "counters": {"messaging": counters}},
+        services=[RetentionJob(transactions, folder, settings, clock, counters)],
+        roles={outbox_models.ROLE: MessagePublisher(context.hub, status, counters), "counters": {"messaging": counters}},
     )

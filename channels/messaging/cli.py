@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from channels.messaging.administration import Change, ChannelAdministration, ChannelExistsError, Managed, UnknownChannelError
+from channels.messaging.service_channels import Change, ChannelExistsError, ChannelService, Managed, UnknownChannelError
 from channels.messaging.settings import MessagingSettings
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
@@ -44,8 +44,8 @@ _OPTIONS = {"sender.id": "--sender", "sender.name": "--sender-name", "id": "CHAN
 """Fields that are called otherwise on the command line."""
 
 
-class _Desk:
-    """Runs what a command does with channels."""
+class _Runner:
+    """Runs the work of a command over the database."""
 
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
@@ -53,7 +53,7 @@ class _Desk:
     def run(
         self,
         tenant: str | None,
-        work: Callable[[Transaction, ChannelAdministration, str], T],
+        work: Callable[[Transaction, ChannelService, str], T],
         config: Any,
         data_dir: Any,
         database_url: Any,
@@ -64,9 +64,9 @@ class _Desk:
             chosen = settings.outbox
             own: MessagingSettings = settings.messaging  # type: ignore[attr-defined]  # a section of this family
             guard = Guard(chosen.allowed_networks, chosen.https_only)
-            administration = ChannelAdministration(guard, SystemClock(), chosen, own.max_channels)
+            service = ChannelService(guard, SystemClock(), chosen, own.max_channels)
             try:
-                return work(tx, administration, name)
+                return work(tx, service, name)
             except EndpointError as fault:
                 option = _OPTIONS.get(fault.field, f"--{fault.field}")
                 raise AdminError(f"{option}: expected {fault.expected}, got {fault.got!r}") from None
@@ -80,16 +80,16 @@ class _Desk:
 
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
     """Add ``hub channel``. ``families`` yields those whose settings may stand in the settings file."""
-    desk = _Desk(Admin(families))
+    runner = _Runner(Admin(families))
     commands = typer.Typer(no_args_is_help=True)
     app.add_typer(commands, name="channel", help="Messaging channels: third parties that bring and take messages.")
-    _add(commands, desk)
-    _change(commands, desk)
-    _look(commands, desk)
-    _remove(commands, desk)
+    _add(commands, runner)
+    _change(commands, runner)
+    _look(commands, runner)
+    _remove(commands, runner)
 
 
-def _add(app: typer.Typer, desk: _Desk) -> None:
+def _add(app: typer.Typer, runner: _Runner) -> None:
     @app.command(
         epilog="Examples:\n\n`hub channel add 0123456789 --type sms --webhook https://sms.example.com/hook`\n\n"
         "`hub channel add company.com --type email --sender no-reply@company.com --webhook https://mail.example.com/hook`"
@@ -110,11 +110,13 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Add a messaging channel, and print its secret once."""
         change = Change(type, webhook, sender, sender_name, throttle=throttle)
-        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.add(tx, name, channel, change, secret), config, data_dir, database_url)
+        made, text = runner.run(
+            tenant, lambda tx, service, name: service.add(tx, name, channel, change, secret), config, data_dir, database_url
+        )
         _show(made, json, done=f"added channel {channel}", secret=text)
 
 
-def _change(app: typer.Typer, desk: _Desk) -> None:
+def _change(app: typer.Typer, runner: _Runner) -> None:
     @app.command(epilog="Example:  hub channel change 0123456789 --webhook https://sms.example.com/new-hook")
     def change(
         channel: str,
@@ -131,7 +133,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Change what is given."""
         wanted = Change(type, webhook, sender, sender_name, throttle=throttle)
-        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
+        made = runner.run(tenant, lambda tx, service, name: service.change(tx, name, channel, wanted), config, data_dir, database_url)
         _show(made, json, done=f"changed channel {channel}")
 
     @app.command(epilog="Example:  hub channel enable 0123456789")
@@ -140,7 +142,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Call its webhook again: messages that wait are sent."""
         wanted = Change(enabled=True)
-        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
+        made = runner.run(tenant, lambda tx, service, name: service.change(tx, name, channel, wanted), config, data_dir, database_url)
         _show(made, False, done=f"enabled the webhook of channel {channel}")
 
     @app.command(epilog="Example:  hub channel disable 0123456789")
@@ -149,7 +151,7 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Do not call its webhook for now: outgoing messages wait."""
         wanted = Change(enabled=False)
-        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, channel, wanted), config, data_dir, database_url)
+        made = runner.run(tenant, lambda tx, service, name: service.change(tx, name, channel, wanted), config, data_dir, database_url)
         _show(made, False, done=f"disabled the webhook of channel {channel}")
 
     @app.command(epilog="Example:  hub channel rotate 0123456789")
@@ -163,11 +165,11 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Give it another secret; the one before is good beside it for a day."""
-        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.rotate(tx, name, channel, secret), config, data_dir, database_url)
+        made, text = runner.run(tenant, lambda tx, service, name: service.rotate(tx, name, channel, secret), config, data_dir, database_url)
         _show(made, json, done=f"rotated the secret of channel {channel}", secret=text)
 
 
-def _look(app: typer.Typer, desk: _Desk) -> None:
+def _look(app: typer.Typer, runner: _Runner) -> None:
     @app.command("list", epilog="Example:  hub channel list --json")
     def list_(
         tenant: TenantOption = None,
@@ -177,7 +179,7 @@ def _look(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """List the messaging channels of a tenant."""
-        found = desk.run(tenant, lambda tx, desk_, name: desk_.all(tx, name), config, data_dir, database_url)
+        found = runner.run(tenant, lambda tx, service, name: service.all(tx, name), config, data_dir, database_url)
         if json:
             print_json([_plain(each) for each in found])
         elif not found:
@@ -198,10 +200,10 @@ def _look(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Show a messaging channel, without its secret."""
-        _show(desk.run(tenant, lambda tx, desk_, name: desk_.find(tx, name, channel), config, data_dir, database_url), json)
+        _show(runner.run(tenant, lambda tx, service, name: service.find(tx, name, channel), config, data_dir, database_url), json)
 
 
-def _remove(app: typer.Typer, desk: _Desk) -> None:
+def _remove(app: typer.Typer, runner: _Runner) -> None:
     @app.command(epilog="Example:  hub channel remove 0123456789")
     def remove(
         channel: str,
@@ -212,7 +214,7 @@ def _remove(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Remove a messaging channel, with its messages and media."""
-        desk.run(tenant, lambda tx, desk_, name: desk_.remove(tx, name, channel), config, data_dir, database_url)
+        runner.run(tenant, lambda tx, service, name: service.remove(tx, name, channel), config, data_dir, database_url)
         if json:
             print_json({"removed": f"channel {channel}"})
         else:

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from channels.messaging.media import SCHEME
-from channels.messaging.states import REASONS
+from channels.messaging.media_links import SCHEME
+from channels.messaging.state_machine import REASONS
 from hub.ops.envelope import ApiError, of_validation
 
 LONGEST_ID: Final = 255

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from starlette.requests import Request
 
-from channels.messaging import channel_store
-from channels.messaging.channel_store import Channel
+from channels.messaging import store_channels
 from channels.messaging.counters import Counters
+from channels.messaging.models import Channel
 from channels.messaging.spool import Spool, Spooled
 from hub.core.ports import Clock
 from hub.ops.body import check_announced, content_encoding
@@ -95,8 +95,8 @@ class Signatures:
             return None, ()
 
         def read(transaction: Transaction) -> tuple[Channel | None, Sequence[Secret]]:
-            channel = channel_store.find(transaction, tenant, identifier)
-            return channel, () if channel is None else channel_store.secrets_of(transaction, channel.endpoint)
+            channel = store_channels.find(transaction, tenant, identifier)
+            return channel, () if channel is None else store_channels.secrets_of(transaction, channel.endpoint)
 
         return await self._transactions.read(read)
 
@@ -105,7 +105,7 @@ class Signatures:
         others: Sequence[Secret] = ()
         if _CCID.fullmatch(tenant):
             known = identifier if CHANNEL_ID.fullmatch(identifier) else ""
-            others = await self._transactions.read(lambda tx: channel_store.other_secrets(tx, tenant, known, MOST_OTHERS))
+            others = await self._transactions.read(lambda tx: store_channels.other_secrets(tx, tenant, known, MOST_OTHERS))
         trial = _Trial(others or (_NOBODY,), signatures, self._clock.wall_ms())
         await spooled.hash(trial.hashers)
         if trial.fits() and named is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from channels.messaging import api_thirdparty
+from channels.messaging import routes_third_party
 from channels.messaging.parsing import read_inbound
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import CONSUMER, MAIL, NEXUS, SMS, Exchange, receipt, signature, text_from, text_to
@@ -268,7 +268,7 @@ async def test_a_large_request_is_checked_apart_from_the_event_loop(light: Excha
         checked.append(threading.current_thread() is threading.main_thread())
         return read_inbound(*given)
 
-    monkeypatch.setattr(api_thirdparty, "read_inbound", noted)
+    monkeypatch.setattr(routes_third_party, "read_inbound", noted)
     await light.channel()
     await light.come(text_from())
     await light.come(*(text_from("x" * 1000) for _ in range(100)))

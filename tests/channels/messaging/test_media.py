@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from channels.messaging.media import clean_name, disposition, new_id
+from channels.messaging.media_files import clean_name, disposition, new_id
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import API, NEXUS, PUBLIC_URL, SECRET, SMS, Exchange, form, signature
 
@@ -74,8 +74,8 @@ def files(exchange: Exchange) -> list[str]:
 )
 async def test_what_is_taken(light: Exchange, content: bytes, filename: str, declared: str | None, expected: str) -> None:
     await light.channel()
-    medium = await stored(light, content, filename, declared)
-    assert (medium["mimetype"], medium["length"], medium["filename"]) == (expected, len(content), filename)
+    resource = await stored(light, content, filename, declared)
+    assert (resource["mimetype"], resource["length"], resource["filename"]) == (expected, len(content), filename)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,8 @@ def test_how_a_download_is_named(name: str, expected: str) -> None:
 async def test_a_download_is_saved_and_never_shown(exchange: Exchange) -> None:
     await exchange.channel()
     content = PNG + bytes(200_000)
-    medium = await stored(exchange, content, "größe.png")
-    answer = await exchange.third("GET", f"{MEDIA}/{medium['mediaId']}")
+    resource = await stored(exchange, content, "größe.png")
+    answer = await exchange.third("GET", f"{MEDIA}/{resource['mediaId']}")
     assert (answer.status_code, answer.content) == (200, content)
     headers = answer.headers
     assert headers["content-type"] == "image/png"
@@ -239,8 +239,8 @@ async def test_a_download_is_saved_and_never_shown(exchange: Exchange) -> None:
 async def test_ranges_are_not_served(light: Exchange, header: str) -> None:
     """A range is the client's wish (RFC 9110 section 14.2): the whole file, and nothing that says otherwise."""
     await light.channel()
-    medium = await stored(light)
-    answer = await light.third("GET", f"{MEDIA}/{medium['mediaId']}", headers={"Range": header})
+    resource = await stored(light)
+    answer = await light.third("GET", f"{MEDIA}/{resource['mediaId']}", headers={"Range": header})
     assert (answer.status_code, answer.content, "content-range" in answer.headers) == (200, PNG, False)
 
 
@@ -258,11 +258,11 @@ async def test_ids_that_are_none(light: Exchange, method: str, identifier: str) 
 
 async def test_what_was_removed_is_gone_everywhere(exchange: Exchange) -> None:
     await exchange.channel()
-    medium = await stored(exchange)
-    path = f"{MEDIA}/{medium['mediaId']}"
-    assert files(exchange) == [medium["mediaId"]]
+    resource = await stored(exchange)
+    path = f"{MEDIA}/{resource['mediaId']}"
+    assert files(exchange) == [resource["mediaId"]]
     removed = await exchange.third("DELETE", path)
-    assert (removed.status_code, removed.json()) == (200, {"status": {"code": 0}, "data": medium})
+    assert (removed.status_code, removed.json()) == (200, {"status": {"code": 0}, "data": resource})
     assert [(await exchange.third(each, path)).status_code for each in ("GET", "DELETE")] == [404, 404]
     assert files(exchange) == []
     assert (exchange.counters.media_stored, exchange.counters.media_removed) == (1, 1)
@@ -283,9 +283,9 @@ async def test_media_belong_to_their_channel(exchange: Exchange) -> None:
 
 async def test_desks_fetch_what_came_and_send_what_they_have(exchange: Exchange) -> None:
     await exchange.channel()
-    medium = await stored(exchange)
+    resource = await stored(exchange)
     desk = {"Authorization": "Bearer desk"}
-    fetched = await exchange.send("GET", f"{API}{MEDIA}/{medium['mediaId']}", headers=desk)
+    fetched = await exchange.send("GET", f"{API}{MEDIA}/{resource['mediaId']}", headers=desk)
     assert (fetched.status_code, fetched.content) == (200, PNG)
     body, headers = form(JPEG, "b.jpg")
     own = (await exchange.send("POST", f"{API}{MEDIA}", content=body, headers=headers | desk)).json()["data"]
@@ -298,11 +298,11 @@ async def test_desks_fetch_what_came_and_send_what_they_have(exchange: Exchange)
 
 async def test_a_message_that_names_a_file(exchange: Exchange) -> None:
     await exchange.channel()
-    medium = await stored(exchange)
+    resource = await stored(exchange)
     message = {
         "channel": {"from": {"id": "1"}, "to": {"id": SMS}},
         "type": "RichMedia",
-        "content": [{"type": "image", "url": medium["url"]}],
+        "content": [{"type": "image", "url": resource["url"]}],
     }
     (identifier,) = await exchange.come(message)
     assert (await exchange.rest("GET", f"/{SMS}/messages/{identifier}"))["message"] == message
@@ -370,10 +370,10 @@ async def test_a_link_is_for_reading_alone(light: Exchange) -> None:
 
 async def test_a_file_that_is_gone_is_not_there(light: Exchange) -> None:
     await light.channel()
-    medium = await stored(light)
-    next((light.folder / "media").rglob(medium["mediaId"])).unlink()
-    assert (await light.third("GET", f"{MEDIA}/{medium['mediaId']}")).status_code == 404
-    assert (await light.third("DELETE", f"{MEDIA}/{medium['mediaId']}")).status_code == 200
+    resource = await stored(light)
+    next((light.folder / "media").rglob(resource["mediaId"])).unlink()
+    assert (await light.third("GET", f"{MEDIA}/{resource['mediaId']}")).status_code == 404
+    assert (await light.third("DELETE", f"{MEDIA}/{resource['mediaId']}")).status_code == 200
 
 
 async def test_a_disk_that_takes_nothing(light: Exchange) -> None:

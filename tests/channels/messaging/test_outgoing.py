@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from channels.messaging import administration, api_messages
-from channels.messaging.channel_store import Channel
-from channels.messaging.outgoing import messages_channel
+from channels.messaging import routes_messages, service_channels
+from channels.messaging.message_status import STATE, conversation
+from channels.messaging.models import Channel
 from channels.messaging.parsing import read_outbound
-from channels.messaging.progress import STATE, conversation
+from channels.messaging.publisher import messages_channel
 from hub.outbox.models import NO_ENDPOINT, ROLE, OutboxEvent
 from hub.outbox.sign import verify, verify_standard
 from tests.channels.messaging.support import CONSUMER, MAIL, PUBLIC_URL, SECRET, SMS, Exchange, form, mail_to, text_to
@@ -79,7 +79,7 @@ async def test_after_the_last_attempt_it_has_failed(exchange: Exchange) -> None:
 
 
 async def test_who_hangs_is_called_again(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(administration, "POLICY", administration.POLICY._replace(timeout_ms=200))
+    monkeypatch.setattr(service_channels, "POLICY", service_channels.POLICY._replace(timeout_ms=200))
     await exchange.channel()
     exchange.receiver.answers = [None, (200, b"{}")]
     identifier = await exchange.go(text_to())
@@ -90,7 +90,7 @@ async def test_who_hangs_is_called_again(exchange: Exchange, monkeypatch: pytest
 
 
 def test_the_limit_is_ten_seconds() -> None:
-    assert administration.POLICY.timeout_ms == 10_000
+    assert service_channels.POLICY.timeout_ms == 10_000
 
 
 async def test_one_channel_that_hangs_costs_the_others_nothing(light: Exchange) -> None:
@@ -322,7 +322,7 @@ async def test_a_large_message_is_checked_apart_from_the_event_loop(light: Excha
         checked.append(threading.current_thread() is threading.main_thread())
         return read_outbound(*given)
 
-    monkeypatch.setattr(api_messages, "read_outbound", noted)
+    monkeypatch.setattr(routes_messages, "read_outbound", noted)
     await light.channel()
     for size in (10, 100_000):
         await light.go(text_to("x" * size))

@@ -10,16 +10,18 @@ from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field
 
-from channels.messaging.channel_store import ChannelGoneError
 from channels.messaging.counters import Counters
-from channels.messaging.inbox import Inbox
-from channels.messaging.media import SCHEME, Links, is_id
-from channels.messaging.media_service import FIELD, Media, describe_medium
-from channels.messaging.outgoing import unknown_channel
+from channels.messaging.media_files import is_id
+from channels.messaging.media_links import MediaLinks
+from channels.messaging.models import ChannelGoneError
 from channels.messaging.parsing import read_inbound
 from channels.messaging.schemas import INBOUND, json_schema
+from channels.messaging.schemas_third_party import IdsAnswer, MediumAnswer
+from channels.messaging.serializers import media_entry
+from channels.messaging.service_channels import unknown_channel
+from channels.messaging.service_inbound import InboundService
+from channels.messaging.service_media import FIELD, MediaService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
 from hub.ops.body import GZIP, apart, content_encoding, takes
@@ -27,40 +29,9 @@ from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.ops.inflate import inflate
 from hub.ops.openapi import SECURITY_SCHEMES
 from hub.ops.storage import unavailable
-from hub.security.api import Status
 from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)
-
-
-class Ids(BaseModel):
-    """The ids of messages that were taken."""
-
-    ids: list[str] = Field(examples=[["1613473893265-0"]])
-
-
-class IdsAnswer(BaseModel):
-    """Envelope of what was taken; `data` is missing where there were receipts alone."""
-
-    status: Status
-    data: Ids | None = None
-
-
-class MediumData(BaseModel):
-    """A media resource."""
-
-    mediaId: str = Field(examples=["bb4a9f86-dbbb-4464-a669-650da94fbad6"])
-    url: str = Field(description="What stands for it in messages.", examples=[f"{SCHEME}bb4a9f86-dbbb-4464-a669-650da94fbad6"])
-    filename: str = Field(examples=["MyImage"])
-    mimetype: str = Field(examples=["image/jpeg"])
-    length: int = Field(description="Bytes.")
-
-
-class MediumAnswer(BaseModel):
-    """Envelope of a media resource."""
-
-    status: Status
-    data: MediumData
 
 
 def _error(description: str) -> dict[str, Any]:
@@ -152,7 +123,13 @@ MediaId = Annotated[str, Path(alias="mediaId", description="The media resource I
 
 
 def create_router(
-    *, signatures: Signatures, inbox: Inbox, media: Media, links: Links, settings: MessagingSettings, counters: Counters
+    *,
+    signatures: Signatures,
+    inbox: InboundService,
+    media: MediaService,
+    links: MediaLinks,
+    settings: MessagingSettings,
+    counters: Counters,
 ) -> APIRouter:
     """The routes. The signature is checked before a body is read as anything but bytes."""
     router = APIRouter(prefix="/nexus/v3/channels", tags=["Third-party messaging"], responses=REFUSALS)
@@ -192,7 +169,7 @@ def create_router(
             signed = await signatures.check(request, channel, media.limit)
             with _counted(counters):
                 stored = await media.store(signed.channel, request, signed.body)
-        return EnvelopeResponse(ok(describe_medium(stored)))
+        return EnvelopeResponse(ok(media_entry(stored)))
 
     @router.get(
         "/{channelId}/media/{mediaId}",
@@ -232,7 +209,7 @@ def create_router(
         """Delete a file that was uploaded; links to it end."""
         with faults():
             signed = await signatures.check(request, channel, settings.max_body_bytes)
-            return EnvelopeResponse(ok(describe_medium(await media.remove(signed.channel, identifier))))
+            return EnvelopeResponse(ok(media_entry(await media.remove(signed.channel, identifier))))
 
     return router
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from channels.messaging import channel_store
-from channels.messaging.channel_store import Channel
+from channels.messaging import store_channels
+from channels.messaging.models import Channel
 from channels.messaging.schemas import LONGEST_ID
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
+from hub.ops.envelope import ApiError
 from hub.outbox import endpoint_store
 from hub.outbox.administration import EndpointError, checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.guard import Guard
@@ -61,7 +62,7 @@ class Managed(NamedTuple):
     endpoint: Endpoint
 
 
-class ChannelAdministration:
+class ChannelService:
     """Its methods run inside transactions. ``save`` and ``remove`` write an endpoint and update this process's copy of it at once.
 
     ``max_channels``: of a tenant, the setting ``messaging.max_channels``.
@@ -97,7 +98,7 @@ class ChannelAdministration:
             raise EndpointError("id", "1 to 100 of letters, digits and . _ @ + : ~ -, a letter, a digit or + first", identifier)
         if change.type is None:
             raise EndpointError("type", "a type such as sms, email or whatsapp", None)
-        if len(channel_store.of_tenant(transaction, tenant)) >= self._max_channels:
+        if len(store_channels.of_tenant(transaction, tenant)) >= self._max_channels:
             raise EndpointError("channels", f"at most {self._max_channels} of a tenant", self._max_channels + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
         now_ms = self._clock.wall_ms()
@@ -115,7 +116,7 @@ class ChannelAdministration:
             created_ms=now_ms,
         )
         made = self._changed(Managed(blank, endpoint), change)
-        channel = channel_store.add(transaction, made.channel)
+        channel = store_channels.add(transaction, made.channel)
         if channel is None:
             raise ChannelExistsError(identifier)
         self._save(transaction, made.endpoint)
@@ -129,7 +130,7 @@ class ChannelAdministration:
             EndpointError: a field is wrong.
         """
         made = self._changed(self.find(transaction, tenant, identifier), change)
-        channel_store.change(transaction, made.channel)
+        store_channels.change(transaction, made.channel)
         self._save(transaction, made.endpoint)
         return made
 
@@ -154,7 +155,7 @@ class ChannelAdministration:
             UnknownChannelError: there is none.
         """
         found = self.find(transaction, tenant, identifier)
-        channel_store.remove(transaction, found.channel.number, self._clock.wall_ms())
+        store_channels.remove(transaction, found.channel.number, self._clock.wall_ms())
         self._remove(transaction, found.channel.endpoint)
         return found
 
@@ -164,7 +165,7 @@ class ChannelAdministration:
         Raises:
             UnknownChannelError: there is none.
         """
-        channel = channel_store.find(transaction, tenant, identifier) if CHANNEL_ID.fullmatch(identifier) else None
+        channel = store_channels.find(transaction, tenant, identifier) if CHANNEL_ID.fullmatch(identifier) else None
         endpoint = endpoint_store.find(transaction, tenant, channel.endpoint) if channel is not None else None
         if channel is None or endpoint is None:
             raise UnknownChannelError(identifier)
@@ -173,7 +174,7 @@ class ChannelAdministration:
     def all(self, transaction: Transaction, tenant: str) -> list[Managed]:
         """The channels of a tenant, in the order of their ids."""
         endpoints = {each.id: each for each in endpoint_store.of_tenant(transaction, tenant) if each.owner == OWNER}
-        channels = channel_store.of_tenant(transaction, tenant)
+        channels = store_channels.of_tenant(transaction, tenant)
         return [Managed(each, endpoints[each.endpoint]) for each in channels if each.endpoint in endpoints]
 
     def _changed(self, found: Managed, change: Change) -> Managed:
@@ -201,6 +202,11 @@ class ChannelAdministration:
                 raise EndpointError("enabled", "false, since the channel has no webhook", True)
             endpoint = switched(endpoint, change.enabled)
         return Managed(channel, endpoint)
+
+
+def unknown_channel(identifier: str) -> ApiError:
+    """404, for those who may know which channels there are."""
+    return ApiError.of_field("channelId", "a messaging channel of this tenant", identifier, http_status=404)
 
 
 def _checked_text(field: str, text: str) -> str:

@@ -15,7 +15,7 @@ _OF_EMAIL: Final = ("Email",)
 _OF_OTHERS: Final = ("Text", "RichMedia")
 
 
-def check_kind(channel_type: str, message_type: str, field: str) -> None:
+def check_message_type(channel_type: str, message_type: str, field: str) -> None:
     """Refuse a message that a channel cannot carry.
 
     Raises:

@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from channels.messaging import channel_store, media_store, message_store
+from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
-from channels.messaging.media import MediaFolder
+from channels.messaging.media_files import MediaFolder
 from channels.messaging.settings import MessagingSettings
 from hub.background import BackgroundTask
 from hub.core.ports import Clock
@@ -32,7 +32,7 @@ RECEIPTS_MS: Final = 24 * 3_600_000
 _DAY_MS: Final = 86_400_000
 
 
-class Trimmer:
+class RetentionJob:
     """A service."""
 
     __slots__ = ("_clock", "_counters", "_folder", "_settings", "_task", "_transactions")
@@ -45,7 +45,7 @@ class Trimmer:
         self._settings = settings
         self._clock = clock
         self._counters = counters
-        self._task = BackgroundTask("messaging.trimmer")
+        self._task = BackgroundTask("messaging.retention")
 
     async def start(self) -> None:
         """Begin to delete, and to look for files without a row."""
@@ -78,16 +78,16 @@ class Trimmer:
         media_before_ms = now_ms - round(self._settings.keep_media_days * _DAY_MS)
 
         def old(tx: Transaction) -> tuple[int, list[str]]:
-            rows = message_store.trim(tx, before_ms=messages_before_ms, receipts_before_ms=now_ms - RECEIPTS_MS, limit=PIECE)
-            return rows, media_store.trim(tx, media_before_ms, PIECE)
+            rows = store_messages.trim(tx, before_ms=messages_before_ms, receipts_before_ms=now_ms - RECEIPTS_MS, limit=PIECE)
+            return rows, store_media.trim(tx, media_before_ms, PIECE)
 
         def gone(tx: Transaction) -> tuple[int, list[str]]:
-            channel = channel_store.removed(tx)
+            channel = store_channels.removed(tx)
             if channel is None:
                 return 0, []
-            rows, media = message_store.trim_channel(tx, channel, PIECE), media_store.trim_channel(tx, channel, PIECE)
+            rows, media = store_messages.trim_channel(tx, channel, PIECE), store_media.trim_channel(tx, channel, PIECE)
             if not rows and not media:
-                channel_store.forget(tx, channel)
+                store_channels.forget(tx, channel)
                 rows = 1
             return rows, media
 
@@ -115,7 +115,7 @@ class Trimmer:
         while (found := await asyncio.to_thread(next, folders, None)) is not None:
             for at in range(0, len(found), PIECE):
                 piece = found[at : at + PIECE]
-                known = await self._transactions.read(lambda tx, piece=piece: media_store.known(tx, piece))  # type: ignore[misc]
+                known = await self._transactions.read(lambda tx, piece=piece: store_media.known(tx, piece))  # type: ignore[misc]
                 for identifier in set(piece) - known:
                     await asyncio.to_thread(self._folder.remove, identifier)
                     total += 1

@@ -29,7 +29,7 @@ class State(StrEnum):
     """The third party's receipt: it was taken back."""
 
 
-class Happening(StrEnum):
+class Transition(StrEnum):
     """A step that moves a state."""
 
     SENT = "sent"
@@ -42,7 +42,7 @@ class Happening(StrEnum):
     REMOVED = "Removed"
 
 
-class Standing(NamedTuple):
+class RecipientStatus(NamedTuple):
     """A state, and whether a receipt says so."""
 
     state: State
@@ -61,31 +61,31 @@ REASONS: Final[Mapping[int, str]] = {
 }
 """Why a receipt says ``Failed`` (docs/protocol/messaging.md#receipts)."""
 
-ACCEPTED: Final = Standing(State.ACCEPTED)
-RECEIVED: Final = Standing(State.RECEIVED)
-_SENT: Final = Standing(State.SENT)
-UNDELIVERED: Final = Standing(State.FAILED)
+ACCEPTED: Final = RecipientStatus(State.ACCEPTED)
+RECEIVED: Final = RecipientStatus(State.RECEIVED)
+_SENT: Final = RecipientStatus(State.SENT)
+UNDELIVERED: Final = RecipientStatus(State.FAILED)
 """The webhook was given up: provisional, as long as no receipt says so."""
-_DELIVERED: Final = Standing(State.DELIVERED, True)
-_FAILED: Final = Standing(State.FAILED, True)
-_REMOVED: Final = Standing(State.REMOVED, True)
+_DELIVERED: Final = RecipientStatus(State.DELIVERED, True)
+_FAILED: Final = RecipientStatus(State.FAILED, True)
+_REMOVED: Final = RecipientStatus(State.REMOVED, True)
 
-_MOVES: Final[Mapping[Happening, tuple[Standing, tuple[Standing, ...]]]] = {
-    Happening.SENT: (_SENT, (ACCEPTED, UNDELIVERED)),
-    Happening.UNDELIVERED: (UNDELIVERED, (ACCEPTED,)),
-    Happening.DELIVERED: (_DELIVERED, (ACCEPTED, _SENT, UNDELIVERED)),
-    Happening.FAILED: (_FAILED, (ACCEPTED, _SENT, UNDELIVERED)),
-    Happening.REMOVED: (_REMOVED, (ACCEPTED, _SENT, UNDELIVERED, _DELIVERED, RECEIVED)),
+_MOVES: Final[Mapping[Transition, tuple[RecipientStatus, tuple[RecipientStatus, ...]]]] = {
+    Transition.SENT: (_SENT, (ACCEPTED, UNDELIVERED)),
+    Transition.UNDELIVERED: (UNDELIVERED, (ACCEPTED,)),
+    Transition.DELIVERED: (_DELIVERED, (ACCEPTED, _SENT, UNDELIVERED)),
+    Transition.FAILED: (_FAILED, (ACCEPTED, _SENT, UNDELIVERED)),
+    Transition.REMOVED: (_REMOVED, (ACCEPTED, _SENT, UNDELIVERED, _DELIVERED, RECEIVED)),
 }
 """For each step, the state that it leads to and the states that it may come from. From any other state it is late and changes nothing."""
 
 _LEAST_FIRST: Final = (State.RECEIVED, State.ACCEPTED, State.SENT, State.DELIVERED, State.REMOVED)
 
 
-def after(standing: Standing, happening: Happening) -> Standing | None:
+def after(status: RecipientStatus, transition: Transition) -> RecipientStatus | None:
     """The state after a step; None if the step is late or a repeat and changes nothing."""
-    goal, sources = _MOVES[happening]
-    return goal if standing in sources else None
+    goal, sources = _MOVES[transition]
+    return goal if status in sources else None
 
 
 def of_all(states: Iterable[State]) -> State:

@@ -1,98 +1,19 @@
-"""Messages, and receipts that wait for their message, in the database. Lock the channel before a change (:func:`.channel_store.lock`)."""
+"""Messages, and receipts that wait for their message, in the database. Lock the channel before a change (:func:`.store_channels.lock`)."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from channels.messaging.states import ACCEPTED, Standing, State
+from channels.messaging.models import Direction, Message, MessageId, Receipt, Recipient
+from channels.messaging.state_machine import RecipientStatus, State
 from hub.storage.transactions import Row, Transaction
 
 _COLUMNS: Final = (
     "channel, ms, n, direction, type, state, own_id, receiver_id, conversation, event, sender, recipients, error, body, created_ms,"
     " changed_ms"
 )
-
-_ID: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
-
-
-class Direction(StrEnum):
-    """Which way a message goes, as seen from the contact centre."""
-
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
-
-
-class MessageId(NamedTuple):
-    """The hub's own id of a message, unique and rising within a channel: ``1613473893265-0``."""
-
-    ms: int
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.ms}-{self.n}"
-
-    @classmethod
-    def parse(cls, text: str) -> MessageId | None:
-        """Parse an id; None if the text is not one."""
-        found = _ID.fullmatch(text)
-        return None if found is None else cls(int(found[1]), int(found[2]))
-
-
-@dataclass(slots=True)
-class Recipient:
-    """The state of a message for one recipient."""
-
-    id: str
-    name: str | None = None
-    standing: Standing = ACCEPTED
-    reasons: list[dict[str, Any]] = field(default_factory=list)
-    """The reasons of a receipt that it failed: ``{"code", "message"?}``."""
-
-
-@dataclass(slots=True)
-class Message:
-    """A message, in either direction."""
-
-    channel: int
-    id: MessageId
-    direction: Direction
-    type: str
-    state: State
-    own_id: str | None
-    """The ``messageId`` that its sender gave it."""
-    receiver_id: str | None
-    """The ``messageId`` that the third party's answer to the webhook gave it."""
-    conversation: str
-    """The outbox key of its events."""
-    event: int | None
-    """The outbox event by which it goes out."""
-    sender: dict[str, Any]
-    """The sender: ``{"id", "name"?}``."""
-    recipients: list[Recipient]
-    error: str
-    """Why the webhook was given up; empty when it was not."""
-    body: bytes
-    """The message as its sender wrote it."""
-    created_ms: int
-    changed_ms: int
-
-    @property
-    def message_id(self) -> str:
-        """The id by which the webhook named it to the third party."""
-        return self.own_id or str(self.id)
-
-
-class Receipt(NamedTuple):
-    """A receipt that came before its message was known under this name."""
-
-    status: str
-    recipients: tuple[str, ...]
-    reasons: list[dict[str, Any]]
 
 
 def insert(transaction: Transaction, message: Message) -> None:
@@ -245,7 +166,7 @@ def _of_row(row: Row) -> Message:
         event=row[9],
         sender=json.loads(row[10]),
         recipients=[
-            Recipient(each["id"], each.get("name"), Standing(State(each["state"]), each["byReceipt"]), each["reasons"])
+            Recipient(each["id"], each.get("name"), RecipientStatus(State(each["state"]), each["byReceipt"]), each["reasons"])
             for each in json.loads(row[11])
         ],
         error=row[12],
@@ -261,8 +182,8 @@ def _recipients_text(recipients: Sequence[Recipient]) -> str:
             {
                 "id": each.id,
                 **({"name": each.name} if each.name is not None else {}),
-                "state": each.standing.state.value,
-                "byReceipt": each.standing.by_receipt,
+                "state": each.status.state.value,
+                "byReceipt": each.status.by_receipt,
                 "reasons": each.reasons,
             }
             for each in recipients

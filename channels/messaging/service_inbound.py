@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from channels.messaging import channel_store, media_store, message_store
-from channels.messaging.channel_store import Channel, ChannelGoneError
+from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
-from channels.messaging.kinds import check_kind, media_urls
-from channels.messaging.media import SCHEME, is_id
-from channels.messaging.message_store import Direction, Message, MessageId, Receipt, Recipient
+from channels.messaging.media_files import is_id
+from channels.messaging.media_links import SCHEME
+from channels.messaging.message_status import StatusWriter, conversation
+from channels.messaging.message_types import check_message_type, media_urls
+from channels.messaging.models import Channel, ChannelGoneError, Direction, Message, MessageId, Receipt, Recipient
 from channels.messaging.parsing import Written
-from channels.messaging.progress import Progress, conversation
-from channels.messaging.schemas import InboundContent, InboundReceipt, OutParty, Party
-from channels.messaging.states import RECEIVED, Happening
+from channels.messaging.schemas import InboundContent, InboundReceipt
+from channels.messaging.serializers import party
+from channels.messaging.state_machine import RECEIVED, Transition
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
 from hub.storage.transactions import Transaction, Transactions
@@ -32,14 +32,14 @@ class _Taken:
     receipts_unknown: int = 0
 
 
-class Inbox:
+class InboundService:
     """Takes a request whose signature was checked."""
 
-    __slots__ = ("_clock", "_counters", "_progress", "_transactions")
+    __slots__ = ("_clock", "_counters", "_status", "_transactions")
 
-    def __init__(self, transactions: Transactions, progress: Progress, clock: Clock, counters: Counters) -> None:
+    def __init__(self, transactions: Transactions, status: StatusWriter, clock: Clock, counters: Counters) -> None:
         self._transactions = transactions
-        self._progress = progress
+        self._status = status
         self._clock = clock
         self._counters = counters
 
@@ -53,7 +53,7 @@ class Inbox:
         """
         for index, each in enumerate(written):
             if not isinstance(each.message, InboundReceipt):
-                check_kind(channel.type, each.message.type, f"messages.{index}.type")
+                check_message_type(channel.type, each.message.type, f"messages.{index}.type")
             elif each.message.reasons and each.message.status != "Failed":
                 raise ApiError.of_field(
                     f"messages.{index}.reasons", "none, since the status is not Failed", [r.code for r in each.message.reasons]
@@ -64,8 +64,8 @@ class Inbox:
         now_ms = self._clock.wall_ms()
         taken = _Taken()
         new = sum(not isinstance(each.message, InboundReceipt) for each in written)
-        first = channel_store.take_ids(tx, channel.number, new, now_ms) if new else None
-        if first is None and (new or not channel_store.lock(tx, channel.number)):
+        first = store_channels.take_ids(tx, channel.number, new, now_ms) if new else None
+        if first is None and (new or not store_channels.lock(tx, channel.number)):
             raise ChannelGoneError(channel.id)
         ids: list[MessageId] = []
         for index, each in enumerate(written):
@@ -92,14 +92,14 @@ class Inbox:
     ) -> MessageId:
         own_id = content.channel.messageId
         if own_id is not None:
-            before = message_store.by_own_id(tx, channel.number, Direction.INBOUND, own_id)
+            before = store_messages.by_own_id(tx, channel.number, Direction.INBOUND, own_id)
             if before is not None:
                 taken.repeats += 1
                 return before.id
         for field, url in media_urls(content):
             if url.startswith(SCHEME):
                 known = url.removeprefix(SCHEME)
-                if not is_id(known) or media_store.find(tx, channel.number, known) is None:
+                if not is_id(known) or store_media.find(tx, channel.number, known) is None:
                     raise ApiError.of_field(f"messages.{index}.{field}", f"{SCHEME} and the id of a media resource of this channel", url)
         message = Message(
             channel=channel.number,
@@ -111,15 +111,15 @@ class Inbox:
             receiver_id=None,
             conversation=conversation(channel, [content.channel.sender.id]),
             event=None,
-            sender=plain(content.channel.sender),
+            sender=party(content.channel.sender),
             recipients=[Recipient(each.id, each.name, RECEIVED) for each in content.channel.to],
             error="",
             body=raw,
             created_ms=now_ms,
             changed_ms=now_ms,
         )
-        message_store.insert(tx, message)
-        self._progress.announce(tx, channel, message, new=True, trace_id=trace_id)
+        store_messages.insert(tx, message)
+        self._status.announce(tx, channel, message, new=True, trace_id=trace_id)
         taken.inbound += 1
         return identifier
 
@@ -127,18 +127,18 @@ class Inbox:
         message_id = receipt.channel.messageId
         reasons = [{"code": each.code, **({"message": each.message} if each.message is not None else {})} for each in receipt.reasons]
         recipients = tuple(each.id for each in receipt.channel.to or ())
-        message = message_store.by_receipt(tx, channel.number, message_id)
-        if message is None and receipt.status == Happening.REMOVED.value:
-            message = message_store.by_own_id(tx, channel.number, Direction.INBOUND, message_id) or _inbound(tx, channel, message_id)
+        message = store_messages.by_receipt(tx, channel.number, message_id)
+        if message is None and receipt.status == Transition.REMOVED.value:
+            message = store_messages.by_own_id(tx, channel.number, Direction.INBOUND, message_id) or _inbound(tx, channel, message_id)
         if message is None:
             # the third party may name the message by the id of its answer to the webhook, which may not be on disk yet
-            message_store.keep_receipt(tx, channel.number, message_id, Receipt(receipt.status, recipients, reasons), now_ms)
+            store_messages.keep_receipt(tx, channel.number, message_id, Receipt(receipt.status, recipients, reasons), now_ms)
             taken.receipts_unknown += 1
             return
         to = whom(message, recipients)
         if to is not None and not to:
             taken.receipts_unknown += 1
-        elif self._progress.move(tx, channel, message, Happening(receipt.status), to=to, reasons=reasons, trace_id=trace_id):
+        elif self._status.move(tx, channel, message, Transition(receipt.status), to=to, reasons=reasons, trace_id=trace_id):
             taken.receipts += 1
         else:
             taken.receipts_late += 1
@@ -154,7 +154,7 @@ class Inbox:
 
 def _inbound(tx: Transaction, channel: Channel, message_id: str) -> Message | None:
     identifier = MessageId.parse(message_id)
-    found = None if identifier is None else message_store.by_id(tx, channel.number, identifier)
+    found = None if identifier is None else store_messages.by_id(tx, channel.number, identifier)
     return found if found is not None and found.direction is Direction.INBOUND else None
 
 
@@ -165,8 +165,3 @@ def whom(message: Message, named: Sequence[str]) -> set[str] | None:
     if not named or len(message.recipients) == 1 or message.direction is Direction.INBOUND:
         return None
     return {each.id for each in message.recipients} & set(named)
-
-
-def plain(party: Party | OutParty | Recipient) -> dict[str, Any]:
-    """A sender or recipient as it is stored: id and name."""
-    return {"id": party.id, **({"name": party.name} if party.name is not None else {})}

@@ -6,12 +6,10 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-import orjson
-
-from channels.messaging import message_store
-from channels.messaging.channel_store import Channel
-from channels.messaging.message_store import Direction, Message
-from channels.messaging.states import UNDELIVERED, Happening, after, of_all
+from channels.messaging import store_messages
+from channels.messaging.models import Channel, Message
+from channels.messaging.serializers import message_entry
+from channels.messaging.state_machine import UNDELIVERED, Transition, after, of_all
 from hub.core.ports import Clock
 from hub.ops.envelope import ascii_json
 from hub.outbox.models import NO_ENDPOINT, Recorder
@@ -32,39 +30,7 @@ def conversation(channel: Channel, consumers: Sequence[str]) -> str:
     return key if len(key) <= _LONGEST_KEY else f"messaging/{channel.number}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def describe(channel: str, message: Message, *, content: bool) -> dict[str, Any]:
-    """A message as events and REST show it; with ``content`` also its text, as its sender wrote it."""
-    shown: dict[str, Any] = {
-        "id": str(message.id),
-        "channelId": channel,
-        "direction": message.direction.value,
-        "type": message.type,
-        "state": message.state.value,
-        "from": message.sender,
-        "recipients": [
-            {
-                "id": each.id,
-                **({"name": each.name} if each.name is not None else {}),
-                "state": each.standing.state.value,
-                **({"reasons": each.reasons} if each.reasons else {}),
-            }
-            for each in message.recipients
-        ],
-        "createdAt": message.created_ms,
-        "changedAt": message.changed_ms,
-    }
-    if message.own_id is not None or message.direction is Direction.OUTBOUND:
-        shown["messageId"] = message.message_id
-    if message.receiver_id is not None:
-        shown["receiverMessageId"] = message.receiver_id
-    if message.error:
-        shown["error"] = message.error
-    if content:
-        shown["message"] = orjson.Fragment(message.body)
-    return shown
-
-
-class Progress:
+class StatusWriter:
     """Writes changes. Every method runs inside a transaction that has locked the channel."""
 
     __slots__ = ("_clock", "_event_bytes", "_outbox")
@@ -82,7 +48,7 @@ class Progress:
             tenant=channel.tenant,
             type=STATE,
             key=message.conversation,
-            body=ascii_json(describe(channel.id, message, content=content)),
+            body=ascii_json(message_entry(channel.id, message, content=content)),
             media=channel.type,
             endpoint=NO_ENDPOINT,
             trace_id=trace_id,
@@ -93,7 +59,7 @@ class Progress:
         transaction: Transaction,
         channel: Channel,
         message: Message,
-        happening: Happening,
+        transition: Transition,
         *,
         to: Collection[str] | None = None,
         reasons: Sequence[dict[str, Any]] = (),
@@ -105,18 +71,18 @@ class Progress:
         for recipient in message.recipients:
             if to is not None and recipient.id not in to:
                 continue
-            standing = after(recipient.standing, happening)
-            if standing is not None:
-                recipient.standing = standing
+            status = after(recipient.status, transition)
+            if status is not None:
+                recipient.status = status
                 recipient.reasons = list(reasons)
                 moved = True
         if moved:
-            message.state = of_all(each.standing.state for each in message.recipients)
-            if happening is Happening.UNDELIVERED:
+            message.state = of_all(each.status.state for each in message.recipients)
+            if transition is Transition.UNDELIVERED:
                 message.error = error
-            elif all(each.standing != UNDELIVERED for each in message.recipients):
+            elif all(each.status != UNDELIVERED for each in message.recipients):
                 message.error = ""
             message.changed_ms = self._clock.wall_ms()
-            message_store.update(transaction, message)
+            store_messages.update(transaction, message)
             self.announce(transaction, channel, message, new=False, trace_id=trace_id)
         return moved

@@ -10,11 +10,10 @@ import multipart
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from channels.messaging import channel_store, media_store
-from channels.messaging.channel_store import Channel, ChannelGoneError
+from channels.messaging import store_channels, store_media
 from channels.messaging.counters import Counters
-from channels.messaging.media import SCHEME, MediaFolder, clean_name, disposition, is_id, new_id
-from channels.messaging.media_store import Medium
+from channels.messaging.media_files import MediaFolder, clean_name, disposition, is_id, new_id
+from channels.messaging.models import Channel, ChannelGoneError, MediaResource
 from channels.messaging.settings import MessagingSettings
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
@@ -37,7 +36,7 @@ class _Upload(NamedTuple):
     content: bytes
 
 
-class Media:
+class MediaService:
     """The media of all channels."""
 
     __slots__ = ("_clock", "_counters", "_folder", "_settings", "_transactions")
@@ -56,7 +55,7 @@ class Media:
         """Bytes of a whole form."""
         return self._settings.max_media_bytes + FORM_BYTES
 
-    async def store(self, channel: Channel, request: Request, body: bytes) -> Medium:
+    async def store(self, channel: Channel, request: Request, body: bytes) -> MediaResource:
         """Store the file of a form. It is on disk when this returns.
 
         Raises:
@@ -74,50 +73,50 @@ class Media:
             )
         except FileTypeError as fault:
             raise ApiError.of_field(f"{FIELD}.{fault.field}", fault.expected, fault.got, http_status=415) from None
-        medium = Medium(new_id(), channel.number, upload.filename, mimetype, len(upload.content), self._clock.wall_ms())
-        await asyncio.to_thread(self._folder.write, medium.id, upload.content)
+        resource = MediaResource(new_id(), channel.number, upload.filename, mimetype, len(upload.content), self._clock.wall_ms())
+        await asyncio.to_thread(self._folder.write, resource.id, upload.content)
         try:
-            await self._transactions.write(lambda tx: _insert(tx, channel, medium))
+            await self._transactions.write(lambda tx: _insert(tx, channel, resource))
         except Exception:
-            await asyncio.to_thread(self._folder.remove, medium.id)
+            await asyncio.to_thread(self._folder.remove, resource.id)
             raise
         self._counters.media_stored += 1
-        return medium
+        return resource
 
-    async def find(self, channel: Channel, identifier: str) -> Medium:
+    async def find(self, channel: Channel, identifier: str) -> MediaResource:
         """Find a media resource of a channel.
 
         Raises:
             ApiError: 404 there is none.
             StorageError: the database cannot be read.
         """
-        found = await self._transactions.read(lambda tx: media_store.find(tx, channel.number, identifier)) if is_id(identifier) else None
+        found = await self._transactions.read(lambda tx: store_media.find(tx, channel.number, identifier)) if is_id(identifier) else None
         if found is None:
             raise unknown_media(identifier)
         return found
 
-    async def by_link(self, channel: str, identifier: str) -> Medium:
+    async def by_link(self, channel: str, identifier: str) -> MediaResource:
         """Find the media resource that a link with a good signature names.
 
         Raises:
             ApiError: 404 it was removed since.
             StorageError: the database cannot be read.
         """
-        found = await self._transactions.read(lambda tx: media_store.by_link(tx, channel, identifier))
+        found = await self._transactions.read(lambda tx: store_media.by_link(tx, channel, identifier))
         if found is None:
             raise unknown_media(identifier)
         return found
 
-    async def fetch(self, medium: Medium) -> Response:
+    async def fetch(self, resource: MediaResource) -> Response:
         """Send the bytes, in pieces, with headers that make a browser save them and run nothing.
 
         Raises:
             ApiError: 404 the file is gone.
         """
         try:
-            file = await asyncio.to_thread(self._folder.open, medium.id)
+            file = await asyncio.to_thread(self._folder.open, resource.id)
         except FileNotFoundError:
-            raise unknown_media(medium.id) from None
+            raise unknown_media(resource.id) from None
 
         async def pieces() -> AsyncIterator[bytes]:
             try:
@@ -130,15 +129,15 @@ class Media:
         return StreamingResponse(
             pieces(),
             headers={
-                "Content-Type": medium.mimetype,
-                "Content-Length": str(medium.length),
-                "Content-Disposition": disposition(medium.filename),
+                "Content-Type": resource.mimetype,
+                "Content-Length": str(resource.length),
+                "Content-Disposition": disposition(resource.filename),
                 "Content-Security-Policy": "default-src 'none'; sandbox",
                 "Cache-Control": "private, no-store",
             },
         )
 
-    async def remove(self, channel: Channel, identifier: str) -> Medium:
+    async def remove(self, channel: Channel, identifier: str) -> MediaResource:
         """Remove a media resource. Links to it answer 404 from then on.
 
         Raises:
@@ -146,22 +145,11 @@ class Media:
             StorageError: the database cannot be written.
         """
         found = await self.find(channel, identifier)
-        if not await self._transactions.write(lambda tx: media_store.remove(tx, identifier)):
+        if not await self._transactions.write(lambda tx: store_media.remove(tx, identifier)):
             raise unknown_media(identifier)  # another request has removed it meanwhile
         await asyncio.to_thread(self._folder.remove, identifier)
         self._counters.media_removed += 1
         return found
-
-
-def describe_medium(medium: Medium) -> dict[str, str | int]:
-    """A media resource as answers have it (docs/protocol/messaging.md#media)."""
-    return {
-        "mediaId": medium.id,
-        "url": f"{SCHEME}{medium.id}",
-        "filename": medium.filename,
-        "mimetype": medium.mimetype,
-        "length": medium.length,
-    }
 
 
 def unknown_media(identifier: str) -> ApiError:
@@ -169,10 +157,10 @@ def unknown_media(identifier: str) -> ApiError:
     return ApiError.of_field("mediaId", "a media resource of this channel", identifier, http_status=404)
 
 
-def _insert(tx: Transaction, channel: Channel, medium: Medium) -> None:
-    if not channel_store.lock(tx, channel.number):
+def _insert(tx: Transaction, channel: Channel, resource: MediaResource) -> None:
+    if not store_channels.lock(tx, channel.number):
         raise ChannelGoneError(channel.id)
-    media_store.insert(tx, medium)
+    store_media.insert(tx, resource)
 
 
 def _read_form(content_type: str, body: bytes) -> _Upload:

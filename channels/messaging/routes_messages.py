@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, Field
 
-from channels.messaging import channel_store, message_store
-from channels.messaging.api_channels import UNKNOWN, ChannelId, Sender
-from channels.messaging.api_thirdparty import BYTES, FORM, LARGE, TRACE, UNSUPPORTED, MediaId, MediumAnswer, faults
-from channels.messaging.channel_store import Channel
-from channels.messaging.media_service import Media, describe_medium
-from channels.messaging.message_store import Direction, Message, MessageId
-from channels.messaging.outgoing import Outgoing, unknown_channel
+from channels.messaging import store_channels, store_messages
+from channels.messaging.models import Channel, Direction, Message, MessageId
 from channels.messaging.parsing import read_outbound
-from channels.messaging.progress import describe
+from channels.messaging.routes_channels import UNKNOWN, ChannelId
+from channels.messaging.routes_third_party import BYTES, FORM, LARGE, TRACE, UNSUPPORTED, MediaId, faults
 from channels.messaging.schemas import OUTBOUND, json_schema
+from channels.messaging.schemas_messages import MessageAnswer, MessagesAnswer
+from channels.messaging.schemas_third_party import MediumAnswer
+from channels.messaging.serializers import media_entry, message_entry
+from channels.messaging.service_channels import unknown_channel
+from channels.messaging.service_media import MediaService
+from channels.messaging.service_outbound import OutboundService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import CHANNEL_ID, trace_id
-from channels.messaging.states import State
+from channels.messaging.state_machine import State
 from hub.core.principal import Principal
 from hub.ops.body import apart, read_body, takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.security.api import Status
 from hub.security.hosts import Hosts
 from hub.security.rest import requires
 from hub.storage.transactions import Transactions
@@ -34,72 +34,21 @@ MOST: int = 1_000
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-class ReasonEntry(BaseModel):
-    """Why a receipt says that a message failed."""
-
-    code: int = Field(examples=[350])
-    message: str | None = None
-
-
-class RecipientEntry(BaseModel):
-    """The state of a message for one recipient."""
-
-    id: str = Field(examples=["16504661149"])
-    name: str | None = None
-    state: State
-    reasons: list[ReasonEntry] | None = None
-
-
-class MessageEntry(BaseModel):
-    """A message. Times in milliseconds since 1970."""
-
-    id: str = Field(description="The hub's own id: unique and rising within the channel.", examples=["1613474523265-0"])
-    channelId: str = Field(examples=["0123456789"])
-    direction: Direction
-    type: str = Field(examples=["Text"])
-    state: State = Field(description="Of several recipients: failed when it failed for one, else the least of theirs.")
-    sender: Sender = Field(alias="from")
-    recipients: list[RecipientEntry]
-    createdAt: int
-    changedAt: int
-    messageId: str | None = Field(default=None, description="Its sender's own id; of an outgoing one what the webhook has.")
-    receiverMessageId: str | None = Field(default=None, description="What the third party's answer to the webhook called it.")
-    error: str | None = Field(default=None, description="Why the webhook was given up.")
-    message: dict[str, Any] | None = Field(default=None, description="The message as its sender wrote it.")
-
-
-class MessageAnswer(BaseModel):
-    """Envelope of a message."""
-
-    status: Status
-    data: MessageEntry
-
-
-class MessageList(BaseModel):
-    """A page of messages, the newest first."""
-
-    messages: list[MessageEntry]
-    cursor: str | None = Field(default=None, description="Where the next page begins; missing on the last one.")
-
-
-class MessagesAnswer(BaseModel):
-    """Envelope of a page of messages."""
-
-    status: Status
-    data: MessageList
-
-
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such channel, or that no such message or media."}}
 _NO_WEBHOOK: dict[int | str, dict[str, Any]] = {409: {"description": "The channel has no webhook."}}
 _BODY = {"required": True, "content": {"application/json": {"schema": json_schema(OUTBOUND)}}}
 
 
-def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Media, settings: MessagingSettings, hosts: Hosts) -> APIRouter:
+def create_router(
+    *, transactions: Transactions, outgoing: OutboundService, media: MediaService, settings: MessagingSettings, hosts: Hosts
+) -> APIRouter:
     """The routes. Third parties are given links to where ``hosts`` says that the hub is found."""
     router = APIRouter(prefix="/api/v1/messaging", tags=["Messaging"], responses=UNKNOWN)
 
     async def find(tenant: str, identifier: str) -> Channel:
-        found = await transactions.read(lambda tx: channel_store.find(tx, tenant, identifier)) if CHANNEL_ID.fullmatch(identifier) else None
+        found = (
+            await transactions.read(lambda tx: store_channels.find(tx, tenant, identifier)) if CHANNEL_ID.fullmatch(identifier) else None
+        )
         if found is None:
             raise unknown_channel(identifier)
         return found
@@ -124,7 +73,7 @@ def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Medi
                 raise unknown_channel(channel)
             base_url = hosts.base_url(request.scope)
             sent = await outgoing.send(caller.tenant, channel, content, raw, base_url=base_url, trace_id=trace_id(request))
-        return _answer(describe(sent.channel.id, sent.message, content=False))
+        return _answer(message_entry(sent.channel.id, sent.message, content=False))
 
     @router.get("/channels/{channelId}/messages", summary="Messages of a channel", response_model=MessagesAnswer)
     async def messages(
@@ -142,9 +91,9 @@ def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Medi
         with faults():
             known = await find(caller.tenant, channel)
             found = await transactions.read(
-                lambda tx: message_store.page(tx, known.number, state=state, direction=direction, before=before, limit=limit)
+                lambda tx: store_messages.page(tx, known.number, state=state, direction=direction, before=before, limit=limit)
             )
-        data: dict[str, Any] = {"messages": [describe(known.id, each, content=False) for each in found]}
+        data: dict[str, Any] = {"messages": [message_entry(known.id, each, content=False) for each in found]}
         if len(found) == limit:
             data["cursor"] = str(found[-1].id)
         return _answer(data)
@@ -161,10 +110,10 @@ def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Medi
             known = await find(caller.tenant, channel)
             found: Message | None = None
             if wanted is not None:
-                found = await transactions.read(lambda tx: message_store.by_id(tx, known.number, wanted))
+                found = await transactions.read(lambda tx: store_messages.by_id(tx, known.number, wanted))
         if found is None:
             raise ApiError.of_field("messageId", "the id of a message of this channel that is kept", identifier, http_status=404)
-        return _answer(describe(known.id, found, content=True))
+        return _answer(message_entry(known.id, found, content=True))
 
     @router.post(
         "/channels/{channelId}/media",
@@ -181,7 +130,7 @@ def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Medi
         with faults():
             known = await find(caller.tenant, channel)
             stored = await media.store(known, request, await read_body(request, media.limit))
-        return _answer({**describe_medium(stored)})
+        return _answer({**media_entry(stored)})
 
     @router.get(
         "/channels/{channelId}/media/{mediaId}",
@@ -198,7 +147,7 @@ def create_router(*, transactions: Transactions, outgoing: Outgoing, media: Medi
     async def delete(caller: Annotated[Principal, requires("/messaging/write")], channel: ChannelId, identifier: MediaId) -> Response:
         """Delete a file; links to it end."""
         with faults():
-            return _answer({**describe_medium(await media.remove(await find(caller.tenant, channel), identifier))})
+            return _answer({**media_entry(await media.remove(await find(caller.tenant, channel), identifier))})
 
     return router
 

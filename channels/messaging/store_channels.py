@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Final, NamedTuple
+from typing import Final
 
+from channels.messaging.models import Channel
 from hub.outbox.models import Secret
 from hub.storage.transactions import Row, Transaction
 
 _COLUMNS: Final = "number, tenant, id, type, sender_id, sender_name, endpoint, created_ms"
-
-
-class ChannelGoneError(Exception):
-    """The channel was removed while a request was under way."""
-
-
-class Channel(NamedTuple):
-    """A channel of a tenant. Its secrets and its webhook are those of the outbox endpoint that it owns."""
-
-    number: int
-    """Unique for ever: a channel that is created again under the same id has another number."""
-    tenant: str
-    id: str
-    type: str
-    """``email``, or ``sms`` and others that carry texts and media."""
-    sender_id: str | None
-    """The sender of outgoing messages that name none; None: the channel's id."""
-    sender_name: str | None
-    endpoint: str
-    created_ms: int
 
 
 def add(transaction: Transaction, channel: Channel) -> Channel | None:

@@ -1,41 +1,31 @@
-"""The rows of media resources; their bytes are files (:mod:`.media`)."""
+"""The rows of media resources; their bytes are files (:mod:`.media_files`)."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from channels.messaging.models import MediaResource
 from hub.storage.transactions import Transaction
 
 _COLUMNS: Final = "m.id, m.channel, m.filename, m.mimetype, m.length, m.created_ms"
 _THERE: Final = "messaging_media m JOIN messaging_channels c ON c.number = m.channel AND c.removed_ms IS NULL"
 
 
-class Medium(NamedTuple):
-    """A media resource."""
-
-    id: str
-    channel: int
-    filename: str
-    mimetype: str
-    length: int
-    created_ms: int
-
-
-def insert(transaction: Transaction, medium: Medium) -> None:
+def insert(transaction: Transaction, resource: MediaResource) -> None:
     """Insert the row of a media resource whose file exists."""
-    transaction.run("INSERT INTO messaging_media (id, channel, filename, mimetype, length, created_ms) VALUES (?, ?, ?, ?, ?, ?)", medium)
+    transaction.run("INSERT INTO messaging_media (id, channel, filename, mimetype, length, created_ms) VALUES (?, ?, ?, ?, ?, ?)", resource)
 
 
-def find(transaction: Transaction, channel: int, identifier: str) -> Medium | None:
+def find(transaction: Transaction, channel: int, identifier: str) -> MediaResource | None:
     """Find a media resource of a channel."""
     row = transaction.row(f"SELECT {_COLUMNS} FROM {_THERE} WHERE m.id = ? AND m.channel = ?", (identifier, channel))
-    return None if row is None else Medium(*row)
+    return None if row is None else MediaResource(*row)
 
 
-def by_link(transaction: Transaction, channel: str, identifier: str) -> Medium | None:
+def by_link(transaction: Transaction, channel: str, identifier: str) -> MediaResource | None:
     """Find a media resource by the id of its channel, as links have it."""
     row = transaction.row(f"SELECT {_COLUMNS} FROM {_THERE} WHERE m.id = ? AND c.id = ?", (identifier, channel))
-    return None if row is None else Medium(*row)
+    return None if row is None else MediaResource(*row)
 
 
 def remove(transaction: Transaction, identifier: str) -> bool:

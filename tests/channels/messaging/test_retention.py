@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from channels.messaging import trimmer as module
-from channels.messaging.media import ORPHAN_S, MediaFolder, new_id
-from channels.messaging.trimmer import RECEIPTS_MS, Trimmer
+from channels.messaging import retention as module
+from channels.messaging.media_files import ORPHAN_S, MediaFolder, new_id
+from channels.messaging.retention import RECEIPTS_MS, RetentionJob
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import SMS, Exchange, receipt, text_from, text_to
 
@@ -22,10 +22,10 @@ DAY_MS = 86_400_000
 TABLES = ("messaging_channels", "messaging_messages", "messaging_receipts", "messaging_media")
 
 
-def trimmer(exchange: Exchange) -> Trimmer:
+def retention(exchange: Exchange) -> RetentionJob:
     """The family's own."""
     (made,) = exchange.parts.services
-    assert isinstance(made, Trimmer)
+    assert isinstance(made, RetentionJob)
     return made
 
 
@@ -54,13 +54,13 @@ async def test_messages_media_and_receipts_have_their_time(exchange: Exchange) -
     await exchange.upload(PNG)
     assert await rows(exchange) == [1, 2, 1, 1]
     exchange.clock.now_ms += RECEIPTS_MS + 1
-    assert await trimmer(exchange).trim() == 1
+    assert await retention(exchange).trim() == 1
     assert await rows(exchange) == [1, 2, 0, 1]
     exchange.clock.now_ms += 29 * DAY_MS
-    assert await trimmer(exchange).trim() == 1
+    assert await retention(exchange).trim() == 1
     assert (await rows(exchange), files(exchange)) == ([1, 2, 0, 0], [])
     exchange.clock.now_ms += 60 * DAY_MS
-    assert await trimmer(exchange).trim() == 2
+    assert await retention(exchange).trim() == 2
     assert await rows(exchange) == [1, 0, 0, 0]
     assert exchange.counters.trimmed == 4
 
@@ -69,7 +69,7 @@ async def test_what_is_young_stays(light: Exchange) -> None:
     await light.channel()
     await light.come(text_from(), receipt("of nobody"))
     await light.upload(PNG)
-    assert await trimmer(light).trim() == 0
+    assert await retention(light).trim() == 0
     assert (await rows(light), len(files(light))) == ([1, 1, 1, 1], 1)
 
 
@@ -83,7 +83,7 @@ async def test_a_channel_that_was_removed_goes_with_all_that_it_had(exchange: Ex
         await exchange.upload(PNG)
     await exchange.go(text_to(), "999")
     await exchange.rest("DELETE", f"/{SMS}")
-    await trimmer(exchange).trim()
+    await retention(exchange).trim()
     assert (await rows(exchange), files(exchange)) == ([1, 6, 1, 0], [])
 
 
@@ -98,12 +98,12 @@ async def test_files_that_nobody_knows(light: Exchange) -> None:
     part.write_bytes(b"half")
     for path in (part, *(next((light.folder / "media").rglob(each)) for each in (old, known))):
         age(path, ORPHAN_S + 10)
-    assert await trimmer(light).sweep() == 1
+    assert await retention(light).sweep() == 1
     assert sorted(files(light)) == sorted([known, young])
 
 
 async def test_without_a_folder_there_is_nothing_to_look_for(light: Exchange) -> None:
-    assert await trimmer(light).sweep() == 0
+    assert await retention(light).sweep() == 0
 
 
 async def test_as_a_service(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ async def test_as_a_service(light: Exchange, monkeypatch: pytest.MonkeyPatch) ->
     await light.come(text_from())
     light.clock.now_ms += 91 * DAY_MS
     monkeypatch.setattr(light.transactions, "write", away_at_first)
-    service = trimmer(light)
+    service = retention(light)
     await service.start()
     await light.until(lambda: light.counters.trimmed == 1)
     await service.stop()
