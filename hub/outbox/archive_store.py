@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from hub.outbox import endpoint_store
 from hub.outbox.models import DeliveryState
 from hub.storage.transactions import Row, Transaction
 
@@ -109,13 +110,20 @@ def replay(transaction: Transaction, tenant: str, delivery: int, now_ms: int) ->
         " WHERE d.tenant = ? AND d.id = ?",
         (tenant, delivery),
     )
-    if row is not None and row[1] != DeliveryState.PENDING and row[2] >= 0:
-        _again(transaction, "id = ?", (delivery,), now_ms)
+    if row is None or row[1] == DeliveryState.PENDING or row[2] < 0:
+        return row
+    if not endpoint_store.kept(transaction, {row[0]}):  # removed a moment ago
+        return (*row[:2], -1)
+    _again(transaction, "id = ?", (delivery,), now_ms)
     return row
 
 
 def replay_span(transaction: Transaction, tenant: str, endpoint: str, *, since_ms: int, until_ms: int, now_ms: int, limit: int) -> int:
-    """Deliver again the dead deliveries of an endpoint that were made in a span of time: the oldest first, at most ``limit``."""
+    """Deliver again the dead deliveries of an endpoint that were made in a span of time: the oldest first, at most ``limit``; none where
+    the endpoint was removed.
+    """
+    if not endpoint_store.kept(transaction, {endpoint}):
+        return 0
     return _again(
         transaction,
         "id IN (SELECT id FROM deliveries WHERE tenant = ? AND endpoint = ? AND state = 'dead' AND created_ms >= ? AND created_ms < ?"

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from hub.core.ports import Clock
-from hub.outbox import delivery_store
+from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
 from hub.outbox.endpoint_store import EndpointCache
 from hub.outbox.models import Consumer, OutboxEvent
@@ -228,8 +228,11 @@ class Dispatcher:
         ]
 
         def write(tx: Transaction) -> list[delivery_store.Created | None]:
+            there = endpoint_store.kept(tx, {endpoint for _, endpoint, _, _ in planned})  # one may have been removed since it was planned
             made = [
                 delivery_store.create(tx, event, endpoint, now, self._owner if reserved else "", lease_until_ms if reserved else 0)
+                if endpoint in there
+                else None
                 for event, endpoint, reserved, lease_until_ms in planned
             ]
             if events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
@@ -14,6 +14,9 @@ _COLUMNS: Final = (
     "id, tenant, url, secrets, types, media, headers, description, concurrency, enabled, disabled_reason, policy, owner, created_ms,"
     " failing_since_ms, silent, closed_until_ms"
 )
+
+_IDS_AT_ONCE: Final = 500
+"""A statement takes a bounded number of values: PostgreSQL 65,535, SQLite 32,766."""
 
 REMOVED: Final = "the endpoint was removed"
 
@@ -64,6 +67,20 @@ def remove(transaction: Transaction, endpoint: str, now_ms: int) -> bool:
     )
     _changed(transaction)
     return True
+
+
+def kept(transaction: Transaction, endpoints: Collection[str]) -> set[str]:
+    """Those of ``endpoints`` that there are. None of them is removed before this transaction ends, so that every delivery that it makes
+    pending is seen by the transaction that removes the endpoint.
+    """
+    found: set[str] = set()
+    ids = sorted(endpoints)  # in one order, so that no two transactions wait for each other
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        piece = ids[start : start + _IDS_AT_ONCE]
+        marks = ", ".join("?" * len(piece))
+        rows = transaction.rows(f"SELECT id FROM endpoints WHERE id IN ({marks}) ORDER BY id{transaction.key_share}", piece)
+        found.update(row[0] for row in rows)
+    return found
 
 
 def disable(transaction: Transaction, endpoint: str, reason: str) -> bool:

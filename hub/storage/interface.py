@@ -102,6 +102,13 @@ class Transaction:
         self._afterwards = afterwards
         self.skip_locked = skip_locked
 
+    @property
+    def key_share(self) -> str:
+        """What a ``SELECT`` of rows ends with that must not be removed before this transaction ends. A database with one writer at a time
+        needs nothing.
+        """
+        return " FOR KEY SHARE" if self.skip_locked else ""
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query, or of a statement with ``RETURNING``."""
         check_text(parameters)

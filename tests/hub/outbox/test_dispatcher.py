@@ -162,6 +162,18 @@ async def test_what_nobody_wants_is_dispatched_all_the_same(desk: Desk) -> None:
     assert await desk.transactions.read(delivery_store.waiting) == (0, 0)
 
 
+async def test_an_endpoint_that_is_removed_while_its_delivery_is_made_gets_none(desk: Desk) -> None:
+    """The copy of the endpoints in memory may still have it: a delivery to it would be pending for good."""
+    await desk.cache.refresh()
+    await desk.transactions.write(lambda tx: endpoint_store.remove(tx, "ep_1", 1))
+    await desk.dispatcher.start()
+    await desk.record()
+    await desk.until(lambda: desk.counters.dispatched == 1)
+    await desk.dispatcher.stop()
+    assert (desk.worker.carried, desk.worker.reserved, desk.worker.looked) == ([], [], [])
+    assert await desk.transactions.read(delivery_store.waiting) == (0, 0)
+
+
 async def test_events_that_a_dead_process_left_are_taken_up(desk: Desk) -> None:
     event = await desk.record()
     await desk.transactions.write(delivery_store.free_own)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import Any, cast
 
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.endpoint_store import EndpointCache
 from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
+from hub.storage.backends import backend_of
+from hub.storage.database import Database
 from hub.storage.transactions import Operation, Transaction, Transactions
 from tests.hub.outbox.support import Recording, endpoint
+from tests.hub.storage.backends import Postgres, opened
 from tests.world import ManualClock
 
 FULL = Endpoint(
@@ -147,3 +151,37 @@ async def test_who_gets_an_event(light_transactions: Transactions) -> None:
     assert cache.wanting(event(to="owned")) == ["owned"]
     assert cache.wanting(event(to="disabled")) == ["disabled"]
     assert cache.wanting(event(to=NO_ENDPOINT)) == []
+
+
+async def test_a_removal_waits_for_the_deliveries_that_another_transaction_makes(postgres: Postgres) -> None:
+    """On PostgreSQL, where two transactions run at the same time."""
+    async with opened(postgres.url(await postgres.migrated())) as database:
+        await removed_meanwhile(database)
+
+
+async def removed_meanwhile(database: Database) -> None:
+    maker, remover = Transactions(backend_of(database)), Transactions(backend_of(database))
+    await maker.start()
+    await remover.start()
+    await maker.write(lambda tx: tx.run("INSERT INTO tenants (name, created_ms) VALUES ('acme', 0)"))
+    await maker.write(lambda tx: endpoint_store.save(tx, endpoint()))
+    found, removing = threading.Event(), threading.Event()
+
+    def make(tx: Transaction) -> None:
+        event = Recording(ManualClock()).add("k1")(tx)
+        assert endpoint_store.kept(tx, {"ep_1", "ep_2"}) == {"ep_1"}
+        found.set()
+        removing.wait(0.2)  # where the other transaction can begin, it is at the endpoint by now, or comes there soon
+        assert delivery_store.create(tx, event, "ep_1", 0, "", 0) is not None
+
+    def remove(tx: Transaction) -> bool:
+        removing.set()
+        return endpoint_store.remove(tx, "ep_1", 1)
+
+    making = asyncio.create_task(maker.write(make))
+    await asyncio.to_thread(found.wait)
+    assert await remover.write(remove)
+    await making
+    assert await remover.read(lambda tx: tx.rows("SELECT state, error FROM deliveries")) == [("dead", endpoint_store.REMOVED)]
+    await maker.stop()
+    await remover.stop()
