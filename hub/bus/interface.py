@@ -3,12 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-import orjson
-
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
-
-ENVELOPE_VERSION = 1
 
 
 class EnvelopeError(ValueError):
@@ -16,7 +12,7 @@ class EnvelopeError(ValueError):
 
 
 class Envelope(NamedTuple):
-    """A versioned header and the producer's bytes.
+    """What is said of a message, and the producer's bytes; each backend has a form of its own for the wire.
 
     ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is one
     after which the same topic had no other message, so that a receiver sees a gap at once (docs/protocol/channels.md#positions).
@@ -31,49 +27,9 @@ class Envelope(NamedTuple):
     origin: str = ""
     """The node that published it: ``event`` and ``state`` echoes are ignored by their own."""
     sequence: int = 0
-    """Rises by one with each envelope that a node publishes to a tenant. Origin and sequence are the envelope's id: a bus hands over none a
+    """Rises with each envelope that a node publishes. Origin and sequence are the envelope's id: a bus hands over none a
     second time. A ``log`` envelope is known by its position, also when it is read from the log again.
     """
-
-    def encode(self) -> bytes:
-        """Header as one line of JSON, then the producer's bytes untouched."""
-        header = {
-            "v": ENVELOPE_VERSION,
-            "t": list(self.topic),
-            "d": self.delivery.value,
-            "x": len(self.extra),
-            "o": self.origin,
-            "p": self.position,
-            "q": self.previous,
-            "s": self.sequence,
-        }
-        return orjson.dumps(header) + b"\n" + self.extra + self.data
-
-    @classmethod
-    def decode(cls, raw: bytes) -> "Envelope":
-        """The reverse of :meth:`encode`.
-
-        Raises:
-            EnvelopeError: not an envelope, or of another version.
-        """
-        head, newline, body = raw.partition(b"\n")
-        try:
-            header = orjson.loads(head)
-            if not newline or header["v"] != ENVELOPE_VERSION:
-                raise EnvelopeError(f"expected an envelope of version {ENVELOPE_VERSION}, got {header['v']}")
-            split = int(header["x"])
-            return cls(
-                Topic(*header["t"]),
-                DeliveryClass(header["d"]),
-                body[split:],
-                body[:split],
-                header["p"],
-                header["q"],
-                header["o"],
-                header["s"],
-            )
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
-            raise EnvelopeError(f"expected an envelope, got {raw[:40]!r}: {fault}") from fault
 
 
 class BusError(Exception):
@@ -161,7 +117,8 @@ class Bus(Protocol):
         although the caller gave up meanwhile.
 
         Raises:
-            EventLogError: nothing was recorded.
+            EventLogError: nothing was recorded, as far as this node knows: where the log is another process that did not answer, the
+                message may yet come. To repeat it under the same ``idempotency_key`` does no harm.
         """
         ...
 

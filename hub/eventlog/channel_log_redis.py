@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from hub.core.delivery import DeliveryClass
@@ -34,6 +34,28 @@ SWEEPS_PER_SEARCH: Final = 60
 """Of so many sweeps one looks for logs of tenants that this process has not met."""
 
 _META = (b"top", b"floor", b"run", b"seam", b"last")
+
+
+class Entry(NamedTuple):
+    """A record as it lies in Redis."""
+
+    position: int
+    previous: int
+    """A position after which its topic had no other before it."""
+    header: Header
+    body: bytes
+    """Extra members, then data."""
+
+
+class RawPage(NamedTuple):
+    """As :class:`hub.eventlog.channel_log.Page`, of all topics."""
+
+    records: Sequence[Entry]
+    end_position: int
+    floor: int
+    more: bool
+    undecoded: int
+    """Records that this version cannot read, and that are left out."""
 
 
 class RedisChannelLog:
@@ -63,7 +85,7 @@ class RedisChannelLog:
         self.undecoded = 0
         """Records that this version could not read, and that were passed over."""
 
-    async def append(self, topic: Topic, data: bytes, extra: bytes, once: str = "") -> tuple[int, int] | None:
+    async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
         """See :meth:`ChannelLog.append`. It reaches no subscriber: that is the bus's work."""
         names = self._of(topic.tenant)
         header = Header(topic.audience, topic.channel, DeliveryClass.LOG, len(extra), "", 0).encode()
@@ -75,9 +97,9 @@ class RedisChannelLog:
             sent += 1
             durable, again = int(server.durable), int(sent > 1)
             begin: list[bytes | str | int] = [server.run, durable, self._guard_us, 0, "", "PUBLISH", "NUMSUB", batch, again, 0]
-            return [*begin, "l", f"{topic.audience}:{topic.channel}", once, 0, header, extra + data]
+            return [*begin, "l", f"{topic.audience}:{topic.channel}", idempotency_key, 0, header, extra + data]
 
-        keys = [names.meta, names.stream, names.last, names.once, names.batch(f"{batch:012x}")]
+        keys = [names.meta, names.stream, names.last, names.idempotency_keys, names.batch(f"{batch:012x}")]
         try:
             (position,) = await self._commands.run(self._scripts.publish, keys, arguments)
             if not position:
@@ -89,29 +111,39 @@ class RedisChannelLog:
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
         """See :meth:`ChannelLog.read`."""
-        names = self._of(selection.tenant)
+        page = await self.page(selection.tenant, after)
+        found: list[Record] = []
+        size = 0
+        for position, _, header, body in page.records:
+            if header.audience not in selection.audiences or not selection.wants(header.channel):
+                continue
+            record = Record(position, header.channel, body[header.extra_bytes :], body[: header.extra_bytes])
+            if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
+                return Page(found, found[-1].position, page.floor, more=True)
+            found.append(record)
+            size += record.size
+        return Page(found, page.end_position, page.floor, page.more)
+
+    async def page(self, tenant: str, after: int) -> RawPage:
+        """The next records of all topics after a position, ``SCAN`` at most.
+
+        Raises:
+            EventLogError: see :class:`ChannelLog`.
+        """
+        names = self._of(tenant)
         meta, entries = await self._meta_and_entries(names, after)
         if meta is None:  # it was lost, or another server has it: see there
-            await self.open(selection.tenant)
+            await self.open(tenant)
             meta, entries = await self._meta_and_entries(names, after)
             if meta is None:
                 raise EventLogError("Redis was replaced while the log was read")
         top, floor, last = int(meta[0]), int(meta[1]), int(meta[4])
         end = _position(entries[-1]) if entries else after
         if len(entries) < SCAN and end < last and floor < last:  # the stream is gone, beside the hash that knows of it
-            floor = (await self.open(selection.tenant)).floor
-        found: list[Record] = []
-        size = 0
-        for entry in entries:
-            record = self._wanted(selection, entry)
-            if record is None:
-                continue
-            if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
-                return Page(found, found[-1].position, floor, more=True)
-            found.append(record)
-            size += record.size
+            floor = (await self.open(tenant)).floor
+        decoded = [record for entry in entries if (record := self._decode(entry)) is not None]
         more = len(entries) == SCAN and end < last
-        return Page(found, end if more else max(top, after), floor, more)
+        return RawPage(decoded, end if more else max(top, after), floor, more, len(entries) - len(decoded))
 
     async def _meta_and_entries(self, names: TenantNames, after: int) -> tuple[list[bytes] | None, list[Any]]:
         """The fields ``_META`` and the next ``SCAN`` records, of one moment; None where the log is not this server's."""
@@ -128,20 +160,12 @@ class RedisChannelLog:
             return None, []
         return meta, entries
 
-    def _wanted(self, selection: Selection, entry: Any) -> Record | None:
-        decoded = self._decode(entry)
-        if decoded is None:
-            return None
-        header, body = decoded
-        if header.audience not in selection.audiences or not selection.wants(header.channel):
-            return None
-        return Record(_position(entry), header.channel, body[header.extra_bytes :], body[: header.extra_bytes])
-
-    def _decode(self, entry: Any) -> tuple[Header, bytes] | None:
+    def _decode(self, entry: Any) -> Entry | None:
         fields = entry[1]
         try:
-            return Header.decode(fields[fields.index(b"h") + 1]), fields[fields.index(b"d") + 1]
-        except (HeaderError, ValueError):
+            values = dict(zip(fields[::2], fields[1::2], strict=True))
+            return Entry(_position(entry), int(values[b"q"]), Header.decode(values[b"h"]), values[b"d"])
+        except (HeaderError, KeyError, ValueError):
             self.undecoded += 1
             return None
 
@@ -156,7 +180,7 @@ class RedisChannelLog:
             EventLogError: see :class:`ChannelLog`.
         """
         names = self._of(tenant)
-        keys = [names.meta, names.stream, names.last, names.once]
+        keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         try:
             answer = await self._commands.run(
                 self._scripts.open, keys, lambda server: [server.run, int(server.durable), self._guard_us, known]
@@ -183,8 +207,8 @@ class RedisChannelLog:
                 entries = await self._commands.call(b"XRANGE", names.stream, f"({begin}-0", b"+", b"COUNT", SCAN)
                 for entry in entries:
                     decoded = self._decode(entry)
-                    if decoded is not None and decoded[0].topic(topic.tenant) == topic:
-                        return int(entry[1][entry[1].index(b"q") + 1]) <= after
+                    if decoded is not None and decoded.header.topic(topic.tenant) == topic:
+                        return decoded.previous <= after
                 if len(entries) < SCAN:
                     return False
                 begin = _position(entries[-1])
@@ -203,7 +227,7 @@ class RedisChannelLog:
 
     async def _trim(self, tenant: str) -> int:
         names = self._of(tenant)
-        keys = [names.meta, names.stream, names.last, names.once]
+        keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         age = self._retention.max_age_s * 1_000_000
         forgotten = 0
         more = True

@@ -113,8 +113,39 @@ class Commands:
 
         return await self._with_link(work)
 
-    async def run(self, script: Script, keys: Sequence[bytes], arguments: Callable[[ServerInfo], Sequence[Argument]]) -> Any:
+    async def pipeline(self, *commands: Sequence[Argument]) -> list[Any]:
+        """Send several commands that may be repeated, in one write; returns all answers.
+
+        Raises:
+            RedisUnavailableError: see there.
+            RedisRefusedError: one of the answers is an error, the first of which this is; the others were done.
+        """
+
+        async def work(link: _Link) -> list[Any]:
+            await link.send(commands)
+            answers: list[Any] = []
+            refused: ResponseError | None = None
+            for _ in commands:
+                try:
+                    answers.append(await link.receive())
+                except ResponseError as error:
+                    refused = refused or error
+            if refused is not None:
+                raise refused
+            return answers
+
+        return await self._with_link(work)
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Callable[[ServerInfo], Sequence[Argument]],
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:
         """Run a script; ``arguments`` makes its ARGV for the server that executes it, again for each time that it may be executed.
+        ``timeout_s``, where it is less than that of all calls, is this one's.
 
         Raises:
             RedisUnavailableError, RedisRefusedError: see there.
@@ -127,7 +158,7 @@ class Commands:
             except NoScriptError:  # normal after a restart or a failover; EVAL loads it as well
                 return await link.ask(b"EVAL", script.text, *rest)
 
-        return await self._with_link(work)
+        return await self._with_link(work, timeout_s)
 
     async def look(self) -> ServerInfo:
         """What the server says of itself now.
@@ -153,9 +184,10 @@ class Commands:
         self._closed = True
         await self._drop_idle()
 
-    async def _with_link(self, work: Callable[[_Link], Awaitable[Answer]]) -> Answer:
+    async def _with_link(self, work: Callable[[_Link], Awaitable[Answer]], timeout_s: float | None = None) -> Answer:
+        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s), self._permits:
+            async with asyncio.timeout(limit), self._permits:
                 while True:
                     link = self._idle.pop() if self._idle else None
                     reused = link is not None
@@ -184,7 +216,7 @@ class Commands:
                 raise RedisUnavailableError(f"Redis refuses for now: {error}") from error
             raise RedisRefusedError(str(error)) from error
         except TimeoutError as error:
-            raise RedisUnavailableError(f"Redis did not answer within {self._timeout_s:g} s") from error
+            raise RedisUnavailableError(f"Redis did not answer within {limit:g} s") from error
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"no connection to Redis: {error}") from error
 

@@ -68,7 +68,7 @@ class Names:
 class TenantNames:
     """The names of one tenant."""
 
-    __slots__ = ("_topic", "last", "logins", "meta", "once", "stream", "subjects")
+    __slots__ = ("_topic", "idempotency_keys", "last", "logins", "meta", "stream", "subjects")
 
     def __init__(self, prefix: str, tenant: str) -> None:
         begin = f"{prefix}:{{{encode_tenant(tenant)}}}:"
@@ -78,7 +78,7 @@ class TenantNames:
         """Stream: the records, each with the id ``<position>-0``."""
         self.last = f"{begin}p".encode()
         """Sorted set: the last position of each topic."""
-        self.once = f"{begin}o".encode()
+        self.idempotency_keys = f"{begin}o".encode()
         """Sorted set: the position of each record that has an idempotency key."""
         self.logins = f"{begin}g".encode()
         """Channel: one message for many logins."""

@@ -150,10 +150,10 @@ class ClockedCommands(Commands):
         super().__init__(UrlEndpoint(url))
         self._clock = clock
 
-    async def run(self, *arguments: Any) -> Any:
+    async def run(self, *arguments: Any, **options: Any) -> Any:
         seconds, microseconds = divmod(self._clock.wall_us(), 1_000_000)
         await self.call("SET", "test:clock", f"{seconds} {microseconds}")
-        return await super().run(*arguments)
+        return await super().run(*arguments, **options)
 
 
 CLOCKED = Scripts("{string.match(redis.call('GET', 'test:clock'), '(%d+) (%d+)')}")

@@ -1,10 +1,10 @@
-"""What every bus does. A backend adds itself to :data:`BACKENDS`, and to :data:`NETWORKS` where it connects nodes."""
+"""What every bus does: each backend of tests/hub/bus/backends.py."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -12,8 +12,11 @@ from hub.bus.interface import Bus, BusError, Envelope, Gap
 from hub.bus.memory import MemoryBus
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
+from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.interface import EventLogError
-from tests.hub.bus.network import Network, NetworkBus, NetworkLog
+from tests.hub.bus.backends import NODES, ONE, Backend, Nodes, make_nodes
+from tests.hub.bus.network import NetworkLog
+from tests.support.redis_server import RedisServer
 from tests.world import ManualClock
 
 A, B, OTHER = Topic("t", "", "/a"), Topic("t", "", "/b"), Topic("u", "", "/a")
@@ -45,25 +48,15 @@ class Received:
         return [envelope.data for envelope in self.of(topic)]
 
 
-BACKENDS: dict[str, Callable[[NetworkLog], Bus]] = {
-    "memory": lambda log: MemoryBus(log, "node-1"),
-    "network": lambda log: NetworkBus(Network(log), "node-1"),
-}
-
-
 class Pair:
-    """Two nodes over one log."""
+    """Two nodes, and what each is brought."""
 
-    def __init__(self, log: NetworkLog) -> None:
-        network = Network(log)
-        self.log = log
-        self.a, self.b = NetworkBus(network, "a"), NetworkBus(network, "b")
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.a, self.b, self.log = nodes.a, nodes.b, nodes.log
         self.at_a, self.at_b = Received(), Received()
         self.a.attach(self.at_a)
         self.b.attach(self.at_b)
-
-
-NETWORKS: dict[str, Callable[[NetworkLog], Pair]] = {"memory": Pair}
 
 
 @pytest.fixture
@@ -71,26 +64,35 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture
-def channel_log(clock: ManualClock) -> NetworkLog:
-    return NetworkLog(clock)
-
-
-@pytest.fixture(params=BACKENDS)
-def bus(request: pytest.FixtureRequest, channel_log: NetworkLog) -> Bus:
-    return BACKENDS[request.param](channel_log)
+@pytest.fixture(params=ONE)
+async def backend(request: pytest.FixtureRequest, clock: ManualClock, shared_redis: Callable[[str], RedisServer]) -> AsyncIterator[Backend]:
+    backend = ONE[request.param](clock, shared_redis)
+    yield backend
+    await backend.close()
 
 
 @pytest.fixture
-def received(bus: Bus) -> Received:
+async def received(backend: Backend) -> Received:
     received = Received()
-    bus.attach(received)
+    backend.bus.attach(received)
     return received
 
 
-@pytest.fixture(params=NETWORKS)
-def pair(request: pytest.FixtureRequest, channel_log: NetworkLog) -> Pair:
-    return NETWORKS[request.param](channel_log)
+@pytest.fixture
+async def bus(backend: Backend, received: Received) -> Bus:
+    return backend.bus
+
+
+@pytest.fixture
+def channel_log(backend: Backend) -> ChannelLog:
+    return backend.log
+
+
+@pytest.fixture(params=NODES)
+async def pair(request: pytest.FixtureRequest, clock: ManualClock, shared_redis: Callable[[str], RedisServer]) -> AsyncIterator[Pair]:
+    nodes = await make_nodes(request.param, clock, shared_redis)
+    yield Pair(nodes)
+    await nodes.close()
 
 
 def log(topic: Topic, data: bytes = b"1") -> Envelope:
@@ -131,7 +133,7 @@ async def test_tenants_count_for_themselves(bus: Bus, received: Received) -> Non
     assert await bus.append(log(A)) == await bus.append(log(OTHER))
 
 
-async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus, received: Received, channel_log: NetworkLog) -> None:
+async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus, received: Received, channel_log: ChannelLog) -> None:
     await bus.subscribe([A, B], positions=True)
     floor = (await channel_log.span("t")).floor
     positions = [await bus.append(log(topic, b"%d" % number)) for number, topic in enumerate((A, B, A))]
@@ -149,11 +151,12 @@ async def test_what_the_log_has_by_its_name_reaches_nobody_again(bus: Bus, recei
     assert received.data() == [b"1"]
 
 
-async def test_own_events_do_not_come_back(bus: Bus, received: Received) -> None:
+async def test_own_events_do_not_come_back(backend: Backend, bus: Bus, received: Received) -> None:
     await bus.subscribe([A], positions=False)
     bus.publish(event(A))
     bus.publish(Envelope(A, DeliveryClass.STATE, b"1"))
     bus.publish_to_logins(event(A), ["one", "two"])
+    await backend.settle()
     assert received.of(A) == []
 
 
@@ -181,8 +184,9 @@ async def test_nobody_subscribes_to_nothing(bus: Bus, received: Received) -> Non
     assert await bus.subscribe([], positions=True) == {}
 
 
-async def test_the_log_is_not_asked_where_nobody_needs_a_position(channel_log: NetworkLog) -> None:
+async def test_the_log_is_not_asked_where_nobody_needs_a_position(clock: ManualClock) -> None:
     """Of a bus that has to ask the log by itself: a network confirms with a position in one and the same message."""
+    channel_log = NetworkLog(clock)
     bus = MemoryBus(channel_log)
     await channel_log.close()
     assert await bus.subscribe([A], positions=False) == {}
@@ -190,7 +194,7 @@ async def test_the_log_is_not_asked_where_nobody_needs_a_position(channel_log: N
         await bus.subscribe([A], positions=True)
 
 
-async def test_closing_leaves_the_log_open(bus: Bus, received: Received, channel_log: NetworkLog) -> None:
+async def test_closing_leaves_the_log_open(bus: Bus, received: Received, channel_log: ChannelLog) -> None:
     await bus.close()
     assert await channel_log.span("t")
 
@@ -205,6 +209,7 @@ async def test_a_topic_is_in_force_from_its_own_position(pair: Pair) -> None:
         last = await pair.a.append(log(A, b"%d" % number))
     assert await pair.b.subscribe([A], positions=True) == {A: last}
     await pair.a.append(log(A, b"after"))
+    await pair.nodes.settle()
     assert pair.at_b.data() == [b"after"]
 
 
@@ -213,6 +218,7 @@ async def test_each_node_receives_what_it_is_subscribed_to_in_the_order_of_posit
     await pair.b.subscribe([A, B], positions=True)
     for number in range(6):
         await (pair.a, pair.b)[number % 2].append(log((A, B)[number % 2], b"%d" % number))
+    await pair.nodes.settle()
     assert pair.at_a.data() == [b"0", b"2", b"4"]
     at_b = [call for call in pair.at_b.calls if isinstance(call, Envelope)]
     assert [envelope.data for envelope in at_b] == [b"0", b"1", b"2", b"3", b"4", b"5"]
@@ -224,72 +230,81 @@ async def test_events_reach_the_other_node_once_by_name_and_pattern(pair: Pair) 
     pair.a.publish(event(A, b"1"))
     pair.a.publish(event(A, b"2"))
     await pair.a.append(log(A, b"3"))
+    await pair.nodes.settle()
     assert pair.at_b.data() == [b"1", b"2", b"3"]
 
 
 async def test_a_second_copy_is_recognised(pair: Pair) -> None:
     await pair.b.subscribe([A], positions=True)
-    pair.b.repeats = True
+    await pair.nodes.repeat()
     pair.a.publish(event(A, b"1"))
     await pair.a.append(log(A, b"2"))
+    await pair.nodes.settle()
     assert pair.at_b.data() == [b"1", b"2"]
 
 
 async def test_what_comes_while_a_confirmation_is_under_way_comes_after_its_position(pair: Pair) -> None:
-    pair.b.delay("answers")
+    await pair.log.span("t")  # it is there already
+    await pair.nodes.hold("answers")
     subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
-    await asyncio.sleep(0)
+    await pair.nodes.asked(A)
     appended = await pair.a.append(log(A, b"1")) or 0
     assert pair.at_b.calls == []
-    pair.b.hurry()
+    await pair.nodes.release()
     position = (await subscribing)[A]
+    await pair.nodes.settle()
     assert position < appended
     assert pair.at_b.calls[0] == ("t", position)
     assert pair.at_b.data() == [b"1"]
 
 
 async def test_what_was_appended_before_a_request_arrives_lies_before_its_position(pair: Pair) -> None:
-    pair.b.delay("requests")
+    await pair.nodes.hold("requests")
     subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
     await asyncio.sleep(0)
     appended = await pair.a.append(log(A, b"1"))
-    pair.b.hurry()
+    await pair.nodes.release()
     assert await subscribing == {A: appended}
     assert pair.at_b.data() == []
 
 
 async def test_unsubscribing_takes_effect_between_the_subscriptions_around_it(pair: Pair) -> None:
-    pair.b.delay("requests")
+    await pair.nodes.hold("requests")
     first = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
     await asyncio.sleep(0)
     pair.b.unsubscribe([A])
     second = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
     await asyncio.sleep(0)
-    pair.b.hurry()
+    await pair.nodes.release()
     await first
     await second
     await pair.a.append(log(A))
+    await pair.nodes.settle()
     assert pair.at_b.data() == [b"1"]
     pair.b.unsubscribe([A])
+    await pair.nodes.settle()
     await pair.a.append(log(A))
+    await pair.nodes.settle()
     assert pair.at_b.data() == [b"1"]
 
 
 async def test_a_subscription_that_its_caller_gave_up_ends_with_unsubscribing(pair: Pair) -> None:
-    pair.b.delay("answers")
+    await pair.nodes.hold("answers")
     subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
     await asyncio.sleep(0)
     subscribing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await subscribing
     pair.b.unsubscribe([A])
-    pair.b.hurry()
+    await pair.nodes.release()
+    await pair.nodes.settle()
     await pair.a.append(log(A))
+    await pair.nodes.settle()
     assert pair.at_b.data() == []
 
 
 async def test_a_node_without_a_connection_says_so(pair: Pair) -> None:
-    pair.b.cut()
+    await pair.nodes.cut()
     with pytest.raises(BusError):
         await pair.b.subscribe([A], positions=True)
     with pytest.raises(EventLogError):
@@ -297,10 +312,10 @@ async def test_a_node_without_a_connection_says_so(pair: Pair) -> None:
 
 
 async def test_a_connection_that_breaks_ends_the_subscription_under_way(pair: Pair) -> None:
-    pair.b.delay("answers")
+    await pair.nodes.hold("answers")
     subscribing = asyncio.ensure_future(pair.b.subscribe([A], positions=True))
     await asyncio.sleep(0)
-    pair.b.cut()
+    await pair.nodes.cut()
     with pytest.raises(BusError):
         await subscribing
 
@@ -308,11 +323,12 @@ async def test_a_connection_that_breaks_ends_the_subscription_under_way(pair: Pa
 async def test_what_the_log_has_of_a_broken_connection_is_handed_over(pair: Pair) -> None:
     await pair.b.subscribe([A, B], positions=True)
     await pair.a.append(log(A, b"1"))
-    pair.b.cut()
+    await pair.nodes.cut()
     await pair.a.append(log(B, b"2"))
     await pair.a.append(log(A, b"3"))
-    pair.b.mend()
+    await pair.nodes.mend()
     await pair.a.append(log(A, b"4"))
+    await pair.nodes.settle()
     assert (pair.at_b.data(A), pair.at_b.data(B)) == ([b"1", b"3", b"4"], [b"2"])
     assert Gap("t") in pair.at_b.calls  # events may be lost
 
@@ -320,13 +336,12 @@ async def test_what_the_log_has_of_a_broken_connection_is_handed_over(pair: Pair
 async def test_a_gap_that_the_log_does_not_fill_is_told(pair: Pair) -> None:
     await pair.b.subscribe([A], positions=True)
     heard = await pair.a.append(log(A, b"1"))
-    pair.b.cut()
+    await pair.nodes.cut()
     for _ in range(3):
         last = await pair.a.append(log(A))
-    kept = pair.log._log("t")
-    kept.floor = last or 0
-    kept.kept.clear()
-    pair.b.mend()
+    await pair.nodes.forget("t")
+    await pair.nodes.mend()
+    await pair.nodes.settle()
     assert Gap("t", heard, last) in pair.at_b.calls
     assert pair.at_b.calls[-1] == ("t", last)
 
@@ -335,9 +350,10 @@ async def test_a_log_that_lost_its_end_is_told_with_the_seam(pair: Pair) -> None
     await pair.b.subscribe([A], positions=True)
     kept = await pair.a.append(log(A, b"1")) or 0
     lost = await pair.a.append(log(A, b"lost")) or 0
-    pair.b.cut()
-    pair.log.lose_end("t", kept)
-    pair.b.mend()
+    await pair.nodes.cut()
+    await pair.nodes.lose_end("t", kept)
+    await pair.nodes.mend()
+    await pair.nodes.settle()
     seam = (await pair.log.span("t")).seam
     assert seam > lost
     assert f"seam {seam}" in pair.at_b.calls

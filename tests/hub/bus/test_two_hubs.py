@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+
 import pytest
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
@@ -9,10 +11,11 @@ from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Subscribed
 from tests.hub.bayeux.harness import Bayeux, Client, handshake
 from tests.hub.bayeux.test_extensions_of_the_protocol import BY_TOKEN
-from tests.hub.bus.network import Network, NetworkBus, NetworkLog
+from tests.hub.bus.backends import NODES, Nodes, make_nodes
 from tests.hub.core.harness import Recorder, World
 from tests.hub.dashboard.harness import Dashboard
 from tests.hub.dashboard.test_stream import Stream, block
+from tests.support.redis_server import RedisServer
 from tests.world import ManualClock
 
 DECLARATIONS = [
@@ -23,12 +26,12 @@ DECLARATIONS = [
 class Hubs:
     """Node A, and what node B is made of."""
 
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.log = NetworkLog(self.clock)
-        self.network = Network(self.log)
-        self.a = World(DECLARATIONS, log=self.log, bus=NetworkBus(self.network, "a"), clock=self.clock)
-        self.bus_b = NetworkBus(self.network, "b")
+    def __init__(self, nodes: Nodes, clock: ManualClock) -> None:
+        self.clock = clock
+        self.nodes = nodes
+        self.log = nodes.log
+        self.a = World(DECLARATIONS, log=self.log, bus=nodes.a, clock=clock)
+        self.bus_b = nodes.b
 
     async def publish(self, *numbers: int, channel: str = "/log/orders") -> int:
         """Publish on node A; returns the log's newest position."""
@@ -38,6 +41,19 @@ class Hubs:
 
     def b(self) -> World:
         return World(DECLARATIONS, log=self.log, bus=self.bus_b, clock=self.clock)
+
+    async def arrived(self, world: World) -> None:
+        """Everything that was published has come to node B and to its sessions."""
+        await self.nodes.settle()
+        await world.loop.run()
+
+
+@pytest.fixture(params=NODES)
+async def hubs(request: pytest.FixtureRequest, shared_redis: Callable[[str], RedisServer]) -> AsyncIterator[Hubs]:
+    clock = ManualClock()
+    nodes = await make_nodes(request.param, clock, shared_redis)
+    yield Hubs(nodes, clock)
+    await nodes.close()
 
 
 def heard(session: Recorder) -> list[int]:
@@ -54,8 +70,7 @@ async def resume(world: World, session: Recorder, since: int, *patterns: str) ->
 # -- a topic that the node was not subscribed to ------------------------------------------------------------------------
 
 
-async def test_bayeux_replays_what_another_node_published_before_the_topic_was_in_force() -> None:
-    hubs = Hubs()
+async def test_bayeux_replays_what_another_node_published_before_the_topic_was_in_force(hubs: Hubs) -> None:
     node = Bayeux(log=hubs.log, bus=hubs.bus_b)
     before = (await hubs.log.span("t")).newest
     other = await node.client()
@@ -70,8 +85,7 @@ async def test_bayeux_replays_what_another_node_published_before_the_topic_was_i
     assert [message["data"] for message in messages if message["channel"] == "/log/orders"] == [1, 2, 3]
 
 
-async def test_the_dashboard_is_sent_what_another_node_published_before_the_topic_was_in_force() -> None:
-    hubs = Hubs()
+async def test_the_dashboard_is_sent_what_another_node_published_before_the_topic_was_in_force(hubs: Hubs) -> None:
     node = Dashboard(log=hubs.log, bus=hubs.bus_b)
     before = (await hubs.log.span("t")).newest
     await node.send({"type": "hello", "token": "ann"})
@@ -87,8 +101,7 @@ async def test_the_dashboard_is_sent_what_another_node_published_before_the_topi
     assert [answer["data"] for answer in answers if answer["type"] == "event"] == [1, 2, 3]
 
 
-async def test_a_stream_is_sent_what_another_node_published_before_the_topic_was_in_force() -> None:
-    hubs = Hubs()
+async def test_a_stream_is_sent_what_another_node_published_before_the_topic_was_in_force(hubs: Hubs) -> None:
     node = Stream(log=hubs.log, bus=hubs.bus_b)
     before = (await hubs.log.span("t")).newest
     other = Recorder(node.hub, "other")
@@ -100,8 +113,7 @@ async def test_a_stream_is_sent_what_another_node_published_before_the_topic_was
     assert b"".join(node.read()) == b"".join(block("/log/orders", str(n), last - 3 + n) for n in (1, 2, 3))
 
 
-async def test_between_the_confirmation_and_the_answer_nothing_is_missed_or_repeated() -> None:
-    hubs = Hubs()
+async def test_between_the_confirmation_and_the_answer_nothing_is_missed_or_repeated(hubs: Hubs) -> None:
     world = hubs.b()
     before = await hubs.publish(1, 2)
     await hubs.publish(3)
@@ -118,7 +130,7 @@ async def test_between_the_confirmation_and_the_answer_nothing_is_missed_or_repe
     outcomes = await resume(world, session, before, "/log/orders")
     assert outcomes == [Subscribed("/log/orders", before, recovered=True)]
     await hubs.publish(6)
-    await world.loop.run()
+    await hubs.arrived(world)
     assert heard(session) == [3, 4, 5, 6]
     assert session.recovery is None
 
@@ -126,24 +138,22 @@ async def test_between_the_confirmation_and_the_answer_nothing_is_missed_or_repe
 # -- positions that this node has not come to ---------------------------------------------------------------------------
 
 
-async def test_what_the_client_heard_on_another_node_does_not_come_again() -> None:
-    hubs = Hubs()
+async def test_what_the_client_heard_on_another_node_does_not_come_again(hubs: Hubs) -> None:
     world = hubs.b()
     first = world.session("first")
     await world.hub.subscribe(first, ["/log/orders"])
-    hubs.bus_b.delay("answers")
+    await hubs.nodes.hold("answers")
     known = await hubs.publish(1, 2)  # on its way to node B
     second = world.session("second")
     assert await resume(world, second, known, "/log/orders") == [Subscribed("/log/orders", known, recovered=True)]
     await hubs.publish(3)
-    hubs.bus_b.hurry()
-    await world.loop.run()
+    await hubs.nodes.release()
+    await hubs.arrived(world)
     assert (heard(first), heard(second)) == ([1, 2, 3], [3])
     assert second.recovery is None
 
 
-async def test_a_position_that_no_node_ever_gave_is_not_recovered() -> None:
-    hubs = Hubs()
+async def test_a_position_that_no_node_ever_gave_is_not_recovered(hubs: Hubs) -> None:
     world = hubs.b()
     last = await hubs.publish(1)
     (outcome,) = await resume(world, world.session(), last + 1, "/log/orders")
@@ -153,53 +163,47 @@ async def test_a_position_that_no_node_ever_gave_is_not_recovered() -> None:
 # -- what is lost between nodes -----------------------------------------------------------------------------------------
 
 
-async def test_a_connection_that_breaks_costs_no_message_of_a_log_channel() -> None:
-    hubs = Hubs()
+async def test_a_connection_that_breaks_costs_no_message_of_a_log_channel(hubs: Hubs) -> None:
     world = hubs.b()
     session = world.session()
     await world.hub.subscribe(session, ["/log/orders"])
     await hubs.publish(1)
-    hubs.bus_b.cut()
+    await hubs.nodes.cut()
     await hubs.publish(2, 3)
-    hubs.bus_b.mend()
+    await hubs.nodes.mend()
     await hubs.publish(4)
-    await world.loop.run()
+    await hubs.arrived(world)
     assert heard(session) == [1, 2, 3, 4]
     assert not session.ended
 
 
-async def test_who_hears_a_log_channel_comes_back_after_a_gap_and_is_told() -> None:
-    hubs = Hubs()
+async def test_who_hears_a_log_channel_comes_back_after_a_gap_and_is_told(hubs: Hubs) -> None:
     world = hubs.b()
     session, plain = world.session("log"), world.session("plain")
     await world.hub.subscribe(session, ["/log/orders"])
     await world.hub.subscribe(plain, ["/free"])
     heard_until = await hubs.publish(1)
-    hubs.bus_b.cut()
-    last = await hubs.publish(2, 3)
-    kept = hubs.log._log("t")
-    kept.kept.clear()
-    kept.topics.clear()
-    kept.floor = last
-    hubs.bus_b.mend()
-    await world.loop.run()
+    await hubs.nodes.cut()
+    await hubs.publish(2, 3)
+    await hubs.nodes.forget("t")
+    await hubs.nodes.mend()
+    await hubs.arrived(world)
     assert (session.ended, plain.ended) == (True, False)
     assert world.hub.counters.gaps == 2  # the one of events and states, too
     (outcome,) = await resume(world, world.session("again"), heard_until, "/log/orders")
     assert not outcome.recovered
 
 
-async def test_after_a_seam_nobody_has_recovered_with_a_position_before_it() -> None:
-    hubs = Hubs()
+async def test_after_a_seam_nobody_has_recovered_with_a_position_before_it(hubs: Hubs) -> None:
     world = hubs.b()
     session = world.session()
     await world.hub.subscribe(session, ["/log/orders"])
     kept = await hubs.publish(1)
     lost = await hubs.publish(2)
-    hubs.bus_b.cut()
-    hubs.log.lose_end("t", kept)
-    hubs.bus_b.mend()
-    await world.loop.run()
+    await hubs.nodes.cut()
+    await hubs.nodes.lose_end("t", kept)
+    await hubs.nodes.mend()
+    await hubs.arrived(world)
     assert session.ended
     assert world.hub.counters.resets == 1
     await hubs.publish(3)
@@ -208,11 +212,10 @@ async def test_after_a_seam_nobody_has_recovered_with_a_position_before_it() -> 
         assert not outcome.recovered
 
 
-async def test_without_a_connection_a_subscribe_is_refused_and_leaves_nothing_behind() -> None:
-    hubs = Hubs()
+async def test_without_a_connection_a_subscribe_is_refused_and_leaves_nothing_behind(hubs: Hubs) -> None:
     world = hubs.b()
     session = world.session()
-    hubs.bus_b.cut()
+    await hubs.nodes.cut()
     with pytest.raises(RefusedError) as refused:
         await world.hub.subscribe(session, ["/log/orders", "/free"])
     assert refused.value.error is WireError.UNAVAILABLE

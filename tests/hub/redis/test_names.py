@@ -13,7 +13,12 @@ _TENANTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_siz
 
 def test_the_keys_of_a_tenant() -> None:
     names = Names("hub").of("acme")
-    assert (names.meta, names.stream, names.last, names.once) == (b"hub:{acme}:m", b"hub:{acme}:l", b"hub:{acme}:p", b"hub:{acme}:o")
+    assert (names.meta, names.stream, names.last, names.idempotency_keys) == (
+        b"hub:{acme}:m",
+        b"hub:{acme}:l",
+        b"hub:{acme}:p",
+        b"hub:{acme}:o",
+    )
     assert (names.logins, names.subjects, names.batch("1f")) == (b"hub:{acme}:g", b"hub:{acme}:s", b"hub:{acme}:b:1f")
 
 

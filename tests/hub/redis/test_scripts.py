@@ -25,7 +25,7 @@ class Log:
         self.clock = clock
         names = Names(secrets.token_hex(8)).of("t")
         self.names = names
-        self.keys = [names.meta, names.stream, names.last, names.once]
+        self.keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         self.run = "first"
         self.durable = 0
         self.known = 0

@@ -1,0 +1,216 @@
+"""The bus over Redis: nodes that share one hear each other, and one log."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from hub.bus.interface import Envelope, Receiver
+from hub.bus.redis.envelopes import header_of, login_bytes
+from hub.bus.redis.publisher import Outgoing, Publisher
+from hub.bus.redis.subscriptions import Subscriptions
+from hub.bus.redis.tuning import Counters, Tuning
+from hub.core.message import Topic
+from hub.eventlog.channel_log_redis import GUARD_US, RedisChannelLog
+from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
+from hub.redis.endpoint import Endpoint
+from hub.redis.names import Names
+from hub.redis.scripts import Scripts
+
+_log = structlog.get_logger(__name__)
+
+INCARNATION_BYTES: Final = 6
+"""Of the name that a process draws at its start."""
+
+MAX_LOGINS: Final = 1024
+"""Logins of one message."""
+
+
+class UnusableRedisError(Exception):
+    """A Redis that is there, and that the hub cannot use: what was expected, and what came."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+class RedisBus:
+    """A node's end (:class:`hub.bus.interface.Bus`), for all tenants of one Redis. :meth:`start` it after :meth:`attach`."""
+
+    __slots__ = (
+        "_commands",
+        "_endpoint",
+        "_guard_us",
+        "_log",
+        "_names",
+        "_publisher",
+        "_scripts",
+        "_sequence",
+        "_subscriptions",
+        "_tuning",
+        "counters",
+        "node",
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        commands: Commands,
+        log: RedisChannelLog,
+        names: Names,
+        *,
+        node: str = "",
+        scripts: Scripts | None = None,
+        tuning: Tuning | None = None,
+        guard_us: int = GUARD_US,
+    ) -> None:
+        """``commands`` and ``log`` stay open when the bus is closed. ``node``: this process's name among all, drawn if it is not given."""
+        self.node = node or secrets.token_hex(INCARNATION_BYTES)
+        self.counters = Counters()
+        self._endpoint = endpoint
+        self._commands = commands
+        self._log = log
+        self._names = names
+        self._scripts = scripts or Scripts()
+        self._tuning = tuning or Tuning()
+        self._guard_us = guard_us
+        self._sequence = 0
+        self._publisher: Publisher | None = None
+        self._subscriptions: Subscriptions | None = None
+
+    def attach(self, receiver: Receiver) -> None:
+        """See :meth:`Bus.attach`."""
+        self._subscriptions = Subscriptions(
+            self._endpoint, self._commands, self._log, self._names, self.node, receiver, self._tuning, self.counters
+        )
+        self._publisher = Publisher(
+            self._commands,
+            self._names,
+            self._scripts,
+            self.node,
+            self._tuning,
+            self.counters,
+            self._subscriptions.position,
+            guard_us=self._guard_us,
+        )
+
+    async def start(self) -> None:
+        """Connect. A Redis that is not there is waited for, and meanwhile nobody can subscribe.
+
+        Raises:
+            UnusableRedisError: it is too old, or forgets what it was given.
+        """
+        try:
+            problems = (await self._commands.look()).problems()
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            _log.warning("redis_not_there_yet", error=str(error))
+        else:
+            if problems:
+                raise UnusableRedisError(problems)
+        self._heard.start()
+
+    async def stop(self) -> None:
+        """As :meth:`close`, as a service."""
+        await self.close()
+
+    @property
+    def _heard(self) -> Subscriptions:
+        assert self._subscriptions is not None, "attach comes first"
+        return self._subscriptions
+
+    @property
+    def _sent(self) -> Publisher:
+        assert self._publisher is not None, "attach comes first"
+        return self._publisher
+
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+        """See :meth:`Bus.subscribe`. The position comes with the confirmation and costs nothing."""
+        return await self._heard.subscribe(topics) if topics else {}
+
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        """See :meth:`Bus.unsubscribe`."""
+        self._heard.unsubscribe(topics)
+
+    def publish(self, envelope: Envelope) -> None:
+        """See :meth:`Bus.publish`."""
+        signed = self._signed(envelope)
+        body = signed.extra + signed.data
+        self._sent.send(signed.topic.tenant, Outgoing(self._names.channels(signed.topic), header_of(signed), body))
+
+    def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
+        """See :meth:`Bus.publish_to_logins`: one message for up to ``MAX_LOGINS`` of them."""
+        hashes: list[bytes] = []
+        for login in logins:
+            raw = login_bytes(login)
+            if raw is None:
+                self.publish(envelope._replace(topic=envelope.topic._replace(audience=login)))
+            else:
+                hashes.append(raw)
+        channels = (self._names.of(envelope.topic.tenant).logins,)
+        for begin in range(0, len(hashes), MAX_LOGINS):
+            some = hashes[begin : begin + MAX_LOGINS]
+            signed = self._signed(envelope)
+            body = b"".join(some) + signed.extra + signed.data
+            self._sent.send(signed.topic.tenant, Outgoing(channels, header_of(signed, logins=len(some)), body))
+
+    async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
+        """See :meth:`Bus.append`. A call whose connection broke is repeated, and recorded once; after ``Tuning.append_s`` it is refused,
+        although Redis may still do it.
+        """
+        signed = self._signed(envelope)
+        topic = signed.topic
+        channels = self._names.channels(topic)
+        future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        body = signed.extra + signed.data
+        self._sent.send(
+            topic.tenant, Outgoing(channels, header_of(signed), body, f"{topic.audience}:{topic.channel}", idempotency_key, future)
+        )
+        position = await future
+        if position is not None:
+            await self._heard.reached(topic.tenant, position, channels)
+        return position
+
+    def _signed(self, envelope: Envelope) -> Envelope:
+        self._sequence += 1
+        return envelope._replace(origin=self.node, sequence=self._sequence)
+
+    # -- how it is --------------------------------------------------------------------------------------------------
+
+    async def trouble(self) -> str | None:
+        """Why Redis does not serve anybody; None: it answers."""
+        try:
+            problems = (await self._commands.look()).problems()
+        except (RedisUnavailableError, RedisRefusedError):
+            return "Redis does not answer"
+        return problems[0] if problems else None
+
+    async def deaf(self) -> str | None:
+        """Why this node does not hear what is published, although Redis answers; None: it does, or Redis is away for all."""
+        trouble = self._heard.trouble
+        return trouble if trouble is not None and await self.trouble() is None else None
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait for Redis."""
+        return self._sent.pending
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of them."""
+        return self._sent.pending_bytes
+
+    @property
+    def channels(self) -> int:
+        """Channels of Redis that this node is subscribed to."""
+        return self._heard.channels
+
+    async def close(self) -> None:
+        """See :meth:`Bus.close`."""
+        if self._publisher is not None:
+            await self._publisher.close()
+        if self._subscriptions is not None:
+            await self._subscriptions.close()

@@ -1,0 +1,178 @@
+"""The connection on which Redis pushes what is published, without a client library in between: only so it is known which message came
+before which answer, and that a connection broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import hiredis
+import structlog
+
+from hub.redis.endpoint import Address
+from hub.redis.server import ServerInfo
+
+_log = structlog.get_logger(__name__)
+
+_MORE: Final = object()
+"""What the reader says when it needs more bytes."""
+
+Answered = Callable[[Any], None]
+
+
+class ConnectionLostError(Exception):
+    """The connection ended, or could not be made."""
+
+
+class SubscriberConnection(asyncio.Protocol):
+    """One connection, RESP3. Answers come in the order of the commands; what is published comes between them."""
+
+    __slots__ = ("_answers", "_on_lost", "_on_message", "_reader", "_transport", "lost", "server")
+
+    def __init__(self, on_message: Callable[[bytes, bytes], None], on_lost: Callable[[SubscriberConnection], None]) -> None:
+        """``on_message`` gets channel and payload of what is published; ``on_lost`` is called once, when the connection is gone."""
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._answers: deque[Answered] = deque()
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._transport: asyncio.Transport | None = None
+        self.server = ServerInfo("")
+        self.lost: str | None = None
+        """Why it ended; None while it is there."""
+
+    # -- asyncio ----------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """See :class:`asyncio.Protocol`."""
+        reader = self._reader
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not _MORE and self.lost is None:
+                if type(reply) is not hiredis.PushNotification:
+                    self._answer(reply)
+                elif reply[0] == b"message" or reply[0] == b"smessage":
+                    self._on_message(reply[1], reply[2])
+                elif reply[0] == b"sunsubscribe" and self._transport is not None:
+                    self.abort("a slot of the cluster has moved")
+        except hiredis.ProtocolError as error:
+            self.abort(f"expected the protocol of Redis: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self._end(str(exc) if exc else "Redis closed the connection")
+
+    # -- its user ---------------------------------------------------------------------------------------------------
+
+    def send(self, commands: Sequence[tuple[bytes | str | int, ...]], answered: Answered | None = None, *, answers: int = 1) -> None:
+        """Send commands in one write. ``answered`` gets the last of ``answers`` plain answers, None when the connection ends before; the
+        confirmations of subscriptions are no answers.
+
+        An error for an answer ends the connection: what is in force would not be known.
+        """
+        if self.lost is not None or self._transport is None:
+            if answered is not None:
+                answered(None)
+            return
+        for _ in range(answers - 1):
+            self._answers.append(_ignore)
+        if answers:
+            self._answers.append(answered or _ignore)
+        self._transport.write(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]
+
+    async def ask(self, *commands: tuple[bytes | str | int, ...]) -> Any:
+        """Send commands, each of which has an answer; returns the last one's.
+
+        Raises:
+            ConnectionLostError: the connection ended before.
+        """
+        if self.lost is not None:
+            raise ConnectionLostError(self.lost)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answered(reply: Any) -> None:
+            if not future.done():
+                if reply is None and self.lost is not None:
+                    future.set_exception(ConnectionLostError(self.lost))
+                else:
+                    future.set_result(reply)
+
+        self.send(commands, answered, answers=len(commands))
+        return await future
+
+    def abort(self, reason: str) -> None:
+        """End it at once."""
+        transport = self._transport
+        self._end(reason)
+        if transport is not None:
+            transport.abort()
+
+    def _answer(self, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            self.abort(f"Redis refused a command: {reply}")
+            return
+        if self._answers:
+            self._answers.popleft()(reply)
+
+    def _end(self, reason: str) -> None:
+        if self.lost is not None:
+            return
+        self.lost = reason
+        self._transport = None
+        answers, self._answers = self._answers, deque()
+        for answered in answers:
+            answered(None)
+        self._on_lost(self)
+
+
+def _ignore(_: Any) -> None:
+    pass
+
+
+async def connect(
+    address: Address,
+    on_message: Callable[[bytes, bytes], None],
+    on_lost: Callable[[SubscriberConnection], None],
+    timeout_s: float,
+) -> SubscriberConnection:
+    """Connect to a master that takes part; it is told who it is.
+
+    Raises:
+        ConnectionLostError: nobody is there, or it is no master.
+    """
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> SubscriberConnection:
+        return SubscriberConnection(on_message, on_lost)
+
+    connection: SubscriberConnection | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            if address.path:
+                _, connection = await loop.create_unix_connection(protocol, address.path)
+            else:
+                _, connection = await loop.create_connection(
+                    protocol, address.host, address.port, ssl=address.tls, server_hostname=address.host if address.tls else None
+                )
+            credentials = (b"AUTH", address.username or "default", address.password) if address.password else ()
+            text = await connection.ask((b"HELLO", 3, *credentials), (b"CLIENT", b"SETNAME", b"hub-subscriber"), (b"INFO",))
+            connection.server = ServerInfo.of(bytes(text))
+    except (TimeoutError, OSError) as error:
+        if connection is not None:
+            connection.abort("no answer")
+        raise ConnectionLostError(f"{address}: {error or 'no answer'}") from error
+    except BaseException:
+        if connection is not None:
+            connection.abort("given up")
+        raise
+    if connection.server.role != "master":
+        connection.abort(f"it is a {connection.server.role}")
+        raise ConnectionLostError(f"{address}: expected a master, got a {connection.server.role}")
+    return connection

@@ -1,0 +1,260 @@
+"""Publishing through Redis: all that a tenant has at one moment goes in one call, and while that is under way, what comes meanwhile is the
+next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from hub.bus.redis.tuning import MIB, Counters, Tuning
+from hub.eventlog.interface import EventLogError
+from hub.redis.commands import Argument, Commands, RedisRefusedError, RedisUnavailableError
+from hub.redis.names import Names
+from hub.redis.scripts import Scripts
+from hub.redis.server import ServerInfo
+
+_log = structlog.get_logger(__name__)
+
+MAX_BATCH: Final = 500
+"""Messages of one call: Redis does nothing else meanwhile."""
+
+MAX_CHANNELS: Final = 2_000
+"""Channels of one call: a script cannot name many more at once."""
+
+MAX_BATCH_BYTES: Final = MIB
+
+RETRY_S: Final = (0.02, 0.5)
+"""Seconds between two attempts: the first ones, doubled up to the last ones."""
+
+
+class Outgoing:
+    """A message on its way to Redis."""
+
+    __slots__ = ("at", "body", "channels", "future", "header", "idempotency_key", "topic")
+
+    def __init__(
+        self,
+        channels: Sequence[bytes],
+        header: bytes,
+        body: bytes,
+        topic: str = "",
+        idempotency_key: str = "",
+        future: asyncio.Future[int | None] | None = None,
+    ) -> None:
+        """``topic`` and ``future`` are given for messages of log channels, whose position ``future`` gets."""
+        self.channels = channels
+        self.header = header
+        self.body = body
+        self.topic = topic
+        self.idempotency_key = idempotency_key
+        self.future = future
+        self.at = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts."""
+        return len(self.header) + len(self.body) + 64
+
+
+class _Lane:
+    """What one tenant publishes. One call is under way at a time, so positions are given in the order of the messages."""
+
+    __slots__ = ("queue", "tenant")
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        self.queue: deque[Outgoing] = deque()
+
+
+class Publisher:
+    """Everything that a process publishes through one Redis."""
+
+    __slots__ = (
+        "_batch",
+        "_bytes",
+        "_closed",
+        "_commands",
+        "_counters",
+        "_guard_us",
+        "_incarnation",
+        "_known",
+        "_lanes",
+        "_loop",
+        "_names",
+        "_pending",
+        "_publish",
+        "_scripts",
+        "_tasks",
+        "_tuning",
+    )
+
+    def __init__(
+        self,
+        commands: Commands,
+        names: Names,
+        scripts: Scripts,
+        incarnation: str,
+        tuning: Tuning,
+        counters: Counters,
+        known: Callable[[str], int],
+        *,
+        guard_us: int,
+    ) -> None:
+        """``known``: the highest position of a tenant's log that this process has seen."""
+        self._commands = commands
+        self._names = names
+        self._scripts = scripts
+        self._incarnation = incarnation
+        self._tuning = tuning
+        self._counters = counters
+        self._known = known
+        self._guard_us = guard_us
+        # in a Cluster: SPUBLISH, SHARDNUMSUB
+        self._publish = ("PUBLISH", "NUMSUB")
+        self._loop = asyncio.get_running_loop()
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._batch = 0
+        self._pending = 0
+        self._bytes = 0
+        self._closed = False
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait for Redis."""
+        return self._pending
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of them."""
+        return self._bytes
+
+    def send(self, tenant: str, outgoing: Outgoing) -> None:
+        """Publish a message in the next call. A message of a log channel has its position, or the reason why not, in its future."""
+        if self._closed:
+            self._fail(outgoing, "the bus is closed", overload=False)
+            return
+        if self._pending >= self._tuning.max_pending or self._bytes >= self._tuning.max_pending_bytes:
+            self._fail(outgoing, "too many messages wait for Redis", overload=True)
+            return
+        outgoing.at = self._loop.time()
+        self._pending += 1
+        self._bytes += outgoing.size
+        lane = self._lanes.get(tenant)
+        if lane is None:
+            lane = self._lanes[tenant] = _Lane(tenant)
+            task = self._loop.create_task(self._run(lane), name="hub.bus.redis.publisher")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        lane.queue.append(outgoing)
+
+    async def close(self) -> None:
+        """Finish what is under way; nothing more is taken."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("publisher_failed", exc_info=error)
+
+    async def _run(self, lane: _Lane) -> None:
+        while lane.queue:
+            batch = self._take(lane)
+            try:
+                await self._call(lane, batch)
+            except Exception as error:  # whoever waits must hear of it, and the lane go on
+                _log.exception("publishing_failed")
+                self._fail_all(batch, error)
+            self._pending -= len(batch)
+            self._bytes -= sum(each.size for each in batch)
+        del self._lanes[lane.tenant]
+
+    def _take(self, lane: _Lane) -> list[Outgoing]:
+        batch: list[Outgoing] = []
+        channels: set[bytes] = set()
+        size = 0
+        queue = lane.queue
+        while queue and len(batch) < MAX_BATCH:
+            channels.update(queue[0].channels)
+            size += queue[0].size
+            if batch and (size > MAX_BATCH_BYTES or len(channels) > MAX_CHANNELS):
+                break
+            batch.append(queue.popleft())
+        return batch
+
+    async def _call(self, lane: _Lane, batch: list[Outgoing]) -> None:
+        names = self._names.of(lane.tenant)
+        self._batch += 1
+        tail = self._arguments(batch)
+        number = self._batch
+        sent = 0
+
+        def arguments(server: ServerInfo) -> list[Argument]:
+            nonlocal sent
+            sent += 1
+            self._counters.retries += sent > 1
+            known = self._known(lane.tenant)
+            return [server.run, int(server.durable), self._guard_us, known, "", *self._publish, number, int(sent > 1), *tail]
+
+        keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
+        deadline = batch[0].at + self._tuning.append_s
+        pause, longest = RETRY_S
+        while True:
+            try:
+                left = deadline - self._loop.time()
+                positions = await self._commands.run(self._scripts.publish, keys, arguments, timeout_s=max(left, 0.1))
+            except RedisUnavailableError as error:
+                if self._loop.time() + pause >= deadline:
+                    self._fail_all(batch, error)
+                    return
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+            except RedisRefusedError as error:
+                _log.error("redis_refuses_to_publish", error=str(error))
+                self._fail_all(batch, error)
+                return
+            else:
+                break
+        self._counters.batches += 1
+        self._counters.published += len(batch)
+        given = iter(positions)
+        for outgoing in batch:
+            if outgoing.future is not None:
+                position = next(given)
+                if not outgoing.future.done():
+                    outgoing.future.set_result(int(position) if position else None)
+
+    def _arguments(self, batch: list[Outgoing]) -> list[Argument]:
+        channels: dict[bytes, int] = {}
+        messages: list[Argument] = []
+        for outgoing in batch:
+            if outgoing.future is not None:
+                messages += (b"l", outgoing.topic, outgoing.idempotency_key)
+            else:
+                messages.append(b"e")
+            messages.append(len(outgoing.channels))
+            messages += [channels.setdefault(channel, len(channels) + 1) for channel in outgoing.channels]
+            messages += (outgoing.header, outgoing.body)
+        return [len(channels), *channels, *messages]
+
+    def _fail_all(self, batch: list[Outgoing], error: Exception) -> None:
+        for outgoing in batch:
+            self._fail(outgoing, str(error), overload=False)
+
+    def _fail(self, outgoing: Outgoing, reason: str, *, overload: bool) -> None:
+        counters = self._counters
+        if outgoing.future is None:
+            counters.overloaded += overload
+            counters.lost += not overload
+            return
+        counters.log_overloaded += overload
+        counters.log_lost += not overload
+        if not outgoing.future.done():
+            outgoing.future.set_exception(EventLogError(reason))

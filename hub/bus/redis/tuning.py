@@ -1,0 +1,103 @@
+"""Times and bounds of the bus over Redis, and what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hub.core.metric import CounterFamily
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A test shortens the times; a hub runs with what stands here."""
+
+    subscribe_s: float = 5.0
+    """Within so many seconds a subscription is confirmed, or refused."""
+    linger_s: float = 5.0
+    """A topic that nobody is subscribed to any more is let go after so many seconds: many come back to it."""
+    liveness_s: float = 3.0
+    """Seconds between two looks whether what is published arrives, and within which the answer must come."""
+    append_s: float = 2.5
+    """Seconds for which an append is tried, lost connections included."""
+    reconnect_s: tuple[float, float] = (0.1, 2.0)
+    """Seconds between two attempts to connect: the first ones, doubled up to the last ones."""
+    resync_s: float = 2.0
+    """After a broken connection the state channels of all tenants are sent anew within so many seconds."""
+    max_pending: int = 10_000
+    """Messages that wait for Redis, of all tenants. Further events and states are dropped, appends refused."""
+    max_pending_bytes: int = 8 * MIB
+    """Bytes of them."""
+    max_buffered_bytes: int = 64 * MIB
+    """Bytes of new messages that wait, in each tenant, until what was missed before them has been read."""
+    max_origins: int = 1_000
+    """Nodes, for each tenant, of which the newest number is remembered."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the bus over Redis counts."""
+
+    METRICS: ClassVar = (
+        CounterFamily(
+            "received",
+            "Messages that Redis brought, by what became of them.",
+            "outcome",
+            {
+                "received": "taken",
+                "echoes": "own",
+                "repeated": "repeated",
+                "undecoded": "undecoded",
+                "deposed": "deposed",
+                "failed": "failed",
+            },
+        ),
+        CounterFamily(
+            "dropped", "Events and states that were not published, by reason.", "reason", {"overloaded": "overload", "lost": "fault"}
+        ),
+        CounterFamily(
+            "refused",
+            "Messages of log channels that were not recorded, by reason.",
+            "reason",
+            {"log_overloaded": "overload", "log_lost": "fault"},
+        ),
+    )
+
+    published: int = 0
+    """Messages that were published through Redis."""
+    batches: int = 0
+    """Calls by which they were published."""
+    retries: int = 0
+    """Calls that were repeated because no answer came."""
+    received: int = 0
+    """Messages that other nodes or the log sent."""
+    echoes: int = 0
+    """Events and states that this node published itself."""
+    repeated: int = 0
+    """Messages that had come already, by another pattern."""
+    undecoded: int = 0
+    """Messages that this version cannot read."""
+    deposed: int = 0
+    """Messages of a stat server that is the owner no more."""
+    failed: int = 0
+    """Messages that could not be handed over, by a fault of the hub."""
+    overloaded: int = 0
+    """Events and states that were dropped because too many waited."""
+    lost: int = 0
+    """Events and states that were dropped because Redis did not answer."""
+    log_overloaded: int = 0
+    """Messages of log channels that were refused because too many waited."""
+    log_lost: int = 0
+    """Messages of log channels that were refused because Redis did not answer."""
+    connected: int = 0
+    """Times that the subscriber connection was made."""
+    deaf: int = 0
+    """Times that the subscriber connection was given up because nothing came through it."""
+    repaired: int = 0
+    """Messages that were read from the log after a broken connection."""
+    repairs: int = 0
+    """Times that a tenant's log was read after a broken connection."""
+    seams: int = 0
+    """Times that a tenant's log came back with less than it had."""
