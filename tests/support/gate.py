@@ -68,6 +68,10 @@ class Gate:
         except OSError:
             writer.transport.abort()
             return
+        if self.is_cut:  # meanwhile
+            writer.transport.abort()
+            upstream_writer.transport.abort()
+            return
         self._writers |= {writer, upstream_writer}
         for line, source, target in (("requests", reader, upstream_writer), ("answers", upstream_reader, writer)):
             task = asyncio.get_running_loop().create_task(self._pump(line, source, target))
