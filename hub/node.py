@@ -286,7 +286,7 @@ class Node:
         metrics.gauge("topics", "Topics that somebody is subscribed to.", lambda: len(self.hub.router))
         metrics.gauge("timers", "Timers that are set.", lambda: len(self.hub.timers))
         metrics.gauge("sse_streams", "Event streams that are open now.", lambda: len(self.streams))
-        metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.connects_held)
+        metrics.gauge("bayeux_connects_held", "Connects that are held now.", lambda: self.bayeux.registry.connects_held)
         metrics.gauge("publish_ids", "Ids of published messages that are remembered.", lambda: self.publisher.ids)
         metrics.gauge("bodies_buffered_bytes", "Bytes of bodies of requests that are not answered yet.", lambda: self.bodies.buffered_bytes)
         metrics.gauge("database_waiting", "Operations that wait for the database's writer.", lambda: self.transactions.waiting)

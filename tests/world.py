@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hub.core.frames import payload_of
+
 TURNS = 100
 
 
@@ -39,7 +41,7 @@ class ManualClock:
 
 @dataclass
 class FakeConnection:
-    """A connection of a session: it keeps the frames that are written, and holds as much unread as the test says."""
+    """A connection of a session: it keeps the payloads of frames that are written, and holds as much unread as the test says."""
 
     frames: list[bytes] = field(default_factory=list)
     closed: int | None = None
@@ -48,6 +50,8 @@ class FakeConnection:
     buffered: int = 0
     lost: bool = False
     direct_write: Callable[[bytes], object] | None = None
+    writable_changed: Callable[[Callable[[bytes], object] | None], object] | None = None
+    """What the conversation wants to have called when :attr:`direct_write` changes."""
 
     @property
     def open(self) -> bool:
@@ -58,10 +62,13 @@ class FakeConnection:
         """Code and reason of the first close."""
         return self.closed, self.reason
 
-    def write(self, payload: bytes) -> bool:
+    def on_writable_changed(self, callback: Callable[[Callable[[bytes], object] | None], object]) -> None:
+        self.writable_changed = callback
+
+    def write(self, frame: bytes) -> bool:
         if not self.open:
             return False
-        self.frames.append(payload)
+        self.frames.append(payload_of(frame))
         return True
 
     def close(self, code: int, reason: str = "") -> None:

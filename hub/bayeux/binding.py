@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Container
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hub.bayeux.ports import Peer
-
-if TYPE_CHECKING:
-    from hub.bayeux.link import SocketLink
-    from hub.core.principal import Principal
+from hub.core.principal import Principal
 
 STRICT: Final = "strict"
 """The value of ``limits.session_binding`` under which a clientId alone leads to no session."""
@@ -48,9 +45,9 @@ class Binding:
         """The other site whose page sent the handshake without a cookie."""
         self.by_script = peer.callback
 
-    def fits(self, peer: Peer, owner: Principal, link: SocketLink | None) -> bool:
-        """Whether a request brings what the session asks for: ``owner``'s credential, the session's cookie, or the WebSocket ``link``
-        that leads to the session already.
+    def fits(self, peer: Peer, owner: Principal, *, bound: bool) -> bool:
+        """Whether a request brings what the session asks for: ``owner``'s credential, or the session's cookie; or comes by the WebSocket
+        that leads to the session already, as ``bound`` says.
         """
         if self.by_header:
             return peer.principal is not None and owner.same_caller(peer.principal)
@@ -58,7 +55,7 @@ class Binding:
             return True
         if peer.presented and not peer.by_cookie:
             return False
-        if peer.link is not None and peer.link is link:
+        if bound:
             return True
         for own in self.browsers:
             for value in peer.browsers:
@@ -73,7 +70,7 @@ class Binding:
         """
         if binding == STRICT or self.by_header or peer.presented or any(value in known for value in peer.browsers):
             return False
-        if peer.link is not None:
+        if peer.websocket:
             return True
         if peer.callback:
             return self.by_script

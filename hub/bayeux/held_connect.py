@@ -1,82 +1,96 @@
-"""A ``/meta/connect`` that waits for a message to deliver."""
+"""A ``/meta/connect`` that is not answered yet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 from hub.bayeux.timesync import Timesync
 from hub.core.message import Message
 from hub.core.timers import Timer
 
-if TYPE_CHECKING:
-    from hub.bayeux.session import ServerSession
+S = TypeVar("S")
+B = TypeVar("B")
 
 
-class HeldConnect:
-    """One connect that is not answered yet. It ends once, and then calls the function that waits for that.
+class HeldConnect(Generic[S]):
+    """One connect that is held until there is something to send, or its time is over. It ends once, and then calls the function that waits
+    for that.
 
-    ``beginning`` is the head of its reply. ``messages`` and ``reply`` are set when it ends; ``reply`` stays None when a newer connect took
-    its place, or when the client has gone.
+    ``messages`` and ``replies`` are the lists of the response: they are filled when it ends. They stay empty when a newer connect has
+    ``superseded`` it. ``S`` is the sessions' class.
     """
 
     __slots__ = (
+        "_batch",
         "_done",
+        "_on_timeout",
+        "_session",
         "_waiter",
         "beginning",
         "browser",
-        "cycle",
-        "link",
+        "connect_seq",
         "messages",
-        "reply",
-        "session",
+        "replies",
         "superseded",
         "timer",
         "timesync",
+        "websocket",
     )
 
-    def __init__(self, session: ServerSession, beginning: bytes, cycle: int, *, timesync: Timesync | None, browser: str | None) -> None:
-        self.session = session
+    def __init__(
+        self,
+        session: S,
+        on_timeout: Callable[[S], object],
+        beginning: bytes,
+        connect_seq: int,
+        messages: list[Message],
+        replies: list[bytes],
+        *,
+        timesync: Timesync | None,
+        browser: str | None,
+        websocket: object,
+    ) -> None:
+        self._session = session
+        self._on_timeout = on_timeout
         self.beginning = beginning
-        self.cycle = cycle
+        """The head of its reply."""
+        self.connect_seq = connect_seq
+        """The number of the connect among those of its session."""
+        self.messages = messages
+        self.replies = replies
         self.timesync = timesync
         self.browser = browser
         """The browser whose connection it occupies; None on a WebSocket, and for clients without a cookie."""
-        self.link = session.link
-        """The WebSocket that it came by; None for long-polling."""
+        self.websocket = websocket
+        """The WebSocket that it came by; None for polling."""
         self.timer: Timer | None = None
-        self.messages: list[Message] = []
-        self.reply: bytes | None = None
         self.superseded = False
-        self._waiter: Callable[[HeldConnect], object] | None = None
+        # a function and its argument take less memory than a closure, and thousands of connects are held
+        self._waiter: Callable[[Any], object] | None = None
+        self._batch: object = None
         self._done = False
 
-    def on_done(self, waiter: Callable[[HeldConnect], object]) -> None:
-        """Call ``waiter`` once when this connect has ended; at once when it has already."""
+    def timed_out(self) -> None:
+        """It has been held for as long as it may."""
+        self._on_timeout(self._session)
+
+    def on_done(self, waiter: Callable[[B], object], batch: B) -> None:
+        """Call ``waiter`` with ``batch``, the response, once when this connect has ended; at once when it has already."""
         if self._done:
-            waiter(self)
+            waiter(batch)
         else:
             self._waiter = waiter
+            self._batch = batch
 
     def finish(self) -> None:
-        """Say that it has ended."""
+        """The connect has ended: its lists are filled, or it is superseded."""
         self._done = True
-        waiter, self._waiter = self._waiter, None
+        waiter, batch = self._waiter, self._batch
+        self.abandon()
         if waiter is not None:
-            waiter(self)
+            waiter(batch)
 
-    def parts(self) -> list[bytes]:
-        """The encoded messages of the response: events first, the connect reply last (docs/protocol/bayeux.md#order-in-a-response)."""
-        parts = self.session.encode(self.messages)
-        if self.reply is not None:
-            parts.append(self.reply)
-        return parts
-
-    def written(self) -> None:
-        """The response is on its way."""
-        self.session.connect_answered(self.cycle)
-
-    def lost(self) -> None:
-        """The response did not reach the client: queue its messages again, in front of newer ones."""
-        self.session.requeue(self.messages)
-        self.session.connect_answered(self.cycle)
+    def abandon(self) -> None:
+        """Nobody waits for its end any more."""
+        self._waiter = self._batch = None  # the response refers to this

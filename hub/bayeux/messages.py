@@ -46,7 +46,7 @@ _PRIVATE = frozenset(
 
 _QUOTE, _OPEN_OBJECT, _OPEN_ARRAY = b'"'[0], b"{"[0], b"["[0]
 _NULL = b"null"
-_NUMBER_STARTS = frozenset(b"-0123456789")
+_ID_STARTS = frozenset(b'"-0123456789')
 
 # Every part that a decoder skips is checked as strictly as what it returns: bad numbers, escapes, commas and control characters are faults
 # wherever they stand. UTF-8 is the one thing that it does not check; the guard has done that before.
@@ -90,11 +90,16 @@ def checked_numbers(data: bytes, extra: bytes) -> None:
     Raises:
         FieldError: a number in it is one that readers of JSON may refuse.
     """
-    for field, text in (("data", data), ("message", b"{%b}" % extra[1:] if extra else b"")):
-        try:
-            check_numbers(text)
-        except BadJsonError:
-            raise FieldError(field, "numbers that a double holds", text) from None
+    _check_numbers("data", data)
+    if extra:
+        _check_numbers("message", b"{%b}" % extra[1:])
+
+
+def _check_numbers(field: str, text: bytes) -> None:
+    try:
+        check_numbers(text)
+    except BadJsonError:
+        raise FieldError(field, "numbers that a double holds", text) from None
 
 
 class Incoming:
@@ -107,16 +112,16 @@ class Incoming:
         self.fields = fields
         self.size = size
         # these are asked for several times in the life of every message
-        raw = self.raw("channel")
-        self.channel_text = raw if raw is not None and raw[0] == _QUOTE else None
+        raw = fields.get("channel")
+        self.channel_text = text if raw is not None and (text := bytes(raw))[0] == _QUOTE else None
         """The ``channel`` to be echoed, verbatim; None when it is absent or no text."""
         self.channel = "" if self.channel_text is None else _text.decode(self.channel_text)
         """The ``channel``; empty when it is absent or no text."""
-        raw = self.raw("clientId")
-        self.claimed_id = _text.decode(raw) if raw is not None and raw[0] == _QUOTE else None
+        raw = fields.get("clientId")
+        self.claimed_id = _text.decode(text) if raw is not None and (text := bytes(raw))[0] == _QUOTE else None
         """The ``clientId``; None when it is absent or no text."""
-        raw = self.raw("id")
-        self.identifier = raw if raw is not None and (raw[0] == _QUOTE or raw[0] in _NUMBER_STARTS) else None
+        raw = fields.get("id")
+        self.identifier = text if raw is not None and (text := bytes(raw))[0] in _ID_STARTS else None
         """The ``id`` to be echoed, verbatim; None when it is absent or of a type that an id cannot have."""
 
     def raw(self, name: str) -> bytes | None:

@@ -1,14 +1,12 @@
-"""The ports of the Bayeux conversation, and what a transport tells it about a request."""
+"""What the Bayeux conversation asks of others: the connection, the authenticator, and what a transport says of who sends a request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from hub.core.frames import DirectWrite
 from hub.core.principal import Principal
-
-if TYPE_CHECKING:
-    from hub.bayeux.link import SocketLink
 
 LONG_POLLING = "long-polling"
 WEBSOCKET = "websocket"
@@ -32,14 +30,18 @@ class Connection(Protocol):
         ...
 
     @property
-    def direct_write(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> DirectWrite | None:
         """Writes ready frames at once; may raise ``RuntimeError`` or ``OSError`` when the connection was lost this moment. None while bytes
         wait that the peer has not read, and where the server takes no frames.
         """
         ...
 
-    def write(self, payload: bytes) -> bool:
-        """Send one text message; False when the connection is over."""
+    def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
+        """Call ``callback`` with :attr:`direct_write` whenever that changes; the last callback alone."""
+        ...
+
+    def write(self, frame: bytes) -> bool:
+        """Send one whole text frame (:func:`hub.core.frames.text_frames`); False when the connection is over."""
         ...
 
     def close(self, code: int, reason: str = "") -> None:
@@ -89,12 +91,12 @@ class Peer:
         "by_cookie",
         "callback",
         "connection",
-        "link",
         "offered",
         "origin",
         "presented",
         "principal",
         "statistics_session",
+        "websocket",
     )
 
     def __init__(
@@ -107,7 +109,7 @@ class Peer:
         offered: str | None = None,
         origin: str | None = None,
         statistics_session: str | None = None,
-        link: SocketLink | None = None,
+        websocket: bool = False,
         callback: bool = False,
         connection: Counted | None = None,
     ) -> None:
@@ -125,8 +127,8 @@ class Peer:
         """The ``Origin`` of the page that sends, where that is of another site than the hub and brought no sign-in cookie."""
         self.statistics_session = statistics_session
         """The ``STATISTICS_SESSIONID`` cookie, brought or about to be set."""
-        self.link = link
-        """The WebSocket; None for HTTP."""
+        self.websocket = websocket
+        """Whether it sends over a WebSocket, rather than by HTTP requests."""
         self.connection = connection
         """None under a server that does not count its connections."""
         self.callback = callback

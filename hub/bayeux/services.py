@@ -7,20 +7,18 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from hub.bayeux.messages import FieldError
+from hub.bayeux.session import ServerSession
 from hub.core.channels import SERVICE, candidates, check_channel, check_pattern
 from hub.core.errors import RefusedError, WireError
 from hub.core.message import Message
 
-if TYPE_CHECKING:
-    from hub.bayeux.session import ServerSession
-
-MOST_CALLS = 100
-"""Remote calls of one session that may be under way."""
+MAX_CALLS = 100
+"""Remote calls of one session that may be under way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +31,10 @@ class ServiceMessage:
     """The message's id, for services that answer with the same one."""
 
 
-Listener = Callable[["ServerSession", ServiceMessage], Awaitable[None]]
+Listener = Callable[[ServerSession, ServiceMessage], Awaitable[None]]
 """Handles a message of a session; answers, if it wants to, by ``session.deliver(channel, data)``."""
 
-RemoteCall = Callable[["ServerSession", Any], Awaitable[Any]]
+RemoteCall = Callable[[ServerSession, Any], Awaitable[Any]]
 """Handles the data of a remote call and returns the result's."""
 
 
@@ -97,8 +95,8 @@ class Services:
             return
         value = _decoded("data", data)
         if call is not None:
-            if session.calls >= MOST_CALLS:
-                raise RefusedError(WireError.RATE_LIMITED, f"expected at most {MOST_CALLS} calls at a time", channel=channel)
+            if session.calls >= MAX_CALLS:
+                raise RefusedError(WireError.RATE_LIMITED, f"expected at most {MAX_CALLS} calls at a time", channel=channel)
             session.calls += 1
             session.hub.loop.spawn(self._call(call, session, channel, value, identifier))
         text = _decoded("id", identifier) if identifier is not None else None

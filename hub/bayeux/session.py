@@ -1,66 +1,173 @@
-"""One Bayeux session: what waits, the connect that is held, and the clock that ends it. It knows nothing of HTTP or WebSocket."""
+"""The state of one Bayeux session: what it negotiated, what waits, how its client is reached, and the clock that ends it.
+
+What happens to a session is done by others: requests by :mod:`hub.bayeux.handlers`, delivery by :mod:`hub.bayeux.polling` and
+:mod:`hub.bayeux.websocket`, its end by :mod:`hub.bayeux.endings`. It knows them by the ports below.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from hub.bayeux.acknowledge import Acknowledged
 from hub.bayeux.binding import Binding
-from hub.bayeux.extensions import SessionExtension
+from hub.bayeux.context import Context
+from hub.bayeux.extension_chain import SessionHooks
 from hub.bayeux.held_connect import HeldConnect
 from hub.bayeux.ports import CALLBACK_POLLING, LONG_POLLING, WEBSOCKET, Peer
-from hub.bayeux.replies import ServerDisconnect, ext, failure, success
-from hub.bayeux.timesync import Timesync
-from hub.bayeux.turns import Turns
+from hub.bayeux.replies import Prepared
+from hub.bayeux.request_order import RequestOrder
 from hub.core.channels import check_channel
-from hub.core.errors import CloseCode, WireError
+from hub.core.frames import DirectWrite
 from hub.core.message import Message
 from hub.core.principal import Principal
+from hub.core.session_hub import SessionHub
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timer
 
-if TYPE_CHECKING:
-    from hub.bayeux.link import SocketLink
-    from hub.bayeux.server import BayeuxServer
+
+class Delivery(Protocol):
+    """How what waits for sessions reaches their clients. Two classes do this: :class:`hub.bayeux.polling.PollingDelivery` lets it ride on
+    replies to ``/meta/connect``, :class:`hub.bayeux.websocket.WebSocketConnection` sends it at any time. No method awaits.
+    """
+
+    def flush(self, session: ServerSession) -> None:
+        """Send what waits, if the client can take it now."""
+        ...
+
+    def answers_at_once(self, session: ServerSession) -> bool:
+        """Whether a connect that has come is answered at once, because there is something that its reply has to carry."""
+        ...
+
+    def rides_on_response(self, session: ServerSession, peer: Peer, websocket: WebSocketDelivery | None, *, connect: bool) -> bool:
+        """Whether what waits rides on the response to a request that was processed. ``peer`` and ``websocket`` say how the request came,
+        ``connect`` whether there is a connect in it.
+        """
+        ...
+
+    def reaches_client(self, session: ServerSession) -> bool:
+        """Whether something can be sent now, without a further request of the client's."""
+        ...
+
+    def take_for_reply(self, session: ServerSession) -> list[Message]:
+        """What goes with the reply to a connect, taken from the queue."""
+        ...
+
+    def put_back(self, session: ServerSession) -> None:
+        """Messages that did not reach the client were put into the queue again."""
+        ...
+
+    def send_last(self, session: ServerSession, held: HeldConnect[ServerSession] | None, closing: Message | None) -> None:
+        """The session ends: send what waits, then ``closing``. ``held`` is the connect that was held, which is answered next."""
+        ...
+
+
+class WebSocketDelivery(Delivery, Protocol):
+    """The WebSocket that leads to a session."""
+
+    direct_write: DirectWrite | None
+    """Writes ready frames at once; see :class:`hub.bayeux.ports.Connection`."""
+
+    @property
+    def open(self) -> bool:
+        """Whether something can be sent."""
+        ...
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that were written and that the client has not read."""
+        ...
+
+    def bind(self, session: ServerSession) -> None:
+        """From now on it leads to this session (docs/protocol/bayeux.md#websocket: from the first message of any kind on)."""
+        ...
+
+    def lose_session(self, session: ServerSession) -> None:
+        """The session has ended, or is reached in another way now."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake behind what was written."""
+        ...
+
+    def revoke(self, gone: Callable[[Principal], bool]) -> None:
+        """Close when the credential of the opening handshake is gone."""
+        ...
+
+
+class Endings(Protocol):
+    """How sessions end, except by their client: see :class:`hub.bayeux.endings.SessionEndings`."""
+
+    def disconnect(self, session: ServerSession) -> None:
+        """The server ends the session."""
+        ...
+
+    def revoke(self, session: ServerSession) -> None:
+        """The credential of the session is gone."""
+        ...
+
+    def too_slow(self, session: ServerSession) -> None:
+        """Messages of a log channel have no room in the queue."""
+        ...
+
+    def expire(self, session: ServerSession) -> None:
+        """The client was not heard of for too long."""
+        ...
+
+
+BayeuxContext = Context["ServerSession", WebSocketDelivery]
 
 
 class ServerSession(Subscriber):
     """A session from its handshake to its end.
 
-    It is reached in one of two ways: by a WebSocket, ``link``, at any time; or by the ``/meta/connect`` that long-polling has ``held``.
-    Each connect has a number, ``cycle``; what belongs to an older one can neither answer nor start the clock
+    Its client is reached by a ``websocket`` at any time, or by the replies to its requests, of which one ``/meta/connect`` may be ``held``.
+    Each connect has a number, ``connect_seq``; what belongs to an older one can neither answer nor start the clock
     (docs/protocol/bayeux.md#held-connects).
     """
 
     __slots__ = (
+        "_context",
         "_deadline",
+        "_endings",
         "_expiry",
         "_expiry_at",
-        "_sent_position",
-        "_server",
+        "_polling",
         "acknowledged",
         "active_at",
         "binding",
         "by_callback",
         "calls",
+        "connect_seq",
         "connected",
-        "cycle",
+        "delivery",
         "ended",
         "extensions",
         "held",
         "interval_ms",
-        "link",
         "replay",
+        "request_order",
         "requests",
-        "turns",
+        "sent_position",
+        "websocket",
     )
 
-    def __init__(self, server: BayeuxServer, identifier: str, principal: Principal, binding: Binding) -> None:
-        super().__init__(server.hub, identifier, principal)
-        self._server = server
+    def __init__(
+        self,
+        hub: SessionHub[Subscriber],
+        context: BayeuxContext,
+        polling: Delivery,
+        endings: Endings,
+        identifier: str,
+        principal: Principal,
+        binding: Binding,
+    ) -> None:
+        super().__init__(hub, identifier, principal)
+        self._context = context
+        self._polling = polling
+        self._endings = endings
         self.binding = binding
         """What it asks of the requests that name its clientId."""
         self.connected = False
@@ -68,40 +175,50 @@ class ServerSession(Subscriber):
         self.ended = False
         # what the handshake turned on
         self.acknowledged: Acknowledged | None = None
+        """The batches that the client has not acknowledged; None without the ack extension."""
         self.replay = False
-        self._sent_position = 0
+        """Whether the client hears the position of each message of a log channel."""
+        self.sent_position = 0
         """The last position of the log that a connect reply told."""
-        self.extensions: tuple[SessionExtension, ...] = ()
-        # how it is reached
+        self.extensions: tuple[SessionHooks[ServerSession], ...] = ()
+        # how the client is reached
+        self.delivery = polling
+        self.websocket: WebSocketDelivery | None = None
         self.by_callback = False
         """Its last request came by callback-polling."""
-        self.link: SocketLink | None = None
-        self.held: HeldConnect | None = None
-        self.cycle = 0
+        self.held: HeldConnect[ServerSession] | None = None
+        self.connect_seq = 0
         self.interval_ms: int | None = None
         """The pause that the client announced with its last connect, in ms; None when it did not."""
+        # what its client does
         self.requests = 0
-        """HTTP requests of this session that are being processed: what is published meanwhile rides on their responses."""
-        self.turns = Turns(server.hub.loop)
+        """Requests that are being processed: what is published meanwhile rides on their responses."""
+        self.request_order = RequestOrder(hub.loop)
         self.calls = 0
         """Remote calls that are under way."""
-        self.active_at = server.hub.clock.monotonic()
+        self.active_at = hub.clock.monotonic()
         """When there was the last traffic but connects."""
+        # the clock that ends it
         self._deadline = math.inf
         self._expiry: Timer | None = None
         self._expiry_at = math.inf
 
     @property
     def door(self) -> str:
-        if self.link is not None:
+        if self.websocket is not None:
             return WEBSOCKET
         return CALLBACK_POLLING if self.by_callback else LONG_POLLING
 
     # -- whose it is ------------------------------------------------------------------------------------------------
 
-    def answers_to(self, peer: Peer) -> bool:
+    @property
+    def browsers(self) -> tuple[str, ...]:
+        """The ``BAYEUX_BROWSER`` cookies that lead to it."""
+        return self.binding.browsers
+
+    def answers_to(self, peer: Peer, websocket: WebSocketDelivery | None) -> bool:
         """Whether a request brings the credential or the cookie that this session asks for."""
-        return self.binding.fits(peer, self.principal, self.link)
+        return self.binding.fits(peer, self.principal, bound=websocket is not None and websocket is self.websocket)
 
     # -- the clock that ends it -------------------------------------------------------------------------------------
 
@@ -126,8 +243,7 @@ class ServerSession(Subscriber):
         if self.hub.clock.monotonic() < self._deadline:
             self._set_expiry()
             return
-        self._server.counters.expired += 1
-        self._end()
+        self._endings.expire(self)
 
     def start_clock(self) -> None:
         """The client has ``interval``, its own when it announced one, + ``maxInterval`` from now on to send its next connect."""
@@ -139,152 +255,59 @@ class ServerSession(Subscriber):
         if self._deadline != math.inf and not self.closing:
             self.start_clock()
 
+    @property
+    def idle_too_long(self) -> bool:
+        """Whether it has had no traffic but connects for longer than it may (docs/protocol/bayeux.md#activity)."""
+        limit = self.hub.limits.activity_ms
+        return bool(limit) and self.hub.clock.monotonic() - self.active_at > limit / 1000
+
     # -- connects ---------------------------------------------------------------------------------------------------
 
     def begin_connect(self) -> None:
-        """A connect has come: it stops the clock and ends the one that is held."""
-        self.cycle += 1
+        """A connect has come: it stops the clock."""
+        self.connect_seq += 1
         self._deadline = math.inf
-        if self.held is not None:
-            self._server.counters.duplicate_connects += 1
-            self._supersede()
 
-    def hold(self, beginning: bytes, timeout_ms: int, *, timesync: Timesync | None, browser: str | None) -> HeldConnect:
-        """Hold the connect that has just begun until something waits, for at most ``timeout_ms``."""
-        held = HeldConnect(self, beginning, self.cycle, timesync=timesync, browser=browser)
-        held.timer = self.hub.timers.after(timeout_ms / 1000, self._held_long_enough)
-        self.held = held
-        self._server.connects_held += 1
-        if browser is not None:
-            self._server.occupied[browser] += 1
-        if self.resync_due and not self.dirty:
-            self.hub.flusher.mark(self)
-        return held
-
-    def send_away(self) -> None:
-        """The server stops: end the connect that is held, with what waits and the advice to shake hands again.
-
-        It is answered 402, not as a success: to clients that advice means something on a failed reply alone.
-        """
-        held = self._answer()
-        if held is not None:
-            self._finish(held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice()))
-
-    def _held_long_enough(self) -> None:
-        if self._server.idle_too_long(self):
-            self.disconnect()
-        else:
-            self.answer_held()
-
-    def _finish(self, held: HeldConnect, reply: bytes) -> None:
-        held.reply = self._server.outgoing(self, reply)
-        held.finish()
-
-    def answer_held(self) -> None:
-        """Answer the connect that is held, with what waits: a message came, or its time is over."""
-        held = self._answer()
-        if held is not None:
-            self._finish(held, self.connect_reply(held.beginning, held.timesync, self._server.retry_advice))
-
-    def connect_reply(self, beginning: bytes, timesync: Timesync | None, advice: bytes) -> bytes:
-        """A good reply to a connect, with what the session's extensions say in it. What goes with it has been taken."""
-        members: dict[str, bytes] = {}
-        if self.acknowledged is not None:
-            members["ack"] = b"%d" % self.acknowledged.batch
-        if timesync is not None:
-            members["timesync"] = timesync.member(self.hub.clock.wall_ms())
-        if self.replay and self.recovery is None and not self.queue:
-            position = self.hub.position(self.principal.tenant)
-            if position is not None and position > self._sent_position:  # who hears nothing for long must not fall behind what is kept
-                self._sent_position = position
-                members["replay"] = b"%d" % position
-        return success(beginning, ext(members) + advice)
-
-    def take_for_connect(self) -> list[Message]:
-        """What goes with the reply to a connect: all that waits, behind all that the client has not acknowledged."""
-        taken = self.take()
-        if self.acknowledged is None:
-            return taken
-        self._server.counters.resent += len(self.acknowledged)
-        batch = self.acknowledged.send(taken)
-        self._reserve()
-        return batch
-
-    def acknowledge(self, batch: int) -> None:
-        """The client has seen all batches up to this one."""
-        if self.acknowledged is not None:
-            self.acknowledged.acknowledge(batch)
-            self._reserve()
-            self.hub.replay(self)  # there may be room again
-
-    def _reserve(self) -> None:
-        assert self.acknowledged is not None
-        self.queued_bytes += self.acknowledged.bytes - self.reserved_bytes
-        self.reserved_bytes = self.acknowledged.bytes
-
-    @property
-    def waits(self) -> bool:
-        """Whether a connect that has come is answered at once, because there is something that it alone can carry."""
-        if self.acknowledged is not None:
-            return bool(self.queue or self.acknowledged)
-        return self.link is None and bool(self.queue)
-
-    def _answer(self) -> HeldConnect | None:
-        """Let go of the connect that is held; it takes with it what waits, but on a WebSocket without acknowledgement."""
-        if not self.flush_pending():
-            return None
-        held = self._release()
-        if held is not None and (self.link is None or self.acknowledged is not None):
-            held.messages = self.take_for_connect()
-        return held
-
-    def abandon(self, held: HeldConnect) -> None:
-        """The client of a held connect has gone: what waits goes on waiting, and the clock starts."""
-        if self.held is held:
-            self._release()
-            self.connect_answered(held.cycle)
-
-    def connect_answered(self, cycle: int) -> None:
-        """The reply of a connect was written, or nobody was there to read it: unless a newer one has come, the clock starts."""
-        if cycle == self.cycle and self.held is None and not self.ended:
+    def connect_answered(self, connect_seq: int) -> None:
+        """The reply to a connect was written, or nobody was there to read it: unless a newer one has come, the clock starts."""
+        if connect_seq == self.connect_seq and self.held is None and not self.ended:
             self.start_clock()
 
-    def _supersede(self) -> None:
-        held = self._release()
+    def release_connect(self) -> HeldConnect[ServerSession] | None:
+        """The connect that is held is held no more. Returns it; None when none is."""
+        held, self.held = self.held, None
+        if held is None:
+            return None
+        if held.timer is not None:
+            self.hub.timers.cancel(held.timer)
+        self._context.registry.release(held.browser)
+        return held
+
+    def supersede_connect(self) -> None:
+        """The connect that is held gets no reply any more."""
+        held = self.release_connect()
         if held is not None:
             held.superseded = True
             held.finish()
 
-    def _release(self) -> HeldConnect | None:
-        held, self.held = self.held, None
-        if held is None:
-            return None
-        self._server.connects_held -= 1
-        if held.timer is not None:
-            self.hub.timers.cancel(held.timer)
-        if held.browser is not None:
-            self._server.release_browser(held.browser)
-            held.browser = None
-        return held
+    def abandon_connect(self, held: HeldConnect[ServerSession]) -> None:
+        """The client of a held connect has gone: what waits goes on waiting, and the clock starts."""
+        if self.held is held:
+            self.release_connect()
+            held.abandon()
+            self.connect_answered(held.connect_seq)
 
     # -- what waits -------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        if self.ended:
+        if self.direct_write is not None and self.send_directly():  # nearly always over a WebSocket
             return
-        if self.link is not None and self.acknowledged is None:
-            if not self.send_directly():
-                self.link.push(self)
-        elif self.held is None or self.requests:
-            return  # it waits for the next response
-        elif self.queue:
-            self.answer_held()
-        else:
-            self.take()  # nothing but a snapshot is due: ask for it
+        if not self.ended:
+            self.delivery.flush(self)
 
     def encode(self, messages: Iterable[Message]) -> list[bytes]:
         """Messages as this session gets them, on their way out."""
-        if messages and self._server.activity_counts_deliveries:
+        if messages and self._context.count_deliveries:
             self.active_at = self.hub.clock.monotonic()
         if self.replay:
             return [message.replayable() for message in messages]
@@ -304,8 +327,11 @@ class ServerSession(Subscriber):
         """As :meth:`deliver`, of a message that is made already."""
         if self.ended or self.closing:
             return
-        if not self._server.extensions.none:
-            message = self._server.outgoing_message(self, message)
+        extensions = self._context.extensions
+        if not extensions.none:
+            encoded = extensions.reply(self, self.extensions, message.bayeux())
+            if encoded is not message.bayeux():
+                message = Prepared(message, encoded)
         self.offer(message)
 
     def requeue(self, messages: Iterable[Message]) -> None:
@@ -323,154 +349,91 @@ class ServerSession(Subscriber):
             size = message.size
             if self.queued_bytes + size <= self.hub.limits.max_queue_bytes or self._make_room(message, size):
                 self._append(message)
-            elif self.id not in self._server.sessions:  # a log channel's message had none: that has ended it
+            elif not self.attached:  # a log channel's message had no room: that has ended the session
                 return
-        if self.link is None:  # a WebSocket that did not take them is about to be gone: trying again at once would be an endless loop
-            self.wake()
+        self.delivery.put_back(self)
 
     def wake(self) -> None:
         """Have what waits sent in the next tick, if anything does."""
         if (self.queue or self.resync_due) and not self.dirty:
             self.hub.flusher.mark(self)
 
+    def take_with_unacknowledged(self) -> list[Message]:
+        """All that waits, behind all that the client has not acknowledged: what goes with the reply to a connect."""
+        taken = self.take()
+        if self.acknowledged is None:
+            return taken
+        self._context.counters.resent += len(self.acknowledged)
+        batch = self.acknowledged.send(taken)
+        self._reserve()
+        return batch
+
+    def acknowledge(self, batch: int) -> None:
+        """The client has seen all batches up to this one."""
+        if self.acknowledged is not None:
+            self.acknowledged.acknowledge(batch)
+            self._reserve()
+            self.hub.replay(self)  # there may be room again
+
+    def _reserve(self) -> None:
+        assert self.acknowledged is not None
+        self.queued_bytes += self.acknowledged.bytes - self.reserved_bytes
+        self.reserved_bytes = self.acknowledged.bytes
+
     @property
     def unread_bytes(self) -> int:
-        return 0 if self.link is None else self.link.connection.buffered
+        return 0 if self.websocket is None else self.websocket.unread_bytes
 
-    # -- the WebSocket ----------------------------------------------------------------------------------------------
+    # -- how the client is reached ----------------------------------------------------------------------------------
 
-    def update_direct_write(self) -> None:
-        """Take the direct way to the client, where there is one now; the others go through :meth:`encode`, or wait for a connect."""
-        direct = self.link is not None and self.acknowledged is None and not self._server.activity_counts_deliveries
-        self.direct_write = self.link.connection.direct_write if direct and self.link is not None else None
-
-    def tell_positions(self) -> None:
+    def enable_replay(self) -> None:
         """The client wants to hear the position of each message of a log channel."""
         self.replay = True
         self.frame_cache = self.hub.frame_caches.replayable
 
-    def bind(self, link: SocketLink) -> None:
-        """From now on this WebSocket is the way to the client (docs/protocol/bayeux.md#websocket: at its first message of any kind)."""
-        before, self.link = self.link, link
-        if before is not None:
-            before.lose_session(self)
-            if self.held is not None and self.held.link is before:
-                self._supersede()
-                self.start_clock()
-        self.update_direct_write()
-        self.wake()
+    def enable_acknowledgement(self) -> None:
+        """The client acknowledges what it gets: from now on messages ride on replies to connects alone, over a WebSocket too."""
+        self.acknowledged = Acknowledged()
+        self.reach_by(self.websocket)
 
-    def unbind(self, link: SocketLink) -> None:
-        """The WebSocket closed, or turned to another session: the ``maxInterval`` clock starts at once (docs/protocol/bayeux.md#expiry)."""
-        if self.link is not link:
-            return
-        if self.held is not None and self.held.link is link and link.connection.open:
-            self.answer_held()  # the client is there still, and every request gets its reply
-        self.link = None
-        self.update_direct_write()
-        if self.held is not None and self.held.link is None:  # long-polling holds a connect meanwhile
-            self.wake()
-            return
-        self._release()
-        self.expire_in(self.hub.limits.max_interval_ms)
+    def reach_by(self, websocket: WebSocketDelivery | None) -> None:
+        """From now on the client is reached by this WebSocket; without one, by the replies to its requests."""
+        self.websocket = websocket
+        if websocket is None or self.acknowledged is not None:
+            self.delivery = self._polling
+            self.direct_write = None
+        else:
+            self.delivery = websocket
+            self.direct_write = websocket.direct_write if self.sends_directly else None
 
-    def leave_link(self) -> None:
-        """The client has turned from its WebSocket to long-polling."""
-        if self.link is not None:
-            link, self.link = self.link, None
-            self.update_direct_write()
-            link.lose_session(self)
+    @property
+    def sends_directly(self) -> bool:
+        """Whether frames may be written to the WebSocket past :meth:`encode`."""
+        return self.delivery is self.websocket and not self._context.count_deliveries
 
     # -- its end ----------------------------------------------------------------------------------------------------
-
-    def end_by_client(self) -> list[Message]:
-        """``/meta/disconnect``: the held connect is answered with ``reconnect: none`` (docs/protocol/bayeux.md#disconnect). Returns what
-        still waited.
-        """
-        self._server.counters.disconnects += 1
-        if not self.flush_pending():
-            return []
-        self.resync_due = False
-        waiting = self.take()
-        held = self._release()
-        self._end()
-        if held is not None:
-            self._finish(held, success(held.beginning, self._server.none_advice))
-        return waiting
 
     def disconnect(self) -> None:
         """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
         between two connects is told by its next one.
         """
-        if self.ended or self.closing or not self.flush_pending():
-            return
-        self._server.counters.disconnected += 1
-        if self.held is None and (self.link is None or self.acknowledged is not None):
-            self.closing = True
-            self.hub.unsubscribe(self, list(self.subscriptions))
-            self.resync_due = False
-            self.recovery = None
-            self.offer_anyway(ServerDisconnect())
-            self.start_clock()
-            return
-        self._send_home()
-
-    def _send_home(self) -> None:
-        held = self._part(ServerDisconnect())
-        if held is not None:
-            self._finish(held, self.connect_reply(held.beginning, held.timesync, self._server.none_advice))
+        self._endings.disconnect(self)
 
     def end_revoked(self) -> None:
-        """The credential is gone: ``/meta/disconnect`` from the server, then the connect reply with ``reconnect: none``."""
-        if self.ended or not self.flush_pending():
-            return
-        self._server.counters.revoked += 1
-        link = self.link
-        self._send_home()
-        if link is not None:
-            link.connection.close(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
+        self._endings.revoke(self)
 
     def end_too_slow(self) -> None:
-        """A log channel overflowed: the session ends, and the client is told to shake hands again and replay."""
-        if self.ended:
-            return
-        link = self.link
-        self.hub.fan_outs.drop(self)
-        self.waiting.clear()
-        self.queued_bytes = 0
-        held = self._part(None)
-        if held is not None:
-            self._finish(held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._server.handshake_advice()))
-        if link is not None:
-            link.connection.close(CloseCode.TOO_SLOW, "messages of a log channel waited for too long; shake hands again")
+        self._endings.too_slow(self)
 
-    def _part(self, closing: Message | None) -> HeldConnect | None:
-        """End it, with what waits and a last message on the way to the client where there is a way; returns the connect to be answered."""
-        self.resync_due = False
-        self.recovery = None
-        held = self._release()
-        link = self.link
-        if link is not None and self.acknowledged is None:
-            link.push(self)
-            if closing is not None:
-                link.send([closing.bayeux()])
-        elif held is not None:
-            if closing is not None:
-                self.offer_anyway(closing)
-            held.messages = self.take_for_connect()
-        self._end()
-        return held
-
-    def end_by_connect(self) -> None:
-        """The connect after :meth:`disconnect` has come, and takes all with it: the session is over."""
-        self._end()
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The session is over: give back all that it holds. Called once for each session."""
         self.ended = True
         if self._expiry is not None:
             self.hub.timers.cancel(self._expiry)
             self._expiry = None
-        link, self.link = self.link, None
-        self._server.forget(self)
-        if link is not None:
-            link.lose_session(self)
+        websocket, self.websocket = self.websocket, None
+        self._context.registry.remove(self)
+        self.hub.detach(self)
+        self.hub.login_left(self.principal)
+        if websocket is not None:
+            websocket.lose_session(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -26,7 +27,7 @@ class Timesync(NamedTuple):
         return b'{"tc":%d,"ts":%d,"p":%d,"a":%d}' % (self.client_ms, self.received_ms, now_ms - self.received_ms, self.accuracy_ms)
 
 
-def read_timesync(message: Incoming, now_ms: int) -> Timesync | None:
+def read_timesync(message: Incoming, wall_ms: Callable[[], int]) -> Timesync | None:
     """``ext.timesync`` of a handshake or connect, ``{"tc": client time, "l": lag, "o": offset}``; None where there is none, or where the
     client's clock is known well enough already.
 
@@ -36,6 +37,7 @@ def read_timesync(message: Incoming, now_ms: int) -> Timesync | None:
     ext = message.members("ext")
     if ext is None or "timesync" not in ext:
         return None
+    now_ms = wall_ms()
     raw = bytes(ext["timesync"])
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])

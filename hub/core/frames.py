@@ -11,15 +11,20 @@ from struct import Struct
 from hub.core.message import Message
 
 _FINAL_TEXT = 0x81
+_HEADERS = [bytes((_FINAL_TEXT, size)) for size in range(126)]
 _HEADER_16 = Struct("!BBH")
 _HEADER_64 = Struct("!BBQ")
+
+
+DirectWrite = Callable[[bytes], object]
+"""Writes ready frames to a connection at once."""
 
 
 def text_frame(payload: bytes) -> bytes:
     """One final text frame: a header of 2, 4 or 10 bytes (RFC 6455 section 5.2) and ``payload``, which must be valid UTF-8."""
     size = len(payload)
     if size < 126:
-        return bytes((_FINAL_TEXT, size)) + payload
+        return _HEADERS[size] + payload
     if size < 65536:
         return _HEADER_16.pack(_FINAL_TEXT, 126, size) + payload
     return _HEADER_64.pack(_FINAL_TEXT, 127, size) + payload
@@ -47,6 +52,17 @@ def arrays(parts: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, int]
         yield array(waiting), len(waiting)
 
 
+def text_frames(parts: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]]:
+    """Encoded messages as text frames, each one of the :func:`arrays`, and how many messages each holds."""
+    return [(text_frame(payload), count) for payload, count in arrays(parts, max_bytes)]
+
+
+def payload_of(frame: bytes) -> bytes:
+    """The payload of one frame that :func:`text_frame` made."""
+    size = frame[1]
+    return frame[2:] if size < 126 else frame[4:] if size == 126 else frame[10:]
+
+
 class FrameCache:
     """Builds the frames in which the sessions of one door get messages over a WebSocket. It keeps the last ones: sessions that get the same
     messages get the same bytes, built once.
@@ -65,12 +81,11 @@ class FrameCache:
         """The frames of some messages, one behind the other. The caller changes ``messages`` no more."""
         if messages != self._messages:  # messages are compared by identity
             encode = self._encode
-            if len(messages) == 1:
+            if len(messages) == 1:  # nearly always
                 self._frames = text_frame(b"[%b]" % encode(messages[0]))
-                self._messages = messages
-                return self._frames
-            payloads = arrays([encode(message) for message in messages], self._max_frame_bytes)
-            self._frames = b"".join([text_frame(payload) for payload, _ in payloads])
+            else:
+                frames = text_frames([encode(message) for message in messages], self._max_frame_bytes)
+                self._frames = b"".join([frame for frame, _ in frames])
             self._messages = messages
         return self._frames
 

@@ -146,11 +146,6 @@ class Conversation:
             else:
                 await self._dispatch(self._session, command)
 
-    def writable_changed(self) -> None:
-        """The connection has begun or ceased to take frames directly."""
-        if self._session is not None:
-            self._session.update_direct_write()
-
     def drained(self) -> None:
         """The connection has taken all that was written."""
         if self._session is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from hub.core.frames import DirectWrite
 from hub.core.principal import Principal
 
 
@@ -15,14 +16,18 @@ class Connection(Protocol):
         ...
 
     @property
-    def direct_write(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> DirectWrite | None:
         """Writes ready frames at once; may raise ``RuntimeError`` or ``OSError`` when the connection was lost this moment. None while bytes
         wait that the peer has not read, and where the server takes no frames.
         """
         ...
 
-    def write(self, payload: bytes) -> bool:
-        """Send one text message; False when the connection is over."""
+    def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
+        """Call ``callback`` with :attr:`direct_write` whenever that changes; the last callback alone."""
+        ...
+
+    def write(self, frame: bytes) -> bool:
+        """Send one whole text frame (:func:`hub.core.frames.text_frames`); False when the connection is over."""
         ...
 
     def close(self, code: int, reason: str = "") -> None:

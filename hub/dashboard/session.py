@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hub.core.delivery import DeliveryClass
 from hub.core.errors import CloseCode
-from hub.core.frames import arrays
+from hub.core.frames import DirectWrite, text_frames
 from hub.core.message import Message
 from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
@@ -44,6 +44,7 @@ class DashboardSession(Subscriber):
         self._held = False
         self.frame_cache = hub.frame_caches.dashboard
         self.update_direct_write()
+        connection.on_writable_changed(self.writable_changed)
         self._news: Timer | None = None
         """Runs while the session hears log channels."""
         self._sent_position = 0
@@ -98,16 +99,20 @@ class DashboardSession(Subscriber):
         limits = self.hub.limits
         if self._held or self.send_directly() or self._connection.buffered > limits.max_queue_bytes:
             return
-        for frame, _ in arrays([message.dashboard() for message in self.take()], limits.max_frame_bytes):
+        for frame, _ in text_frames([message.dashboard() for message in self.take()], limits.max_frame_bytes):
             self._connection.write(frame)
 
     @property
     def unread_bytes(self) -> int:
         return self._connection.buffered
 
+    def writable_changed(self, direct_write: DirectWrite | None) -> None:
+        """The connection has begun to take frames directly, or does so no more."""
+        self.direct_write = None if self._held or self.ended else direct_write
+
     def update_direct_write(self) -> None:
         """Take the direct way to the client, where there is one now."""
-        self.direct_write = None if self._held or self.ended else self._connection.direct_write
+        self.writable_changed(self._connection.direct_write)
 
     def drained(self) -> None:
         """The connection has taken all that was written: go on with what waits."""

@@ -1,4 +1,6 @@
-"""How an exchange is answered over HTTP, at once or when its held connect has ended; the two polling transports differ in the body."""
+"""How a batch of responses is answered over HTTP, at once or when its held connect has ended; the two polling transports differ in the
+body.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from starlette.types import Receive, Send
 
-from hub.bayeux.exchange import Exchange
-from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.response_batch import ResponseBatch
 from hub.transports.plain_http import envelope, respond
 from hub.transports.whole_response import write_whole
 
@@ -26,44 +27,44 @@ class Answering:
         self._render = render
         self._duplicate_status = duplicate_status
 
-    async def answer(self, exchange: Exchange, receive: Receive) -> None:
-        """Send the exchange's parts, or wait for the end of its held connect. Then tell the exchange whether they were written or lost."""
-        if exchange.held is not None:
-            await self._hold(exchange.held, receive)
+    async def answer(self, batch: ResponseBatch, receive: Receive) -> None:
+        """Send the batch's parts, once its held connect has ended if there is one. Then tell it whether they were written or lost."""
+        if batch.held is not None:
+            await self._hold(batch, receive)
             return
         delivered = False
         try:
-            delivered = await respond(self._send, 200, self._headers, self._render(exchange.parts()))
+            delivered = await respond(self._send, 200, self._headers, self._render(batch.parts()))
         finally:
             if delivered:
-                exchange.written()
+                batch.written()
             else:
-                exchange.lost()
+                batch.lost()
 
-    async def _hold(self, held: HeldConnect, receive: Receive) -> None:
+    async def _hold(self, batch: ResponseBatch, receive: Receive) -> None:
         """Wait for the end of a held connect, or for the client to go.
 
         Nothing runs for a request that waits but the task that the server gave it, and that one listens for the client: ``receive`` says
         ``http.disconnect`` when the client goes, and also when the response is complete (ASGI HTTP specification, "Disconnect"). So
         whoever ends the connect writes the response; where that takes more than one write, a task does, which lives for that long.
         """
-        ending = _Ending(self, held)
-        held.on_done(ending.end)
+        ending = _Ending(self, batch)
+        batch.on_ready(ending.end)
         try:
             while (await receive())["type"] != "http.disconnect":
                 pass
         finally:
             if not ending.ended:
-                held.session.abandon(held)
+                batch.abandon()
         if ending.task is not None:
             await ending.task
 
-    def response(self, held: HeldConnect) -> tuple[int, bytes]:
+    def response(self, batch: ResponseBatch) -> tuple[int, bytes]:
         """Status and body of the response to a connect that has ended."""
-        if held.superseded:
+        if batch.superseded:
             status = self._duplicate_status
             return status, envelope(status, "a newer /meta/connect of this session took the place of this one")
-        return 200, self._render(held.parts())
+        return 200, self._render(batch.parts())
 
     def write_whole(self, status: int, body: bytes) -> bool | None:
         """See :func:`hub.transports.whole_response.write_whole`."""
@@ -77,16 +78,16 @@ class Answering:
 class _Ending:
     """How a held connect ends: with one write, or with a task."""
 
-    __slots__ = ("_answering", "_held", "_loop", "ended", "task")
+    __slots__ = ("_answering", "_batch", "_loop", "ended", "task")
 
-    def __init__(self, answering: Answering, held: HeldConnect) -> None:
+    def __init__(self, answering: Answering, batch: ResponseBatch) -> None:
         self._answering = answering
-        self._held = held
+        self._batch = batch
         self._loop = asyncio.get_running_loop()
         self.ended = False
         self.task: asyncio.Task[None] | None = None
 
-    def end(self, _: HeldConnect) -> None:
+    def end(self, _: ResponseBatch) -> None:
         """The connect has ended: answer it in the next tick, when it is known who has gone meanwhile."""
         self.ended = True
         self._loop.call_soon(self._write)
@@ -94,7 +95,7 @@ class _Ending:
     def _write(self) -> None:
         delivered: bool | None = False
         try:
-            status, body = self._answering.response(self._held)
+            status, body = self._answering.response(self._batch)
             delivered = self._answering.write_whole(status, body)
             if delivered is None:
                 self.task = self._loop.create_task(self._respond(status, body))
@@ -110,9 +111,9 @@ class _Ending:
             self._settle(delivered)
 
     def _settle(self, delivered: bool) -> None:
-        if self._held.superseded:
+        if self._batch.superseded:
             return
         if delivered:
-            self._held.written()
+            self._batch.written()
         else:
-            self._held.lost()
+            self._batch.lost()

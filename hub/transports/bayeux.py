@@ -63,7 +63,7 @@ class BayeuxDoor:
         connect is held and no session opened.
         """
         slices = max(1, math.ceil(seconds * _DRAIN_SLICES_PER_SECOND))
-        in_slice = max(1, math.ceil((len(self._server.sessions) + len(self._server.links)) / slices))
+        in_slice = max(1, math.ceil((len(self._server.sessions) + len(self._server.registry.websockets)) / slices))
         steps = self._server.drain()
         for number in range(slices):
             done = sum(1 for _ in itertools.islice(steps, in_slice))

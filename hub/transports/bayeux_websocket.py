@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from starlette.types import Receive, Scope, Send
 
-from hub.bayeux.link import SocketLink
 from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer
+from hub.bayeux.websocket import WebSocketConnection
 from hub.core.errors import CloseCode
 from hub.security.connections import connection_of
 from hub.security.cookies import STATISTICS_COOKIE, new_cookie_value, statistics_cookie
@@ -60,12 +60,11 @@ class BayeuxWebSocket:
             connection=connection_of(scope),
         )
         await socket.accept(cookies)
-        link = SocketLink(self._server, socket, peer)
-        socket.on_writable_changed(link.writable_changed)
-        socket.on_drain(link.drained)
+        connection = WebSocketConnection(self._server, socket, peer)
+        socket.on_drain(connection.drained)
         try:
             if self._server.draining:
                 socket.close(CloseCode.RESTARTING, "the server stops")
-            await converse(socket, link.receive, link.refuse, socket.close, fault="bayeux_message_failed")
+            await converse(socket, connection.receive, connection.refuse, socket.close, fault="bayeux_message_failed")
         finally:
-            link.gone()
+            connection.gone()

@@ -73,7 +73,7 @@ class CallbackPolling:
             await respond(send, 200, _SCRIPT, b"")
             return
         try:
-            exchange = await self._server.handle(messages, Peer(callback=True, connection=connection_of(scope)))
+            batch = await self._server.handle(messages, Peer(callback=True, connection=connection_of(scope)))
         except Exception:
             _log.exception("bayeux_request_failed")
             await respond(send, 500, _ERROR, envelope(500, "Internal Server Error"))
@@ -84,7 +84,7 @@ class CallbackPolling:
             # taken for a file of another kind that begins with the callback's name
             return b"/**/%b([%b]);" % (callback, b",".join(parts))
 
-        await Answering(send, _SCRIPT, render, self._server.hub.limits.duplicate_connect_status).answer(exchange, receive)
+        await Answering(send, _SCRIPT, render, self._server.hub.limits.duplicate_connect_status).answer(batch, receive)
 
     def _read(self, query: bytes) -> tuple[bytes, list[Incoming]]:
         """The callback's name and the messages; ``message`` may come several times.

@@ -69,7 +69,6 @@ class DashboardDoor:
             statistics_session=statistics_session,
             admit=lambda principal: admit(scope, anonymous=principal.anonymous, tenant=principal.tenant),
         )
-        socket.on_writable_changed(conversation.writable_changed)
         socket.on_drain(conversation.drained)
         self._conversations[conversation] = None
         ticket = caller.ticket

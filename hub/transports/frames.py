@@ -5,6 +5,8 @@ from typing import Protocol
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # native where that is built
 
+from hub.core.frames import DirectWrite
+
 EXTENSION = "hub.frames"
 """Key of ``scope["extensions"]`` under which a server that takes prebuilt frames offers its :class:`FrameWriter`."""
 
@@ -21,13 +23,17 @@ _LEAST_FRAME = 6
 class FrameWriter(Protocol):
     """A connection that writes prebuilt frames at once. No method awaits, none but :attr:`direct_write` raises."""
 
-    def claim(self, on_drain: Callable[[], None], on_writable_changed: Callable[[], None]) -> None:
+    def claim(self, on_drain: Callable[[], None]) -> None:
         """Take the connection over: text messages then arrive as bytes, as they came, in ``{"type": "hub.text", "payload": bytes}``;
-        ``on_drain`` is called when bytes waited and wait no more, ``on_writable_changed`` when :attr:`direct_write` is another.
+        ``on_drain`` is called when bytes waited and wait no more.
         """
         ...
 
-    def listen(self, at_once: Callable[[bytes], object] | None) -> None:
+    def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
+        """Call ``callback`` with :attr:`direct_write` whenever that changes."""
+        ...
+
+    def listen(self, at_once: DirectWrite | None) -> None:
         """While ``at_once`` is set, text that comes when nothing waits may be handed to it, rather than to ``receive`` of ASGI. What it
         returns, unless None, is an item that ``receive`` then brings before anything else: ``{"type": "hub.begun", "payload": item}``.
         """
@@ -40,7 +46,7 @@ class FrameWriter(Protocol):
         ...
 
     @property
-    def direct_write(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> DirectWrite | None:
         """The transport's own write while nothing waits and neither side has begun to close, else None."""
         ...
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from hub.bayeux.exchange import Exchange
 from hub.bayeux.messages import BatchTooLargeError, FieldError, Incoming, MalformedError, read_request
 from hub.bayeux.ports import Peer
-from hub.bayeux.server import BayeuxServer, find_handshake
+from hub.bayeux.response_batch import ResponseBatch
+from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
 from hub.ops.body import BodyBudget
@@ -134,10 +134,10 @@ class LongPolling:
         if isinstance(answer, ApiError):
             await self._refuse(send, answer, cors)
             return
-        exchange, cookies = answer
+        batch, cookies = answer
         headers = [*_BASE_HEADERS, *cors, *cookies] if cors or cookies else _BASE_HEADERS
         answering = Answering(send, headers, array, self._server.hub.limits.duplicate_connect_status)
-        await answering.answer(exchange, receive)
+        await answering.answer(batch, receive)
 
     # -- who asks ---------------------------------------------------------------------------------------------------
 
@@ -153,8 +153,8 @@ class LongPolling:
             if caller.failure is not None:
                 raise refusal(caller.failure)
 
-    async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[Exchange, Headers] | ApiError:
-        """Process the messages; the cookies to set come with the exchange."""
+    async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[ResponseBatch, Headers] | ApiError:
+        """Process the messages; the cookies to set come with the response."""
         headers: Headers = scope["headers"]
         handshake = find_handshake(messages)
         browsers = browser_cookies(headers)
@@ -175,12 +175,12 @@ class LongPolling:
             statistics_session=statistics_session,
             connection=connection_of(scope),
         )
-        failure = await self._identify(scope, peer, self._server.owner(messages), handshake, statistics=statistics)
+        failure = await self._identify(scope, peer, self._server.owner(claimed_id(messages)), handshake, statistics=statistics)
         if statistics and failure is not None and (failure is not Failure.MISSING or self._must_know(handshake)):
             self._server.counters.handshakes_denied += handshake is not None
             return refusal(failure)
-        exchange = await self._server.handle(messages, peer)
-        return exchange, cookies if exchange.opened is not None else []
+        batch = await self._server.handle(messages, peer)
+        return batch, cookies if batch.opened is not None else []
 
     async def _identify(
         self, scope: Scope, peer: Peer, owner: ServerSession | None, handshake: Incoming | None, *, statistics: bool

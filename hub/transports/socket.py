@@ -11,7 +11,7 @@ from typing import cast
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from hub.core.frames import text_frame
+from hub.core.frames import DirectWrite, payload_of
 from hub.transports.frames import EXTENSION, FrameWriter, fit_reason
 
 Work = Awaitable[None]
@@ -52,7 +52,6 @@ class Socket:
         "_close",
         "_drain",
         "_drainer",
-        "_flow",
         "_max_message_bytes",
         "_queue",
         "_queued",
@@ -68,7 +67,6 @@ class Socket:
         self._max_message_bytes = max_message_bytes
         self._state = _State.NEW
         self._drain: Callable[[], object] | None = None
-        self._flow: Callable[[], object] | None = None
         self._at_once: Callable[[bytes], Work | None] | None = None
         # without the fast path only
         self._queue: deque[bytes] = deque()
@@ -77,7 +75,7 @@ class Socket:
         self._close: tuple[int, str] | None = None
         self._writer = cast("FrameWriter | None", (scope.get("extensions") or {}).get(EXTENSION))
         if self._writer is not None:
-            self._writer.claim(self._drained, self._writable_changed)
+            self._writer.claim(self._drained)
 
     async def accept(self, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer the opening handshake, with further response headers. When the peer has gone meanwhile, :attr:`open` stays False."""
@@ -114,7 +112,6 @@ class Socket:
                 self._state = _State.GONE
                 self._queue.clear()
                 self._queued = 0
-                self._writable_changed()
             elif message["type"] == "hub.begun":
                 return cast("Work", message["payload"])
             elif self._state is _State.OPEN:
@@ -143,12 +140,15 @@ class Socket:
             raise TooLargeError(f"expected a message of at most {self._max_message_bytes} bytes, got {len(payload)}")
         return payload
 
-    def write(self, payload: bytes) -> bool:
-        """Send one text message, which must be valid UTF-8. Never raises, never awaits; False when the connection is closing or gone."""
+    def write(self, frame: bytes) -> bool:
+        """Send one whole text frame (:func:`hub.core.frames.text_frames`). Never raises, never awaits; False when the connection is closing
+        or gone.
+        """
         if self._state is not _State.OPEN:
             return False
         if self._writer is not None:
-            return self._writer.write_frame(text_frame(payload))
+            return self._writer.write_frame(frame)
+        payload = payload_of(frame)
         self._queue.append(payload)
         self._queued += len(payload)
         self._start_drainer()
@@ -165,13 +165,14 @@ class Socket:
         return self._state is _State.OPEN and (self._writer is None or self._writer.writable_now)
 
     @property
-    def direct_write(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> DirectWrite | None:
         """Writes frames at once; see :class:`hub.bayeux.ports.Connection`."""
         return None if self._writer is None or self._state is not _State.OPEN else self._writer.direct_write
 
-    def on_writable_changed(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` whenever :attr:`direct_write` changes."""
-        self._flow = callback
+    def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
+        """Call ``callback`` with :attr:`direct_write` whenever that changes. The server calls it, without a hop through here."""
+        if self._writer is not None:
+            self._writer.on_writable_changed(callback)
 
     def on_drain(self, callback: Callable[[], object]) -> None:
         """Have ``callback`` called each time that :attr:`buffered` was above 0 after a write and is 0 again.
@@ -194,10 +195,6 @@ class Socket:
     def _drained(self) -> None:
         if self._drain is not None and self._state is _State.OPEN:
             self._drain()
-
-    def _writable_changed(self) -> None:
-        if self._flow is not None:
-            self._flow()
 
     # -- without the fast path --------------------------------------------------------------------------------------
 

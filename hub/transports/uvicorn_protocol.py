@@ -23,6 +23,7 @@ from websockets.protocol import Protocol, State
 from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
+from hub.core.frames import DirectWrite
 from hub.core.limits import Limits
 from hub.core.time_slice import SLICE_S
 from hub.security.connections import SCOPE_KEY, Connection
@@ -44,8 +45,8 @@ EARLIEST_PING: Final = 0.85
 _log = structlog.get_logger(__name__)
 
 
-def _nothing() -> None:
-    """Nobody has claimed the connection."""
+def _ignore(direct_write: DirectWrite | None) -> None:
+    """Nobody wants to hear when frames can be written."""
 
 
 def read_handshake(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Request:
@@ -157,9 +158,9 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._early = b""
         """Frames of a client that did not wait for the answer to its opening handshake: they are read behind it."""
         self._heard_at = self.loop.time()
-        self._at_once: Callable[[bytes], object] | None = None
+        self._at_once: DirectWrite | None = None
         self._on_drain: Callable[[], None] | None = None
-        self._on_writable_changed: Callable[[], None] = _nothing
+        self._writable_changed: Callable[[DirectWrite | None], object] = _ignore
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
@@ -308,35 +309,44 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._on_writable_changed()
+        self._tell_writable()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._late_pong:
             self.write_frame(self._late_pong)
             self._late_pong = b""
-        self._on_writable_changed()
+        self._tell_writable()
         if self._on_drain is not None:
             self._on_drain()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._tell_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._connection is not None:
             self._connection.close()
-        self._on_writable_changed()
+        self._tell_writable()
 
     def _bound_closing(self) -> None:
-        self._on_writable_changed()
+        self._tell_writable()
         if self.close_timer is None and self.transport.is_closing() and self.transport.get_write_buffer_size():
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     # -- FrameWriter ------------------------------------------------------------------------------------------------
 
-    def claim(self, on_drain: Callable[[], None], on_writable_changed: Callable[[], None]) -> None:
+    def claim(self, on_drain: Callable[[], None]) -> None:
         self._on_drain = on_drain
-        self._on_writable_changed = on_writable_changed
 
-    def listen(self, at_once: Callable[[bytes], object] | None) -> None:
+    def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
+        self._writable_changed = callback
+
+    def _tell_writable(self) -> None:
+        self._writable_changed(self.direct_write)
+
+    def listen(self, at_once: DirectWrite | None) -> None:
         self._at_once = at_once
 
     def accepted(self) -> None:
@@ -344,7 +354,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         forget_headers(cast("Any", self.scope))
 
     @property
-    def direct_write(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> DirectWrite | None:
         return self.transport.write if self.writable_now and self.writable.is_set() else None
 
     @property
@@ -364,6 +374,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         except (RuntimeError, OSError) as fault:
             _log.info("websocket_write_failed", fault=str(fault))
             self.transport.abort()
+            self._tell_writable()
             return False
         return True
 
@@ -375,7 +386,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.send_close(code, fit_reason(reason))
         self.write_frame(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self._on_writable_changed()
+        self._tell_writable()
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()

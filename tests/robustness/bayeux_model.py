@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.bayeux.exchange import Exchange
 from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE
 from hub.bayeux.ports import Peer
+from hub.bayeux.response_batch import ResponseBatch
 from hub.bus.interface import Envelope
 from hub.core.channels import SERVICE
 from hub.core.limits import Limits
@@ -175,17 +175,17 @@ class Model(Observer):
     def published(self, envelope: Envelope) -> None:
         self.ledger.published(envelope)
 
-    def handled(self, exchange: Exchange, messages: list[Json], peer: Peer) -> None:
-        if exchange.session is not None and (session := self.sessions.get(exchange.session.id)) is not None:
+    def handled(self, batch: ResponseBatch, messages: list[Json], peer: Peer) -> None:
+        if batch.session is not None and (session := self.sessions.get(batch.session.id)) is not None:
             session.last_place = self.world.place()
             session.last_event = self.world.clock.now
-            if exchange.cycle is not None:
+            if batch.connect_seq is not None:
                 session.ways[None] = session.last_place
-        if exchange.held is not None:
+        if batch.held is not None:
             assert len(messages) == 1, "a connect is held that was not alone"
             return
-        first = [] if exchange.first is None else [json.loads(exchange.first)]
-        replies = first + [json.loads(reply) for reply in exchange.replies]
+        first = [] if batch.first is None else [json.loads(batch.first)]
+        replies = first + [json.loads(reply) for reply in batch.replies]
         handshake = [message for message in messages if message.get("channel") == HANDSHAKE][:1]
         ordered = handshake + [message for message in messages if message not in handshake]
         assert [identity(reply) for reply in replies] == [identity(message) for message in ordered]
@@ -241,7 +241,7 @@ class Model(Observer):
         session = self._event(request)
         replies = [part for part in parts if is_reply(part)]
         events = [part for part in parts if "data" in part]
-        if request.held is not None:
+        if request.batch is not None and request.batch.held is not None:
             (message,) = request.messages
             (reply,) = replies
             assert identity(reply) == identity(message)
@@ -253,7 +253,7 @@ class Model(Observer):
 
     def lost(self, request: Request, parts: list[Json]) -> None:
         session = self._event(request)
-        if request.held is not None:
+        if request.batch is not None and request.batch.held is not None:
             self.answered(request.messages[0], parts[-1])
         if session is not None and session.last_place > request.place:
             numbers = [part.get("n", part["data"].get("n") if isinstance(part["data"], dict) else None) for part in parts if "data" in part]
@@ -310,7 +310,7 @@ class Model(Observer):
         self.owners[actor.wire] = actor
 
     def frame(self, wire: Wire, messages: list[Json], place: int) -> None:
-        leads_to = wire.link.session or wire.session
+        leads_to = wire.connection.session or wire.session
         session = self.sessions.get(leads_to.id) if leads_to is not None else None
         batch = self._batch(messages)  # of several connects in one request the last one's batch has the events
         for message in messages:
@@ -359,7 +359,7 @@ class Model(Observer):
 
     def took(self, wire: Wire, messages: list[Json]) -> None:
         self._touched(wire)
-        wire.session = wire.link.session or wire.session
+        wire.session = wire.connection.session or wire.session
         waiting = [message for message in messages if any(message is expected for expected in wire.expected)]
         if wire.open and waiting:
             assert [message.get("channel") for message in messages] == [CONNECT], f"{waiting} got no reply"

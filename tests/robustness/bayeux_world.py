@@ -6,15 +6,15 @@ import json
 from collections import deque
 from typing import Any
 
-from hub.bayeux.exchange import Exchange
-from hub.bayeux.held_connect import HeldConnect
-from hub.bayeux.link import SocketLink
 from hub.bayeux.messages import read_request
 from hub.bayeux.ports import Peer
-from hub.bayeux.server import BayeuxServer
+from hub.bayeux.response_batch import ResponseBatch
+from hub.bayeux.server import BayeuxServer, claimed_id
 from hub.bayeux.services import ServiceMessage
 from hub.bayeux.session import ServerSession
+from hub.bayeux.websocket import WebSocketConnection
 from hub.bus.interface import Envelope
+from hub.core.frames import payload_of
 from hub.core.limits import Limits
 from tests.robustness.direct_way import DirectWay
 from tests.robustness.hub_world import HubWorld
@@ -28,9 +28,8 @@ class Request:
     def __init__(self, messages: list[Json], peer: Peer) -> None:
         self.messages = messages
         self.peer = peer
-        self.exchange: Exchange | None = None
+        self.batch: ResponseBatch | None = None
         self.session: ServerSession | None = None
-        self.held: HeldConnect | None = None
         self.ready = False
         """The response can be written: it is made when it is."""
         self.place = 0
@@ -51,24 +50,24 @@ class Wire(DirectWay):
         self.inbox: deque[list[Json]] = deque()
         self.busy = False
         self.over = False
-        """The transport has told the link that it is gone."""
+        """The transport has told the connection that it is gone."""
         self.expected: list[Json] = []
         """Messages that have been handed over and not been answered."""
         self.session: ServerSession | None = None
         """The session that it led to last."""
-        self.link: SocketLink
+        self.connection: WebSocketConnection
 
     @property
     def open(self) -> bool:
         return self.closed is None and not self.lost
 
-    def write(self, payload: bytes) -> bool:
+    def write(self, frame: bytes) -> bool:
         if not self.open:
             self._world.observer.broke(self)
             return False
         if self.breaks():
             return False
-        self.got(payload)
+        self.got(payload_of(frame))
         return True
 
     def got(self, payload: bytes) -> None:
@@ -89,9 +88,6 @@ class Wire(DirectWay):
         self.lost = True
         self._world.observer.broke(self)
         return True
-
-    def writable_changed(self) -> None:
-        self.link.writable_changed()
 
 
 class BayeuxWorld(HubWorld):
@@ -118,20 +114,19 @@ class BayeuxWorld(HubWorld):
         request = Request(messages, peer)
         self.requests.append(request)
         incoming = read_request(json.dumps(messages).encode(), self.hub.limits)
-        request.session = self.server.owner(incoming)
-        self.loop.start(self.server.handle(incoming, peer), lambda exchange: self._handled(request, exchange))
+        request.session = self.server.owner(claimed_id(incoming))
+        self.loop.start(self.server.handle(incoming, peer), lambda batch: self._handled(request, batch))
 
-    def _handled(self, request: Request, exchange: Exchange) -> None:
-        request.exchange = exchange
-        request.session = exchange.session
+    def _handled(self, request: Request, batch: ResponseBatch) -> None:
+        request.batch = batch
+        request.session = batch.session
         request.place = self.place()
-        self.observer.handled(exchange, request.messages, request.peer)
-        if exchange.held is None:
+        self.observer.handled(batch, request.messages, request.peer)
+        if batch.held is None:
             request.ready = True
             return
-        request.held = exchange.held
         request.held_since = self.clock.now
-        exchange.held.on_done(lambda _: self._held_done(request))
+        batch.on_ready(lambda _: self._held_done(request))
 
     def _held_done(self, request: Request) -> None:
         assert not request.ready, "a held connect ended twice"
@@ -141,40 +136,33 @@ class BayeuxWorld(HubWorld):
     def answer(self, request: Request) -> None:
         """Write a response that is ready."""
         self.requests.remove(request)
-        assert request.exchange is not None
-        if request.held is None:
-            parts = [json.loads(part) for part in request.exchange.parts()]
-            request.exchange.written()
-        elif request.held.superseded:
+        assert request.batch is not None
+        if request.batch.superseded:
             self.observer.unanswered(request)
             return
-        else:
-            parts = [json.loads(part) for part in request.held.parts()]
-            request.held.written()
+        parts = [json.loads(part) for part in request.batch.parts()]
+        request.batch.written()
         self.observer.response(request, parts)
 
     def lose(self, request: Request) -> None:
         """The client goes before its response could be written, or while its connect is held."""
         self.requests.remove(request)
-        assert request.exchange is not None
-        if request.held is None:
-            self.observer.lost(request, [json.loads(part) for part in request.exchange.parts()])
-            request.exchange.lost()
-        elif not request.ready:
-            request.held.session.abandon(request.held)
+        assert request.batch is not None
+        if not request.ready:
+            request.batch.abandon()
             self.observer.unanswered(request)
-        elif not request.held.superseded:
-            self.observer.lost(request, [json.loads(part) for part in request.held.parts()])
-            request.held.lost()
+        elif request.batch.superseded:
+            self.observer.unanswered(request)
         else:
-            self.observer.unanswered(request)
+            self.observer.lost(request, [json.loads(part) for part in request.batch.parts()])
+            request.batch.lost()
 
     # -- WebSocket --------------------------------------------------------------------------------------------------
 
     def socket(self, peer: Peer) -> Wire:
         """A WebSocket is accepted."""
         wire = Wire(self, direct=self.direct())
-        wire.link = SocketLink(self.server, wire, peer)
+        wire.connection = WebSocketConnection(self.server, wire, peer)
         self.wires.append(wire)
         return wire
 
@@ -189,7 +177,7 @@ class BayeuxWorld(HubWorld):
         if wire.lost:
             wire.over = True
             self.observer.broke(wire)
-            wire.link.gone()
+            wire.connection.gone()
             self.wires.remove(wire)
         elif wire.closed is not None:
             wire.inbox.clear()
@@ -198,7 +186,7 @@ class BayeuxWorld(HubWorld):
             wire.busy = True
             wire.expected.extend(messages)
             self.observer.handed_over(wire, messages)
-            self.loop.start(wire.link.receive(json.dumps(messages).encode()), lambda _: self._received(wire, messages))
+            self.loop.start(wire.connection.receive(json.dumps(messages).encode()), lambda _: self._received(wire, messages))
 
     def _received(self, wire: Wire, messages: list[Json]) -> None:
         wire.busy = False
@@ -222,7 +210,7 @@ class Observer:
     def published(self, envelope: Envelope) -> None:
         """The hub fanned a message out."""
 
-    def handled(self, exchange: Exchange, messages: list[Json], peer: Peer) -> None:
+    def handled(self, batch: ResponseBatch, messages: list[Json], peer: Peer) -> None:
         """An HTTP request was processed; its response is not written yet, its connect perhaps held."""
 
     def unanswered(self, request: Request) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hub.bus.interface import Envelope
 from hub.core.channels import matches
+from hub.core.frames import payload_of
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.dashboard.conversation import Conversation, DashboardCounters
@@ -48,10 +49,10 @@ class Client(DirectWay):
 
     # -- the connection, as the hub uses it -------------------------------------------------------------------------
 
-    def write(self, payload: bytes) -> bool:
+    def write(self, frame: bytes) -> bool:
         if self.closed is not None or self.lost:
             return False
-        self.got(payload)
+        self.got(payload_of(frame))
         return True
 
     def got(self, payload: bytes) -> None:
@@ -61,9 +62,6 @@ class Client(DirectWay):
 
     def breaks(self) -> bool:
         return self.lost
-
-    def writable_changed(self) -> None:
-        self.conversation.writable_changed()
 
     def close(self, code: int, reason: str = "") -> None:
         if self.closed is None:

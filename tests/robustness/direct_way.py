@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from hub.core.frames import DirectWrite
+
 
 def payloads(frames: bytes) -> list[bytes]:
     """What stands in final text frames of a server (RFC 6455 section 5.2)."""
@@ -28,6 +30,7 @@ class DirectWay(ABC):
     def __init__(self, *, direct: bool) -> None:
         self._direct = direct
         self._buffered = 0
+        self._writable_changed: Callable[[DirectWrite | None], object] | None = None
 
     @property
     @abstractmethod
@@ -42,9 +45,14 @@ class DirectWay(ABC):
     def breaks(self) -> bool:
         """Whether the connection is found to be broken by the next write."""
 
-    @abstractmethod
+    def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
+        """See :class:`hub.bayeux.ports.Connection`."""
+        self._writable_changed = callback
+
     def writable_changed(self) -> None:
         """Tell the conversation that :attr:`direct_write` is another."""
+        if self._writable_changed is not None:
+            self._writable_changed(self.direct_write)
 
     @property
     def buffered(self) -> int:
@@ -57,7 +65,7 @@ class DirectWay(ABC):
         self.writable_changed()
 
     @property
-    def direct_write(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> DirectWrite | None:
         """See :class:`hub.bayeux.ports.Connection`."""
         return self._write_frames if self._direct and self.open and not self._buffered else None
 

@@ -267,10 +267,10 @@ class BayeuxMachine(RuleBasedStateMachine):
             self.world.answer(request)
         self._due()
 
-    @precondition(lambda self: any(request.exchange for request in self.world.requests))
+    @precondition(lambda self: any(request.batch for request in self.world.requests))
     @rule(index=which)
     def lose(self, index: int) -> None:
-        processed = [request for request in self.world.requests if request.exchange is not None]
+        processed = [request for request in self.world.requests if request.batch is not None]
         self.world.lose(processed[index % len(processed)])
         self._due()
 
@@ -303,7 +303,7 @@ class BayeuxMachine(RuleBasedStateMachine):
     def read_sockets(self) -> None:
         for wire in [wire for wire in self.world.wires if wire.buffered]:
             wire.buffered = 0
-            wire.link.drained()
+            wire.connection.drained()
         self._due()
 
     # -- what the server does ---------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ class BayeuxMachine(RuleBasedStateMachine):
     def _check_that_connects_are_answered_in_time(self) -> None:
         now = self.world.clock.now
         for request in self.world.requests:
-            if request.held is not None and not request.ready:
+            if request.batch is not None and not request.ready:
                 asked = request.messages[0].get("advice", {}).get("timeout", 20_000)
                 longest = 20_000 if asked < 0 else min(asked, 20_000)
                 assert now - request.held_since <= longest / 1000 + 1 + SLACK_S, request.messages
@@ -408,15 +408,15 @@ class BayeuxMachine(RuleBasedStateMachine):
         for wire in self.world.wires:
             if wire.busy or not wire.open or wire.inbox:
                 continue
-            session = wire.link.session
+            session = wire.connection.session
             if session is None or session.id not in self.model.sessions:
                 continue
             known = self.model.sessions[session.id]
             waiting = [message for message in wire.expected if message["clientId"] == session.id]
             if not waiting:
-                assert session.held is None or session.held.link is not wire.link, "a connect is held that nobody sent"
+                assert session.held is None or session.held.websocket is not wire.connection, "a connect is held that nobody sent"
             elif session.held is None and not known.used_elsewhere(wire, self.model.places[id(waiting[-1])]):
-                assert any(r.exchange is None for r in self.world.requests), f"{waiting[-1]} got no reply"
+                assert any(r.batch is None for r in self.world.requests), f"{waiting[-1]} got no reply"
 
     def _check_that_sessions_end_when_the_clock_says_so(self) -> None:
         if self.world.loop.paused or self.lazy or any(wire.busy for wire in self.world.wires):
@@ -467,7 +467,9 @@ class BayeuxMachine(RuleBasedStateMachine):
         for session in self.model.sessions.values():
             for _ in range(200):
                 alive = self.world.server.sessions.get(session.id)
-                if alive is None or not (alive.queue or alive.resync_due or alive.recovery or (session.acknowledges and alive.waits)):
+                if alive is None or not (
+                    alive.queue or alive.resync_due or alive.recovery or (session.acknowledges and alive.delivery.answers_at_once(alive))
+                ):
                     break
                 connect = self._message(session, ("connect", 0, "last"))
                 if session.actor.callback and not session.by_script:  # over HTTP it has neither a cookie nor made the session
@@ -496,9 +498,9 @@ class BayeuxMachine(RuleBasedStateMachine):
             self.world.loop.finish()
 
     def _check_empty(self) -> None:
-        server = self.world.server
-        assert (server.sessions, server.links, dict(server.occupied), server.connects_held) == ({}, {}, {}, 0)
-        assert not server._unconnected
+        registry = self.world.server.registry
+        assert (registry.sessions, registry.websockets, dict(registry.occupied), registry.connects_held) == ({}, {}, {}, 0)
+        assert not registry.unconnected
         self.world.check_empty()
 
 

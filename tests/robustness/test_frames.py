@@ -80,7 +80,7 @@ async def run(caplog: pytest.LogCaptureFixture, chance: random.Random) -> None:
     with capture_logs() as logs:
         async with doors(limits=Limits(max_request_bytes=MAX_MESSAGE)) as house:
             await campaign(house, chance, SHORT_ROUNDS)
-            await until(lambda: not house.server.links)
+            await until(lambda: not house.server.registry.websockets)
     assert errors(logs) == []
     assert [record.getMessage() for record in caplog.records] == []
 

@@ -87,7 +87,7 @@ async def test_corpus(door: Door, frames: bool, caplog: pytest.LogCaptureFixture
                     assert name not in expected
                     expected[name] = wanted
                     found[name] = await run(house.port, door, case, drip=drip)
-            await until(lambda: not house.server.links)
+            await until(lambda: not house.server.registry.websockets)
     assert {name: what for name, what in found.items() if what != expected[name]} == {}
     assert errors(logs) == []
     if frames:  # without them uvicorn itself decodes the text, and logs what it cannot

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.bayeux.exchange import Exchange
-from hub.bayeux.held_connect import HeldConnect
-from hub.bayeux.link import SocketLink
 from hub.bayeux.messages import read_request
 from hub.bayeux.ports import Peer
+from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.server import BayeuxServer
+from hub.bayeux.websocket import WebSocketConnection
 from hub.bus.interface import Bus
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.frames import array
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.eventlog.channel_log import ChannelLog
@@ -79,17 +79,17 @@ class Bayeux(World):
     async def _snapshot(self, tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
         return list(self.values.items())
 
-    async def exchange(self, messages: object, peer: Peer | None = None) -> Exchange:
+    async def request(self, messages: object, peer: Peer | None = None) -> ResponseBatch:
         """One HTTP request, not yet written; ``messages`` as bytes are sent as they are."""
         payload = messages if isinstance(messages, bytes) else json.dumps(messages).encode()
         return await self.server.handle(read_request(payload, self.hub.limits), peer or Peer(browsers=("browser",)))
 
     async def post(self, *messages: object, peer: Peer | None = None) -> list[Json]:
         """One HTTP request and its response; no connect may be held."""
-        exchange = await self.exchange(list(messages), peer)
-        assert exchange.held is None
-        exchange.written()
-        return json.loads(exchange.body())  # type: ignore[no-any-return]
+        batch = await self.request(list(messages), peer)
+        assert batch.held is None
+        batch.written()
+        return json.loads(array(batch.parts()))  # type: ignore[no-any-return]
 
     async def emit(self, channel: str, data: bytes = b"1") -> None:
         """Something is published for all, and every flush is done."""
@@ -121,20 +121,20 @@ class HookedBus:
 class Held:
     """A connect that is held, as a transport sees it."""
 
-    def __init__(self, held: HeldConnect) -> None:
-        self.connect = held
+    def __init__(self, batch: ResponseBatch) -> None:
+        self.batch = batch
         self.done = False
-        held.on_done(self._done)
+        batch.on_ready(self._done)
 
-    def _done(self, held: HeldConnect) -> None:
+    def _done(self, batch: ResponseBatch) -> None:
         assert not self.done
         self.done = True
 
     def response(self) -> list[Json]:
         """What is written, once it has ended."""
         assert self.done
-        self.connect.written()
-        return [json.loads(part) for part in self.connect.parts()]
+        self.batch.written()
+        return [json.loads(part) for part in self.batch.parts()]
 
 
 def handshake(**members: Any) -> Json:
@@ -158,7 +158,7 @@ class Client:
         (reply,) = await self.bayeux.post(self._message, peer=self.peer)
         assert reply["successful"], reply
         self.id = reply["clientId"]
-        if self.peer.offered is not None and self.peer.origin is None and self.peer.link is None:  # kept, as a browser does
+        if self.peer.offered is not None and self.peer.origin is None and not self.peer.websocket:  # kept, as a browser does
             self.peer = Peer(browsers=(self.peer.offered,))
         return reply
 
@@ -189,9 +189,9 @@ class Client:
         assert replies[-1]["successful"], replies
 
     async def hold(self, **members: Any) -> Held:
-        exchange = await self.bayeux.exchange([self.connect(**members)], self.peer)
-        assert exchange.held is not None, exchange.parts()
-        return Held(exchange.held)
+        batch = await self.bayeux.request([self.connect(**members)], self.peer)
+        assert batch.held is not None, batch.parts()
+        return Held(batch)
 
 
 class SocketClient(Client):
@@ -200,11 +200,11 @@ class SocketClient(Client):
     def __init__(self, bayeux: Bayeux, peer: Peer) -> None:
         super().__init__(bayeux, peer=peer)
         self.wire = FakeConnection()
-        self.link = SocketLink(bayeux.server, self.wire, peer)
+        self.connection = WebSocketConnection(bayeux.server, self.wire, peer)
 
     async def send(self, *messages: object) -> list[Json]:
         """One WebSocket message, and everything that the server wrote until it had nothing more to do."""
-        await self.link.receive(json.dumps(list(messages)).encode())
+        await self.connection.receive(json.dumps(list(messages)).encode())
         return await self.read()
 
     async def read(self) -> list[Json]:

@@ -90,7 +90,7 @@ async def test_a_lost_response_is_sent_again_once() -> None:
     client = await acknowledging(bayeux)
     held = await client.hold(ext={"ack": 1})
     await bayeux.emit("/a", b"1")
-    held.connect.lost()
+    held.batch.lost()
     await bayeux.loop.run()
     assert data(await client.post(client.connect(ext={"ack": 1}))) == [1]
     assert data(await client.post(client.connect(timeout=0, ext={"ack": 3}))) == []
@@ -142,7 +142,7 @@ async def test_a_new_websocket_gets_what_the_old_one_lost() -> None:
     await client.send(client.connect(ext={"ack": 1}))
     await bayeux.emit("/a", b"1")
     client.wire.lost = True
-    client.link.gone()
+    client.connection.gone()
     again = SocketClient(bayeux, Peer())
     again.id = client.id
     messages = await again.send(again.connect(ext={"ack": 1}))

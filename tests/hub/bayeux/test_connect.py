@@ -76,7 +76,7 @@ async def test_message_wakes_the_held_one() -> None:
     held = await client.hold()
     await bayeux.emit("/a", b'{"b": 1.10}')
     assert held.done
-    assert held.connect.parts()[0] == b'{"channel":"/a","data":{"b": 1.10}}'
+    assert held.batch.parts()[0] == b'{"channel":"/a","data":{"b": 1.10}}'
     assert held.response()[1] == connected()
 
 
@@ -119,8 +119,8 @@ async def test_held_one_is_woken_when_the_response_that_should_carry_it_is_lost(
     client = await bayeux.client()
     await client.subscribed("/a")
     held = await client.hold()
-    exchange = await bayeux.exchange([client.message("/a", data=1)])
-    exchange.lost()
+    batch = await bayeux.request([client.message("/a", data=1)])
+    batch.lost()
     await bayeux.loop.run()
     assert [message.get("data") for message in held.response()] == [1, None]
 
@@ -132,9 +132,9 @@ async def test_responses_that_are_lost_again_and_again_make_the_queue_no_longer(
     await client.subscribed("/a")
     for number in range(5):
         await _fill(bayeux, number)
-        exchange = await bayeux.exchange([client.connect(timeout=0)])
+        batch = await bayeux.request([client.connect(timeout=0)])
         await _fill(bayeux, number + 100)
-        exchange.lost()
+        batch.lost()
     assert client.session.queued_bytes <= limits.max_queue_bytes
     events = (await client.post(client.connect(timeout=0)))[:-1]
     assert [event["data"] for event in events] == [0] * 10 + [100] * 4
@@ -147,10 +147,10 @@ async def test_a_log_that_has_no_room_beside_a_lost_response_ends_the_session() 
     await client.subscribed("/log/a")
     for _ in range(8):
         await bayeux.hub.emit("t", "/log/a", b"1")
-    exchange = await bayeux.exchange([client.connect(timeout=0)])
+    batch = await bayeux.request([client.connect(timeout=0)])
     for _ in range(8):
         await bayeux.hub.emit("t", "/log/a", b"1")
-    exchange.lost()
+    batch.lost()
     assert client.id not in bayeux.server.sessions
     assert bayeux.hub.counters.too_slow == 1
 
@@ -186,7 +186,7 @@ async def test_second_takes_the_place_of_the_first() -> None:
     client = await bayeux.client()
     first = await client.hold(id="1")
     second = await client.hold(id="2")
-    assert (first.done, first.connect.superseded, first.connect.parts()) == (True, True, [])
+    assert (first.done, first.batch.superseded, first.batch.parts()) == (True, True, [])
     assert not second.done
     assert bayeux.server.counters.duplicate_connects == 1
     bayeux.pass_time(20.1)
@@ -197,7 +197,7 @@ async def test_second_that_is_answered_at_once_ends_the_first_too() -> None:
     client = await Bayeux().client()
     first = await client.hold()
     await client.post(client.connect(timeout=0))
-    assert first.connect.superseded
+    assert first.batch.superseded
 
 
 async def test_messages_go_to_the_second() -> None:
@@ -216,8 +216,8 @@ async def test_stale_connect_cannot_start_the_clock() -> None:
     client = await bayeux.client()
     first = await client.hold()
     second = await client.hold()
-    client.session.abandon(first.connect)
-    first.connect.written()
+    first.batch.abandon()
+    first.batch.written()
     bayeux.pass_time(15)
     assert not second.done
     assert client.id in bayeux.server.sessions
@@ -226,12 +226,12 @@ async def test_stale_connect_cannot_start_the_clock() -> None:
 async def test_whoever_comes_late_is_told_at_once() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
-    exchange = await bayeux.exchange([client.connect()])
-    assert exchange.held is not None
+    batch = await bayeux.request([client.connect()])
+    assert batch.held is not None
     bayeux.pass_time(20.1)
     ended: list[object] = []
-    exchange.held.on_done(ended.append)
-    assert ended == [exchange.held]
+    batch.on_ready(ended.append)
+    assert ended == [batch]
 
 
 # -- a client that goes -------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ async def test_abandoned_connect_starts_the_clock_and_keeps_messages() -> None:
     client = await bayeux.client()
     await client.subscribed("/a")
     held = await client.hold()
-    client.session.abandon(held.connect)
+    held.batch.abandon()
     await bayeux.emit("/a")
     assert not held.done
     assert (await client.post(client.connect()))[0] == {"channel": "/a", "data": 1}
@@ -253,7 +253,7 @@ async def test_abandoned_client_expires() -> None:
     client = await bayeux.client()
     held = await client.hold()
     bayeux.pass_time(15)
-    client.session.abandon(held.connect)
+    held.batch.abandon()
     bayeux.pass_time(9.9)
     assert client.id in bayeux.server.sessions
     bayeux.pass_time(0.2)
@@ -267,7 +267,7 @@ async def test_lost_response_is_queued_again_in_order() -> None:
     held = await client.hold()
     await bayeux.emit("/a", b"1")
     await bayeux.emit("/a", b"2")
-    held.connect.lost()
+    held.batch.lost()
     assert [message.get("data") for message in await client.post(client.connect())] == [1, 2, None]
 
 
@@ -280,7 +280,7 @@ async def test_lost_response_of_an_ended_session_is_let_go() -> None:
     session = client.session
     bayeux.pass_time(0)
     await client.post(client.message("/meta/disconnect"))
-    held.connect.lost()
+    held.batch.lost()
     assert not session.queue
 
 
@@ -347,9 +347,9 @@ async def test_held_connect_stops_the_clock() -> None:
 async def test_clock_starts_when_the_reply_was_written() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
-    exchange = await bayeux.exchange([client.connect(timeout=0)])
+    batch = await bayeux.request([client.connect(timeout=0)])
     bayeux.pass_time(15)  # a slow reader
-    exchange.written()
+    batch.written()
     bayeux.pass_time(9.9)
     assert client.id in bayeux.server.sessions
     bayeux.pass_time(0.2)

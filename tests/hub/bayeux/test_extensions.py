@@ -10,8 +10,9 @@ import pytest
 
 from hub.bayeux.extensions import Extension, ExtensionMessage, SessionExtension
 from hub.bayeux.server import BayeuxServer
-from hub.bayeux.services import MOST_CALLS, RemoteCallError, ServiceMessage
+from hub.bayeux.services import MAX_CALLS, RemoteCallError, ServiceMessage
 from hub.bayeux.session import ServerSession
+from hub.core.frames import array
 from tests.hub.bayeux.harness import Bayeux, Client, Json, by_token
 
 
@@ -90,8 +91,8 @@ async def test_incoming_in_order_outgoing_in_reverse() -> None:
 async def test_what_nobody_touches_is_verbatim() -> None:
     bayeux = with_extensions(Spy())
     client = await opened(bayeux)
-    exchange = await bayeux.exchange(b'[{"channel":"/a","clientId":"%b","data":{"n":1.10}}]' % client.id.encode(), client.peer)
-    assert b'"data":{"n":1.10}' in exchange.body()
+    batch = await bayeux.request(b'[{"channel":"/a","clientId":"%b","data":{"n":1.10}}]' % client.id.encode(), client.peer)
+    assert b'"data":{"n":1.10}' in array(batch.parts())
 
 
 async def test_a_refused_message_is_answered_404() -> None:
@@ -325,8 +326,8 @@ async def test_a_number_beyond_a_double_is_the_clients_fault(channel: str) -> No
     bayeux.server.services.listen("/service/heard", listener)
     client = await bayeux.client()
     text = b'[{"channel":"%b","clientId":"%b","data":{"n":1e400}}]' % (channel.encode(), client.id.encode())
-    exchange = await bayeux.exchange(text, client.peer)
-    assert json.loads(exchange.body()) == [{"channel": channel, "successful": False, "error": "400:data:message_invalid"}]
+    batch = await bayeux.request(text, client.peer)
+    assert json.loads(array(batch.parts())) == [{"channel": channel, "successful": False, "error": "400:data:message_invalid"}]
     await bayeux.loop.run()
     assert seen == []
     assert client.session.calls == 0
@@ -371,7 +372,7 @@ async def test_calls_under_way_are_bounded() -> None:
 
     bayeux.server.services.remote("slow", slow)
     client = await bayeux.client()
-    for _ in range(MOST_CALLS):
+    for _ in range(MAX_CALLS):
         await client.post(client.message("/service/slow", data=1))
     (reply,) = await client.post(client.message("/service/slow", data=1))
     assert reply["error"] == "429::rate_limited"

@@ -226,7 +226,7 @@ async def test_a_browser_has_as_many_connects_held_as_it_may() -> None:
     again = await tabs[2].hold()
     bayeux.pass_time(20.1)
     again.response()
-    assert not bayeux.server.occupied
+    assert not bayeux.server.registry.occupied
 
 
 async def test_another_browser_has_connects_of_its_own() -> None:
@@ -243,7 +243,7 @@ async def test_a_duplicate_does_not_count_twice() -> None:
     client = await bayeux.client()
     await client.hold()
     await client.hold()
-    assert bayeux.server.occupied == {"browser": 1}
+    assert bayeux.server.registry.occupied == {"browser": 1}
 
 
 # -- the server ends it -----------------------------------------------------------------------------------------------------

@@ -126,8 +126,8 @@ async def test_below_the_channel_is_no_handshake() -> None:
 
 async def test_escaped_slashes_are_slashes() -> None:
     payload = b'[{"channel":"\\/meta\\/handshake","supportedConnectionTypes":["long-polling"],"ext":{"authentication":{"token":"ann"}}}]'
-    exchange = await Bayeux().exchange(payload)
-    assert exchange.opened is not None
+    batch = await Bayeux().request(payload)
+    assert batch.opened is not None
 
 
 async def test_too_many_sessions() -> None:
@@ -296,7 +296,7 @@ async def test_a_cookie_is_as_if_absent_when_its_last_session_has_ended() -> Non
     client = await bayeux.client(peer=Peer(offered="b", origin=SITE))
     other = await bayeux.client(peer=Peer(browsers=("c",)))
     await other.post(other.message("/meta/disconnect"))
-    assert bayeux.server.browsers == {"b": 1}
+    assert bayeux.server.registry.browsers == {"b": 1}
     (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("c",), origin=SITE))
     assert reply["successful"]
     assert bayeux.server.counters.resumed_by_id == 2  # its connect, and this
@@ -328,14 +328,14 @@ async def test_a_cookie_offered_to_an_open_socket_goes_on_by_the_client_id() -> 
     for browsers in (("c",), ("b",)):
         (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=browsers))
         assert reply["successful"]
-    socket.link.gone()
+    socket.connection.gone()
     for browsers in (("c",), ("b",)):  # the session keeps both
         (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=browsers))
         assert reply["successful"]
     assert bayeux.server.counters.resumed_by_id == 1
-    assert bayeux.server.browsers == {"b": 1, "c": 1}
+    assert bayeux.server.registry.browsers == {"b": 1, "c": 1}
     await bayeux.post(client.message("/meta/disconnect"), peer=Peer(browsers=("b",)))
-    assert (bayeux.server.browsers, bayeux.server.offered) == ({}, set())
+    assert (bayeux.server.registry.browsers, bayeux.server.registry.offered) == ({}, set())
 
 
 async def test_a_session_falls_back_to_http_with_the_cookie_of_its_socket() -> None:
@@ -344,8 +344,8 @@ async def test_a_session_falls_back_to_http_with_the_cookie_of_its_socket() -> N
     for number in range(3):
         socket = bayeux.socket(offered=f"c{number}")
         await socket.send(client.message("/a", data=1))
-        socket.link.gone()
-    assert bayeux.server.browsers == {"b": 1, "c2": 1}
+        socket.connection.gone()
+    assert bayeux.server.registry.browsers == {"b": 1, "c2": 1}
     answers = []
     for cookie in ("c0", "c2", "b"):
         (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=(cookie,)))
@@ -359,8 +359,8 @@ async def test_a_session_without_a_cookie_keeps_the_one_of_its_newest_socket() -
     for number in range(3):
         socket = bayeux.socket(offered=f"c{number}")
         await socket.send(client.message("/a", data=1))
-        socket.link.gone()
-    assert bayeux.server.browsers == {"c2": 1}
+        socket.connection.gone()
+    assert bayeux.server.registry.browsers == {"c2": 1}
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ async def test_a_cookie_of_a_socket_with_a_session_of_its_own_or_closed_is_no_wa
     client = await bayeux.client(peer=Peer(browsers=("b",)))
     socket = bayeux.socket(offered="c")
     if close:
-        socket.link.gone()
+        socket.connection.gone()
     else:
         await socket.send(by_token("eve"))
     (reply,) = await bayeux.post(client.message("/a", data=1), peer=Peer(browsers=("c",)))

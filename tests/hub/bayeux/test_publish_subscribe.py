@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hub.core.errors import RefusedError, WireError
+from hub.core.frames import array
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from tests.hub.bayeux.harness import Bayeux, Client, by_token, handshake
@@ -81,8 +82,8 @@ async def test_snapshot_rides_on_the_response() -> None:
     bayeux = Bayeux()
     bayeux.values = {"/state/a": b"1.10"}
     client = await bayeux.client()
-    exchange = await bayeux.exchange([client.subscribe("/state/**")])
-    assert exchange.parts()[0] == b'{"channel":"/state/a","data":1.10}'
+    batch = await bayeux.request([client.subscribe("/state/**")])
+    assert batch.parts()[0] == b'{"channel":"/state/a","data":1.10}'
 
 
 async def test_session_that_ends_while_the_bus_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +164,8 @@ async def test_data_reaches_subscribers_verbatim(data: str) -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
     await client.subscribed("/a")
-    exchange = await bayeux.exchange(f'[{{"channel":"/a","clientId":"{client.id}","data":{data}}}]'.encode())
-    assert exchange.parts()[0] == b'{"channel":"/a","data":%b}' % data.encode()
+    batch = await bayeux.request(f'[{{"channel":"/a","clientId":"{client.id}","data":{data}}}]'.encode())
+    assert batch.parts()[0] == b'{"channel":"/a","data":%b}' % data.encode()
 
 
 async def test_output_is_ascii() -> None:
@@ -172,8 +173,8 @@ async def test_output_is_ascii() -> None:
     client = await bayeux.client()
     await client.subscribed("/a")
     message = client.message("/a", id="ü", data="世界👋", größe=1)
-    exchange = await bayeux.exchange(json.dumps([message], ensure_ascii=False).encode())
-    body = exchange.body()
+    batch = await bayeux.request(json.dumps([message], ensure_ascii=False).encode())
+    body = array(batch.parts())
     assert body.isascii()
     assert json.loads(body) == [{"channel": "/a", "data": "世界👋", "größe": 1}, {"id": "ü", "channel": "/a", "successful": True}]
 
@@ -257,12 +258,12 @@ async def test_requests_side_by_side_publish_in_the_order_in_which_they_came(mon
     monkeypatch.setattr(bayeux.loop, "breathe", lambda: asyncio.sleep(0))
     numbers = iter(range(40))
     requests = [[publisher.message(channel, data=next(numbers)) for _ in range(count)] for count in (16, 1, 20, 3)]
-    exchanges = await asyncio.gather(*(bayeux.exchange(request, publisher.peer) for request in requests))
-    assert all(json.loads(part)["successful"] for exchange in exchanges for part in exchange.parts())
+    batches = await asyncio.gather(*(bayeux.request(request, publisher.peer) for request in requests))
+    assert all(json.loads(part)["successful"] for batch in batches for part in batch.parts())
     bayeux.clock.step = 0.0
     heard = await listener.post(listener.connect(timeout=0))
     assert [message["data"] for message in heard if message["channel"] == channel] == list(range(40))
-    assert publisher.session.turns._line is None
+    assert publisher.session.request_order._queue is None
 
 
 async def test_a_request_that_was_let_go_of_amid_its_messages_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +275,7 @@ async def test_a_request_that_was_let_go_of_amid_its_messages_holds_up_no_other(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(bayeux.loop, "breathe", forever)
-    batch = asyncio.ensure_future(bayeux.exchange([client.message("/a", data=number) for number in range(3)], client.peer))
+    batch = asyncio.ensure_future(bayeux.request([client.message("/a", data=number) for number in range(3)], client.peer))
     await asyncio.sleep(0)
     waiting = asyncio.ensure_future(client.post(client.message("/a", data=1)))
     await asyncio.sleep(0)
@@ -283,7 +284,7 @@ async def test_a_request_that_was_let_go_of_amid_its_messages_holds_up_no_other(
     await asyncio.gather(batch, return_exceptions=True)
     (reply,) = await waiting
     assert reply["successful"]
-    assert client.session.turns._line is None
+    assert client.session.request_order._queue is None
 
 
 async def test_log_channels_reach_subscribers_too() -> None:

@@ -8,7 +8,7 @@ import pytest
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
-from hub.core.frames import FrameCaches, arrays, text_frame
+from hub.core.frames import FrameCaches, arrays, payload_of, text_frame, text_frames
 from hub.core.message import Message
 from tests.robustness.direct_way import payloads
 
@@ -18,6 +18,7 @@ def test_a_text_frame_has_the_shortest_header_and_reads_back(size: int, header: 
     payload = b"x" * size
     frame = text_frame(payload)
     assert len(frame) == header + size
+    assert payload_of(frame) == payload
     stream = StreamReader()
     stream.feed_data(frame)
     parser = Frame.parse(stream.read_exact, mask=False)
@@ -32,6 +33,7 @@ def test_arrays_are_as_large_as_they_may_be_and_no_larger() -> None:
     parts = [b"1" * 4, b"2" * 4, b"3" * 20, b"4"]
     assert list(arrays(parts, 9)) == [(b"[1111,2222]", 2), (b"[33333333333333333333]", 1), (b"[4]", 1)]
     assert list(arrays([], 9)) == []
+    assert text_frames(parts, 9) == [(text_frame(payload), count) for payload, count in arrays(parts, 9)]
 
 
 def test_sessions_that_get_the_same_get_the_same_bytes() -> None:

@@ -130,9 +130,9 @@ class Client:
     async def hold(self) -> asyncio.Task[httpx.Response]:
         """A connect that the server holds now."""
         session = self.house.server.sessions[self.id]
-        before = session.cycle
+        before = session.connect_seq
         task = asyncio.create_task(self.raw(json.dumps([self.connect()]), "/connect"))
-        await until(lambda: session.cycle > before and session.held is not None)
+        await until(lambda: session.connect_seq > before and session.held is not None)
         return task
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.security.connections import admit
 from hub.transports.server import HubServer, bind, configuration
@@ -50,7 +51,7 @@ async def echo(socket: Socket) -> None:
     """Send back what comes."""
     await socket.accept()
     while (payload := await socket.receive()) is not None:
-        assert socket.write(payload)
+        assert socket.write(text_frame(payload))
 
 
 def socket_app(serve: Serve, *, max_message_bytes: int = 1024 * 1024) -> ASGIApp:

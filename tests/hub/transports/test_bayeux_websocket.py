@@ -183,13 +183,13 @@ async def test_new_socket_resumes_the_session(built: House, cookie: str) -> None
         client_id = await opened(socket)
         assert socket.response is not None
         offered = socket.response.headers["Set-Cookie"].partition(";")[0]
-    await until(lambda: built.server.sessions[client_id].link is None)
+    await until(lambda: built.server.sessions[client_id].websocket is None)
     await built.emit("/a")
     connect = {"channel": "/meta/connect", "clientId": client_id, "connectionType": "websocket", "advice": {"timeout": 0}}
     for brought in (cookie, f"{cookie}; {offered}"):
         async with built.connect(Cookie=brought) as socket:
             received = await talk(socket, connect)
-        await until(lambda: built.server.sessions[client_id].link is None)
+        await until(lambda: built.server.sessions[client_id].websocket is None)
         if brought == cookie:
             assert received[0] == {"channel": "/a", "data": 1}
         assert received[-1]["successful"]

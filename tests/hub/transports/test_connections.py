@@ -13,6 +13,7 @@ from ipaddress import ip_network
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.security.connections import LOOPBACK, Connections, admit, connection_of
 from hub.transports.http_protocol import HubConfig
@@ -35,7 +36,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             connection = connection_of(scope)
             assert connection is not None
             connection.admit(anonymous=payload == b"anonymous")
-            socket.write(b"welcome")
+            socket.write(text_frame(b"welcome"))
         return
     if scope["path"] == "/held":
         while (await receive())["type"] != "http.disconnect":

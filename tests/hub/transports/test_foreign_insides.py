@@ -50,7 +50,16 @@ CALLED_BY_THE_BASE = {
         *("on_message_complete", "on_response_complete", "_should_upgrade", "_start_asgi_task"),
     },
     HubWebSocketProtocol: {
-        *("connection_made", "connection_lost", "data_received", "handle_connect", "handle_ping", "handle_close", "pause_writing"),
+        *(
+            "connection_made",
+            "connection_lost",
+            "data_received",
+            "handle_connect",
+            "handle_ping",
+            "handle_close",
+            "pause_writing",
+            "shutdown",
+        ),
         *("resume_writing", "handle_parser_exception", "keepalive_timeout", "run_asgi", "schedule_ping", "send"),
         *("send_receive_event_to_app",),
     },

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.transports.http_protocol import HttpCounters, HubHttpProtocol
 from hub.transports.server import configuration
@@ -48,7 +49,7 @@ class Application:
             await socket.accept()
             while isinstance(payload := await socket.receive(), bytes):
                 self.messages.append(payload)
-                socket.write(payload)
+                socket.write(text_frame(payload))
             return
         path = scope["path"]
         self.begun.put_nowait(path)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from websockets.asyncio.client import connect
 
+from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.transports.socket import Socket
 from hub.transports.uvicorn_protocol import EARLIEST_PING, HubWebSocketProtocol
@@ -19,7 +20,7 @@ async def test_a_peer_that_answers_no_ping_is_cut_off() -> None:
     async def serve(socket: Socket) -> None:
         await socket.accept()
         while socket.buffered < 200_000:
-            socket.write(b"x" * 50_000)
+            socket.write(text_frame(b"x" * 50_000))
         assert await socket.receive() is None
         ended.set()
 

@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
+from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.transports.socket import BadFrameError, Socket, TooLargeError
 from hub.transports.uvicorn_protocol import BoundedServerProtocol, HubWebSocketProtocol
@@ -52,7 +53,7 @@ async def test_a_fragmented_message_is_one_message(start: Start) -> None:
 async def test_accept_adds_headers(start: Start) -> None:
     async def serve(socket: Socket) -> None:
         assert not socket.open
-        assert not socket.write(b"too early")
+        assert not socket.write(text_frame(b"too early"))
         socket.close(1000)
         await socket.accept([(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")])
         assert socket.open
@@ -67,7 +68,7 @@ async def test_messages_arrive_in_order(start: Start) -> None:
     async def serve(socket: Socket) -> None:
         await socket.accept()
         for number in range(1000):
-            socket.write(b"%d" % number)
+            socket.write(text_frame(b"%d" % number))
 
     port = await start(serve)
     async with connect(f"ws://127.0.0.1:{port}/") as client:
@@ -79,11 +80,11 @@ async def test_close_comes_behind_what_was_written_and_only_once(start: Start) -
 
     async def serve(socket: Socket) -> None:
         await socket.accept()
-        socket.write(b"last words")
+        socket.write(text_frame(b"last words"))
         socket.close(4408, "é" * 200)
         socket.close(4400, "another reason")
         assert not socket.open
-        assert not socket.write(b"too late")
+        assert not socket.write(text_frame(b"too late"))
         assert await socket.receive() is None
         ended.set()
 
@@ -160,7 +161,7 @@ async def test_the_end_of_the_peer_is_seen(start: Start) -> None:
         await socket.accept()
         seen.append(await socket.receive())
         seen.append(await socket.receive())
-        seen.append((socket.open, socket.write(b"late"), socket.buffered))
+        seen.append((socket.open, socket.write(text_frame(b"late")), socket.buffered))
         socket.close(1000)
         ended.set()
 
@@ -178,7 +179,7 @@ async def test_an_aborted_connection_ends_nothing_but_itself(start: Start) -> No
         await socket.accept()
         while await socket.receive() is not None:
             for _ in range(100):
-                socket.write(b"x" * 10_000)
+                socket.write(text_frame(b"x" * 10_000))
         ended.set()
 
     port = await start(serve)
@@ -205,7 +206,7 @@ async def test_a_peer_that_does_not_read_is_seen_in_buffered_and_drained_once_it
         socket.on_drain(on_drain)
         await socket.accept()
         while socket.buffered < 20_000_000:  # more than the system's own buffers take
-            assert socket.write(b"x" * 50_000)
+            assert socket.write(text_frame(b"x" * 50_000))
         peak.append(socket.buffered)
 
     port = await start(serve)
@@ -355,11 +356,11 @@ async def test_of_the_pings_of_a_peer_that_does_not_read_the_last_is_answered() 
     async def serve(socket: Socket) -> None:
         await socket.accept()
         while socket.buffered < 200_000:
-            socket.write(b"x" * 50_000)
+            socket.write(text_frame(b"x" * 50_000))
         for _ in range(2):
             await socket.receive()
             sizes.append(socket.buffered)
-        socket.write(b"the end")
+        socket.write(text_frame(b"the end"))
 
     async with listening(socket_app(serve)) as port:
         client = await RawClient.connect(port)
@@ -386,7 +387,7 @@ async def test_a_peer_that_never_reads_is_cut_off_after_close() -> None:
     async def serve(socket: Socket) -> None:
         await socket.accept()
         while socket.buffered < 200_000:
-            socket.write(b"x" * 50_000)
+            socket.write(text_frame(b"x" * 50_000))
         socket.close(4408)
         assert await socket.receive() is None
         while socket.buffered:
@@ -406,7 +407,7 @@ async def test_a_peer_that_says_goodbye_and_never_reads_is_cut_off(farewell: str
     async def serve(socket: Socket) -> None:
         await socket.accept()
         while socket.buffered < 200_000:
-            socket.write(b"x" * 50_000)
+            socket.write(text_frame(b"x" * 50_000))
         assert await socket.receive() is None
         while socket.buffered:
             await asyncio.sleep(0.01)
@@ -481,11 +482,11 @@ async def test_a_send_that_fails_ends_the_socket_and_raises_nothing(fault: Excep
     socket = server.socket()
     await socket.accept()
     server.fault = fault
-    assert socket.write(b"x")
+    assert socket.write(text_frame(b"x"))
     await take_turns()
     assert not socket.open
     assert socket.buffered == 0
-    assert not socket.write(b"y")
+    assert not socket.write(text_frame(b"y"))
 
 
 async def test_a_peer_that_goes_while_something_is_sent() -> None:
@@ -493,8 +494,8 @@ async def test_a_peer_that_goes_while_something_is_sent() -> None:
     socket = server.socket()
     await socket.accept()
     server.during_send = socket.receive
-    socket.write(b"x")
-    socket.write(b"y")
+    socket.write(text_frame(b"x"))
+    socket.write(text_frame(b"y"))
     await take_turns()
     assert [message.get("text") for message in server.sent] == [None, "x"]
     assert socket.buffered == 0
@@ -505,8 +506,8 @@ async def test_the_drain_callback_may_write_again() -> None:
     socket = server.socket()
     await socket.accept()
     more = [b"2", b"3"]
-    socket.on_drain(lambda: more and socket.write(more.pop(0)))
-    socket.write(b"1")
+    socket.on_drain(lambda: more and socket.write(text_frame(more.pop(0))))
+    socket.write(text_frame(b"1"))
     await take_turns()
     assert [message.get("text") for message in server.sent[1:]] == ["1", "2", "3"]
 
@@ -536,7 +537,7 @@ async def test_a_transport_that_fails_ends_the_socket_and_raises_nothing(monkeyp
                 return getattr(real, name)
 
         protocol.transport = Failing()  # type: ignore[assignment]
-        results.append(socket.write(b"x"))
+        results.append(socket.write(text_frame(b"x")))
         results.append(socket.open)
         protocol.transport = real
 

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from hub.bayeux.link import UNREAD_QUEUES
 from hub.bayeux.ports import Peer
+from hub.bayeux.websocket import UNREAD_QUEUES
 from hub.core.errors import CloseCode
+from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from tests.hub.bayeux.harness import HANDSHAKE, NONE, RETRY, Bayeux, Client, SocketClient, by_token
 from tests.hub.core.harness import principal
@@ -139,20 +140,20 @@ async def test_disconnect_answers_the_held_connect() -> None:
 @pytest.mark.parametrize("payload", [b"", b"{", b"1", b"[1]", b"\xff", b"[" * 100, b'["x"]'])
 async def test_what_is_no_bayeux_closes_the_socket(payload: bytes) -> None:
     client = await opened(Bayeux())
-    await client.link.receive(payload)
+    await client.connection.receive(payload)
     assert client.wire.closed == CloseCode.BAD_MESSAGE
     assert client.bayeux.server.counters.bad_requests == 1
 
 
 async def test_empty_array_is_ignored() -> None:
     client = await opened(Bayeux())
-    await client.link.receive(b"[]")
+    await client.connection.receive(b"[]")
     assert (client.wire.frames, client.wire.closed) == ([], None)
 
 
 async def test_too_many_messages_close_the_socket() -> None:
     client = await opened(Bayeux(limits=Limits(max_batch=2)))
-    await client.link.receive(b"[{},{},{}]")
+    await client.connection.receive(b"[{},{},{}]")
     assert client.wire.closed == CloseCode.TOO_LARGE
 
 
@@ -168,7 +169,7 @@ async def test_closing_starts_the_clock_at_once() -> None:
     bayeux = Bayeux(limits=Limits(interval_ms=60_000, max_interval_ms=3000))
     client = await opened(bayeux)
     await client.send(client.connect())
-    client.link.gone()
+    client.connection.gone()
     bayeux.pass_time(2.9)
     assert client.id in bayeux.server.sessions
     bayeux.pass_time(0.2)
@@ -178,7 +179,7 @@ async def test_closing_starts_the_clock_at_once() -> None:
 async def test_new_socket_resumes_the_session_and_gets_what_waited() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
-    client.link.gone()
+    client.connection.gone()
     await bayeux.emit("/a")
     again = await resumed(client)
     assert await again.send(again.connect(timeout=0)) == [{"channel": "/a", "data": 1}, REPLY]
@@ -201,7 +202,7 @@ async def test_connect_held_on_the_old_socket_is_let_go() -> None:
     await client.send(client.connect())
     again = await resumed(client)
     await again.send(again.message("/b", data=0))
-    client.link.gone()
+    client.connection.gone()
     bayeux.pass_time(10.1)  # the new socket never connects
     assert await client.read() == []
     assert client.id not in bayeux.server.sessions
@@ -212,7 +213,7 @@ async def test_end_of_the_old_socket_does_not_touch_the_session() -> None:
     client = await opened(bayeux, "/a")
     again = await resumed(client)
     await again.send(again.connect())
-    client.link.gone()
+    client.connection.gone()
     bayeux.pass_time(15)
     assert client.id in bayeux.server.sessions
 
@@ -223,7 +224,7 @@ async def test_another_caller_cannot_resume() -> None:
     eve = await resumed(client, principal=principal("eve"), presented=True)
     (reply,) = await eve.send(eve.connect())
     assert reply["error"] == "402::session_unknown"
-    assert client.session.link is client.link
+    assert client.session.websocket is client.connection
 
 
 async def test_second_handshake_on_one_socket_leaves_the_first_session() -> None:
@@ -257,16 +258,15 @@ async def test_socket_without_a_session_is_closed() -> None:
 async def test_gone_socket_leaves_no_timer() -> None:
     bayeux = Bayeux()
     client = bayeux.socket()
-    client.link.gone()
-    assert (len(bayeux.hub.timers), bayeux.server.links) == (0, {})
+    client.connection.gone()
+    assert (len(bayeux.hub.timers), bayeux.server.registry.websockets) == (0, {})
 
 
 async def test_session_that_ends_after_its_socket() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux)
-    session = client.session
-    client.link.gone()
-    session.unbind(client.link)
+    client.connection.gone()
+    client.connection.gone()
     bayeux.pass_time(10.1)
     assert not bayeux.server.sessions
 
@@ -275,8 +275,8 @@ async def test_socket_that_goes_while_its_message_is_processed() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
     client.wire.lost = True
-    await client.link.receive(json.dumps([client.message("/a", data=1)]).encode())
-    client.link.gone()
+    await client.connection.receive(json.dumps([client.message("/a", data=1)]).encode())
+    client.connection.gone()
     again = await resumed(client)
     assert (await again.send(again.connect(timeout=0)))[0] == {"channel": "/a", "data": 1}
 
@@ -287,7 +287,7 @@ async def test_push_that_fails_queues_again() -> None:
     client.wire.write = lambda payload: False  # type: ignore[method-assign]  # the transport has noticed, the socket has not
     await bayeux.hub.emit("t", "/a", b"1")
     bayeux.loop.tick()
-    client.link.gone()
+    client.connection.gone()
     assert len(client.session.queue) == 1
 
 
@@ -327,8 +327,8 @@ async def test_handshake_of_a_lost_socket() -> None:
     bayeux = Bayeux()
     client = bayeux.socket()
     client.wire.lost = True
-    await client.link.receive(json.dumps([by_token()]).encode())
-    client.link.gone()
+    await client.connection.receive(json.dumps([by_token()]).encode())
+    client.connection.gone()
     bayeux.pass_time(10.1)
     assert not bayeux.server.sessions
 
@@ -345,7 +345,7 @@ async def test_long_polling_connect_takes_over() -> None:
     held = await polling.hold()
     await bayeux.emit("/a")
     assert [message.get("data") for message in held.response()] == [1, None]
-    assert client.link.session is None
+    assert client.connection.session is None
 
 
 async def test_long_polling_publish_leaves_the_socket_its_messages() -> None:
@@ -363,7 +363,7 @@ async def test_socket_takes_over_from_long_polling() -> None:
     held = await polling.hold()
     client = await resumed(polling)
     await client.send(client.connect())
-    assert held.connect.superseded
+    assert held.batch.superseded
     await bayeux.hub.emit("t", "/a", b"1")
     assert await client.read() == [{"channel": "/a", "data": 1}]
 
@@ -375,7 +375,7 @@ async def test_long_polling_goes_on_when_a_socket_came_and_went() -> None:
     held = await polling.hold()
     client = await resumed(polling)
     await client.send(client.message("/b", data=0))
-    client.link.gone()
+    client.connection.gone()
     await bayeux.emit("/a")
     assert [message.get("data") for message in held.response()] == [1, None]
 
@@ -390,7 +390,7 @@ async def test_slow_reader_gets_messages_when_it_has_read() -> None:
     await bayeux.hub.emit("t", "/a", b"1")
     assert await client.read() == []
     client.wire.buffered = 0
-    client.link.drained()
+    client.connection.drained()
     assert await client.read() == [{"channel": "/a", "data": 1}]
 
 
@@ -422,7 +422,7 @@ async def test_who_reads_no_replies_is_cut_off() -> None:
 
 async def test_drained_without_a_session() -> None:
     client = Bayeux().socket()
-    client.link.drained()
+    client.connection.drained()
     assert await client.read() == []
 
 
@@ -472,3 +472,74 @@ async def test_drain_closes_every_socket() -> None:
     (reply,) = await client.read()
     assert reply["advice"]["reconnect"] == "handshake"
     assert (client.wire.closed, idle.wire.closed) == (CloseCode.RESTARTING, CloseCode.RESTARTING)
+
+
+# -- frames that are written at once ------------------------------------------------------------------------------------
+
+
+class Direct:
+    """What takes frames at once; ``lost`` says that the connection is found to be broken by the next one."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.lost = False
+
+    def __call__(self, frames: bytes) -> None:
+        if self.lost:
+            raise OSError("the connection was lost")
+        self.frames.append(frames)
+
+
+async def direct(bayeux: Bayeux, **members: object) -> tuple[SocketClient, Direct]:
+    """A client whose connection takes frames at once, from some time after it was opened on."""
+    client = bayeux.socket()
+    client._message = {**by_token(), "ext": {"authentication": {"token": "ann"}, **members}}
+    await client.open()
+    await client.subscribed("/a")
+    way = Direct()
+    assert client.wire.writable_changed is not None
+    client.wire.direct_write = way
+    client.wire.writable_changed(way)
+    return client, way
+
+
+async def test_events_and_replies_are_written_at_once_while_the_connection_takes_them() -> None:
+    bayeux = Bayeux()
+    client, way = await direct(bayeux)
+    assert await client.send(client.message("/b", data=1)) == []
+    await bayeux.emit("/a", b"1")
+    assert way.frames == [text_frame(b'[{"id":"9","channel":"/b","successful":true}]'), text_frame(b'[{"channel":"/a","data":1}]')]
+    way.frames.clear()
+    assert client.wire.writable_changed is not None
+    client.wire.writable_changed(None)
+    await bayeux.hub.emit("t", "/a", b"2")
+    assert (await client.read(), way.frames) == ([{"channel": "/a", "data": 2}], [])
+
+
+async def test_a_connection_that_is_lost_while_it_is_written_to_keeps_what_was_to_be_sent() -> None:
+    bayeux = Bayeux()
+    client, way = await direct(bayeux)
+    way.lost = client.wire.lost = True
+    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.loop.run()
+    await client.connection.receive(json.dumps([client.message("/b", data=1)]).encode())
+    client.connection.gone()
+    assert [message.data for message in client.session.queue] == [b"1"]
+
+
+async def test_what_is_to_be_acknowledged_is_not_written_at_once() -> None:
+    bayeux = Bayeux()
+    client, way = await direct(bayeux, ack=True)
+    await client.send(client.connect(ext={"ack": 1}))
+    await bayeux.hub.emit("t", "/a", b"1")
+    (event, reply) = await client.read()
+    assert (event["data"], reply["channel"], way.frames) == (1, "/meta/connect", [])
+
+
+async def test_what_is_written_at_once_counts_as_activity_where_deliveries_do() -> None:
+    bayeux = Bayeux(limits=Limits(activity_ms=60_000, activity_counts_deliveries=1))
+    client, way = await direct(bayeux)
+    bayeux.pass_time(5)
+    await bayeux.emit("/a", b"1")
+    assert way.frames == [text_frame(b'[{"channel":"/a","data":1}]')]
+    assert client.session.active_at == bayeux.clock.now

@@ -1,0 +1,114 @@
+"""Holds connects, and answers them (docs/protocol/bayeux.md#held-connects)."""
+
+from __future__ import annotations
+
+from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.replies import ext, failure, success
+from hub.bayeux.response_batch import ResponseBatch
+from hub.bayeux.session import BayeuxContext, ServerSession
+from hub.bayeux.timesync import Timesync
+from hub.core.errors import WireError
+
+
+class Connects:
+    """The connects of all sessions of a server."""
+
+    __slots__ = ("_context", "_on_timeout")
+
+    def __init__(self, context: BayeuxContext) -> None:
+        self._context = context
+        self._on_timeout = self._timed_out  # made once, for thousands of connects are held
+
+    def begin(self, session: ServerSession) -> None:
+        """A connect has come: it stops the clock and supersedes the one that is held."""
+        session.begin_connect()
+        if session.held is not None:
+            self._context.counters.duplicate_connects += 1
+            session.supersede_connect()
+
+    def hold(
+        self,
+        session: ServerSession,
+        batch: ResponseBatch,
+        beginning: bytes,
+        timeout_ms: int,
+        *,
+        timesync: Timesync | None,
+        browser: str | None,
+    ) -> None:
+        """Hold the connect that has just begun until something waits, for at most ``timeout_ms``. ``beginning`` is the head of its reply,
+        ``browser`` see :class:`HeldConnect`.
+        """
+        held = HeldConnect(
+            session,
+            self._on_timeout,
+            beginning,
+            session.connect_seq,
+            batch.messages,
+            batch.replies,
+            timesync=timesync,
+            browser=browser,
+            websocket=session.websocket,
+        )
+        held.timer = session.hub.timers.after(timeout_ms / 1000, held.timed_out)
+        batch.held = session.held = held
+        self._context.registry.hold(browser)
+        if session.resync_due and not session.dirty:
+            session.hub.flusher.mark(session)
+
+    def _timed_out(self, session: ServerSession) -> None:
+        if session.idle_too_long:
+            session.disconnect()
+        else:
+            self.answer(session)
+
+    def answer(self, session: ServerSession) -> None:
+        """Answer the connect that is held, with what waits: a message came, or its time is over."""
+        held = self._take(session)
+        if held is not None:
+            self.finish(session, held, self.reply(session, held.beginning, held.timesync, self._context.advice.retry))
+
+    def send_away(self, session: ServerSession) -> None:
+        """The server stops: end the connect that is held, with what waits and the advice to shake hands again.
+
+        It is answered 402, not as a success: to clients that advice means something on a failed reply alone.
+        """
+        held = self._take(session)
+        if held is not None:
+            self.refuse(session, held)
+
+    def _take(self, session: ServerSession) -> HeldConnect[ServerSession] | None:
+        """Let go of the connect that is held. It takes with it what waits and has no other way."""
+        if not session.flush_pending():
+            return None
+        held = session.release_connect()
+        if held is not None:
+            held.messages.extend(session.delivery.take_for_reply(session))
+        return held
+
+    def refuse(self, session: ServerSession, held: HeldConnect[ServerSession]) -> None:
+        """Answer a connect that was held with 402, and the advice to shake hands again."""
+        self.finish(session, held, failure(held.beginning, WireError.SESSION_UNKNOWN.text, self._context.advice.handshake()))
+
+    def finish(self, session: ServerSession, held: HeldConnect[ServerSession], reply: bytes) -> None:
+        """Answer a connect that was held with this reply."""
+        extensions = self._context.extensions
+        held.replies.append(reply if extensions.none else extensions.reply(session, session.extensions, reply))
+        held.finish()
+
+    def reply(self, session: ServerSession, beginning: bytes, timesync: Timesync | None, advice: bytes) -> bytes:
+        """A good reply to a connect, with what the session's extensions of the protocol say in it. What goes with it has been taken."""
+        if session.acknowledged is None and timesync is None and not session.replay:  # nearly always
+            return success(beginning, advice)
+        members: dict[str, bytes] = {}
+        if session.acknowledged is not None:
+            members["ack"] = b"%d" % session.acknowledged.batch
+        if timesync is not None:
+            members["timesync"] = timesync.member(session.hub.clock.wall_ms())
+        if session.replay and session.recovery is None and not session.queue:
+            position = session.hub.position(session.principal.tenant)
+            # who hears nothing for long must not fall behind what is kept
+            if position is not None and position > session.sent_position:
+                session.sent_position = position
+                members["replay"] = b"%d" % position
+        return success(beginning, ext(members) + advice)

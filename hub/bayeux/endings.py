@@ -1,0 +1,94 @@
+"""How sessions end, and what their clients are told then (docs/protocol/bayeux.md#disconnect)."""
+
+from __future__ import annotations
+
+from hub.bayeux.connects import Connects
+from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.replies import ServerDisconnect, success
+from hub.bayeux.session import BayeuxContext, ServerSession
+from hub.core.errors import CloseCode
+from hub.core.message import Message
+
+
+class SessionEndings:
+    """Ends the sessions of a server. See :class:`hub.bayeux.session.Endings`."""
+
+    __slots__ = ("_connects", "_context")
+
+    def __init__(self, context: BayeuxContext, connects: Connects) -> None:
+        self._context = context
+        self._connects = connects
+
+    def by_client(self, session: ServerSession) -> list[Message]:
+        """``/meta/disconnect``: the held connect is answered with ``reconnect: none``. Returns what still waited."""
+        self._context.counters.disconnects += 1
+        if not session.flush_pending():
+            return []
+        session.resync_due = False
+        waiting = session.take()
+        held = session.release_connect()
+        session.end()
+        if held is not None:
+            self._connects.finish(session, held, success(held.beginning, self._context.advice.none))
+        return waiting
+
+    def disconnect(self, session: ServerSession) -> None:
+        """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
+        between two connects is told by its next one.
+        """
+        if session.ended or session.closing or not session.flush_pending():
+            return
+        self._context.counters.disconnected += 1
+        if session.delivery.reaches_client(session):
+            self._send_home(session)
+            return
+        session.closing = True
+        session.hub.unsubscribe(session, list(session.subscriptions))
+        session.resync_due = False
+        session.recovery = None
+        session.offer_anyway(ServerDisconnect())
+        session.start_clock()
+
+    def revoke(self, session: ServerSession) -> None:
+        """The credential is gone: ``/meta/disconnect`` from the server, then the connect reply with ``reconnect: none``."""
+        if session.ended or not session.flush_pending():
+            return
+        self._context.counters.revoked += 1
+        websocket = session.websocket
+        self._send_home(session)
+        if websocket is not None:
+            websocket.close(CloseCode.NOT_AUTHENTICATED, "the credential was removed or changed")
+
+    def _send_home(self, session: ServerSession) -> None:
+        held = self._end(session, ServerDisconnect())
+        if held is not None:
+            reply = self._connects.reply(session, held.beginning, held.timesync, self._context.advice.none)
+            self._connects.finish(session, held, reply)
+
+    def too_slow(self, session: ServerSession) -> None:
+        """A log channel overflowed: the session ends, and the client is told to shake hands again and replay."""
+        if session.ended:
+            return
+        websocket = session.websocket
+        session.hub.fan_outs.drop(session)
+        session.waiting.clear()
+        session.queued_bytes = 0
+        held = self._end(session, None)
+        if held is not None:
+            self._connects.refuse(session, held)
+        if websocket is not None:
+            websocket.close(CloseCode.TOO_SLOW, "messages of a log channel waited for too long; shake hands again")
+
+    def expire(self, session: ServerSession) -> None:
+        """The client was not heard of for too long; nobody is told."""
+        self._context.counters.expired += 1
+        session.end()
+
+    def _end(self, session: ServerSession, closing: Message | None) -> HeldConnect[ServerSession] | None:
+        """End it, with what waits and a last message on the way to the client where there is a way; returns the connect to be answered."""
+        session.resync_due = False
+        session.recovery = None
+        held = session.release_connect()
+        session.delivery.send_last(session, held, closing)
+        session.end()
+        return held

@@ -1,0 +1,51 @@
+"""Delivery by the replies to ``/meta/connect``: long-polling, callback-polling, and WebSockets whose clients acknowledge what they get."""
+
+from __future__ import annotations
+
+from hub.bayeux.connects import Connects
+from hub.bayeux.held_connect import HeldConnect
+from hub.bayeux.ports import Peer
+from hub.bayeux.session import ServerSession, WebSocketDelivery
+from hub.core.message import Message
+
+
+class PollingDelivery:
+    """Lets what waits ride on the connect that is held; while none is it waits for the next one, or for another response. One for all
+    sessions of a server. See :class:`hub.bayeux.session.Delivery`.
+    """
+
+    __slots__ = ("_connects",)
+
+    def __init__(self, connects: Connects) -> None:
+        self._connects = connects
+
+    def flush(self, session: ServerSession) -> None:
+        if session.held is None or session.requests:
+            return  # it waits for the next response
+        if session.queue:
+            self._connects.answer(session)
+        else:
+            session.take()  # nothing but a snapshot is due: ask for it
+
+    def answers_at_once(self, session: ServerSession) -> bool:
+        return bool(session.queue or session.acknowledged)
+
+    def rides_on_response(self, session: ServerSession, peer: Peer, websocket: WebSocketDelivery | None, *, connect: bool) -> bool:
+        # what is to be acknowledged rides on replies to connects alone, and so does all by callback-polling
+        return websocket is None and session.acknowledged is None and (connect or not peer.callback)
+
+    def reaches_client(self, session: ServerSession) -> bool:
+        return session.held is not None
+
+    def take_for_reply(self, session: ServerSession) -> list[Message]:
+        return session.take_with_unacknowledged()
+
+    def put_back(self, session: ServerSession) -> None:
+        session.wake()
+
+    def send_last(self, session: ServerSession, held: HeldConnect[ServerSession] | None, closing: Message | None) -> None:
+        if held is None:
+            return
+        if closing is not None:
+            session.offer_anyway(closing)
+        held.messages.extend(session.take_with_unacknowledged())
