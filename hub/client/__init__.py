@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ServerDisconnectedError,
         SubscribeError,
     )
-    from hub.client.link import State
+    from hub.client.session_manager import State
     from hub.client.subscription import Subscription
 
 __all__ = [
@@ -61,7 +61,7 @@ __all__ = [
 _MODULES: Final = {
     "BayeuxClient": "bayeux",
     **dict.fromkeys(("ALL", "NEW", "Message"), "conversation"),
-    "State": "link",
+    "State": "session_manager",
     "Subscription": "subscription",
 }
 """The module of each name that is not an error. It is imported at first use, so that a command loads only what it needs."""

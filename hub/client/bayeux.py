@@ -26,13 +26,13 @@ from hub.client.errors import (
     RequestTooLargeError,
     SubscribeError,
 )
-from hub.client.link import Ask, Link, Patience, State
 from hub.client.routes import Routes
+from hub.client.session_manager import Ask, SessionManager, State, Timeouts
 from hub.client.subscription import Gap, Overflow, Subscribing, Subscription
 from hub.client.transports import LONG_POLLING, WEBSOCKET
 
 SERVICE: Final = "/service/"
-MOST_MESSAGES: Final = 50
+MAX_MESSAGES: Final = 50
 """Messages in one request: hubs take 100."""
 PART_BYTES: Final = 256 * 1024
 """Data in one request of several messages: hubs take 1 MiB, other servers may be stricter."""
@@ -95,13 +95,13 @@ class BayeuxClient:
         self._leaving: dict[str, asyncio.Task[BayeuxError | None]] = {}
         """The tasks that unsubscribe from a pattern."""
         address = _checked(url)
-        self._link = Link(
+        self._session_manager = SessionManager(
             address,
             proxy_of(address),
             self._conversation,
             Credentials(token, api_key, in_ext=credentials_in == "ext", headers=headers or {}),
             transports,
-            Patience(
+            Timeouts(
                 open_within_s=open_within_s,
                 request_timeout_s=request_timeout_s,
                 max_network_delay_s=max_network_delay_s,
@@ -116,22 +116,22 @@ class BayeuxClient:
     @property
     def state(self) -> State:
         """The state of the connection."""
-        return self._link.state
+        return self._session_manager.state
 
     @property
     def reason(self) -> str:
         """The reason of the present state."""
-        return self._link.reason
+        return self._session_manager.reason
 
     @property
     def reconnects(self) -> int:
         """How often a connection was lost and the same session went on."""
-        return self._link.reconnects
+        return self._session_manager.reconnects
 
     @property
     def rehandshakes(self) -> int:
         """How often a new session had to be made."""
-        return self._link.rehandshakes
+        return self._session_manager.rehandshakes
 
     @property
     def client_id(self) -> str | None:
@@ -141,7 +141,7 @@ class BayeuxClient:
     @property
     def transport(self) -> str | None:
         """The transport in use, ``websocket`` or ``long-polling``."""
-        return None if self._link.transport is None else self._link.transport.name
+        return None if self._session_manager.transport is None else self._session_manager.transport.name
 
     # opening and closing
 
@@ -149,7 +149,7 @@ class BayeuxClient:
         await self.open()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
     async def open(self) -> None:
@@ -160,13 +160,13 @@ class BayeuxClient:
             ConnectionLostError: nobody answered within ``open_within_s``.
             ProtocolError: what answers is no Bayeux server.
         """
-        await self._link.open()
+        await self._session_manager.open()
 
     async def close(self) -> None:
         """Disconnect, if there is a connection, and end within about 2 seconds. Messages that wait in subscriptions are still delivered."""
         for task in self._leaving.values():
             task.cancel()
-        await self._link.close()
+        await self._session_manager.close()
 
     # what users do
 
@@ -207,11 +207,11 @@ class BayeuxClient:
             self._routes.add(subscription)  # before it is asked for: present values come in front of the reply
             try:
                 await self._subscribe(subscription)
-            except BaseException as fault:
+            except BaseException as error:
                 free = self._routes.remove(subscription)
                 subscription.end()
                 # it may be there nevertheless; a server may also have taken those in front of the one that it refuses
-                if not isinstance(fault, NotSentError | ClosedError) and not (isinstance(fault, SubscribeError) and len(patterns) == 1):
+                if not isinstance(error, NotSentError | ClosedError) and not (isinstance(error, SubscribeError) and len(patterns) == 1):
                     self._leave(free)
                 raise
             return subscription
@@ -231,9 +231,9 @@ class BayeuxClient:
             ConnectionLostError: there was no answer: it may have arrived, or not.
         """
         try:
-            (reply,) = await self._link.request(lambda: [self._conversation.publish(channel, data)], repeatable=False)
-        except RequestTooLargeError as fault:
-            raise _too_large(channel, fault) from None
+            (reply,) = await self._session_manager.request(lambda: [self._conversation.publish(channel, data)], repeatable=False)
+        except RequestTooLargeError as error:
+            raise _too_large(channel, error) from None
         if not reply.successful:
             raise PublishError(channel, reply.error)
 
@@ -254,14 +254,14 @@ class BayeuxClient:
         answers: list[PublishError | None] = []
         for part in _parts(pairs):
             try:
-                replies = await self._link.request(partial(self._publishes, part), repeatable=False)
-            except RequestTooLargeError as fault:
-                answers += [_too_large(channel, fault) for channel, _ in part]
+                replies = await self._session_manager.request(partial(self._publishes, part), repeatable=False)
+            except RequestTooLargeError as error:
+                answers += [_too_large(channel, error) for channel, _ in part]
                 continue
-            except BayeuxError as fault:
-                failed = type(fault)(str(fault))  # one of its own: others may have been told of the same
+            except BayeuxError as error:
+                failed = type(error)(str(error))  # one of its own: other callers may have got the same
                 failed.answers = answers
-                raise failed from fault
+                raise failed from error
             answers += [None if r.successful else PublishError(channel, r.error) for r, (channel, _) in zip(replies, part, strict=True)]
         return answers
 
@@ -288,12 +288,12 @@ class BayeuxClient:
 
         try:
             async with asyncio.timeout(within_s):
-                (reply,) = await self._link.request(build, repeatable=False, within_s=within_s)
+                (reply,) = await self._session_manager.request(build, repeatable=False, within_s=within_s)
                 if not reply.successful:
                     raise PublishError(channel, reply.error)
                 message = await result
-        except RequestTooLargeError as fault:
-            raise _too_large(channel, fault) from None
+        except RequestTooLargeError as error:
+            raise _too_large(channel, error) from None
         except TimeoutError:
             raise ConnectionLostError(f"{target}: no result came within {within_s:g} s") from None
         finally:
@@ -310,10 +310,10 @@ class BayeuxClient:
     def _publishes(self, pairs: Iterable[tuple[str, Any]]) -> list[Outgoing]:
         return [self._conversation.publish(channel, data) for channel, data in pairs]
 
-    # what the link tells
+    # what the session manager calls
 
     def on_message(self, message: Message) -> None:
-        """See :class:`hub.client.link.User`."""
+        """See :class:`hub.client.session_manager.User`."""
         call = self._calls.get(message.id) if message.id is not None and message.channel.startswith(SERVICE) else None
         if call is None:
             self._abandon(self._routes.deliver(message))
@@ -321,18 +321,18 @@ class BayeuxClient:
             call.set_result(message)
 
     def on_position(self, position: int, asked: int) -> None:
-        """See :class:`hub.client.link.User`."""
+        """See :class:`hub.client.session_manager.User`."""
         self._routes.reached(position, asked)
 
     async def on_session(self, ask: Ask) -> None:
-        """See :class:`hub.client.link.User`: subscribe to everything again, and resume log channels. A subscription that is refused
+        """See :class:`hub.client.session_manager.User`: subscribe to everything again and resume log channels. A refused subscription
         ends.
         """
         self._fail_calls(ConnectionLostError("the session of the call has ended"))
         self._routes.restart()
         all_of_them = self._routes.patterns()
         # together, for then they begin together; what is refused is refused whole, and has to be found out one by one
-        wanted = deque(all_of_them[start : start + MOST_MESSAGES] for start in range(0, len(all_of_them), MOST_MESSAGES))
+        wanted = deque(all_of_them[start : start + MAX_MESSAGES] for start in range(0, len(all_of_them), MAX_MESSAGES))
         while wanted:
             part = {pattern: position for pattern, position in wanted.popleft() if self._routes.has(pattern)}
             if not part:
@@ -350,13 +350,13 @@ class BayeuxClient:
                     wanted.append(self._refused(pattern, reply.error))
 
     def on_end(self, failure: BayeuxError) -> None:
-        """See :class:`hub.client.link.User`."""
+        """See :class:`hub.client.session_manager.User`."""
         self._fail_calls(failure)
         for subscription in self._routes.all():
             subscription.end(None if isinstance(failure, ClosedError) else failure)
 
     def on_state(self, state: State, reason: str) -> None:
-        """See :class:`hub.client.link.User`."""
+        """See :class:`hub.client.session_manager.User`."""
         if self._on_state is not None:
             self._on_state(state, reason)
 
@@ -378,9 +378,9 @@ class BayeuxClient:
         while leaving := {task for pattern in subscription.patterns if (task := self._leaving.get(pattern)) is not None}:
             await asyncio.wait(leaving)  # over long-polling the two might pass one another
         try:
-            (reply,) = await self._link.request(build, repeatable=True)
-        except RequestTooLargeError as fault:
-            raise SubscribeError(", ".join(subscription.patterns), f"413::{fault}") from None
+            (reply,) = await self._session_manager.request(build, repeatable=True)
+        except RequestTooLargeError as error:
+            raise SubscribeError(", ".join(subscription.patterns), f"413::{error}") from None
         if not reply.successful:
             raise _refusal(subscription.patterns, reply.error)
         self._abandon(self._routes.begin(reply, subscription.patterns, [subscription], self._conversation.sent))
@@ -392,7 +392,7 @@ class BayeuxClient:
         for subscription in self._routes.of(pattern):
             if isinstance(refusal, ReplayError) and subscription.on_gap != "raise":
                 position = ALL if subscription.on_gap == "all" else NEW
-                subscription.places[pattern].since = position
+                subscription.cursors[pattern].since = position
                 again[pattern] = min(position, again.get(pattern) or NEW)
             else:
                 free = self._routes.remove(subscription)
@@ -403,11 +403,11 @@ class BayeuxClient:
     async def _give_up(self, subscription: Subscription, within_s: float | None) -> None:
         """Unsubscribe from patterns that no other subscription has. Without a connection this is done once there is one."""
         task = self._leave(self._routes.remove(subscription))
-        if task is None or not self._link.is_ready:
+        if task is None or not self._session_manager.is_ready:
             return
         await asyncio.wait([task], timeout=within_s)
-        if within_s is None and not task.cancelled() and (fault := task.result()) is not None:
-            raise fault
+        if within_s is None and not task.cancelled() and (error := task.result()) is not None:
+            raise error
 
     def _abandon(self, subscriptions: Iterable[Subscription]) -> None:
         """End subscriptions whose queue ran over."""
@@ -416,7 +416,7 @@ class BayeuxClient:
 
     def _leave(self, patterns: Sequence[str]) -> asyncio.Task[BayeuxError | None] | None:
         """Begin to unsubscribe from patterns. None when there is nothing to be done."""
-        if not patterns or self._link.failure is not None:
+        if not patterns or self._session_manager.failure is not None:
             return None
         task = asyncio.create_task(self._unsubscribe(patterns))
         self._leaving |= dict.fromkeys(patterns, task)
@@ -436,9 +436,9 @@ class BayeuxClient:
             return [self._conversation.unsubscribe(free)] if free else []
 
         try:
-            await self._link.request(build, repeatable=True)
-        except BayeuxError as fault:
-            return fault  # another session will not have them
+            await self._session_manager.request(build, repeatable=True)
+        except BayeuxError as error:
+            return error  # another session will not have them
         return None
 
 
@@ -452,8 +452,8 @@ def _refusal(patterns: Sequence[str], error: str) -> SubscribeError:
     return kind(", ".join(patterns), error)
 
 
-def _too_large(channel: str, fault: RequestTooLargeError) -> PublishError:
-    return PublishError(channel, f"413::{fault}")
+def _too_large(channel: str, error: RequestTooLargeError) -> PublishError:
+    return PublishError(channel, f"413::{error}")
 
 
 def _parts(pairs: Sequence[tuple[str, msgspec.Raw]]) -> Iterator[list[tuple[str, msgspec.Raw]]]:
@@ -461,7 +461,7 @@ def _parts(pairs: Sequence[tuple[str, msgspec.Raw]]) -> Iterator[list[tuple[str,
     part: list[tuple[str, msgspec.Raw]] = []
     size = 0
     for channel, data in pairs:
-        if part and (len(part) == MOST_MESSAGES or size + len(data) > PART_BYTES):
+        if part and (len(part) == MAX_MESSAGES or size + len(data) > PART_BYTES):
             yield part
             part, size = [], 0
         part.append((channel, data))

@@ -21,9 +21,9 @@ from hub.client.bayeux import BayeuxClient
 from hub.client.console import FAILED, REFUSED, run_to_end
 from hub.client.conversation import ALL, NEW, Message
 from hub.client.errors import BayeuxError, HandshakeDeniedError, PublishError, SubscribeError
-from hub.client.link import State
 from hub.client.options import DEFAULT_URL, ApiKey, Token, Url, client_of
 from hub.client.output import Output
+from hub.client.session_manager import State
 from hub.client.standard_output import OutputError, sentence
 from hub.client.transports import LONG_POLLING, WEBSOCKET
 from hub.core.channels import InvalidChannelError, check_channel, check_pattern
@@ -59,8 +59,8 @@ def _client(url: str, endpoint: str, **options: Any) -> BayeuxClient:
 def _checked(check: Callable[[str], str], name: str, hint: str) -> str:
     try:
         return check(name)
-    except InvalidChannelError as fault:
-        raise typer.BadParameter(f"{fault}{hint}; got {name[:80]!r}", param_hint="CHANNEL") from None
+    except InvalidChannelError as error:
+        raise typer.BadParameter(f"{error}{hint}; got {name[:80]!r}", param_hint="CHANNEL") from None
 
 
 def _since(text: str) -> int | None:
@@ -80,9 +80,9 @@ def _json(text: str | bytes) -> msgspec.Raw:
     """
     try:
         msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        reason = "it is nested too deeply" if isinstance(fault, RecursionError) else fault
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(f"expected JSON, got {shown[:60]!r}: {reason}") from None
     return msgspec.Raw(text)
 
@@ -98,17 +98,17 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         code = run_to_end(work)
-    except (SubscribeError, PublishError) as fault:
-        errors.print(f"refused: {fault.channel}: {_reason(fault)}", style="red", markup=False)
+    except (SubscribeError, PublishError) as error:
+        errors.print(f"refused: {error.channel}: {_reason(error)}", style="red", markup=False)
         code = REFUSED
-    except HandshakeDeniedError as fault:
-        errors.print(f"{fault}: {_SHOW_A_CREDENTIAL}", style="red", markup=False)
+    except HandshakeDeniedError as error:
+        errors.print(f"{error}: {_SHOW_A_CREDENTIAL}", style="red", markup=False)
         code = FAILED
-    except BayeuxError as fault:
-        errors.print(str(fault), style="red", markup=False)
+    except BayeuxError as error:
+        errors.print(str(error), style="red", markup=False)
         code = FAILED
-    except OSError as fault:
-        text = sentence(fault) if isinstance(fault, OutputError) else f"standard input cannot be read: {fault.strerror or fault}"
+    except OSError as error:
+        text = sentence(error) if isinstance(error, OutputError) else f"standard input cannot be read: {error.strerror or error}"
         errors.print(text, style="red", markup=False)
         code = FAILED
     raise typer.Exit(code)
@@ -135,11 +135,11 @@ def _tell(errors: Console) -> Callable[[State, str], None]:
 
 def _tell_trouble(errors: Console) -> Callable[[State, str], None]:
     """For a command that is silent while all goes well: say why there is no connection, each reason once."""
-    told = set[str]()
+    notified = set[str]()
 
     def tell(state: State, reason: str) -> None:
-        if reason and reason not in told and state not in {State.CONNECTED, State.DISCONNECTED}:
-            told.add(reason)
+        if reason and reason not in notified and state not in {State.CONNECTED, State.DISCONNECTED}:
+            notified.add(reason)
             errors.print(f"{state.value}: {reason}", style="dim", markup=False)
 
     return tell
@@ -200,9 +200,9 @@ async def _publish_lines(client: BayeuxClient, channel: str, errors: Console) ->
                             continue
                         try:
                             wanted.append((number, _json(text)))
-                        except ValueError as fault:
+                        except ValueError as error:
                             refused += 1
-                            errors.print(f"line {number}: {fault}", style="red", markup=False)
+                            errors.print(f"line {number}: {error}", style="red", markup=False)
                     answers = await client.publish_many((channel, data) for _, data in wanted)
                     for (at, _), answer in zip(wanted, answers, strict=True):
                         if answer is None:
@@ -313,6 +313,6 @@ def register(app: typer.Typer) -> None:
             _run(_publish_lines(client, channel, errors))
         try:
             raw = _json(data)
-        except ValueError as fault:
-            raise typer.BadParameter(str(fault), param_hint="JSON") from None
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="JSON") from None
         _run(_publish_one(client, channel, raw, errors))

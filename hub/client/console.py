@@ -40,8 +40,8 @@ def run_to_end(work: Coroutine[Any, Any, int]) -> int:
     """
     try:
         return asyncio.run(_until_stopped(work))
-    except BrokenPipeError as fault:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(sentence(fault), style="dim", markup=False)
+    except BrokenPipeError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(sentence(error), style="dim", markup=False)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
         return 0
 
@@ -114,8 +114,8 @@ async def run(
                         for at in range(0, len(last), BATCH_EVENTS):
                             batch = last[at : at + BATCH_EVENTS]
                             progress.add(batch, await producer.send([due.payload for due in batch]))
-                except ProducerError as fault:
-                    failed = str(fault)
+                except ProducerError as error:
+                    failed = str(error)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

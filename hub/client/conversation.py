@@ -253,16 +253,16 @@ class Conversation:
     def receive(self, body: bytes | str, hear: Callable[[Heard], None]) -> None:
         """Read a frame or a response, and tell ``hear`` of each message of it in order.
 
-        The session, the advice, the batch and the position of the log are brought up to date right before the message that says so is told.
+        The session, the advice, the batch and the position of the log are updated right before the message that says so is handed over.
 
         Raises:
             ProtocolError: it is no array of Bayeux messages.
         """
         try:
             messages = _messages.decode(body if isinstance(body, str) else body.decode())  # data is only skipped: its UTF-8 is checked here
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             start = body[:80] if isinstance(body, str) else body[:80].decode("utf-8", "replace")
-            raise ProtocolError(f"expected an array of Bayeux messages, got {start!r} ({fault})") from None
+            raise ProtocolError(f"expected an array of Bayeux messages, got {start!r} ({error})") from None
         for message in messages:
             if not message.channel.startswith("/"):
                 raise ProtocolError(f"expected a channel, such as /a/b, in each message, got {message.channel!r}")

@@ -17,8 +17,8 @@ async def _present(name: str, credential: Credential) -> str:
     try:
         found = credential()
         found = await found if inspect.isawaitable(found) else found
-    except Exception as fault:  # a user's function: the server that gives tokens may be away for a while
-        raise CredentialError(f"{name}: the function that gives it failed: {fault!r}") from fault
+    except Exception as error:  # a user's function: the server that gives tokens may be away for a while
+        raise CredentialError(f"{name}: the function that gives it failed: {error!r}") from error
     if not isinstance(found, str):
         raise CredentialError(f"{name}: expected a text from the function that gives it, got {type(found).__name__}")
     return found

@@ -26,8 +26,8 @@ def client_of(make: Callable[..., T], url: str, **options: Any) -> T:
     """
     try:
         return make(url, **options)
-    except ValueError as fault:
-        text = str(fault)
+    except ValueError as error:
+        text = str(error)
         if text.startswith("url: "):
             raise typer.BadParameter(text.removeprefix("url: "), param_hint="--url") from None
         raise typer.BadParameter(text) from None

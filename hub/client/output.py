@@ -38,24 +38,24 @@ class Output:
     def _write_forever(self) -> None:
         while True:
             text, written = self._queue.get()
-            fault: OSError | None = None
+            error: OSError | None = None
             try:
                 while text:  # past Python's own buffer, whose lock a stuck thread would hold at the end of the process
                     text = text[os.write(self._file, text) :]
             except BrokenPipeError as gone:
-                fault = gone
+                error = gone
             except OSError as failed:
-                fault = OutputError(failed.errno, failed.strerror)
+                error = OutputError(failed.errno, failed.strerror)
             try:
-                written.get_loop().call_soon_threadsafe(_tell, written, fault)
+                written.get_loop().call_soon_threadsafe(_tell, written, error)
             except RuntimeError:  # the loop has ended: nobody waits for it
                 return
 
 
-def _tell(written: asyncio.Future[None], fault: OSError | None) -> None:
+def _tell(written: asyncio.Future[None], error: OSError | None) -> None:
     if written.done():  # who wrote has given up
         return
-    if fault is None:
+    if error is None:
         written.set_result(None)
     else:
-        written.set_exception(fault)
+        written.set_exception(error)

@@ -46,9 +46,9 @@ class Progress:
         self.simulated_ms = batch[-1].simulated_ms
         for index, why in outcome.refused:
             self.refuse(why, batch[index].label)
-        if outcome.untold:
-            self.refused += outcome.untold
-            self.reasons["more of the same request, of which the hub did not tell"] += outcome.untold
+        if outcome.unreported:
+            self.refused += outcome.unreported
+            self.reasons["more of the same request, of which the hub did not tell"] += outcome.unreported
 
     def refuse(self, why: str, label: str = "") -> None:
         """Count an event that was refused, here or by the hub."""

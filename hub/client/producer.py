@@ -16,7 +16,7 @@ CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 _AGAIN = frozenset({429, 502, 503, 504})
 """Answers that say "not now": the hub is starting, draining, or cannot write."""
 _BACKOFF_FIRST_S = 0.2
-_BACKOFF_MOST_S = 5.0
+_BACKOFF_MAX_S = 5.0
 
 
 class ProducerError(Exception):
@@ -30,15 +30,15 @@ class Outcome:
     accepted: int = 0
     duplicates: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
-    """(index in the batch, why) of each event that was refused and of which the hub told so."""
-    untold: int = 0
+    """(index in the batch, why) of each event that was refused and that the hub reported."""
+    unreported: int = 0
     """Events beside these that were refused: an answer tells of a few."""
 
     def add(self, other: "Outcome", offset: int) -> None:
         """Add the outcome of a part of the batch that began at ``offset``."""
         self.accepted += other.accepted
         self.duplicates += other.duplicates
-        self.untold += other.untold
+        self.unreported += other.unreported
         self.refused.extend((offset + index, why) for index, why in other.refused)
 
 
@@ -99,12 +99,12 @@ class Producer:
         while True:
             try:
                 http_status, answer = await self._post(b"[" + b",".join(events) + b"]")
-            except aiohttp.ClientHttpProxyError as fault:
-                if fault.status == 407:
-                    raise ProducerError(f"{self._url}: {PROXY_CREDENTIALS}") from fault
-                reason = f"the HTTP proxy answered {fault.status}"
-            except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-                reason = str(fault) or type(fault).__name__
+            except aiohttp.ClientHttpProxyError as error:
+                if error.status == 407:
+                    raise ProducerError(f"{self._url}: {PROXY_CREDENTIALS}") from error
+                reason = f"the HTTP proxy answered {error.status}"
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                reason = str(error) or type(error).__name__
             else:
                 if http_status not in _AGAIN:
                     break
@@ -115,7 +115,7 @@ class Producer:
                 raise ProducerError(f"{self._url} did not take events for {self._give_up_s:g} s; last: {reason}")
             self.retries += 1
             await self._pause(pause_s)
-            pause_s = min(pause_s * 2, _BACKOFF_MOST_S)
+            pause_s = min(pause_s * 2, _BACKOFF_MAX_S)
         if http_status == 413 and len(events) > 1:
             return await self._halves(events)
         return self._read(http_status, answer, len(events))

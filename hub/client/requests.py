@@ -23,9 +23,9 @@ class _Waiting:
     channel: str
     request_bytes: int
 
-    def fail(self, fault: BayeuxError) -> None:
+    def fail(self, error: BayeuxError) -> None:
         if not self.reply.done():
-            self.reply.set_exception(fault)
+            self.reply.set_exception(error)
 
 
 class Requests:
@@ -72,7 +72,7 @@ class Requests:
             for identifier, waiting in mine.items():
                 self._waiting.pop(identifier, None)
                 if waiting.reply.done() and not waiting.reply.cancelled():
-                    waiting.reply.exception()  # looked at: the first one has told of all
+                    waiting.reply.exception()  # retrieved: the first one reports for all
 
     async def _exchange(self, transport: Transport, body: bytes, mine: Mapping[str, _Waiting]) -> None:
         """Wait for the response, or for the end of waiting: a held response would hold that up."""
@@ -106,28 +106,28 @@ class Requests:
         """Whether somebody waits for a reply."""
         return reply.id in self._waiting
 
-    def fail(self, fault: BayeuxError) -> None:
+    def fail(self, error: BayeuxError) -> None:
         """Nothing will be answered any more."""
         for waiting in self._waiting.values():
-            waiting.fail(fault)
+            waiting.fail(error)
 
-    def fail_connect(self, fault: BayeuxError) -> None:
+    def fail_connect(self, error: BayeuxError) -> None:
         """The held connect need not be waited for."""
         for waiting in self._waiting.values():
             if waiting.channel == META_CONNECT:
-                waiting.fail(fault)
+                waiting.fail(error)
 
-    def lose(self, transport: Transport, fault: BayeuxError) -> None:
+    def lose(self, transport: Transport, error: BayeuxError) -> None:
         """A transport has ended. What answers in place tells of it by itself. Of requests one of which was too large it is the largest."""
         if transport.answers_in_place:
             return
         lost = [waiting for waiting in self._waiting.values() if waiting.transport is transport]
-        if isinstance(fault, RequestTooLargeError):
+        if isinstance(error, RequestTooLargeError):
             asked = [waiting for waiting in lost if waiting.channel != META_CONNECT]
             most = max((waiting.request_bytes for waiting in asked), default=0)
             for waiting in asked:
                 if waiting.request_bytes == most:
-                    waiting.fail(fault)
-            fault = ConnectionLostError(str(fault))
+                    waiting.fail(error)
+            error = ConnectionLostError(str(error))
         for waiting in lost:
-            waiting.fail(fault)
+            waiting.fail(error)

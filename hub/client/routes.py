@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hub.client.conversation import NEW, Message, Reply
-from hub.client.places import Joining, Place
+from hub.client.replay_cursor import Joining, ReplayCursor
 from hub.client.subscription import Subscription
 from hub.core.channels import candidates, is_wildcard, overlaps
 
@@ -22,13 +22,13 @@ class Routes:
 
     def add(self, subscription: Subscription) -> None:
         """Add a subscription."""
-        for pattern in subscription.places:
+        for pattern in subscription.cursors:
             self._by_pattern.setdefault(pattern, []).append(subscription)
 
     def remove(self, subscription: Subscription) -> list[str]:
         """Remove a subscription. Returns its patterns that no other subscription has."""
         free = []
-        for pattern in subscription.places:
+        for pattern in subscription.cursors:
             sharing = self._by_pattern.get(pattern, [])
             if subscription in sharing:
                 sharing.remove(subscription)
@@ -55,7 +55,7 @@ class Routes:
         """
         found: list[tuple[str, int | None]] = []
         for pattern, sharing in self._by_pattern.items():
-            positions = [since for s in sharing if (since := s.places[pattern].since) is not None]
+            positions = [since for s in sharing if (since := s.cursors[pattern].since) is not None]
             found.append((pattern, min(positions, default=None)))
         return sorted(found, key=lambda each: (each[1] is None, each[1] or 0))
 
@@ -67,35 +67,35 @@ class Routes:
         Returns:
             Those that ran over, and ended by it.
         """
-        matched: dict[Subscription, list[Place]] = {}
+        matched: dict[Subscription, list[ReplayCursor]] = {}
         for pattern in candidates(message.channel):
             for subscription in self._by_pattern.get(pattern, ()):
-                matched.setdefault(subscription, []).append(subscription.places[pattern])
+                matched.setdefault(subscription, []).append(subscription.cursors[pattern])
         position = message.position
         if position is None:
             return [subscription for subscription in matched if not subscription.put(message)]
         return self._deliver_of_log(message, position, matched)
 
-    def _deliver_of_log(self, message: Message, position: int, matched: dict[Subscription, list[Place]]) -> list[Subscription]:
+    def _deliver_of_log(self, message: Message, position: int, matched: dict[Subscription, list[ReplayCursor]]) -> list[Subscription]:
         heard_directly = False
         in_order = self._replaying is not None
         overflowed = []
         joining = []
-        for subscription, places in matched.items():
+        for subscription, cursors in matched.items():
             if subscription.joining is not None:
-                joining.append((subscription, subscription.joining, places))
-            elif not any(place.has_had(position, in_order=in_order) for place in places):
-                heard_directly = heard_directly or any(place.logged for place in places)
-                if not subscription.put(message, places):
+                joining.append((subscription, subscription.joining, cursors))
+            elif not any(cursor.has_had(position, in_order=in_order) for cursor in cursors):
+                heard_directly = heard_directly or any(cursor.logged for cursor in cursors)
+                if not subscription.put(message, cursors):
                     overflowed.append(subscription)
-        for subscription, join, places in joining:
-            if any(place.has_had(position, in_order=True) for place in places):
+        for subscription, join, cursors in joining:
+            if any(cursor.has_had(position, in_order=True) for cursor in cursors):
                 continue
             taken = True
             if heard_directly and join.edge is None:
                 taken = subscription.hold(message, join)
             elif not heard_directly or (join.edge is not None and position > join.edge):
-                taken = subscription.put(message, places)
+                taken = subscription.put(message, cursors)
             if not taken:
                 overflowed.append(subscription)
         return overflowed
@@ -105,12 +105,12 @@ class Routes:
     def join(self, subscription: Subscription, sent: int) -> Joining | None:
         """A subscription is about to be asked for. Returns what to ask for beside it, when it wants a replay of what is heard directly."""
         subscription.joining = None
-        wanting = [pattern for pattern, place in subscription.places.items() if place.since is not None and place.since != NEW]
+        wanting = [pattern for pattern, cursor in subscription.cursors.items() if cursor.since is not None and cursor.since != NEW]
         beside = [
             pattern
             for pattern, sharing in self._by_pattern.items()
             if any(overlaps(pattern, wanted) for wanted in wanting)
-            and any(s is not subscription and s.places[pattern].logged and s.places[pattern].begun is not None for s in sharing)
+            and any(s is not subscription and s.cursors[pattern].logged and s.cursors[pattern].begun is not None for s in sharing)
         ]
         if beside:
             self._replaying = sent
@@ -130,14 +130,14 @@ class Routes:
         Returns:
             Those that ran over, and ended by it.
         """
-        told = reply.ext.get("replay")
-        begins: dict[str, int] = {k: v for k, v in told.items() if isinstance(v, int)} if isinstance(told, dict) else {}
+        listed = reply.ext.get("replay")
+        begins: dict[str, int] = {k: v for k, v in listed.items() if isinstance(v, int)} if isinstance(listed, dict) else {}
         wanted = set(patterns)
         overflowed = []
         for subscription in subscriptions:
-            for pattern, place in subscription.places.items():
+            for pattern, cursor in subscription.cursors.items():
                 if pattern in wanted:
-                    place.begin(sent, begins.get(pattern), listed=isinstance(told, dict))
+                    cursor.begin(sent, begins.get(pattern), listed=isinstance(listed, dict))
             join = subscription.joining
             if join is not None:
                 self._replaying = sent
@@ -157,22 +157,22 @@ class Routes:
         for message in held:
             position = message.position
             assert position is not None, "only what has a position is held"
-            if (edge is None or position > edge) and not subscription.put(message, self._places(subscription, message.channel)):
+            if (edge is None or position > edge) and not subscription.put(message, self._cursors(subscription, message.channel)):
                 return False
         return True
 
-    def _places(self, subscription: Subscription, channel: str) -> list[Place]:
-        return [place for pattern in candidates(channel) if (place := subscription.places.get(pattern)) is not None]
+    def _cursors(self, subscription: Subscription, channel: str) -> list[ReplayCursor]:
+        return [cursor for pattern in candidates(channel) if (cursor := subscription.cursors.get(pattern)) is not None]
 
     def reached(self, position: int, asked: int) -> None:
         """All has come up to a position of the log, of what had begun when the message ``asked`` was sent: what has begun since may have
         older messages to come.
         """
         for subscription in self.all():
-            places = [place for place in subscription.places.values() if place.begun is not None and place.begun < asked]
-            for place in places:
-                place.reach(position)
-            if len(places) == len(subscription.places):
+            cursors = [cursor for cursor in subscription.cursors.values() if cursor.begun is not None and cursor.begun < asked]
+            for cursor in cursors:
+                cursor.reach(position)
+            if len(cursors) == len(subscription.cursors):
                 subscription.joining = None
         if self._replaying is not None and self._replaying < asked:
             self._replaying = None
@@ -182,5 +182,5 @@ class Routes:
         self._replaying = None
         for subscription in self.all():
             subscription.joining = None
-            for place in subscription.places.values():
-                place.restart()
+            for cursor in subscription.cursors.values():
+                cursor.restart()

@@ -23,20 +23,20 @@ class OutputError(OSError):
     """Standard output cannot be written."""
 
 
-def sentence(fault: OSError) -> str:
+def sentence(error: OSError) -> str:
     """What to say of a standard output that could not be written."""
-    if fault.errno == errno.EPIPE:
+    if error.errno == errno.EPIPE:
         return "whoever read standard output has closed it: the rest is not printed"
-    if fault.errno == errno.EBADF:
+    if error.errno == errno.EBADF:
         return "standard output is closed: there is nowhere to print to"
-    return f"standard output cannot be written: {fault.strerror or fault}"
+    return f"standard output cannot be written: {error.strerror or error}"
 
 
 class _Stdout(io.RawIOBase):
-    """File descriptor 1. It keeps the first fault and drops what is written after that, so that buffers do not raise again."""
+    """File descriptor 1. It keeps the first error and drops what is written after that, so that buffers do not raise again."""
 
     def __init__(self) -> None:
-        self.fault: OSError | None = None
+        self.error: OSError | None = None
 
     def writable(self) -> bool:
         return True
@@ -48,11 +48,11 @@ class _Stdout(io.RawIOBase):
         return os.isatty(STDOUT)
 
     def write(self, data: Buffer, /) -> int:
-        if self.fault is None:
+        if self.error is None:
             try:
                 return os.write(STDOUT, data)
-            except OSError as fault:
-                self.fault = fault
+            except OSError as error:
+                self.error = error
                 raise
         return memoryview(data).nbytes
 
@@ -81,23 +81,23 @@ class Command(typer.Typer):
         """Run, and exit."""
         raw = _watch_stdout()
         code: Any = 0
-        told = False
+        reported = False
         try:
             super().__call__(*args, **kwargs)
         except SystemExit as end:
             code = end.code
             # click and rich end with 1, without a word, when a pipe is closed; the commands themselves say why they end
-            told = not (code == 1 and raw.fault is not None and raw.fault.errno == errno.EPIPE)
-        except OSError as fault:
-            if fault is not raw.fault:
+            reported = not (code == 1 and raw.error is not None and raw.error.errno == errno.EPIPE)
+        except OSError as error:
+            if error is not raw.error:
                 raise
-        before = raw.fault
+        before = raw.error
         try:
             sys.stdout.flush()
-        except OSError as fault:
-            raw.fault = fault
-        if raw.fault is not None and not (told and raw.fault is before):
+        except OSError as error:
+            raw.error = error
+        if raw.error is not None and not (reported and raw.error is before):
             if sys.stderr is not None:
-                sys.stderr.write(f"hub: {sentence(raw.fault)}\n")
+                sys.stderr.write(f"hub: {sentence(raw.error)}\n")
             code = NOT_WRITTEN
         sys.exit(code)

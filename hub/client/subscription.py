@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 
 from hub.client.conversation import ALL, Message
 from hub.client.errors import OverflowedError
-from hub.client.places import Joining, Place
+from hub.client.replay_cursor import Joining, ReplayCursor
 
 Overflow = Literal["raise", "drop_oldest"]
 Gap = Literal["raise", "all", "new"]
@@ -44,13 +44,13 @@ class Subscription:
         "_messages",
         "_open",
         "_wake",
+        "cursors",
         "dropped",
         "joining",
         "max_queue",
         "on_gap",
         "on_overflow",
         "patterns",
-        "places",
     )
 
     def __init__(
@@ -72,7 +72,7 @@ class Subscription:
         if replay is not None and (not isinstance(replay, int) or replay < ALL):
             raise ValueError(f"replay: expected a position, ALL ({ALL}) or NEW, got {replay!r}")
         self.patterns = tuple(dict.fromkeys(patterns))
-        self.places: dict[str, Place] = {pattern: Place(replay) for pattern in self.patterns}
+        self.cursors: dict[str, ReplayCursor] = {pattern: ReplayCursor(replay) for pattern in self.patterns}
         """How far it has come, pattern by pattern."""
         self.joining: Joining | None = None
         """Set while it is replayed what another subscription of the client hears directly."""
@@ -100,25 +100,25 @@ class Subscription:
     @property
     def positions(self) -> dict[str, int | None]:
         """For each pattern, from where it goes on after a reconnect: the last position that came, or what was asked for."""
-        return {pattern: place.since for pattern, place in self.places.items()}
+        return {pattern: cursor.since for pattern, cursor in self.cursors.items()}
 
     @property
     def without_log(self) -> tuple[str, ...]:
         """Of the patterns that were subscribed to with a replay, those of which the server says that it keeps no log: nothing is replayed
         there, and what comes while there is no connection is lost. Empty where the server does not say.
         """
-        return tuple(pattern for pattern, place in self.places.items() if place.unlogged)
+        return tuple(pattern for pattern, cursor in self.cursors.items() if cursor.unlogged)
 
-    def put(self, message: Message, places: Iterable[Place] = ()) -> bool:
-        """A message came, which these places have reached by it. False when the queue ran over, which ended the subscription."""
+    def put(self, message: Message, cursors: Iterable[ReplayCursor] = ()) -> bool:
+        """A message came, which these cursors have reached by it. False when the queue ran over, which ended the subscription."""
         if len(self._messages) >= self.max_queue:
             self.dropped += 1
             if self.on_overflow == "raise":
                 return self._overflow()
             self._messages.popleft()
         if message.position is not None:
-            for place in places:
-                place.reach(message.position)
+            for cursor in cursors:
+                cursor.reach(message.position)
         self._messages.append(message)
         self._wake.set()
         return True
@@ -148,7 +148,7 @@ class Subscription:
 
     async def unsubscribe(self) -> None:
         """Give it up. What waits is still handed out. Does nothing on one that has ended. Without a connection it returns at once: the
-        server is told when there is one.
+        server is notified when there is one.
 
         Raises:
             ConnectionLostError: the server went away before it answered; it will not be asked for these channels again.
@@ -173,7 +173,7 @@ class Subscription:
     async def __aenter__(self) -> Subscription:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._open:
             self.end()
             await self._give_up(self, LEAVE_WITHIN_S)
@@ -195,6 +195,6 @@ class Subscribing:
         self._subscription = await self._subscribe()
         return self._subscription
 
-    async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._subscription is not None:
-            await self._subscription.__aexit__(kind, fault, trace)
+            await self._subscription.__aexit__(kind, error, trace)

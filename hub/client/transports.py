@@ -74,8 +74,8 @@ class Transport(Protocol):
         """End; nothing is received any more."""
 
 
-def _why(fault: BaseException) -> str:
-    return str(fault) or type(fault).__name__
+def _why(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _check_status(url: URL, status: int) -> None:
@@ -116,13 +116,13 @@ class LongPolling:
         try:
             async with self._http.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 answer = await self._read(response)
-        except aiohttp.ClientHttpProxyError as fault:
-            _check_status(self._url, fault.status)
-            raise NotSentError(f"{self._url}: the HTTP proxy answered {fault.status}") from fault
-        except aiohttp.ClientConnectorError as fault:
-            raise NotSentError(f"{self._url}: {_why(fault)}") from fault
-        except (aiohttp.ClientError, OSError) as fault:
-            raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
+        except aiohttp.ClientHttpProxyError as error:
+            _check_status(self._url, error.status)
+            raise NotSentError(f"{self._url}: the HTTP proxy answered {error.status}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(f"{self._url}: {_why(error)}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLostError(f"{self._url}: {_why(error)}") from error
         _check_status(self._url, response.status)
         if response.status == _TOO_LARGE:
             raise RequestTooLargeError(f"{self._url} answered HTTP 413: a request of {len(body):,} bytes is too large for it")
@@ -146,7 +146,7 @@ class LongPolling:
 
 
 class WebSocket:
-    """Each request is a text frame; what answers it comes when it comes, and ``lost`` is told of the end.
+    """Each request is a text frame; what answers it comes when it comes, and ``lost`` is called with the reason when it ends.
 
     Args:
         lost: Called once, with the reason, when the connection has ended by itself.
@@ -192,15 +192,15 @@ class WebSocket:
                 autoping=True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN_S),
             )
-        except aiohttp.WSServerHandshakeError as fault:
-            if fault.status != _NO_GET:  # which is what a Bayeux server says of a GET whose Upgrade was dropped on the way
-                _check_status(self._url, fault.status)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status != _NO_GET:  # which is what a Bayeux server says of a GET whose Upgrade was dropped on the way
+                _check_status(self._url, error.status)
             raise UpgradeRefusedError(
-                f"{self._url} answered HTTP {fault.status}, and opened no WebSocket: something on the way may not let WebSockets through, "
+                f"{self._url} answered HTTP {error.status}, and opened no WebSocket: something on the way may not let WebSockets through, "
                 f"then {LONG_POLLING} is the transport that passes"
-            ) from fault
-        except (aiohttp.ClientError, OSError) as fault:
-            raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLostError(f"{self._url}: {_why(error)}") from error
         self._reader = asyncio.create_task(self._read(self._socket))
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -211,15 +211,15 @@ class WebSocket:
                     break
                 self._receive(frame.data)
             code = socket.close_code
-            fault = socket.exception()
-            text = _why(fault) if fault is not None else _CLOSES.get(code or 0, "the connection ended")
-            kind = RequestTooLargeError if code == _MESSAGE_TOO_BIG and fault is None else ConnectionLostError  # a fault is of this side
+            error = socket.exception()
+            text = _why(error) if error is not None else _CLOSES.get(code or 0, "the connection ended")
+            kind = RequestTooLargeError if code == _MESSAGE_TOO_BIG and error is None else ConnectionLostError  # an error is of this side
             reason = kind(f"{self._url}: {text}" + (f" (close code {code})" if code else ""))
         except ProtocolError as not_bayeux:
             reason = not_bayeux
-        except Exception as fault:  # of whoever is told of messages: the client must not wait for what is never read
-            reason = ProtocolError(f"the client failed: {fault!r}")
-            reason.__cause__ = fault
+        except Exception as error:  # of whoever receives messages: the client must not wait for what is never read
+            reason = ProtocolError(f"the client failed: {error!r}")
+            reason.__cause__ = error
         await socket.close()
         self._lost(reason)
 
@@ -229,8 +229,8 @@ class WebSocket:
             raise NotSentError(f"{self._url}: the connection has ended")
         try:
             await self._socket.send_str(body.decode())
-        except (aiohttp.ClientError, OSError) as fault:
-            raise ConnectionLostError(f"{self._url}: {_why(fault)}") from fault
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLostError(f"{self._url}: {_why(error)}") from error
 
     async def close(self) -> None:
         """See :meth:`Transport.close`."""
@@ -238,6 +238,6 @@ class WebSocket:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait([self._reader])
-        finally:  # whoever closes it may be told to hurry: it is not left open all the same
+        finally:  # its closing may be cancelled: it is not left open all the same
             if self._socket is not None:
                 await self._socket.close(code=_NORMAL)

@@ -28,6 +28,6 @@ def examine(inspection: Inspection, checks: Iterable[Check]) -> list[Finding]:
     for check in checks:
         try:
             found.extend(check(inspection))
-        except StorageError as fault:
-            found.append(Finding(Level.PROBLEM, check.__name__.replace("_", " "), str(fault)))
+        except StorageError as error:
+            found.append(Finding(Level.PROBLEM, check.__name__.replace("_", " "), str(error)))
     return found

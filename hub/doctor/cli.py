@@ -67,8 +67,8 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
 def _salvage(settings: Settings, into: Path, *, as_json: bool) -> None:
     try:
         found = salvage_folder(settings, into)
-    except (SalvageError, InUseError, OSError) as fault:
-        errors.print(f"--salvage: {fault}", style="red", markup=False)
+    except (SalvageError, InUseError, OSError) as error:
+        errors.print(f"--salvage: {error}", style="red", markup=False)
         raise typer.Exit(FOUND) from None
     if as_json:
         print_json({name: [asdict(report) for report in reports] for name, reports in found.items()})

@@ -11,8 +11,8 @@ from hub.eventlog import channel_log_sqlite, sqlite
 from hub.storage.migrations import unknown_versions
 from hub.storage.transactions import StorageError
 
-MOST_FAULTS: Final = 5
-"""Faults of one file that are told."""
+MAX_ERRORS: Final = 5
+"""Errors of one file that are reported."""
 
 CLOCK_SLACK_MS: Final = 5_000
 """What the clocks of this machine and of the database may differ."""
@@ -30,16 +30,16 @@ def integrity(inspection: Inspection) -> Iterable[Finding]:
     """Whether every page of every file is what SQLite wrote; it reads the whole of each file."""
     for path in files(inspection):
         try:
-            said = [str(text) for (text,) in read_file(path, f"PRAGMA integrity_check({MOST_FAULTS})")]
+            said = [str(text) for (text,) in read_file(path, f"PRAGMA integrity_check({MAX_ERRORS})")]
             said += [f"{table}: a row refers to one that is not there" for table, *_ in read_file(path, "PRAGMA foreign_key_check")]
-        except StorageError as fault:
-            said = [str(fault.__cause__)]
+        except StorageError as error:
+            said = [str(error.__cause__)]
         if said == ["ok"]:
             yield Finding(Level.OK, path.name, "it is whole")
             continue
-        told = "; ".join(each for each in said[:MOST_FAULTS] if each != "ok")
+        reported = "; ".join(each for each in said[:MAX_ERRORS] if each != "ok")
         advice = "keep a copy of the folder; restore a backup, or save what can be read with --salvage NEW-FOLDER"
-        yield Finding(Level.PROBLEM, path.name, f"it is damaged: {told}", advice)
+        yield Finding(Level.PROBLEM, path.name, f"it is damaged: {reported}", advice)
 
 
 def versions(inspection: Inspection) -> Iterable[Finding]:

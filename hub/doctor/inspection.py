@@ -79,8 +79,8 @@ class Inspection:
         try:
             connection.begin_reading()
             return connection.execute(sql, parameters).fetchall()
-        except psycopg.Error as fault:
-            raise StorageError(f"{mask(self.settings.database)} cannot be read: {fault}") from fault
+        except psycopg.Error as error:
+            raise StorageError(f"{mask(self.settings.database)} cannot be read: {error}") from error
         finally:
             connection.close()
 
@@ -100,8 +100,8 @@ def read_file(path: Path, sql: str, parameters: Sequence[Any] = ()) -> list[Row]
     try:
         with closing(open_to_read(path)) as connection:
             return connection.execute(sql, parameters).fetchall()
-    except sqlite3.Error as fault:
-        raise StorageError(f"{path} cannot be read: {fault}") from fault
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

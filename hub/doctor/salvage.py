@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from hub.doctor.inspection import open_to_read
 
-MOST_PROBES: Final = 4000
+MAX_PROBES: Final = 4000
 """Failed reads of one table after which the rows between two keys are given up: a file that is damaged everywhere would take for ever."""
 
 BATCH: Final = 500
@@ -61,8 +61,8 @@ def salvage(source: Path, target: Path) -> list[TableReport]:
         try:
             schema = old.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'").fetchall()
             (version,) = old.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as fault:
-            raise SalvageError(f"{source}: {fault}") from fault
+        except sqlite3.Error as error:
+            raise SalvageError(f"{source}: {error}") from error
         new.execute("PRAGMA journal_mode = WAL")
         new.execute("PRAGMA foreign_keys = OFF")
         for _, _, sql in sorted((each for each in schema if each[0] == "table"), key=lambda each: str(each[1])):
@@ -73,8 +73,8 @@ def salvage(source: Path, target: Path) -> list[TableReport]:
             if kind != "table":
                 try:
                     new.execute(sql)
-                except sqlite3.Error as fault:
-                    reports.append(TableReport(name, 0, [f"the {kind} cannot be made: {fault}"]))
+                except sqlite3.Error as error:
+                    reports.append(TableReport(name, 0, [f"the {kind} cannot be made: {error}"]))
         new.execute(f"PRAGMA user_version = {version}")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return reports
@@ -83,8 +83,8 @@ def salvage(source: Path, target: Path) -> list[TableReport]:
 def _opened(source: Path) -> sqlite3.Connection:
     try:
         return open_to_read(source)
-    except sqlite3.Error as fault:
-        raise SalvageError(f"{source}: {fault}") from fault
+    except sqlite3.Error as error:
+        raise SalvageError(f"{source}: {error}") from error
 
 
 def _parents_first(new: sqlite3.Connection, names: Sequence[str]) -> list[str]:
@@ -156,7 +156,7 @@ class _Rescue:
             back, whole = self._read(span, reached, high, "DESC")
             if whole or back - reached <= 1:
                 continue
-            if self._probes >= MOST_PROBES or back - reached <= 2:
+            if self._probes >= MAX_PROBES or back - reached <= 2:
                 self._report.gaps.append(f"{span.shown}{_shown(reached, back)}")
                 continue
             middle = (reached + back) // 2
@@ -207,9 +207,9 @@ class _Rescue:
                     batch.append(row)
                     if len(batch) >= BATCH:
                         self._keep(batch)
-            except sqlite3.Error as fault:
+            except sqlite3.Error as error:
                 if order == "DESC":
-                    self._report.gaps.append(f"rows in the middle: {fault}")
+                    self._report.gaps.append(f"rows in the middle: {error}")
             else:
                 return
             finally:
@@ -222,8 +222,8 @@ class _Rescue:
         for row in batch:
             try:
                 self._new.execute(self._insert, row)
-            except sqlite3.IntegrityError as fault:
-                self._report.gaps.append(f"a row that its table does not take: {fault}")
+            except sqlite3.IntegrityError as error:
+                self._report.gaps.append(f"a row that its table does not take: {error}")
         self._new.execute("COMMIT")
         batch.clear()
 

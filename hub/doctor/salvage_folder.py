@@ -46,6 +46,6 @@ def salvage_folder(settings: Settings, into: Path) -> dict[str, list[TableReport
 def _salvaged(source: Path, target: Path) -> list[TableReport]:
     try:
         return salvage(source, target)
-    except SalvageError as fault:
+    except SalvageError as error:
         target.unlink()
-        return [TableReport("(the file)", 0, [f"nothing can be read: {fault}"])]
+        return [TableReport("(the file)", 0, [f"nothing can be read: {error}"])]

@@ -62,10 +62,10 @@ class SqliteFile:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # before the file is opened: closing it would let go of the locks that another object of this process has on it
             held = lock(path)
-        except InUseError as fault:
-            raise LogInUseError(str(fault)) from None
-        except OSError as fault:
-            raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault
+        except InUseError as error:
+            raise LogInUseError(str(error)) from None
+        except OSError as error:
+            raise EventLogError(f"{path} cannot be opened: {error}", path) from error
         with ExitStack() as undo:
             undo.callback(os.close, held)
             try:
@@ -80,10 +80,10 @@ class SqliteFile:
                 writing = self._backend.connect()
                 undo.callback(writing.close)
                 self.reading = undo.enter_context(closing(self._backend.connect())).raw
-            except StorageError as fault:
-                raise EventLogError(str(fault), path) from fault.__cause__
-            except OSError as fault:
-                raise EventLogError(f"{path} cannot be opened: {fault}", path) from fault
+            except StorageError as error:
+                raise EventLogError(str(error), path) from error.__cause__
+            except OSError as error:
+                raise EventLogError(f"{path} cannot be opened: {error}", path) from error
             self._files = undo.pop_all()
         self._closed = False
         self._writer = GroupWriter(
@@ -120,8 +120,8 @@ class SqliteFile:
         self.check_open()
         try:
             return await self._writer.submit(operation)
-        except Exception as fault:
-            raise self._unwritten(fault) from (fault.__cause__ or fault)
+        except Exception as error:
+            raise self._unwritten(error) from (error.__cause__ or error)
 
     async def read(self, query: Operation[T]) -> T:
         """Run ``query`` in the reader's thread.
@@ -134,10 +134,10 @@ class SqliteFile:
         def fetch() -> T:
             try:
                 return query(self.reading)
-            except sqlite3.Error as fault:
-                if of_sqlite(fault) is not None:
-                    self.condition.failed(fault)
-                raise EventLogError(f"{self.path} cannot be read: {fault}", self.path) from fault
+            except sqlite3.Error as error:
+                if of_sqlite(error) is not None:
+                    self.condition.failed(error)
+                raise EventLogError(f"{self.path} cannot be read: {error}", self.path) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, fetch)
 
@@ -154,8 +154,8 @@ class SqliteFile:
         self.check_open()
         try:
             await self._writer.look()
-        except StorageError as fault:
-            raise self._unwritten(fault) from fault.__cause__
+        except StorageError as error:
+            raise self._unwritten(error) from error.__cause__
 
     async def trouble(self) -> Reason | None:
         """See :meth:`hub.storage.writer.GroupWriter.trouble`."""
@@ -178,8 +178,8 @@ class SqliteFile:
         await asyncio.to_thread(self._reader.shutdown)
         self._files.close()
 
-    def _unwritten(self, fault: Exception) -> EventLogError:
-        return EventLogError(f"{self.path} cannot be written: {fault.__cause__ or fault}", self.path)
+    def _unwritten(self, error: Exception) -> EventLogError:
+        return EventLogError(f"{self.path} cannot be written: {error.__cause__ or error}", self.path)
 
 
 def _raw(connection: Connection | None) -> sqlite3.Connection:
@@ -205,7 +205,7 @@ def _upgrade(connection: SqliteConnection, path: Path, steps: Sequence[Callable[
     connection.begin_writing()
     try:
         upgrade(connection, SQLITE, versions, _UserVersion(), lambda: copy_before_upgrade(path))
-    except UnknownVersionError as fault:
-        found = ", ".join(fault.names)
+    except UnknownVersionError as error:
+        found = ", ".join(error.names)
         raise NewerFileError(f"{path} was made by a later version: expected schema {len(steps)} or less, got {found}", path) from None
     connection.execute("COMMIT")

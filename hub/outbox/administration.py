@@ -12,17 +12,17 @@ from hub.outbox import endpoint_store
 from hub.outbox.guard import Guard
 from hub.outbox.models import Endpoint, Policy, Secret, Success, Throttle
 from hub.outbox.settings import OutboxSettings
-from hub.outbox.sign import check_headers, fault_of, new_secret
+from hub.outbox.sign import check_headers, new_secret, secret_problem
 from hub.storage.transactions import Transaction
 
-MOST_CONCURRENT: Final = 1_000
-SHORTEST_SECRET: Final = 8
-LONGEST_SECRET: Final = 1_024
-LONGEST_URL: Final = 2_048
-MOST_ENTRIES: Final = 50
+MAX_CONCURRENT: Final = 1_000
+MIN_SECRET_LENGTH: Final = 8
+MAX_SECRET_LENGTH: Final = 1_024
+MAX_URL_LENGTH: Final = 2_048
+MAX_ENTRIES: Final = 50
 """How many types, media or headers one endpoint may have."""
 
-LONGEST_DESCRIPTION: Final = 500
+MAX_DESCRIPTION_LENGTH: Final = 500
 
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
 _MEDIUM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -160,12 +160,12 @@ class Administration:
         if change.headers is not None:
             changed["headers"] = _checked_headers(change.headers)
         if change.description is not None:
-            if len(change.description) > LONGEST_DESCRIPTION:
-                raise EndpointError("description", f"at most {LONGEST_DESCRIPTION} characters", len(change.description))
+            if len(change.description) > MAX_DESCRIPTION_LENGTH:
+                raise EndpointError("description", f"at most {MAX_DESCRIPTION_LENGTH} characters", len(change.description))
             changed["description"] = change.description
         if change.concurrency is not None:
-            if not 0 <= change.concurrency <= MOST_CONCURRENT:
-                raise EndpointError("concurrency", f"0 (the hub's own) to {MOST_CONCURRENT}", change.concurrency)
+            if not 0 <= change.concurrency <= MAX_CONCURRENT:
+                raise EndpointError("concurrency", f"0 (the hub's own) to {MAX_CONCURRENT}", change.concurrency)
             changed["concurrency"] = change.concurrency
         if change.success is not None:
             if change.success not in {each.value for each in Success}:
@@ -209,13 +209,13 @@ def checked_url(guard: Guard, url: str, field: str = "url") -> str:
     Raises:
         EndpointError: it may not.
     """
-    if len(url) > LONGEST_URL:
-        raise EndpointError(field, f"at most {LONGEST_URL} characters", len(url))
+    if len(url) > MAX_URL_LENGTH:
+        raise EndpointError(field, f"at most {MAX_URL_LENGTH} characters", len(url))
     try:
         guard.check_url(url)
-    except ValueError as fault:
-        told = _of_text("url", url, fault)
-        raise EndpointError(field, told.expected, told.got) from None
+    except ValueError as error:
+        wrong = _of_text("url", url, error)
+        raise EndpointError(field, wrong.expected, wrong.got) from None
     return url
 
 
@@ -227,7 +227,7 @@ def rotated(secrets: Sequence[Secret], new: str, now_ms: int, overlap_ms: int) -
         for each in secrets
         if each.text != new and (each.until_ms is None or each.until_ms > now_ms)
     ]
-    return (Secret(new), *old[: MOST_ENTRIES - 1])
+    return (Secret(new), *old[: MAX_ENTRIES - 1])
 
 
 def checked_secret(secret: str) -> str:
@@ -236,16 +236,16 @@ def checked_secret(secret: str) -> str:
     Raises:
         EndpointError: it cannot.
     """
-    if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
-        raise EndpointError("secret", f"{SHORTEST_SECRET} to {LONGEST_SECRET} printable characters", f"{len(secret)} characters")
-    if fault := fault_of(secret):
-        raise EndpointError("secret", "base64 of 24 to 64 bytes after whsec_ (or a text that does not begin so)", fault)
+    if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH or not secret.isprintable():
+        raise EndpointError("secret", f"{MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} printable characters", f"{len(secret)} characters")
+    if error := secret_problem(secret):
+        raise EndpointError("secret", "base64 of 24 to 64 bytes after whsec_ (or a text that does not begin so)", error)
     return secret
 
 
 def _checked_list(field: str, values: Sequence[str], shape: re.Pattern[str], expected: str) -> tuple[str, ...]:
-    if len(values) > MOST_ENTRIES:
-        raise EndpointError(field, f"at most {MOST_ENTRIES}", len(values))
+    if len(values) > MAX_ENTRIES:
+        raise EndpointError(field, f"at most {MAX_ENTRIES}", len(values))
     for value in values:
         if len(value) > 64 or not shape.fullmatch(value):
             raise EndpointError(field, expected, value)
@@ -253,20 +253,20 @@ def _checked_list(field: str, values: Sequence[str], shape: re.Pattern[str], exp
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    if len(headers) > MOST_ENTRIES:
-        raise EndpointError("headers", f"at most {MOST_ENTRIES}", len(headers))
+    if len(headers) > MAX_ENTRIES:
+        raise EndpointError("headers", f"at most {MAX_ENTRIES}", len(headers))
     try:
         check_headers(headers)
-    except ValueError as fault:
-        raise _of_text("headers", dict(headers), fault) from None
+    except ValueError as error:
+        raise _of_text("headers", dict(headers), error) from None
     return dict(headers)
 
 
 _TEXT: Final = re.compile(r"(?P<field>[\w.-]+): expected (?P<expected>.*?), got (?P<got>.*)", re.DOTALL)
 
 
-def _of_text(field: str, value: object, fault: ValueError) -> EndpointError:
+def _of_text(field: str, value: object, error: ValueError) -> EndpointError:
     """Split the text of an error into field, expected and got."""
-    if told := _TEXT.fullmatch(str(fault)):
-        return EndpointError(field if told["field"] == field else f"{field}.{told['field']}", told["expected"], value)
-    return EndpointError(field, str(fault), value)
+    if parts := _TEXT.fullmatch(str(error)):
+        return EndpointError(field if parts["field"] == field else f"{field}.{parts['field']}", parts["expected"], value)
+    return EndpointError(field, str(error), value)

@@ -66,10 +66,10 @@ class _Desk:
             administration = Administration(Guard(chosen.allowed_networks, chosen.https_only), SystemClock(), chosen)
             try:
                 return work(tx, administration, name)
-            except EndpointError as fault:
-                raise AdminError(f"--{fault.field}: expected {fault.expected}, got {fault.got!r}") from None
-            except UnknownEndpointError as fault:
-                raise AdminError(f"endpoint: expected one of tenant {name}, got {fault}; see: hub endpoint list --tenant {name}") from None
+            except EndpointError as error:
+                raise AdminError(f"--{error.field}: expected {error.expected}, got {error.got!r}") from None
+            except UnknownEndpointError as error:
+                raise AdminError(f"endpoint: expected one of tenant {name}, got {error}; see: hub endpoint list --tenant {name}") from None
 
         return self._admin.in_transaction(tenant, checked, config, data_dir, database_url)
 

@@ -22,7 +22,7 @@ from hub.outbox.endpoint_queue import CIRCUIT_MAX_S, EndpointQueue
 from hub.outbox.endpoint_store import EndpointCache
 from hub.outbox.models import Consumer, DeliveryState, Endpoint, OutboxEvent, Settled
 from hub.outbox.operations import Operations
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.schedule import Decision, decide
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.shares import Line, Pool
@@ -358,12 +358,12 @@ class DeliveryWorker:
         decided = False
         try:
             decided = await self._record_outcome(*tried, queue, work)
-        except BaseException as fault:
-            # the database failed, or a consumer that was told of the outcome: the delivery is made again
+        except BaseException as error:
+            # the database failed, or a consumer that was notified of the outcome: the delivery is made again
             self._counters.unrecorded += 1
             _log.exception("outcome_not_recorded", delivery=work.delivery)
             self._give_back(queue, [], under_way=work, again_ms=round(self._settings.lease_s * 1000))
-            if not isinstance(fault, Exception):
+            if not isinstance(error, Exception):
                 raise
             return
         self._over(queue, work, decided=decided)
@@ -519,12 +519,12 @@ class DeliveryWorker:
         return since_ms, ""
 
     def _count(self, outcome: Outcome) -> None:
-        match outcome.fault:
-            case Fault.TIMEOUT:
+        match outcome.failure:
+            case Failure.TIMEOUT:
                 self._counters.timeouts += 1
-            case Fault.CONNECT:
+            case Failure.CONNECT:
                 self._counters.unreachable += 1
-            case Fault.FORBIDDEN:
+            case Failure.FORBIDDEN:
                 self._counters.forbidden += 1
 
     # -- queues ------------------------------------------------------------------------------------------------------------

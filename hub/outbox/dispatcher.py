@@ -18,7 +18,7 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
 
-MOST_AT_ONCE: Final = 256
+MAX_AT_ONCE: Final = 256
 """Events of one round: their consumers run side by side, and one transaction makes their deliveries."""
 
 KEPT_FREE: Final = 0.25
@@ -76,11 +76,11 @@ class Dispatcher:
         counters: Counters,
         consumers: Callable[[], Mapping[str, Consumer]],
         lease_ms: int = 30_000,
-        most_waiting: int = 5_000,
+        max_waiting: int = 5_000,
         tenant_share: float = 0.25,
     ) -> None:
         """``consumers`` is called at the start and returns them by event type. An event that is not dispatched within ``lease_ms`` may be
-        claimed by another process. At most ``most_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others
+        claimed by another process. At most ``max_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others
         wait; beyond, they wait in the database.
         """
         self._lease_ms = lease_ms
@@ -92,7 +92,7 @@ class Dispatcher:
         self._counters = counters
         self._find_consumers = consumers
         self._consumers: Mapping[str, Consumer] = {}
-        self._waiting: Turns[OutboxEvent] = Turns(Pool(most_waiting, tenant_share, KEPT_FREE))
+        self._waiting: Turns[OutboxEvent] = Turns(Pool(max_waiting, tenant_share, KEPT_FREE))
         self._behind = True
         """Whether there may be events in the database that no process dispatches."""
         self._look_at = 0.0
@@ -175,13 +175,13 @@ class Dispatcher:
         from_memory = self._waiting and not (self._behind and self._from_memory and self._task is not None)
         self._from_memory = bool(from_memory)
         if from_memory:
-            return self._waiting.take(MOST_AT_ONCE), False
+            return self._waiting.take(MAX_AT_ONCE), False
         if self._task is None or not self._behind:
             return [], False
         self._look_at = self._clock.monotonic() + POLL_S
         now = self._clock.wall_ms()
-        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, self._lease_ms, MOST_AT_ONCE))
-        self._behind = len(claimed) == MOST_AT_ONCE
+        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, self._lease_ms, MAX_AT_ONCE))
+        self._behind = len(claimed) == MAX_AT_ONCE
         return claimed, True
 
     async def _dispatch(self, events: Sequence[OutboxEvent], claimed: bool) -> None:

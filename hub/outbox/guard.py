@@ -1,4 +1,4 @@
-"""Which addresses a webhook may go to: a hub that POSTs to wherever it is told must not be a way into its own network (SSRF).
+"""Which addresses a webhook may go to: a hub that POSTs to any URL that it is given must not be a way into its own network (SSRF).
 
 Names are checked when they are resolved, and every address once more when its socket is made: what is checked is what is connected to, so
 a name that means another address the second time (DNS rebinding) gets nowhere.
@@ -46,8 +46,8 @@ class Guard:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as fault:
-            raise _wrong(f"a URL ({fault})", url) from None
+        except ValueError as error:
+            raise _wrong(f"a URL ({error})", url) from None
         if parts.scheme not in schemes:
             raise _wrong(f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}", url)
         if not parts.hostname:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Fault(StrEnum):
+class Failure(StrEnum):
     """Why there was no usable answer."""
 
     NONE = ""
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
     status: int
     """0 when there was no answer."""
-    fault: Fault
+    failure: Failure
     error: str
     """In words, for people; empty when there was an answer."""
     body: bytes

@@ -33,8 +33,8 @@ that a recorded request cannot be sent again later.
 TOLERANCE_S: Final = 300.0
 """How far ``webhook-timestamp`` may be from now: what the libraries of Standard Webhooks take."""
 
-MOST_BODY_BYTES: Final = 16 * 1024 * 1024
-MOST_REMEMBERED: Final = 100_000
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+MAX_REMEMBERED: Final = 100_000
 """How many ids are remembered, to recognise repeats."""
 
 SHOWN_LINES: Final = 60
@@ -102,7 +102,7 @@ class Receiver:
         if identifier and verified is not False:  # a request that does not verify must not make a later one a repeat
             self._seen[identifier] = None
             self._seen.move_to_end(identifier)
-            if len(self._seen) > MOST_REMEMBERED:
+            if len(self._seen) > MAX_REMEMBERED:
                 self._seen.popitem(last=False)
         self.taken += 1
         self.repeats += repeat
@@ -238,7 +238,7 @@ class Door:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, host: str, port: int, ready: Callable[[str], object]) -> None:
-        """Serve; ``ready`` is told the URL.
+        """Serve; ``ready`` is called with the URL.
 
         Raises:
             OSError: the address cannot be had, or what is shown cannot be written.
@@ -263,19 +263,19 @@ class Door:
         try:
             async for piece in request.content.iter_any():
                 body += piece
-                if len(body) > MOST_BODY_BYTES:
-                    message = f"body: expected at most {MOST_BODY_BYTES} bytes, got more"
+                if len(body) > MAX_BODY_BYTES:
+                    message = f"body: expected at most {MAX_BODY_BYTES} bytes, got more"
                     return _says(413, {"status": {"code": 413, "message": message}}, {"Connection": "close"})
-        except (ClientError, web.RequestPayloadError) as fault:
-            return _says(400, {"status": {"code": 400, "message": f"body: expected all of it, got {fault}"}}, {"Connection": "close"})
+        except (ClientError, web.RequestPayloadError) as error:
+            return _says(400, {"status": {"code": 400, "message": f"body: expected all of it, got {error}"}}, {"Connection": "close"})
         if self._ended.done():
             return _says(503, {"status": {"code": 503, "message": "hub receive has ended"}}, {"Connection": "close"})
         received = self._receiver.take(request.path_qs, request.headers, bytes(body), time.time())
         status = 401 if received.verified is False else self._status
         try:
             self._show(received, status)
-        except OSError as fault:
-            self._ended.set_exception(fault)  # the output is closed: a webhook that could not be shown was not received
+        except OSError as error:
+            self._ended.set_exception(error)  # the output is closed: a webhook that could not be shown was not received
             return _says(503, {"status": {"code": 503, "message": "hub receive has ended"}}, {"Connection": "close"})
         if self._receiver.taken == self._count:
             self._ended.set_result(None)
@@ -302,8 +302,8 @@ async def _receive(host: str, port: int, receiver: Receiver, checked: bool, erro
                 sys.stdout.flush()
             except BrokenPipeError:
                 raise
-            except OSError as fault:
-                raise OutputError(fault.errno, fault.strerror) from fault
+            except OSError as error:
+                raise OutputError(error.errno, error.strerror) from error
 
     def ready(url: str) -> None:
         how = "checking signatures" if checked else "not checking signatures: no --secret"
@@ -312,8 +312,8 @@ async def _receive(host: str, port: int, receiver: Receiver, checked: bool, erro
     try:
         await Door(receiver, shown, **options).serve(host, port, ready)
     finally:
-        told = f"{receiver.taken:,} received, {receiver.repeats:,} repeats, {receiver.refused:,} refused"
-        errors.print(told, style="dim", markup=False)
+        totals = f"{receiver.taken:,} received, {receiver.repeats:,} repeats, {receiver.refused:,} refused"
+        errors.print(totals, style="dim", markup=False)
     return REFUSED if receiver.refused else 0
 
 
@@ -353,10 +353,10 @@ def register(app: typer.Typer) -> None:
             code = run_to_end(
                 _receive(host, port, receiver, bool(secret), errors, status=status, delay_s=delay, count=count),
             )
-        except OutputError as fault:
-            errors.print(sentence(fault), style="red", markup=False)
+        except OutputError as error:
+            errors.print(sentence(error), style="red", markup=False)
             code = FAILED
-        except OSError as fault:
-            errors.print(f"--host {host} --port {port}: {fault.strerror or fault}", style="red", markup=False)
+        except OSError as error:
+            errors.print(f"--host {host} --port {port}: {error.strerror or error}", style="red", markup=False)
             code = FAILED
         raise typer.Exit(code)

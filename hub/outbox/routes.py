@@ -25,7 +25,7 @@ from hub.storage.transactions import Operation, StorageError, T
 
 _log = structlog.get_logger(__name__)
 
-MOST: int = 1_000
+MAX_PAGE: int = 1_000
 """Entries of one page."""
 
 REPLAYED_AT_ONCE: int = 500
@@ -227,20 +227,20 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
     async def write(operation: Operation[T]) -> T:
         try:
             return await outbox.transactions.write(operation)
-        except EndpointError as fault:
-            raise ApiError.of_field(fault.field, fault.expected, fault.got) from None
-        except UnknownEndpointError as fault:
-            raise _unknown_endpoint(str(fault)) from None
-        except StorageError as fault:
-            raise unavailable(fault) from fault
+        except EndpointError as error:
+            raise ApiError.of_field(error.field, error.expected, error.got) from None
+        except UnknownEndpointError as error:
+            raise _unknown_endpoint(str(error)) from None
+        except StorageError as error:
+            raise unavailable(error) from error
 
     async def read(operation: Operation[T]) -> T:
         try:
             return await outbox.transactions.read(operation)
-        except UnknownEndpointError as fault:
-            raise _unknown_endpoint(str(fault)) from None
-        except StorageError as fault:
-            raise unavailable(fault) from fault
+        except UnknownEndpointError as error:
+            raise _unknown_endpoint(str(error)) from None
+        except StorageError as error:
+            raise unavailable(error) from error
 
     @router.get("/endpoints", summary="All endpoints", response_model=EndpointsAnswer)
     async def endpoints(caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
@@ -300,10 +300,10 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         found = await read(lambda tx: administration.find(tx, caller.tenant, identifier))
         try:
             attempt = await examples.send(found, type)
-        except TooManyExamplesError as fault:
-            raise ApiError(429, str(fault)) from None
-        except EndpointError as fault:
-            raise ApiError.of_field(fault.field, fault.expected, fault.got) from None
+        except TooManyExamplesError as error:
+            raise ApiError(429, str(error)) from None
+        except EndpointError as error:
+            raise ApiError.of_field(error.field, error.expected, error.got) from None
         return _answer(_attempt(attempt))
 
     @router.post("/endpoints/{id}/replay", summary="Replay a span of time", response_model=ReplayedAnswer, responses=_UNKNOWN)
@@ -338,7 +338,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         key: Annotated[str | None, Query(description="Only of this key, such as an interaction's id.", max_length=255)] = None,
         since: Annotated[int | None, Query(description="Only those made from then on, ms.", ge=0, le=_LATEST_MS)] = None,
         until: Annotated[int | None, Query(description="Only those made before then, ms.", ge=0, le=_LATEST_MS)] = None,
-        limit: Annotated[int, Query(ge=1, le=MOST, description="Entries of a page.")] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Entries of a page.")] = 100,
         cursor: Annotated[int | None, Query(ge=1, le=_LATEST_MS, description="`data.cursor` of the page before.")] = None,
     ) -> Response:
         """The deliveries of the tenant, the newest first."""

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from hub.outbox.models import DeliveryState, Policy, Success, Throttle
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.settings import OutboxSettings
 
 GONE: Final = 410
@@ -41,12 +41,12 @@ class Decision(NamedTuple):
 def decide(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Decision:
     """Decide about the attempt number ``step`` (from 1) of a schedule."""
     status = outcome.status
-    if outcome.fault is Fault.NONE and _succeeded(policy, status):
+    if outcome.failure is Failure.NONE and _succeeded(policy, status):
         return Decision(DeliveryState.DELIVERED)
     error = outcome.error or f"answered {status}, expected {'200' if policy.success is Success.EXACTLY_200 else '2xx'}"
     if status == GONE:
         return Decision(DeliveryState.DEAD, error, disable="the receiver answered 410: it is gone")
-    silent = outcome.fault in (Fault.TIMEOUT, Fault.CONNECT)
+    silent = outcome.failure in (Failure.TIMEOUT, Failure.CONNECT)
     if policy.refusal_is_final and 400 <= status < 500 and status not in NOT_REFUSALS:
         return Decision(DeliveryState.DEAD, error)
     throttled = status in THROTTLES

@@ -17,7 +17,7 @@ from hub import __version__
 from hub.core.ports import Clock
 from hub.outbox.guard import ForbiddenAddressError, Guard
 from hub.outbox.models import Endpoint, OutboxEvent
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.resolver import TENANT, Resolver
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import headers
@@ -29,9 +29,9 @@ KEEP_ALIVE_S: Final = 15.0
 closed.
 """
 
-LONGEST_ERROR: Final = 500
+MAX_ERROR_LENGTH: Final = 500
 
-_MOST_HEADER_BYTES: Final = 16 * 1024
+_MAX_HEADER_BYTES: Final = 16 * 1024
 
 _SOCKET_ADDRESS: Final = re.compile(r" ?\('[0-9A-Fa-f:.%\w]+', [0-9]+[0-9, ]*\)")
 """An address as Python writes that of a socket: ``('10.0.0.5', 80)``, of IPv6 with flow and scope."""
@@ -87,8 +87,8 @@ class Sender:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
-            max_line_size=_MOST_HEADER_BYTES,
-            max_field_size=_MOST_HEADER_BYTES,
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
             trace_configs=[watch],
         )
 
@@ -117,7 +117,7 @@ class Sender:
             **headers(event, secrets, attempt, now_ms // 1000),
         }
         TENANT.set(endpoint.tenant)
-        status, fault, error, body, retry_after = 0, Fault.NONE, "", b"", None
+        status, failure, error, body, retry_after = 0, Failure.NONE, "", b"", None
         try:
             async with asyncio.timeout(timeout_s):
                 used = ConnectionUse()
@@ -128,11 +128,11 @@ class Sender:
                         raise
                     status, body, retry_after = await self._post(self._fresh, used, endpoint.url, event.body, made)
         except TimeoutError:
-            fault, error = Fault.TIMEOUT, f"no answer within {timeout_s:g} s"
+            failure, error = Failure.TIMEOUT, f"no answer within {timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as raised:
-            fault, error = _told(raised)
+            failure, error = _described(raised)
         duration_ms = round((self._clock.monotonic() - began) * 1000)
-        return Outcome(status, fault, error, body, self._seconds(retry_after), now_ms, duration_ms)
+        return Outcome(status, failure, error, body, self._seconds(retry_after), now_ms, duration_ms)
 
     async def _post(
         self, session: aiohttp.ClientSession | None, used: ConnectionUse, url: str, data: bytes, made: dict[str, str]
@@ -170,12 +170,12 @@ class Sender:
         return max(0.0, moment.timestamp() - self._clock.wall_ms() / 1000)
 
 
-def _told(raised: BaseException) -> tuple[Fault, str]:
+def _described(raised: BaseException) -> tuple[Failure, str]:
     """What went wrong, for a person."""
     cause = raised
     while cause is not None:
         if isinstance(cause, ForbiddenAddressError):
-            return Fault.FORBIDDEN, str(cause)
+            return Failure.FORBIDDEN, str(cause)
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
             continue
@@ -183,10 +183,10 @@ def _told(raised: BaseException) -> tuple[Fault, str]:
         if following is None or following is cause:
             break
         cause = following
-    text = _without_addresses(raised)[:LONGEST_ERROR]
+    text = _without_addresses(raised)[:MAX_ERROR_LENGTH]
     if isinstance(raised, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError | OSError | ssl.SSLError):
-        return Fault.CONNECT, text
-    return Fault.PROTOCOL, f"no proper HTTP answer: {text}"
+        return Failure.CONNECT, text
+    return Failure.PROTOCOL, f"no proper HTTP answer: {text}"
 
 
 def _without_addresses(raised: BaseException) -> str:

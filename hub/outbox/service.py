@@ -88,7 +88,7 @@ class Outbox:
             counters=self.counters,
             consumers=self._consumers,
             lease_ms=lease_ms,
-            most_waiting=settings.waiting,
+            max_waiting=settings.waiting,
             tenant_share=settings.tenant_share,
         )
         self._recorder = EventRecorder(owner, clock, hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room, lease_ms=lease_ms)

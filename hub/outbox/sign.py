@@ -54,7 +54,7 @@ def new_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def fault_of(secret: str) -> str:
+def secret_problem(secret: str) -> str:
     """Why a secret that begins with ``whsec_`` is none that libraries of Standard Webhooks take: they decode what follows, each a little
     otherwise, so only base64 with its padding and without stray bits means the same to all of them. Empty when it is one, or a text of
     another kind, whose own bytes are the key.
@@ -73,7 +73,7 @@ def fault_of(secret: str) -> str:
 
 def unfit_secrets(secrets: Iterable[Secret], now_ms: int) -> bool:
     """Whether one of the secrets that sign now is none that libraries of Standard Webhooks take: versions before 0.2 took it."""
-    return any(fault_of(each.text) for each in secrets if each.until_ms is None or each.until_ms > now_ms)
+    return any(secret_problem(each.text) for each in secrets if each.until_ms is None or each.until_ms > now_ms)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from hub.core.principal import Principal
 from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
+from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
 from hub.security.gate import Gate
 from hub.security.origin import is_secure
-from hub.security.passwords import LONGEST, verify_built_in, verify_password
+from hub.security.passwords import MAX_LENGTH, verify_built_in, verify_password
 from hub.security.rest import authenticated, requires
 from hub.security.store import is_name, is_tenant_name
 from hub.security.tickets import TICKET_S
 
-_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST)]
+_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_LENGTH)]
 
 
 class SignIn(BaseModel):
@@ -24,7 +24,7 @@ class SignIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "hubt_..."}]})
 
-    token: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_SECRET)] | None = Field(
+    token: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_SECRET_LENGTH)] | None = Field(
         default=None, description="A bearer token."
     )
     tenant: _Text | None = Field(default=None, description="The user's tenant.")

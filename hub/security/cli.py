@@ -73,8 +73,8 @@ def _grants(
             exceptions = [] if action is Action.CALL else without or []
             try:
                 made.append(parse_grant({"action": action.value, "within": patterns, "without": exceptions}))
-            except RoleError as fault:
-                raise RoleError(f"--{action.value}: {str(fault).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from fault
+            except RoleError as error:
+                raise RoleError(f"--{action.value}: {str(error).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from error
     for pattern in call or []:
         if not _matches_operation(pattern):
             raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{_hint(pattern)}")
@@ -84,8 +84,8 @@ def _grants(
 def _denial(action: Action, patterns: list[str]) -> Grant:
     try:
         return parse_grant({"action": action.value, "within": patterns, "deny": True})
-    except RoleError as fault:
-        raise RoleError(f"--deny: {str(fault).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from fault
+    except RoleError as error:
+        raise RoleError(f"--deny: {str(error).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from error
 
 
 def _matches_operation(pattern: str) -> bool:
@@ -183,8 +183,8 @@ def _roles(admin: Admin) -> typer.Typer:
         """Add a role of a tenant's own: patterns that it may subscribe to, publish on, and operations that it may call."""
         try:
             grants = _grants(subscribe, publish, call, without, deny)
-        except RoleError as fault:
-            refuse(str(fault))
+        except RoleError as error:
+            refuse(str(error))
 
         async def work(store: Store) -> Role:
             return await store.add_role(await only_tenant(store, tenant), name, grants)

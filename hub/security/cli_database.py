@@ -54,10 +54,10 @@ class Admin:
 
         try:
             return asyncio.run(connected())
-        except AdminError as fault:
-            refuse(str(fault))
-        except (StorageError, OSError) as fault:
-            refuse(f"database: {explain(fault, settings)}")
+        except AdminError as error:
+            refuse(str(error))
+        except (StorageError, OSError) as error:
+            refuse(f"database: {explain(error, settings)}")
 
     def in_transaction(
         self, tenant: str | None, work: Callable[[Transaction, Settings, str], T], config: Any, data_dir: Any, database_url: Any

@@ -28,12 +28,12 @@ SCOPE_KEY: Final = "hub.connection"
 """Where an ASGI scope has its :class:`Connection`."""
 
 RETRY_AFTER_S: Final = 5
-"""What a refused client is told to wait, in seconds."""
+"""How long a refused client is asked to wait, in seconds."""
 
 _IPV6_PREFIX: Final = 64
 """One customer of a provider has at least so many bits of IPv6 for himself (RFC 6177)."""
 
-_MOST_FORWARDERS: Final = 1_000
+_MAX_FORWARDERS: Final = 1_000
 """Peers that are remembered for having forwarded: they come from outside."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -49,7 +49,7 @@ LOOPBACK: Final[tuple[Network, ...]] = (ipaddress.IPv4Network("127.0.0.1/32"), i
 _log = structlog.get_logger(__name__)
 
 
-@lru_cache(maxsize=_MOST_FORWARDERS)
+@lru_cache(maxsize=_MAX_FORWARDERS)
 def address_key(host: str | None) -> str:
     """What one client is counted as: its IPv4 address, or the /64 of its IPv6 address; what is neither is itself."""
     try:
@@ -138,7 +138,7 @@ class Connection:
         """Without a credential, by ``--open``: it is counted, but does not give way."""
         self.open = True
         self._admitted = False
-        """Whether ``held`` has been told."""
+        """Whether ``held`` has been called."""
 
     def admit(self, *, anonymous: bool, tenant: str = "") -> None:
         """Somebody was let in on this connection: by a credential of ``tenant``, or as ``anonymous``. The connection is ended where that
@@ -209,7 +209,7 @@ class Connections:
         known = self._trust.get(host or "")
         if known is None:
             known = self._is_proxy(host)
-            if len(self._trust) >= _MOST_FORWARDERS:
+            if len(self._trust) >= _MAX_FORWARDERS:
                 self._trust.clear()
             self._trust[host or ""] = known
         return known
@@ -349,7 +349,7 @@ class Connections:
         return room
 
     def _note_forwarder(self, connection: Connection) -> None:
-        if connection.address in self._forwarders or len(self._forwarders) >= _MOST_FORWARDERS:
+        if connection.address in self._forwarders or len(self._forwarders) >= _MAX_FORWARDERS:
             return
         self._forwarders.add(connection.address)
         _log.warning(

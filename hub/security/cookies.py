@@ -23,14 +23,14 @@ from hub.security.credentials import Credential
 SIGN_IN_COOKIE: Final = "HUB_SESSION"
 STATISTICS_COOKIE: Final = "STATISTICS_SESSIONID"
 
-MOST_COOKIES: Final = 16
+MAX_COOKIES: Final = 16
 """Cookies of one name that are looked at in one request: each may cost the check of a signature."""
 
 _OWN_VALUE: Final = re.compile(r"[0-9a-f]{32}")
 """What :func:`new_cookie_value` gives."""
 
 _ISSUER: Final = "cx-event-hub"
-_LONGEST: Final = 4096
+_MAX_LENGTH: Final = 4096
 
 
 def _base64url(data: bytes) -> bytes:
@@ -95,7 +95,7 @@ class CookieSigner:
 
     def read(self, value: str) -> SignedIn | None:
         """What a cookie says; None when it is not ours, changed, or has expired."""
-        if len(value) > _LONGEST or not value.isascii():
+        if len(value) > _MAX_LENGTH or not value.isascii():
             return None
         signed, _, signature = value.encode().rpartition(b".")
         header, _, payload = signed.partition(b".")
@@ -138,7 +138,7 @@ def _pattern(name: str) -> re.Pattern[bytes]:
 
 
 def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
-    """All cookies of a name in a request's headers, as text, in their order, at most :data:`MOST_COOKIES`; none is empty.
+    """All cookies of a name in a request's headers, as text, in their order, at most :data:`MAX_COOKIES`; none is empty.
 
     A browser sends one for each path and domain on which one was set, in no order that the server could rely on (RFC 6265 section 4.2.2),
     and another server on the same host may have set one too: whoever asks tries each. Quotes around a value are not a part of it.
@@ -147,7 +147,7 @@ def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
     for key, value in headers:
         if key == b"cookie":
             found += _pattern(name).findall(value)
-    return [text for content in found if (text := content.strip(b' \t"').decode("latin-1"))][:MOST_COOKIES] if found else []
+    return [text for content in found if (text := content.strip(b' \t"').decode("latin-1"))][:MAX_COOKIES] if found else []
 
 
 def statistics_cookie(headers: list[tuple[bytes, bytes]]) -> str | None:

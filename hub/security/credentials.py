@@ -11,7 +11,7 @@ from hub.security.roles import Grants
 TOKEN_PREFIX: Final = "hubt_"  # noqa: S105  the beginning of every token, so that secret scanners and the log's mask find them
 KEY_PREFIX: Final = "hubk_"
 
-LONGEST_SECRET: Final = 1024
+MAX_SECRET_LENGTH: Final = 1024
 """The longest token or key, in bytes; a longer text is not one."""
 
 

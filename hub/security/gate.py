@@ -19,7 +19,7 @@ from hub.ops.envelope import ApiError
 from hub.security import demo
 from hub.security.connections import RETRY_AFTER_S, connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
-from hub.security.credentials import LONGEST_SECRET, Credential, hash_secret
+from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
 from hub.security.directory import Directory, Gone
 from hub.security.origin import from_own_page, header
 from hub.security.passwords import FailureBrake
@@ -41,7 +41,7 @@ _DECISIONS: Final = 65_536
 _ORIGINS_LOGGED: Final = 100
 """Refused origins that are logged, once each; bounded, since they come from clients."""
 
-_LONGEST_ORIGIN: Final = 200
+_MAX_ORIGIN_LENGTH: Final = 200
 
 _SHARE_TAKEN: Final = "this tenant has its share of the server's connections (limits.tenant_share_percent of limits.max_connections)"
 
@@ -206,11 +206,11 @@ class Gate:
     async def _by_secrets(self, token: bytes | None, key: bytes | None, statistics_session: str | None) -> Caller:
         holder: Credential | None = None
         if token is not None:
-            holder = await self._directory.by_token(hash_secret(token)) if 0 < len(token) <= LONGEST_SECRET else None
+            holder = await self._directory.by_token(hash_secret(token)) if 0 < len(token) <= MAX_SECRET_LENGTH else None
             if holder is None:
                 return _failed(Failure.BAD_TOKEN)
         if key is not None:
-            of_key = await self._directory.by_key(hash_secret(key)) if 0 < len(key) <= LONGEST_SECRET else None
+            of_key = await self._directory.by_key(hash_secret(key)) if 0 < len(key) <= MAX_SECRET_LENGTH else None
             if of_key is None:
                 return _failed(Failure.UNKNOWN_KEY)
             if holder is not None and holder.tenant != of_key.tenant:
@@ -277,7 +277,7 @@ class Gate:
 
     def _note_refused(self, origin: str) -> None:
         """Log a refused origin once, with the name of the setting that would allow it."""
-        origin = origin[:_LONGEST_ORIGIN]
+        origin = origin[:_MAX_ORIGIN_LENGTH]
         if origin in self._refused_origins or len(self._refused_origins) >= _ORIGINS_LOGGED:
             return
         self._refused_origins.add(origin)
@@ -336,10 +336,10 @@ class Gate:
             await asyncio.sleep(REFRESH_S)
             try:
                 await self.refresh()
-            except Exception as fault:  # callers in the cache are served until the database is back
+            except Exception as error:  # callers in the cache are served until the database is back
                 if self._trouble is None:
                     _log.exception("credentials cannot be refreshed")
-                self._trouble = f"the database does not answer: {type(fault).__name__}"
+                self._trouble = f"the database does not answer: {type(error).__name__}"
             else:
                 if self._trouble is not None:
                     _log.info("credentials are refreshed again")

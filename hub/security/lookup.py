@@ -114,8 +114,8 @@ class DatabaseLookup:
     async def _read(self, operation: Operation[T]) -> T:
         try:
             return await self._transactions.read(operation)
-        except StorageError as fault:
-            raise LookupUnavailableError(str(fault)) from fault
+        except StorageError as error:
+            raise LookupUnavailableError(str(error)) from error
 
 
 def _grants(tx: Transaction, tenant: str, roles: frozenset[str]) -> Grants:

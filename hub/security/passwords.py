@@ -13,13 +13,13 @@ from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.security.credentials import hash_secret
 
-SHORTEST: Final = 8
+MIN_LENGTH: Final = 8
 """Characters of a password (NIST SP 800-63B section 5.1.1)."""
 
-LONGEST: Final = 1024
+MAX_LENGTH: Final = 1024
 """Characters of a password: hashing takes longer the more there are."""
 
-_MOST_WATCHED: Final = 10_000
+_MAX_WATCHED: Final = 10_000
 
 _hasher: Final = PasswordHash((Argon2Hasher(),))
 _threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
@@ -36,7 +36,7 @@ async def hash_password(password: str) -> str:
 
 async def verify_password(password: str, stored: str | None) -> bool:
     """Whether a password is the one that was hashed; takes the same time where nothing is ``stored``."""
-    if len(password) > LONGEST:
+    if len(password) > MAX_LENGTH:
         return False
     raw = password.encode("utf-8", "surrogatepass")
     good = await asyncio.get_running_loop().run_in_executor(_threads, _hasher.verify, raw, stored or _NOBODY)
@@ -76,7 +76,7 @@ class FailureBrake:
             since, count = now, 0
         self._failures[address, user] = (since, count + 1)
         self._failures.move_to_end((address, user))
-        if len(self._failures) > _MOST_WATCHED:
+        if len(self._failures) > _MAX_WATCHED:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str, user: str) -> None:

@@ -528,8 +528,8 @@ def _check_roles(tx: Transaction, tenant: str, roles: Iterable[str]) -> list[str
 
 
 def _check_password(password: str) -> None:
-    if not passwords.SHORTEST <= len(password) <= passwords.LONGEST:
-        raise AdminError(f"password: expected {passwords.SHORTEST}-{passwords.LONGEST} characters, got {len(password)}")
+    if not passwords.MIN_LENGTH <= len(password) <= passwords.MAX_LENGTH:
+        raise AdminError(f"password: expected {passwords.MIN_LENGTH}-{passwords.MAX_LENGTH} characters, got {len(password)}")
 
 
 def _chosen_token(tokens: Sequence[Token], which: str) -> Token:

@@ -18,7 +18,7 @@ from hub.security.directory import AT_ONCE, Gone
 TICKET_S: Final = 30
 """Seconds that a ticket is good for: a URL ends in logs and histories."""
 
-LONGEST_S: Final = 12 * 3600
+MAX_AGE_S: Final = 12 * 3600
 """Seconds after which a ticket opens nothing any more, however often its stream was opened again."""
 
 
@@ -107,7 +107,7 @@ class Tickets:
         stream = self._open.get(ticket)
         if stream is None and ticket in self._ended:
             stream = self._ended[ticket][1]
-        if stream is None or stream.url != url or self._clock.monotonic() >= stream.issued + LONGEST_S:
+        if stream is None or stream.url != url or self._clock.monotonic() >= stream.issued + MAX_AGE_S:
             return None
         return stream
 

@@ -24,14 +24,14 @@ class Condition:
         self.trouble: Reason | None = None
         """What is wrong, None when nothing is."""
 
-    def failed(self, fault: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """The database, and not what was asked of it, made an operation fail."""
-        why = reason(fault)
+        why = reason(error)
         self._failures += 1
         if why is self.trouble or self.trouble in FOR_GOOD:
             return
         self.trouble = why
-        _log.error("database_in_trouble", database=self._name, reason=str(why), fault=str(fault))
+        _log.error("database_in_trouble", database=self._name, reason=str(why), fault=str(error))
 
     def worked(self) -> None:
         """An operation succeeded."""

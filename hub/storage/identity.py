@@ -98,7 +98,7 @@ class FileIdentity:
             self._wal = None
 
     def stamp(self) -> None:
-        """Write a new number into the file's header, by which older copies of the file are told from it: at the start, and from
+        """Write a new number into the file's header, by which older copies of the file are recognised: at the start, and from
         time to time, so that a copy that was made meanwhile is an older one too.
 
         Raises:

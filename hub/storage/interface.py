@@ -51,7 +51,7 @@ class Backend(Protocol):
     """What a ``SELECT`` of rows to be claimed ends with, so that two processes never wait for one another."""
 
     unanswered: Reason
-    """What is wrong while a transaction does not begin, and no fault was raised yet."""
+    """What is wrong while a transaction does not begin, and no error was raised yet."""
 
     def connect(self) -> Connection:
         """A new connection.
@@ -61,12 +61,12 @@ class Backend(Protocol):
         """
         ...
 
-    def lost(self, fault: Exception) -> bool:
-        """Whether the connection is of no use after this fault."""
+    def lost(self, error: Exception) -> bool:
+        """Whether the connection is of no use after this error."""
         ...
 
-    def broken(self, fault: Exception) -> bool:
-        """Whether a fault is the database's, and not of what was asked of it: all that waits for it will fail likewise."""
+    def broken(self, error: Exception) -> bool:
+        """Whether an error is the database's, and not of what was asked of it: all that waits for it will fail likewise."""
         ...
 
     def check(self) -> None:
@@ -81,7 +81,7 @@ class Backend(Protocol):
         """Within a transaction, have the database write something that changes nothing; raises what it says when it cannot."""
         ...
 
-    def again(self, fault: Exception) -> bool:
+    def again(self, error: Exception) -> bool:
         """Whether the operation should be tried again: another process's was preferred to it."""
         ...
 

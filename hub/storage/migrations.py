@@ -107,14 +107,14 @@ def _migrate(database: Database, versions: Sequence[Version]) -> bool:
         connection = backend.connect()
         try:
             return _upgrade(database, backend, connection, versions)
-        except UnknownVersionError as fault:
-            raise NewerDatabaseError(f"{database.path or database} was written by a newer hub than {__version__}: {fault}") from fault
-        except sqlite3.Error as fault:
-            raise StorageError(f"{database.path} cannot be brought up to date: {fault}") from fault
-        except Exception as fault:
-            if not type(fault).__module__.startswith("psycopg"):  # which SQLite's users need not load
+        except UnknownVersionError as error:
+            raise NewerDatabaseError(f"{database.path or database} was written by a newer hub than {__version__}: {error}") from error
+        except sqlite3.Error as error:
+            raise StorageError(f"{database.path} cannot be brought up to date: {error}") from error
+        except Exception as error:
+            if not type(error).__module__.startswith("psycopg"):  # which SQLite's users need not load
                 raise
-            raise StorageError(f"{database} cannot be brought up to date: {fault}") from fault
+            raise StorageError(f"{database} cannot be brought up to date: {error}") from error
         finally:
             connection.close()  # a transaction that was not committed ends with it
     finally:
@@ -135,8 +135,8 @@ def _upgrade(database: Database, backend: Backend, connection: Connection, versi
             return
         try:
             copy_before_upgrade(path)  # the connection holds the write lock: nobody else writes meanwhile
-        except (OSError, sqlite3.Error) as fault:
-            raise StorageError(f"{path} cannot be copied before its tables are changed: {fault}") from fault
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"{path} cannot be copied before its tables are changed: {error}") from error
 
     words = SQLITE if database.is_sqlite else POSTGRESQL
     is_new = upgrade(connection, words, versions, _TableRecord(sqlite=database.is_sqlite), copy)

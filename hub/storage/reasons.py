@@ -61,23 +61,23 @@ _PRIMARY: Final = 0xFF
 """The low byte of SQLite's extended result codes is the primary one (SQLite, "Result and Error Codes")."""
 
 
-def of_sqlite(fault: BaseException) -> Reason | None:
+def of_sqlite(error: BaseException) -> Reason | None:
     """What SQLite or the system says is wrong with a file; None where something is wrong with what was asked."""
-    if isinstance(fault, FileChangedError):
+    if isinstance(error, FileChangedError):
         return Reason.CHANGED
-    if isinstance(fault, DamagedFileError):
+    if isinstance(error, DamagedFileError):
         return Reason.DAMAGED
-    if isinstance(fault, sqlite3.Error):
-        code = getattr(fault, "sqlite_errorcode", None)
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
         return None if code is None else _BY_CODE.get(code & _PRIMARY)
-    if isinstance(fault, OSError):
-        return _BY_ERRNO.get(fault.errno or 0, Reason.DISK)
+    if isinstance(error, OSError):
+        return _BY_ERRNO.get(error.errno or 0, Reason.DISK)
     return None
 
 
-def reason(fault: BaseException) -> Reason:
+def reason(error: BaseException) -> Reason:
     """What is wrong with a database, SQLite or PostgreSQL, by an error or by what caused it."""
-    at: BaseException | None = fault
+    at: BaseException | None = error
     while at is not None:
         if (found := of_sqlite(at)) is not None:
             return found

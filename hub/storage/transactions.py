@@ -99,8 +99,8 @@ class Transactions:
                 # it had lain idle, and was ended meanwhile: nothing was written, so it may be done again
         try:
             connection = self._reading.connection = self._backend.connect()
-        except StorageError as fault:
-            self.condition.failed(fault)
+        except StorageError as error:
+            self.condition.failed(error)
             raise
         self._opened.append(connection)
         return self._read_on(connection, operation)
@@ -110,15 +110,15 @@ class Transactions:
             connection.begin_reading()
             result = operation(Transaction(connection, "", []))
             connection.execute("COMMIT")
-        except Exception as fault:
-            given_up = self._backend.lost(fault) or not undone(connection.roll_back)
+        except Exception as error:
+            given_up = self._backend.lost(error) or not undone(connection.roll_back)
             if given_up:
                 self._reading.connection = None
                 self._opened.remove(connection)
                 connection.close()
-            elif not self._backend.broken(fault):
+            elif not self._backend.broken(error):
                 raise
             else:
-                self.condition.failed(fault)
-            raise StorageError(f"the database cannot be read: {fault}") from fault
+                self.condition.failed(error)
+            raise StorageError(f"the database cannot be read: {error}") from error
         return result

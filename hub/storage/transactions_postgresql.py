@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors
 
 from hub.storage.interface import Connection, StorageError
-from hub.storage.postgresql_faults import of_no_use, of_prepared_statements
+from hub.storage.postgresql_errors import of_no_use, of_prepared_statements
 from hub.storage.reasons import Reason
 from hub.storage.url import DatabaseUrl
 
@@ -77,18 +77,18 @@ class PostgresBackend:
         """See :class:`hub.storage.interface.Backend`."""
         try:
             return PostgresConnection(self._arguments, prepare=self._prepare)
-        except psycopg.Error as fault:
-            raise StorageError(f"{self._shown} cannot be reached: {fault}") from fault
+        except psycopg.Error as error:
+            raise StorageError(f"{self._shown} cannot be reached: {error}") from error
 
-    def lost(self, fault: Exception) -> bool:
+    def lost(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`."""
-        if of_prepared_statements(fault):
+        if of_prepared_statements(error):
             self._prepare = False
-        return of_no_use(fault)
+        return of_no_use(error)
 
-    def broken(self, fault: Exception) -> bool:
+    def broken(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`."""
-        return of_no_use(fault)
+        return of_no_use(error)
 
     def check(self) -> None:
         """See :class:`hub.storage.interface.Backend`; a server has no file of ours."""
@@ -107,9 +107,9 @@ class PostgresBackend:
             raise errors.ReadOnlySqlTransaction("the server takes reading transactions alone")
         connection.execute("SELECT txid_current()")
 
-    def again(self, fault: Exception) -> bool:
+    def again(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`."""
-        return isinstance(fault, errors.DeadlockDetected | errors.SerializationFailure)
+        return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
 
     def close(self) -> None:
         """See :class:`hub.storage.interface.Backend`; nothing was taken."""

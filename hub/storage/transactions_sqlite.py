@@ -90,8 +90,8 @@ class SqliteBackend:
             except BaseException:
                 connection.close()
                 raise
-        except (OSError, sqlite3.Error) as fault:
-            raise StorageError(f"{self._file.path} cannot be opened: {fault}") from fault
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"{self._file.path} cannot be opened: {error}") from error
         return connection
 
     def _begin(self, connection: SqliteConnection) -> None:
@@ -111,20 +111,20 @@ class SqliteBackend:
         """See :class:`hub.storage.interface.Backend`."""
         self._file.stamp()
 
-    def lost(self, fault: Exception) -> bool:
+    def lost(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`: a file does not go away."""
         return False
 
-    def broken(self, fault: Exception) -> bool:
+    def broken(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`."""
-        return of_sqlite(fault) is not None
+        return of_sqlite(error) is not None
 
     def try_writing(self, connection: Connection) -> None:
         """See :class:`hub.storage.interface.Backend`: a page of the file is written anew as it is."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version}")
 
-    def again(self, fault: Exception) -> bool:
+    def again(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`; nobody else writes within our transaction."""
         return False
 

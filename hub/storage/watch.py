@@ -27,7 +27,7 @@ class Watched(Protocol):
     condition: Condition
 
     async def look(self) -> None:
-        """Find out how it is, and leave it to the condition; a fault of the database is raised as well."""
+        """Find out how it is, and leave it to the condition; an error of the database is raised as well."""
         ...
 
     async def trouble(self) -> Reason | None:
@@ -70,5 +70,5 @@ class StorageWatch:
                 if loop.time() - stamped > REFRESH_S:
                     stamped = loop.time()
                     await watched.refresh()
-            except (StorageError, EventLogError, OSError, sqlite3.Error) as fault:
-                _log.debug("database_look_failed", fault=str(fault))  # the condition has said so, once
+            except (StorageError, EventLogError, OSError, sqlite3.Error) as error:
+                _log.debug("database_look_failed", fault=str(error))  # the condition has said so, once

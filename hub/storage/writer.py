@@ -53,13 +53,13 @@ class Counters:
 class _Waiting(Generic[A, T]):
     """An operation, and who waits for it."""
 
-    __slots__ = ("afterwards", "fault", "future", "operation", "result")
+    __slots__ = ("afterwards", "error", "future", "operation", "result")
 
     def __init__(self, operation: Callable[[A], T], future: asyncio.Future[T]) -> None:
         self.operation = operation
         self.future = future
         self.result: T | None = None
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.afterwards: Sequence[Callable[[], object]] = ()
 
 
@@ -104,7 +104,7 @@ class GroupWriter(Generic[A]):
         self.condition = Condition(backend.name)
         """How the database is."""
         self.connection: Connection | None = None
-        """The writer's own; None before the start, and after a fault by which it was given up."""
+        """The writer's own; None before the start, and after an error by which it was given up."""
         self.max_waiting = max_waiting
         self._backend = backend
         self._hand = hand
@@ -204,7 +204,7 @@ class GroupWriter(Generic[A]):
                 group = [each for each in group if not each.future.cancelled()]
             if group:
                 self._commit(group)
-                _tell(group)
+                _notify(group)
             if ended:
                 return
 
@@ -221,19 +221,19 @@ class GroupWriter(Generic[A]):
                     self._run_alone(each, connection)
             connection.execute("COMMIT")
             self._backend.check()  # else what was committed is in a file that nobody will read
-        except Exception as fault:
+        except Exception as error:
             counters.faults += 1
-            self.condition.failed(fault)
+            self.condition.failed(error)
             self._on_undo()
-            if self.connection is not None and (self._backend.lost(fault) or not undone(self.connection.roll_back)):
+            if self.connection is not None and (self._backend.lost(error) or not undone(self.connection.roll_back)):
                 self.connection.close()
                 self.connection = None
             for each in group:
                 each.afterwards = ()
-                # who was refused already is told why; of the others nothing was kept
-                if each.fault is None:
-                    each.fault = StorageError(f"the database cannot be written: {fault}")
-                    each.fault.__cause__ = fault
+                # an operation that was refused keeps its own error; nothing of the others was kept
+                if each.error is None:
+                    each.error = StorageError(f"the database cannot be written: {error}")
+                    each.error.__cause__ = error
             return
         counters.commits += 1
         self.condition.worked()
@@ -258,8 +258,8 @@ class GroupWriter(Generic[A]):
                 if afterwards:
                     each.afterwards = tuple(afterwards)
                     afterwards.clear()
-        except Exception as fault:
-            if self._backend.lost(fault) or self._backend.broken(fault):
+        except Exception as error:
+            if self._backend.lost(error) or self._backend.broken(error):
                 raise
             self._on_undo()
             for each in group:
@@ -275,17 +275,17 @@ class GroupWriter(Generic[A]):
             connection.execute("SAVEPOINT operation")
             try:
                 each.result = each.operation(self._hand(connection, afterwards))
-            except Exception as fault:
+            except Exception as error:
                 # SQLite undoes all of a transaction by itself when the disk is full: no savepoint is left then to go back to
-                database_s = self._backend.lost(fault) or self._backend.broken(fault)
+                database_s = self._backend.lost(error) or self._backend.broken(error)
                 if database_s or not undone(lambda: connection.execute("ROLLBACK TO SAVEPOINT operation")):
                     raise
                 self._on_undo()
-                if attempt < RETRIES and self._backend.again(fault):
+                if attempt < RETRIES and self._backend.again(error):
                     self.counters.retried += 1
                     continue
                 self.counters.refused += 1
-                each.fault = fault
+                each.error = error
             else:
                 each.afterwards = afterwards
             connection.execute("RELEASE SAVEPOINT operation")
@@ -297,12 +297,12 @@ def undone(undo: Callable[[], object]) -> bool:
     try:
         undo()
     except Exception:
-        return False  # the caller gives the connection up, and tells of the fault that led here
+        return False  # the caller gives the connection up, and tells of the error that led here
     return True
 
 
-def _tell(group: Sequence[_Waiting[Any, Any]]) -> None:
-    """Tell those who wait, all of a loop in one go: waking a loop costs more than an operation."""
+def _notify(group: Sequence[_Waiting[Any, Any]]) -> None:
+    """Notify those who wait, all of a loop in one go: waking a loop costs more than an operation."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting[Any, Any]]] = {}
     for each in group:
         by_loop.setdefault(each.future.get_loop(), []).append(each)
@@ -322,7 +322,7 @@ def _settle(group: Sequence[_Waiting[Any, Any]]) -> None:
     for each in group:
         if each.future.done():  # its caller was cancelled
             continue
-        if each.fault is not None:
-            each.future.set_exception(each.fault)
+        if each.error is not None:
+            each.future.set_exception(each.error)
         else:
             each.future.set_result(each.result)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Settled
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transaction, Transactions
@@ -27,9 +27,9 @@ async def well(event: OutboxEvent, attempt: int) -> Outcome:
     return outcome(200)
 
 
-def always(status: int, fault: Fault = Fault.NONE) -> Answer:
+def always(status: int, failure: Failure = Failure.NONE) -> Answer:
     async def answer(event: OutboxEvent, attempt: int) -> Outcome:
-        return outcome(status, fault)
+        return outcome(status, failure)
 
     return answer
 

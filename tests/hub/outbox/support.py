@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hub.outbox.models import Endpoint, OutboxEvent, Secret
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.recorder import EventRecorder
 from hub.storage.transactions import Operation
 from tests.world import ManualClock
@@ -17,9 +17,9 @@ def endpoint(identifier: str = "ep_1", **changes: Any) -> Endpoint:
     return Endpoint(identifier, **given)
 
 
-def outcome(status: int = 200, fault: Fault = Fault.NONE, **changes: Any) -> Outcome:
+def outcome(status: int = 200, failure: Failure = Failure.NONE, **changes: Any) -> Outcome:
     """One attempt."""
-    made = Outcome(status, fault, "" if fault is Fault.NONE else fault.value, b"", None, 1_000_000, 5)
+    made = Outcome(status, failure, "" if failure is Failure.NONE else failure.value, b"", None, 1_000_000, 5)
     return made._replace(**changes)
 
 

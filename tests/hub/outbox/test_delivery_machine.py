@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hub.outbox import archive_store, delivery_store, endpoint_store
 from hub.outbox.delivery_store import Work
 from hub.outbox.models import DeliveryState
-from hub.outbox.outcome import Fault
+from hub.outbox.outcome import Failure
 from hub.storage.identity import FileIdentity
 from hub.storage.transactions import Transaction
 from hub.storage.transactions_sqlite import SqliteBackend
@@ -175,7 +175,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         """The outcome counts if the delivery is still its process's: once, and never after somebody else has it."""
         owner, work = self.claimed.pop(index % len(self.claimed))
         each = self.known.get(work.delivery)
-        came = outcome(200 if end is DELIVERED else 500, Fault.NONE, at_ms=self.now_ms, duration_ms=0)
+        came = outcome(200 if end is DELIVERED else 500, Failure.NONE, at_ms=self.now_ms, duration_ms=0)
         kept = delivery_store.record(self.tx, work, came, owner=owner, state=end, next_ms=self.now_ms + again_ms, error="")
         assert kept == (each is not None and each.state is PENDING and each.owner == owner)
         if kept and each is not None:

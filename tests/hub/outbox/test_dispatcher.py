@@ -229,7 +229,7 @@ async def test_many_events_keep_the_order_of_each_key(desk: Desk) -> None:
 
 
 async def test_what_is_too_much_for_memory_waits_in_the_database(transactions: Transactions) -> None:
-    desk = await made_desk(transactions, most_waiting=3)
+    desk = await made_desk(transactions, max_waiting=3)
     desk.consumer.pauses = asyncio.Event()
     async with desk.running():
         for number in range(20):
@@ -242,8 +242,8 @@ async def test_what_is_too_much_for_memory_waits_in_the_database(transactions: T
 async def test_a_tenant_with_many_events_does_not_keep_those_of_another_out_of_memory(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "MOST_AT_ONCE", 10)
-    desk = await made_desk(transactions, most_waiting=20)
+    monkeypatch.setattr(dispatcher, "MAX_AT_ONCE", 10)
+    desk = await made_desk(transactions, max_waiting=20)
     await transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_other", tenant="other")))
     desk.consumer.pauses = asyncio.Event()
     async with desk.running():

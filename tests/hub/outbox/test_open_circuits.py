@@ -8,7 +8,7 @@ import pytest
 
 from hub.outbox import endpoint_queue, endpoint_store, service
 from hub.outbox.models import Endpoint
-from hub.outbox.outcome import Fault
+from hub.outbox.outcome import Failure
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transactions
 from tests.hub.outbox.house import QUICK, House, always
@@ -31,27 +31,27 @@ async def stored(house: House) -> Endpoint:
     return found
 
 
-async def circuit_open(transactions: Transactions, status: int, fault: Fault) -> House:
+async def circuit_open(transactions: Transactions, status: int, failure: Failure) -> House:
     """A hub that stopped after its endpoint ``ep_1`` had failed so."""
     house = House(transactions, HOUR)
-    house.receivers.answers["ep_1"] = always(status, fault)
+    house.receivers.answers["ep_1"] = always(status, failure)
     await house.save(endpoint(), endpoint("ep_2"))
     async with house.running():
         for number in range(3):
             await house.record(f"k{number}")
-        await house.until(lambda: house.counters.retried >= (1 if fault is Fault.NONE else 3) and house.counters.delivered == 3)
+        await house.until(lambda: house.counters.retried >= (1 if failure is Failure.NONE else 3) and house.counters.delivered == 3)
     return house
 
 
-@pytest.mark.parametrize(("status", "fault"), [(0, Fault.TIMEOUT), (0, Fault.CONNECT), (429, Fault.NONE), (502, Fault.NONE)])
+@pytest.mark.parametrize(("status", "failure"), [(0, Failure.TIMEOUT), (0, Failure.CONNECT), (429, Failure.NONE), (502, Failure.NONE)])
 @pytest.mark.usefixtures("an_hour")
-async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Transactions, status: int, fault: Fault) -> None:
-    before = await circuit_open(transactions, status, fault)
+async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Transactions, status: int, failure: Failure) -> None:
+    before = await circuit_open(transactions, status, failure)
     kept = await stored(before)
-    assert (kept.silent >= 3) == (fault is not Fault.NONE)
+    assert (kept.silent >= 3) == (failure is not Failure.NONE)
     house = House(transactions, HOUR)
     async with house.running():
-        assert house.outbox.worker.circuits_open == (fault is not Fault.NONE)
+        assert house.outbox.worker.circuits_open == (failure is not Failure.NONE)
         await house.record("new")
         await house.until(lambda: house.counters.delivered == 1)
         assert house.receivers.of("ep_1") == [], "for an hour"
@@ -60,7 +60,7 @@ async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Tra
 @pytest.mark.parametrize("change", [{"url": "https://elsewhere.example/"}, {"enabled": True}])
 @pytest.mark.usefixtures("an_hour")
 async def test_another_url_or_enabling_it_begins_anew(light_transactions: Transactions, change: dict[str, object]) -> None:
-    await circuit_open(light_transactions, 0, Fault.CONNECT)
+    await circuit_open(light_transactions, 0, Failure.CONNECT)
     house = House(light_transactions, HOUR)
     async with house.running():
         if "enabled" in change:
@@ -72,7 +72,7 @@ async def test_another_url_or_enabling_it_begins_anew(light_transactions: Transa
 
 async def test_an_answer_is_remembered_too(light_transactions: Transactions) -> None:
     house = House(light_transactions, QUICK.model_copy(update={"retry_s": (0.01,) * 50, "trip_after": 1}))
-    house.receivers.answers["ep_1"] = always(0, Fault.CONNECT)
+    house.receivers.answers["ep_1"] = always(0, Failure.CONNECT)
     await house.save(endpoint())
     async with house.running():
         await house.record()

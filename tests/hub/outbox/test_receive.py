@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 from hub.outbox import sign
 from hub.outbox.guard import Guard
 from hub.outbox.models import OutboxEvent, Secret
-from hub.outbox.receive import MOST_BODY_BYTES, MOST_REMEMBERED, Door, Received, Receiver, Signature, answer, line, register, show
+from hub.outbox.receive import MAX_BODY_BYTES, MAX_REMEMBERED, Door, Received, Receiver, Signature, answer, line, register, show
 from hub.outbox.sender import Sender
 from hub.outbox.settings import OutboxSettings
 from hub.transports.runtime import SystemClock
@@ -171,10 +171,10 @@ def test_without_an_id_nothing_is_a_repeat() -> None:
 
 def test_only_so_many_ids_are_remembered() -> None:
     receiver = Receiver()
-    for number in range(MOST_REMEMBERED + 1):
+    for number in range(MAX_REMEMBERED + 1):
         take(receiver, {"webhook-id": str(number)})
     assert not take(receiver, {"webhook-id": "0"}).repeat
-    assert take(receiver, {"webhook-id": str(MOST_REMEMBERED)}).repeat
+    assert take(receiver, {"webhook-id": str(MAX_REMEMBERED)}).repeat
 
 
 # -- answers and lines ------------------------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ async def test_what_is_no_post_is_refused() -> None:
 
 async def test_a_body_beyond_the_bound_is_refused() -> None:
     async with door(Receiver()) as (url, came), httpx.AsyncClient() as client:
-        said = await client.post(url, content=bytes(MOST_BODY_BYTES + 1))
+        said = await client.post(url, content=bytes(MAX_BODY_BYTES + 1))
     assert (said.status_code, came) == (413, [])
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.outbox.models import DeliveryState, Policy, Success, Throttle
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.schedule import Decision, decide
 from hub.outbox.settings import OutboxSettings
 from tests.hub.outbox.support import outcome
@@ -51,7 +51,7 @@ def test_statuses(policy: Policy, status: int, state: DeliveryState) -> None:
 
 
 def test_a_status_that_comes_with_a_fault_is_no_success() -> None:
-    assert decision(outcome(200, Fault.TIMEOUT)).state is DeliveryState.PENDING
+    assert decision(outcome(200, Failure.TIMEOUT)).state is DeliveryState.PENDING
 
 
 def test_each_step_has_its_pause_and_after_the_last_it_is_dead() -> None:
@@ -63,7 +63,7 @@ def test_each_step_has_its_pause_and_after_the_last_it_is_dead() -> None:
 def test_the_error_says_what_was_expected() -> None:
     assert decision(outcome(204)).error == "answered 204, expected 200"
     assert decision(outcome(301), policy=MESSAGING).error == "answered 301, expected 2xx"
-    assert decision(outcome(0, Fault.CONNECT, error="refused")).error == "refused"
+    assert decision(outcome(0, Failure.CONNECT, error="refused")).error == "refused"
 
 
 def test_who_is_gone_is_disabled() -> None:
@@ -73,14 +73,14 @@ def test_who_is_gone_is_disabled() -> None:
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_who_has_too_much_to_do_is_left_alone(status: int) -> None:
-    told = decision(outcome(status))
-    assert (told.wait_s, told.pause_s, told.silent) == (60, 60, False)
+    decided = decision(outcome(status))
+    assert (decided.wait_s, decided.pause_s, decided.silent) == (60, 60, False)
 
 
 @pytest.mark.parametrize(("step", "wait_s"), [(1, 5), (2, 300), (7, 36_000)])
 def test_who_does_not_answer_in_time_is_asked_again_by_the_schedule(step: int, wait_s: float) -> None:
-    told = decision(outcome(0, Fault.TIMEOUT), step)
-    assert (told.wait_s, told.pause_s, told.silent) == (wait_s, 0, True)
+    decided = decision(outcome(0, Failure.TIMEOUT), step)
+    assert (decided.wait_s, decided.pause_s, decided.silent) == (wait_s, 0, True)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_who_does_not_answer_in_time_is_asked_again_by_the_schedule(step: int, w
     ],
 )
 def test_a_429_may_speak_of_one_order_alone(status: int, retry_after_s: float | None, step: int, wait_s: float, pause_s: float) -> None:
-    told = decision(outcome(status, retry_after_s=retry_after_s), step, Policy(throttle=Throttle.ORDER))
-    assert (told.state, told.wait_s, told.pause_s) == (DeliveryState.PENDING, wait_s, pause_s)
+    decided = decision(outcome(status, retry_after_s=retry_after_s), step, Policy(throttle=Throttle.ORDER))
+    assert (decided.state, decided.wait_s, decided.pause_s) == (DeliveryState.PENDING, wait_s, pause_s)
 
 
 def test_who_cannot_be_reached_is_silent() -> None:
-    told = decision(outcome(0, Fault.CONNECT))
-    assert (told.wait_s, told.silent) == (5, True)
+    decided = decision(outcome(0, Failure.CONNECT))
+    assert (decided.wait_s, decided.silent) == (5, True)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_retry_after_counts_within_bounds(status: int, retry_after_s: float, ste
 
 @given(
     status=st.sampled_from([0, 200, 204, 301, 400, 408, 410, 429, 500, 503]),
-    fault=st.sampled_from(list(Fault)),
+    failure=st.sampled_from(list(Failure)),
     step=st.integers(1, 20),
     retry_after_s=st.none() | st.floats(0, 1e9),
     seed=st.integers(0, 1000),
@@ -124,19 +124,18 @@ def test_retry_after_counts_within_bounds(status: int, retry_after_s: float, ste
     throttle=st.sampled_from(list(Throttle)),
 )
 def test_whatever_comes(
-    status: int, fault: Fault, step: int, retry_after_s: float | None, seed: int, final: bool, throttle: Throttle
+    status: int, failure: Failure, step: int, retry_after_s: float | None, seed: int, final: bool, throttle: Throttle
 ) -> None:
-    told = decide(
-        Policy(refusal_is_final=final, throttle=throttle), outcome(status, fault, retry_after_s=retry_after_s), step, SETTINGS, Random(seed)
-    )
-    if told.state is DeliveryState.PENDING:
+    policy = Policy(refusal_is_final=final, throttle=throttle)
+    decided = decide(policy, outcome(status, failure, retry_after_s=retry_after_s), step, SETTINGS, Random(seed))
+    if decided.state is DeliveryState.PENDING:
         assert step <= len(SETTINGS.retry_s)
         base = SETTINGS.retry_s[step - 1]
-        assert 0.8 * base <= told.wait_s <= max(2 * base, SETTINGS.throttle_s)
-        assert told.error
-    elif told.state is DeliveryState.DEAD:
-        assert told.error
+        assert 0.8 * base <= decided.wait_s <= max(2 * base, SETTINGS.throttle_s)
+        assert decided.error
+    elif decided.state is DeliveryState.DEAD:
+        assert decided.error
     else:
-        assert fault is Fault.NONE
+        assert failure is Failure.NONE
         assert 200 <= status < 300
-    assert bool(told.disable) == (status == 410 and told.state is DeliveryState.DEAD)
+    assert bool(decided.disable) == (status == 410 and decided.state is DeliveryState.DEAD)

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from hub.outbox.guard import Guard
 from hub.outbox.models import OutboxEvent
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.sender import Sender
 from hub.outbox.settings import OutboxSettings
 from hub.transports.runtime import SystemClock
@@ -58,7 +58,7 @@ async def post(sender: Sender, url: str, timeout_s: float = LONG_S) -> Outcome:
 @pytest.mark.parametrize(("path", "status"), [("/200", 200), ("/204", 204), ("/500", 500), ("/429", 429), ("/301", 301), ("/307", 307)])
 async def test_what_is_answered(sender: Sender, receiver: Chaos, path: str, status: int) -> None:
     came = await post(sender, receiver.url(path))
-    assert (came.status, came.fault, came.error) == (status, Fault.NONE, "")
+    assert (came.status, came.failure, came.error) == (status, Failure.NONE, "")
     assert dict(receiver.seen) == {path: 1}, "no redirect is followed"
 
 
@@ -76,13 +76,13 @@ async def test_retry_after(sender: Sender, receiver: Chaos, path: str, least: fl
 @pytest.mark.parametrize("path", ["/slow-headers", "/slow-body", "/continues", "/never"])
 async def test_who_is_too_slow(sender: Sender, receiver: Chaos, path: str) -> None:
     came = await post(sender, receiver.url(path), SHORT_S)
-    assert (came.status, came.fault, came.error) == (0, Fault.TIMEOUT, "no answer within 0.5 s")
+    assert (came.status, came.failure, came.error) == (0, Failure.TIMEOUT, "no answer within 0.5 s")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/endless-body", 200), ("/endless-body-500", 500)])
 async def test_an_answer_without_end_is_cut_off_and_its_status_counts(sender: Sender, receiver: Chaos, path: str, status: int) -> None:
     came = await post(sender, receiver.url(path))
-    assert (came.status, came.fault, came.body) == (status, Fault.NONE, b"x" * 10)
+    assert (came.status, came.failure, came.body) == (status, Failure.NONE, b"x" * 10)
 
 
 async def test_what_is_packed_stays_packed(sender: Sender, receiver: Chaos) -> None:
@@ -94,7 +94,7 @@ async def test_what_is_packed_stays_packed(sender: Sender, receiver: Chaos) -> N
 async def test_who_hangs_up(sender: Sender, receiver: Chaos, path: str) -> None:
     came = await post(sender, receiver.url(path))
     assert came.status == 0
-    assert came.fault in (Fault.CONNECT, Fault.PROTOCOL)
+    assert came.failure in (Failure.CONNECT, Failure.PROTOCOL)
     assert came.error
     assert receiver.seen[path] == 1, "a new connection that fails is a failure"
 
@@ -104,7 +104,7 @@ async def test_who_hangs_up(sender: Sender, receiver: Chaos, path: str) -> None:
 )
 async def test_what_is_no_http(sender: Sender, receiver: Chaos, path: str) -> None:
     came = await post(sender, receiver.url(path))
-    assert (came.status, came.fault) == (0, Fault.PROTOCOL)
+    assert (came.status, came.failure) == (0, Failure.PROTOCOL)
     assert came.error.startswith("no proper HTTP answer: ")
     assert len(came.error) < 600
 
@@ -135,12 +135,12 @@ async def test_cookies_are_not_kept(sender: Sender, receiver: Chaos) -> None:
 
 async def test_nobody_listens(sender: Sender, receiver: Chaos) -> None:
     came = await post(sender, "http://127.0.0.1:9/")
-    assert (came.status, came.fault) == (0, Fault.CONNECT)
+    assert (came.status, came.failure) == (0, Failure.CONNECT)
 
 
 async def test_no_such_name(sender: Sender) -> None:
     came = await post(sender, "http://receiver.invalid/")
-    assert (came.status, came.fault) == (0, Fault.CONNECT)
+    assert (came.status, came.failure) == (0, Failure.CONNECT)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/200", "http://localhost:{port}/200", "http://[::ffff:127.0.0.1]:{port}/200"])
@@ -151,7 +151,7 @@ async def test_addresses_that_must_not_be_called_are_not(receiver: Chaos, url: s
         came = await post(strict, url.format(port=receiver.port))
     finally:
         await strict.stop()
-    assert (came.status, came.fault) == (0, Fault.FORBIDDEN)
+    assert (came.status, came.failure) == (0, Failure.FORBIDDEN)
     assert "outbox.allowed_networks" in came.error
     assert receiver.connections == 0
 
@@ -183,15 +183,15 @@ class Names(AbstractResolver):
 
 
 @pytest.mark.parametrize(
-    ("guard", "addresses", "fault"),
+    ("guard", "addresses", "failure"),
     [
-        (Guard(), ["127.3.3.3"], Fault.FORBIDDEN),
-        (Guard(LOOPBACK), ["127.3.3.3"], Fault.CONNECT),
-        (Guard(LOOPBACK), ["127.3.3.3", "127.3.3.4"], Fault.CONNECT),
+        (Guard(), ["127.3.3.3"], Failure.FORBIDDEN),
+        (Guard(LOOPBACK), ["127.3.3.3"], Failure.CONNECT),
+        (Guard(LOOPBACK), ["127.3.3.3", "127.3.3.4"], Failure.CONNECT),
     ],
 )
 async def test_no_error_tells_the_address_of_a_name(
-    guard: Guard, addresses: list[str], fault: Fault, monkeypatch: pytest.MonkeyPatch
+    guard: Guard, addresses: list[str], failure: Failure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]  # nobody listens there by the addresses below
@@ -203,7 +203,7 @@ async def test_no_error_tells_the_address_of_a_name(
             came = await post(sender, f"http://inner.example:{port}/")
         finally:
             await sender.stop()
-    assert (came.status, came.fault) == (0, fault)
+    assert (came.status, came.failure) == (0, failure)
     assert "inner.example" in came.error
     assert "127." not in came.error
 
@@ -216,21 +216,21 @@ async def test_a_proxy_of_the_environment_is_not_used(sender: Sender, receiver: 
 async def test_a_certificate_that_nobody_signed(sender: Sender, tmp_path: Path) -> None:
     async with chaos(own_certificate(tmp_path)) as receiver:
         came = await post(sender, receiver.url("/200", "https"))
-    assert (came.status, came.fault) == (0, Fault.CONNECT)
+    assert (came.status, came.failure) == (0, Failure.CONNECT)
     assert "certificate" in came.error.lower()
 
 
 async def test_no_tls_where_tls_is_expected(sender: Sender, receiver: Chaos) -> None:
     came = await post(sender, receiver.url("/200", "https"), SHORT_S)  # the receiver waits for the end of a line
     assert came.status == 0
-    assert came.fault is not Fault.NONE
+    assert came.failure is not Failure.NONE
 
 
 async def test_no_tls_from_us_where_tls_is_expected(sender: Sender, tmp_path: Path) -> None:
     async with chaos(own_certificate(tmp_path)) as receiver:
         came = await post(sender, receiver.url("/200"), 5)
     assert came.status == 0
-    assert came.fault is not Fault.NONE
+    assert came.failure is not Failure.NONE
 
 
 def own_certificate(folder: Path) -> ssl.SSLContext:

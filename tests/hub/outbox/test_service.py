@@ -13,7 +13,7 @@ import pytest
 from hub.outbox import delivery_store, delivery_worker, dispatcher, endpoint_store, service
 from hub.outbox.endpoint_queue import EndpointQueue
 from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Policy, Throttle
-from hub.outbox.outcome import Fault, Outcome
+from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transactions
 from tests.hub.outbox.house import QUICK, House, always, well
@@ -139,7 +139,7 @@ async def test_an_endpoint_that_hangs_costs_the_others_nothing(light: House) -> 
 
     async def hang(event: OutboxEvent, attempt: int) -> Outcome:
         await never.wait()
-        return outcome(0, Fault.TIMEOUT)
+        return outcome(0, Failure.TIMEOUT)
 
     await light.save(endpoint("ep_2"))
     light.receivers.answers["ep_1"] = hang
@@ -153,7 +153,7 @@ async def test_an_endpoint_that_hangs_costs_the_others_nothing(light: House) -> 
 
 async def test_who_does_not_answer_is_probed_and_nothing_is_lost(light: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EndpointQueue, "silent", lambda queue, now: setattr(queue, "_failures", queue._failures + 1))
-    light.receivers.answers["ep_1"] = always(0, Fault.CONNECT)
+    light.receivers.answers["ep_1"] = always(0, Failure.CONNECT)
     for number in range(12):
         await light.record(f"k{number}")
     await light.until(lambda: light.outbox.worker.circuits_open == 1)
@@ -394,7 +394,7 @@ async def test_no_event_of_a_key_is_first_sent_before_an_older_one_is_over(trans
                 broken.append(f"{event.key}: {event.id} was sent while {waiting} were not over")
         await asyncio.sleep(chance.random() * 0.01)
         if chance.random() < 0.3:
-            return outcome(0, Fault.CONNECT) if chance.random() < 0.3 else outcome(chance.choice([500, 429]))
+            return outcome(0, Failure.CONNECT) if chance.random() < 0.3 else outcome(chance.choice([500, 429]))
         over.setdefault(event.key, []).append(event.id)
         return outcome(200)
 

@@ -7,7 +7,7 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey
 
-from hub.security.cookies import MOST_COOKIES, CookieSigner, SignedIn, kept_secret, read_cookies, set_cookie, statistics_cookie
+from hub.security.cookies import MAX_COOKIES, CookieSigner, SignedIn, kept_secret, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import Credential
 from tests.hub.security.conftest import SECRET
 from tests.world import ManualClock
@@ -140,7 +140,7 @@ def test_a_cookie_is_for_every_path_and_no_script() -> None:
         ([(b"cookie", b' a = "2" ;a= 3')], ["2", "3"]),
         ([(b"cookie", b'a="x y"; a; =; a=\xff; a=""; a=2')], ["x y", "\xff", "2"]),
         ([(b"cookie", b"b=1"), (b"cookie", b"a=2"), (b"a", b"a=3")], ["2"]),
-        ([(b"cookie", b"a=1")] * 50, ["1"] * MOST_COOKIES),
+        ([(b"cookie", b"a=1")] * 50, ["1"] * MAX_COOKIES),
     ],
 )
 def test_all_cookies_of_a_name_are_read(headers: list[tuple[bytes, bytes]], expected: list[str]) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from hub.core.principal import Action, Principal, login_key
 from hub.security import directory, gate
-from hub.security.credentials import LONGEST_SECRET, hash_secret
+from hub.security.credentials import MAX_SECRET_LENGTH, hash_secret
 from hub.security.gate import Failure
 from hub.security.roles import Grant
 from tests.hub.security.conftest import Access, bearer, failure, principal_of, scope
@@ -317,7 +317,7 @@ async def test_a_message_may_bring_a_token_or_a_key(access: Access) -> None:
         ({"token": 1}, Failure.BAD_TOKEN),
         ({"token": {"a": 1}}, Failure.BAD_TOKEN),
         ({"token": "\ud800"}, Failure.BAD_TOKEN),
-        ({"token": "x" * (LONGEST_SECRET + 1)}, Failure.BAD_TOKEN),
+        ({"token": "x" * (MAX_SECRET_LENGTH + 1)}, Failure.BAD_TOKEN),
         ({"apiKey": ""}, Failure.UNKNOWN_KEY),
         ({"apiKey": "nope"}, Failure.UNKNOWN_KEY),
         ({"apiKey": 1}, Failure.UNKNOWN_KEY),

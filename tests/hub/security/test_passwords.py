@@ -56,7 +56,7 @@ def test_a_success_forgets_the_failures(clock: ManualClock) -> None:
 
 
 def test_the_brake_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_MOST_WATCHED", 3)
+    monkeypatch.setattr(passwords, "_MAX_WATCHED", 3)
     brake = FailureBrake(clock)
     for number in range(10):
         brake.tried("a", str(number))

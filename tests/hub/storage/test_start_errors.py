@@ -154,7 +154,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("error", "said"),
     [
         (PermissionError(errno.EACCES, "Permission denied", "data/secret"), "data/secret cannot be opened for writing by uid"),
         (OSError(errno.EROFS, "Read-only file system", "data/hub.db"), "data/hub.db cannot be opened for writing by uid"),
@@ -162,9 +162,9 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
         (ValueError("a fault of ours"), None),
     ],
 )
-def test_what_the_system_refuses(fault: Exception, said: str | None) -> None:
+def test_what_the_system_refuses(error: Exception, said: str | None) -> None:
     """Root, as whom tests may run, is refused nothing: the errors are made here."""
-    found = explain(fault, Settings(data_dir=Path("data")))
+    found = explain(error, Settings(data_dir=Path("data")))
     assert (found is None) if said is None else (found is not None and found.startswith(said))
 
 

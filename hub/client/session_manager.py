@@ -28,13 +28,13 @@ from hub.client.errors import (
 from hub.client.requests import Requests
 from hub.client.transports import LONG_POLLING, LongPolling, Transport, WebSocket
 
-MOST_REQUESTS: Final = 8
+MAX_REQUESTS: Final = 8
 """Requests under way at a time, beside the held connect."""
 FAILURES_OF_A_SESSION: Final = 3
 """Failures in a row after which the session is given up. The next try makes a new one, by any transport."""
 STEADY_S: Final = 5.0
 """Seconds after which a session counts as good, so that earlier failures are forgotten."""
-MOST_REPEATS: Final = 2
+MAX_REPEATS: Final = 2
 """Times that a request is repeated because its session was unknown."""
 GOODBYE_WITHIN_S: Final = 1.0
 _DEFAULT_HOLD_MS: Final = 60_000
@@ -55,7 +55,7 @@ class State(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Timeouts:
     """How long a client waits, in seconds; see :class:`~hub.client.BayeuxClient`."""
 
     open_within_s: float
@@ -66,7 +66,7 @@ class Patience:
 
 
 class User(Protocol):
-    """The user of a link."""
+    """The user of a session manager."""
 
     def on_message(self, message: Message) -> None:
         """A message came."""
@@ -78,13 +78,13 @@ class User(Protocol):
         """There is a new session: subscribe in it again, before any other request is made."""
 
     def on_end(self, failure: BayeuxError) -> None:
-        """The link has ended."""
+        """The session manager has ended."""
 
     def on_state(self, state: State, reason: str) -> None:
         """The state changed, or the reason for it."""
 
 
-class Link:
+class SessionManager:
     """One client's session, over one connection after the other.
 
     Args:
@@ -93,7 +93,7 @@ class Link:
         conversation: What is said.
         credentials: What is shown.
         preference: Names of the transports that may be used, the preferred one first.
-        patience: How long it waits.
+        timeouts: How long it waits for each thing.
         max_message_bytes: The largest frame or response that is taken.
         max_request_bytes: The largest request that is sent.
         user: Who it is for.
@@ -106,7 +106,7 @@ class Link:
         conversation: Conversation,
         credentials: Credentials,
         preference: Sequence[str],
-        patience: Patience,
+        timeouts: Timeouts,
         max_message_bytes: int,
         max_request_bytes: int,
         user: User,
@@ -116,14 +116,14 @@ class Link:
         self._conversation = conversation
         self._credentials = credentials
         self._preference = tuple(preference)
-        self._patience = patience
+        self._timeouts = timeouts
         self._max_message_bytes = max_message_bytes
         self._user = user
         self._http: aiohttp.ClientSession | None = None
         self._life: asyncio.Task[None] | None = None
         self._requests = Requests(url, max_request_bytes)
         self._ready = asyncio.Event()
-        self._room = asyncio.Semaphore(MOST_REQUESTS)
+        self._room = asyncio.Semaphore(MAX_REQUESTS)
         self._fresh = True
         """Whether the next connect is the first of its connection: the server is not to hold it."""
         self._last_transport = self._preference[0]
@@ -152,12 +152,12 @@ class Link:
         self._http = aiohttp.ClientSession(
             proxy=self._proxy,
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # unsafe: also of servers that are named by an address
-            connector=aiohttp.TCPConnector(limit=MOST_REQUESTS + 2),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._patience.max_network_delay_s),
+            connector=aiohttp.TCPConnector(limit=MAX_REQUESTS + 2),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.max_network_delay_s),
         )
         self._life = asyncio.create_task(self._live())
         try:
-            await self._until_ready(self._patience.open_within_s)
+            await self._until_ready(self._timeouts.open_within_s)
         except BaseException:
             await self.close()
             raise
@@ -214,7 +214,7 @@ class Link:
             BayeuxError: the client has ended.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + (self._patience.request_timeout_s if within_s is None else within_s)
+        end = loop.time() + (self._timeouts.request_timeout_s if within_s is None else within_s)
         tries = 0
         while True:
             async with self._in_room(end):
@@ -226,14 +226,14 @@ class Link:
                 tries += 1
                 try:
                     replies = await self._requests.ask(transport, messages, end - loop.time())
-                except ConnectionLostError as fault:
-                    if loop.time() >= end or not (repeatable or isinstance(fault, NotSentError)):
+                except ConnectionLostError as error:
+                    if loop.time() >= end or not (repeatable or isinstance(error, NotSentError)):
                         raise
                 else:
-                    if tries > MOST_REPEATS or not all(is_unknown_session(reply.error) for reply in replies):
+                    if tries > MAX_REPEATS or not all(is_unknown_session(reply.error) for reply in replies):
                         return replies
                     self._forget_session(session)
-            await asyncio.sleep(min(self._pause_s(tries), max(end - loop.time(), 0)))  # and the link learns of the loss
+            await asyncio.sleep(min(self._pause_s(tries), max(end - loop.time(), 0)))  # meanwhile the loss becomes known
 
     @asynccontextmanager
     async def _in_room(self, end: float) -> AsyncIterator[None]:
@@ -250,7 +250,7 @@ class Link:
 
     def _pause_s(self, tries: int) -> float:
         """How long to wait after some tries that failed: not at all after the first, then longer and longer, and less at random."""
-        pause_s = min((tries - 1) * self._patience.backoff_s, self._patience.max_backoff_s)
+        pause_s = min((tries - 1) * self._timeouts.backoff_s, self._timeouts.max_backoff_s)
         return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
     async def _until_ready(self, within_s: float) -> Transport:
@@ -305,10 +305,10 @@ class Link:
                         self.rehandshakes += bool(sessions)
                         sessions += 1
                     await self._connect()
-                except (ConnectionLostError, ProtocolError, RequestTooLargeError) as fault:
-                    if not sessions and isinstance(fault, ProtocolError):
+                except (ConnectionLostError, ProtocolError, RequestTooLargeError) as error:
+                    if not sessions and isinstance(error, ProtocolError):
                         raise  # a wrong address: another try would not mend it
-                    await self._recover(fault)
+                    await self._recover(error)
                 except (ServerDisconnectedError, HandshakeDeniedError) as ended:
                     if not sessions or self._failures >= FAILURES_OF_A_SESSION or not await self._credentials.changed():
                         raise
@@ -316,12 +316,12 @@ class Link:
                     await self._recover(ended)
         except BayeuxError as failure:
             self._end(failure)
-        except Exception as fault:  # of this module's own, or of a user's callback: nobody may wait for ever
-            failed = ProtocolError(f"the client failed: {fault!r}")
-            failed.__cause__ = fault
+        except Exception as error:  # of this module's own, or of a user's callback: nobody may wait for ever
+            failed = ProtocolError(f"the client failed: {error!r}")
+            failed.__cause__ = error
             self._end(failed)
 
-    async def _recover(self, fault: BayeuxError) -> None:
+    async def _recover(self, error: BayeuxError) -> None:
         """Count a failure, drop the connection, and wait before the next try."""
         if self._steady_from is not None and asyncio.get_running_loop().time() - self._steady_from >= STEADY_S:
             self._failures = 0
@@ -330,8 +330,8 @@ class Link:
         if self._failures >= FAILURES_OF_A_SESSION:
             self._conversation.client_id = None
         self._ready.clear()
-        await self._drop_transport(fault if isinstance(fault, ConnectionLostError) else ConnectionLostError(str(fault)))
-        self._set(State.HANDSHAKING if self._conversation.client_id is None else State.RECONNECTING, str(fault))
+        await self._drop_transport(error if isinstance(error, ConnectionLostError) else ConnectionLostError(str(error)))
+        self._set(State.HANDSHAKING if self._conversation.client_id is None else State.RECONNECTING, str(error))
         await asyncio.sleep(self._pause_s(self._failures) + self._conversation.advice.interval / 1000)
 
     async def _handshake(self) -> None:
@@ -357,7 +357,7 @@ class Link:
         self._last_transport = chosen
         self._fresh = True
         try:
-            await self._user.on_session(lambda messages: self._requests.ask(transport, messages, self._patience.request_timeout_s))
+            await self._user.on_session(lambda messages: self._requests.ask(transport, messages, self._timeouts.request_timeout_s))
         except BaseException:
             self._conversation.client_id = None  # a session that lacks what the last one had must not go on: the next try makes another
             raise
@@ -367,18 +367,18 @@ class Link:
         those after it. What was tried before it does not pass, whatever the server offers: a proxy on the way may stop it.
         """
         authentication = await self._credentials.authentication()
-        fault: BayeuxError = ConnectionLostError("no transport was tried")
+        error: BayeuxError = ConnectionLostError("no transport was tried")
         for number, name in enumerate(self._preference):
             try:
                 await self._open(name)
                 assert self.transport is not None, "just opened"
                 handshake = self._conversation.handshake(self._preference[number:], authentication)
-                (reply,) = await self._requests.ask(self.transport, [handshake], self._patience.max_network_delay_s)
+                (reply,) = await self._requests.ask(self.transport, [handshake], self._timeouts.max_network_delay_s)
             except (ConnectionLostError, ProtocolError, HandshakeDeniedError) as failed:
-                fault = failed
+                error = failed
             else:
                 return reply, self._preference[number:]
-        raise fault
+        raise error
 
     async def _open(self, name: str) -> None:
         """Open a connection in place of the one that there is."""
@@ -397,17 +397,17 @@ class Link:
                 max_bytes=self._max_message_bytes,
             )
         try:
-            async with asyncio.timeout(self._patience.max_network_delay_s):
+            async with asyncio.timeout(self._timeouts.max_network_delay_s):
                 await transport.open()
         except TimeoutError:
-            raise ConnectionLostError(f"{self._url}: no connection within {self._patience.max_network_delay_s:g} s") from None
+            raise ConnectionLostError(f"{self._url}: no connection within {self._timeouts.max_network_delay_s:g} s") from None
         self.transport = transport
 
-    async def _drop_transport(self, fault: BayeuxError) -> None:
+    async def _drop_transport(self, error: BayeuxError) -> None:
         """Close the connection. The callers that wait for an answer over it get the reason first."""
         transport, self.transport = self.transport, None
         if transport is not None:
-            self._requests.lose(transport, fault)
+            self._requests.lose(transport, error)
             await transport.close()
 
     async def _connect(self) -> None:
@@ -425,7 +425,7 @@ class Link:
         held = not self._fresh
         hold_ms = (self._conversation.advice.timeout or _DEFAULT_HOLD_MS) if held else 0
         connect = self._conversation.connect(self.transport.name, at_once=not held)
-        (reply,) = await self._requests.ask(self.transport, [connect], hold_ms / 1000 + self._patience.max_network_delay_s)
+        (reply,) = await self._requests.ask(self.transport, [connect], hold_ms / 1000 + self._timeouts.max_network_delay_s)
         advice = self._conversation.advice
         if advice.reconnect == "none":
             raise ServerDisconnectedError(f"{self._url}: {reply.error or 'the server ended the session'}")

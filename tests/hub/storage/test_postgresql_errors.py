@@ -11,7 +11,7 @@ from psycopg import errors
 from hub.security.store import Store
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
-from hub.storage.postgresql_faults import of_no_use
+from hub.storage.postgresql_errors import of_no_use
 from hub.storage.transactions import StorageError, Transactions
 from tests.hub.storage.backends import Postgres, opened
 

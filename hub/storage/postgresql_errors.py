@@ -26,13 +26,13 @@ data): another connection may reach another server, or the same one when it is w
 _PREPARED: Final = frozenset({"26000", "42P05"})
 
 
-def of_no_use(fault: BaseException) -> bool:
+def of_no_use(error: BaseException) -> bool:
     """Whether a connection should be given up after an error: it is gone, or whatever is asked of it next will fail too."""
-    if isinstance(fault, psycopg.Error) and fault.sqlstate is not None:
-        return fault.sqlstate in _OF_NO_USE or fault.sqlstate[:2] in _CLASSES
-    return isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError)
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate in _OF_NO_USE or error.sqlstate[:2] in _CLASSES
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
-def of_prepared_statements(fault: BaseException) -> bool:
+def of_prepared_statements(error: BaseException) -> bool:
     """Whether a prepared statement was not where it should be: something between us and the server hands connections around."""
-    return isinstance(fault, psycopg.Error) and fault.sqlstate in _PREPARED
+    return isinstance(error, psycopg.Error) and error.sqlstate in _PREPARED

@@ -10,7 +10,7 @@ _ALL_BEFORE: Final = 0
 """Positions are not negative: ALL and NEW are."""
 
 
-class Place:
+class ReplayCursor:
     """How far one subscription has come on one pattern.
 
     Args:
