@@ -154,6 +154,7 @@ class Node:
             transactions=self.transactions,
             hub=self.hub,
             clock=self.clock,
+            loop=self.hub.loop,
             settings=settings.outbox,
             sender=self.sender,
             consumers=lambda: self.context.of_role(outbox_models.ROLE),

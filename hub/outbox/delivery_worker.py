@@ -5,39 +5,29 @@ on disk.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
 
-from hub.core.metric import Histogram
 from hub.core.ports import Clock
-from hub.outbox import delivery_store, endpoint_store
-from hub.outbox.counters import DELIVERY_BOUNDS, Counters
-from hub.outbox.delivery_store import Claim, Work
-from hub.outbox.endpoint_queue import CIRCUIT_MAX_S, EndpointQueue
-from hub.outbox.endpoint_store import EndpointCache
-from hub.outbox.models import Consumer, DeliveryState, Endpoint, OutboxEvent, Settled
+from hub.core.time_slice import TimeSlice
+from hub.outbox.claimer import Claimer
+from hub.outbox.counters import Counters
+from hub.outbox.delivery_store import Work
+from hub.outbox.endpoint_cache import EndpointCache
+from hub.outbox.endpoint_queue import EndpointQueue
+from hub.outbox.leases import LeaseReturner
+from hub.outbox.models import Consumer, Endpoint, OutboxEvent
 from hub.outbox.operations import Operations
-from hub.outbox.outcome import Failure, Outcome
-from hub.outbox.schedule import Decision, decide
+from hub.outbox.outcome import Outcome
+from hub.outbox.outcome_recorder import OutcomeRecorder
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.shares import Line, Pool
-from hub.storage.transactions import StorageError, Transaction, Transactions
+from hub.outbox.timing import DEFAULT, Timing
+from hub.storage.transactions import StorageError, Transactions
 
 _log = structlog.get_logger(__name__)
-
-LOOK_S: Final = 1.0
-"""The longest time between two looks into the database for an endpoint with deliveries there: another process may have made some."""
-
-BLOCKED_S: Final = 1.0
-"""The time until the next look where a due delivery waits for an older one of its key."""
-
-QUEUES_AT_ONCE: Final = 64
-"""Queues looked at in one transaction."""
 
 
 class Sends(Protocol):
@@ -46,19 +36,6 @@ class Sends(Protocol):
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
         """POST the event. Whatever the receiver does becomes an outcome."""
         ...
-
-
-def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]]) -> list[tuple[str, str, EndpointQueue]]:
-    """Order queues by turns of tenants: one of each tenant, then another of each; within a tenant the one that waited longest comes
-    first.
-    """
-    ranked = [
-        (rank, turn, tenant, identifier, queue)
-        for tenant, queues in ready.items()
-        for rank, (turn, identifier, queue) in enumerate(sorted(queues, key=lambda each: each[0]))
-    ]
-    ranked.sort(key=lambda each: each[:2])
-    return [(tenant, identifier, queue) for _, _, tenant, identifier, queue in ranked]
 
 
 class DeliveryWorker:
@@ -76,33 +53,45 @@ class DeliveryWorker:
         settings: OutboxSettings,
         operations: Operations,
         consumers: Callable[[], Mapping[str, Consumer]],
+        timing: Timing = DEFAULT,
     ) -> None:
         """``consumers`` is called at the start. It returns the consumers by event type."""
-        self._owner = owner
-        self._transactions = transactions
         self._cache = cache
         self._sender = sender
         self._clock = clock
         self._counters = counters
-        self.latency = Histogram(DELIVERY_BOUNDS)
-        """Seconds from the recording of events to the answer that took each delivery."""
         self._settings = settings
-        self._operations = operations
+        self._timing = timing
         self._find_consumers = consumers
-        self._consumers: Mapping[str, Consumer] = {}
-        self._random = random.Random()  # noqa: S311  spreads retries, keeps no secret
         self._queues: dict[str, EndpointQueue] = {}
         self._targets: dict[str, tuple[str, bool]] = {}
         """The URL of each endpoint and whether it is enabled, as they were when this process last read them."""
-        self._turns = itertools.count(1)
         self._requests_pool = Pool(settings.in_flight, settings.tenant_share)
         self._held_pool = Pool(settings.held, settings.tenant_share)
         self._line = Line(self._requests_pool)
         """Endpoints that have a delivery ready and wait until another request may begin."""
-        self._giving_back: Counter[tuple[str, str]] = Counter()
-        """Endpoints and keys of deliveries whose leases are being given back."""
-        self._given_back: set[tuple[str, str]] = set()
-        """Endpoints and keys whose leases were given back since the dispatcher's last round."""
+        self._leases = LeaseReturner(owner=owner, transactions=transactions, clock=clock, spawn=self._spawn, retry_s=timing.look_s)
+        self._claimer = Claimer(
+            owner=owner,
+            transactions=transactions,
+            cache=cache,
+            clock=clock,
+            held=self._held_pool,
+            order_s=settings.order_s,
+            timing=timing,
+            lease_until_ms=self.lease_until_ms,
+        )
+        self._outcomes = OutcomeRecorder(
+            owner=owner,
+            transactions=transactions,
+            cache=cache,
+            clock=clock,
+            counters=counters,
+            settings=settings,
+            operations=operations,
+        )
+        self.latency = self._outcomes.latency
+        """Seconds from the recording of events to the answer that took each delivery."""
         self._requests: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -128,10 +117,10 @@ class DeliveryWorker:
         """The number of endpoints that get one probe at a time, because they do not answer."""
         return sum(queue.circuit_open for queue in self._queues.values())
 
-    async def start(self) -> None:
+    async def start(self, time_slice: TimeSlice) -> None:
         """Begin to deliver."""
-        self._consumers = self._find_consumers()
-        self.follow()
+        self._outcomes.consumers = self._find_consumers()
+        await self.follow(time_slice)
         self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.deliver")
 
     async def stop(self, grace_s: float) -> None:
@@ -139,6 +128,7 @@ class DeliveryWorker:
         next start.
         """
         self._stopping = True
+        self._leases.stop()
         if self._task is not None:
             self._wake.set()
             await self._task
@@ -152,33 +142,53 @@ class DeliveryWorker:
         while self._requests:  # a request that is cancelled gives its lease back, in another task
             await asyncio.wait(self._requests)
 
-    def follow(self) -> None:
-        """The endpoints have changed: keep a queue for each of those that exist."""
-        now = self._clock.monotonic()
-        for gone in [each for each, queue in self._queues.items() if self._cache.get(each) is None and not queue.held]:
-            del self._queues[gone]
-        tenants = {endpoint.tenant for endpoint in self._cache}
-        waiting = {endpoint.tenant for endpoint in self._cache if endpoint.enabled}
+    async def follow(self, time_slice: TimeSlice) -> None:
+        """The endpoints may have changed: keep a queue for each of those that exist, and look at each of them."""
+        self._divide()
+        for identifier in [*self._queues, *(endpoint.id for endpoint in self._cache if endpoint.id not in self._queues)]:
+            self._follow(identifier)
+            await time_slice.checkpoint()
+
+    def follow_one(self, identifier: str) -> None:
+        """An endpoint may have been made, changed or removed."""
+        self._divide()
+        self._follow(identifier)
+
+    def _divide(self) -> None:
+        """Let a tenant have more than its share while there is no other."""
+        alone = self._cache.serves_one_tenant
         for pool in (self._requests_pool, self._held_pool):
-            pool.alone = len(waiting) <= 1
-            pool.forget_unused(but=tenants)
-        before, self._targets = self._targets, {endpoint.id: (endpoint.url, endpoint.enabled) for endpoint in self._cache}
-        for endpoint in self._cache:
-            queue = self._queue(endpoint.id)
-            url, enabled = before.get(endpoint.id, (endpoint.url, True))
-            if url != endpoint.url or (endpoint.enabled and not enabled):
-                queue.forgive()
-            queue.resize(endpoint.concurrency or self._settings.concurrency)
-            queue.look_at(now)
-            self._begin(endpoint.id, queue)
+            pool.alone = alone
+
+    def _follow(self, identifier: str) -> None:
+        endpoint = self._cache.get(identifier)
+        if endpoint is None:
+            self._targets.pop(identifier, None)
+            gone = self._queues.get(identifier)
+            if gone is not None and not gone.held:
+                del self._queues[identifier]
+            return
+        queue = self._queue(identifier)
+        url, enabled = self._targets.get(identifier, (endpoint.url, True))
+        self._targets[identifier] = (endpoint.url, endpoint.enabled)
+        if url != endpoint.url or (endpoint.enabled and not enabled):
+            queue.forgive()
+        queue.resize(endpoint.concurrency or self._settings.concurrency)
+        queue.look_at(self._clock.monotonic())
+        self._begin(identifier, queue)
         self._wake.set()
+
+    def forget_unused(self) -> None:
+        """Forget the shares of tenants that have neither endpoints nor deliveries."""
+        for pool in (self._requests_pool, self._held_pool):
+            pool.forget_unused(but=self._cache.tenants)
 
     # -- from the dispatcher --------------------------------------------------------------------------------------------
 
     def reserve(self, endpoint: str, key: str) -> bool:
         """See :class:`hub.outbox.dispatcher.DeliveryPort`."""
         known = self._cache.get(endpoint)
-        if known is None or not known.enabled or self._stopping or self._is_left(endpoint, key):
+        if known is None or not known.enabled or self._stopping or self._leases.is_left(endpoint, key):
             return False
         queue = self._queue(endpoint)
         if not queue.admits(self._clock.monotonic()) or self._held_pool.of(known.tenant).room <= 0:
@@ -195,20 +205,20 @@ class DeliveryWorker:
     def carry(self, work: Work) -> None:
         """See :class:`hub.outbox.dispatcher.DeliveryPort`."""
         queue = self._queue(work.endpoint)
-        if self._is_left(work.endpoint, work.event.key):  # it was left to the database after its place was kept
+        if self._leases.is_left(work.endpoint, work.event.key):  # it was left to the database after its place was kept
             queue.held -= 1
             self._give_back(queue, [work])
             return
         queue.add(work)
         self._begin(work.endpoint, queue)
 
-    def _is_left(self, endpoint: str, key: str) -> bool:
-        """Whether an older delivery of the key was left to the database and may not have been claimed by this process since."""
-        return (endpoint, key) in self._giving_back or (endpoint, key) in self._given_back
-
     def cancel(self, endpoint: str) -> None:
         """See :class:`hub.outbox.dispatcher.DeliveryPort`."""
         self._queue(endpoint).held -= 1
+
+    def round_over(self) -> None:
+        """See :class:`hub.outbox.dispatcher.DeliveryPort`."""
+        self._leases.round_over()
 
     def look(self, endpoint: str) -> None:
         """See :class:`hub.outbox.dispatcher.DeliveryPort`. If this process does not know the endpoint yet, it looks when it does."""
@@ -216,94 +226,20 @@ class DeliveryWorker:
             self._queue(endpoint).look_at(self._clock.monotonic())
             self._wake.set()
 
-    # -- looking for work -------------------------------------------------------------------------------------------------
-
     async def _run(self) -> None:
         while not self._stopping:
+            self._wake.clear()
             try:
-                wait_s = await self._look()
+                wait_s = await self._claimer.claim(self._queues, self._begin)
             except StorageError:
                 _log.exception("deliveries_not_claimed")
-                wait_s = LOOK_S
+                wait_s = self._timing.look_s
             if wait_s > 0 and not self._stopping:
                 try:
                     async with asyncio.timeout(wait_s):
                         await self._wake.wait()
                 except TimeoutError:
                     continue
-
-    async def _look(self) -> float:
-        """Claim deliveries that may begin soon. Returns in how many seconds to look again, unless the loop is woken before."""
-        self._wake.clear()
-        now = self._clock.monotonic()
-        next_at = now + LOOK_S
-        ready: dict[str, list[tuple[int, str, EndpointQueue]]] = {}
-        """By tenant."""
-        for identifier, queue in self._queues.items():
-            if queue.due is None:
-                continue
-            endpoint = self._cache.get(identifier)
-            if endpoint is None or not endpoint.enabled:
-                continue
-            begins = max(queue.due, queue.open_at(now))
-            if begins > now:
-                next_at = min(next_at, begins)
-            elif queue.wants_more(now):
-                ready.setdefault(endpoint.tenant, []).append((queue.turn, identifier, queue))
-        wanted: list[tuple[str, EndpointQueue, int]] = []
-        for tenant, identifier, queue in in_turn(ready):
-            room = self._held_pool.of(tenant).room
-            if room <= 0:
-                continue
-            # a share for each of its endpoints, rather than all for the first of them
-            limit = min(queue.space(now), room, max(queue.limit, room // len(ready[tenant])))
-            queue.held += limit
-            queue.turn = next(self._turns)
-            queue.due = None
-            queue.looking = True
-            wanted.append((identifier, queue, limit))
-            if len(wanted) == QUEUES_AT_ONCE:
-                break
-        if not wanted:
-            return max(0.0, next_at - now)
-        claims = await self._claim(wanted)
-        now = self._clock.monotonic()
-        wall_ms = self._clock.wall_ms()
-        for (identifier, queue, limit), claim in zip(wanted, claims, strict=True):
-            queue.looking = False
-            queue.held -= limit - len(claim.work)
-            queue.blocked = False
-            if claim.due_ms is not None:
-                due_in = (claim.due_ms - wall_ms) / 1000
-                # a delivery that is due and was not claimed waits for an older one of its key
-                queue.blocked = due_in <= 0 and not claim.work
-                queue.look_at(now + (BLOCKED_S if queue.blocked else max(due_in, 0.0)))
-            for work in claim.work:
-                queue.add(work)
-            self._begin(identifier, queue)
-        return 0.0
-
-    async def _claim(self, wanted: list[tuple[str, EndpointQueue, int]]) -> list[Claim]:
-        now_ms = self._clock.wall_ms()
-        order_ms = round(self._settings.order_s * 1000)
-        asked = [(identifier, self.lease_until_ms(identifier), limit) for identifier, _, limit in wanted]
-
-        def write(tx: Transaction) -> list[Claim]:
-            return [
-                delivery_store.claim(
-                    tx, identifier, owner=self._owner, now_ms=now_ms, lease_until_ms=until_ms, order_ms=order_ms, limit=limit
-                )
-                for identifier, until_ms, limit in asked
-            ]
-
-        try:
-            return await self._transactions.write(write)
-        except BaseException:
-            for _, queue, limit in wanted:
-                queue.looking = False
-                queue.held -= limit
-                queue.look_at(self._clock.monotonic() + LOOK_S)
-            raise
 
     # -- one delivery -----------------------------------------------------------------------------------------------------
 
@@ -357,7 +293,7 @@ class DeliveryWorker:
             return
         decided = False
         try:
-            decided = await self._record_outcome(*tried, queue, work)
+            decided = await self._outcomes.record(*tried, queue, work)
         except BaseException as error:
             # the database failed, or a consumer that was notified of the outcome: the delivery is made again
             self._counters.unrecorded += 1
@@ -366,6 +302,10 @@ class DeliveryWorker:
             if not isinstance(error, Exception):
                 raise
             return
+        now = self._clock.monotonic()
+        endpoint = self._cache.get(work.endpoint)
+        if endpoint is None or not endpoint.enabled or queue.circuit_open or queue.open_at(now) > now:
+            self._give_back(queue, queue.let_go())  # no delivery that it holds begins soon
         self._over(queue, work, decided=decided)
 
     async def _try(self, work: Work) -> tuple[Endpoint, Outcome] | None:
@@ -387,7 +327,7 @@ class DeliveryWorker:
         database keeps the order: deliveries that waited for it in memory are given back.
         """
         if not decided:
-            self._given_back.add((work.endpoint, work.event.key))
+            self._leases.leave(work)
             self._give_back(queue, queue.let_go_behind(work.event.key))
         queue.over(work.event.key)
         now = self._clock.monotonic()
@@ -397,8 +337,6 @@ class DeliveryWorker:
         if queue.due is not None and queue.due <= now and queue.wants_more(now):
             self._wake.set()
 
-    # -- leaving deliveries to the database ---------------------------------------------------------------------------------
-
     def _give_back(self, queue: EndpointQueue, works: list[Work], *, under_way: Work | None = None, again_ms: int = 0) -> None:
         """Give back the leases of deliveries that the queue no longer holds, and of one that was under way. They may be claimed again
         in ``again_ms`` milliseconds. Until that is on disk, no delivery of their keys begins.
@@ -406,128 +344,14 @@ class DeliveryWorker:
         works = works if under_way is None else [under_way, *works]
         if not works:
             return
-        for work in works:
-            self._giving_back[work.endpoint, work.event.key] += 1
-        self._spawn(self._return_leases(queue, works, under_way, again_ms))
 
-    async def _return_leases(self, queue: EndpointQueue, works: list[Work], under_way: Work | None, again_ms: int) -> None:
-        numbers = [work.delivery for work in works]
-
-        def write(tx: Transaction) -> None:
-            delivery_store.give_back(tx, numbers, self._owner, self._clock.wall_ms() + again_ms if again_ms else 0)
-
-        try:
-            while True:
-                try:
-                    await asyncio.shield(self._transactions.write(write))
-                    break
-                except StorageError:
-                    _log.exception("leases_not_given_back", again_s=LOOK_S)
-                    if self._stopping:
-                        return  # they run out, or the next start frees them
-                    await asyncio.sleep(LOOK_S)
-        finally:
-            for work in works:
-                key = (work.endpoint, work.event.key)
-                self._giving_back[key] -= 1
-                if not self._giving_back[key]:
-                    del self._giving_back[key]
-                    self._given_back.add(key)
+        def done() -> None:
             queue.look_at(self._clock.monotonic() + again_ms / 1000)
             if under_way is not None:
                 self._over(queue, under_way, decided=False)
             self._wake.set()
 
-    def round_over(self) -> None:
-        """See :class:`hub.outbox.dispatcher.DeliveryPort`."""
-        self._given_back.clear()
-
-    # -- what came of it ------------------------------------------------------------------------------------------------------
-
-    async def _record_outcome(self, endpoint: Endpoint, outcome: Outcome, queue: EndpointQueue, work: Work) -> bool:
-        """Record what came of a request; returns whether the delivery is over."""
-        decision = decide(endpoint.policy, outcome, work.step, self._settings, self._random)
-        self._count(outcome)
-        now_ms = self._clock.wall_ms()
-        next_ms = now_ms + round(decision.wait_s * 1000)
-        failing_since_ms, disable = self._health(endpoint, decision, now_ms)
-        now = self._clock.monotonic()
-        if decision.silent:
-            queue.silent(now)
-        else:
-            queue.answered()
-        if decision.pause_s:
-            queue.close(now + decision.pause_s)
-        silent = queue.failures if queue.circuit_open else 0
-        closed_s = queue.open_at(now) - now
-        closed_until_ms = now_ms + round(closed_s * 1000) if closed_s else 0
-        circuit_changed = (silent, closed_until_ms) != (endpoint.silent, endpoint.closed_until_ms)
-        endpoint.silent, endpoint.closed_until_ms = silent, closed_until_ms
-        note = failing_since_ms != endpoint.failing_since_ms or (failing_since_ms is None and queue.failed)
-        consumer = self._consumers.get(work.event.type)
-
-        def write(tx: Transaction) -> bool:
-            kept = delivery_store.record(tx, work, outcome, owner=self._owner, state=decision.state, next_ms=next_ms, error=decision.error)
-            if note:
-                endpoint_store.failing_since(tx, endpoint.id, failing_since_ms)
-            if circuit_changed:
-                endpoint_store.store_circuit(tx, endpoint.id, silent, closed_until_ms)
-            if disable and endpoint_store.disable(tx, endpoint.id, disable):
-                self._operations.endpoint_disabled(tx, endpoint, disable)
-            if kept and decision.state is not DeliveryState.PENDING:
-                if decision.state is DeliveryState.DEAD:
-                    self._operations.delivery_dead(tx, work, decision.error, outcome.status)
-                if consumer is not None:
-                    body = outcome.body
-                    consumer.settled(
-                        tx, Settled(work.event, work.delivery, endpoint.id, decision.state, outcome.status, body, decision.error)
-                    )
-            return kept
-
-        kept = await self._transactions.write(write)
-        endpoint.failing_since_ms = failing_since_ms
-        queue.failed = failing_since_ms is not None
-        if disable:
-            endpoint.enabled = False
-            endpoint.disabled_reason = disable
-            self._counters.disabled += 1
-        now = self._clock.monotonic()
-        if not kept:
-            self._counters.lost += 1
-        elif decision.state is DeliveryState.DELIVERED:
-            self._counters.delivered += 1
-            self.latency.observe((now_ms - work.event.at_ms) / 1000)
-        elif decision.state is DeliveryState.DEAD:
-            self._counters.dead += 1
-        else:
-            self._counters.retried += 1
-            queue.look_at(now + decision.wait_s)
-        if disable or queue.circuit_open or queue.open_at(now) > now:  # no delivery that it holds begins soon
-            self._give_back(queue, queue.let_go())
-        return kept and decision.state is not DeliveryState.PENDING
-
-    def _health(self, endpoint: Endpoint, decision: Decision, now_ms: int) -> tuple[int | None, str]:
-        """Returns the time since which the endpoint has done nothing but fail, and the reason to disable it, empty if there is none."""
-        if decision.state is DeliveryState.DELIVERED:
-            return None, ""
-        since_ms = endpoint.failing_since_ms if endpoint.failing_since_ms is not None else now_ms
-        hours = (now_ms - since_ms) / 3_600_000
-        if decision.disable:
-            return since_ms, decision.disable
-        if hours >= self._settings.disable_after_h:
-            return since_ms, f"nothing but failures for {hours:.0f} hours; the last: {decision.error}"
-        return since_ms, ""
-
-    def _count(self, outcome: Outcome) -> None:
-        match outcome.failure:
-            case Failure.TIMEOUT:
-                self._counters.timeouts += 1
-            case Failure.CONNECT:
-                self._counters.unreachable += 1
-            case Failure.FORBIDDEN:
-                self._counters.forbidden += 1
-
-    # -- queues ------------------------------------------------------------------------------------------------------------
+        self._leases.give_back(works, again_ms, done)
 
     def _queue(self, endpoint: str) -> EndpointQueue:
         queue = self._queues.get(endpoint)
@@ -535,10 +359,16 @@ class DeliveryWorker:
             known = self._cache.get(endpoint)
             limit = (known.concurrency if known is not None else 0) or self._settings.concurrency
             held = self._held_pool.of(known.tenant if known is not None else "")
-            queue = self._queues[endpoint] = EndpointQueue(limit, self._settings.trip_after, held)
+            queue = self._queues[endpoint] = EndpointQueue(
+                limit,
+                self._settings.trip_after,
+                held,
+                first_probe_s=self._timing.first_probe_s,
+                max_probe_s=self._timing.max_probe_s,
+            )
             if known is not None and (known.silent or known.closed_until_ms):
                 # at most the longest pause there is: the clock may have been set back
-                longest_s = max(CIRCUIT_MAX_S, self._settings.throttle_s)
+                longest_s = max(self._timing.max_probe_s, self._settings.throttle_s)
                 closed_s = min(max(0.0, (known.closed_until_ms - self._clock.wall_ms()) / 1000), longest_s)
                 queue.restore(known.silent, self._clock.monotonic() + closed_s)
         return queue

@@ -11,9 +11,10 @@ import structlog
 from hub.core.ports import Clock
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
-from hub.outbox.endpoint_store import EndpointCache
+from hub.outbox.endpoint_cache import EndpointCache
 from hub.outbox.models import Consumer, OutboxEvent
 from hub.outbox.shares import Pool, Turns
+from hub.outbox.timing import DEFAULT, Timing
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
@@ -23,15 +24,6 @@ MAX_AT_ONCE: Final = 256
 
 KEPT_FREE: Final = 0.25
 """The part of the places in memory that is kept for tenants that have none yet."""
-
-CONSUME_WITHIN_S: Final = 10.0
-"""Seconds that a consumer may take. One that takes longer has failed and is called again later."""
-
-AGAIN_MS: Final = 2_000
-"""Milliseconds until the consumer of an event is called again after it failed; the later events of the key wait, too."""
-
-POLL_S: Final = 1.0
-"""Seconds between two looks for events that another process recorded or gave back."""
 
 
 class DeliveryPort(Protocol):
@@ -78,12 +70,17 @@ class Dispatcher:
         lease_ms: int = 30_000,
         max_waiting: int = 5_000,
         tenant_share: float = 0.25,
+        timing: Timing = DEFAULT,
+        max_at_once: int = MAX_AT_ONCE,
     ) -> None:
         """``consumers`` is called at the start and returns them by event type. An event that is not dispatched within ``lease_ms`` may be
         claimed by another process. At most ``max_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others
-        wait; beyond, they wait in the database.
+        wait; beyond, they wait in the database. ``max_at_once`` events are dispatched in one round.
         """
         self._lease_ms = lease_ms
+        self._timing = timing
+        self._again_ms = round(timing.consume_again_s * 1000)
+        self._max_at_once = max_at_once
         self._owner = owner
         self._transactions = transactions
         self._cache = cache
@@ -155,7 +152,7 @@ class Dispatcher:
                 if self._task is None:
                     return  # they are in the database, and are dispatched when a hub starts
                 self._behind = True
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(self._timing.poll_s)
 
     async def _next(self) -> tuple[list[OutboxEvent], bool]:
         """The next events to dispatch, none after a while without any; and whether they were claimed from the database, which never gives
@@ -165,7 +162,7 @@ class Dispatcher:
             self._wake.clear()
             self._waiting.pool.forget_unused()
             try:
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(self._timing.poll_s):
                     await self._wake.wait()
             except TimeoutError:
                 self._behind = True
@@ -175,13 +172,14 @@ class Dispatcher:
         from_memory = self._waiting and not (self._behind and self._from_memory and self._task is not None)
         self._from_memory = bool(from_memory)
         if from_memory:
-            return self._waiting.take(MAX_AT_ONCE), False
+            return self._waiting.take(self._max_at_once), False
         if self._task is None or not self._behind:
             return [], False
-        self._look_at = self._clock.monotonic() + POLL_S
+        self._look_at = self._clock.monotonic() + self._timing.poll_s
         now = self._clock.wall_ms()
-        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, self._lease_ms, MAX_AT_ONCE))
-        self._behind = len(claimed) == MAX_AT_ONCE
+        limit = self._max_at_once
+        claimed = await self._transactions.write(lambda tx: delivery_store.claim_events(tx, self._owner, now, self._lease_ms, limit))
+        self._behind = len(claimed) == limit
         return claimed, True
 
     async def _dispatch(self, events: Sequence[OutboxEvent], claimed: bool) -> None:
@@ -207,11 +205,11 @@ class Dispatcher:
             if consumer is None:
                 continue
             try:
-                async with asyncio.timeout(CONSUME_WITHIN_S):
+                async with asyncio.timeout(self._timing.consume_within_s):
                     await consumer.consume(event)
             except Exception:
                 self._counters.consumer_faults += 1
-                _log.exception("consumer_failed", type=event.type, event_id=event.id, again_in_ms=AGAIN_MS)
+                _log.exception("consumer_failed", type=event.type, event_id=event.id, again_in_ms=self._again_ms)
                 self._stuck[key] = max(events[-1].id, newest)
                 return events[:index], events[index:]
         if newest and events[-1].id >= newest:
@@ -238,7 +236,7 @@ class Dispatcher:
             if events:
                 delivery_store.dispatched(tx, [event.id for event in events])
             if later:
-                delivery_store.release_events(tx, later, now + AGAIN_MS)
+                delivery_store.release_events(tx, later, now + self._again_ms)
             return made
 
         try:

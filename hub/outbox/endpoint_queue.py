@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from hub.outbox.timing import DEFAULT
+
 if TYPE_CHECKING:
     from hub.outbox.delivery_store import Work
     from hub.outbox.shares import Share
-
-CIRCUIT_FIRST_S: Final = 1.0
-CIRCUIT_MAX_S: Final = 60.0
-"""Seconds between two probes of an endpoint that does not answer: doubled each time, from the first to the longest."""
 
 AHEAD: Final = 16
 """Deliveries that a queue holds in memory for each request that may be under way. They begin without asking the database."""
@@ -29,8 +27,10 @@ class EndpointQueue:
         "_behind",
         "_closed_until",
         "_failures",
+        "_first_probe_s",
         "_held",
         "_limit",
+        "_max_probe_s",
         "_of_tenant",
         "_ready",
         "_trip_after",
@@ -43,8 +43,20 @@ class EndpointQueue:
         "turn",
     )
 
-    def __init__(self, limit: int, trip_after: int, of_tenant: Share | None = None) -> None:
-        """``of_tenant`` counts what all queues of the tenant hold together."""
+    def __init__(
+        self,
+        limit: int,
+        trip_after: int,
+        of_tenant: Share | None = None,
+        *,
+        first_probe_s: float = DEFAULT.first_probe_s,
+        max_probe_s: float = DEFAULT.max_probe_s,
+    ) -> None:
+        """``of_tenant`` counts what all queues of the tenant hold together. An endpoint that does not answer is probed after
+        ``first_probe_s`` seconds, then after pauses that double up to ``max_probe_s``.
+        """
+        self._first_probe_s = first_probe_s
+        self._max_probe_s = max_probe_s
         self._limit = limit
         self._of_tenant = of_tenant
         self._held = 0
@@ -209,7 +221,7 @@ class EndpointQueue:
         """The endpoint did not answer, or could not be reached."""
         self._failures += 1
         if self.circuit_open:
-            pause = min(CIRCUIT_MAX_S, CIRCUIT_FIRST_S * 2 ** min(self._failures - self._trip_after, 10))
+            pause = min(self._max_probe_s, self._first_probe_s * 2 ** min(self._failures - self._trip_after, 10))
             self._closed_until = max(self._closed_until, now + pause)
 
     def close(self, until: float) -> None:

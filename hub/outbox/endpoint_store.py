@@ -1,14 +1,14 @@
-"""Endpoints in the database, and the copy of them that a running hub works with."""
+"""Endpoints in the database. All of it runs inside transactions."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
-from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
-from hub.storage.transactions import Row, Transaction, Transactions
+from hub.outbox.models import Endpoint, Policy, Secret, Success, Throttle
+from hub.storage.transactions import Row, Transaction
 
 _COLUMNS: Final = (
     "id, tenant, url, secrets, types, media, headers, description, concurrency, enabled, disabled_reason, policy, owner, created_ms,"
@@ -153,83 +153,3 @@ def _of_row(row: Row) -> Endpoint:
 def _policy(success: str, timeout_ms: int, refusal_is_final: bool, throttle: str = Throttle.ENDPOINT) -> Policy:
     """A stored policy; one of version 0.1.0 has three fields."""
     return Policy(Success(success), timeout_ms, refusal_is_final, Throttle(throttle))
-
-
-class EndpointCache:
-    """Every endpoint, as this process last read them."""
-
-    __slots__ = ("_by_id", "_by_tenant", "_own_changes", "_revision", "_transactions")
-
-    def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
-        self._by_id: dict[str, Endpoint] = {}
-        self._by_tenant: dict[str, list[Endpoint]] = {}
-        self._own_changes = 0
-        self._revision: int | None = None
-
-    async def refresh(self) -> bool:
-        """Read the endpoints again if any has changed. Returns whether one has.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
-
-        def load(transaction: Transaction) -> tuple[int, list[Endpoint] | None]:
-            row = transaction.row("SELECT number FROM outbox_revision")
-            assert row is not None
-            revision: int = row[0]
-            return revision, None if revision == self._revision else of_tenant(transaction, None)
-
-        while True:
-            own_changes = self._own_changes
-            revision, endpoints = await self._transactions.read(load)
-            if endpoints is None:
-                return False
-            if own_changes == self._own_changes:
-                break  # else the rows that were read may be older than a change of this process's own, and events would miss an endpoint
-        self._revision = revision
-        self._by_id = {endpoint.id: endpoint for endpoint in endpoints}
-        self._group()
-        return True
-
-    def put(self, identifier: str, endpoint: Endpoint | None) -> None:
-        """Take over a change that this process made itself: the endpoint, or None when it was removed."""
-        self._own_changes += 1
-        if endpoint is None:
-            self._by_id.pop(identifier, None)
-        else:
-            self._by_id[identifier] = endpoint
-        self._group()
-
-    def _group(self) -> None:
-        self._by_tenant = {}
-        for endpoint in self._by_id.values():
-            self._by_tenant.setdefault(endpoint.tenant, []).append(endpoint)
-
-    def __getitem__(self, endpoint: str) -> Endpoint:
-        """One endpoint.
-
-        Raises:
-            KeyError: there is none (that this process knows of yet).
-        """
-        return self._by_id[endpoint]
-
-    def get(self, endpoint: str) -> Endpoint | None:
-        """One endpoint, or None."""
-        return self._by_id.get(endpoint)
-
-    def __iter__(self) -> Iterator[Endpoint]:
-        return iter(self._by_id.values())
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    def wanting(self, event: OutboxEvent) -> list[str]:
-        """The ids of the endpoints that an event goes to. If the event names one, its delivery is made even while that is disabled, and
-        waits.
-        """
-        if event.endpoint == NO_ENDPOINT:
-            return []
-        if event.endpoint != EVERY_ENDPOINT:
-            return [event.endpoint]
-        return [each.id for each in self._by_tenant.get(event.tenant, ()) if each.enabled and each.wants(event)]

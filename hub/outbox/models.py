@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict, Unpack
 
 from hub.storage.transactions import Transaction
 
@@ -39,6 +39,25 @@ class OutboxEvent(NamedTuple):
     at_ms: int
     origin: str = ""
     """Where it came from, for the family's own consumer."""
+
+
+class NewEvent(TypedDict):
+    """An event to record: the keyword arguments of :meth:`Recorder.add`, with the meaning of the fields of :class:`OutboxEvent`."""
+
+    tenant: str
+    type: str
+    key: str
+    body: bytes
+    media: NotRequired[str]
+    """Empty by default."""
+    endpoint: NotRequired[str]
+    """:data:`EVERY_ENDPOINT` by default."""
+    operation_id: NotRequired[str]
+    """A new UUID by default."""
+    trace_id: NotRequired[str]
+    """A new one by default, 32 hexadecimal digits."""
+    origin: NotRequired[str]
+    """Empty by default."""
 
 
 class Secret(NamedTuple):
@@ -174,23 +193,8 @@ ROLE: Final = "outbox"
 class Recorder(Protocol):
     """The outbox as families see it (``Context.outbox``)."""
 
-    def add(
-        self,
-        transaction: Transaction,
-        *,
-        tenant: str,
-        type: str,
-        key: str,
-        body: bytes,
-        media: str = "",
-        endpoint: str = EVERY_ENDPOINT,
-        operation_id: str = "",
-        trace_id: str = "",
-        origin: str = "",
-    ) -> OutboxEvent:
-        """Record an event in the transaction of its cause, so that both are on disk or neither. Without ``operation_id`` and ``trace_id``
-        new ones are drawn.
-        """
+    def add(self, transaction: Transaction, **event: Unpack[NewEvent]) -> OutboxEvent:
+        """Record an event in the transaction of its cause, so that both are on disk or neither."""
         ...
 
     def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Unpack
 
 from hub.core.ports import Clock
-from hub.outbox.models import EVERY_ENDPOINT, OutboxEvent
+from hub.outbox.models import EVERY_ENDPOINT, NewEvent, OutboxEvent
 from hub.storage.transactions import Transaction
 
 COLUMNS: Final = "id, tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin"
@@ -48,31 +48,27 @@ class EventRecorder:
         self._hand_over = hand_over
         self._has_room = has_room
 
-    def add(
-        self,
-        transaction: Transaction,
-        *,
-        tenant: str,
-        type: str,
-        key: str,
-        body: bytes,
-        media: str = "",
-        endpoint: str = EVERY_ENDPOINT,
-        operation_id: str = "",
-        trace_id: str = "",
-        origin: str = "",
-    ) -> OutboxEvent:
+    def add(self, transaction: Transaction, **event: Unpack[NewEvent]) -> OutboxEvent:
         """See :meth:`hub.outbox.models.Recorder.add`."""
-        operation_id = operation_id or str(uuid.uuid4())
-        trace_id = trace_id or secrets.token_hex(16)
+        tenant, key = event["tenant"], event["key"]
         now = self._clock.wall_ms()
+        content = (
+            tenant,
+            event["type"],
+            key,
+            event.get("media", ""),
+            event.get("operation_id") or str(uuid.uuid4()),
+            event.get("trace_id") or secrets.token_hex(16),
+            event.get("endpoint", EVERY_ENDPOINT),
+            event["body"],
+            now,
+            event.get("origin", ""),
+        )
         owner, until_ms = (self.owner, now + self._lease_ms) if self._has_room(tenant) else ("", 0)
         waits = (tenant, key, self.owner)
-        row = transaction.row(
-            _INSERT, (tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin, *waits, owner, *waits, until_ms)
-        )
+        row = transaction.row(_INSERT, (*content, *waits, owner, *waits, until_ms))
         assert row is not None
         leased = bool(row[1])
-        event = OutboxEvent(row[0], tenant, type, key, media, operation_id, trace_id, endpoint, body, now, origin)
-        transaction.after_commit(lambda: self._hand_over(event, leased))
-        return event
+        recorded = OutboxEvent(row[0], *content)
+        transaction.after_commit(lambda: self._hand_over(recorded, leased))
+        return recorded

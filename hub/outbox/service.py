@@ -6,37 +6,33 @@ import asyncio
 import dataclasses
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Unpack
 
 import structlog
 
 from hub.background import BackgroundTask
 from hub.core.hub import Hub
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Loop
+from hub.core.time_slice import TimeSlice
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
 from hub.outbox.delivery_worker import DeliveryWorker, Sends
 from hub.outbox.dispatcher import Dispatcher
-from hub.outbox.endpoint_store import EndpointCache
-from hub.outbox.models import EVERY_ENDPOINT, Consumer, Endpoint, OutboxEvent
+from hub.outbox.endpoint_cache import EndpointCache
+from hub.outbox.models import Consumer, Endpoint, NewEvent, OutboxEvent
 from hub.outbox.operations import Operations
 from hub.outbox.recorder import EventRecorder
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import ROTATE, unfit_secrets
+from hub.outbox.timing import DEFAULT, Timing
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
 
-FOLLOW_S: Final = 1.0
-"""Seconds between two looks for endpoints that another process changed."""
-
-SWEEP_S: Final = 30.0
-"""Seconds between two rounds that take over the leases of dead processes and delete what is old."""
-
 TRIM_PIECE: Final = 500
 """Rows that one transaction deletes at most. Other transactions run between two of them."""
 
-TOLD: Final = 10
+LISTED: Final = 10
 """Endpoints that one line of the log names."""
 
 
@@ -49,10 +45,12 @@ class Outbox:
         transactions: Transactions,
         hub: Hub,
         clock: Clock,
+        loop: Loop,
         settings: OutboxSettings,
         sender: Sends,
         consumers: Callable[[], Sequence[Consumer]],
         alone: bool,
+        timing: Timing = DEFAULT,
     ) -> None:
         """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database."""
         self.counters = Counters()
@@ -62,6 +60,8 @@ class Outbox:
         self.waiting = (0, 0)
         """Deliveries that are pending and events that are not dispatched, when they were counted last."""
         self._clock = clock
+        self._loop = loop
+        self._timing = timing
         self._alone = alone
         self._families = consumers
         self._by_type: dict[str, Consumer] = {}
@@ -78,6 +78,7 @@ class Outbox:
             settings=settings,
             operations=self._operations,
             consumers=self._consumers,
+            timing=timing,
         )
         self.dispatcher = Dispatcher(
             owner=owner,
@@ -90,6 +91,7 @@ class Outbox:
             lease_ms=lease_ms,
             max_waiting=settings.waiting,
             tenant_share=settings.tenant_share,
+            timing=timing,
         )
         self._recorder = EventRecorder(owner, clock, hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room, lease_ms=lease_ms)
         self._operations.bind(self)
@@ -98,33 +100,9 @@ class Outbox:
 
     # -- Recorder ---------------------------------------------------------------------------------------------------------
 
-    def add(
-        self,
-        transaction: Transaction,
-        *,
-        tenant: str,
-        type: str,
-        key: str,
-        body: bytes,
-        media: str = "",
-        endpoint: str = EVERY_ENDPOINT,
-        operation_id: str = "",
-        trace_id: str = "",
-        origin: str = "",
-    ) -> OutboxEvent:
+    def add(self, transaction: Transaction, **event: Unpack[NewEvent]) -> OutboxEvent:
         """See :meth:`hub.outbox.models.Recorder.add`."""
-        return self._recorder.add(
-            transaction,
-            tenant=tenant,
-            type=type,
-            key=key,
-            body=body,
-            media=media,
-            endpoint=endpoint,
-            operation_id=operation_id,
-            trace_id=trace_id,
-            origin=origin,
-        )
+        return self._recorder.add(transaction, **event)
 
     def save_endpoint(self, transaction: Transaction, endpoint: Endpoint) -> None:
         """See :meth:`hub.outbox.models.Recorder.save_endpoint`."""
@@ -144,7 +122,7 @@ class Outbox:
 
     def _changed(self, identifier: str, endpoint: Endpoint | None) -> None:
         self.cache.put(identifier, endpoint)
-        self.worker.follow()
+        self.worker.follow_one(identifier)
 
     # -- service ----------------------------------------------------------------------------------------------------------
 
@@ -161,12 +139,12 @@ class Outbox:
                 self._by_type[event_type] = consumer
         if self._alone:
             await self.transactions.write(delivery_store.free_own)
-        await self.cache.refresh()
+        await self.cache.refresh(self._slice())
         if odd := [each for each in self.cache if unfit_secrets(each.secrets, self._clock.wall_ms())]:
             # they sign as they did when they were set, so that a receiver that verifies them goes on to do so
-            _log.warning("secrets_not_standard", endpoints=[each.id for each in odd[:TOLD]], count=len(odd), advice=ROTATE)
+            _log.warning("secrets_not_standard", endpoints=[each.id for each in odd[:LISTED]], count=len(odd), advice=ROTATE)
         self.waiting = await self.transactions.read(delivery_store.waiting)
-        await self.worker.start()
+        await self.worker.start(self._slice())
         await self.dispatcher.start()
         self._following.start(self._follow())
         self._sweeping.start(self._sweep())
@@ -178,23 +156,27 @@ class Outbox:
         await self.dispatcher.stop()
         await self.worker.stop(self.settings.shutdown_grace_s)
 
+    def _slice(self) -> TimeSlice:
+        return TimeSlice(self._clock, self._loop)
+
     def _consumers(self) -> Mapping[str, Consumer]:
         return self._by_type
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(FOLLOW_S)
+            await asyncio.sleep(self._timing.follow_s)
             try:
-                if await self.cache.refresh():
-                    self.worker.follow()
+                if await self.cache.refresh(self._slice()):
+                    await self.worker.follow(self._slice())
             except StorageError:
                 _log.exception("endpoints_not_read")
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(self._timing.sweep_s)
             try:
-                self.worker.follow()
+                await self.worker.follow(self._slice())
+                self.worker.forget_unused()
                 self.waiting = await self.transactions.read(delivery_store.waiting)
                 await self.trim()
             except StorageError:

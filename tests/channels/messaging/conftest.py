@@ -10,7 +10,6 @@ import pytest
 
 from channels.messaging.family import family
 from hub.family import migrations_of
-from hub.outbox import delivery_worker, dispatcher
 from hub.outbox.settings import OutboxSettings
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
@@ -29,13 +28,6 @@ QUICK: dict[str, Any] = {
     "throttle_s": 0.05,
     "allowed_networks": ["127.0.0.0/8"],
 }
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
-    monkeypatch.setattr(delivery_worker, "BLOCKED_S", 0.05)
-    monkeypatch.setattr(delivery_worker, "LOOK_S", 0.05)
 
 
 async def _exchange(database: Database, folder: Path, settings: dict[str, Any]) -> AsyncIterator[Exchange]:

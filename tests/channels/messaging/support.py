@@ -25,12 +25,13 @@ from hub.outbox.models import ROLE
 from hub.outbox.sender import Sender
 from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
+from hub.outbox.timing import Timing
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
-from hub.transports.runtime import SystemClock
+from hub.transports.runtime import AsyncioLoop, SystemClock
 from tests.support.rest import Callers, Clock, Lookup
 
 SEED_TENANT = "0ff723ff-6c6f-44e0-9ce3-ce579337eadd"
@@ -182,10 +183,12 @@ class Exchange:
             transactions=transactions,
             hub=cast("Any", self.heard),
             clock=SystemClock(),
+            loop=AsyncioLoop(),
             settings=outbox,
             sender=self.sender,
             consumers=lambda: roles[ROLE],
             alone=True,
+            timing=Timing(look_s=0.05, blocked_s=0.05, poll_s=0.05),
         )
         settings_of: Any = model_of([family])
         chosen = settings_of(data_dir=folder, secret="s" * 32, public_url=PUBLIC_URL, outbox=outbox, messaging=settings)

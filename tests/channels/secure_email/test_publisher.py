@@ -17,10 +17,10 @@ from channels.secure_email.settings import SecureEmailSettings
 from hub.eventlog.memory import MemoryEventLog
 from hub.family import Context
 from hub.ops.settings import model_of
-from hub.outbox import dispatcher
 from hub.outbox.models import ROLE
 from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
+from hub.outbox.timing import Timing
 from hub.transports.runtime import SystemClock
 from tests.channels.ingest.support import Recorder
 from tests.channels.secure_email.support import ANA, Office
@@ -57,9 +57,8 @@ async def test_what_is_refused_is_left_for_later(light: Office) -> None:
     assert len(await light.announce()) == 1
 
 
-async def test_with_the_outbox_and_the_sequencer(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_the_outbox_and_the_sequencer(office: Office) -> None:
     """The family as a hub builds it: what is sent and read reaches whoever lives on events, once and in order."""
-    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
     clock = SystemClock()
     consumer = Recorder()
     sequencer = Sequencer(
@@ -75,10 +74,12 @@ async def test_with_the_outbox_and_the_sequencer(office: Office, monkeypatch: py
         transactions=office.transactions,
         hub=cast("Any", None),
         clock=clock,
+        loop=AsyncioLoop(),
         settings=OutboxSettings(),
         sender=cast("Any", None),
         consumers=lambda: roles[ROLE],
         alone=True,
+        timing=Timing(poll_s=0.05),
     )
     settings = model_of([family])()
     assert settings.secure_email == SecureEmailSettings()  # type: ignore[attr-defined]

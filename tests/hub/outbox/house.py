@@ -12,13 +12,16 @@ from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Settled
 from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
+from hub.outbox.timing import Timing
 from hub.storage.transactions import Transaction, Transactions
-from hub.transports.runtime import SystemClock
+from hub.transports.runtime import AsyncioLoop, SystemClock
 from tests.hub.outbox.support import outcome
 
 QUICK = OutboxSettings(
     retry_s=(0.05, 0.05, 0.05), jitter=0, timeout_s=5, shutdown_grace_s=0.2, throttle_s=0.05, trip_after=3, concurrency=4
 )
+
+SOON = Timing(look_s=0.05, blocked_s=0.05, poll_s=0.05, follow_s=0.05)
 
 Answer = Callable[[OutboxEvent, int], Awaitable[Outcome]]
 
@@ -86,7 +89,13 @@ class Heard:
 class House:
     """An outbox that runs."""
 
-    def __init__(self, transactions: Transactions, settings: OutboxSettings = QUICK, receivers: Receivers | None = None) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        settings: OutboxSettings = QUICK,
+        receivers: Receivers | None = None,
+        timing: Timing = SOON,
+    ) -> None:
         self.transactions = transactions
         self.receivers = receivers or Receivers()
         self.family = Family()
@@ -95,10 +104,12 @@ class House:
             transactions=transactions,
             hub=cast("Any", self.heard),
             clock=SystemClock(),
+            loop=AsyncioLoop(),
             settings=settings,
             sender=self.receivers,
             consumers=lambda: [self.family],
             alone=True,
+            timing=timing,
         )
         self.counters = self.outbox.counters
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from hub.core.time_slice import TimeSlice
 from hub.outbox.models import Endpoint, OutboxEvent, Secret
 from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.recorder import EventRecorder
 from hub.storage.transactions import Operation
+from hub.transports.runtime import AsyncioLoop, SystemClock
 from tests.world import ManualClock
+
+
+def a_slice() -> TimeSlice:
+    """Of the running loop."""
+    return TimeSlice(SystemClock(), AsyncioLoop())
 
 
 def endpoint(identifier: str = "ep_1", **changes: Any) -> Endpoint:

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from hub.outbox import delivery_store, dispatcher, endpoint_store
+from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
 from hub.outbox.delivery_store import Work
 from hub.outbox.dispatcher import Dispatcher
-from hub.outbox.endpoint_store import EndpointCache
+from hub.outbox.endpoint_cache import EndpointCache
 from hub.outbox.models import OutboxEvent, Settled
 from hub.outbox.recorder import COLUMNS, EventRecorder
+from hub.outbox.timing import Timing
 from hub.storage.transactions import StorageError, Transaction, Transactions
 from hub.transports.runtime import SystemClock
-from tests.hub.outbox.support import endpoint
+from tests.hub.outbox.support import a_slice, endpoint
 
 
 class Consuming:
@@ -76,7 +77,7 @@ class DeliveryWorker:
 class Desk:
     """A dispatcher and what it works with."""
 
-    def __init__(self, transactions: Transactions, **settings: Any) -> None:
+    def __init__(self, transactions: Transactions, *, consume_within_s: float = 10, **settings: Any) -> None:
         self.transactions = transactions
         self.worker = DeliveryWorker()
         self.consumer = Consuming()
@@ -90,6 +91,7 @@ class Desk:
             clock=SystemClock(),
             counters=self.counters,
             consumers=lambda: dict.fromkeys(Consuming.types, self.consumer),
+            timing=Timing(poll_s=0.05, consume_again_s=0.05, consume_within_s=consume_within_s),
             **settings,
         )
         self.recorder = EventRecorder("me", SystemClock(), hand_over=self.dispatcher.take, has_room=self.dispatcher.has_room)
@@ -111,7 +113,7 @@ class Desk:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        await self.cache.refresh()
+        await self.cache.refresh(a_slice())
         await self.dispatcher.start()
         yield
         await self.dispatcher.stop()
@@ -125,12 +127,6 @@ async def desk(transactions: Transactions) -> Desk:
 async def made_desk(transactions: Transactions, **settings: Any) -> Desk:
     await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
     return Desk(transactions, **settings)
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "AGAIN_MS", 50)
-    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
 
 
 async def test_an_event_is_consumed_and_delivered_to_who_wants_it(desk: Desk) -> None:
@@ -164,7 +160,7 @@ async def test_what_nobody_wants_is_dispatched_all_the_same(desk: Desk) -> None:
 
 async def test_an_endpoint_that_is_removed_while_its_delivery_is_made_gets_none(desk: Desk) -> None:
     """The copy of the endpoints in memory may still have it: a delivery to it would be pending for good."""
-    await desk.cache.refresh()
+    await desk.cache.refresh(a_slice())
     await desk.transactions.write(lambda tx: endpoint_store.remove(tx, "ep_1", 1))
     await desk.dispatcher.start()
     await desk.record()
@@ -204,8 +200,8 @@ async def test_a_consumer_that_fails_is_called_again_and_its_key_keeps_its_order
     assert desk.worker.rounds >= 3
 
 
-async def test_a_consumer_that_hangs_holds_up_its_round_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "CONSUME_WITHIN_S", 0.05)
+async def test_a_consumer_that_hangs_holds_up_its_round_alone(transactions: Transactions) -> None:
+    desk = await made_desk(transactions, consume_within_s=0.05)
     desk.consumer.pauses = asyncio.Event()
     async with desk.running():
         await desk.record()
@@ -239,11 +235,8 @@ async def test_what_is_too_much_for_memory_waits_in_the_database(transactions: T
         await desk.until(lambda: len(desk.worker.carried) == 20)
 
 
-async def test_a_tenant_with_many_events_does_not_keep_those_of_another_out_of_memory(
-    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher, "MAX_AT_ONCE", 10)
-    desk = await made_desk(transactions, max_waiting=20)
+async def test_a_tenant_with_many_events_does_not_keep_those_of_another_out_of_memory(transactions: Transactions) -> None:
+    desk = await made_desk(transactions, max_waiting=20, max_at_once=10)
     await transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_other", tenant="other")))
     desk.consumer.pauses = asyncio.Event()
     async with desk.running():
@@ -292,7 +285,6 @@ async def test_a_database_that_fails_loses_nothing(desk: Desk, monkeypatch: pyte
         return await real(operation)
 
     monkeypatch.setattr(desk.transactions, "write", write)
-    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
     async with desk.running():
         first = await desk.record()
         await desk.until(lambda: left == 0)
@@ -324,7 +316,7 @@ async def test_a_delivery_does_not_overtake_one_that_another_process_carries(des
 
 async def test_stopping_dispatches_what_was_recorded(desk: Desk) -> None:
     desk.consumer.pauses = asyncio.Event()
-    await desk.cache.refresh()
+    await desk.cache.refresh(a_slice())
     await desk.dispatcher.start()
     for number in range(10):
         await desk.record(f"k{number}")

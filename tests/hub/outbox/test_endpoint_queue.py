@@ -7,8 +7,9 @@ import random
 import pytest
 
 from hub.outbox.delivery_store import Work
-from hub.outbox.endpoint_queue import AHEAD, CIRCUIT_FIRST_S, CIRCUIT_MAX_S, EndpointQueue
+from hub.outbox.endpoint_queue import AHEAD, EndpointQueue
 from hub.outbox.models import EVERY_ENDPOINT, OutboxEvent
+from hub.outbox.timing import DEFAULT
 
 
 def work(number: int, key: str = "a") -> Work:
@@ -143,18 +144,18 @@ def test_who_does_not_answer_gets_a_probe_now_and_then() -> None:
         queue.silent(0)
     assert (queue.circuit_open, queue.room(0)) == (False, 8)
     queue.silent(0)
-    assert (queue.circuit_open, queue.room(0), queue.room(CIRCUIT_FIRST_S)) == (True, 0, 1)
-    assert (queue.space(0), queue.space(CIRCUIT_FIRST_S)) == (0, 1)
+    assert (queue.circuit_open, queue.room(0), queue.room(DEFAULT.first_probe_s)) == (True, 0, 1)
+    assert (queue.space(0), queue.space(DEFAULT.first_probe_s)) == (0, 1)
     for _ in range(50):
         queue.silent(0)
-    assert queue.open_at(0) == CIRCUIT_MAX_S
+    assert queue.open_at(0) == DEFAULT.max_probe_s
 
 
 def test_an_answer_opens_it_again() -> None:
     queue = empty(limit=8, trip_after=1)
     queue.silent(0)
     queue.answered()
-    assert (queue.circuit_open, queue.room(CIRCUIT_FIRST_S)) == (False, 8)
+    assert (queue.circuit_open, queue.room(DEFAULT.first_probe_s)) == (False, 8)
 
 
 def test_what_was_known_before_a_restart_holds_until_it_answers() -> None:
@@ -162,7 +163,7 @@ def test_what_was_known_before_a_restart_holds_until_it_answers() -> None:
     queue.restore(5, 30)
     assert (queue.circuit_open, queue.room(29), queue.room(30)) == (True, 0, 1)
     queue.silent(30)
-    assert queue.open_at(30) == 30 + 8 * CIRCUIT_FIRST_S, "the pauses go on doubling"
+    assert queue.open_at(30) == 30 + 8 * DEFAULT.first_probe_s, "the pauses go on doubling"
     queue.forgive()
     assert (queue.circuit_open, queue.room(0)) == (False, 8)
 

@@ -1,18 +1,15 @@
-"""Endpoints in both databases, and the copy of them in a process."""
+"""Endpoints in both databases."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
-from typing import Any, cast
 
 from hub.outbox import delivery_store, endpoint_store
-from hub.outbox.endpoint_store import EndpointCache
-from hub.outbox.models import EVERY_ENDPOINT, NO_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
+from hub.outbox.models import EVERY_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
-from hub.storage.transactions import Operation, Transaction, Transactions
+from hub.storage.transactions import Transaction, Transactions
 from tests.hub.outbox.support import Recording, endpoint
 from tests.hub.storage.backends import Postgres, opened
 from tests.world import ManualClock
@@ -56,19 +53,6 @@ async def test_a_policy_of_an_earlier_version_is_read(transactions: Transactions
     assert found.policy == Policy(Success.ANY_2XX, 10_000, True, Throttle.ENDPOINT)
 
 
-async def test_a_change_is_followed(transactions: Transactions) -> None:
-    cache = EndpointCache(transactions)
-    assert await cache.refresh()
-    assert not await cache.refresh()
-    await transactions.write(lambda tx: endpoint_store.save(tx, FULL))
-    await transactions.write(lambda tx: endpoint_store.save(tx, replace(FULL, url="https://b.example/")))
-    assert await cache.refresh()
-    assert [each.url for each in cache] == ["https://b.example/"]
-    await transactions.write(lambda tx: endpoint_store.remove(tx, "ep_full", 0))
-    assert await cache.refresh()
-    assert len(cache) == 0
-
-
 async def test_removing_gives_up_what_waits(transactions: Transactions) -> None:
     recording = Recording(ManualClock())
     await transactions.write(lambda tx: endpoint_store.save(tx, endpoint()))
@@ -99,58 +83,6 @@ async def test_failing_since_is_the_first_failure(transactions: Transactions) ->
         assert found is not None
         seen.append(found.failing_since_ms)
     assert seen == [5, 5, None, 12]
-
-
-async def test_a_change_of_its_own_is_not_undone_by_what_was_read_before_it(light_transactions: Transactions) -> None:
-    """Else an endpoint that an administrator enabled would stay disabled here until the next look, and miss the events until then."""
-    await light_transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_1", enabled=False)))
-    read = asyncio.Event()
-    told = asyncio.Event()
-
-    class Slow:
-        """The database, with time between what it read and who asked."""
-
-        async def read(self, operation: Operation[Any]) -> Any:
-            result = await light_transactions.read(operation)
-            read.set()
-            await told.wait()
-            return result
-
-    cache = EndpointCache(cast("Transactions", Slow()))
-    refreshing = asyncio.create_task(cache.refresh())
-    await read.wait()
-    enabled = endpoint("ep_1")
-
-    def enable(tx: Transaction) -> None:
-        endpoint_store.save(tx, enabled)
-        tx.after_commit(lambda: cache.put("ep_1", enabled))
-
-    await light_transactions.write(enable)
-    told.set()
-    assert await refreshing
-    assert cache["ep_1"].enabled
-    assert not await cache.refresh()
-
-
-async def test_who_gets_an_event(light_transactions: Transactions) -> None:
-    cache = EndpointCache(light_transactions)
-    for each in (
-        endpoint("all"),
-        endpoint("type", types=("thing.started",)),
-        endpoint("tree", types=("thing.*",)),
-        endpoint("chat", media=("chat",)),
-        endpoint("disabled", enabled=False),
-        endpoint("owned", owner="messaging"),
-        endpoint("foreign", tenant="other"),
-    ):
-        cache.put(each.id, each)
-    assert cache.wanting(event()) == ["all", "type", "tree"]
-    assert cache.wanting(event("thing.finished", media="chat")) == ["all", "tree", "chat"]
-    assert cache.wanting(event("thingy.x")) == ["all"]
-    assert cache.wanting(event(tenant="other")) == ["foreign"]
-    assert cache.wanting(event(to="owned")) == ["owned"]
-    assert cache.wanting(event(to="disabled")) == ["disabled"]
-    assert cache.wanting(event(to=NO_ENDPOINT)) == []
 
 
 async def test_a_removal_waits_for_the_deliveries_that_another_transaction_makes(postgres: Postgres) -> None:

@@ -6,23 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from hub.outbox import endpoint_queue, endpoint_store, service
+from hub.outbox import endpoint_store
 from hub.outbox.models import Endpoint
 from hub.outbox.outcome import Failure
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transactions
-from tests.hub.outbox.house import QUICK, House, always
+from tests.hub.outbox.house import QUICK, SOON, House, always
 from tests.hub.outbox.support import endpoint
 
 HOUR = OutboxSettings(retry_s=(0.01,) * 50, jitter=0, throttle_s=3600, trip_after=3, concurrency=4)
 
 
-@pytest.fixture
-def an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint that does not answer is left alone for an hour at once."""
-    monkeypatch.setattr(endpoint_queue, "CIRCUIT_FIRST_S", 3600.0)
-    monkeypatch.setattr(endpoint_queue, "CIRCUIT_MAX_S", 3600.0)
-    monkeypatch.setattr(service, "FOLLOW_S", 0.05)
+AN_HOUR = replace(SOON, first_probe_s=3600.0, max_probe_s=3600.0)
+"""An endpoint that does not answer is left alone for an hour at once."""
 
 
 async def stored(house: House) -> Endpoint:
@@ -33,7 +29,7 @@ async def stored(house: House) -> Endpoint:
 
 async def circuit_open(transactions: Transactions, status: int, failure: Failure) -> House:
     """A hub that stopped after its endpoint ``ep_1`` had failed so."""
-    house = House(transactions, HOUR)
+    house = House(transactions, HOUR, timing=AN_HOUR)
     house.receivers.answers["ep_1"] = always(status, failure)
     await house.save(endpoint(), endpoint("ep_2"))
     async with house.running():
@@ -44,12 +40,11 @@ async def circuit_open(transactions: Transactions, status: int, failure: Failure
 
 
 @pytest.mark.parametrize(("status", "failure"), [(0, Failure.TIMEOUT), (0, Failure.CONNECT), (429, Failure.NONE), (502, Failure.NONE)])
-@pytest.mark.usefixtures("an_hour")
 async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Transactions, status: int, failure: Failure) -> None:
     before = await circuit_open(transactions, status, failure)
     kept = await stored(before)
     assert (kept.silent >= 3) == (failure is not Failure.NONE)
-    house = House(transactions, HOUR)
+    house = House(transactions, HOUR, timing=AN_HOUR)
     async with house.running():
         assert house.outbox.worker.circuits_open == (failure is not Failure.NONE)
         await house.record("new")
@@ -58,10 +53,9 @@ async def test_who_is_left_alone_is_left_alone_after_a_restart(transactions: Tra
 
 
 @pytest.mark.parametrize("change", [{"url": "https://elsewhere.example/"}, {"enabled": True}])
-@pytest.mark.usefixtures("an_hour")
 async def test_another_url_or_enabling_it_begins_anew(light_transactions: Transactions, change: dict[str, object]) -> None:
     await circuit_open(light_transactions, 0, Failure.CONNECT)
-    house = House(light_transactions, HOUR)
+    house = House(light_transactions, HOUR, timing=AN_HOUR)
     async with house.running():
         if "enabled" in change:
             await house.save(replace(await stored(house), enabled=False))
@@ -83,9 +77,8 @@ async def test_an_answer_is_remembered_too(light_transactions: Transactions) -> 
     assert ((await stored(house)).silent, (await stored(house)).closed_until_ms) == (0, 0)
 
 
-@pytest.mark.usefixtures("an_hour")
 async def test_a_clock_that_was_set_back_does_not_close_an_endpoint_for_ever(light_transactions: Transactions) -> None:
-    house = House(light_transactions, QUICK)
+    house = House(light_transactions, QUICK, timing=AN_HOUR)
     await house.save(endpoint(silent=9, closed_until_ms=1 << 50))
     async with house.running():
         await house.until(lambda: house.outbox.worker.circuits_open == 1)

@@ -10,22 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from hub.outbox import delivery_store, delivery_worker, dispatcher, endpoint_store, service
+from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.endpoint_queue import EndpointQueue
 from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Policy, Throttle
 from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.settings import OutboxSettings
 from hub.storage.transactions import Transactions
-from tests.hub.outbox.house import QUICK, House, always, well
-from tests.hub.outbox.support import endpoint, outcome
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
-    monkeypatch.setattr(delivery_worker, "BLOCKED_S", 0.05)
-    monkeypatch.setattr(delivery_worker, "LOOK_S", 0.05)
-    monkeypatch.setattr(service, "FOLLOW_S", 0.05)
+from tests.hub.outbox.house import QUICK, SOON, House, always, well
+from tests.hub.outbox.support import a_slice, endpoint, outcome
 
 
 @pytest.fixture
@@ -199,6 +191,25 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_says_why(house: House) -
     await house.record("later")
     await house.until(lambda: house.counters.dispatched == 4)  # the two, and the two that administrators hear
     assert house.receivers.of("ep_1") == [("thing.started", 1)]
+
+
+async def test_an_endpoint_that_was_read_again_during_the_request_is_disabled_too(light_transactions: Transactions) -> None:
+    """Else the next delivery goes to an endpoint that is gone, until this process looks for changes once more."""
+    made = House(light_transactions, timing=replace(SOON, follow_s=3600))
+
+    async def gone(event: OutboxEvent, attempt: int) -> Outcome:
+        await made.transactions.write(lambda tx: tx.run("UPDATE outbox_revision SET number = number + 1"))
+        assert await made.outbox.cache.refresh(a_slice())
+        return outcome(410)
+
+    async with made.running():
+        await made.save(endpoint())
+        made.receivers.answers["ep_1"] = gone
+        await made.record()
+        await made.until(lambda: made.counters.disabled == 1)
+        await made.record("later")
+        await made.until(lambda: made.counters.dispatched == 4)
+    assert made.receivers.of("ep_1") == [("thing.started", 1)]
 
 
 async def test_nothing_but_failures_for_long_enough_disables(light_transactions: Transactions) -> None:

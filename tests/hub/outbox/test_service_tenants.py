@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from hub.outbox import delivery_worker, dispatcher, service
 from hub.outbox.models import OutboxEvent
 from hub.outbox.outcome import Outcome
 from hub.storage.transactions import Transactions
 from tests.hub.outbox.conftest import TENANTS
 from tests.hub.outbox.house import QUICK, House
 from tests.hub.outbox.support import endpoint, outcome
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
-    monkeypatch.setattr(delivery_worker, "BLOCKED_S", 0.05)
-    monkeypatch.setattr(delivery_worker, "LOOK_S", 0.05)
-    monkeypatch.setattr(service, "FOLLOW_S", 0.05)
 
 
 async def test_a_tenant_whose_endpoints_hang_does_not_keep_the_others_from_theirs(light_transactions: Transactions) -> None:

@@ -1,0 +1,144 @@
+"""Claims deliveries that wait in the database, for the endpoints whose queues have room: tenants take turns, and so do their endpoints."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from hub.core.ports import Clock
+from hub.outbox import delivery_store
+from hub.outbox.delivery_store import Claim
+from hub.outbox.endpoint_cache import EndpointCache
+from hub.outbox.endpoint_queue import EndpointQueue
+from hub.outbox.shares import Pool
+from hub.outbox.timing import Timing
+from hub.storage.transactions import Transaction, Transactions
+
+QUEUES_AT_ONCE: Final = 64
+"""Endpoints whose deliveries one transaction claims."""
+
+
+def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]]) -> list[tuple[str, str, EndpointQueue]]:
+    """Order queues by turns of tenants: one of each tenant, then another of each; within a tenant the one that waited longest comes
+    first.
+    """
+    ranked = [
+        (rank, turn, tenant, identifier, queue)
+        for tenant, queues in ready.items()
+        for rank, (turn, identifier, queue) in enumerate(sorted(queues, key=lambda each: each[0]))
+    ]
+    ranked.sort(key=lambda each: each[:2])
+    return [(tenant, identifier, queue) for _, _, tenant, identifier, queue in ranked]
+
+
+class Claimer:
+    """Of one process. What it claims goes into the queues."""
+
+    __slots__ = ("_cache", "_clock", "_held", "_lease_until_ms", "_order_ms", "_owner", "_timing", "_transactions", "_turns")
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        transactions: Transactions,
+        cache: EndpointCache,
+        clock: Clock,
+        held: Pool,
+        order_s: float,
+        timing: Timing,
+        lease_until_ms: Callable[[str], int],
+    ) -> None:
+        """``held`` counts the deliveries in memory. A delivery waits at most ``order_s`` seconds for the one before it of the same key.
+        ``lease_until_ms`` returns until when a lease of an endpoint's delivery lasts that begins now.
+        """
+        self._owner = owner
+        self._transactions = transactions
+        self._cache = cache
+        self._clock = clock
+        self._held = held
+        self._order_ms = round(order_s * 1000)
+        self._timing = timing
+        self._lease_until_ms = lease_until_ms
+        self._turns = itertools.count(1)
+
+    async def claim(self, queues: Mapping[str, EndpointQueue], begin: Callable[[str, EndpointQueue], object]) -> float:
+        """Claim deliveries that may begin soon, and call ``begin`` with each endpoint that was asked for and its queue. Returns in how many
+        seconds to look again: 0 if any endpoint was asked for.
+
+        Raises:
+            StorageError: the database cannot be written; the queues will be looked at again.
+        """
+        now = self._clock.monotonic()
+        wanted, next_at = self._wanted(queues, now)
+        if not wanted:
+            return max(0.0, next_at - now)
+        claims = await self._ask(wanted)
+        now = self._clock.monotonic()
+        wall_ms = self._clock.wall_ms()
+        for (identifier, queue, limit), claim in zip(wanted, claims, strict=True):
+            queue.looking = False
+            queue.held -= limit - len(claim.work)
+            queue.blocked = False
+            if claim.due_ms is not None:
+                due_in = (claim.due_ms - wall_ms) / 1000
+                # a delivery that is due and was not claimed waits for an older one of its key
+                queue.blocked = due_in <= 0 and not claim.work
+                queue.look_at(now + (self._timing.blocked_s if queue.blocked else max(due_in, 0.0)))
+            for work in claim.work:
+                queue.add(work)
+            begin(identifier, queue)
+        return 0.0
+
+    def _wanted(self, queues: Mapping[str, EndpointQueue], now: float) -> tuple[list[tuple[str, EndpointQueue, int]], float]:
+        """The endpoints to ask for, each with a number of deliveries that it has reserved places for; and when the next one is due."""
+        next_at = now + self._timing.look_s
+        ready: dict[str, list[tuple[int, str, EndpointQueue]]] = {}
+        """By tenant."""
+        for identifier, queue in queues.items():
+            if queue.due is None:
+                continue
+            endpoint = self._cache.get(identifier)
+            if endpoint is None or not endpoint.enabled:
+                continue
+            begins = max(queue.due, queue.open_at(now))
+            if begins > now:
+                next_at = min(next_at, begins)
+            elif queue.wants_more(now):
+                ready.setdefault(endpoint.tenant, []).append((queue.turn, identifier, queue))
+        wanted: list[tuple[str, EndpointQueue, int]] = []
+        for tenant, identifier, queue in in_turn(ready):
+            room = self._held.of(tenant).room
+            if room <= 0:
+                continue
+            # a share for each of its endpoints, rather than all for the first of them
+            limit = min(queue.space(now), room, max(queue.limit, room // len(ready[tenant])))
+            queue.held += limit
+            queue.turn = next(self._turns)
+            queue.due = None
+            queue.looking = True
+            wanted.append((identifier, queue, limit))
+            if len(wanted) == QUEUES_AT_ONCE:
+                break
+        return wanted, next_at
+
+    async def _ask(self, wanted: list[tuple[str, EndpointQueue, int]]) -> list[Claim]:
+        now_ms = self._clock.wall_ms()
+        asked = [(identifier, self._lease_until_ms(identifier), limit) for identifier, _, limit in wanted]
+
+        def write(tx: Transaction) -> list[Claim]:
+            return [
+                delivery_store.claim(
+                    tx, identifier, owner=self._owner, now_ms=now_ms, lease_until_ms=until_ms, order_ms=self._order_ms, limit=limit
+                )
+                for identifier, until_ms, limit in asked
+            ]
+
+        try:
+            return await self._transactions.write(write)
+        except BaseException:
+            for _, queue, limit in wanted:
+                queue.looking = False
+                queue.held -= limit
+                queue.look_at(self._clock.monotonic() + self._timing.look_s)
+            raise
