@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from hub.core.ports import Clock
 from hub.core.principal import Principal
@@ -18,8 +17,21 @@ from hub.outbox.administration import Administration, Change, EndpointError, Unk
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
 from hub.outbox.example import Examples, TooManyExamplesError
 from hub.outbox.models import DeliveryState, Endpoint
+from hub.outbox.schemas import (
+    LATEST_MS,
+    DeliveriesAnswer,
+    DeliveryAnswer,
+    EndpointAnswer,
+    EndpointChange,
+    EndpointsAnswer,
+    EndpointWithSecretAnswer,
+    ExampleAnswer,
+    NewEndpoint,
+    NewSecret,
+    ReplayedAnswer,
+    Span,
+)
 from hub.outbox.service import Outbox
-from hub.security.api import Status
 from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T
 
@@ -32,192 +44,13 @@ REPLAYED_AT_ONCE: int = 500
 """Deliveries that one transaction replays. Other transactions run between two of them."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
-_LATEST_MS = 1 << 53
-
-
-class EndpointChange(BaseModel):
-    """The fields to set. A field that is left out stays as it is."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": True}]})
-
-    url: str | None = Field(default=None, description="Where to POST to.", examples=["https://crm.example.com/hook"], max_length=4_000)
-    types: list[str] | None = Field(
-        default=None, description="Event types that it wants, `interaction.*` for all below; an empty list: all.", max_length=200
-    )
-    media: list[str] | None = Field(default=None, description="Media that it wants; an empty list: all.", max_length=200)
-    headers: dict[str, str] | None = Field(default=None, description="Headers of its own, sent with each request.")
-    description: str | None = Field(default=None, description="For people.", max_length=4_000)
-    concurrency: int | None = Field(default=None, description="Requests that may be under way at once; 0: `outbox.concurrency`.")
-    success: Literal["200", "2xx"] | None = Field(default=None, description="What it must answer: exactly 200, or any 2xx.")
-    enabled: bool | None = Field(default=None, description="Whether it is delivered to. What waits goes on when it is enabled again.")
-    throttle: Literal["order", "endpoint"] | None = Field(
-        default=None, description="What its 429 holds back: what has to stay in order with the delivery, or all that goes to the endpoint."
-    )
-
-
-class NewEndpoint(EndpointChange):
-    """An endpoint to create."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"url": "https://crm.example.com/hook", "types": ["interaction.*"]}]}
-    )
-
-    url: str = Field(description="Where to POST to.", examples=["https://crm.example.com/hook"], max_length=4_000)
-    secret: str | None = Field(default=None, description="Keys the signatures; drawn when left out.", max_length=4_000)
-
-
-class NewSecret(BaseModel):
-    """A secret that the caller chooses."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    secret: str | None = Field(default=None, description="Drawn when left out.", max_length=4_000)
-
-
-class Span(BaseModel):
-    """A span of time, in milliseconds since 1970."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    since: int = Field(description="Deliveries that were made from then on.", ge=0, le=_LATEST_MS)
-    until: int | None = Field(default=None, description="... and before then; without it all since.", ge=0, le=_LATEST_MS)
-
-
-class EndpointEntry(BaseModel):
-    """An endpoint."""
-
-    id: str
-    url: str
-    types: list[str]
-    media: list[str]
-    headers: dict[str, str]
-    description: str
-    concurrency: int
-    success: Literal["200", "2xx"]
-    throttle: Literal["order", "endpoint"]
-    enabled: bool
-    disabledReason: str = Field(description="Why it is not enabled.")
-    createdAt: int = Field(description="Milliseconds since 1970.")
-    failingSince: int | None = Field(default=None, description="Since when there were nothing but failures.")
-    oldSecretsUntil: list[int] = Field(description="When secrets that were rotated out cease to sign.")
-
-
-class EndpointWithSecret(EndpointEntry):
-    """An endpoint, and its secret: it is shown this once."""
-
-    secret: str
-
-
-class EndpointAnswer(BaseModel):
-    """Envelope of an endpoint."""
-
-    status: Status
-    data: EndpointEntry
-
-
-class EndpointWithSecretAnswer(BaseModel):
-    """Envelope of an endpoint and its secret."""
-
-    status: Status
-    data: EndpointWithSecret
-
-
-class Endpoints(BaseModel):
-    """All endpoints, the oldest first."""
-
-    endpoints: list[EndpointEntry]
-
-
-class EndpointsAnswer(BaseModel):
-    """Envelope of all endpoints."""
-
-    status: Status
-    data: Endpoints
-
-
-class DeliveryEntry(BaseModel):
-    """A delivery: one event on its way to one endpoint. Times in milliseconds since 1970."""
-
-    id: int
-    endpoint: str
-    type: str
-    media: str
-    key: str = Field(description="What stays in order: the id of the interaction.")
-    operationId: str = Field(description="The same at every attempt and for every endpoint.")
-    state: Literal["pending", "delivered", "dead"]
-    attempts: int
-    createdAt: int
-    nextAt: int | None = Field(default=None, description="When a pending one is tried again at the earliest.")
-    finishedAt: int | None = None
-    httpStatus: int | None = Field(default=None, description="What the last attempt was answered; missing when it was not.")
-    error: str = Field(description="Why it is not delivered, in words.")
-
-
-class Deliveries(BaseModel):
-    """A page of deliveries, the newest first."""
-
-    deliveries: list[DeliveryEntry]
-    cursor: str | None = Field(default=None, description="Where the next page begins; missing on the last one.")
-
-
-class DeliveriesAnswer(BaseModel):
-    """Envelope of a page of deliveries."""
-
-    status: Status
-    data: Deliveries
-
-
-class AttemptEntry(BaseModel):
-    """One attempt."""
-
-    number: int
-    at: int = Field(description="Milliseconds since 1970.")
-    durationMs: int
-    httpStatus: int | None = Field(default=None, description="Missing when there was no answer.")
-    error: str
-    body: str = Field(description="The beginning of the answer.")
-    bodyBase64: bool = Field(description="Whether `body` is base64, because it is no text.")
-
-
-class DeliveryDetail(DeliveryEntry):
-    """A delivery with what it carries and its attempts."""
-
-    payload: str = Field(description="The body that is posted.")
-    log: list[AttemptEntry]
-
-
-class DeliveryAnswer(BaseModel):
-    """Envelope of a delivery."""
-
-    status: Status
-    data: DeliveryDetail
-
-
-class Replayed(BaseModel):
-    """The deliveries that are made again."""
-
-    replayed: int
-
-
-class ReplayedAnswer(BaseModel):
-    """Envelope of the deliveries that are made again."""
-
-    status: Status
-    data: Replayed
-
-
-class ExampleAnswer(BaseModel):
-    """Envelope of the outcome of an example."""
-
-    status: Status
-    data: AttemptEntry
 
 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such endpoint or delivery."}}
 _BUSY: dict[int | str, dict[str, Any]] = {503: {"description": "The database cannot be reached; nothing was changed."}}
 
 Identifier = Annotated[str, Path(alias="id", max_length=64)]
-Number = Annotated[int, Path(alias="id", ge=1, le=_LATEST_MS)]
+Number = Annotated[int, Path(alias="id", ge=1, le=LATEST_MS)]
 
 
 def create_router(outbox: Outbox, administration: Administration, examples: Examples, clock: Clock) -> APIRouter:
@@ -318,7 +151,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
                     caller.tenant,
                     identifier,
                     since_ms=body.since,
-                    until_ms=_LATEST_MS if body.until is None else body.until,
+                    until_ms=LATEST_MS if body.until is None else body.until,
                     now_ms=clock.wall_ms(),
                     limit=REPLAYED_AT_ONCE,
                 )
@@ -336,10 +169,10 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         endpoint: Annotated[str | None, Query(description="Only to this endpoint.", max_length=64)] = None,
         state: Annotated[DeliveryState | None, Query(description="Only those in this state.")] = None,
         key: Annotated[str | None, Query(description="Only of this key, such as an interaction's id.", max_length=255)] = None,
-        since: Annotated[int | None, Query(description="Only those made from then on, ms.", ge=0, le=_LATEST_MS)] = None,
-        until: Annotated[int | None, Query(description="Only those made before then, ms.", ge=0, le=_LATEST_MS)] = None,
+        since: Annotated[int | None, Query(description="Only those made from then on, ms.", ge=0, le=LATEST_MS)] = None,
+        until: Annotated[int | None, Query(description="Only those made before then, ms.", ge=0, le=LATEST_MS)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Entries of a page.")] = 100,
-        cursor: Annotated[int | None, Query(ge=1, le=_LATEST_MS, description="`data.cursor` of the page before.")] = None,
+        cursor: Annotated[int | None, Query(ge=1, le=LATEST_MS, description="`data.cursor` of the page before.")] = None,
     ) -> Response:
         """The deliveries of the tenant, the newest first."""
         wanted = Wanted(endpoint, state, key, since, until)
