@@ -125,30 +125,26 @@ class SqliteChannelLog:
         """See :meth:`ChannelLog.read`."""
 
         def select(connection: sqlite3.Connection) -> Page:
-            connection.execute("BEGIN")  # floor and records of one moment
-            try:
-                log = connection.execute("SELECT id, floor, top FROM logs WHERE tenant = ?", (selection.tenant,)).fetchone()
-                if log is None:  # nobody ever asked how far it reaches
-                    return Page([], after, after, more=False)
-                identifier, floor, newest = log
-                end = connection.execute(_END_OF_SCAN, (identifier, after, SCAN - 1)).fetchone()
-                more = end is not None and end[0] < newest
-                end_position = end[0] if more else max(newest, after)
-                (channels,) = connection.execute(_CHANNELS, (identifier, after, end_position)).fetchone()
-                wanted = [channel for channel in json.loads(channels) if selection.wants(channel)]
-                found: list[Record] = []
-                if wanted:
-                    values = (identifier, after, end_position, json.dumps(wanted), json.dumps(selection.audiences), PAGE_RECORDS + 1)
-                    size = 0
-                    for row in connection.execute(_RECORDS, values):
-                        record = Record(*row)
-                        if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
-                            return Page(found, found[-1].position, floor, more=True)
-                        found.append(record)
-                        size += record.size
-                return Page(found, end_position, floor, more)
-            finally:
-                connection.execute("COMMIT")
+            log = connection.execute("SELECT id, floor, top FROM logs WHERE tenant = ?", (selection.tenant,)).fetchone()
+            if log is None:  # nobody ever asked how far it reaches
+                return Page([], after, after, more=False)
+            identifier, floor, newest = log
+            end = connection.execute(_END_OF_SCAN, (identifier, after, SCAN - 1)).fetchone()
+            more = end is not None and end[0] < newest
+            end_position = end[0] if more else max(newest, after)
+            (channels,) = connection.execute(_CHANNELS, (identifier, after, end_position)).fetchone()
+            wanted = [channel for channel in json.loads(channels) if selection.wants(channel)]
+            found: list[Record] = []
+            if wanted:
+                values = (identifier, after, end_position, json.dumps(wanted), json.dumps(selection.audiences), PAGE_RECORDS + 1)
+                size = 0
+                for row in connection.execute(_RECORDS, values):
+                    record = Record(*row)
+                    if found and (len(found) == PAGE_RECORDS or size + record.size > max_bytes):
+                        return Page(found, found[-1].position, floor, more=True)
+                    found.append(record)
+                    size += record.size
+            return Page(found, end_position, floor, more)
 
         return await self.file.read(select)
 

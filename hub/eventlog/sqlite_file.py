@@ -10,28 +10,22 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.storage.identity import FileIdentity
 from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
-from hub.storage.reasons import Reason, of_sqlite
+from hub.storage.readers import Readers
+from hub.storage.reasons import Reason
 from hub.storage.schema import SQLITE, Schema, UnknownVersionError, Version, upgrade
 from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
 from hub.storage.upgrade_copy import copy_before_upgrade
 from hub.storage.writer import GroupWriter
 
 T = TypeVar("T")
-
-MAX_GROUP: Final = 512
-"""Operations of one transaction at most, so that the first of them does not wait for an endless queue."""
-
-MAX_WAITING: Final = 100_000
-"""Operations that may wait for the writer: a disk that stands still must not fill the memory."""
 
 Operation = Callable[[sqlite3.Connection], T]
 """Runs inside the writer's transaction, in the writer's thread. It may run more than once: what it does lies in the file alone."""
@@ -51,11 +45,13 @@ class SqliteFile:
         versions: Sequence[Callable[[Schema], object]],
         *,
         on_rollback: Callable[[], object] = lambda: None,
+        max_group: int = 512,
+        max_waiting: int = 100_000,
     ) -> None:
         """``versions``: each makes of the tables of the one before its own, the first of none; the file notes in ``PRAGMA user_version``
         how many it has, and one that has more is refused rather than guessed at. What a file lacks is done in one transaction, after it was
         copied (:func:`hub.storage.upgrade_copy.copy_before_upgrade`). ``on_rollback`` runs in the writer's thread when what a transaction
-        did is undone.
+        did is undone. ``max_group`` and ``max_waiting`` are the writer's (:class:`hub.storage.writer.GroupWriter`).
         """
         self.path = path
         try:
@@ -79,7 +75,6 @@ class SqliteFile:
                 )
                 writing = self._backend.connect()
                 undo.callback(writing.close)
-                self.reading = undo.enter_context(closing(self._backend.connect())).raw
             except StorageError as error:
                 raise EventLogError(str(error), path) from error.__cause__
             except OSError as error:
@@ -89,15 +84,15 @@ class SqliteFile:
         self._writer = GroupWriter(
             self._backend,
             lambda connection, _: _raw(connection),
-            max_group=MAX_GROUP,
-            max_waiting=MAX_WAITING,
+            max_group=max_group,
+            max_waiting=max_waiting,
             optimistic=True,
             drop_cancelled=True,
             on_undo=on_rollback,
         )
         self.condition = self._writer.condition
         """How the file is."""
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{path.stem}-read")
+        self._readers = Readers(self._backend, self.condition, count=1, name=f"{path.stem}-read")
         self._writer.start(writing, f"{path.stem}-write")
 
     @property
@@ -124,22 +119,16 @@ class SqliteFile:
             raise self._unwritten(error) from (error.__cause__ or error)
 
     async def read(self, query: Operation[T]) -> T:
-        """Run ``query`` in the reader's thread.
+        """Run ``query`` in the reader's thread, within a transaction that sees one moment of the file.
 
         Raises:
             EventLogError: the file cannot be read, or is closed.
         """
         self.check_open()
-
-        def fetch() -> T:
-            try:
-                return query(self.reading)
-            except sqlite3.Error as error:
-                if of_sqlite(error) is not None:
-                    self.condition.failed(error)
-                raise EventLogError(f"{self.path} cannot be read: {error}", self.path) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._reader, fetch)
+        try:
+            return await self._readers.read(lambda connection: query(_raw(connection)))
+        except (StorageError, sqlite3.Error) as error:
+            raise EventLogError(f"{self.path} cannot be read: {error.__cause__ or error}", self.path) from (error.__cause__ or error)
 
     async def rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
         """All rows of one query; see :meth:`read`."""
@@ -175,7 +164,7 @@ class SqliteFile:
             return
         self._closed = True
         await asyncio.to_thread(self._writer.stop)
-        await asyncio.to_thread(self._reader.shutdown)
+        await asyncio.to_thread(self._readers.stop)
         self._files.close()
 
     def _unwritten(self, error: Exception) -> EventLogError:

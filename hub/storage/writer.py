@@ -21,12 +21,6 @@ from hub.storage.reasons import Reason
 A = TypeVar("A")
 """What operations work on."""
 
-MAX_GROUP: Final = 256
-"""Operations of one commit at most, so that the first of them does not wait for an endless queue."""
-
-MAX_WAITING: Final = 10_000
-"""Operations that may wait for the writer: a disk that stands still must not fill the memory."""
-
 ANSWER_S: Final = 1.0
 """Seconds within which a transaction begins, unless another process keeps it waiting: less than a probe of ``/readyz`` waits."""
 
@@ -74,6 +68,7 @@ class GroupWriter(Generic[A]):
         "_drop_cancelled",
         "_hand",
         "_max_group",
+        "_max_waiting",
         "_on_undo",
         "_optimistic",
         "_queue",
@@ -81,7 +76,6 @@ class GroupWriter(Generic[A]):
         "condition",
         "connection",
         "counters",
-        "max_waiting",
     )
 
     def __init__(
@@ -89,14 +83,16 @@ class GroupWriter(Generic[A]):
         backend: Backend,
         hand: Callable[[Connection, list[Callable[[], object]]], A],
         *,
-        max_group: int = MAX_GROUP,
-        max_waiting: int = MAX_WAITING,
+        max_group: int,
+        max_waiting: int,
         optimistic: bool = False,
         drop_cancelled: bool = False,
         on_undo: Callable[[], object] = lambda: None,
     ) -> None:
         """``hand`` makes what an operation works on of the connection, and of a list of what is to be called on the caller's event loop
-        when the operation is on disk, before the caller goes on. ``optimistic``: operations are hardly ever refused, so a group is first
+        when the operation is on disk, before the caller goes on. At most ``max_group`` operations share a commit, so that the first of them
+        does not wait for an endless queue; at most ``max_waiting`` wait, so that a disk that stands still does not fill the memory.
+        ``optimistic``: operations are hardly ever refused, so a group is first
         run without savepoints, and once more with them when one of it was. ``drop_cancelled``: an operation whose caller gave up before
         its turn is not run. ``on_undo`` runs in the writer's thread when something that operations did is undone.
         """
@@ -105,7 +101,7 @@ class GroupWriter(Generic[A]):
         """How the database is."""
         self.connection: Connection | None = None
         """The writer's own; None before the start, and after an error by which it was given up."""
-        self.max_waiting = max_waiting
+        self._max_waiting = max_waiting
         self._backend = backend
         self._hand = hand
         self._max_group = max_group
@@ -152,8 +148,8 @@ class GroupWriter(Generic[A]):
         """
         if self._thread is None:
             raise StorageError("the database is not open")
-        if self._queue.qsize() >= self.max_waiting:
-            raise StorageError(f"the database does not keep up: {self.max_waiting} operations wait for it")
+        if self._queue.qsize() >= self._max_waiting:
+            raise StorageError(f"the database does not keep up: {self._max_waiting} operations wait for it")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put(_Waiting(operation, future))
         return future

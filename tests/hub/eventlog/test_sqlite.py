@@ -119,9 +119,21 @@ async def test_a_fault_of_the_disk_reaches_the_caller_and_the_log_goes_on(tmp_pa
 
 async def test_a_fault_of_reading_reaches_the_caller(tmp_path: Path) -> None:
     log = SqliteEventLog(tmp_path)
-    log.file.reading.close()
+    log.file.writing.execute("ALTER TABLE streams RENAME TO gone")
+    for _ in range(2):
+        with pytest.raises(EventLogError, match=r"events\.db cannot be read: no such table: streams"):
+            await log.last("t", "s")
+    log.file.writing.execute("ALTER TABLE gone RENAME TO streams")
+    assert await log.last("t", "s") == 0
+    await log.close()
+
+
+async def test_a_reader_whose_connection_has_ended_opens_another(tmp_path: Path) -> None:
+    log = SqliteEventLog(tmp_path)
+    assert await log.append("t", "s", [b"a"]) == 1
     with pytest.raises(EventLogError, match="cannot be read"):
-        await log.last("t", "s")
+        await log.file.read(lambda connection: connection.close())
+    assert await log.last("t", "s") == 1
     await log.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -17,16 +18,22 @@ from hub.storage.lock import InUseError
 from hub.storage.transactions import Operation, StorageError, Transaction, Transactions
 
 
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[Transactions]:
-    """Of a database with a table ``things``, whose ids are unique."""
-    made = Transactions(backend_of(database))
+@asynccontextmanager
+async def with_things(database: Database, **options: int) -> AsyncIterator[Transactions]:
+    """A database with a table ``things``, whose ids are unique."""
+    made = Transactions(backend_of(database), **options)
     await made.start()
     await made.write(lambda tx: (tx.run("DROP TABLE IF EXISTS things"), tx.run("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)")))
     yield made
     if made._writer.running:
         await made.write(lambda tx: tx.run("DROP TABLE things"))
     await made.stop()
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[Transactions]:
+    async with with_things(database) as made:
+        yield made
 
 
 def insert(number: int, name: str = "x") -> Operation[int]:
@@ -135,20 +142,20 @@ async def test_who_reads_may_not_write_on_postgresql_and_a_reader_that_failed_re
         assert await store.read(lambda tx: tx.row("SELECT 1")) == (1,)
 
 
-async def test_what_waits_is_bounded(store: Transactions) -> None:
+async def test_what_waits_is_bounded(database: Database) -> None:
     gate = threading.Event()
-    blocked = asyncio.ensure_future(store.write(lambda tx: gate.wait(10)))
-    await asyncio.sleep(0)
-    store._writer.max_waiting = 3
-    waiting = []
-    while store.waiting < 3:
-        waiting.append(asyncio.ensure_future(store.write(insert(len(waiting)))))
+    async with with_things(database, max_waiting=3) as store:
+        blocked = asyncio.ensure_future(store.write(lambda tx: gate.wait(10)))
         await asyncio.sleep(0)
-    with pytest.raises(StorageError, match="does not keep up: 3 operations wait"):
-        await store.write(insert(99))
-    gate.set()
-    await asyncio.gather(blocked, *waiting)
-    assert await ids(store) == list(range(len(waiting)))
+        waiting = []
+        while store.waiting < 3:
+            waiting.append(asyncio.ensure_future(store.write(insert(len(waiting)))))
+            await asyncio.sleep(0)
+        with pytest.raises(StorageError, match="does not keep up: 3 operations wait"):
+            await store.write(insert(99))
+        gate.set()
+        await asyncio.gather(blocked, *waiting)
+        assert await ids(store) == list(range(len(waiting)))
 
 
 async def test_stopping_writes_what_waits(store: Transactions, database: Database) -> None:

@@ -26,7 +26,11 @@ def writing(folder: Path, **options: Any) -> Iterator[GroupWriter[Transaction]]:
     backend = SqliteBackend(file)
     connection = backend.connect()
     connection.execute("CREATE TABLE IF NOT EXISTS things (id INTEGER PRIMARY KEY, name TEXT)")
-    writer = GroupWriter(backend, lambda connection, afterwards: Transaction(connection, "", afterwards), **options)
+    writer = GroupWriter(
+        backend,
+        lambda connection, afterwards: Transaction(connection, "", afterwards),
+        **{"max_group": 256, "max_waiting": 10_000, **options},
+    )
     writer.start(connection, "test-write")
     try:
         yield writer
