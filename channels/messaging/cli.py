@@ -17,7 +17,7 @@ from hub.ops.settings import Settings
 from hub.outbox.administration import EndpointError
 from hub.outbox.guard import Guard
 from hub.security.cli_database import Admin
-from hub.security.store import AdminError
+from hub.security.models import AdminError
 from hub.storage.transactions import Transaction
 from hub.transports.runtime import SystemClock
 

@@ -19,7 +19,7 @@ from hub.outbox.administration import Administration, Change, EndpointError, Unk
 from hub.outbox.guard import Guard
 from hub.outbox.models import Endpoint
 from hub.security.cli_database import Admin
-from hub.security.store import AdminError
+from hub.security.models import AdminError
 from hub.storage.transactions import Transaction
 from hub.transports.runtime import SystemClock
 

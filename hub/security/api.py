@@ -10,10 +10,10 @@ from hub.ops.body import takes
 from hub.ops.envelope import ApiError, EnvelopeResponse, ok
 from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
 from hub.security.gate import Gate
+from hub.security.models import is_name, is_tenant_name
 from hub.security.origin import is_secure
 from hub.security.passwords import MAX_LENGTH, verify_built_in, verify_password
 from hub.security.rest import authenticated, requires
-from hub.security.store import is_name, is_tenant_name
 from hub.security.tickets import TICKET_S
 
 _Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_LENGTH)]

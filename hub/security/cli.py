@@ -17,8 +17,9 @@ from hub.core.principal import Action
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir
 from hub.security.cli_database import Admin, only_tenant, refuse
 from hub.security.cli_output import show_all, show_one, show_removed
+from hub.security.models import AdminError, Key, Role, Token, User
 from hub.security.roles import BUILT_IN, OPERATIONS, SUMMARIES, Grant, RoleError, parse_grant
-from hub.security.store import AdminError, Key, Role, Store, Token, User
+from hub.security.store import Store
 
 if TYPE_CHECKING:
     from hub.family import Family

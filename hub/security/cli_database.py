@@ -13,7 +13,8 @@ from hub.ops.cli import errors, load_or_exit
 from hub.ops.logging import set_up
 from hub.ops.settings import Settings
 from hub.ops.start_errors import explain
-from hub.security.store import AdminError, Store
+from hub.security.models import AdminError
+from hub.security.store import Store
 from hub.storage.migrations import place_of
 from hub.storage.service import DatabaseService
 from hub.storage.transactions import StorageError, Transaction, Transactions

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.ops.cli import errors, print_json
-from hub.security.store import Key, Role, Tenant, Token, User
+from hub.security.models import Key, Role, Tenant, Token, User
 
 Item = Tenant | Role | User | Key | Token
 

@@ -5,8 +5,8 @@ from typing import Any, Final, Protocol
 
 from hub.core.errors import RefusedError, WireError
 from hub.security.credentials import Credential
+from hub.security.queries import decoded
 from hub.security.roles import BUILT_IN, LATER, Grants, parse_grant
-from hub.security.store import decoded
 from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions
 
 _CHUNK: Final = 500

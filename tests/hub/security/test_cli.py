@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from hub.security import cli, cli_database
-from hub.security.store import AdminError
+from hub.security.models import AdminError
 
 Hub = Callable[..., Result]
 

@@ -6,9 +6,9 @@ import pytest
 
 from hub.core.principal import Action
 from hub.security.credentials import hash_secret
+from hub.security.models import AdminError, ExistsError, NotThereError
 from hub.security.passwords import verify_password
 from hub.security.roles import Grant
-from hub.security.store import AdminError, ExistsError, NotThereError
 from tests.hub.security.conftest import Access
 
 GRANT = Grant(Action.SUBSCRIBE, ("/a/**",))

@@ -1,0 +1,101 @@
+"""Tenants, roles, users, API keys and tokens as an administrator sees them, without their secrets; and what their names may be."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from hub.security.roles import Grant
+
+_TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME: Final = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff](?:[^\x00-\x1f\x7f\ud800-\udfff]{0,126}[^\x00-\x20\x7f\ud800-\udfff])?")
+_RESERVED: Final = "key:"
+
+
+class AdminError(Exception):
+    """An administrative change that is refused: the text names the field, what was expected, and what came."""
+
+
+class NotThereError(AdminError):
+    """The object to show, change or remove does not exist; the text names those that do."""
+
+
+class ExistsError(AdminError):
+    """The name is taken already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant and how much it holds. ``created_ms`` is milliseconds since 1970 UTC, here and below."""
+
+    name: str
+    created_ms: int
+    users: int
+    keys: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role of a tenant's own."""
+
+    tenant: str
+    name: str
+    grants: tuple[Grant, ...]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user, without the password."""
+
+    id: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key, without its secret."""
+
+    id: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token, without its secret. ``roles`` is None where it has its user's."""
+
+    id: str
+    tenant: str
+    subject: str
+    user: str | None
+    roles: tuple[str, ...] | None
+    expires_ms: int | None
+    created_ms: int
+
+
+def is_tenant_name(name: str) -> bool:
+    """Whether a text can be a tenant's name: it is part of Redis keys and topics, so it has few kinds of characters."""
+    return _TENANT.fullmatch(name) is not None
+
+
+def is_name(name: str) -> bool:
+    """Whether a text can name a user, a key or a token's subject: 1-128 characters, no control characters, no blank at the ends."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_name(field: str, name: str) -> None:
+    """Check the name of a user, a key or a token's subject; ``field`` is what the error calls it.
+
+    Raises:
+        AdminError: it cannot be one.
+    """
+    if not is_name(name):
+        raise AdminError(f"{field}: expected 1-128 characters without control characters or outer blanks, got {name!r}")
+    if name.startswith(_RESERVED):
+        raise AdminError(f"{field}: expected a name that does not begin with {_RESERVED!r}, which stands for API keys, got {name!r}")

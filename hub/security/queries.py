@@ -1,0 +1,173 @@
+"""Reads and checks the rows of tenants, roles, users, API keys and tokens. All of it runs inside transactions."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from hub.security import passwords
+from hub.security.models import AdminError, Key, NotThereError, Tenant, Token, User, is_name, is_tenant_name
+from hub.security.roles import BUILT_IN
+from hub.storage.transactions import Row, Transaction
+
+USERS: Final = "SELECT id, tenant, name, roles, created_ms FROM users"
+KEYS: Final = "SELECT id, tenant, name, roles, created_ms FROM api_keys"
+TOKENS: Final = "SELECT id, tenant, subject, user_id, roles, expires_ms, created_ms FROM tokens"
+
+
+def decoded(stored: Any) -> Any:
+    """What a JSON column holds. psycopg decodes PostgreSQL's ``json`` by itself; SQLite gives the text."""
+    return json.loads(stored) if isinstance(stored, str) else stored
+
+
+def raise_revision(tx: Transaction) -> None:
+    """Raise the revision, so that running nodes notice a change."""
+    tx.run("UPDATE revision SET number = number + 1")
+
+
+def begin_change(tx: Transaction) -> None:
+    """Begin a change: administrative transactions of PostgreSQL pass one by one, as SQLite's do anyway. Every change takes this lock
+    before any other, so that two of them cannot wait for one another.
+    """
+    tx.run("UPDATE revision SET number = number")
+
+
+def begin_change_within(tx: Transaction, tenant: str) -> None:
+    """Begin a change within a tenant."""
+    begin_change(tx)
+    check_tenant(tx, tenant)
+
+
+def has_tenant(tx: Transaction, name: str) -> bool:
+    """Whether there is a tenant of a name."""
+    return is_tenant_name(name) and tx.row("SELECT 1 FROM tenants WHERE name = ?", (name,)) is not None
+
+
+def check_tenant(tx: Transaction, name: str) -> None:
+    """Check that there is a tenant of a name.
+
+    Raises:
+        NotThereError: there is none.
+    """
+    if not has_tenant(tx, name):
+        known = [each for (each,) in tx.rows("SELECT name FROM tenants ORDER BY name")]
+        raise NotThereError(no_such("tenant", name, known, "hub tenant add NAME"))
+
+
+def count_by_tenant(tx: Transaction, table: str) -> dict[str, int]:
+    """The number of rows of a table by tenant; a tenant without rows is left out."""
+    rows = tx.rows(f"SELECT tenant, count(*) FROM {table} GROUP BY tenant")  # noqa: S608  a table of ours
+    return {tenant: count for tenant, count in rows}  # noqa: C416  the rows are tuples of any length to mypy
+
+
+def all_tenants(tx: Transaction) -> list[Tenant]:
+    """Every tenant, by name."""
+    users, keys, tokens = (count_by_tenant(tx, table) for table in ("users", "api_keys", "tokens"))
+    rows = tx.rows("SELECT name, created_ms FROM tenants ORDER BY name")
+    return [Tenant(name, at_ms, users.get(name, 0), keys.get(name, 0), tokens.get(name, 0)) for name, at_ms in rows]
+
+
+def tenant_of(tx: Transaction, name: str) -> Tenant:
+    """One tenant.
+
+    Raises:
+        NotThereError: there is none of that name.
+    """
+    tenants = all_tenants(tx)
+    for tenant in tenants:
+        if tenant.name == name:
+            return tenant
+    raise NotThereError(no_such("tenant", name, [tenant.name for tenant in tenants], "hub tenant add NAME"))
+
+
+def select(tx: Transaction, query: str, order: str, tenant: str | None) -> list[Row]:
+    """The rows of a query, of one tenant or of all."""
+    if tenant is None:
+        return tx.rows(f"{query} ORDER BY {order}")
+    return tx.rows(f"{query} WHERE tenant = ? ORDER BY {order}", (tenant,))
+
+
+def named(tx: Transaction, query: str, kind: str, tenant: str, name: str) -> Row:
+    """The row of a tenant's user or key of that name; ``query`` selects id, tenant and name first."""
+    check_tenant(tx, tenant)
+    found = tx.row(f"{query} WHERE tenant = ? AND name = ?", (tenant, name)) if is_name(name) else None
+    if found is None:
+        names = [row[2] for row in select(tx, query, "name", tenant)]
+        raise NotThereError(no_such(kind, name, names, f"hub {kind} add NAME --tenant {tenant}"))
+    return found
+
+
+def own_roles(tx: Transaction, tenant: str) -> list[str]:
+    """The names of the roles of a tenant's own, sorted."""
+    return [name for (name,) in tx.rows("SELECT name FROM roles WHERE tenant = ? ORDER BY name", (tenant,))]
+
+
+def check_roles(tx: Transaction, tenant: str, roles: Iterable[str]) -> list[str]:
+    """The roles to give to somebody, sorted and each once.
+
+    Raises:
+        NotThereError: the tenant has no such role.
+        AdminError: there are none.
+    """
+    chosen = sorted(set(roles))
+    if not chosen:
+        raise AdminError(f"roles: expected at least one of {', '.join(BUILT_IN)} or of the tenant's own, got none")
+    own = own_roles(tx, tenant)
+    for role in chosen:
+        if role not in BUILT_IN and role not in own:
+            raise NotThereError(no_such("role", role, [*BUILT_IN, *own], f"hub role add NAME --tenant {tenant}"))
+    return chosen
+
+
+def check_password(password: str) -> None:
+    """Check a password's length.
+
+    Raises:
+        AdminError: it is too short or too long.
+    """
+    if not passwords.MIN_LENGTH <= len(password) <= passwords.MAX_LENGTH:
+        raise AdminError(f"password: expected {passwords.MIN_LENGTH}-{passwords.MAX_LENGTH} characters, got {len(password)}")
+
+
+def chosen_token(tokens: Sequence[Token], which: str) -> Token:
+    """The token of an id, or of a subject that has one token only.
+
+    Raises:
+        NotThereError: there is none.
+        AdminError: the subject has several.
+    """
+    found = [token for token in tokens if token.id == which] or [token for token in tokens if token.subject == which]
+    if not found:
+        raise NotThereError(no_such("token", which, [f"{token.id} ({token.subject})" for token in tokens], "hub token add SUBJECT"))
+    if len(found) > 1:
+        raise AdminError(f"token: expected an id, since {which} has {len(found)} tokens: {some([token.id for token in found])}")
+    return found[0]
+
+
+def user_of(row: Row) -> User:
+    """The user of a row of :data:`USERS`."""
+    identifier, tenant, name, roles, created_ms = row
+    return User(identifier, tenant, name, tuple(decoded(roles)), created_ms)
+
+
+def key_of(row: Row) -> Key:
+    """The API key of a row of :data:`KEYS`."""
+    identifier, tenant, name, roles, created_ms = row
+    return Key(identifier, tenant, name, tuple(decoded(roles)), created_ms)
+
+
+def token_of(row: Row) -> Token:
+    """The token of a row of :data:`TOKENS`."""
+    identifier, tenant, subject, user_id, roles, expires_ms, created_ms = row
+    own = None if roles is None else tuple(decoded(roles))
+    return Token(identifier, tenant, subject, None if user_id is None else subject, own, expires_ms, created_ms)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first ten of some names, and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def no_such(kind: str, name: str, known: Sequence[str], how: str) -> str:
+    """What to say of a name that is not there: the names that are, or how to add one."""
+    there = f"there are: {some(known)}" if known else f"there is none; add one with: {how}"
+    return f"{kind}: no {kind} {name!r}; {there}"
