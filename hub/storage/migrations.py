@@ -35,7 +35,7 @@ class NewerDatabaseError(StorageError):
 async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
     """Bring the database to the newest version of every package; returns whether it is a new one, which had none yet. Safe when several
     processes start at once: the others wait. All that is missing is done in one transaction: a process that is killed leaves the old
-    tables or the new ones. A SQLite file is copied before (:func:`hub.storage.upgrade_copy.copy_before_upgrade`).
+    tables or the new ones. What there was is copied before (:mod:`hub.storage.upgrade_copy`, :mod:`hub.storage.upgrade_copy_postgresql`).
 
     Raises:
         ModuleNotFoundError: a package that is not there.
@@ -132,6 +132,9 @@ def _upgrade(database: Database, backend: Backend, connection: Connection, versi
 
     def copy() -> None:
         if path is None:
+            from hub.storage.upgrade_copy_postgresql import copy_before_upgrade as copy_tables  # which SQLite's users need not load
+
+            copy_tables(connection)
             return
         try:
             copy_before_upgrade(path)  # the connection holds the write lock: nobody else writes meanwhile
