@@ -1,4 +1,4 @@
-"""What interactions put into a hub: their API, the service that follows events, the deadlines, the webhooks' bodies."""
+"""What interactions put into a hub: their REST API, the consumer of the event log, the publisher, and the retention job."""
 
 import uuid
 
@@ -8,7 +8,7 @@ from channels.interactions.models import Interaction
 from channels.interactions.publisher import CHANNELS, InteractionPublisher
 from channels.interactions.retention import RetentionJob
 from channels.interactions.routes import Handlers, create_hot_paths, create_router
-from channels.interactions.serializers import InteractionSerializer
+from channels.interactions.serializers import webhook_body
 from channels.interactions.service import INBOUND_NEW, InteractionService
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.state_machine import State
@@ -18,7 +18,7 @@ from hub.outbox.models import ROLE
 
 
 def build(context: Context) -> Parts:
-    """The API, the consumer of events, the job that deletes old ones, and what tells of interactions."""
+    """The parts of the family, for one hub."""
     settings: InteractionsSettings = context.section("interactions")
     interactions = InteractionService(context.outbox, context.hosts.own_url, context.clock, settings.max_user_data_bytes)
     consumer = EventLogConsumer(interactions, context.transactions, context.eventlog)
@@ -27,7 +27,7 @@ def build(context: Context) -> Parts:
         made = Interaction(
             str(uuid.uuid4()), "example", None, settings.media, INBOUND_NEW, State.SUBMITTED, None, None, {}, context.clock.wall_ms()
         )
-        return InteractionSerializer(context.hosts.own_url()).body(event_type, made, str(uuid.uuid4()))
+        return webhook_body(event_type, made, str(uuid.uuid4()), context.hosts.own_url())
 
     publisher = InteractionPublisher(context.hub, lambda: next(iter(context.of_role(EVENT_SINK)), None), example)
     calls = Handlers(interactions, context.transactions, context.hosts, settings)

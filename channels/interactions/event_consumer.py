@@ -1,7 +1,7 @@
-"""Applies ingested events to interactions: those that start, move or finish one.
+"""Applies ingested events to interactions: events that start, move or finish one.
 
-Ingest writes an event into its log before it acknowledges it. The consumer reads that log. Its position stands in the database and is moved
-in the same transaction as the changes that the events cause, so that after a crash no event is lost or applied twice.
+Ingest writes an event into its log before it acknowledges it. The consumer reads that log. The database holds the position up to which it
+did. The position is moved in the transaction that changes the interactions, so that after a crash no event is lost or applied twice.
 """
 
 from __future__ import annotations
@@ -38,14 +38,6 @@ _log = structlog.get_logger(__name__)
 SOURCE: Final = "hub:interactions"
 """``source`` of the events that this family hands to the stat server itself, which are not applied again."""
 
-MOST_WAITING: Final = 20_000
-"""Events that wait in memory for the database. Further ones are read from the log later."""
-
-AT_ONCE: Final = 500
-"""Events of one transaction."""
-
-AGAIN_S: Final = 1.0
-
 _MOVES: Final[dict[type[EventData], Action]] = {
     InteractionQueued: Action.QUEUE,
     InteractionDistributed: Action.PROCESS,
@@ -55,20 +47,47 @@ _MOVES: Final[dict[type[EventData], Action]] = {
     InteractionTransferred: Action.PROCESS,
     InteractionAbandoned: Action.PROCESS,
 }
-"""Events that move an interaction that is not over. An abandoned one is over only after ``cx.interaction.finished``."""
+"""Events that move an interaction that is not over. An abandoned interaction is over only after ``cx.interaction.finished``."""
 
 Positioned = tuple[int, Event]
 
 
 class EventLogConsumer:
-    """An :class:`channels.events.EventConsumer`, and a service."""
+    """An :class:`channels.events.EventConsumer`, and a service. It applies events in the order of the log, in transactions of many."""
 
-    __slots__ = ("_behind", "_eventlog", "_interactions", "_stopping", "_task", "_transactions", "_waiting", "_wake")
+    __slots__ = (
+        "_batch_size",
+        "_behind",
+        "_eventlog",
+        "_interactions",
+        "_max_waiting",
+        "_retry_s",
+        "_stopping",
+        "_task",
+        "_transactions",
+        "_waiting",
+        "_wake",
+    )
 
-    def __init__(self, interactions: InteractionService, transactions: Transactions, eventlog: EventLog) -> None:
+    def __init__(
+        self,
+        interactions: InteractionService,
+        transactions: Transactions,
+        eventlog: EventLog,
+        *,
+        max_waiting: int = 20_000,
+        batch_size: int = 500,
+        retry_s: float = 1.0,
+    ) -> None:
+        """Of each tenant, up to ``max_waiting`` events wait in memory for the database; further ones are read from the log later.
+        ``batch_size`` is the number of events in one transaction, ``retry_s`` the pause after the database or the log failed.
+        """
         self._interactions = interactions
         self._transactions = transactions
         self._eventlog = eventlog
+        self._max_waiting = max_waiting
+        self._batch_size = batch_size
+        self._retry_s = retry_s
         self._waiting: dict[str, list[Positioned]] = {}
         self._behind: set[str] = set()
         """Tenants with events that are not in memory: their log has to be read."""
@@ -90,18 +109,18 @@ class EventLogConsumer:
             return
         waiting = self._waiting.setdefault(tenant, [])
         waiting += mine
-        if len(waiting) > MOST_WAITING:
+        if len(waiting) > self._max_waiting:
             del self._waiting[tenant]
             self._behind.add(tenant)
         self._wake.set()
 
     def _concerns(self, tenant: str, event: Event) -> bool:
-        """Whether an event concerns an interaction here. Most events are about agents, and about calls without a start event."""
+        """Whether an event concerns an interaction of this family. Most are about agents, or about calls that had no start event."""
         data = event.data
         if isinstance(data, InteractionStarted | InteractionFinished):
             if event.source == SOURCE:
                 return False
-            # known from now on: later events concern it, also before the database has it
+            # later events of this interaction concern the family too, also before the database has it
             self._interactions.live.setdefault(tenant, set()).add(data.interaction_id)
             return True
         return type(data) in _MOVES and data.interaction_id in self._interactions.live.get(tenant, ())  # type: ignore[attr-defined]
@@ -109,7 +128,7 @@ class EventLogConsumer:
     # -- service --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Apply the events that the last run did not apply, and start.
+        """Apply the events that the log has beyond the position in the database, and start.
 
         Raises:
             StorageError: the database cannot be used.
@@ -122,7 +141,7 @@ class EventLogConsumer:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.event_consumer")
 
     async def stop(self) -> None:
-        """Write what waits, and stop."""
+        """Apply the events that wait, and stop."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
@@ -137,7 +156,7 @@ class EventLogConsumer:
                 continue
             try:
                 for tenant in list(self._behind):
-                    self._behind.discard(tenant)  # later events come behind what is read now, and wait in memory
+                    self._behind.discard(tenant)  # events from now on wait in memory: they follow those that are read here
                     try:
                         await self._catch_up(tenant)
                     except Exception:
@@ -148,15 +167,15 @@ class EventLogConsumer:
             except (StorageError, EventLogError):
                 _log.exception("events_not_followed")
                 if self._stopping:
-                    return  # they are in the log, and the next start applies them
-                await asyncio.sleep(AGAIN_S)
+                    return  # the events are in the log: the next start applies them
+                await asyncio.sleep(self._retry_s)
 
     async def _take_waiting(self, tenant: str) -> None:
-        some = self._waiting[tenant][:AT_ONCE]
+        some = self._waiting[tenant][: self._batch_size]
         await self._take(tenant, some)
         waiting = self._waiting.get(tenant)
         if waiting is None:
-            return  # too many came meanwhile: they are read from the log
+            return  # too many came meanwhile: all are read from the log
         del waiting[: len(some)]  # others may have been appended meanwhile
         if not waiting:
             del self._waiting[tenant]
@@ -170,8 +189,8 @@ class EventLogConsumer:
                 _log.error("events_missed", tenant=tenant, events=missed, hint="the log keeps events for statistics.retain_s")
             after = chunk[-1][0]
             events = [(position, decode_event(record)) for position, record in chunk]
-            for at in range(0, len(events), AT_ONCE):
-                await self._take(tenant, events[at : at + AT_ONCE])
+            for at in range(0, len(events), self._batch_size):
+                await self._take(tenant, events[at : at + self._batch_size])
 
     async def _take(self, tenant: str, events: Sequence[Positioned]) -> None:
         def write(tx: Transaction) -> None:

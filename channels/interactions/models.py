@@ -1,4 +1,4 @@
-"""An interaction, the key by which it is found, and what can be wrong with a key."""
+"""An interaction, the key by which it is found, what caused a change, and the errors of a key."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any, Final, NamedTuple
 from channels.interactions.state_machine import State
 
 BY_EVENT: Final = ""
-"""``Interaction.service`` of one that an event told of."""
+"""``Interaction.service`` of an interaction that began with an ingested event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One interaction. Times in ms."""
+    """One interaction. Times are milliseconds since 1970 UTC."""
 
     id: str
     service: str
-    """The open media service that it came by; empty for one that events told of."""
+    """The open media service; :data:`BY_EVENT` for an interaction without one."""
     external_id: str | None
     media: str
     subtype: str
     state: State
     parent_id: str | None
     received_at: str | None
-    """As it was given."""
+    """RFC 3339, as it was given."""
     user_data: dict[str, Any]
     created_ms: int
     stopped_ms: int | None = None
@@ -44,6 +44,17 @@ class Key(NamedTuple):
         return "external_id" if self.external else "id"
 
 
+class Cause(NamedTuple):
+    """What caused the start or the end of an interaction."""
+
+    origin: str
+    """``OutboxEvent.origin`` of the event that follows."""
+    base_url: str
+    """The URL by which readers of the event reach the hub, without a slash at its end."""
+    trace_id: str = ""
+    """``X-B3-TraceId`` of the call; empty for none."""
+
+
 class UnknownInteractionError(LookupError):
     """There is no interaction of this key."""
 
@@ -53,7 +64,7 @@ class UnknownInteractionError(LookupError):
 
 
 class KnownInteractionError(ValueError):
-    """The external id is taken: by the interaction ``id``."""
+    """The service has an interaction of this external id: the one with the id ``id``."""
 
     def __init__(self, external_id: str, identifier: str) -> None:
         super().__init__(external_id)

@@ -18,14 +18,14 @@ _log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 60.0
 
-PIECE: Final = 500
+MAX_AT_ONCE: Final = 500
 """Interactions that one transaction deletes at most. Other transactions run between two of them."""
 
 _DAY_MS: Final = 86_400_000
 
 
 class RetentionJob:
-    """A service."""
+    """A service that deletes old interactions once a minute."""
 
     __slots__ = ("_clock", "_interactions", "_settings", "_task", "_transactions")
 
@@ -37,23 +37,23 @@ class RetentionJob:
         self._task = BackgroundTask("interactions.retention")
 
     async def start(self) -> None:
-        """Begin to sweep."""
+        """Start; the first round is after a minute."""
         self._task.start(self._run())
 
     async def stop(self) -> None:
-        """Sweep no more."""
+        """Stop; a second call does nothing."""
         await self._task.stop()
 
-    async def sweep(self) -> int:
-        """Delete once. Returns how many were deleted.
+    async def trim(self) -> int:
+        """Delete old interactions now. Returns how many were deleted.
 
         Raises:
             StorageError: the database cannot be written.
         """
         before_ms = self._clock.wall_ms() - round(self._settings.keep_days * _DAY_MS)
         total = 0
-        while gone := await self._transactions.write(lambda tx: store.trim(tx, before_ms, PIECE)):
-            total += gone
+        while deleted := await self._transactions.write(lambda tx: store.trim(tx, before_ms, MAX_AT_ONCE)):
+            total += deleted
         self._interactions.counters.trimmed += total
         return total
 
@@ -61,6 +61,6 @@ class RetentionJob:
         while True:
             await asyncio.sleep(EVERY_S)
             try:
-                await self.sweep()
+                await self.trim()
             except StorageError:
                 _log.exception("interactions_not_trimmed")

@@ -12,12 +12,12 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from channels.interactions import store
-from channels.interactions.models import BY_EVENT, Interaction, Key, KnownInteractionError, UnknownInteractionError
+from channels.interactions.models import BY_EVENT, Cause, Interaction, Key, KnownInteractionError, UnknownInteractionError
 from channels.interactions.parsing import check_service, check_user_data, checked_received_at, parse
 from channels.interactions.schemas import ANSWERS, NO_NUL, Change, Create, InteractionAnswer, InteractionsAnswer, Stop, body_of
 from channels.interactions.serializers import PATH as INTERACTIONS
-from channels.interactions.serializers import InteractionSerializer
-from channels.interactions.service import InteractionService
+from channels.interactions.serializers import interaction_entry
+from channels.interactions.service import BY_REST, InteractionService
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.state_machine import IllegalActionError, PropertyError, State
 from hub.core.principal import Principal
@@ -68,21 +68,9 @@ class Handlers:
         base_url = self._hosts.base_url(request.scope)
         body = await read_body(request, MOST_BODY_BYTES)
         wanted = await apart(len(body), lambda: self._new(body))
-        received_at = checked_received_at(wanted.received_at)
-        made = await self._write(
-            lambda tx: self._interactions.open(
-                tx,
-                tenant,
-                service=service,
-                media=self._settings.service_media.get(service, self._settings.media),
-                external_id=wanted.external_id,
-                parent_id=wanted.parent_interaction_id,
-                received_at=received_at,
-                user_data=wanted.user_data,
-                trace_id=trace_of(request),
-                base_url=base_url,
-            )
-        )
+        media = self._settings.service_media.get(service, self._settings.media)
+        cause = Cause(BY_REST, base_url, trace_of(request))
+        made = await self._write(lambda tx: self._interactions.open(tx, tenant, service, media, wanted, cause))
         return _answer(made, base_url)
 
     async def get(self, request: Request, tenant: str, service: str | None, key: Key) -> Response:
@@ -133,26 +121,16 @@ class Handlers:
         base_url = self._hosts.base_url(request.scope)
         body = await read_body(request, MOST_BODY_BYTES)
         wanted = await apart(len(body), lambda: parse(Stop, body, required=False))
-        stopped = await self._write(
-            lambda tx: self._interactions.stop(
-                tx,
-                tenant,
-                key,
-                service,
-                reason_name=wanted.reason_system_name,
-                reason_text=wanted.reason_description,
-                trace_id=trace_of(request),
-                base_url=base_url,
-            )
-        )
+        cause = Cause(BY_REST, base_url, trace_of(request))
+        stopped = await self._write(lambda tx: self._interactions.stop(tx, tenant, key, service, wanted, cause))
         return _answer(stopped, base_url)
 
     async def page(self, request: Request, tenant: str, state: State | None, media: str | None, limit: int, cursor: str | None) -> Response:
         """See the route."""
-        entities = InteractionSerializer(self._hosts.base_url(request.scope))
+        base_url = self._hosts.base_url(request.scope)
         before = _before(cursor)
         found = await self._read(lambda tx: store.page(tx, tenant, state=state, media=media, before=before, limit=limit))
-        data: dict[str, Any] = {"interactions": [entities.whole(each) for each in found]}
+        data: dict[str, Any] = {"interactions": [interaction_entry(each, base_url) for each in found]}
         if len(found) == limit:
             data["cursor"] = f"{found[-1].created_ms}.{found[-1].id}"
         return EnvelopeResponse(ok(data), headers=_NO_STORE)
@@ -160,6 +138,7 @@ class Handlers:
     def _new(self, body: bytes) -> Create:
         wanted = parse(Create, body, required=False)
         self._check_user_data("data.userData", wanted.user_data)
+        wanted.received_at = checked_received_at(wanted.received_at)
         return wanted
 
     def _change(self, body: bytes) -> Change:
@@ -197,7 +176,7 @@ class Handlers:
 
 
 def _answer(interaction: Interaction, base_url: str) -> Response:
-    return EnvelopeResponse(ok(InteractionSerializer(base_url).whole(interaction)), headers=_NO_STORE)
+    return EnvelopeResponse(ok(interaction_entry(interaction, base_url)), headers=_NO_STORE)
 
 
 def trace_of(request: Request) -> str:

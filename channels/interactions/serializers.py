@@ -1,10 +1,15 @@
-"""What is said of an interaction that started or finished: the same to webhooks and on the hub (docs/protocol/interactions.md#entities)."""
+"""What is said of an interaction: to webhooks and on the hub's channels when it starts or finishes
+(docs/protocol/interactions.md#entities), and in the answers of REST.
+
+``base_url``, without a slash at its end, is the URL by which the reader reaches the hub (:class:`hub.security.hosts.Hosts`).
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 import orjson
 
 from channels.interactions.models import Interaction
@@ -13,68 +18,86 @@ STARTED: Final = "interaction.started"
 FINISHED: Final = "interaction.finished"
 
 EVENTS: Final = {STARTED: "STARTED", FINISHED: "FINISHED"}
-"""Types of the outbox, and what the webhook calls them."""
-
+"""Types of outbox events, and what webhooks call them."""
 
 SUBTYPES: Final = frozenset(
     {"InboundNew", "Outbound", "SMS", "WhatsApp", "FacebookPublic", "FacebookPrivate", "TwitterPublic", "TwitterPrivate"}
 )
 """The subtypes that the Genesys webhook can have (docs/webhooks.md): receivers that validate refuse a body with another one."""
 
-
 PATH: Final = "/nexus/v3/interactions"
 
 
-class InteractionSerializer:
-    """Builds them. ``base_url``, without a slash at its end, is where who is told finds the hub (:class:`hub.security.hosts.Hosts`)."""
+def self_uri(identifier: str, base_url: str) -> str:
+    """The URL of an interaction."""
+    return f"{base_url}{PATH}/{quote(identifier, safe='')}"
 
-    __slots__ = ("_base_url",)
 
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
-
-    def self_uri(self, identifier: str) -> str:
-        """Where an interaction answers."""
-        return f"{self._base_url}{PATH}/{quote(identifier, safe='')}"
-
-    def body(self, event_type: str, interaction: Interaction, operation_id: str) -> bytes:
-        """The body of the webhook, exactly that of the description (docs/protocol/interactions.md#entities)."""
-        return orjson.dumps({"operationId": operation_id, "data": {"entities": [self.entity(event_type, interaction)]}})
-
-    def entity(self, event_type: str, interaction: Interaction) -> dict[str, Any]:
-        """One of the webhook's ``entities``, which is what the channels of the hub carry. A subtype that is not among :data:`SUBTYPES` is
-        left out: REST shows it.
-        """
-        known = {"interactionSubtype": interaction.subtype} if interaction.subtype in SUBTYPES else {}
-        return {
-            "event": EVENTS[event_type],
-            "entity": {
-                "id": interaction.id,
-                "mediaType": interaction.media,
-                **known,
-                "selfUri": self.self_uri(interaction.id),
-            },
-        }
-
-    def whole(self, interaction: Interaction) -> dict[str, Any]:
-        """All that is known of an interaction, as REST shows it."""
-        shown: dict[str, Any] = {
+def webhook_body(event_type: str, interaction: Interaction, operation_id: str, base_url: str) -> bytes:
+    """The body of the webhook, with one entity. A subtype that is not among :data:`SUBTYPES` is left out; REST shows it."""
+    subtype = {"interactionSubtype": interaction.subtype} if interaction.subtype in SUBTYPES else {}
+    entity = {
+        "event": EVENTS[event_type],
+        "entity": {
             "id": interaction.id,
             "mediaType": interaction.media,
-            "interactionSubtype": interaction.subtype,
-            "state": interaction.state.value,
-            "userData": interaction.user_data,
-            "createdAt": interaction.created_ms,
-            "selfUri": self.self_uri(interaction.id),
-        }
-        optional = {
-            "openMediaService": interaction.service or None,
-            "externalId": interaction.external_id,
-            "parentInteractionId": interaction.parent_id,
-            "receivedAt": interaction.received_at,
-            "stoppedAt": interaction.stopped_ms,
-            "reasonSystemName": interaction.reason_name or None,
-            "reasonDescription": interaction.reason_text or None,
-        }
-        shown.update({name: value for name, value in optional.items() if value is not None})
-        return shown
+            **subtype,
+            "selfUri": self_uri(interaction.id, base_url),
+        },
+    }
+    return orjson.dumps({"operationId": operation_id, "data": {"entities": [entity]}})
+
+
+class _Data(msgspec.Struct):
+    entities: tuple[msgspec.Raw]
+
+
+class _Body(msgspec.Struct):
+    data: _Data
+
+
+class _Subject(msgspec.Struct):
+    interaction_subtype: str | None = msgspec.field(name="interactionSubtype", default=None)
+
+
+class _Entity(msgspec.Struct):
+    entity: _Subject
+
+
+_body_decoder: Final = msgspec.json.Decoder(_Body)
+_entity_decoder: Final = msgspec.json.Decoder(_Entity)
+
+
+def entity_of(body: bytes) -> bytes:
+    """The one entity of a :func:`webhook_body`, as the JSON text that stands there. The channels of the hub carry it as it is."""
+    (entity,) = _body_decoder.decode(body).data.entities
+    return bytes(entity)
+
+
+def subtype_of(entity: bytes) -> str | None:
+    """The subtype that an entity names, if it names one."""
+    return _entity_decoder.decode(entity).entity.interaction_subtype
+
+
+def interaction_entry(interaction: Interaction, base_url: str) -> dict[str, Any]:
+    """All that is known of an interaction, as REST answers it. Members without a value are left out."""
+    entry: dict[str, Any] = {
+        "id": interaction.id,
+        "mediaType": interaction.media,
+        "interactionSubtype": interaction.subtype,
+        "state": interaction.state.value,
+        "userData": interaction.user_data,
+        "createdAt": interaction.created_ms,
+        "selfUri": self_uri(interaction.id, base_url),
+    }
+    optional = {
+        "openMediaService": interaction.service or None,
+        "externalId": interaction.external_id,
+        "parentInteractionId": interaction.parent_id,
+        "receivedAt": interaction.received_at,
+        "stoppedAt": interaction.stopped_ms,
+        "reasonSystemName": interaction.reason_name or None,
+        "reasonDescription": interaction.reason_text or None,
+    }
+    entry.update({name: value for name, value in optional.items() if value is not None})
+    return entry

@@ -11,8 +11,9 @@ import orjson
 
 from channels.interactions import store
 from channels.interactions.counters import Counters
-from channels.interactions.models import Interaction, Key, KnownInteractionError
-from channels.interactions.serializers import FINISHED, STARTED, SUBTYPES, InteractionSerializer
+from channels.interactions.models import Cause, Interaction, Key, KnownInteractionError
+from channels.interactions.schemas import Create, Stop
+from channels.interactions.serializers import FINISHED, STARTED, SUBTYPES, webhook_body
 from channels.interactions.state_machine import IllegalActionError, State
 from hub.core.ports import Clock
 from hub.outbox.models import Recorder
@@ -25,16 +26,20 @@ BY_EVENTS: Final = "events"
 """Origin of an outbox event whose cause was an ingested event: the stat server has counted that."""
 
 INBOUND_NEW: Final = "InboundNew"
+"""The subtype of an interaction for which nobody gave one."""
 
 
 class InteractionService:
-    """Its methods run inside transactions. ``live`` has the ids of interactions that are not over, by tenant."""
+    """Starts, changes and stops the interactions of all tenants. Its methods run inside transactions.
+
+    ``live`` has the ids of interactions that are not over, by tenant.
+    """
 
     __slots__ = ("_clock", "_max_user_data_bytes", "_outbox", "_own_url", "counters", "live")
 
     def __init__(self, outbox: Recorder, own_url: Callable[[], str], clock: Clock, max_user_data_bytes: int = 32 * 1024) -> None:
-        """``own_url``: where the hub is found, for links in what is told of an interaction that no request began or ended.
-        ``max_user_data_bytes``: user data of an event that is larger as JSON is left out, and counted.
+        """``own_url`` yields the URL of the hub for links to interactions that no REST call started or stopped. Of an event, user data of
+        more than ``max_user_data_bytes`` as JSON is left out, and counted.
         """
         self._max_user_data_bytes = max_user_data_bytes
         self._outbox = outbox
@@ -43,67 +48,52 @@ class InteractionService:
         self.counters = Counters()
         self.live: dict[str, set[str]] = {}
 
-    def open(
-        self,
-        transaction: Transaction,
-        tenant: str,
-        *,
-        service: str,
-        media: str,
-        external_id: str | None,
-        parent_id: str | None,
-        received_at: str | None,
-        user_data: dict[str, Any],
-        trace_id: str,
-        base_url: str,
-    ) -> Interaction:
-        """Create an interaction for a REST call. ``base_url`` is the URL by which the caller reaches the hub.
+    # -- by REST ----------------------------------------------------------------------------------------------------------
+
+    def open(self, transaction: Transaction, tenant: str, service: str, media: str, wanted: Create, cause: Cause) -> Interaction:
+        """Create an interaction of an open media service.
 
         Raises:
-            KnownInteractionError: the service knows the external id already.
+            KnownInteractionError: the service has an interaction of this external id.
         """
         made = Interaction(
-            str(uuid.uuid4()),
-            service,
-            external_id,
-            media,
-            INBOUND_NEW,
-            State.SUBMITTED,
-            parent_id,
-            received_at,
-            user_data,
-            self._clock.wall_ms(),
+            id=str(uuid.uuid4()),
+            service=service,
+            external_id=wanted.external_id,
+            media=media,
+            subtype=INBOUND_NEW,
+            state=State.SUBMITTED,
+            parent_id=wanted.parent_interaction_id,
+            received_at=wanted.received_at,
+            user_data=wanted.user_data,
+            created_ms=self._clock.wall_ms(),
         )
         store.insert(transaction, tenant, made)
-        self._tell(transaction, tenant, STARTED, made, BY_REST, base_url, trace_id)
+        self._record(transaction, tenant, STARTED, made, cause)
         return made
 
-    def stop(
-        self,
-        transaction: Transaction,
-        tenant: str,
-        key: Key,
-        service: str | None,
-        *,
-        reason_name: str,
-        reason_text: str,
-        trace_id: str,
-        base_url: str,
-    ) -> Interaction:
-        """Stop an interaction for a REST call. ``base_url`` is the URL by which the caller reaches the hub. One that is over already stays
-        as it is, with its reason, and no event is recorded.
+    def stop(self, transaction: Transaction, tenant: str, key: Key, service: str, reason: Stop, cause: Cause) -> Interaction:
+        """Stop an interaction of an open media service. One that is over already keeps its reason, and no event is recorded.
 
         Raises:
-            UnknownInteractionError: there is none.
+            UnknownInteractionError: there is none of this key.
         """
         try:
             stopped = store.stop(
-                transaction, tenant, key, service, now_ms=self._clock.wall_ms(), reason_name=reason_name, reason_text=reason_text
+                transaction,
+                tenant,
+                key,
+                service,
+                now_ms=self._clock.wall_ms(),
+                reason_name=reason.reason_system_name,
+                reason_text=reason.reason_description,
             )
         except IllegalActionError:
             return store.find(transaction, tenant, key, service)
-        self._tell(transaction, tenant, FINISHED, stopped, BY_REST, base_url, trace_id)
+        self._record(transaction, tenant, FINISHED, stopped, cause)
         return stopped
+
+    # -- by ingested events -----------------------------------------------------------------------------------------------
 
     def started(
         self,
@@ -127,36 +117,31 @@ class InteractionService:
         except KnownInteractionError:
             new = store.insert(transaction, tenant, replace(made, external_id=None))
         if new:
-            self._tell(transaction, tenant, STARTED, made, BY_EVENTS, self._own_url())
+            self._record(transaction, tenant, STARTED, made, self._by_events())
         else:
             transaction.after_commit(self._count("ignored_started"))
 
     def finished(self, transaction: Transaction, tenant: str, identifier: str, media: str, subtype: str, reason: str, at_ms: int) -> None:
-        """Record the end of an interaction by an ingested event. One that was not known before is stored as finished, and its end is
-        told.
-        """
+        """Record the end of an interaction by an ingested event. An interaction that is not known is stored as one that is over."""
         made = Interaction(identifier, "", None, media, subtype, State.STOPPED, None, None, {}, at_ms, at_ms, "", reason)
         if store.insert(transaction, tenant, made):
             transaction.after_commit(self._count("finished_unknown"))
-            self._tell(transaction, tenant, FINISHED, made, BY_EVENTS, self._own_url())
+            self._record(transaction, tenant, FINISHED, made, self._by_events())
             return
         found = store.find(transaction, tenant, Key(identifier))
         if found.state is State.STOPPED:
             transaction.after_commit(self._count("ignored_finished"))
             return
         stopped = store.stop(transaction, tenant, Key(identifier), None, now_ms=at_ms, reason_name="", reason_text=reason)
-        self._tell(transaction, tenant, FINISHED, stopped, BY_EVENTS, self._own_url())
+        self._record(transaction, tenant, FINISHED, stopped, self._by_events())
 
-    def _tell(
-        self,
-        transaction: Transaction,
-        tenant: str,
-        event_type: str,
-        interaction: Interaction,
-        origin: str,
-        base_url: str,
-        trace_id: str = "",
-    ) -> None:
+    # -- both -------------------------------------------------------------------------------------------------------------
+
+    def _by_events(self) -> Cause:
+        return Cause(BY_EVENTS, self._own_url())
+
+    def _record(self, transaction: Transaction, tenant: str, event_type: str, interaction: Interaction, cause: Cause) -> None:
+        """Record the outbox event of a start or an end."""
         operation_id = str(uuid.uuid4())
         self._outbox.add(
             transaction,
@@ -164,16 +149,16 @@ class InteractionService:
             type=event_type,
             key=interaction.id,
             media=interaction.media,
-            body=InteractionSerializer(base_url).body(event_type, interaction, operation_id),
+            body=webhook_body(event_type, interaction, operation_id, cause.base_url),
             operation_id=operation_id,
-            trace_id=trace_id,
-            origin=origin,
+            trace_id=cause.trace_id,
+            origin=cause.origin,
         )
-        transaction.after_commit(lambda: self._note(tenant, event_type, interaction.id))
+        transaction.after_commit(lambda: self._committed(tenant, event_type, interaction.id))
         if interaction.subtype not in SUBTYPES:
             transaction.after_commit(self._count("subtypes_left_out"))
 
-    def _note(self, tenant: str, event_type: str, identifier: str) -> None:
+    def _committed(self, tenant: str, event_type: str, identifier: str) -> None:
         if event_type == STARTED:
             self.counters.started += 1
             self.live.setdefault(tenant, set()).add(identifier)

@@ -20,7 +20,6 @@ from channels.events import (
     InteractionStarted,
     encode_event,
 )
-from channels.interactions import event_consumer as module
 from channels.interactions import store
 from channels.interactions.event_consumer import SOURCE, EventLogConsumer
 from channels.interactions.models import Interaction, Key
@@ -34,15 +33,15 @@ from hub.transports.runtime import SystemClock
 Told = list[tuple[str, str]]
 
 
-class House:
+class Harness:
     """A consumer, and what follows from what it does."""
 
-    def __init__(self, transactions: Transactions, eventlog: MemoryEventLog | None = None) -> None:
+    def __init__(self, transactions: Transactions, eventlog: MemoryEventLog | None = None, **options: Any) -> None:
         self.transactions = transactions
         self.eventlog = eventlog or MemoryEventLog()
         recorder = EventRecorder("me", SystemClock(), hand_over=lambda *_: None, has_room=lambda _tenant: False)
         self.interactions = InteractionService(recorder, lambda: "http://hub", SystemClock())  # type: ignore[arg-type]
-        self.consumer = EventLogConsumer(self.interactions, transactions, self.eventlog)
+        self.consumer = EventLogConsumer(self.interactions, transactions, self.eventlog, **options)
 
     async def log(self, *events: Event, tenant: str = "acme") -> list[tuple[int, Event]]:
         """Put events into the log, as ingest does before it hands them out."""
@@ -81,13 +80,13 @@ def finished(identifier: str, media: str = "chat", reason: str | None = None) ->
 
 
 async def test_started_and_finished_are_told_in_order(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(started("i1", "voice", "Outbound"), finished("i1", "voice", "hung up"))
-    await house.until(lambda told: len(told) == 2)
-    await house.consumer.stop()
-    assert await house.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
-    found = await house.find("i1")
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(started("i1", "voice", "Outbound"), finished("i1", "voice", "hung up"))
+    await harness.until(lambda told: len(told) == 2)
+    await harness.consumer.stop()
+    assert await harness.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    found = await harness.find("i1")
     assert (found.media, found.subtype, found.state, found.reason_text, found.created_ms) == (
         "voice",
         "Outbound",
@@ -95,7 +94,7 @@ async def test_started_and_finished_are_told_in_order(transactions: Transactions
         "hung up",
         1_000,
     )
-    assert house.interactions.live == {"acme": set()}
+    assert harness.interactions.live == {"acme": set()}
 
 
 @pytest.mark.parametrize(
@@ -104,106 +103,106 @@ async def test_started_and_finished_are_told_in_order(transactions: Transactions
 async def test_a_subtype_that_receivers_do_not_know_is_left_out_and_counted(
     transactions: Transactions, subtype: str | None, told: str | None
 ) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(started("i1", "voice", subtype), finished("i1", "voice"))
-    await house.until(lambda told: len(told) == 2)
-    await house.consumer.stop()
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(started("i1", "voice", subtype), finished("i1", "voice"))
+    await harness.until(lambda told: len(told) == 2)
+    await harness.consumer.stop()
     bodies = await transactions.read(lambda tx: tx.rows("SELECT body FROM outbox_events ORDER BY id"))
     entities = [json.loads(body)["data"]["entities"][0]["entity"] for (body,) in bodies]
     assert [each.get("interactionSubtype") for each in entities] == [told, told]
     assert [sorted(each) for each in entities] == [sorted({"id", "mediaType", "selfUri"} | ({"interactionSubtype"} if told else set()))] * 2
-    assert house.interactions.counters.subtypes_left_out == (0 if told else 2)
-    assert (await house.find("i1")).subtype == (subtype or "InboundNew")
+    assert harness.interactions.counters.subtypes_left_out == (0 if told else 2)
+    assert (await harness.find("i1")).subtype == (subtype or "InboundNew")
 
 
 async def test_what_an_event_says_of_an_interaction_is_kept_with_it(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
+    harness = Harness(transactions)
+    await harness.consumer.start()
     given = {"subject": "Lost card", "nested": {"n": 1}}
-    await house.ingest(
+    await harness.ingest(
         event(InteractionStarted(interaction_id="i1", media="email", external_id="m1", user_data=given)),
         event(InteractionStarted(interaction_id="i2", media="email", external_id="m1", user_data={"a": "x" * 40_000})),
     )
-    told = await house.until(lambda told: len(told) == 2)
-    await house.consumer.stop()
-    first, second = await house.find("i1"), await house.find("i2")
+    told = await harness.until(lambda told: len(told) == 2)
+    await harness.consumer.stop()
+    first, second = await harness.find("i1"), await harness.find("i2")
     assert (first.external_id, first.user_data) == ("m1", given)
     assert (second.external_id, second.user_data) == (None, {}), "the first has the external id, and there is a bound"
-    assert house.interactions.counters.user_data_left_out == 1
+    assert harness.interactions.counters.user_data_left_out == 1
     assert told == [("i1", "STARTED"), ("i2", "STARTED")]
     bodies = await transactions.read(lambda tx: tx.rows("SELECT body FROM outbox_events"))
     assert all(b"Lost card" not in body for (body,) in bodies), "what is told carries no user data"
 
 
 async def test_what_happens_in_between_moves_it(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(started("i1"), event(InteractionQueued(interaction_id="i1", queue="q")))
-    await house.consumer.stop()
-    assert (await house.find("i1")).state is State.QUEUED
-    again = House(transactions, house.eventlog)
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(started("i1"), event(InteractionQueued(interaction_id="i1", queue="q")))
+    await harness.consumer.stop()
+    assert (await harness.find("i1")).state is State.QUEUED
+    again = Harness(transactions, harness.eventlog)
     await again.consumer.start()
     await again.ingest(event(InteractionEstablished(interaction_id="i1", agent_id="a", call_type="inbound")))
     await again.consumer.stop()
-    assert (await house.find("i1")).state is State.PROCESSING
+    assert (await harness.find("i1")).state is State.PROCESSING
 
 
 async def test_calls_that_nobody_started_are_none_of_its_business(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(event(InteractionQueued(interaction_id="unknown", queue="q")))
-    await house.consumer.stop()
-    assert await house.told() == []
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(event(InteractionQueued(interaction_id="unknown", queue="q")))
+    await harness.consumer.stop()
+    assert await harness.told() == []
     assert await transactions.read(lambda tx: store.position(tx, "acme")) == 0
 
 
 async def test_a_second_start_and_a_second_end_are_ignored(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(started("i1"), started("i1"), finished("i1"), finished("i1"))
-    await house.consumer.stop()
-    assert await house.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
-    assert (house.interactions.counters.ignored_started, house.interactions.counters.ignored_finished) == (1, 1)
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(started("i1"), started("i1"), finished("i1"), finished("i1"))
+    await harness.consumer.stop()
+    assert await harness.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    assert (harness.interactions.counters.ignored_started, harness.interactions.counters.ignored_finished) == (1, 1)
 
 
 async def test_the_end_of_what_nobody_heard_of_is_told(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(finished("i1"))
-    await house.consumer.stop()
-    assert await house.told() == [("i1", "FINISHED")]
-    assert house.interactions.counters.finished_unknown == 1
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(finished("i1"))
+    await harness.consumer.stop()
+    assert await harness.told() == [("i1", "FINISHED")]
+    assert harness.interactions.counters.finished_unknown == 1
 
 
 async def test_its_own_events_for_the_stat_server_are_not_followed(transactions: Transactions) -> None:
-    house = House(transactions)
+    harness = Harness(transactions)
     own = event(InteractionStarted(interaction_id="i1", media="workitem"), SOURCE)
-    await house.log(own)
-    await house.consumer.start()
-    await house.ingest(own)
-    await house.consumer.stop()
-    assert await house.told() == []
+    await harness.log(own)
+    await harness.consumer.start()
+    await harness.ingest(own)
+    await harness.consumer.stop()
+    assert await harness.told() == []
 
 
 async def test_what_the_last_run_did_not_get_to_is_taken_up(transactions: Transactions) -> None:
     """Ingest has acknowledged what is in the log; the process died before the consumer came to it."""
-    house = House(transactions)
-    await house.log(started("i1"), finished("i1"))
-    await house.log(started("i2"), tenant="other")
-    await house.consumer.start()
-    await house.consumer.stop()
-    assert await house.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
-    assert await house.told("other") == [("i2", "STARTED")]
+    harness = Harness(transactions)
+    await harness.log(started("i1"), finished("i1"))
+    await harness.log(started("i2"), tenant="other")
+    await harness.consumer.start()
+    await harness.consumer.stop()
+    assert await harness.told() == [("i1", "STARTED"), ("i1", "FINISHED")]
+    assert await harness.told("other") == [("i2", "STARTED")]
 
 
 async def test_what_the_last_run_did_is_not_done_again(transactions: Transactions) -> None:
-    first = House(transactions)
+    first = Harness(transactions)
     await first.consumer.start()
     await first.ingest(started("i1"), finished("i1"))
     await first.consumer.stop()
     await first.log(started("i2"))
-    second = House(transactions, first.eventlog)
+    second = Harness(transactions, first.eventlog)
     await second.consumer.start()
     await second.consumer.stop()
     assert await second.told() == [("i1", "STARTED"), ("i1", "FINISHED"), ("i2", "STARTED")]
@@ -211,36 +210,33 @@ async def test_what_the_last_run_did_is_not_done_again(transactions: Transaction
 
 
 async def test_events_of_a_tenant_that_was_removed_are_passed_over(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.log(started("i1"), tenant="gone")
-    await house.consumer.start()
-    await house.ingest(started("i2"), tenant="gone")
-    await house.ingest(started("i3"))
-    await house.consumer.stop()
-    assert await house.told() == [("i3", "STARTED")]
+    harness = Harness(transactions)
+    await harness.log(started("i1"), tenant="gone")
+    await harness.consumer.start()
+    await harness.ingest(started("i2"), tenant="gone")
+    await harness.ingest(started("i3"))
+    await harness.consumer.stop()
+    assert await harness.told() == [("i3", "STARTED")]
 
 
-@pytest.mark.parametrize("most", [5, 1_000_000])
-async def test_a_flood_is_followed_whole_and_in_order(transactions: Transactions, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+@pytest.mark.parametrize("max_waiting", [5, 1_000_000])
+async def test_a_flood_is_followed_whole_and_in_order(transactions: Transactions, max_waiting: int) -> None:
     """With little memory it is read from the log again."""
-    monkeypatch.setattr(module, "MOST_WAITING", most)
-    monkeypatch.setattr(module, "AT_ONCE", 7)
-    house = House(transactions)
-    await house.consumer.start()
+    harness = Harness(transactions, max_waiting=max_waiting, batch_size=7)
+    await harness.consumer.start()
     expected: Told = []
     for number in range(60):
-        await house.ingest(started(f"i{number}"), finished(f"i{number}"))
+        await harness.ingest(started(f"i{number}"), finished(f"i{number}"))
         expected += [(f"i{number}", "STARTED"), (f"i{number}", "FINISHED")]
         if number % 9 == 0:
             await asyncio.sleep(0)
-    await house.consumer.stop()
-    assert await house.told() == expected
+    await harness.consumer.stop()
+    assert await harness.told() == expected
 
 
 async def test_a_database_that_fails_for_a_while(transactions: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AGAIN_S", 0.01)
-    house = House(transactions)
-    await house.consumer.start()
+    harness = Harness(transactions, retry_s=0.01)
+    await harness.consumer.start()
     real, left = transactions.write, 3
 
     async def write(operation: Any) -> Any:
@@ -251,20 +247,20 @@ async def test_a_database_that_fails_for_a_while(transactions: Transactions, mon
         return await real(operation)
 
     monkeypatch.setattr(transactions, "write", write)
-    await house.ingest(started("i1"), finished("i1"))
-    assert await house.until(lambda told: len(told) == 2) == [("i1", "STARTED"), ("i1", "FINISHED")]
-    await house.consumer.stop()
+    await harness.ingest(started("i1"), finished("i1"))
+    assert await harness.until(lambda told: len(told) == 2) == [("i1", "STARTED"), ("i1", "FINISHED")]
+    await harness.consumer.stop()
 
 
 async def test_events_that_the_log_forgot_meanwhile_are_counted(transactions: Transactions) -> None:
-    house = House(transactions)
-    await house.consumer.start()
-    await house.ingest(started("i1"))
-    await house.until(lambda told: len(told) == 1)
-    await house.consumer.stop()
-    logged = await house.log(started("i2"), started("i3"), finished("i1"))
-    await house.eventlog.trim("acme", EVENT_STREAM, logged[1][0])
-    again = House(transactions, house.eventlog)
+    harness = Harness(transactions)
+    await harness.consumer.start()
+    await harness.ingest(started("i1"))
+    await harness.until(lambda told: len(told) == 1)
+    await harness.consumer.stop()
+    logged = await harness.log(started("i2"), started("i3"), finished("i1"))
+    await harness.eventlog.trim("acme", EVENT_STREAM, logged[1][0])
+    again = Harness(transactions, harness.eventlog)
     await again.consumer.start()
     await again.consumer.stop()
     assert await again.told() == [("i1", "STARTED"), ("i1", "FINISHED")]

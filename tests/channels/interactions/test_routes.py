@@ -351,7 +351,7 @@ async def test_what_is_over_is_kept_for_a_time(reception: Reception) -> None:
     await reception.data("POST", f"{WORK}/{newer}/stop", {})
     reception.clock.now_ms += 86_400_000
     job = RetentionJob(reception.interactions, reception.transactions, reception.clock, InteractionsSettings(keep_days=2))
-    assert await job.sweep() == 1
+    assert await job.trim() == 1
     left = await reception.data("GET", ALL)
     assert {each["id"] for each in left["interactions"]} == {newer, live}
     assert reception.interactions.counters.trimmed == 1
