@@ -48,31 +48,31 @@ def parse(shape: type[T], body: bytes, *, required: bool) -> T:
     wanted = _decode(_decoders[shape], without_nulls(bytes(wrapped.data)), "data")
     try:
         check_nul(bytes(wrapped.data))
-    except BadJsonError as fault:
+    except BadJsonError as error:
         detail = {"field": "data", "expected": "text without NUL (U+0000)", "got": "one with it"}
-        raise ApiError(400, f"data: {fault}", detail=detail) from None
+        raise ApiError(400, f"data: {error}", detail=detail) from None
     return wanted  # type: ignore[return-value]
 
 
 def _decode(decoder: msgspec.json.Decoder[U], text: bytes, root: str) -> U:
     try:
         return decoder.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
-        raise _refusal(fault, root) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(error, root) from None
 
 
-def check_user_data(field: str, user_data: dict[str, Any], size: int, most: int) -> None:
+def check_user_data(field: str, user_data: dict[str, Any], size: int, limit: int) -> None:
     """Check what JSON allows and the hub cannot keep; ``size`` is that of all of it as JSON.
 
     Raises:
-        ApiError: 400, a number of more than 64 bits, or more bytes than ``most``.
+        ApiError: 400, a number of more than 64 bits, or more bytes than ``limit``.
     """
     try:
         check_numbers(field, user_data)
-    except NumberError as fault:
-        raise ApiError(400, str(fault), detail={"field": fault.path, "expected": "a number of at most 64 bits", "got": fault.got}) from None
-    if size > most:
-        raise ApiError.of_field(field, f"at most {most} bytes as JSON", size)
+    except NumberError as error:
+        raise ApiError(400, str(error), detail={"field": error.path, "expected": "a number of at most 64 bits", "got": error.got}) from None
+    if size > limit:
+        raise ApiError.of_field(field, f"at most {limit} bytes as JSON", size)
 
 
 def check_service(service: str) -> str:
@@ -111,9 +111,9 @@ _BOUND: Final = re.compile(r"Expected (?P<expected>.*)", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
 
-def _refusal(fault: Exception, root: str) -> ApiError:
+def _refusal(error: Exception, root: str) -> ApiError:
     """The same error as the hub words it; ``root`` is the member that was decoded, empty for the whole body."""
-    text = str(fault)
+    text = str(error)
     at = _AT.fullmatch(text)
     what = at["what"] if at else text
     field = f"{root}{at['path']}".lstrip(".") if at else root
@@ -121,11 +121,11 @@ def _refusal(fault: Exception, root: str) -> ApiError:
     if unknown := _UNKNOWN.fullmatch(what):
         within = f"{field}.{unknown['name']}" if field else unknown["name"]
         return ApiError.of_field(within, f"no other member of {named} than the documented ones", unknown["name"])
-    if told := _EXPECTED.fullmatch(what):
+    if found := _EXPECTED.fullmatch(what):
         return ApiError(
             400,
-            f"{named}: expected {told['expected']}, got {told['got']}",
-            detail={"field": named, "expected": told["expected"], "got": told["got"]},
+            f"{named}: expected {found['expected']}, got {found['got']}",
+            detail={"field": named, "expected": found["expected"], "got": found["got"]},
         )
     if bound := _BOUND.fullmatch(what):
         expected = f"names with a {bound['expected']}" if at and at["key"] else f"a {bound['expected']}"

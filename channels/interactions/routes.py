@@ -31,10 +31,10 @@ from hub.storage.transactions import Operation, StorageError, T, Transaction, Tr
 
 OPEN_MEDIA: Final = "/nexus/v3/openmedia"
 
-MOST: Final = 500
+MAX_PAGE: Final = 500
 """Interactions of one page."""
 
-MOST_BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
+MAX_BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _TRACE: Final = re.compile(r"[0-9A-Fa-f-]{16,36}")
@@ -66,7 +66,7 @@ class Handlers:
         """See the route."""
         check_service(service)
         base_url = self._hosts.base_url(request.scope)
-        body = await read_body(request, MOST_BODY_BYTES)
+        body = await read_body(request, MAX_BODY_BYTES)
         wanted = await apart(len(body), lambda: self._new(body))
         media = self._settings.service_media.get(service, self._settings.media)
         cause = Cause(BY_REST, base_url, trace_of(request))
@@ -96,7 +96,7 @@ class Handlers:
     async def update(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
         base_url = self._hosts.base_url(request.scope)
-        body = await read_body(request, MOST_BODY_BYTES)
+        body = await read_body(request, MAX_BODY_BYTES)
         wanted = await apart(len(body), lambda: self._change(body))
 
         def write(tx: Any) -> Interaction:
@@ -119,7 +119,7 @@ class Handlers:
     async def stop(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
         base_url = self._hosts.base_url(request.scope)
-        body = await read_body(request, MOST_BODY_BYTES)
+        body = await read_body(request, MAX_BODY_BYTES)
         wanted = await apart(len(body), lambda: parse(Stop, body, required=False))
         cause = Cause(BY_REST, base_url, trace_of(request))
         stopped = await self._write(lambda tx: self._interactions.stop(tx, tenant, key, service, wanted, cause))
@@ -160,19 +160,19 @@ class Handlers:
     async def _told(self, run: Callable[[Operation[T]], Any], operation: Operation[T]) -> T:
         try:
             return await run(operation)  # type: ignore[no-any-return]
-        except UnknownInteractionError as fault:
-            field = "externalId" if fault.key.external else "interactionId"
-            raise ApiError.of_field(field, "an interaction of this tenant and service", fault.key.value, http_status=404) from None
-        except KnownInteractionError as fault:
-            detail = {"field": "data.externalId", "expected": "one that is new", "got": fault.external_id, "interactionId": fault.id}
-            message = f"data.externalId: expected one that is new, got that of the interaction {fault.id}"
+        except UnknownInteractionError as error:
+            field = "externalId" if error.key.external else "interactionId"
+            raise ApiError.of_field(field, "an interaction of this tenant and service", error.key.value, http_status=404) from None
+        except KnownInteractionError as error:
+            detail = {"field": "data.externalId", "expected": "one that is new", "got": error.external_id, "interactionId": error.id}
+            message = f"data.externalId: expected one that is new, got that of the interaction {error.id}"
             raise ApiError(409, message, detail=detail) from None
-        except IllegalActionError as fault:
-            raise ApiError(400, str(fault), detail={"field": "state", "state": fault.state.value, "action": fault.action.value}) from None
-        except PropertyError as fault:
-            raise ApiError.of_field(f"data.{fault.field}", fault.expected, fault.got) from None
-        except StorageError as fault:
-            raise unavailable(fault) from fault
+        except IllegalActionError as error:
+            raise ApiError(400, str(error), detail={"field": "state", "state": error.state.value, "action": error.action.value}) from None
+        except PropertyError as error:
+            raise ApiError.of_field(f"data.{error.field}", error.expected, error.got) from None
+        except StorageError as error:
+            raise unavailable(error) from error
 
 
 def _answer(interaction: Interaction, base_url: str) -> Response:
@@ -226,7 +226,7 @@ def create_router(calls: Handlers) -> APIRouter:
         responses={409: {"description": "The service knows the external id already; `status.detail.interactionId` says which it is."}},
         openapi_extra=body_of(Create, required=False),
     )
-    @takes(MOST_BODY_BYTES)
+    @takes(MAX_BODY_BYTES)
     async def create(request: Request, caller: Writer, service: Service) -> Response:
         """Create an open media interaction and submit it: STARTED. When it is answered it is on disk, and will be told of."""
         return await calls.create(request, caller.tenant, service)
@@ -242,7 +242,7 @@ def create_router(calls: Handlers) -> APIRouter:
         caller: Reader,
         state: Annotated[State | None, Query(description="Only those in this state.")] = None,
         media: Annotated[str | None, Query(alias="mediaType", description="Only of this medium.", max_length=64, pattern=NO_NUL)] = None,
-        limit: Annotated[int, Query(ge=1, le=MOST, description="Entries of a page.")] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Entries of a page.")] = 100,
         cursor: Annotated[str | None, Query(description="`data.cursor` of the page before.", max_length=300)] = None,
     ) -> Response:
         """The interactions of the tenant, of every medium, the newest first."""
@@ -293,7 +293,7 @@ def _add_routes(router: APIRouter, calls: Handlers, path: str, external: bool) -
         response_model=InteractionAnswer,
         openapi_extra=body_of(Change, required=True),
         name=f"update{suffix}",
-    )(takes(MOST_BODY_BYTES)(update))
+    )(takes(MAX_BODY_BYTES)(update))
     router.post(
         f"{path}/stop",
         summary=f"Stop an interaction {named}",
@@ -301,4 +301,4 @@ def _add_routes(router: APIRouter, calls: Handlers, path: str, external: bool) -
         response_model=InteractionAnswer,
         openapi_extra=body_of(Stop, required=False),
         name=f"stop{suffix}",
-    )(takes(MOST_BODY_BYTES)(stop))
+    )(takes(MAX_BODY_BYTES)(stop))

@@ -35,9 +35,9 @@ def build(context: Context) -> Parts:
     folder = MediaFolder(media_dir)
     spool = Spool(
         media_dir,
-        most=settings.spool_bytes,
-        most_of_channel=settings.spool_channel_bytes,
-        least_per_s=settings.spool_min_bytes_per_s,
+        max_bytes=settings.spool_bytes,
+        max_bytes_of_channel=settings.spool_channel_bytes,
+        min_bytes_per_s=settings.spool_min_bytes_per_s,
         counters=counters,
     )
     links = MediaLinks(signing_secret(context.settings), clock, settings.media_link_hours)

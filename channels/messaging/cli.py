@@ -67,13 +67,13 @@ class _Runner:
             service = ChannelService(guard, SystemClock(), chosen, own.max_channels)
             try:
                 return work(tx, service, name)
-            except EndpointError as fault:
-                option = _OPTIONS.get(fault.field, f"--{fault.field}")
-                raise AdminError(f"{option}: expected {fault.expected}, got {fault.got!r}") from None
-            except ChannelExistsError as fault:
-                raise AdminError(f"CHANNEL: expected an id that tenant {name} has no channel of yet, got {fault}") from None
-            except UnknownChannelError as fault:
-                raise AdminError(f"CHANNEL: expected one of tenant {name}, got {fault}; see: hub channel list --tenant {name}") from None
+            except EndpointError as error:
+                option = _OPTIONS.get(error.field, f"--{error.field}")
+                raise AdminError(f"{option}: expected {error.expected}, got {error.got!r}") from None
+            except ChannelExistsError as error:
+                raise AdminError(f"CHANNEL: expected an id that tenant {name} has no channel of yet, got {error}") from None
+            except UnknownChannelError as error:
+                raise AdminError(f"CHANNEL: expected one of tenant {name}, got {error}; see: hub channel list --tenant {name}") from None
 
         return self._admin.in_transaction(tenant, checked, config, data_dir, database_url)
 

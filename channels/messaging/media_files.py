@@ -16,7 +16,7 @@ ORPHAN_S: Final = 3_600
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PART: Final = ".part"
-_LONGEST_NAME: Final = 200
+_MAX_NAME_BYTES: Final = 200
 """UTF-8 bytes of a file's name: file systems take 255."""
 
 _NOT_IN_NAMES: Final = re.compile(r'[\x00-\x1f\x7f-\x9f"*/:<>?\\|\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+')
@@ -37,10 +37,10 @@ def clean_name(filename: str | None) -> str:
     """A file's name as others may see and save it: without folders, control characters and leading dots, of bounded length."""
     name = re.split(r"[/\\]", filename or "")[-1]
     name = _NOT_IN_NAMES.sub("_", name).strip(" .")
-    if len(name.encode()) > _LONGEST_NAME:
+    if len(name.encode()) > _MAX_NAME_BYTES:
         stem, dot, extension = name.rpartition(".")
         extension = f"{dot}{extension}" if stem and len(extension) <= 10 else ""
-        kept = name.encode()[: _LONGEST_NAME - len(extension.encode())].decode(errors="ignore")
+        kept = name.encode()[: _MAX_NAME_BYTES - len(extension.encode())].decode(errors="ignore")
         name = f"{kept}{extension}"
     return name or "media"
 

@@ -21,13 +21,13 @@ STATE: Final = "message.state"
 OUTGOING: Final = "message.outgoing"
 """Type of the event that goes to the channel's webhook."""
 
-_LONGEST_KEY: Final = 255
+_MAX_KEY_LENGTH: Final = 255
 
 
 def conversation(channel: Channel, consumers: Sequence[str]) -> str:
     """The outbox key of all messages with one consumer, whose order is kept."""
     key = f"messaging/{channel.number}/{' '.join(sorted(consumers))}"
-    return key if len(key) <= _LONGEST_KEY else f"messaging/{channel.number}/{hashlib.sha256(key.encode()).hexdigest()}"
+    return key if len(key) <= _MAX_KEY_LENGTH else f"messaging/{channel.number}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 class StatusWriter:

@@ -68,24 +68,24 @@ def read_outbound(body: bytes, settings: MessagingSettings, max_members: int) ->
 def _guarded(body: bytes, max_depth: int) -> bytes:
     try:
         return guard(body, max_depth)
-    except BadJsonError as fault:
-        raise _refusal(fault) from None
+    except BadJsonError as error:
+        raise _refusal(error) from None
 
 
 def _check_nul(text: bytes) -> None:
     try:
         check_nul(text)
-    except BadJsonError as fault:
-        raise _refusal(fault) from None
+    except BadJsonError as error:
+        raise _refusal(error) from None
 
 
-def _refusal(fault: BadJsonError) -> ApiError:
-    return ApiError(400, f"body: {fault}", detail={"field": "body", "expected": "JSON text", "got": str(fault)})
+def _refusal(error: BadJsonError) -> ApiError:
+    return ApiError(400, f"body: {error}", detail={"field": "body", "expected": "JSON text", "got": str(error)})
 
 
 def _loaded(text: bytes) -> object:
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError as fault:
-        got = "nothing" if not text.strip() else f"a fault: {fault}"
+    except orjson.JSONDecodeError as error:
+        got = "nothing" if not text.strip() else f"a fault: {error}"
         raise ApiError(400, f"body: expected JSON text, got {got}", detail={"field": "body", "expected": "JSON text", "got": got}) from None

@@ -10,7 +10,7 @@ import orjson
 from channels.messaging import store_channels, store_messages
 from channels.messaging.counters import Counters
 from channels.messaging.message_status import OUTGOING, STATE, StatusWriter
-from channels.messaging.schemas import LONGEST_ID
+from channels.messaging.schemas import MAX_ID_LENGTH
 from channels.messaging.service_inbound import whom
 from channels.messaging.state_machine import Transition
 from hub.core.channels import to_segment
@@ -84,4 +84,4 @@ def _answered_id(body: bytes) -> str | None:
     named = answer.get(_ANSWER_KEY) if isinstance(answer, dict) else None
     if isinstance(named, int) and not isinstance(named, bool):
         named = str(named)
-    return named if isinstance(named, str) and 1 <= len(named) <= LONGEST_ID and named.isprintable() and named == named.strip() else None
+    return named if isinstance(named, str) and 1 <= len(named) <= MAX_ID_LENGTH and named.isprintable() and named == named.strip() else None

@@ -1,4 +1,4 @@
-"""Deletes what is old, and what belonged to removed channels, in pieces, so that other transactions run between two."""
+"""Deletes old messages, receipts and media, and those of removed channels, in batches: other transactions run between two of them."""
 
 from __future__ import annotations
 
@@ -18,55 +18,61 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
 
-EVERY_S: Final = 60.0
-
 SWEEP_EVERY: Final = 60
-"""Rounds of trimming to one look at every file: as long as a file must be there to be an orphan."""
-
-PIECE: Final = 500
-"""Rows that one transaction deletes of a table at most."""
+"""Rounds of trimming to one sweep of the files. With a round a minute that is an hour, as long as a file must exist to be an orphan."""
 
 RECEIPTS_MS: Final = 24 * 3_600_000
-"""How long a receipt waits for a message of its id."""
+"""Milliseconds that a receipt waits for a message of its id."""
 
 _DAY_MS: Final = 86_400_000
 
 
 class RetentionJob:
-    """A service."""
+    """A service that deletes what is old."""
 
-    __slots__ = ("_clock", "_counters", "_folder", "_settings", "_task", "_transactions")
+    __slots__ = ("_batch_size", "_clock", "_counters", "_folder", "_period_s", "_settings", "_task", "_transactions")
 
     def __init__(
-        self, transactions: Transactions, folder: MediaFolder, settings: MessagingSettings, clock: Clock, counters: Counters
+        self,
+        transactions: Transactions,
+        folder: MediaFolder,
+        settings: MessagingSettings,
+        clock: Clock,
+        counters: Counters,
+        *,
+        period_s: float = 60.0,
+        batch_size: int = 500,
     ) -> None:
+        """There is a round every ``period_s`` seconds. One transaction deletes at most ``batch_size`` rows of a table."""
         self._transactions = transactions
         self._folder = folder
         self._settings = settings
         self._clock = clock
         self._counters = counters
+        self._period_s = period_s
+        self._batch_size = batch_size
         self._task = BackgroundTask("messaging.retention")
 
     async def start(self) -> None:
-        """Begin to delete, and to look for files without a row."""
+        """Start the rounds; the first one runs at once."""
         self._task.start(self._run())
 
     async def stop(self) -> None:
-        """Stop; calling it twice does no harm."""
+        """Stop; a second call does nothing."""
         await self._task.stop()
 
     async def _run(self) -> None:
-        for turn in itertools.count():
+        for round_number in itertools.count():
             try:
                 await self.trim()
-                if turn % SWEEP_EVERY == 0:
+                if round_number % SWEEP_EVERY == 0:
                     await self.sweep()
             except (StorageError, OSError):
                 _log.exception("messaging_not_trimmed")
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._period_s)
 
     async def trim(self) -> int:
-        """Delete what is old or belonged to a removed channel. Returns how many rows were deleted.
+        """Delete what is old, and what belonged to a removed channel. Returns how many rows were deleted.
 
         Raises:
             StorageError: the database cannot be written.
@@ -75,25 +81,26 @@ class RetentionJob:
         total = 0
         now_ms = self._clock.wall_ms()
         messages_before_ms = now_ms - round(self._settings.keep_messages_days * _DAY_MS)
+        batch = self._batch_size
         media_before_ms = now_ms - round(self._settings.keep_media_days * _DAY_MS)
 
         def old(tx: Transaction) -> tuple[int, list[str]]:
-            rows = store_messages.trim(tx, before_ms=messages_before_ms, receipts_before_ms=now_ms - RECEIPTS_MS, limit=PIECE)
-            return rows, store_media.trim(tx, media_before_ms, PIECE)
+            rows = store_messages.trim(tx, before_ms=messages_before_ms, receipts_before_ms=now_ms - RECEIPTS_MS, limit=batch)
+            return rows, store_media.trim(tx, media_before_ms, batch)
 
-        def gone(tx: Transaction) -> tuple[int, list[str]]:
+        def of_removed_channel(tx: Transaction) -> tuple[int, list[str]]:
             channel = store_channels.removed(tx)
             if channel is None:
                 return 0, []
-            rows, media = store_messages.trim_channel(tx, channel, PIECE), store_media.trim_channel(tx, channel, PIECE)
+            rows, media = store_messages.trim_channel(tx, channel, batch), store_media.trim_channel(tx, channel, batch)
             if not rows and not media:
                 store_channels.forget(tx, channel)
                 rows = 1
             return rows, media
 
-        for piece in (old, gone):
+        for delete in (old, of_removed_channel):
             while True:
-                rows, media = await self._transactions.write(piece)
+                rows, media = await self._transactions.write(delete)
                 for identifier in media:
                     await asyncio.to_thread(self._folder.remove, identifier)
                 if not rows and not media:
@@ -103,8 +110,7 @@ class RetentionJob:
         return total
 
     async def sweep(self) -> int:
-        """Remove files without a row: of uploads that were not finished, of tenants that were removed. Returns how
-        many were removed.
+        """Remove files without a row: those of unfinished uploads, and of removed tenants. Returns how many were removed.
 
         Raises:
             StorageError: the database cannot be read.
@@ -113,10 +119,10 @@ class RetentionJob:
         total = 0
         folders = self._folder.orphans()
         while (found := await asyncio.to_thread(next, folders, None)) is not None:
-            for at in range(0, len(found), PIECE):
-                piece = found[at : at + PIECE]
-                known = await self._transactions.read(lambda tx, piece=piece: store_media.known(tx, piece))  # type: ignore[misc]
-                for identifier in set(piece) - known:
+            for at in range(0, len(found), self._batch_size):
+                batch = found[at : at + self._batch_size]
+                known = await self._transactions.read(lambda tx, batch=batch: store_media.known(tx, batch))  # type: ignore[misc]
+                for identifier in set(batch) - known:
                     await asyncio.to_thread(self._folder.remove, identifier)
                     total += 1
         return total

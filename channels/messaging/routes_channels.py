@@ -42,22 +42,22 @@ def create_router(transactions: Transactions, service: ChannelService) -> APIRou
     async def write(operation: Operation[T]) -> T:
         try:
             return await transactions.write(operation)
-        except EndpointError as fault:
-            raise ApiError.of_field(fault.field, fault.expected, fault.got) from None
-        except UnknownChannelError as fault:
-            raise unknown_channel(str(fault)) from None
-        except ChannelExistsError as fault:
-            raise ApiError.of_field("id", "an id that the tenant has no channel of yet", str(fault), http_status=409) from None
-        except StorageError as fault:
-            raise unavailable(fault) from fault
+        except EndpointError as error:
+            raise ApiError.of_field(error.field, error.expected, error.got) from None
+        except UnknownChannelError as error:
+            raise unknown_channel(str(error)) from None
+        except ChannelExistsError as error:
+            raise ApiError.of_field("id", "an id that the tenant has no channel of yet", str(error), http_status=409) from None
+        except StorageError as error:
+            raise unavailable(error) from error
 
     async def read(operation: Operation[T]) -> T:
         try:
             return await transactions.read(operation)
-        except UnknownChannelError as fault:
-            raise unknown_channel(str(fault)) from None
-        except StorageError as fault:
-            raise unavailable(fault) from fault
+        except UnknownChannelError as error:
+            raise unknown_channel(str(error)) from None
+        except StorageError as error:
+            raise unavailable(error) from error
 
     @router.get("/channels", summary="All channels", response_model=ChannelsAnswer)
     async def channels(caller: Annotated[Principal, requires("/messaging/read")]) -> Response:

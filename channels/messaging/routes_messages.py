@@ -28,7 +28,7 @@ from hub.security.hosts import Hosts
 from hub.security.rest import requires
 from hub.storage.transactions import Transactions
 
-MOST: int = 1_000
+MAX_PAGE: int = 1_000
 """Entries of one page."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -81,7 +81,7 @@ def create_router(
         channel: ChannelId,
         state: Annotated[State | None, Query(description="Only those in this state.")] = None,
         direction: Annotated[Direction | None, Query(description="Only those that go this way.")] = None,
-        limit: Annotated[int, Query(ge=1, le=MOST, description="Entries of a page.")] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Entries of a page.")] = 100,
         cursor: Annotated[str | None, Query(description="`data.cursor` of the page before.")] = None,
     ) -> Response:
         """The messages of a channel in both directions, the newest first, without what they say."""

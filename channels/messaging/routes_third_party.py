@@ -228,10 +228,10 @@ def faults() -> Iterator[None]:
     """Turns what the parts below raise into answers."""
     try:
         yield
-    except ChannelGoneError as fault:
-        raise unknown_channel(str(fault)) from None
-    except StorageError as fault:
-        raise unavailable(fault) from fault
-    except OSError as fault:
-        _log.error("media_not_stored", exc_info=fault)
-        raise ApiError(503, "media cannot be stored or read now: try again", headers={"Retry-After": "1"}) from fault
+    except ChannelGoneError as error:
+        raise unknown_channel(str(error)) from None
+    except StorageError as error:
+        raise unavailable(error) from error
+    except OSError as error:
+        _log.error("media_not_stored", exc_info=error)
+        raise ApiError(503, "media cannot be stored or read now: try again", headers={"Retry-After": "1"}) from error

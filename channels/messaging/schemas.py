@@ -26,11 +26,11 @@ from channels.messaging.media_links import SCHEME
 from channels.messaging.state_machine import REASONS
 from hub.ops.envelope import ApiError, of_validation
 
-LONGEST_ID: Final = 255
-MOST_RECIPIENTS: Final = 100
-MOST_PARTS: Final = 50
-MOST_REASONS: Final = 20
-LONGEST_URL: Final = 2_048
+MAX_ID_LENGTH: Final = 255
+MAX_RECIPIENTS: Final = 100
+MAX_PARTS: Final = 50
+MAX_REASONS: Final = 20
+MAX_URL_LENGTH: Final = 2_048
 
 
 def _printable(text: str) -> str:
@@ -55,10 +55,10 @@ def _media_url(url: str) -> str:
     return url
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID), AfterValidator(_printable)]
-Name = Annotated[str, Field(max_length=LONGEST_ID), AfterValidator(_printable)]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH), AfterValidator(_printable)]
+Name = Annotated[str, Field(max_length=MAX_ID_LENGTH), AfterValidator(_printable)]
 MediaUrl = Annotated[
-    str, Field(max_length=LONGEST_URL, examples=[f"{SCHEME}bb4a9f86-dbbb-4464-a669-650da94fbad6"]), AfterValidator(_media_url)
+    str, Field(max_length=MAX_URL_LENGTH, examples=[f"{SCHEME}bb4a9f86-dbbb-4464-a669-650da94fbad6"]), AfterValidator(_media_url)
 ]
 ReasonCode = Annotated[int, AfterValidator(_known_reason), WithJsonSchema({"type": "integer", "enum": list(REASONS)})]
 
@@ -97,9 +97,9 @@ _PARTY: Final = Party.model_json_schema()
 
 Parties = Annotated[
     list[Party],
-    Field(min_length=1, max_length=MOST_RECIPIENTS),
+    Field(min_length=1, max_length=MAX_RECIPIENTS),
     BeforeValidator(_one_is_a_list),
-    WithJsonSchema({"anyOf": [_PARTY, {"type": "array", "items": _PARTY, "minItems": 1, "maxItems": MOST_RECIPIENTS}]}),
+    WithJsonSchema({"anyOf": [_PARTY, {"type": "array", "items": _PARTY, "minItems": 1, "maxItems": MAX_RECIPIENTS}]}),
 ]
 
 
@@ -141,7 +141,7 @@ class InboundEmail(_Open):
     channel: InboundChannel
     context: EmailContext | None = None
     subject: str = ""
-    content: list[EmailPart] = Field(min_length=1, max_length=MOST_PARTS)
+    content: list[EmailPart] = Field(min_length=1, max_length=MAX_PARTS)
 
 
 class TextPart(_Open):
@@ -166,7 +166,7 @@ class InboundRichMedia(_Open):
 
     type: Literal["RichMedia"]
     channel: InboundChannel
-    content: list[RichPart] = Field(min_length=1, max_length=MOST_PARTS)
+    content: list[RichPart] = Field(min_length=1, max_length=MAX_PARTS)
 
 
 class ReceiptChannel(_Open):
@@ -192,7 +192,7 @@ class InboundReceipt(_Open):
     type: Literal["Receipt"]
     channel: ReceiptChannel
     status: Literal["Delivered", "Removed", "Failed"]
-    reasons: list[Reason] = Field(default=[], max_length=MOST_REASONS, description="Only with `Failed`.")
+    reasons: list[Reason] = Field(default=[], max_length=MAX_REASONS, description="Only with `Failed`.")
 
 
 InboundContent = InboundText | InboundEmail | InboundRichMedia
@@ -221,9 +221,9 @@ _OUT_PARTY: Final = OutParty.model_json_schema()
 
 OutParties = Annotated[
     list[OutParty],
-    Field(min_length=1, max_length=MOST_RECIPIENTS),
+    Field(min_length=1, max_length=MAX_RECIPIENTS),
     BeforeValidator(_one_is_a_list),
-    WithJsonSchema({"anyOf": [_OUT_PARTY, {"type": "array", "items": _OUT_PARTY, "minItems": 1, "maxItems": MOST_RECIPIENTS}]}),
+    WithJsonSchema({"anyOf": [_OUT_PARTY, {"type": "array", "items": _OUT_PARTY, "minItems": 1, "maxItems": MAX_RECIPIENTS}]}),
 ]
 
 _FROM: Final = Field(default=None, alias="from", description="The contact centre; left out: the channel's own sender.")
@@ -278,7 +278,7 @@ class OutboundEmail(_Closed):
     channel: OutboundEmailChannel
     context: OutEmailContext | None = None
     subject: str
-    content: list[OutEmailPart] = Field(min_length=1, max_length=MOST_PARTS)
+    content: list[OutEmailPart] = Field(min_length=1, max_length=MAX_PARTS)
 
 
 class OutTextPart(_Closed):
@@ -303,7 +303,7 @@ class OutboundRichMedia(_Closed):
 
     type: Literal["RichMedia"]
     channel: OutboundChannel
-    content: list[OutRichPart] = Field(min_length=1, max_length=MOST_PARTS)
+    content: list[OutRichPart] = Field(min_length=1, max_length=MAX_PARTS)
 
 
 Outbound = OutboundText | OutboundEmail | OutboundRichMedia
@@ -329,12 +329,12 @@ def check(value: object, models: Mapping[str, type[_M]], place: tuple[str | int,
         raise ApiError.of_field(_path((*place, "type")), f"one of {', '.join(models)}", kind)
     try:
         return model.model_validate(value)
-    except ValidationError as fault:
-        raise of_validation(RequestValidationError([{**each, "loc": _location(each["loc"], place)} for each in fault.errors()])) from None
+    except ValidationError as error:
+        raise of_validation(RequestValidationError([{**each, "loc": _location(each["loc"], place)} for each in error.errors()])) from None
 
 
 def _location(location: tuple[int | str, ...], place: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Where a fault is, by the names of the JSON: pydantic adds the tag of a union behind the index of a part."""
+    """Where an error is, by the names of the JSON: pydantic adds the tag of a union behind the index of a part."""
     if len(location) > 2 and location[0] == "content" and location[2] in _TAGS:
         location = (*location[:2], *location[3:])
     return ("body", *place, *location)

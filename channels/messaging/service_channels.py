@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from channels.messaging import store_channels
 from channels.messaging.models import Channel
-from channels.messaging.schemas import LONGEST_ID
+from channels.messaging.schemas import MAX_ID_LENGTH
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
 from hub.ops.envelope import ApiError
@@ -210,6 +210,6 @@ def unknown_channel(identifier: str) -> ApiError:
 
 
 def _checked_text(field: str, text: str) -> str:
-    if len(text) > LONGEST_ID or not text.isprintable() or text != text.strip():
-        raise EndpointError(field, f"at most {LONGEST_ID} printable characters without blanks around them", text)
+    if len(text) > MAX_ID_LENGTH or not text.isprintable() or text != text.strip():
+        raise EndpointError(field, f"at most {MAX_ID_LENGTH} printable characters without blanks around them", text)
     return text

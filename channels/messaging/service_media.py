@@ -26,7 +26,7 @@ FORM_BYTES: Final = 64 * 1024
 FIELD: Final = "file"
 """The form's field that has the file (docs/protocol/messaging.md#media)."""
 
-_MOST_FIELDS: Final = 16
+_MAX_FIELDS: Final = 16
 _PIECE_BYTES: Final = 64 * 1024
 
 
@@ -71,8 +71,8 @@ class MediaService:
             mimetype = await asyncio.to_thread(
                 check_file, upload.content, filename=upload.filename, declared=upload.declared, allowed=self._settings.media_types
             )
-        except FileTypeError as fault:
-            raise ApiError.of_field(f"{FIELD}.{fault.field}", fault.expected, fault.got, http_status=415) from None
+        except FileTypeError as error:
+            raise ApiError.of_field(f"{FIELD}.{error.field}", error.expected, error.got, http_status=415) from None
         resource = MediaResource(new_id(), channel.number, upload.filename, mimetype, len(upload.content), self._clock.wall_ms())
         await asyncio.to_thread(self._folder.write, resource.id, upload.content)
         try:
@@ -178,7 +178,7 @@ def _read_form(content_type: str, body: bytes) -> _Upload:
     found: list[tuple[multipart.MultipartSegment, list[bytes]]] = []
     pieces: list[bytes] = []
     try:
-        with multipart.PushMultipartParser(boundary, content_length=len(body), max_segment_count=_MOST_FIELDS, strict=True) as parser:
+        with multipart.PushMultipartParser(boundary, content_length=len(body), max_segment_count=_MAX_FIELDS, strict=True) as parser:
             for event in parser.parse(body):
                 if isinstance(event, multipart.MultipartSegment):
                     pieces = []
@@ -186,8 +186,8 @@ def _read_form(content_type: str, body: bytes) -> _Upload:
                         found.append((event, pieces))
                 elif event is not None:
                     pieces.append(bytes(event))
-    except multipart.MultipartError as fault:
-        raise ApiError.of_field("body", f"a form of multipart/form-data ({fault})", f"{len(body)} bytes") from None
+    except multipart.MultipartError as error:
+        raise ApiError.of_field("body", f"a form of multipart/form-data ({error})", f"{len(body)} bytes") from None
     if len(found) != 1:
         raise ApiError.of_field(FIELD, "one file in the form", "nothing" if not found else f"{len(found)} files")
     segment, content = found[0]

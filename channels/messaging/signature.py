@@ -33,7 +33,7 @@ SIGNATURES: Final = ("x-hub-signature", "x-hub-signature-256")
 CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+:~-]{0,99}")
 """Ids of channels: phone numbers, domains, addresses, names. All of it can stand in a URL and in a channel's name as it is."""
 
-MOST_OTHERS: Final = 100
+MAX_OTHER_SECRETS: Final = 100
 """Secrets of other channels that a signature is tried with, when the named channel's do not fit."""
 
 _CCID: Final = re.compile(r"[\x21-\x7e]{1,64}")
@@ -105,7 +105,7 @@ class Signatures:
         others: Sequence[Secret] = ()
         if _CCID.fullmatch(tenant):
             known = identifier if CHANNEL_ID.fullmatch(identifier) else ""
-            others = await self._transactions.read(lambda tx: store_channels.other_secrets(tx, tenant, known, MOST_OTHERS))
+            others = await self._transactions.read(lambda tx: store_channels.other_secrets(tx, tenant, known, MAX_OTHER_SECRETS))
         trial = _Trial(others or (_NOBODY,), signatures, self._clock.wall_ms())
         await spooled.hash(trial.hashers)
         if trial.fits() and named is None:

@@ -1,11 +1,12 @@
-"""Keeps bodies of requests whose sender is not known yet in files. The signature covers the whole body, so it is hashed while it comes.
+"""Keeps the bodies of requests whose sender is not known yet in files. The signature covers the whole body, so a body is hashed while it
+comes.
 
-A body in a file takes no memory. The files of one channel, and those of all, have a budget. It counts by the names in the request,
-whether the channel exists or not, so that a refusal does not show that.
+A body in a file takes no memory. The files of one channel have a budget, and so have the files of all channels. The budget of a channel is
+counted by the name in the request, whether the channel exists or not: a refusal does not show which channels there are.
 
-Anybody can make a signature up, and send all of a body but its end. Where a budget is used up, bodies that are not whole give way, in this
-order: those that come more slowly than ``messaging.spool_min_bytes_per_s``; then those of the address that holds most, as long as it holds
-more than the address that needs room. So nobody keeps out who sends less than they do, and who sends more is refused themselves.
+Anybody can invent a signature, and send a body except for its end. When a budget is used up, incomplete bodies are shed (their requests are
+refused), in this order: first those that come more slowly than ``messaging.spool_min_bytes_per_s``; then those of the address that holds
+the most bytes, as long as it holds more than the address that needs room. So a sender can keep out only senders that hold more bytes.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from hub.ops.body import RETRY_AFTER, address_of, hold, let_go, too_large
 from hub.ops.envelope import ApiError
 
 PIECE_BYTES: Final = 64 * 1024
-"""Bytes of a body that are held in memory; the rest is in a file."""
+"""Bytes of a body that are held in memory. The rest is in a file."""
 
 
 _REFUSED: Final = {**RETRY_AFTER, "Connection": "close"}
-"""The rest of the body is not waited for."""
+"""The connection is closed, since the rest of the body is not read."""
 
 GRACE_S: Final = 2.0
-"""Seconds from the beginning of a body after which it is looked at how fast it comes."""
+"""Seconds from the beginning of a body before its speed is judged."""
 
 Owner = tuple[str, str]
 """Contact centre and channel, as the request names them."""
 
 
 class _Body:
-    """One that has begun, while it is not whole."""
+    """A body that is incomplete."""
 
-    __slots__ = ("_task", "address", "began", "given_up", "owner", "size", "waiting")
+    __slots__ = ("_task", "address", "began", "owner", "shedding", "size", "waiting")
 
     def __init__(self, owner: Owner, address: str, now: float) -> None:
         self.owner = owner
@@ -50,26 +51,26 @@ class _Body:
         self.size = 0
         self.waiting = False
         """Whether it waits for its sender, and is not written to its file."""
-        self.given_up = False
+        self.shedding = False
         task = asyncio.current_task()
         assert task is not None
         self._task = task
 
-    def is_slow(self, now: float, least_per_s: int) -> bool:
+    def is_slow(self, now: float, min_bytes_per_s: int) -> bool:
         lasted = now - self.began
-        return lasted > GRACE_S and self.size < least_per_s * lasted
+        return lasted > GRACE_S and self.size < min_bytes_per_s * lasted
 
-    def give_up(self) -> None:
-        """Have its request refused."""
-        self.given_up = True
+    def shed(self) -> None:
+        """Refuse its request: at once if it waits for its sender, else before its next piece."""
+        self.shedding = True
         if self.waiting:
             self._task.cancel()
 
-    def raise_given_up(self, most: int) -> None:
-        """Raise what the request is refused with."""
+    def raise_shed(self, limit: int) -> None:
+        """Raise the refusal of its request."""
         if self.waiting:
             self._task.uncancel()
-        raise _over("bodies that come fast enough, of addresses that send no more than others do,", most, 429)
+        raise _over("bodies that come fast enough, of addresses that send no more than others do,", limit, 429)
 
 
 class Spooled:
@@ -116,19 +117,21 @@ class Spooled:
 class Spool:
     """The files, and what they may take together. ``folder`` is where they lie: not in ``/tmp``, which may be memory."""
 
-    __slots__ = ("_bodies", "_counters", "_folder", "_held", "_least_per_s", "_most", "_most_of_channel", "_of_channel")
+    __slots__ = ("_bodies", "_counters", "_folder", "_held", "_max_bytes", "_max_bytes_of_channel", "_min_bytes_per_s", "_of_channel")
 
-    def __init__(self, folder: Path, *, most: int, most_of_channel: int, least_per_s: int, counters: Counters) -> None:
-        """``most`` and ``most_of_channel`` are bytes of all bodies and of those of one channel, ``least_per_s`` bytes a second."""
+    def __init__(self, folder: Path, *, max_bytes: int, max_bytes_of_channel: int, min_bytes_per_s: int, counters: Counters) -> None:
+        """``max_bytes`` bounds the bodies of all channels together, ``max_bytes_of_channel`` those of each. A body with fewer than
+        ``min_bytes_per_s`` bytes a second is shed first.
+        """
         self._folder = folder
-        self._most = most
-        self._most_of_channel = most_of_channel
-        self._least_per_s = least_per_s
+        self._max_bytes = max_bytes
+        self._max_bytes_of_channel = max_bytes_of_channel
+        self._min_bytes_per_s = min_bytes_per_s
         self._counters = counters
         self._held = 0
         self._of_channel: dict[Owner, int] = {}
         self._bodies: dict[_Body, None] = {}
-        """Those that are not whole, the oldest first."""
+        """Incomplete bodies, the oldest first."""
 
     @property
     def held_bytes(self) -> int:
@@ -176,17 +179,17 @@ class Spool:
                 file.close()
 
     async def _next(self, body: _Body, stream: AsyncIterator[bytes]) -> bytes | None:
-        """The next piece; None behind the last one."""
-        if not body.given_up:
+        """The next piece; None after the last one."""
+        if not body.shedding:
             body.waiting = True
             try:
                 return await anext(stream, None)
             except asyncio.CancelledError:
-                if not body.given_up:
+                if not body.shedding:
                     raise
             finally:
-                body.waiting = body.waiting and body.given_up
-        body.raise_given_up(self._most_of_channel)
+                body.waiting = body.waiting and body.shedding
+        body.raise_shed(self._max_bytes_of_channel)
         return None
 
     def _write(self, file: BinaryIO | None, piece: bytes, hashers: Sequence[hmac.HMAC]) -> BinaryIO:
@@ -200,53 +203,53 @@ class Spool:
         return file
 
     def _take(self, body: _Body, size: int) -> None:
-        if self._of_channel.get(body.owner, 0) + size > self._most_of_channel and not self._make_room(body, size, body.owner):
+        if self._of_channel.get(body.owner, 0) + size > self._max_bytes_of_channel and not self._make_room(body, size, body.owner):
             self._counters.refused_spool += 1
-            raise _over("the bodies of this channel's requests that are under way", self._most_of_channel, 429)
-        if self._held + size > self._most and not self._make_room(body, size, None):
+            raise _over("the bodies of this channel's requests that are under way", self._max_bytes_of_channel, 429)
+        if self._held + size > self._max_bytes and not self._make_room(body, size, None):
             self._counters.refused_spool += 1
-            raise _over("the bodies of all channels' requests that are under way", self._most, 503)
+            raise _over("the bodies of all channels' requests that are under way", self._max_bytes, 503)
         self._of_channel[body.owner] = self._of_channel.get(body.owner, 0) + size
         self._held += size
         body.size += size
 
     def _make_room(self, needing: _Body, size: int, owner: Owner | None) -> bool:
-        """Have bodies of a channel, or of all, give way until ``size`` bytes more fit; False when they do not."""
+        """Shed bodies, of one channel or of all, until ``size`` bytes more fit. Returns whether they fit."""
         now = asyncio.get_running_loop().time()
         others = [each for each in self._bodies if each is not needing and each.size and owner in (None, each.owner)]
         by_address: dict[str, int] = {}
         for each in others:
             by_address[each.address] = by_address.get(each.address, 0) + each.size
         own = by_address.get(needing.address, 0) + needing.size + size
-        slow = [each for each in others if each.is_slow(now, self._least_per_s)]
+        slow = [each for each in others if each.is_slow(now, self._min_bytes_per_s)]
         for each in slow:
             if self._fits(size, owner):
                 return True
             by_address[each.address] -= each.size
-            self._give_up(each)
-        rest = [each for each in others if not each.given_up and each.address != needing.address]
+            self._shed(each)
+        rest = [each for each in others if not each.shedding and each.address != needing.address]
         while not self._fits(size, owner):
             heaviest = max(rest, key=lambda each: by_address[each.address], default=None)  # of an address' bodies, the oldest
             if heaviest is None or by_address[heaviest.address] <= own:
                 return False
             by_address[heaviest.address] -= heaviest.size
             rest.remove(heaviest)
-            self._give_up(heaviest)
+            self._shed(heaviest)
         return True
 
     def _fits(self, size: int, owner: Owner | None) -> bool:
         if owner is None:
-            return self._held + size <= self._most
-        return self._of_channel.get(owner, 0) + size <= self._most_of_channel
+            return self._held + size <= self._max_bytes
+        return self._of_channel.get(owner, 0) + size <= self._max_bytes_of_channel
 
-    def _give_up(self, body: _Body) -> None:
+    def _shed(self, body: _Body) -> None:
         self._counters.gave_way_spool += 1
         del self._bodies[body]
         self._give(body)
-        body.give_up()
+        body.shed()
 
     def _give(self, body: _Body) -> None:
-        """Count the bytes of a body no more."""
+        """Release the bytes of a body."""
         size, body.size = body.size, 0
         self._held -= size
         if size and (left := self._of_channel[body.owner] - size):
@@ -260,7 +263,7 @@ def _feed(hashers: Sequence[hmac.HMAC], piece: bytes) -> None:
         each.update(piece)
 
 
-def _over(what: str, most: int, status: int) -> ApiError:
-    expected = f"{what} within {most} bytes"
+def _over(what: str, limit: int, status: int) -> ApiError:
+    expected = f"{what} within {limit} bytes"
     detail = {"field": "body", "expected": expected, "got": "more"}
     return ApiError(status, f"body: expected {expected}, got more: try again in a second", detail=detail, headers=_REFUSED)

@@ -71,8 +71,8 @@ def open_envelope(body: bytes) -> Envelope:
     try:
         text = guard(body, MAX_DEPTH)
         check_syntax(text)
-    except BadJsonError as fault:
-        expected, _, got = str(fault).removeprefix("expected ").partition(", got ")
+    except BadJsonError as error:
+        expected, _, got = str(error).removeprefix("expected ").partition(", got ")
         raise _wrong("body", expected, got) from None
     members = _object("body", msgspec.Raw(text), "a JSON object")
     operation_id = _optional_text(members, "operationId", "operationId", MAX_NAME)
@@ -153,12 +153,12 @@ def _take(members: Raws, names: tuple[str, ...]) -> tuple[str, Any]:
     return found[0] if found else (names[0], None)
 
 
-def _optional_text(members: Raws, field: str, name: str, most: int, *, empty: bool = False) -> str | None:
+def _optional_text(members: Raws, field: str, name: str, limit: int, *, empty: bool = False) -> str | None:
     value = _take(members, (name,))[1]
     if value is None:
         return None
-    if not isinstance(value, str) or not (empty or value) or len(value) > most or _CONTROL.search(value):
-        raise ApiError.of_field(field, f"text of {0 if empty else 1} to {most} characters in one line", value)
+    if not isinstance(value, str) or not (empty or value) or len(value) > limit or _CONTROL.search(value):
+        raise ApiError.of_field(field, f"text of {0 if empty else 1} to {limit} characters in one line", value)
     return value
 
 
@@ -182,7 +182,7 @@ def _nickname(members: Raws, names: tuple[str, ...]) -> str | None:
     return value.strip()
 
 
-def _long_text(members: Raws, names: tuple[str, ...], most: int) -> str | None:
+def _long_text(members: Raws, names: tuple[str, ...], limit: int) -> str | None:
     name, value = _take(members, names)
     if value is None:
         return None
@@ -190,8 +190,8 @@ def _long_text(members: Raws, names: tuple[str, ...], most: int) -> str | None:
         raise ApiError.of_field(f"data.{name}", "text", value)
     if "\x00" in value:
         raise _wrong(f"data.{name}", "text", f"a NUL character at {value.index(chr(0))}")
-    if (size := len(value.encode())) > most:
-        raise _wrong(f"data.{name}", f"at most {most} bytes", f"{size}", 413)
+    if (size := len(value.encode())) > limit:
+        raise _wrong(f"data.{name}", f"at most {limit} bytes", f"{size}", 413)
     return value
 
 
@@ -218,7 +218,7 @@ def parse_id(text: str) -> str | None:
 # -- userdata -----------------------------------------------------------------------------------------------------------
 
 
-def _user_data(members: Raws, most: int) -> str:
+def _user_data(members: Raws, limit: int) -> str:
     """The userdata: the remaining members of ``data``, and those of ``userData``, which win."""
     given = members.pop("userData", None)
     fields: Raws = {key: raw for key, raw in members.items() if raw != _NULL}
@@ -232,8 +232,8 @@ def _user_data(members: Raws, most: int) -> str:
         check_nul(text.encode())
     except BadJsonError:
         raise _wrong("data.userData", "text without NUL (U+0000)", "one with it") from None
-    if (size := len(text.encode())) > most:
-        raise _wrong("data.userData", f"at most {most} bytes as JSON", f"{size}", 413)
+    if (size := len(text.encode())) > limit:
+        raise _wrong("data.userData", f"at most {limit} bytes as JSON", f"{size}", 413)
     return text
 
 
@@ -274,8 +274,8 @@ def _attachment(raw: msgspec.Raw, number: int, settings: SecureEmailSettings) ->
         raise _wrong(f"{field}.content", f"at most {settings.max_attachment_bytes} bytes", f"{len(content)}", 413)
     try:
         kind = check_file(content, filename=filename, declared=declared, allowed=settings.allowed_types)
-    except FileTypeError as fault:
-        raise MailError(Code.INVALID_FILE_TYPE, f"{field}.{fault.field}", fault.expected, fault.got) from None
+    except FileTypeError as error:
+        raise MailError(Code.INVALID_FILE_TYPE, f"{field}.{error.field}", error.expected, error.got) from None
     return Attachment(number, filename, kind, len(content), content)
 
 
@@ -295,5 +295,5 @@ def _decoded(field: str, text: str) -> bytes:
     """Base64 (RFC 4648 section 4); line ends as in mail are skipped."""
     try:
         return binascii.a2b_base64(text.replace("\r", "").replace("\n", "").encode("ascii"), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError) as fault:
-        raise _wrong(field, "base64", f"a fault: {fault}" if isinstance(fault, binascii.Error) else "characters outside ASCII") from None
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise _wrong(field, "base64", f"a fault: {error}" if isinstance(error, binascii.Error) else "characters outside ASCII") from None

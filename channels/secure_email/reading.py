@@ -8,11 +8,11 @@ from hub.ops.body import read_body
 from hub.ops.envelope import ApiError
 
 
-async def read_json_body(request: Request, most: int) -> bytes:
+async def read_json_body(request: Request, limit: int) -> bytes:
     """The body of a request that is JSON by its headers, or says nothing.
 
     Raises:
-        ApiError: 413 more than ``most`` bytes, 415 another content type or an encoding, 400 it ended before it was whole.
+        ApiError: 413 more than ``limit`` bytes, 415 another content type or an encoding, 400 it ended before it was whole.
     """
     given = request.headers.get("content-type", "")
     kind, *parameters = (part.strip().lower() for part in given.split(";"))
@@ -22,4 +22,4 @@ async def read_json_body(request: Request, most: int) -> bytes:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
             raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
-    return await read_body(request, most)
+    return await read_body(request, limit)

@@ -120,12 +120,12 @@ class MailRoute(HubRoute):
                 return await handle(request)
             except ApiError as error:
                 return refused(request, error)
-            except RequestValidationError as fault:
-                return refused(request, of_validation(fault))
-            except StorageError as fault:
-                return refused(request, unavailable(fault))
-            except HTTPException as fault:
-                return refused(request, ApiError(fault.status_code, str(fault.detail), headers=fault.headers))
+            except RequestValidationError as error:
+                return refused(request, of_validation(error))
+            except StorageError as error:
+                return refused(request, unavailable(error))
+            except HTTPException as error:
+                return refused(request, ApiError(error.status_code, str(error.detail), headers=error.headers))
             except Exception:
                 _log.exception("request failed", method=request.method, path=self.path)
                 return refused(request, ApiError(500, "the server failed to answer; its log says why"))

@@ -54,7 +54,7 @@ from hub.storage.transactions import StorageError
 BASE: Final = "/nexus/v3/securemail"
 DESK: Final = "/api/v1/securemail"
 
-MOST: Final = 1000
+MAX_PAGE: Final = 1000
 """Mails of one page."""
 LAST: Final = (1 << 31) - 1
 
@@ -167,7 +167,7 @@ class Routes:
             address: Address,
             status: Status = "all",
             index: Annotated[int, Query(ge=0, le=LAST, description="How many to leave out, from the newest.")] = 0,
-            count: Annotated[int, Query(ge=0, le=MOST, description="How many to return at most.")] = 10,
+            count: Annotated[int, Query(ge=0, le=MAX_PAGE, description="How many to return at most.")] = 10,
             securebox: Securebox = None,
             direction: Way = "all",
         ) -> Response:
@@ -299,8 +299,8 @@ class Routes:
                 base = self._base(request)  # before anything is done: it may be refused
                 envelope, draft = await self._draft(request, Direction.OUTBOUND)
                 identifier = await self._mails.send(caller.tenant, box, draft)
-            except StorageError as fault:
-                raise unavailable(fault) from fault
+            except StorageError as error:
+                raise unavailable(error) from error
             except ApiError:
                 self._mails.counters.refused += 1
                 raise

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from channels.messaging import routes_messages, service_channels
+from channels.messaging import routes_messages
 from channels.messaging.message_status import STATE, conversation
 from channels.messaging.models import Channel
 from channels.messaging.parsing import read_outbound
 from channels.messaging.publisher import messages_channel
+from channels.messaging.service_channels import POLICY
+from hub.outbox import endpoint_store
 from hub.outbox.models import NO_ENDPOINT, ROLE, OutboxEvent
 from hub.outbox.sign import verify, verify_standard
+from hub.storage.transactions import Transaction
 from tests.channels.messaging.support import CONSUMER, MAIL, PUBLIC_URL, SECRET, SMS, Exchange, form, mail_to, text_to
 
 PATH = f"/{SMS}/messages"
@@ -78,9 +82,9 @@ async def test_after_the_last_attempt_it_has_failed(exchange: Exchange) -> None:
     assert len(exchange.receiver.got) == 3
 
 
-async def test_who_hangs_is_called_again(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_channels, "POLICY", service_channels.POLICY._replace(timeout_ms=200))
+async def test_who_hangs_is_called_again(exchange: Exchange) -> None:
     await exchange.channel()
+    await exchange.transactions.write(lambda tx: with_timeout(exchange, tx, 200))
     exchange.receiver.answers = [None, (200, b"{}")]
     identifier = await exchange.go(text_to())
     await exchange.told(identifier, "accepted", "sent")
@@ -90,7 +94,13 @@ async def test_who_hangs_is_called_again(exchange: Exchange, monkeypatch: pytest
 
 
 def test_the_limit_is_ten_seconds() -> None:
-    assert service_channels.POLICY.timeout_ms == 10_000
+    assert POLICY.timeout_ms == 10_000
+
+
+def with_timeout(exchange: Exchange, tx: Transaction, timeout_ms: int) -> None:
+    """Give the endpoint of the one channel another time-out."""
+    (endpoint,) = endpoint_store.of_tenant(tx, "acme")
+    exchange.outbox.save_endpoint(tx, replace(endpoint, policy=endpoint.policy._replace(timeout_ms=timeout_ms)))
 
 
 async def test_one_channel_that_hangs_costs_the_others_nothing(light: Exchange) -> None:

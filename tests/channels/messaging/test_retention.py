@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from channels.messaging import retention as module
 from channels.messaging.media_files import ORPHAN_S, MediaFolder, new_id
 from channels.messaging.retention import RECEIPTS_MS, RetentionJob
+from channels.messaging.settings import MessagingSettings
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import SMS, Exchange, receipt, text_from, text_to
 
@@ -22,10 +22,13 @@ DAY_MS = 86_400_000
 TABLES = ("messaging_channels", "messaging_messages", "messaging_receipts", "messaging_media")
 
 
-def retention(exchange: Exchange) -> RetentionJob:
-    """The family's own."""
+def retention(exchange: Exchange, **options: Any) -> RetentionJob:
+    """The family's own; with ``options`` another like it."""
     (made,) = exchange.parts.services
     assert isinstance(made, RetentionJob)
+    if options:
+        folder, settings = MediaFolder(exchange.folder / "media"), MessagingSettings()
+        return RetentionJob(exchange.transactions, folder, settings, exchange.clock, exchange.counters, **options)
     return made
 
 
@@ -73,8 +76,7 @@ async def test_what_is_young_stays(light: Exchange) -> None:
     assert (await rows(light), len(files(light))) == ([1, 1, 1, 1], 1)
 
 
-async def test_a_channel_that_was_removed_goes_with_all_that_it_had(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PIECE", 2)
+async def test_a_channel_that_was_removed_goes_with_all_that_it_had(exchange: Exchange) -> None:
     await exchange.channel()
     await exchange.channel("999")
     for channel in (SMS, "999"):
@@ -83,7 +85,7 @@ async def test_a_channel_that_was_removed_goes_with_all_that_it_had(exchange: Ex
         await exchange.upload(PNG)
     await exchange.go(text_to(), "999")
     await exchange.rest("DELETE", f"/{SMS}")
-    await retention(exchange).trim()
+    await retention(exchange, batch_size=2).trim()
     assert (await rows(exchange), files(exchange)) == ([1, 6, 1, 0], [])
 
 
@@ -108,7 +110,6 @@ async def test_without_a_folder_there_is_nothing_to_look_for(light: Exchange) ->
 
 async def test_as_a_service(light: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
     """It trims again and again, also after the database was away; stopping twice does no harm."""
-    monkeypatch.setattr(module, "EVERY_S", 0.01)
     write = light.transactions.write
     faults = 3
 
@@ -123,7 +124,7 @@ async def test_as_a_service(light: Exchange, monkeypatch: pytest.MonkeyPatch) ->
     await light.come(text_from())
     light.clock.now_ms += 91 * DAY_MS
     monkeypatch.setattr(light.transactions, "write", away_at_first)
-    service = retention(light)
+    service = retention(light, period_s=0.01)
     await service.start()
     await light.until(lambda: light.counters.trimmed == 1)
     await service.stop()
