@@ -32,12 +32,12 @@ class Counters:
     ignored_finished: int = 0
     """Events that finish an interaction which is over already."""
     finished_unknown: int = 0
-    """Interactions of which nobody heard before they finished: their FINISHED is told all the same."""
+    """Interactions that were not known before they finished. Their FINISHED is published all the same."""
     user_data_left_out: int = 0
-    """Events that start an interaction with more user data than may be kept: it is taken without."""
+    """Events that start an interaction with more user data than may be kept. The interaction is kept without it."""
     subtypes_left_out: int = 0
-    """Starts and ends that were told without their subtype, because receivers would not know it."""
+    """Starts and ends that were published without their subtype, because receivers would not know it."""
     events_missed: int = 0
-    """Events that the log had forgotten before this family, which was behind, could follow them."""
+    """Events that the log deleted before this family read them."""
     trimmed: int = 0
-    """Finished interactions that were forgotten because they were old."""
+    """Finished interactions that were deleted for their age."""

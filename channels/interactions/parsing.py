@@ -1,4 +1,4 @@
-"""The bodies of the open media API (docs/protocol/interactions.md#open-media), checked."""
+"""Checks the bodies of the open media API (docs/protocol/interactions.md#open-media)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _decoders: Final = {shape: msgspec.json.Decoder(shape) for shape in (Create, Sto
 
 
 def parse(shape: type[T], body: bytes, *, required: bool) -> T:
-    """The request in a body ``{"data": {...}}``. Without ``required`` nothing at all stands for an empty one.
+    """The request in a body ``{"data": {...}}``. Unless it is ``required``, an empty body is an empty request.
 
     Raises:
         ApiError: 400, naming the field, what was expected and what came.
@@ -62,7 +62,7 @@ def _decode(decoder: msgspec.json.Decoder[U], text: bytes, root: str) -> U:
 
 
 def check_user_data(field: str, user_data: dict[str, Any], size: int, limit: int) -> None:
-    """Check what JSON allows and the hub cannot keep; ``size`` is that of all of it as JSON.
+    """Refuse user data that JSON allows and the hub cannot keep. ``size`` is its bytes as JSON.
 
     Raises:
         ApiError: 400, a number of more than 64 bits, or more bytes than ``limit``.
@@ -76,10 +76,10 @@ def check_user_data(field: str, user_data: dict[str, Any], size: int, limit: int
 
 
 def check_service(service: str) -> str:
-    """The name of a service.
+    """Check the name of a service, and return it.
 
     Raises:
-        ApiError: 400, it is none.
+        ApiError: 400, it cannot be one.
     """
     if not SERVICE.fullmatch(service):
         raise ApiError.of_field("openMediaService", "1 to 64 letters, digits, dots, hyphens and underscores", service)
@@ -87,11 +87,11 @@ def check_service(service: str) -> str:
 
 
 def checked_received_at(text: str | None) -> str | None:
-    """When the work item came to where it comes from: the time that was given, or the same as RFC 3339 has it where it was written in
-    another of the forms that are taken (:func:`channels.events.parse_time`).
+    """The time at which the work item came to the system that it is from: as it was given, if it is RFC 3339, else the same time in RFC
+    3339 (:func:`channels.events.parse_time` takes other forms too).
 
     Raises:
-        ApiError: 400, it is none.
+        ApiError: 400, it is no time.
     """
     if text is None:
         return None
@@ -103,7 +103,7 @@ def checked_received_at(text: str | None) -> str | None:
 
 
 _RFC_3339: Final = re.compile(r".{10}[Tt].{8}(\.[0-9]+)?([Zz]|.{3}:.{2})")
-"""Of what is a time: whether it has seconds, and a zone with a colon."""
+"""Of a text that is a time: whether it has seconds, and a zone with a colon."""
 
 _AT: Final = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<path>.*)`", re.DOTALL)
 _EXPECTED: Final = re.compile(r"Expected (?P<expected>.*), got (?P<got>.*)", re.DOTALL)
@@ -112,7 +112,7 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re
 
 
 def _refusal(error: Exception, root: str) -> ApiError:
-    """The same error as the hub words it; ``root`` is the member that was decoded, empty for the whole body."""
+    """The error of the decoder in the hub's words. ``root`` is the member that was decoded, empty for the whole body."""
     text = str(error)
     at = _AT.fullmatch(text)
     what = at["what"] if at else text

@@ -1,4 +1,4 @@
-"""The states of an interaction, and which action leads from one to another. No I/O, no clock."""
+"""The states of an interaction, which action leads from one to another, and changes of its properties. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class State(StrEnum):
     """The state of an interaction."""
 
     SUBMITTED = "submitted"
-    """It was created and given to routing: STARTED."""
+    """It was created and submitted to routing: STARTED."""
     QUEUED = "queued"
     """It waits in a queue."""
     PROCESSING = "processing"
@@ -37,7 +37,7 @@ _LIVE: Final = {
 
 
 class IllegalActionError(ValueError):
-    """An action that the present state does not allow."""
+    """The present state does not allow the action."""
 
     def __init__(self, state: State, action: Action) -> None:
         allowed = ", ".join(each.value for each in allowed_in(state)) or "nothing"
@@ -47,7 +47,7 @@ class IllegalActionError(ValueError):
 
 
 class PropertyError(ValueError):
-    """A change of properties that cannot be made: the field, what was expected, what came."""
+    """A change of properties is impossible. ``field`` names the property, ``expected`` says what it may be, ``got`` is what came."""
 
     def __init__(self, field: str, expected: str, got: object) -> None:
         super().__init__(f"{field}: expected {expected}, got {got!r}")
@@ -62,10 +62,10 @@ def allowed_in(state: State) -> tuple[Action, ...]:
 
 
 def follow(state: State, action: Action) -> State:
-    """The state that follows.
+    """The state after an action.
 
     Raises:
-        IllegalActionError: the present one does not allow the action.
+        IllegalActionError: the present state does not allow the action.
     """
     if action not in allowed_in(state):
         raise IllegalActionError(state, action)
@@ -73,7 +73,7 @@ def follow(state: State, action: Action) -> State:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON. To Python, 1 and true are equal."""
+    """Whether two values are the same JSON. Python's ``==`` does not say it: to it, 1 and true are equal."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -82,11 +82,11 @@ def same(one: Any, other: Any) -> bool:
 
 
 def change(properties: dict[str, Any], changed: dict[str, Any], added: dict[str, Any], deleted: list[str]) -> dict[str, Any]:
-    """The properties after a change (docs/interactions.md): all of it or nothing. What is so already is no error, so a call that got no
-    answer can be made again: a property that is to be added and there with that value, or to be deleted and not there.
+    """The properties after a change (docs/interactions.md), which is made whole or not at all. To add a property that has that value
+    already, or to delete one that does not exist, is no error: a call that got no answer can be made again.
 
     Raises:
-        PropertyError: a property is named twice, is to be changed and not there, or to be added and there with another value.
+        PropertyError: a property is named twice, is to be changed and does not exist, or is to be added and has another value.
     """
     seen: set[str] = set()
     for field, names in (("changedProperties", changed), ("addedProperties", added), ("deletedProperties", deleted)):

@@ -1,4 +1,4 @@
-"""Interactions in the database; everything runs inside transactions."""
+"""Interactions in the database. Every function runs inside a transaction."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COLUMNS: Final = (
 
 
 def insert(transaction: Transaction, tenant: str, made: Interaction) -> bool:
-    """Insert an interaction. Returns whether its id was free.
+    """Insert an interaction. Returns whether its id was free; if not, nothing was inserted.
 
     Raises:
-        KnownInteractionError: its external id is not.
+        KnownInteractionError: its service has another interaction of this external id.
     """
     row = transaction.row(
         f"INSERT INTO interactions (tenant, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -101,12 +101,12 @@ def stop(
     )
     if row is None:
         follow(find(transaction, tenant, key, service).state, Action.STOP)
-        raise UnknownInteractionError(key)  # it was there and stopped a moment ago: not reached, for `follow` refuses that
+        raise UnknownInteractionError(key)  # not reached: the interaction exists and is over, which `follow` refuses
     return _of_row(row)
 
 
 def move(transaction: Transaction, tenant: str, identifier: str, action: Action) -> None:
-    """Apply the action of an event to an interaction, unless that is over or unknown."""
+    """Apply the action of an event to an interaction. One that is over or unknown stays as it is."""
     transaction.run(
         "UPDATE interactions SET state = ? WHERE tenant = ? AND id = ? AND stopped_ms IS NULL",
         (follow(State.SUBMITTED, action).value, tenant, identifier),
@@ -123,12 +123,12 @@ def update(
     added: dict[str, Any],
     deleted: list[str],
 ) -> Interaction:
-    """Change properties; all of it or nothing.
+    """Change properties: all of the change is made, or nothing.
 
     Raises:
         UnknownInteractionError: there is none.
-        IllegalActionError: it is over, and the change would be one.
-        PropertyError: a property is there, or is not, against what the change supposes.
+        IllegalActionError: it is over, and its properties would not stay the same.
+        PropertyError: see :func:`channels.interactions.state_machine.change`.
     """
     where, values = _named(tenant, key, service)
     # written before it is read, so that another process waits for the end of this transaction
@@ -157,7 +157,7 @@ def live(transaction: Transaction) -> list[tuple[str, str]]:
 
 
 def is_tenant(transaction: Transaction, tenant: str) -> bool:
-    """Whether the tenant is there."""
+    """Whether the tenant exists."""
     return transaction.row("SELECT 1 FROM tenants WHERE name = ?", (tenant,)) is not None
 
 

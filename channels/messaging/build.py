@@ -1,4 +1,4 @@
-"""What third-party messaging puts into a hub: three APIs, the channel of messages' states, the removal of what is old."""
+"""What messaging puts into a hub: three REST APIs, the channel of messages' states, and the retention job."""
 
 from channels.messaging import routes_channels, routes_messages, routes_third_party
 from channels.messaging.counters import Counters
@@ -21,13 +21,13 @@ from hub.outbox.guard import Guard
 from hub.security.service import signing_secret
 
 CHANNELS = "/nexus/v3/channels/**"
-"""Where the states of messages are told, each channel's on ``/nexus/v3/channels/{channelId}/messages``
+"""The states of messages are published here, each channel's on ``/nexus/v3/channels/{channelId}/messages``
 (docs/protocol/messaging.md#states).
 """
 
 
 def build(context: Context) -> Parts:
-    """The APIs, the channel of states, and the service that removes what is old."""
+    """The parts of the family, for one hub."""
     settings: MessagingSettings = context.section("messaging")
     transactions, clock, outbox = context.transactions, context.clock, context.outbox
     counters = Counters()

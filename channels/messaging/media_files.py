@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 from urllib.parse import quote
 
 ORPHAN_S: Final = 3_600
-"""Seconds after which a file that the database does not know is removed: its upload was not finished."""
+"""Seconds after which a file without a row in the database is removed: its upload was not finished."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PART: Final = ".part"
@@ -89,11 +89,13 @@ class MediaFolder:
         return self._path(identifier).open("rb")
 
     def remove(self, identifier: str) -> None:
-        """Remove a file; none is no error."""
+        """Remove a file, if it exists."""
         self._path(identifier).unlink(missing_ok=True)
 
     def orphans(self) -> Iterator[list[str]]:
-        """Yield the ids of files that the database must know by now, folder by folder. Half-written files of old uploads are removed."""
+        """Yield the ids of files that are older than :data:`ORPHAN_S`, folder by folder: each must have a row in the database. Parts of old
+        unfinished uploads are removed.
+        """
         before = time.time() - ORPHAN_S
         if not self._folder.is_dir():
             return

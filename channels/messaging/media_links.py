@@ -14,7 +14,7 @@ SCHEME: Final = "genesys://nexus/"
 
 
 class MediaLinks:
-    """Links to media that are good for a while and need no other credential."""
+    """Makes and checks links to media that need no other credential and expire after a time."""
 
     __slots__ = ("_clock", "_key", "_lifetime_ms")
 
@@ -24,13 +24,13 @@ class MediaLinks:
         self._lifetime_ms = round(lifetime_h * 3_600_000)
 
     def make(self, base_url: str, channel: str, identifier: str) -> str:
-        """A link to one media resource of a channel, below the hub's own URL."""
+        """A link to a media resource of a channel. ``base_url``, without a slash at its end, is where the third party finds the hub."""
         expires = self._clock.wall_ms() + self._lifetime_ms
         path = f"/nexus/v3/channels/{quote(channel, safe='')}/media/{identifier}"
         return f"{base_url}{path}?expires={expires}&signature={self._sign(channel, identifier, expires)}"
 
     def good(self, channel: str, identifier: str, expires: str, signature: str) -> bool:
-        """Whether a link is one of ours and has not run out."""
+        """Whether the hub made this link, and it has not expired."""
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= 16 and signature.isascii()):
             return False
         return hmac.compare_digest(self._sign(channel, identifier, int(expires)), signature) and int(expires) > self._clock.wall_ms()

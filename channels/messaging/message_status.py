@@ -1,4 +1,4 @@
-"""Changes the states of messages. Each change is written in one transaction with an outbox event that publishes it."""
+"""Changes the states of messages. Each change is written in one transaction with the outbox event that publishes it on the hub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def conversation(channel: Channel, consumers: Sequence[str]) -> str:
 
 
 class StatusWriter:
-    """Writes changes. Every method runs inside a transaction that has locked the channel."""
+    """Writes changes of state. Every method runs inside a transaction that has locked the channel."""
 
     __slots__ = ("_clock", "_event_bytes", "_outbox")
 
@@ -41,7 +41,9 @@ class StatusWriter:
         self._event_bytes = event_bytes
 
     def announce(self, transaction: Transaction, channel: Channel, message: Message, *, new: bool, trace_id: str = "") -> None:
-        """Record the event that tells of a message; a new one's has its content, unless that is too large for everybody's queue."""
+        """Record the event that publishes a message. For a new message it has the content too, unless that is larger than
+        ``messaging.event_bytes``.
+        """
         content = new and len(message.body) <= self._event_bytes
         self._outbox.add(
             transaction,
@@ -66,7 +68,7 @@ class StatusWriter:
         error: str = "",
         trace_id: str = "",
     ) -> bool:
-        """Apply a step to a message, for all of its recipients or some. Returns whether anything changed."""
+        """Apply a transition to a message, for all of its recipients or for those in ``to``. Returns whether anything changed."""
         moved = False
         for recipient in message.recipients:
             if to is not None and recipient.id not in to:

@@ -9,7 +9,7 @@ from channels.messaging.schemas import InboundContent, InboundRichMedia, MediaPa
 from hub.ops.envelope import ApiError
 
 EMAIL: Final = "email"
-"""The type of channels that carry e-mails, and nothing else does."""
+"""The type of the channels that carry e-mails. They carry nothing else, and other channels carry no e-mails."""
 
 _OF_EMAIL: Final = ("Email",)
 _OF_OTHERS: Final = ("Text", "RichMedia")
@@ -27,7 +27,7 @@ def check_message_type(channel_type: str, message_type: str, field: str) -> None
 
 
 def media_urls(message: InboundContent | Outbound) -> Iterator[tuple[str, str]]:
-    """The media of a message: where each URL stands in it, and the URL."""
+    """The URLs of the media in a message, each with the path of its field."""
     if isinstance(message, InboundRichMedia | OutboundRichMedia):
         for index, part in enumerate(message.content):
             if isinstance(part, MediaPart | OutMediaPart):

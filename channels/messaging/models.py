@@ -33,7 +33,7 @@ class Channel(NamedTuple):
 
 
 class Direction(StrEnum):
-    """Which way a message goes, as seen from the contact centre."""
+    """The direction of a message, as seen from the contact centre."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
@@ -76,7 +76,7 @@ class Message:
     type: str
     state: State
     own_id: str | None
-    """The ``messageId`` that its sender gave it."""
+    """The ``messageId`` that its sender gave it; None for none."""
     receiver_id: str | None
     """The ``messageId`` that the third party's answer to the webhook gave it."""
     conversation: str
@@ -87,9 +87,9 @@ class Message:
     """The sender: ``{"id", "name"?}``."""
     recipients: list[Recipient]
     error: str
-    """Why the webhook was given up; empty when it was not."""
+    """Why the last attempt to call the webhook failed; empty for none."""
     body: bytes
-    """The message as its sender wrote it."""
+    """The JSON text of the message, as its sender wrote it."""
     created_ms: int
     changed_ms: int
 
@@ -100,7 +100,7 @@ class Message:
 
 
 class Receipt(NamedTuple):
-    """A receipt that came before its message was known under this name."""
+    """A receipt of a message that is not known by this id yet."""
 
     status: str
     recipients: tuple[str, ...]

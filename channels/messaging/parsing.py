@@ -15,7 +15,7 @@ from hub.ops.envelope import ApiError
 
 
 class Written(NamedTuple):
-    """A message of a third party, and its JSON text."""
+    """A message of a third party and its JSON text."""
 
     message: Inbound
     raw: bytes
@@ -29,8 +29,7 @@ _decoder: Final = msgspec.json.Decoder(_Envelope)
 
 
 def read_inbound(body: bytes, settings: MessagingSettings, max_members: int) -> list[Written]:
-    """The messages of ``{"messages": [...]}``: all of them are good, or none is taken. ``max_members``: ``limits.max_body_members``, for
-    each message.
+    """The messages of ``{"messages": [...]}``. ``max_members`` (``limits.max_body_members``) bounds each of them.
 
     Raises:
         ApiError: 400 with the field, what was expected, what came; 413 too many, or one with more members.
@@ -53,7 +52,7 @@ def read_inbound(body: bytes, settings: MessagingSettings, max_members: int) -> 
 
 
 def read_outbound(body: bytes, settings: MessagingSettings, max_members: int) -> tuple[Outbound, bytes]:
-    """The one message of a request, and its JSON text. ``max_members``: ``limits.max_body_members``.
+    """The one message of a request, and its JSON text. ``max_members`` (``limits.max_body_members``) bounds it.
 
     Raises:
         ApiError: 400 with the field, what was expected, what came; 413 it has more members.

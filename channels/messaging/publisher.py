@@ -1,4 +1,4 @@
-"""Publishes the states of messages on the hub, and applies to messages what came of their webhooks."""
+"""Publishes the states of messages on the hub, and moves messages to the state that the outcome of their webhook calls for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hub.storage.transactions import Transaction
 
 
 class MessagePublisher:
-    """Consumer of the outbox: publishes states on the hub, and applies the outcome of webhooks."""
+    """The :class:`hub.outbox.models.Consumer` of the family."""
 
     types: Collection[str] = (STATE, OUTGOING)
 
@@ -32,16 +32,16 @@ class MessagePublisher:
         self._counters = counters
 
     async def consume(self, event: OutboxEvent) -> None:
-        """See :class:`hub.outbox.models.Consumer`: publish a state on the channel of its messages."""
+        """Publish the state of a message on the hub. See :class:`hub.outbox.models.Consumer`."""
         if event.type == STATE:
             channel: str = orjson.loads(event.body)["channelId"]
             await self._hub.emit(event.tenant, messages_channel(channel), event.body, idempotency_key=event.operation_id)
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
-        """See :class:`hub.outbox.models.Consumer`: the third party took a message, or it was given up."""
+        """The third party took a message, or the last attempt failed. See :class:`hub.outbox.models.Consumer`."""
         found = store_messages.by_event(transaction, delivery.event.id)
         if found is None or not store_channels.lock(transaction, found.channel):
-            return  # it is too old to be kept, or its channel was removed
+            return  # the message was deleted for its age, or its channel was removed
         channel = store_channels.by_number(transaction, found.channel)
         message = store_messages.by_event(transaction, delivery.event.id)
         if channel is None or message is None:

@@ -1,4 +1,4 @@
-"""Create, check, change and remove messaging channels, and rotate their secrets. REST and the `hub` command share this module.
+"""Creates, checks, changes and removes messaging channels, and rotates their secrets. REST and the ``hub`` command share this module.
 
 A channel owns an endpoint of the outbox, which holds its webhook and the secrets that sign in both directions.
 """
@@ -25,7 +25,7 @@ from hub.outbox.sign import new_secret
 from hub.storage.transactions import Transaction
 
 OWNER: Final = "messaging"
-"""``Endpoint.owner`` of what channels own."""
+"""``Endpoint.owner`` of the endpoints that channels own."""
 
 POLICY: Final = Policy(Success.ANY_2XX, timeout_ms=10_000, refusal_is_final=True)
 """Which answers to the webhook of a message are a success (docs/protocol/messaging.md#outgoing-messages)."""
@@ -36,7 +36,7 @@ _TYPE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 class UnknownChannelError(LookupError):
-    """The tenant has no such channel."""
+    """The tenant has no channel of this id."""
 
 
 class ChannelExistsError(Exception):
@@ -56,16 +56,16 @@ class Change:
 
 
 class Managed(NamedTuple):
-    """A channel, and the endpoint that it owns."""
+    """A channel and the endpoint that it owns."""
 
     channel: Channel
     endpoint: Endpoint
 
 
 class ChannelService:
-    """Its methods run inside transactions. ``save`` and ``remove`` write an endpoint and update this process's copy of it at once.
+    """The channels of all tenants. Its methods run inside transactions.
 
-    ``max_channels``: of a tenant, the setting ``messaging.max_channels``.
+    ``save`` writes an endpoint and ``remove`` deletes one; in a running hub they update its copy too. A tenant may have ``max_channels``.
     """
 
     __slots__ = ("_clock", "_guard", "_max_channels", "_remove", "_save", "_settings")

@@ -1,4 +1,6 @@
-"""Takes what third parties send: each message once, and receipts, which change the state of a message. All is on disk before the answer."""
+"""Takes messages and receipts of third parties. A message is taken once, however often it is sent; a receipt changes the state of a
+message. Everything is on disk before the request is answered.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from hub.storage.transactions import Transaction, Transactions
 
 @dataclass(slots=True)
 class _Taken:
-    """The outcome of a request."""
+    """What one request brought, for the counters."""
 
     inbound: int = 0
     repeats: int = 0
@@ -33,7 +35,7 @@ class _Taken:
 
 
 class InboundService:
-    """Takes a request whose signature was checked."""
+    """Takes the messages and receipts of requests whose signature was checked."""
 
     __slots__ = ("_clock", "_counters", "_status", "_transactions")
 
@@ -44,7 +46,8 @@ class InboundService:
         self._counters = counters
 
     async def take(self, channel: Channel, written: Sequence[Written], trace_id: str) -> list[str]:
-        """Take all of a request or nothing. Returns the ids of its messages, without receipts. A repeated message has the id of the first.
+        """Take everything of a request, or nothing. Returns the ids of its messages, without receipts. A message that was taken before has
+        the id that it got then.
 
         Raises:
             ApiError: 400, a message names media that the channel does not have, or is of a type that the channel does not carry.
@@ -159,8 +162,8 @@ def _inbound(tx: Transaction, channel: Channel, message_id: str) -> Message | No
 
 
 def whom(message: Message, named: Sequence[str]) -> set[str] | None:
-    """The recipients that a receipt is for; None for all. A message with one recipient needs no match, since systems write numbers
-    differently.
+    """The recipients that a receipt is for; None for all. For a message with one recipient the names need not match, since systems write
+    telephone numbers in different ways.
     """
     if not named or len(message.recipients) == 1 or message.direction is Direction.INBOUND:
         return None

@@ -1,4 +1,4 @@
-"""Media: taken as a form, checked by content, kept as a file and a row, fetched and removed."""
+"""Media resources: takes a file from a form, checks its content, keeps it as a file and a row, sends it and removes it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from hub.ops.filetypes import FileTypeError, check_file
 from hub.storage.transactions import Transaction, Transactions
 
 FORM_BYTES: Final = 64 * 1024
-"""What a form may have around its file: boundaries, headers, other fields."""
+"""Bytes that a form may have around its file: boundaries, headers, other fields."""
 
 FIELD: Final = "file"
-"""The form's field that has the file (docs/protocol/messaging.md#media)."""
+"""The field of the form that has the file (docs/protocol/messaging.md#media)."""
 
 _MAX_FIELDS: Final = 16
 _PIECE_BYTES: Final = 64 * 1024
@@ -37,7 +37,7 @@ class _Upload(NamedTuple):
 
 
 class MediaService:
-    """The media of all channels."""
+    """The media resources of all channels."""
 
     __slots__ = ("_clock", "_counters", "_folder", "_settings", "_transactions")
 
@@ -52,7 +52,7 @@ class MediaService:
 
     @property
     def limit(self) -> int:
-        """Bytes of a whole form."""
+        """Bytes that a whole form may have."""
         return self._settings.max_media_bytes + FORM_BYTES
 
     async def store(self, channel: Channel, request: Request, body: bytes) -> MediaResource:

@@ -1,4 +1,4 @@
-"""Takes messages of agents' systems: stores each and records its event for the webhook in one transaction, and follows what comes of it."""
+"""Takes messages of agents' systems. Each is stored in one transaction with the outbox event that brings it to the channel's webhook."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hub.storage.transactions import Transaction, Transactions
 
 
 class Sent(NamedTuple):
-    """A message that was taken now or before."""
+    """A message that was taken, now or at an earlier request, and its channel."""
 
     channel: Channel
     message: Message
 
 
 class OutboundService:
-    """Takes messages for third parties."""
+    """Takes the messages that go to third parties."""
 
     __slots__ = ("_clock", "_counters", "_links", "_outbox", "_status", "_transactions")
 

@@ -30,7 +30,7 @@ DEFAULT_TYPES: Final = (
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
 )
-"""What people send one another, and nothing that a browser or a desktop runs."""
+"""Types of files that people send one another. None of them is run by a browser or a desktop."""
 
 
 class MessagingSettings(BaseModel):

@@ -1,9 +1,9 @@
 """Identifies third parties by ``x-ccid`` and the signature of the raw body, which is checked before anything of it is read
 (docs/protocol/messaging.md#signatures).
 
-A caller without a signature of a secret of the tenant learns nothing: an unknown contact centre, an unknown channel and a wrong signature
-have the same answer, 403, after the same work. Only a caller who signs with the secret of another channel of the same tenant is told that
-the channel does not exist, 404.
+A caller who signs with no secret of the tenant learns nothing: an unknown contact centre, an unknown channel and a wrong signature have the
+same answer, 403, after the same work. A caller who signs with the secret of another channel of the same tenant learns that the channel does
+not exist, 404.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ CCID: Final = "x-ccid"
 SIGNATURES: Final = ("x-hub-signature", "x-hub-signature-256")
 
 CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._@+:~-]{0,99}")
-"""Ids of channels: phone numbers, domains, addresses, names. All of it can stand in a URL and in a channel's name as it is."""
+"""Ids of channels: telephone numbers, domains, addresses, names. Each can stand in a URL and in the name of a hub's channel as it is."""
 
 MAX_OTHER_SECRETS: Final = 100
-"""Secrets of other channels that a signature is tried with, when the named channel's do not fit."""
+"""Secrets of other channels that a signature is tried with when no secret of the named channel made it."""
 
 _CCID: Final = re.compile(r"[\x21-\x7e]{1,64}")
 _SIGNATURE: Final = re.compile(r"(sha1=[0-9A-Fa-f]{40}|sha256=[0-9A-Fa-f]{64})")
@@ -43,16 +43,16 @@ _TRACE: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 class Signed(NamedTuple):
-    """A request that a third party may make."""
+    """A request whose signature is right."""
 
     channel: Channel
     body: bytes
     trace_id: str
-    """``X-B3-TraceId``; empty when it had none that can be used."""
+    """``X-B3-TraceId``; empty for none, or for one that cannot be used."""
 
 
 class Signatures:
-    """Checks signatures."""
+    """Finds which third party made a request."""
 
     __slots__ = ("_clock", "_counters", "_spool", "_transactions")
 
@@ -63,13 +63,13 @@ class Signatures:
         self._counters = counters
 
     async def check(self, request: Request, channel: str, limit: int, *encodings: str) -> Signed:
-        """Find whose a request is. Its headers are looked at first, then the body is hashed as it comes: the signature is that of the bytes
-        as they were sent. ``encodings`` are those that the caller takes.
+        """Find the channel that a request is from. The headers are checked first. Then the body is hashed as it comes, since the signature
+        covers the bytes as they were sent. ``encodings`` are the content encodings that the route takes.
 
         Raises:
             ApiError: 401 without ``x-ccid`` or a signature, or with a malformed one; 403 a signature that does not fit; 404 no such
-                channel, told to who signs with another one's secret; 413 a body beyond ``limit`` bytes; 415 see
-                :func:`hub.ops.body.content_encoding`; 429 or 503 with ``Retry-After`` where bodies take what they may.
+                channel, for who signs with the secret of another one; 413 a body beyond ``limit`` bytes; 415 see
+                :func:`hub.ops.body.content_encoding`; 429 or 503 with ``Retry-After`` when the budget of bodies is used up.
             OSError: the body could not be written to a file.
             StorageError: the database cannot be read.
         """
@@ -90,7 +90,7 @@ class Signatures:
             raise
 
     async def _named(self, tenant: str, identifier: str) -> tuple[Channel | None, Sequence[Secret]]:
-        """The channel that a request names, and its secrets; None where there is none."""
+        """The channel that a request names, and its secrets; None for an unknown one."""
         if CHANNEL_ID.fullmatch(identifier) is None or _CCID.fullmatch(tenant) is None:
             return None, ()
 
@@ -101,7 +101,7 @@ class Signatures:
         return await self._transactions.read(read)
 
     async def _refusal(self, tenant: str, identifier: str, named: Channel | None, spooled: Spooled, signatures: Sequence[str]) -> ApiError:
-        """The refusal of a request without a signature of the channel: the same, after the same work, whether the channel exists or not."""
+        """The refusal of a request that no secret of the channel signed: the same, after the same work, whether or not it exists."""
         others: Sequence[Secret] = ()
         if _CCID.fullmatch(tenant):
             known = identifier if CHANNEL_ID.fullmatch(identifier) else ""
@@ -123,7 +123,7 @@ class Signatures:
 
 
 class _Trial:
-    """Whether one of the secrets that are valid now made all of the signatures of a body that is fed to ``hashers``."""
+    """Whether one of the secrets that are valid now made all of the signatures of a body. Feed the body to ``hashers``, then ask."""
 
     __slots__ = ("_given", "hashers")
 
@@ -134,7 +134,7 @@ class _Trial:
         self.hashers = [hub_hasher(secret, algorithm) for secret in valid for algorithm, _, _ in split]
 
     def fits(self) -> bool:
-        """Whether one secret did. All are tried, so that the time does not show which one fits."""
+        """Whether one secret did. All are tried, so that the time does not show which one."""
         count = len(self._given)
         return sum(self._made_all(at) for at in range(0, len(self.hashers), count)) > 0
 
@@ -157,7 +157,7 @@ def _tenant(request: Request) -> str:
 
 
 def _signatures(request: Request) -> list[str]:
-    """All signatures of a request; each has to fit."""
+    """All signatures of a request. Each must be right."""
     given = [value for name in SIGNATURES for value in request.headers.getlist(name)]
     if not given:
         raise _unauthorized("X-Hub-Signature", "sha1= and the HMAC of the body in hexadecimal", given)

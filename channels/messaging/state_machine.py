@@ -1,8 +1,8 @@
-"""The states of a message, and which step leads from one to another. No I/O, no clock.
+"""The states of a message, and which transition leads from one to another. No I/O, no clock.
 
-Nothing moves a state backwards. A hub that could not hand a message over says ``failed`` provisionally: a receipt, or a later delivery that
-succeeds, knows better. What a receipt said of a recipient is only overtaken by ``Removed``, and ``Failed`` by nothing: what never arrived
-cannot be taken back.
+A state never moves backwards. When the hub could not deliver a message, ``failed`` is provisional: a receipt, or a later delivery that
+succeeds, replaces it. A state that a receipt set is only replaced by ``Removed``. ``Failed`` of a receipt is final: a message that did not
+arrive cannot be removed.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ class State(StrEnum):
     """The state of a message, or of a message for one recipient."""
 
     RECEIVED = "received"
-    """It came in from the third party."""
+    """The third party sent it."""
     ACCEPTED = "accepted"
-    """It is to go out, and is on disk."""
+    """An agent's system sent it, and it is on disk."""
     SENT = "sent"
     """The third party has taken it."""
     DELIVERED = "delivered"
     """The third party's receipt: the recipient has it."""
     FAILED = "failed"
-    """The third party would not have it, or its receipt says that it did not arrive."""
+    """The third party refused it, or its receipt says that it did not arrive."""
     REMOVED = "removed"
     """The third party's receipt: it was taken back."""
 
 
 class Transition(StrEnum):
-    """A step that moves a state."""
+    """What moves a message from one state to another."""
 
     SENT = "sent"
     """The webhook was answered with 2xx."""
     UNDELIVERED = "undelivered"
-    """The webhook was given up."""
+    """The last attempt to call the webhook failed."""
     DELIVERED = "Delivered"
-    """A receipt of this status; the next two as well."""
+    """A receipt of this status; so are the next two."""
     FAILED = "Failed"
     REMOVED = "Removed"
 
@@ -65,7 +65,7 @@ ACCEPTED: Final = RecipientStatus(State.ACCEPTED)
 RECEIVED: Final = RecipientStatus(State.RECEIVED)
 _SENT: Final = RecipientStatus(State.SENT)
 UNDELIVERED: Final = RecipientStatus(State.FAILED)
-"""The webhook was given up: provisional, as long as no receipt says so."""
+"""The last attempt to call the webhook failed. Provisional, until a receipt comes."""
 _DELIVERED: Final = RecipientStatus(State.DELIVERED, True)
 _FAILED: Final = RecipientStatus(State.FAILED, True)
 _REMOVED: Final = RecipientStatus(State.REMOVED, True)
@@ -77,19 +77,19 @@ _MOVES: Final[Mapping[Transition, tuple[RecipientStatus, tuple[RecipientStatus, 
     Transition.FAILED: (_FAILED, (ACCEPTED, _SENT, UNDELIVERED)),
     Transition.REMOVED: (_REMOVED, (ACCEPTED, _SENT, UNDELIVERED, _DELIVERED, RECEIVED)),
 }
-"""For each step, the state that it leads to and the states that it may come from. From any other state it is late and changes nothing."""
+"""For each transition, the status that it leads to, and those from which it does. From any other status it changes nothing: it is late."""
 
 _LEAST_FIRST: Final = (State.RECEIVED, State.ACCEPTED, State.SENT, State.DELIVERED, State.REMOVED)
 
 
 def after(status: RecipientStatus, transition: Transition) -> RecipientStatus | None:
-    """The state after a step; None if the step is late or a repeat and changes nothing."""
+    """The status after a transition; None if it is late or a repeat, and changes nothing."""
     goal, sources = _MOVES[transition]
     return goal if status in sources else None
 
 
 def of_all(states: Iterable[State]) -> State:
-    """The state of a message from those of its recipients: failed as soon as it failed for one, else the least of them.
+    """The state of a message from those of its recipients: failed if it failed for one of them, else the least of them.
 
     Raises:
         ValueError: there are none.

@@ -1,4 +1,4 @@
-"""What secure e-mail puts into a hub: the mailboxes, their API, and the interactions that they begin."""
+"""What secure e-mail puts into a hub: the REST API of its mailboxes, the publisher of their interactions, and the retention job."""
 
 from channels.events import EVENT_SINK
 from channels.secure_email.publisher import InteractionPublisher
@@ -11,7 +11,7 @@ from hub.outbox.models import ROLE
 
 
 def build(context: Context) -> Parts:
-    """The mailboxes, the API, and what announces their interactions."""
+    """The parts of the family, for one hub."""
     settings: SecureEmailSettings = context.section("secure_email")
     mails = MailService(transactions=context.transactions, outbox=context.outbox, clock=context.clock)
     publisher = InteractionPublisher(lambda: context.of_role(EVENT_SINK)[0], context.clock)

@@ -61,7 +61,7 @@ class Counters:
 
 @dataclass(slots=True)
 class PublisherCounters:
-    """What is told of interactions; ``/metrics`` reads them."""
+    """Events that are handed to the event sink; ``/metrics`` reads them."""
 
     METRICS: ClassVar = (
         CounterFamily(
@@ -76,8 +76,8 @@ class PublisherCounters:
     started: int = 0
     """Interactions whose start was handed to the event sink."""
     finished: int = 0
-    """Interactions that were told to have finished."""
+    """Interactions whose end was handed to the event sink."""
     repeated: int = 0
     """Events that had been taken before."""
     moved: int = 0
-    """Events that came too late for somebody, and were told with the present time."""
+    """Events that the sink refused as too late, and took with the present time."""

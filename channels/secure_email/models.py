@@ -1,4 +1,4 @@
-"""What secure e-mail speaks of: mails, attachments, and what somebody wants to send."""
+"""Mails, attachments, mailboxes, and drafts of mails that somebody sends."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ADDRESS: Final = re.compile(
     r"[^\s\x00-\x20\x7f@<>()\[\]\\,;:\"]{1,64}@"
     r"(?!-)[^\s\x00-\x2c\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+"
 )
-"""An e-mail address as people have them; quoted local parts and address literals are left out."""
+"""An e-mail address as people have them, without quoted local parts and address literals."""
 MAX_ADDRESS: Final = 254
 
 
 class Direction(StrEnum):
-    """Which way a mail went."""
+    """The direction of a mail."""
 
     INBOUND = "inbound"
     """From the consumer to the contact centre."""
@@ -46,7 +46,7 @@ class MailStatus(StrEnum):
 
 
 class Attachment(NamedTuple):
-    """A file of a mail. ``content`` is None where only what it is was asked for."""
+    """A file of a mail. ``content`` is None unless it was asked for."""
 
     number: int
     """Within its mail, from 1."""
@@ -88,7 +88,7 @@ class MailWithAttachments(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody wants to send."""
+    """A mail that somebody sends."""
 
     sender: str | None = None
     sender_name: str | None = None
@@ -112,7 +112,7 @@ class Mailbox(NamedTuple):
 
 
 class MailFilter(NamedTuple):
-    """Which mails of a box; None for all."""
+    """Which mails of a mailbox; None for all."""
 
     status: MailStatus | None = None
     direction: Direction | None = None
@@ -124,5 +124,5 @@ def is_address(text: str) -> bool:
 
 
 def mailbox_address(text: str) -> str:
-    """An e-mail address as mailboxes are found by it: upper and lower case are the same contact."""
+    """An e-mail address as the key of a mailbox: upper and lower case are the same contact."""
     return text.lower()

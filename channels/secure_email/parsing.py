@@ -1,8 +1,8 @@
 """Turns the body of a request into a draft, or raises an error that names the field.
 
-The description of the Secure Email API leaves open what stands in ``data``. Here it has what forms and mail programs have: who, a subject,
-a text, files; and since a secure e-mail "is delivered as a web form", whatever else stands there is a field of the form and becomes
-userdata.
+The description of the Secure Email API leaves open which members ``data`` has. Here it has those of forms and mail programs: sender,
+receiver, subject, text, attachments. Since a secure e-mail "is delivered as a web form", every other member is a field of the form, and
+becomes userdata.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PERSON_FIELDS: Final = {
     Direction.INBOUND: {"sender": ("from", "fromAddress", "address"), "recipient": ("to", "toAddress")},
     Direction.OUTBOUND: {"sender": ("from", "fromAddress"), "recipient": ("to", "toAddress", "address")},
 }
-"""Names of a field that mean the same; ``address`` is always the consumer's."""
+"""The names that a field may have. ``address`` is always the consumer's."""
 _NAME_FIELDS: Final = {
     Direction.INBOUND: {"sender_name": ("fromName", "nickname"), "recipient_name": ("toName",)},
     Direction.OUTBOUND: {"sender_name": ("fromName", "nickname"), "recipient_name": ("toName",)},
@@ -82,7 +82,7 @@ def open_envelope(body: bytes) -> Envelope:
 
 
 def read_draft(data: Raws, direction: Direction, settings: SecureEmailSettings) -> Draft:
-    """Check what a caller wants to send.
+    """Check the ``data`` of a request.
 
     Raises:
         ApiError: a field is wrong, 400; more than may be sent, 413.
@@ -166,7 +166,7 @@ def _person(members: Raws, names: tuple[str, ...]) -> str | None:
     name, value = _take(members, names)
     if value is None:
         return None
-    if isinstance(value, list) and len(value) == 1:  # mail programs have lists here
+    if isinstance(value, list) and len(value) == 1:  # mail programs send lists
         (value,) = value
     if not isinstance(value, str) or not is_address(value):
         raise MailError(Code.INVALID_PARTICIPANT, f"data.{name}", f"an e-mail address of at most {MAX_ADDRESS} characters", show(value))
@@ -205,7 +205,7 @@ def _mail_id(members: Raws) -> str | None:
 
 
 def parse_id(text: str) -> str | None:
-    """A secureMailId as it is kept; None for what cannot be one."""
+    """A secureMailId in the form in which it is stored; None for a text that cannot be one."""
     if len(text) != 36:
         return None
     try:
@@ -292,7 +292,7 @@ def _good_filename(name: str) -> bool:
 
 
 def _decoded(field: str, text: str) -> bytes:
-    """Base64 (RFC 4648 section 4); line ends as in mail are skipped."""
+    """The bytes of base64 (RFC 4648 section 4). Ends of lines, which mail has, are skipped."""
     try:
         return binascii.a2b_base64(text.replace("\r", "").replace("\n", "").encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError) as error:

@@ -1,4 +1,4 @@
-"""Hands events of secure e-mail to the event sink: an inbound mail is an interaction, which finishes when the mail was read or removed."""
+"""Hands events of secure e-mail to the event sink. An inbound mail is an interaction; it finishes when the mail is read or removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCE: Final = "hub:securemail"
 
 
 class NotTakenError(Exception):
-    """The event sink refuses an event: the outbox is to try again later."""
+    """The event sink refused an event. The outbox hands it over again later."""
 
 
 class InteractionPublisher:
@@ -32,7 +32,7 @@ class InteractionPublisher:
     types = (RECEIVED, CLOSED)
 
     def __init__(self, find_sink: Callable[[], EventSink], clock: Clock) -> None:
-        """``find_sink`` is called when there is an event to hand over: all families are built by then."""
+        """``find_sink`` is called when there is an event to hand over, since not all families are built before."""
         self.counters = PublisherCounters()
         self._find_sink = find_sink
         self._clock = clock
@@ -56,12 +56,12 @@ class InteractionPublisher:
             )
         else:
             data = InteractionFinished(interaction_id=mail_event.interaction_id, media=MEDIA, subtype=SUBTYPE, reason=mail_event.reason)
-        outcome = await self._tell(event, data, event.at_ms)
+        outcome = await self._hand_over(event, data, event.at_ms)
         if outcome not in (ACCEPTED, DUPLICATE):
-            # a later event was taken while this one waited: it is handed over with the present time
+            # the sink took a later event while this one waited: hand it over with the present time
             now_ms = max(self._clock.wall_ms(), event.at_ms)
             _log.warning("interaction_told_late", type=event.type, event_id=event.id, reason=outcome, late_ms=now_ms - event.at_ms)
-            outcome = await self._tell(event, data, now_ms)
+            outcome = await self._hand_over(event, data, now_ms)
             if outcome not in (ACCEPTED, DUPLICATE):
                 raise NotTakenError(f"{TYPE_NAMES[type(data)]} of interaction {mail_event.interaction_id} is refused: {outcome}")
             self.counters.moved += 1
@@ -72,10 +72,11 @@ class InteractionPublisher:
         else:
             self.counters.finished += 1
 
-    async def _tell(self, event: OutboxEvent, data: EventData, time_ms: int) -> str:
-        told = Event(TYPE_NAMES[type(data)], time_ms, SOURCE, str(event.id), data)
-        (outcome,) = await self._find_sink().accept(event.tenant, [told], past=True)  # however long it was away
+    async def _hand_over(self, event: OutboxEvent, data: EventData, time_ms: int) -> str:
+        made = Event(TYPE_NAMES[type(data)], time_ms, SOURCE, str(event.id), data)
+        # past: the sink takes the event however long it was away
+        (outcome,) = await self._find_sink().accept(event.tenant, [made], past=True)
         return outcome
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
-        """Never called: these events stay inside the hub (:data:`hub.outbox.models.NO_ENDPOINT`), so nothing is delivered."""
+        """Never called: these events go to no endpoint (:data:`hub.outbox.models.NO_ENDPOINT`)."""

@@ -1,4 +1,4 @@
-"""The operations of secure e-mail. Each change is written in one transaction with the outbox event that follows from it."""
+"""Takes, finds, changes and removes secure e-mails. Each change is written in one transaction with the outbox event that follows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class MailService:
     # -- sending ----------------------------------------------------------------------------------------------------------
 
     async def receive(self, tenant: str, securebox: str, draft: Draft) -> str:
-        """Take an inbound mail: it waits, unread, and its interaction starts. Returns its id when it is on disk.
+        """Take an inbound mail: it is unread, and its interaction starts. Returns its id when it is on disk.
 
         Raises:
             ApiError: ``draft.in_reply_to`` is no mail of this mailbox.
@@ -95,11 +95,11 @@ class MailService:
         return identifier
 
     async def send(self, tenant: str, securebox: str | None, draft: Draft) -> str:
-        """Put an outbound mail into the consumer's mailbox. As the answer to a mail (``draft.in_reply_to``) it goes to the mailbox of that,
-        and has its subject unless it has one of its own. ``securebox`` None: that of the mail that is answered, else the one without name.
+        """Put an outbound mail into the consumer's mailbox. An answer (``draft.in_reply_to``) goes to the mailbox of the answered mail, and
+        has its subject unless the draft has one. ``securebox`` None: that of the answered mail, else the mailbox without a name.
 
         Raises:
-            ApiError: what is answered is no mail of this tenant, or of another mailbox than was said.
+            ApiError: the mail that is answered is none of this tenant, or of another mailbox than the caller said.
             StorageError: the database cannot be written.
         """
         identifier = str(uuid.uuid4())
@@ -135,7 +135,7 @@ class MailService:
         self.counters.attachments += len(draft.attachments)
         return identifier
 
-    # -- looking ----------------------------------------------------------------------------------------------------------
+    # -- finding ----------------------------------------------------------------------------------------------------------
 
     async def page(self, box: Mailbox, wanted: MailFilter, *, index: int, count: int) -> list[MailWithAttachments]:
         """Mails of a box, the newest first, without texts and contents; deleted ones are left out.
@@ -259,7 +259,7 @@ _REASONS: Final = {Removal.READ: "read", Removal.DELETE: "deleted", Removal.PURG
 
 
 def _answered(tx: Transaction, tenant: str, identifier: str, box: Mailbox | None) -> MailWithAttachments:
-    """Find the mail that another one answers; it must be of ``box`` where that is given."""
+    """Find the mail that another one answers. If ``box`` is given, it must be of that mailbox."""
     found = store.find(tx, tenant, identifier, contents=False)
     if found is None or (box is not None and (found.mail.address, found.mail.securebox) != (box.address, box.securebox)):
         raise ApiError.of_field("data.inReplyTo", "a secure e-mail of this mailbox", identifier)
