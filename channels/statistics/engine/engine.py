@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Set
 from itertools import islice
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -38,7 +38,7 @@ class Engine:
         self._lifetimes = lifetimes
         self._machine = Machine(self._centre, lifetimes, bounds)
         self._open: dict[tuple[Definition, ObjectType, str], Statistic] = {}
-        self._resetting: deque[tuple[set[TimeProfile], Iterator[Statistic]]] = deque()
+        self._resetting: deque[tuple[Set[TimeProfile], Iterator[Statistic]]] = deque()
 
     @property
     def now_ms(self) -> int:

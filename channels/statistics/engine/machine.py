@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from channels import events
 from channels.events import Event, EventData, LateEventError
@@ -98,31 +98,38 @@ class Machine:
 
     def take(self, event: Event) -> None:
         """Apply an event. Engine time stands at the event's time or later already."""
-        data = event.data
+        data: Any = event.data
         if isinstance(data, events.GroupChanged):
             for _ in self.take_list(event, data):
                 pass
             return
+        plan = _PLANS[type(data)]
         at_ms = event.time_ms
-        if event.never_late:
-            at_ms = max(at_ms, *(ordered.last_ms for _, ordered in self._concerns(data)), LONG_AGO_MS)
-        named = getattr(data, "media", None)
-        if named is not None and named not in self._centre.media:  # nearly every event names one that is known, as it is written there
-            self._centre.media.update(media_of(data))
+        if event.arrival or plan.ends:
+            for _, ordered in self._concerns(data):
+                at_ms = max(at_ms, ordered.last_ms)
+        centre = self._centre
+        # nearly every event names a medium that is known, as it is written there
+        if plan.names_media and data.media is not None and data.media not in centre.media:
+            centre.media.update(media_of(data))
         self._handlers[type(data)](data, at_ms)
-        for _, ordered in self._concerns(data):
-            if ordered.last_ms < at_ms:
-                ordered.last_ms = at_ms
-        interaction_id: str | None = getattr(data, "interaction_id", None)
-        if interaction_id is not None:
-            interaction = self._centre.known(interaction_id)
+        if plan.order == "agent":
+            agent = centre.agents.get(data.agent_id)
+            if agent is not None and agent.last_ms < at_ms:
+                agent.last_ms = at_ms
+        else:
+            for _, ordered in self._concerns(data):
+                if ordered.last_ms < at_ms:
+                    ordered.last_ms = at_ms
+        if plan.names_interaction:
+            interaction = centre.known(data.interaction_id)
             if interaction is not None:
-                self._centre.file(interaction)
+                centre.file(interaction)
 
     def _concerns(self, data: Any) -> Sequence[tuple[str, Agent | Interaction | Group]]:
         """The known objects whose order an event keeps to, with what they are called."""
         found: Agent | Interaction | Group | None
-        match _ORDER[type(data)]:
+        match _PLANS[type(data)].order:
             case "agent":
                 found = self._centre.agents.get(data.agent_id)
                 return () if found is None else (("agent", found),)
@@ -219,6 +226,26 @@ _ORDER: dict[type[EventData], str] = {
 
 ``cx.interaction.abandoned`` is ordered by the interaction if it names the queue, and ``cx.interaction.transferred`` by both agents.
 """
+
+
+class _Plan(NamedTuple):
+    """What :meth:`Machine.take` has to know of a type of events."""
+
+    order: str
+    ends: bool
+    names_media: bool
+    names_interaction: bool
+
+
+_PLANS: dict[type[EventData], _Plan] = {
+    shape: _Plan(
+        order=order,
+        ends=shape in events.ENDS,
+        names_media="media" in shape.__struct_fields__,
+        names_interaction="interaction_id" in shape.__struct_fields__,
+    )
+    for shape, order in _ORDER.items()
+}
 
 
 def _iso(at_ms: int) -> str:

@@ -88,10 +88,16 @@ class Member(ABC):
         """
         key = span.key
         start_ms = span.start_ms
+        fan = self.fans.get(key) or self.fan(key)
+        if start_ms == at_ms and not fan[0][0].keeps_zero:  # it leaves no trace, but those who watch have seen it begin
+            for accumulator, _ in fan:
+                if accumulator.hooked:
+                    accumulator.tell_end(span, start_ms, at_ms, counts=False)
+            return 0
         day_ms = self.calendar.daily.reset_ms
         duration = at_ms // 1000 - span.start_s
         plain = day_ms <= start_ms < at_ms
-        for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
+        for accumulator, joined_ms in fan:
             if plain and accumulator.since_ms == day_ms and start_ms >= joined_ms:
                 recent = accumulator.recent
                 recent.append(duration)
@@ -110,7 +116,10 @@ class Member(ABC):
         for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
             if at_ms >= joined_ms:
                 if accumulator.since_ms == day_ms <= at_ms:
-                    accumulator.add(duration)
+                    recent = accumulator.recent
+                    recent.append(duration)
+                    if len(recent) >= FOLD_AT:
+                        accumulator.fold()
                     if accumulator.hooked:
                         accumulator.tell_occurrence(at_ms, duration)
                 else:

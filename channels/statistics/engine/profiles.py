@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -86,6 +86,9 @@ DAILY = TimeProfile(((0, False),))
 """``00:00``, Stat Server's profile named Default. This window is kept for every accumulator, whether a statistic asks for it or not."""
 
 
+_NO_PROFILES: frozenset[TimeProfile] = frozenset()
+
+
 class Reset:
     """Where one profile stands: its last reset and its next one, in milliseconds since 1970, and how many boards follow it."""
 
@@ -136,13 +139,13 @@ class Calendar:
             reset.reset_ms, reset.next_ms = profile.around(now_ms, self.zone)
         self._next_ms = min(reset.next_ms for reset in self._resets.values())
 
-    def advance(self, now_ms: int) -> set[TimeProfile]:
+    def advance(self, now_ms: int) -> Set[TimeProfile]:
         """Let time pass, never back. Returns the profiles that were reset on the way."""
         if now_ms <= self.now_ms:
-            return set()
+            return _NO_PROFILES
         self.now_ms = now_ms
         if now_ms < self._next_ms:
-            return set()
+            return _NO_PROFILES
         passed = {profile for profile, reset in self._resets.items() if reset.next_ms <= now_ms}
         for profile in passed:
             reset = self._resets[profile]
