@@ -1,0 +1,100 @@
+"""Events as bytes: the JSON form of CloudEvents 1.0, and the records of the event log."""
+
+import msgspec
+
+from channels.events.time_text import format_time
+from channels.events.types import EVENT_TYPES, Event, EventData
+
+
+class _CloudEvent(msgspec.Struct):
+    id: str
+    source: str
+    type: str
+    time: str
+    data: EventData
+    specversion: str = "1.0"
+
+
+class _Record(msgspec.Struct):
+    """A record of the event log. ``arrived`` is when the hub took the event: its repeats are told apart by that, also after a restart."""
+
+    type: str
+    time: int
+    source: str
+    id: str
+    data: EventData
+    arrived: int
+    untimed: bool | msgspec.UnsetType = msgspec.UNSET
+    """Present and true where the producer gave no time."""
+
+
+class _RawRecord(msgspec.Struct):
+    type: str
+    time: int
+    source: str
+    id: str
+    data: msgspec.Raw
+    untimed: bool = False
+
+
+class _Identity(msgspec.Struct):
+    source: str
+    id: str
+    arrived: int
+
+
+_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(_RawRecord)
+_identity_decoder = msgspec.json.Decoder(_Identity)
+_data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in EVENT_TYPES.items()}
+
+
+def decode_data(event_type: str, data: bytes | msgspec.Raw) -> EventData:
+    """The ``data`` of an event, checked.
+
+    Raises:
+        KeyError: there is no such type.
+        msgspec.ValidationError: a field is missing or wrong; the text says which, what was expected and what came. Its ``__cause__`` is
+            :class:`NumberError` when that was it.
+        msgspec.DecodeError, UnicodeDecodeError: not JSON text.
+    """
+    return _data_decoders[event_type].decode(data)
+
+
+def encode_cloudevent(event: Event) -> bytes:
+    """An event in the JSON form of CloudEvents 1.0, as producers send it (docs/protocol/events.md#requests)."""
+    return _encoder.encode(_CloudEvent(event.id, event.source, event.type, format_time(event.time_ms), event.data))
+
+
+def encode_event(event: Event, arrived_ms: int = 0) -> bytes:
+    """A record of the event log: ``{"type","time","source","id","data","arrived"}``, times in milliseconds since 1970 UTC, and
+    ``"untimed":true`` where the producer gave no time.
+    """
+    untimed = True if event.arrival else msgspec.UNSET
+    return _encoder.encode(_Record(event.type, event.time_ms, event.source, event.id, event.data, arrived_ms, untimed))
+
+
+def decode_event(record: bytes) -> Event:
+    """The event that :func:`encode_event` wrote.
+
+    Raises:
+        ValueError: not such a record.
+    """
+    try:
+        raw = _record_decoder.decode(record)
+        return Event(raw.type, raw.time, raw.source, raw.id, decode_data(raw.type, raw.data), raw.untimed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as fault:
+        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
+
+
+def decode_identity(record: bytes) -> tuple[str, str, int]:
+    """``(source, id, arrived_ms)`` of a record, without looking at the rest.
+
+    Raises:
+        ValueError: not a record of the event log.
+    """
+    try:
+        identity = _identity_decoder.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
+    return identity.source, identity.id, identity.arrived
