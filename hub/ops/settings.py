@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -38,9 +38,6 @@ from hub.ops.environment import EnvironmentSource, split_list
 from hub.outbox.settings import OutboxSettings
 from hub.storage.url import DatabaseUrl, sqlite_url
 
-if TYPE_CHECKING:
-    from hub.family import Family
-
 ENV_PREFIX: Final = "HUB_"
 ENV_DELIMITER: Final = "__"
 DEFAULT_FILE: Final = Path("hub.toml")
@@ -60,6 +57,16 @@ _HOST: Final = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.
 
 SHORTEST_SECRET: Final = 16
 """Characters of ``secret``: less could be guessed, and who guesses it signs in as anybody."""
+
+
+class Section(Protocol):
+    """A part of the settings that a family adds, under its name: see :class:`hub.family.Family`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def settings(self) -> type[BaseModel] | None: ...
 
 
 class SettingsError(Exception):
@@ -342,7 +349,7 @@ class Settings(BaseSettings):
         return f"{'postgresql+psycopg' if scheme.startswith('postgres') else 'sqlite'}://{rest}"
 
 
-def model_of(families: Iterable["Family"]) -> type[Settings]:
+def model_of(families: Iterable[Section]) -> type[Settings]:
     """The settings of a hub with these families: each one's section is an attribute of the family's name."""
     sections: dict[str, Any] = {}
     for family in families:
@@ -355,7 +362,7 @@ def model_of(families: Iterable["Family"]) -> type[Settings]:
     return create_model("Settings", __base__=Settings, **sections) if sections else Settings
 
 
-def load(families: Sequence["Family"], *, config: Path | None, flags: Mapping[str, Any]) -> Settings:
+def load(families: Sequence[Section], *, config: Path | None, flags: Mapping[str, Any]) -> Settings:
     """Read the settings.
 
     Args:
