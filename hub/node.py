@@ -47,7 +47,7 @@ from hub.presence.announcer import Announcer
 from hub.presence.api import create_router as presence_router
 from hub.presence.roster import Roster
 from hub.publishing.api import create_router as publishing_router
-from hub.publishing.service import Publisher
+from hub.publishing.service import PublishService
 from hub.security.api import router as security_router
 from hub.security.connections import Connections, Network
 from hub.security.directory import Gone
@@ -146,7 +146,7 @@ class Node:
         self.announcer = (
             Announcer(self.hub, self.roster, watched.channels, events_per_second=watched.events_per_second) if watched.channels else None
         )
-        self.publisher = Publisher(self.hub)
+        self.publisher = PublishService(self.hub)
         # the families
         guard = Guard(settings.outbox.allowed_networks, settings.outbox.https_only)
         self.sender = Sender(guard, self.clock, settings.outbox)
@@ -282,7 +282,7 @@ class Node:
         metrics, worker, extensions = self.metrics, self.outbox.worker, self.bayeux.extensions
         metrics.gauge("connections", "Connections of HTTP and WebSocket that are open now.", lambda: self.connections.count)
         metrics.gauge("connections_unidentified", "Those of them that have shown no credential.", lambda: self.connections.unidentified)
-        metrics.gauge("sessions", "Sessions of every door that are open now.", lambda: len(self.hub.subscribers))
+        metrics.gauge("sessions", "Sessions of every door that are open now.", lambda: len(self.hub.sessions))
         metrics.gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: self.hub.budget.waiting_bytes)
         metrics.gauge("topics", "Topics that somebody is subscribed to.", lambda: len(self.hub.router))
         metrics.gauge("timers", "Timers that are set.", lambda: len(self.hub.timers))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-REMAINING = [
-]
+REMAINING: list[set[str]] = []
 """The circles that there still are, as sets of modules. One that is gone, or has fewer modules, is taken out here; none is added."""
 
 

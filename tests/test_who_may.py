@@ -75,7 +75,7 @@ async def listener(node: Node, role: str) -> Listener:
     principal = (await node.security.gate.identify(scope)).principal
     assert principal is not None
     made = Listener(node.hub, role, principal)
-    node.hub.attach(made)
+    node.hub.sessions.attach(made)
     return made
 
 
@@ -114,7 +114,7 @@ async def test_what_is_heard_where(node: Node) -> None:
         heard = set()
         for channel in sorted(channels(node)):
             try:
-                await node.hub.subscribe(session, [channel])
+                await node.hub.subscriptions.subscribe(session, [channel])
             except RefusedError as refused:
                 # that there is no such statistic is said to those who may hear statistics
                 if refused.error is not WireError.SUBSCRIBE_DENIED:
@@ -122,7 +122,7 @@ async def test_what_is_heard_where(node: Node) -> None:
             else:
                 heard.add(channel)
         assert heard == HEARS[role], role
-        node.hub.detach(session)
+        node.hub.sessions.detach(session)
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ async def test_wildcards_bring_no_more_than_names(node: Node, pattern: str) -> N
     for role in ROLES:
         session = await listener(node, role)
         try:
-            await node.hub.subscribe(session, [pattern], since={pattern: 0})
+            await node.hub.subscriptions.subscribe(session, [pattern], since={pattern: 0})
         except RefusedError:
             assert not allowed(BUILT_IN[role], Action.SUBSCRIBE, pattern)
         for name in names:
-            await node.hub.emit("acme", name, b"1")
+            await node.hub.publisher.emit("acme", name, b"1")
         session.flush()
         assert set(session.heard) <= HEARS[role], role
         if role == "admin" and pattern == "/**":
             assert set(session.heard) == set(names)
-        node.hub.detach(session)
+        node.hub.sessions.detach(session)
 
 
 async def test_what_the_product_tells_needs_an_operation(node: Node) -> None:

@@ -61,7 +61,7 @@ class InteractionPublisher:
         entity = entity_of(event.body)
         idempotency_key = f"outbox-{event.id}"
         one = f"{CHANNEL}/{to_segment(event.key)}"
-        parts = [self._hub.emit(event.tenant, channel, entity, idempotency_key=idempotency_key) for channel in (CHANNEL, one)]
+        parts = [self._hub.publisher.emit(event.tenant, channel, entity, idempotency_key=idempotency_key) for channel in (CHANNEL, one)]
         if event.origin == BY_REST:
             parts.append(self._to_stat_server(event, entity))
         # side by side: each waits for a disk

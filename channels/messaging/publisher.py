@@ -35,7 +35,7 @@ class MessagePublisher:
         """Publish the state of a message on the hub. See :class:`hub.outbox.models.Consumer`."""
         if event.type == STATE:
             channel: str = orjson.loads(event.body)["channelId"]
-            await self._hub.emit(event.tenant, messages_channel(channel), event.body, idempotency_key=event.operation_id)
+            await self._hub.publisher.emit(event.tenant, messages_channel(channel), event.body, idempotency_key=event.operation_id)
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
         """The third party took a message, or the last attempt failed. See :class:`hub.outbox.models.Consumer`."""

@@ -106,7 +106,7 @@ class Connects:
         if timesync is not None:
             members["timesync"] = timesync.member(session.hub.clock.wall_ms())
         if session.replay and session.recovery is None and not session.queue:
-            position = session.hub.position(session.principal.tenant)
+            position = session.hub.positions.newest(session.principal.tenant)
             # who hears nothing for long must not fall behind what is kept
             if position is not None and position > session.sent_position:
                 session.sent_position = position

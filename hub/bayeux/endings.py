@@ -43,7 +43,7 @@ class SessionEndings:
             self._send_home(session)
             return
         session.closing = True
-        session.hub.unsubscribe(session, list(session.subscriptions))
+        session.hub.subscriptions.unsubscribe(session, list(session.subscriptions))
         session.resync_due = False
         session.recovery = None
         session.offer_anyway(ServerDisconnect())

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from hub.bayeux.messages import FieldError, Incoming
-from hub.core.hub import EVERYTHING
+from hub.core.subscriptions import EVERYTHING
 
 NEW_ONLY = -1
 ALL_RETAINED = -2

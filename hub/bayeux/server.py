@@ -102,7 +102,7 @@ class BayeuxServer:
             UNSUBSCRIBE: UnsubscribeHandler(hub).handle,
         }
         if extensions:
-            hub.on_publish = self.extensions.published
+            hub.publisher.filter = self.extensions.published
             for extension in extensions:
                 extension.started(self)
 

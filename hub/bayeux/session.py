@@ -373,7 +373,8 @@ class ServerSession(Subscriber):
         if self.acknowledged is not None:
             self.acknowledged.acknowledge(batch)
             self._reserve()
-            self.hub.replay(self)  # there may be room again
+            if self.recovery is not None:
+                self.recovery.resume()  # there may be room again
 
     def _reserve(self) -> None:
         assert self.acknowledged is not None
@@ -433,7 +434,7 @@ class ServerSession(Subscriber):
             self._expiry = None
         websocket, self.websocket = self.websocket, None
         self._context.registry.remove(self)
-        self.hub.detach(self)
-        self.hub.login_left(self.principal)
+        self.hub.sessions.detach(self)
+        self.hub.logins.left(self.principal)
         if websocket is not None:
             websocket.lose_session(self)

@@ -103,6 +103,10 @@ class ChannelRegistry:
             return [self.of(pattern)]
         return [d for d in self._by_pattern.values() if overlaps(pattern, d.pattern)]
 
+    def has_log(self, pattern: str) -> bool:
+        """Whether ``log`` channels are among those that ``pattern`` stands for."""
+        return any(declaration.delivery is DeliveryClass.LOG for declaration in self.overlapping(pattern))
+
     def covering(self, channel: str) -> str:
         """The pattern of the declaration that a channel falls under."""
         return self.of(channel).pattern

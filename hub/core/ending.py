@@ -17,7 +17,7 @@ async def end_revoked(hub: Hub, gone: Callable[[Principal], bool]) -> None:
 
 
 def _end_each(hub: Hub, gone: Callable[[Principal], bool]) -> Iterator[None]:
-    for subscriber in list(hub.subscribers.values()):
+    for subscriber in list(hub.sessions.by_id.values()):
         if gone(subscriber.principal):
             subscriber.end_revoked()
         yield

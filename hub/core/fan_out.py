@@ -100,7 +100,7 @@ class FanOuts:
     def begin(self, message: Message, members: Members[Recipient]) -> None:
         """Bring a message to subscribers: at once if they are few."""
         subscribers = members.subscribers
-        if not self.is_for_many(members):
+        if len(subscribers) <= self.at_once:  # as is_for_many says
             self.direct += 1
             for subscriber in tuple(subscribers):  # one that is too slow ends, and leaves the table meanwhile
                 try:

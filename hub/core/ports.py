@@ -64,6 +64,29 @@ class Authorizer(Protocol):
         ...
 
 
+class Logins(Protocol):
+    """Which logins have a Bayeux session: on this node, or on any node where nodes are connected."""
+
+    on_gone: list[Callable[[str, str], None]]
+    """Each is called with tenant and audience after the last session of a login has ended."""
+
+    def arrived(self, principal: Principal) -> None:
+        """A Bayeux session of this principal began on this node."""
+        ...
+
+    def left(self, principal: Principal) -> None:
+        """A Bayeux session of this principal ended on this node."""
+        ...
+
+    def has(self, tenant: str, audience: str) -> bool:
+        """Whether a login has a Bayeux session."""
+        ...
+
+    def __len__(self) -> int:
+        """How many logins have one."""
+        ...
+
+
 Snapshot = Callable[[str, str, str], Awaitable[Sequence[tuple[str, bytes]]]]
 """``(tenant, audience, pattern)`` to the present ``(channel, data)`` pairs; ``audience`` is empty for ``all``."""
 

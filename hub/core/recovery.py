@@ -17,7 +17,7 @@ from hub.core.positions import Positions
 from hub.core.principal import Principal, subject_audience
 from hub.core.router import Excluded
 from hub.core.time_slice import TimeSlice
-from hub.eventlog.channel_log import Page, Selection
+from hub.eventlog.channel_log import ChannelLog, Page, Selection
 from hub.eventlog.interface import EventLogError
 
 PAGE_BYTES = 128 * 1024
@@ -46,7 +46,7 @@ class Reader(Protocol):
 
 
 class Source(Protocol):
-    """What a recovery needs of the hub: see :class:`hub.core.hub.Hub`."""
+    """What a recovery needs: see :class:`hub.core.subscriptions.Subscriptions`."""
 
     @property
     def clock(self) -> Clock: ...
@@ -66,7 +66,8 @@ class Source(Protocol):
     @property
     def positions(self) -> Positions: ...
 
-    async def read_log(self, selection: Selection, after: int, max_bytes: int) -> Page: ...
+    @property
+    def log(self) -> ChannelLog: ...
 
 
 class _Progress:
@@ -97,11 +98,11 @@ class Recovery:
     most, and goes on, by :meth:`resume`, each time that the queue was emptied.
     """
 
-    __slots__ = ("_hub", "_loading", "_patterns", "_subscriber")
+    __slots__ = ("_loading", "_patterns", "_source", "_subscriber")
 
-    def __init__(self, hub: Source, subscriber: Reader, heard: Iterable[str]) -> None:
+    def __init__(self, source: Source, subscriber: Reader, heard: Iterable[str]) -> None:
         """``heard``: the patterns whose channels the session hears directly until now."""
-        self._hub = hub
+        self._source = source
         self._subscriber = subscriber
         self._loading = False
         newest = self._newest()
@@ -130,11 +131,11 @@ class Recovery:
         """Read on, if nobody does already and there is room in the queue."""
         if self._subscriber.recovery is self and not self._loading and self._room():
             self._loading = True
-            self._hub.loop.spawn(self._load())
+            self._source.loop.spawn(self._load())
 
     def _newest(self) -> int:
         """Up to where the hub has received."""
-        newest = self._hub.positions.newest(self._subscriber.principal.tenant)
+        newest = self._source.positions.newest(self._subscriber.principal.tenant)
         assert newest is not None  # whoever asks for what is past has been told the present position
         return newest
 
@@ -143,10 +144,10 @@ class Recovery:
         return min((progress.position for progress in self._patterns.values()), default=self._newest())
 
     def _room(self) -> bool:
-        return self._subscriber.queued_bytes * 2 <= self._hub.limits.max_queue_bytes
+        return self._subscriber.queued_bytes * 2 <= self._source.limits.max_queue_bytes
 
     async def _load(self) -> None:
-        time_slice = TimeSlice(self._hub.clock, self._hub.loop)
+        time_slice = TimeSlice(self._source.clock, self._source.loop)
         try:
             while self._subscriber.recovery is self and self._room() and (position := self._position()) < self._newest():
                 await self._page(position)
@@ -158,7 +159,7 @@ class Recovery:
             self._subscriber.flush_pending()  # what is under way has been read
             ahead = max((progress.position for progress in self._patterns.values()), default=0)
             if ahead > self._newest():  # the client knows what this node has not received yet: it must not come a second time
-                self._hub.positions.when_reached(self._subscriber.principal.tenant, self._newest() + 1, self.resume)
+                self._source.positions.when_reached(self._subscriber.principal.tenant, self._newest() + 1, self.resume)
             else:
                 self._subscriber.recovery = None
 
@@ -168,14 +169,14 @@ class Recovery:
         reading = dict(self._patterns)
         selection = Selection(principal.tenant, ("", *principal.audiences, subject_audience(principal.subject)), frozenset(reading))
         try:
-            page = await self._hub.read_log(selection, after, min(PAGE_BYTES, self._hub.limits.max_queue_bytes // 2))
+            page = await self._source.log.read(selection, after, min(PAGE_BYTES, self._source.limits.max_queue_bytes // 2))
         except EventLogError:
             page = None
         if self._subscriber.recovery is not self:  # it ended meanwhile
             return
         # the log cannot be read, or what was still to be read is gone: the client must come back and hear of it, not miss it
         if page is None or page.floor > after:
-            self._hub.counters.replays_broken += 1
+            self._source.counters.replays_broken += 1
             self._subscriber.recovery = None
             self._subscriber.end_too_slow()
             return
@@ -190,7 +191,7 @@ class Recovery:
             if self._due(record.channel, record.position, read):
                 message = Message(record.channel, record.data, DeliveryClass.LOG, extra=record.extra, position=record.position)
                 self._subscriber.offer_anyway(message)
-                self._hub.counters.replayed += 1
+                self._source.counters.replayed += 1
         end_position = min(page.end_position, newest)
         for progress in read.values():
             progress.position = max(progress.position, end_position)
@@ -200,7 +201,7 @@ class Recovery:
         narrowed = self._subscriber.narrowed
         for pattern in candidates(channel):
             progress = self._patterns.get(pattern)
-            if progress is None or (pattern in narrowed and self._hub.registry.covering(channel) in narrowed[pattern]):
+            if progress is None or (pattern in narrowed and self._source.registry.covering(channel) in narrowed[pattern]):
                 continue
             if progress.since < position <= progress.position:
                 return False

@@ -1,8 +1,8 @@
-"""The hub as its sessions see it: what they read of it, and what they ask of it. Its class stands above them."""
+"""The hub as its sessions see it: what they read of it, and what they ask of it. Its class imports theirs, so theirs cannot import it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from hub.core.counters import Counters
@@ -11,15 +11,37 @@ from hub.core.fan_out import FanOuts
 from hub.core.flusher import Flusher
 from hub.core.frames import FrameCaches
 from hub.core.limits import Limits
-from hub.core.ports import Clock, Loop
-from hub.core.principal import Principal
+from hub.core.ports import Clock, Logins, Loop
+from hub.core.positions import Positions
 from hub.core.timers import Timers
 
 S = TypeVar("S", contravariant=True)
 
 
+class SessionRegistry(Protocol[S]):
+    """See :class:`hub.core.sessions.Sessions`."""
+
+    def check_rate(self, address: str | None) -> None: ...
+
+    def attach(self, subscriber: S, /) -> None: ...
+
+    def detach(self, subscriber: S, /) -> None: ...
+
+
+class Unsubscriber(Protocol[S]):
+    """See :class:`hub.core.subscriptions.Subscriptions`."""
+
+    def unsubscribe(self, subscriber: S, patterns: Iterable[str], /) -> None: ...
+
+
+class Resync(Protocol[S]):
+    """See :class:`hub.core.snapshots.Snapshots`."""
+
+    def resync(self, subscriber: S, /) -> None: ...
+
+
 class SessionHub(Protocol[S]):
-    """See :class:`hub.core.hub.Hub`, which says what each of these does. ``S`` is the sessions' class."""
+    """See :class:`hub.core.hub.Hub`. ``S`` is the sessions' class."""
 
     @property
     def clock(self) -> Clock: ...
@@ -49,22 +71,16 @@ class SessionHub(Protocol[S]):
     def fan_outs(self) -> FanOuts: ...
 
     @property
-    def subscribers(self) -> Mapping[str, object]: ...
+    def positions(self) -> Positions: ...
 
-    def attach(self, subscriber: S, /) -> None: ...
+    @property
+    def sessions(self) -> SessionRegistry[S]: ...
 
-    def detach(self, subscriber: S, /) -> None: ...
+    @property
+    def logins(self) -> Logins: ...
 
-    def arrives(self, address: str | None) -> None: ...
+    @property
+    def subscriptions(self) -> Unsubscriber[S]: ...
 
-    def login_arrived(self, principal: Principal) -> None: ...
-
-    def login_left(self, principal: Principal) -> None: ...
-
-    def unsubscribe(self, subscriber: S, patterns: Iterable[str], /) -> None: ...
-
-    def replay(self, subscriber: S, /) -> None: ...
-
-    def resync(self, subscriber: S, /) -> None: ...
-
-    def position(self, tenant: str) -> int | None: ...
+    @property
+    def snapshots(self) -> Resync[S]: ...

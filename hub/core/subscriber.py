@@ -23,6 +23,7 @@ class Subscriber:
     """
 
     __slots__ = (
+        "attached",
         "closing",
         "direct_write",
         "dirty",
@@ -51,6 +52,8 @@ class Subscriber:
         """When it began, in milliseconds since 1970."""
         self.serial = 0
         """Rises from session to session in the order in which the hub let them in, and goes on rising when the hub starts again."""
+        self.attached = False
+        """Whether it is one of the hub's sessions: :class:`hub.core.sessions.Sessions` says so."""
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
         self.narrowed: dict[str, Excluded] = {}
         """Of its patterns those of which it hears a part, and what is excluded."""
@@ -75,11 +78,6 @@ class Subscriber:
         # what overflowed
         self.dropped = 0
         self.resync_due = False
-
-    @property
-    def attached(self) -> bool:
-        """Whether the hub has it still."""
-        return self.hub.subscribers.get(self.id) is self
 
     def flush_pending(self) -> bool:
         """Take from fan-outs what they have for this session. False when it has ended, which that may have been too much for: whatever ends
@@ -234,7 +232,7 @@ class Subscriber:
         self._empty()
         if self.resync_due:
             self.resync_due = False
-            self.hub.resync(self)
+            self.hub.snapshots.resync(self)
         if self.recovery is not None:
             self.recovery.resume()
         return taken

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hub.core.errors import CloseCode, RefusedError
-from hub.core.hub import Hub, Subscribed
+from hub.core.hub import Hub
 from hub.core.json_validation import BadJsonError
 from hub.core.metric import CounterFamily
 from hub.core.principal import Principal
+from hub.core.subscriptions import Subscribed
 from hub.core.time_slice import TimeSlice
 from hub.core.timers import Timer
 from hub.dashboard.commands import Command, FieldError, TooManyError, read_commands
@@ -229,10 +230,10 @@ class Conversation:
     def _welcome(self, principal: Principal) -> None:
         self._stop_hello_timer()
         if self._session is not None:  # an anonymous client that now shows a token
-            self._hub.detach(self._session)
+            self._hub.sessions.detach(self._session)
         session = DashboardSession(self._hub, self._identifier, principal, self._connection)
         try:
-            self._hub.attach(session)
+            self._hub.sessions.attach(session)
         except RefusedError as refused:
             self._counters.too_many += 1
             self.close(CloseCode.TOO_MANY, refused.detail)
@@ -286,20 +287,20 @@ class Conversation:
             return
         place = session.hold()
         try:
-            outcomes = await self._hub.subscribe(session, channels, since=None if since is None else dict.fromkeys(channels, since))
+            positions = None if since is None else dict.fromkeys(channels, since)
+            result = await self._hub.subscriptions.subscribe(session, channels, since=positions)
         except RefusedError as refused:
             session.release(place, self._error_object(identifier, refused.error.code, refused.detail, refused.channel))
             return
-        elements = b",".join(_subscribed(outcome, asked=since is not None) for outcome in outcomes)
+        elements = b",".join(_subscribed(outcome, asked=since is not None) for outcome in result.outcomes)
         session.release(place, _object("subscribed", identifier, b'"channels":[%b]' % elements))
-        if any(outcome.position is not None for outcome in outcomes):
+        if any(outcome.position is not None for outcome in result.outcomes):
             session.follow_log()
-        self._hub.replay(session)
-        await self._hub.send_snapshots(session, channels)
+        await result.start()
 
     async def _unsubscribe(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
         channels = command.texts("channels")
-        self._hub.unsubscribe(session, channels)
+        self._hub.subscriptions.unsubscribe(session, channels)
         session.reply(_object("unsubscribed", identifier, b'"channels":%b' % _encode(channels)))
 
     async def _ping(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hub.core.delivery import DeliveryClass
 from hub.core.errors import CloseCode
 from hub.core.frames import DirectWrite, text_frames
+from hub.core.hub import Hub
 from hub.core.message import Message
 from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
 from hub.core.timers import Timer
 from hub.dashboard.ports import Connection
-
-if TYPE_CHECKING:
-    from hub.core.hub import Hub
 
 
 class Reply(Message):
@@ -85,7 +81,7 @@ class DashboardSession(Subscriber):
             self._news = self.hub.timers.after(self.hub.limits.heartbeat_s, self._tell)
 
     def _tell(self) -> None:
-        position = self.hub.position(self.principal.tenant)
+        position = self.hub.positions.newest(self.principal.tenant)
         if position is not None and position > self._sent_position and not self.queue and self.recovery is None:
             self._sent_position = position
             self.reply(b'{"type":"position","position":%d}' % position)
@@ -126,7 +122,7 @@ class DashboardSession(Subscriber):
             if self._news is not None:
                 self.hub.timers.cancel(self._news)
                 self._news = None
-            self.hub.detach(self)
+            self.hub.sessions.detach(self)
             self._connection.close(code, reason)
 
     def end_too_slow(self) -> None:

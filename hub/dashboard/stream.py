@@ -12,21 +12,19 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from hub.core.delivery import ChannelRegistry, DeliveryClass
-from hub.core.hub import Subscribed
+from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.message import Message
 from hub.core.metric import CounterFamily
 from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
+from hub.core.subscriptions import Subscribed
 from hub.core.timers import Timer
 from hub.dashboard.commands import POSITION_END
-
-if TYPE_CHECKING:
-    from hub.core.hub import Hub
 
 RETRY_MS = 2000
 """What a browser waits at least before it comes back by itself, in milliseconds."""
@@ -279,7 +277,7 @@ class StreamSession(Subscriber):
         """The log's present position, up to which this stream has been sent all; None where the client knows it, or it is not so."""
         if not self._follows or self.recovery is not None or self.ended:
             return None
-        position = self.hub.position(self.principal.tenant)
+        position = self.hub.positions.newest(self.principal.tenant)
         if position is None or position <= self._known_position:
             return None
         self._known_position = position
@@ -334,7 +332,7 @@ class StreamSession(Subscriber):
         if self._beat is not None:
             self.hub.timers.cancel(self._beat)
             self._beat = None
-        self.hub.detach(self)
+        self.hub.sessions.detach(self)
         retry = b"" if retry_ms is None else b"retry: %d\n" % retry_ms
         self._last_words = b"%b: %b\n\n" % (retry, reason.encode("ascii", "replace")) if reason else b""
         self._outlet.close()

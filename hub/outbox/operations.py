@@ -48,7 +48,7 @@ class Operations:
 
     async def consume(self, event: OutboxEvent) -> None:
         """Publish it to the administrators who listen."""
-        await self._hub.emit(event.tenant, CHANNEL, event.body, idempotency_key=f"outbox-{event.id}")
+        await self._hub.publisher.emit(event.tenant, CHANNEL, event.body, idempotency_key=f"outbox-{event.id}")
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
         """Never called: operational events are delivered to no endpoint."""

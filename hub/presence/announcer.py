@@ -92,8 +92,8 @@ class Announcer:
         self._sending = False
         for pattern in (ROOT, f"{ROOT}/**"):
             hub.registry.declare(ChannelDeclaration(pattern, DeliveryClass.EVENT, "joins and leaves, by the setting presence.channels"))
-        hub.on_subscribed.append(self._joined)
-        hub.on_unsubscribed.append(self._left)
+        hub.subscriptions.on_subscribed.append(self._joined)
+        hub.subscriptions.on_unsubscribed.append(self._left)
 
     def _joined(self, session: Subscriber, pattern: str) -> None:
         self._note(session, pattern, joined=True)
@@ -166,7 +166,7 @@ class Announcer:
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         try:
             while self._outbox:
-                await self._hub.emit(*self._outbox.popleft())
+                await self._hub.publisher.emit(*self._outbox.popleft())
                 await time_slice.checkpoint()
         finally:
             self._sending = False

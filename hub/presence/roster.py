@@ -96,10 +96,10 @@ class Roster:
         self._blocks: dict[int, dict[int, Subscriber]] = {}
         # how many subscribed to a name, of each tenant in shards
         self._counts: dict[str, dict[int, dict[str, int]]] = {}
-        hub.on_attached.append(self._attached)
-        hub.on_detached.append(self._detached)
-        hub.on_subscribed.append(self._subscribed)
-        hub.on_unsubscribed.append(self._unsubscribed)
+        hub.sessions.on_attached.append(self._attached)
+        hub.sessions.on_detached.append(self._detached)
+        hub.subscriptions.on_subscribed.append(self._subscribed)
+        hub.subscriptions.on_unsubscribed.append(self._unsubscribed)
 
     def _attached(self, session: Subscriber) -> None:
         self._blocks.setdefault(session.serial // _BLOCK, {})[session.serial] = session
@@ -209,7 +209,7 @@ class Roster:
             yield from _pieces([session for at, session in block.items() if at > serial])
 
     def _is_here(self, session: Subscriber) -> bool:
-        return session.id in self._hub.subscribers and not session.closing
+        return session.id in self._hub.sessions.by_id and not session.closing
 
 
 def _shard(name: str) -> int:

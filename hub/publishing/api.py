@@ -13,7 +13,7 @@ from hub.ops.body import GZIP, apart, content_encoding, read_body, takes
 from hub.ops.envelope import PARTIAL, ApiError, EnvelopeResponse, status
 from hub.ops.inflate import inflate
 from hub.publishing.requests import MAX_ID, MAX_SUBJECT, parse, split
-from hub.publishing.service import Publisher
+from hub.publishing.service import PublishService
 from hub.security.rest import requires
 
 OPERATION: Final = "/publish/write"
@@ -72,7 +72,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_router(publisher: Publisher) -> APIRouter:
+def create_router(publisher: PublishService) -> APIRouter:
     """The route."""
     router = APIRouter(prefix="/api/v1", tags=["Publishing"], responses=_ANSWERS)
 

@@ -23,7 +23,7 @@ AT_ONCE: Final = 64
 _STATUS: Final = {WireError.CHANNEL_INVALID: 400, WireError.PUBLISH_DENIED: 403, WireError.UNAVAILABLE: 503}
 
 
-class Publisher:
+class PublishService:
     """Of one process."""
 
     __slots__ = ("_hub", "_ids", "counters")
@@ -69,7 +69,7 @@ class Publisher:
     async def _checked(self, principal: Principal, item: Item) -> Item:
         if isinstance(item, Publication):
             try:
-                await self._hub.check_publish(principal, item.channel)
+                await self._hub.publisher.check_publish(principal, item.channel)
             except RefusedError as refused:
                 return _refusal(refused)
         return item
@@ -108,15 +108,15 @@ class Publisher:
     async def _publish(self, principal: Principal, item: Publication, *, idempotency_key: str) -> Answer:
         if item.subject:
             return await self._publish_to_subject(principal, item, idempotency_key=idempotency_key)
-        return await self._hub.publish(principal, item.channel, item.data, idempotency_key=idempotency_key)
+        return await self._hub.publisher.publish(principal, item.channel, item.data, idempotency_key=idempotency_key)
 
     async def _publish_to_subject(self, principal: Principal, item: Publication, *, idempotency_key: str) -> Answer:
         """To all logins of one subject of the publisher's tenant, and to nobody else."""
         hub = self._hub
-        await hub.check_publish(principal, item.channel)
+        await hub.publisher.check_publish(principal, item.channel)
         try:
             async with hub.subjects.addressed(principal.tenant, item.subject, lambda: TimeSlice(hub.clock, hub.loop)):
-                return await hub.emit(
+                return await hub.publisher.emit(
                     principal.tenant, item.channel, item.data, audience=subject_audience(item.subject), idempotency_key=idempotency_key
                 )
         except EventLogError as fault:

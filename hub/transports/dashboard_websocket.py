@@ -95,7 +95,7 @@ class DashboardDoor:
         """Why no session may be asked for now; None when it may."""
         connection = connection_of(scope)
         try:
-            self._hub.arrives(None if connection is None else connection.limited_address)
+            self._hub.sessions.check_rate(None if connection is None else connection.limited_address)
         except RefusedError as refused:
             return refused.detail
         return None

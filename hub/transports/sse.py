@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from hub.core.errors import CloseCode, RefusedError, WireError
-from hub.core.hub import Hub, Subscribed
+from hub.core.hub import Hub
 from hub.core.principal import Principal
+from hub.core.subscriptions import SubscribeResult
 from hub.core.timers import Timer
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, gaps, read_request, restart_ms
 from hub.ops.envelope import ApiError, ascii_json, show
@@ -220,7 +220,7 @@ class EventStreamDoor:
             self._arrives(scope)
             caller = await self._identify(scope)
             request = read_request(scope["query_string"], header(scope, b"last-event-id"), self._hub.limits)
-            session, outcomes = await self._let_in(caller[0], request, response)
+            session, result = await self._let_in(caller[0], request, response)
         except ApiError as refused:
             await self._refuse(scope, send, cors, refused)
             return
@@ -241,7 +241,7 @@ class EventStreamDoor:
         if ticket is not None:
             self._gate.tickets.opened(ticket, session.give_way)
         try:
-            await self._stream(scope, session, outcomes, request, response, send, cors)
+            await self._stream(scope, session, result, request, response, send, cors)
         finally:
             del self._streams[session]
             session.client_gone()
@@ -263,21 +263,21 @@ class EventStreamDoor:
     def _arrives(self, scope: Scope) -> None:
         connection = connection_of(scope)
         try:
-            self._hub.arrives(None if connection is None else connection.limited_address)
+            self._hub.sessions.check_rate(None if connection is None else connection.limited_address)
         except RefusedError as refused:
             self.counters.too_many += 1
             raise ApiError(429, refused.detail, headers=_retry_after()) from None
 
-    async def _let_in(self, principal: Principal, request: StreamRequest, response: Response) -> tuple[StreamSession, list[Subscribed]]:
+    async def _let_in(self, principal: Principal, request: StreamRequest, response: Response) -> tuple[StreamSession, SubscribeResult]:
         session = StreamSession(self._hub, secrets.token_urlsafe(16), principal, response, self.counters)
         try:
-            self._hub.attach(session)
+            self._hub.sessions.attach(session)
         except RefusedError as refused:
             self.counters.too_many += 1
             raise ApiError(503, refused.detail, headers=_retry_after()) from None
         since = None if request.since is None else dict.fromkeys(request.channels, request.since)
         try:
-            return session, await self._hub.subscribe(session, request.channels, since=since)
+            return session, await self._hub.subscriptions.subscribe(session, request.channels, since=since)
         except RefusedError as refused:
             ended = session.ended
             session.end()
@@ -307,7 +307,7 @@ class EventStreamDoor:
         self,
         scope: Scope,
         session: StreamSession,
-        outcomes: Sequence[Subscribed],
+        result: SubscribeResult,
         request: StreamRequest,
         response: Response,
         send: Send,
@@ -315,16 +315,15 @@ class EventStreamDoor:
     ) -> None:
         headers = [*_STREAM_HEADERS, *cors.headers, *([_EXPOSED] if cors.allowed else [])]
         if request.resumes:
-            headers.append((b"hub-recovered", b"false" if gaps(self._hub.registry, outcomes) else b"true"))
+            headers.append((b"hub-recovered", b"false" if gaps(self._hub.registry, result.outcomes) else b"true"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] == "HEAD":
             session.end()
         else:
             # at once: what follows may take its time
-            await response.write(session.open(outcomes, resumes=request.resumes))
+            await response.write(session.open(result.outcomes, resumes=request.resumes))
             try:
-                self._hub.replay(session)
-                await self._hub.send_snapshots(session, request.channels)
+                await result.start()
                 await response.pump(session)
             except Exception:
                 _log.exception("event_stream_failed")

@@ -116,12 +116,12 @@ async def test_a_channel_that_is_kept_by_a_setting_needs_what_its_family_says(tm
             principal = (await node.security.gate.identify(scope)).principal
             assert principal is not None
             session = Subscriber(node.hub, role, principal)
-            node.hub.attach(session)
+            node.hub.sessions.attach(session)
             if heard:
-                await node.hub.subscribe(session, ["/acme/x"])
+                await node.hub.subscriptions.subscribe(session, ["/acme/x"])
             else:
                 with pytest.raises(RefusedError):
-                    await node.hub.subscribe(session, ["/acme/x"])
+                    await node.hub.subscriptions.subscribe(session, ["/acme/x"])
 
 
 async def test_state_channels_that_are_to_be_kept_are_refused_at_the_start(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Client(DirectWay):
     @property
     def session(self) -> Any:
         """The hub's session of this connection; None when there is none."""
-        return self._world.hub.subscribers.get(self.name)
+        return self._world.hub.sessions.by_id.get(self.name)
 
     # -- what it sends ----------------------------------------------------------------------------------------------
 

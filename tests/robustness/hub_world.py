@@ -180,7 +180,8 @@ class HubWorld:
     def check_empty(self) -> None:
         """Whoever has gone leaves nothing behind."""
         hub = self.hub
-        assert (hub.subscribers, len(hub.router), hub._interest.topics, hub._interest.watched, hub._logins) == ({}, 0, {}, {}, {})
+        interest = hub.subscriptions.interest
+        assert (hub.sessions.by_id, len(hub.router), interest.topics, interest.watched, len(hub.logins)) == ({}, 0, {}, {}, 0)
         assert [timer.callback for bucket in hub.timers._buckets.values() for timer in bucket] == []
         assert dict(self.bus.topics) == {}
         assert dict(self.watched) == {}

@@ -316,14 +316,14 @@ class BayeuxMachine(RuleBasedStateMachine):
     def emit(self, channel: str, times: int, padding: int) -> None:
         for _ in range(times):
             data = json.dumps({NUMBER: self._number(), "p": "x" * padding}).encode()
-            self.world.loop.start(self.world.hub.emit("t", channel, data))
+            self.world.loop.start(self.world.hub.publisher.emit("t", channel, data))
         self._due()
 
     @rule(who=which)
     def emit_to_login(self, who: int) -> None:
         actor = self.actors[who % len(self.actors)]
         data = json.dumps({NUMBER: self._number()}).encode()
-        self.world.loop.start(self.world.hub.emit("t", "/mine/a", data, audience=principal(actor.subject).login))
+        self.world.loop.start(self.world.hub.publisher.emit("t", "/mine/a", data, audience=principal(actor.subject).login))
         self._due()
 
     @rule(

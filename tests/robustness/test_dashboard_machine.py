@@ -170,13 +170,13 @@ class DashboardMachine(RuleBasedStateMachine):
     def emit(self, channel: str, times: int, padding: int) -> None:
         for _ in range(times):
             data = json.dumps({NUMBER: self.world.ledger.number(), "p": "x" * padding}).encode()
-            self.world.loop.start(self.world.hub.emit("t", channel, data))
+            self.world.loop.start(self.world.hub.publisher.emit("t", channel, data))
         self._due()
 
     @rule(subject=st.sampled_from(["ann", "bob"]))
     def emit_to_login(self, subject: str) -> None:
         data = json.dumps({NUMBER: self.world.ledger.number()}).encode()
-        self.world.loop.start(self.world.hub.emit("t", "/mine/a", data, audience=principal(subject).login))
+        self.world.loop.start(self.world.hub.publisher.emit("t", "/mine/a", data, audience=principal(subject).login))
         self._due()
 
     @precondition(lambda self: len(self.world.clients) > 2)
@@ -217,7 +217,7 @@ class DashboardMachine(RuleBasedStateMachine):
     def it_holds(self) -> None:
         self.world.check_no_fault()
         bound = self.world.queue_bound(self.queue, LARGEST, MOST_SUBSCRIPTIONS)
-        for session in list(self.world.hub.subscribers.values()):
+        for session in list(self.world.hub.sessions.by_id.values()):
             queue = session.queue
             if session.ended:  # what fan-outs had for it was too much
                 continue

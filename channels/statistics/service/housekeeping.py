@@ -66,7 +66,7 @@ class Housekeeper:
             return
         time_slice = TimeSlice(self._clock, self._hub.loop)
         for login in list(tenant.subscriptions.logins):
-            if tenant.subscriptions.is_idle(login, now) and not self._hub.has_login(name, login):
+            if tenant.subscriptions.is_idle(login, now) and not self._hub.logins.has(name, login):
                 tenant.close_login(login)
             await time_slice.checkpoint()
         await self._forget(name, entry)

@@ -81,7 +81,7 @@ class LocalStatServer:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        hub.on_login_gone.append(self._login_gone)
+        hub.logins.on_gone.append(self._login_gone)
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -424,7 +424,7 @@ class LocalStatServer:
             async with aclosing(self.present_values(tenant, f"{VALUES}/**")) as pieces:
                 async for piece in pieces:
                     for channel, data in piece:
-                        await self._hub.emit(tenant, channel, data)
+                        await self._hub.publisher.emit(tenant, channel, data)
                         await time_slice.checkpoint()
 
     async def stop_service(self, tenant: str) -> None:
@@ -444,7 +444,7 @@ class LocalStatServer:
             await self._tell_state(tenant)
 
     async def _tell_state(self, tenant: str) -> None:
-        await self._hub.emit(tenant, SERVICE, service_state_change(self.service_state(tenant)))
+        await self._hub.publisher.emit(tenant, SERVICE, service_state_change(self.service_state(tenant)))
 
     # -- housekeeping -----------------------------------------------------------------------------------------------
 

@@ -154,7 +154,7 @@ class _Round:
         """Send some logins of a group, from place ``start`` on, what the whole group is sent."""
         logins = targets[start : start + self._sent_together]
         try:
-            self._hub.emit_to_logins(self._name, UPDATES, statistic_update([update.item for update in updates]), logins)
+            self._hub.publisher.emit_to_logins(self._name, UPDATES, statistic_update([update.item for update in updates]), logins)
             self._counters.updates += len(logins)
             self._counters.update_items += len(logins) * len(updates)
         except Exception:
@@ -169,10 +169,10 @@ class _Round:
             present = [item for opened, _, item in items if not opened.closed]
             try:
                 if present and target.startswith(VALUES):
-                    await self._hub.emit(self._name, target, present[-1])
+                    await self._hub.publisher.emit(self._name, target, present[-1])
                     self._counters.values += 1
                 elif present:
-                    await self._hub.emit(self._name, UPDATES, statistic_update(present), audience=target)
+                    await self._hub.publisher.emit(self._name, UPDATES, statistic_update(present), audience=target)
                     self._counters.updates += 1
                     self._counters.update_items += len(present)
             except Exception:

@@ -60,7 +60,7 @@ class HandshakeHandler:
         self._refusals.check(message)
         if peer.connection is not None:
             try:
-                self._hub.arrives(peer.connection.limited_address)
+                self._hub.sessions.check_rate(peer.connection.limited_address)
             except RefusedError:
                 return self._limited(message)
         if not context.extensions.none:
@@ -86,7 +86,7 @@ class HandshakeHandler:
         binding = Binding(peer, known=context.registry.browsers)
         session = ServerSession(self._hub, context, self._polling, self._endings, identifier, principal, binding)
         try:
-            self._hub.attach(session)
+            self._hub.sessions.attach(session)
         except RefusedError:
             return self._limited(message)
         self._open(session, batch)
@@ -108,7 +108,7 @@ class HandshakeHandler:
         context.registry.add(session)
         if peer.connection is not None:
             peer.connection.admit(anonymous=session.principal.anonymous, tenant=session.principal.tenant)
-        self._hub.login_arrived(session.principal)
+        self._hub.logins.arrived(session.principal)
         session.start_clock()
         session.by_callback = peer.callback
         if batch.websocket is not None:

@@ -28,7 +28,8 @@ class PublishHandler:
         (docs/protocol/bayeux.md#publish).
 
         Raises:
-            RefusedError: PUBLISH_DENIED, DATA_MISSING; and what :meth:`hub.core.hub.Hub.publish` and :meth:`Services.handle` raise.
+            RefusedError: PUBLISH_DENIED, DATA_MISSING; and what :meth:`hub.core.publisher.Publisher.publish` and
+                :meth:`Services.handle` raise.
             FieldError: a number in the message is one that readers of JSON may refuse, or ``ext`` is no object.
         """
         channel = message.channel
@@ -40,7 +41,7 @@ class PublishHandler:
                 raise RefusedError(WireError.DATA_MISSING, channel=channel)
             text, extra = bytes(data), message.extra()
             checked_numbers(text, extra)
-            await session.request_order.run(self._hub.publish(session.principal, channel, text, extra=extra))
+            await session.request_order.run(self._hub.publisher.publish(session.principal, channel, text, extra=extra))
             if channel.startswith(SERVICE):
                 await self._services.handle(session, channel, text, message.identifier)
         except (FieldError, RefusedError):

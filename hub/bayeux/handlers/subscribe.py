@@ -31,7 +31,8 @@ class SubscribeHandler:
         whole (docs/protocol/bayeux.md#subscribe). Subscribing to a ``/service/`` channel succeeds and does nothing.
 
         Raises:
-            RefusedError: RATE_LIMITED; what :func:`read_patterns` and :meth:`hub.core.hub.Hub.subscribe` raise.
+            RefusedError: RATE_LIMITED; what :func:`read_patterns` and
+                :meth:`hub.core.subscriptions.Subscriptions.subscribe` raise.
             FieldError: ``subscription`` or ``ext.replay`` has the wrong type.
         """
         try:
@@ -40,8 +41,7 @@ class SubscribeHandler:
                 raise RefusedError(WireError.RATE_LIMITED)
             broadcast = [pattern for pattern in patterns if not pattern.startswith(SERVICE)]
             since = positions(message, broadcast)
-            new = [pattern for pattern in broadcast if pattern not in session.subscriptions]
-            outcomes = await self._hub.subscribe(session, broadcast, since=since, strict=True)
+            result = await self._hub.subscriptions.subscribe(session, broadcast, since=since, strict=True)
         except RefusedError as refused:
             self._counters.subscribes_refused += 1
             if refused.error is WireError.REPLAY_INVALID and since is not None:
@@ -49,14 +49,9 @@ class SubscribeHandler:
             raise
         if since is not None:
             session.enable_replay()
-        try:
-            await self._hub.send_snapshots(session, broadcast)
-        except Exception:
-            self._hub.unsubscribe(session, new)  # who is told that it failed must not be subscribed all the same
-            raise
-        self._hub.replay(session)
+        await result.start()
         members: dict[str, bytes] = {}
-        begin = {o.pattern: o.position for o in outcomes if o.position is not None}
+        begin = {o.pattern: o.position for o in result.outcomes if o.position is not None}
         if session.replay and (begin or since is not None):  # who asked from where is told of channels that keep no log by their absence
             members["replay"] = json.dumps(begin, separators=(",", ":")).encode("ascii")
         return success(head(message), subscription_member(message) + ext(members))

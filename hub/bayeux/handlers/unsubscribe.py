@@ -25,5 +25,5 @@ class UnsubscribeHandler:
         Raises:
             RefusedError, FieldError: as :func:`read_patterns`.
         """
-        self._hub.unsubscribe(session, read_patterns(message))
+        self._hub.subscriptions.unsubscribe(session, read_patterns(message))
         return success(head(message), subscription_member(message))

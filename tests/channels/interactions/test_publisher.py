@@ -31,7 +31,7 @@ class Harness:
 
     async def listener(self, pattern: str) -> Recorder:
         session = self.world.session(pattern)
-        await self.world.hub.subscribe(session, [pattern])
+        await self.world.hub.subscriptions.subscribe(session, [pattern])
         return session
 
     def heard(self, session: Recorder) -> list[str]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import httpx
 from aiohttp import web
@@ -148,6 +148,11 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[tuple[str, str, Any]] = []
         self._names: set[str] = set()
+
+    @property
+    def publisher(self) -> Self:
+        """It is a publisher too."""
+        return self
 
     async def emit(self, tenant: str, channel: str, data: bytes, *, idempotency_key: str = "") -> None:
         if idempotency_key in self._names:

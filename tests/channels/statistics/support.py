@@ -143,10 +143,10 @@ class Centre:
 
     async def subscribe(self, *patterns: str, who: Principal | None = None, identifier: str = "s1") -> Listener:
         listener = Listener(self.hub, identifier, who or principal())
-        self.hub.attach(listener)
-        await self.hub.subscribe(listener, patterns)
+        self.hub.sessions.attach(listener)
+        await self.hub.subscriptions.subscribe(listener, patterns)
         for pattern in patterns:
-            await self.hub.send_snapshots(listener, [pattern])
+            await self.hub.snapshots.send(listener, [pattern])
         await self.settle()
         return listener
 

@@ -93,7 +93,7 @@ class Bayeux(World):
 
     async def emit(self, channel: str, data: bytes = b"1") -> None:
         """Something is published for all, and every flush is done."""
-        await self.hub.emit("t", channel, data)
+        await self.hub.publisher.emit("t", channel, data)
         await self.loop.run()
 
     async def client(self, **options: Any) -> Client:

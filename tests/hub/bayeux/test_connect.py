@@ -86,7 +86,7 @@ async def test_messages_of_one_tick_leave_together() -> None:
     await client.subscribed("/a")
     held = await client.hold()
     for number in range(3):
-        await bayeux.hub.emit("t", "/a", b"%d" % number)
+        await bayeux.hub.publisher.emit("t", "/a", b"%d" % number)
     assert not held.done
     await bayeux.loop.run()
     assert [message.get("data") for message in held.response()] == [0, 1, 2, None]
@@ -146,10 +146,10 @@ async def test_a_log_that_has_no_room_beside_a_lost_response_ends_the_session() 
     client = await bayeux.client()
     await client.subscribed("/log/a")
     for _ in range(8):
-        await bayeux.hub.emit("t", "/log/a", b"1")
+        await bayeux.hub.publisher.emit("t", "/log/a", b"1")
     batch = await bayeux.request([client.connect(timeout=0)])
     for _ in range(8):
-        await bayeux.hub.emit("t", "/log/a", b"1")
+        await bayeux.hub.publisher.emit("t", "/log/a", b"1")
     batch.lost()
     assert client.id not in bayeux.server.sessions
     assert bayeux.hub.counters.too_slow == 1
@@ -157,7 +157,7 @@ async def test_a_log_that_has_no_room_beside_a_lost_response_ends_the_session() 
 
 async def _fill(bayeux: Bayeux, number: int) -> None:
     for _ in range(10):
-        await bayeux.hub.emit("t", "/a", b"%d" % number)
+        await bayeux.hub.publisher.emit("t", "/a", b"%d" % number)
 
 
 async def test_messages_wait_while_a_request_is_processed() -> None:
@@ -172,7 +172,7 @@ async def test_messages_wait_while_a_request_is_processed() -> None:
             await bayeux.emit("/a", b"1")
         return confirmed
 
-    bayeux.hub._interest._bus = HookedBus(bayeux.bus, slowly)  # type: ignore[assignment]
+    bayeux.hub.subscriptions.interest._bus = HookedBus(bayeux.bus, slowly)  # type: ignore[assignment]
     replies = await client.post(client.subscribe("/a"), client.subscribe("/b"))
     assert [message.get("data") for message in replies] == [1, None, None]
     assert not held.done
@@ -371,8 +371,8 @@ async def test_expired_session_leaves_nothing() -> None:
     client = await bayeux.client()
     await client.subscribed(["/a", "/b/**"])
     bayeux.pass_time(10.1)
-    assert (len(bayeux.hub.router), len(bayeux.hub.timers), bayeux.hub.subscribers) == (0, 0, {})
-    assert not bayeux.hub.has_login("t", "token-ann")
+    assert (len(bayeux.hub.router), len(bayeux.hub.timers), bayeux.hub.sessions.by_id) == (0, 0, {})
+    assert not bayeux.hub.logins.has("t", "token-ann")
     (reply,) = await client.post(client.connect())
     assert (reply["error"], reply["advice"]) == ("402::session_unknown", HANDSHAKE)
 
@@ -381,7 +381,7 @@ async def test_message_in_the_tick_of_the_end_harms_nothing() -> None:
     bayeux = Bayeux()
     client = await bayeux.client()
     await client.subscribed("/a")
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     bayeux.pass_time(10.1)
     await bayeux.loop.run()
     assert not bayeux.faults
@@ -418,7 +418,7 @@ async def test_revoked_while_held() -> None:
     client = await bayeux.client()
     await client.subscribed("/a")
     held = await client.hold()
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     list(bayeux.server.revoke(lambda who: who.subject == "ann"))
     assert held.response() == [{"channel": "/a", "data": 1}, {"channel": "/meta/disconnect", "successful": True}, connected(advice=NONE)]
     assert not bayeux.server.sessions
@@ -468,7 +468,7 @@ async def test_log_overflow_sends_the_client_to_a_new_handshake() -> None:
     await client.subscribed("/log/**")
     held = await client.hold()
     for _ in range(3):
-        await bayeux.hub.emit("t", "/log/a", b'"%b"' % (b"x" * 300))
+        await bayeux.hub.publisher.emit("t", "/log/a", b'"%b"' % (b"x" * 300))
     (reply,) = held.response()
     assert reply == {"id": "9", "channel": "/meta/connect", "successful": False, "error": "402::session_unknown", "advice": HANDSHAKE}
     assert not bayeux.server.sessions
@@ -549,7 +549,7 @@ async def test_drain_loses_no_message() -> None:
     client = await bayeux.client()
     await client.subscribed("/a")
     held = await client.hold()
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     list(bayeux.server.drain())
     assert [message.get("data") for message in held.response()] == [1, None]
 

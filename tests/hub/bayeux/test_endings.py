@@ -21,8 +21,8 @@ async def crowded() -> Bayeux:
     bayeux = Bayeux(limits=Limits(max_queue_bytes=1200))
     for number in range(AT_ONCE + 12):
         other = Recorder(bayeux.hub, f"other{number}")
-        bayeux.hub.attach(other)
-        await bayeux.hub.subscribe(other, ["/log/a"])
+        bayeux.hub.sessions.attach(other)
+        await bayeux.hub.subscriptions.subscribe(other, ["/log/a"])
     return bayeux
 
 

@@ -134,7 +134,7 @@ async def test_an_event_can_be_dropped_before_anybody_hears_it(how: str) -> None
     setattr(spy, how, "out /a")
     replies = await client.post(client.message("/a", data=1))
     assert [reply["successful"] for reply in replies] == [True]
-    await bayeux.hub.emit("t", "/a", b"2")
+    await bayeux.hub.publisher.emit("t", "/a", b"2")
     assert len(await client.post(client.connect(timeout=0))) == 1
     assert bayeux.server.extensions.refused >= 2
 

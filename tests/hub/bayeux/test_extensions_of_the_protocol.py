@@ -116,7 +116,7 @@ async def test_positions_stand_where_salesforce_has_them() -> None:
     await client.subscribed("/log/a")
     for text in (b'{"x":1.10}', b'{"event":{"type":"t","replayId":"old"},"y":2}', b"{}", b"[1]", b'{"event":7}'):
         await bayeux.emit("/log/a", text)
-    position = bayeux.hub.position("t")
+    position = bayeux.hub.positions.newest("t")
     messages = (await connect(bayeux, client))[:-1]
     assert data(messages) == [
         {"event": {"replayId": position - 4}, "x": 1.1},
@@ -142,7 +142,7 @@ async def test_who_did_not_ask_gets_the_data_verbatim() -> None:
 async def test_from_where(since: int, expected: list[int], quoted: bool) -> None:
     bayeux = Bayeux()
     await bayeux.emit("/log/a", b'{"n":1}')
-    first = bayeux.hub.position("t")
+    first = bayeux.hub.positions.newest("t")
     await bayeux.emit("/log/a", b'{"n":2}')
     await bayeux.emit("/log/a", b'{"n":3}')
     client = await replaying(bayeux)
@@ -196,7 +196,7 @@ async def test_the_reply_to_a_subscribe_says_where_it_begins() -> None:
     await bayeux.emit("/log/a")
     client = await replaying(bayeux)
     (reply,) = await client.post(client.subscribe(["/log/a", "/b"]))
-    assert reply["ext"] == {"replay": {"/log/a": bayeux.hub.position("t")}}
+    assert reply["ext"] == {"replay": {"/log/a": bayeux.hub.positions.newest("t")}}
 
 
 async def test_an_idle_client_learns_how_far_the_log_is() -> None:
@@ -205,7 +205,7 @@ async def test_an_idle_client_learns_how_far_the_log_is() -> None:
     await client.subscribed("/log/a")
     await bayeux.emit("/log/other")
     (reply,) = await connect(bayeux, client)
-    assert reply["ext"] == {"replay": bayeux.hub.position("t")}
+    assert reply["ext"] == {"replay": bayeux.hub.positions.newest("t")}
     (reply,) = await connect(bayeux, client)
     assert "ext" not in reply
 

@@ -70,7 +70,7 @@ async def test_denied(ext: dict[str, Any]) -> None:
     (reply,) = await bayeux.post(handshake(ext=ext))
     assert reply == {"id": "1", "channel": "/meta/handshake", "successful": False, "error": "403::handshake_denied", "advice": NONE}
     assert bayeux.server.counters.handshakes_denied == 1
-    assert not bayeux.hub.subscribers
+    assert not bayeux.hub.sessions.by_id
 
 
 async def test_anonymous_where_they_are_let_in() -> None:
@@ -212,9 +212,9 @@ async def test_expired_unconnected_make_room() -> None:
 async def test_login_is_there_from_handshake_to_end() -> None:
     bayeux = Bayeux()
     gone: list[tuple[str, str]] = []
-    bayeux.hub.on_login_gone.append(lambda tenant, audience: gone.append((tenant, audience)))
+    bayeux.hub.logins.on_gone.append(lambda tenant, audience: gone.append((tenant, audience)))
     client = await bayeux.client()
-    assert bayeux.hub.has_login("t", "token-ann")
+    assert bayeux.hub.logins.has("t", "token-ann")
     await client.post(client.message("/meta/disconnect"))
     assert gone == [("t", "token-ann")]
 

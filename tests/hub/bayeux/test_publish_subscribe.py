@@ -10,8 +10,8 @@ import pytest
 
 from hub.core.errors import RefusedError, WireError
 from hub.core.frames import array
-from hub.core.hub import Hub
 from hub.core.limits import Limits
+from hub.core.subscriptions import Subscriptions
 from tests.hub.bayeux.harness import Bayeux, Client, by_token, handshake
 
 DENIED = "403:denied:publish_denied"
@@ -95,7 +95,7 @@ async def test_session_that_ends_while_the_bus_confirms(monkeypatch: pytest.Monk
         session.end_revoked()
         raise RefusedError(WireError.SESSION_UNKNOWN)
 
-    monkeypatch.setattr(Hub, "subscribe", ends)
+    monkeypatch.setattr(Subscriptions, "subscribe", ends)
     replies = await client.post(client.subscribe("/a"), client.message("/a", data=1))
     assert [reply["error"] for reply in replies] == ["402::session_unknown"] * 2
 
@@ -156,7 +156,7 @@ async def test_a_publisher_cannot_say_where_in_the_log_its_message_is() -> None:
     answers = await client.post(client.message("/log/a", **forged), client.message("/b", **forged))
     answers += await client.post(client.connect(timeout=0))
     events = [message for message in answers if "data" in message]
-    assert {message["channel"]: message.get("replayId") for message in events} == {"/log/a": bayeux.hub.position("t"), "/b": None}
+    assert {message["channel"]: message.get("replayId") for message in events} == {"/log/a": bayeux.hub.positions.newest("t"), "/b": None}
 
 
 @pytest.mark.parametrize("data", ['""', "0", "false", "null", "[]", "{}", "1.10", "18446744073709551617", '{"a" : [ 1 ]}'])

@@ -23,7 +23,7 @@ async def test_fault_in_a_request_leaves_the_messages_to_the_held_connect() -> N
         await bayeux.emit("/b", b"1")
         raise asyncio.CancelledError
 
-    bayeux.hub._interest._bus = HookedBus(bayeux.bus, cancelled)  # type: ignore[assignment]
+    bayeux.hub.subscriptions.interest._bus = HookedBus(bayeux.bus, cancelled)  # type: ignore[assignment]
     with pytest.raises(asyncio.CancelledError):
         await client.post(client.subscribe("/a"))
     await bayeux.loop.run()
@@ -37,7 +37,7 @@ async def test_a_fault_of_the_servers_harms_the_one_message_alone() -> None:
     async def broken(topics: Any, *, positions: bool) -> None:
         raise ConnectionError
 
-    bayeux.hub._interest._bus = HookedBus(bayeux.bus, broken)  # type: ignore[assignment]
+    bayeux.hub.subscriptions.interest._bus = HookedBus(bayeux.bus, broken)  # type: ignore[assignment]
     answers = await client.post(client.connect(), client.subscribe("/a"), client.message("/b", data=1))
     assert [answer.get("error") for answer in answers] == [None, "500::internal_error", None]
     assert bayeux.server.counters.failed == 1
@@ -52,7 +52,7 @@ async def test_a_request_that_is_let_go_of_leaves_no_session_without_a_clock() -
     async def cancelled(topics: Any, *, positions: bool) -> None:
         raise asyncio.CancelledError
 
-    bayeux.hub._interest._bus = HookedBus(bayeux.bus, cancelled)  # type: ignore[assignment]
+    bayeux.hub.subscriptions.interest._bus = HookedBus(bayeux.bus, cancelled)  # type: ignore[assignment]
     with pytest.raises(asyncio.CancelledError):
         await client.post(client.connect(), client.subscribe("/a"))
     bayeux.pass_time(HALF_A_MINUTE_AND_MORE)

@@ -35,7 +35,7 @@ async def resumed(client: Client, **peer: object) -> SocketClient:
 async def test_messages_are_pushed_as_they_come() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await client.read() == [{"channel": "/a", "data": 1}]
 
 
@@ -45,7 +45,7 @@ async def test_messages_before_the_first_connect_are_pushed() -> None:
     (reply,) = await client.send(by_token())
     client.id = reply["clientId"]
     await client.subscribed("/a")
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await client.read() == [{"channel": "/a", "data": 1}]
 
 
@@ -53,7 +53,7 @@ async def test_messages_of_one_tick_are_one_frame() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
     for _ in range(3):
-        await bayeux.hub.emit("t", "/a", b"1")
+        await bayeux.hub.publisher.emit("t", "/a", b"1")
     await bayeux.loop.run()
     assert client.wire.frames == [b"[" + b",".join([b'{"channel":"/a","data":1}'] * 3) + b"]"]
 
@@ -62,8 +62,8 @@ async def test_frames_are_bounded() -> None:
     bayeux = Bayeux(limits=Limits(max_frame_bytes=100))
     client = await opened(bayeux, "/a")
     for number in range(5):
-        await bayeux.hub.emit("t", "/a", b'"%d%b"' % (number, b"x" * 20))
-    await bayeux.hub.emit("t", "/a", b'"%b"' % (b"y" * 200))
+        await bayeux.hub.publisher.emit("t", "/a", b'"%d%b"' % (number, b"x" * 20))
+    await bayeux.hub.publisher.emit("t", "/a", b'"%b"' % (b"y" * 200))
     await bayeux.loop.run()
     assert [len(json.loads(frame)) for frame in client.wire.frames] == [2, 2, 1, 1]
 
@@ -88,7 +88,7 @@ async def test_held_connect_is_answered_by_its_timer_alone() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
     assert await client.send(client.connect()) == []
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await client.read() == [{"channel": "/a", "data": 1}]
     bayeux.pass_time(20.1)
     assert await client.read() == [REPLY]
@@ -191,7 +191,7 @@ async def test_new_socket_takes_over_at_its_first_message_of_any_kind() -> None:
     await client.send(client.connect())
     again = await resumed(client)
     await again.send(again.message("/b", data=0))
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await again.read() == [{"channel": "/a", "data": 1}]
     assert await client.read() == []
 
@@ -232,7 +232,7 @@ async def test_second_handshake_on_one_socket_leaves_the_first_session() -> None
     client = await opened(bayeux, "/a")
     first = client.id
     await client.open()
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await client.read() == []
     await client.send(client.connect())
     bayeux.pass_time(10.1)
@@ -285,7 +285,7 @@ async def test_push_that_fails_queues_again() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
     client.wire.write = lambda payload: False  # type: ignore[method-assign]  # the transport has noticed, the socket has not
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     bayeux.loop.tick()
     client.connection.gone()
     assert len(client.session.queue) == 1
@@ -296,7 +296,7 @@ async def test_socket_that_breaks_amid_a_push_gets_nothing_twice() -> None:
     client = await opened(bayeux, "/a")
     breaks_after(client, writes=1)
     for number in range(3):
-        await bayeux.hub.emit("t", "/a", b"%d" % number)
+        await bayeux.hub.publisher.emit("t", "/a", b"%d" % number)
     assert await client.read() == [{"channel": "/a", "data": 0}]
     again = await resumed(client)
     assert (await again.send(again.connect(timeout=0)))[:-1] == [{"channel": "/a", "data": 1}, {"channel": "/a", "data": 2}]
@@ -364,7 +364,7 @@ async def test_socket_takes_over_from_long_polling() -> None:
     client = await resumed(polling)
     await client.send(client.connect())
     assert held.batch.superseded
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await client.read() == [{"channel": "/a", "data": 1}]
 
 
@@ -387,7 +387,7 @@ async def test_slow_reader_gets_messages_when_it_has_read() -> None:
     bayeux = Bayeux(limits=Limits(max_queue_bytes=1000))
     client = await opened(bayeux, "/a")
     client.wire.buffered = 1001
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     assert await client.read() == []
     client.wire.buffered = 0
     client.connection.drained()
@@ -432,7 +432,7 @@ async def test_log_overflow_closes_the_socket() -> None:
     await client.send(client.connect())
     client.wire.buffered = 501
     for _ in range(3):
-        await bayeux.hub.emit("t", "/log/a", b'"%b"' % (b"x" * 300))
+        await bayeux.hub.publisher.emit("t", "/log/a", b'"%b"' % (b"x" * 300))
     assert await client.read() == [{**REPLY, "successful": False, "error": "402::session_unknown", "advice": HANDSHAKE}]
     assert client.wire.closed == CloseCode.TOO_SLOW
 
@@ -444,7 +444,7 @@ async def test_revoked() -> None:
     bayeux = Bayeux()
     client = await opened(bayeux, "/a")
     await client.send(client.connect())
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     list(bayeux.server.revoke(lambda who: who.subject == "ann"))
     assert await client.read() == [
         {"channel": "/a", "data": 1},
@@ -512,7 +512,7 @@ async def test_events_and_replies_are_written_at_once_while_the_connection_takes
     way.frames.clear()
     assert client.wire.writable_changed is not None
     client.wire.writable_changed(None)
-    await bayeux.hub.emit("t", "/a", b"2")
+    await bayeux.hub.publisher.emit("t", "/a", b"2")
     assert (await client.read(), way.frames) == ([{"channel": "/a", "data": 2}], [])
 
 
@@ -520,7 +520,7 @@ async def test_a_connection_that_is_lost_while_it_is_written_to_keeps_what_was_t
     bayeux = Bayeux()
     client, way = await direct(bayeux)
     way.lost = client.wire.lost = True
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     await bayeux.loop.run()
     await client.connection.receive(json.dumps([client.message("/b", data=1)]).encode())
     client.connection.gone()
@@ -531,7 +531,7 @@ async def test_what_is_to_be_acknowledged_is_not_written_at_once() -> None:
     bayeux = Bayeux()
     client, way = await direct(bayeux, ack=True)
     await client.send(client.connect(ext={"ack": 1}))
-    await bayeux.hub.emit("t", "/a", b"1")
+    await bayeux.hub.publisher.emit("t", "/a", b"1")
     (event, reply) = await client.read()
     assert (event["data"], reply["channel"], way.frames) == (1, "/meta/connect", [])
 

@@ -8,7 +8,7 @@ import pytest
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
-from hub.core.hub import Subscribed
+from hub.core.subscriptions import Subscribed
 from tests.hub.bayeux.harness import Bayeux, Client, handshake
 from tests.hub.bayeux.test_extensions_of_the_protocol import BY_TOKEN
 from tests.hub.bus.backends import NODES, Nodes, make_nodes
@@ -36,7 +36,7 @@ class Hubs:
     async def publish(self, *numbers: int, channel: str = "/log/orders") -> int:
         """Publish on node A; returns the log's newest position."""
         for number in numbers:
-            await self.a.hub.emit("t", channel, b"%d" % number)
+            await self.a.hub.publisher.emit("t", channel, b"%d" % number)
         return (await self.log.span("t")).newest
 
     def b(self) -> World:
@@ -61,10 +61,10 @@ def heard(session: Recorder) -> list[int]:
 
 
 async def resume(world: World, session: Recorder, since: int, *patterns: str) -> list[Subscribed]:
-    outcomes = await world.hub.subscribe(session, patterns, since=dict.fromkeys(patterns, since))
-    world.hub.replay(session)
+    result = await world.hub.subscriptions.subscribe(session, patterns, since=dict.fromkeys(patterns, since))
+    await result.start()
     await world.loop.run()
-    return outcomes
+    return result.outcomes
 
 
 # -- a topic that the node was not subscribed to ------------------------------------------------------------------------
@@ -90,8 +90,8 @@ async def test_the_dashboard_is_sent_what_another_node_published_before_the_topi
     before = (await hubs.log.span("t")).newest
     await node.send({"type": "hello", "token": "ann"})
     other = Recorder(node.hub, "other")
-    node.hub.attach(other)
-    await node.hub.subscribe(other, ["/log/other"])
+    node.hub.sessions.attach(other)
+    await node.hub.subscriptions.subscribe(other, ["/log/other"])
     await hubs.publish(1, 2, 3)
     answers = await node.send({"type": "subscribe", "channels": ["/log/orders"], "since": before})
     await node.loop.run()
@@ -105,8 +105,8 @@ async def test_a_stream_is_sent_what_another_node_published_before_the_topic_was
     node = Stream(log=hubs.log, bus=hubs.bus_b)
     before = (await hubs.log.span("t")).newest
     other = Recorder(node.hub, "other")
-    node.hub.attach(other)
-    await node.hub.subscribe(other, ["/log/other"])
+    node.hub.sessions.attach(other)
+    await node.hub.subscriptions.subscribe(other, ["/log/other"])
     last = await hubs.publish(1, 2, 3)
     opening = await node.open("/log/orders", since=before)
     assert b"event: gap" not in opening
@@ -141,7 +141,7 @@ async def test_between_the_confirmation_and_the_answer_nothing_is_missed_or_repe
 async def test_what_the_client_heard_on_another_node_does_not_come_again(hubs: Hubs) -> None:
     world = hubs.b()
     first = world.session("first")
-    await world.hub.subscribe(first, ["/log/orders"])
+    await world.hub.subscriptions.subscribe(first, ["/log/orders"])
     await hubs.nodes.hold("answers")
     known = await hubs.publish(1, 2)  # on its way to node B
     second = world.session("second")
@@ -166,7 +166,7 @@ async def test_a_position_that_no_node_ever_gave_is_not_recovered(hubs: Hubs) ->
 async def test_a_connection_that_breaks_costs_no_message_of_a_log_channel(hubs: Hubs) -> None:
     world = hubs.b()
     session = world.session()
-    await world.hub.subscribe(session, ["/log/orders"])
+    await world.hub.subscriptions.subscribe(session, ["/log/orders"])
     await hubs.publish(1)
     await hubs.nodes.cut()
     await hubs.publish(2, 3)
@@ -180,8 +180,8 @@ async def test_a_connection_that_breaks_costs_no_message_of_a_log_channel(hubs: 
 async def test_who_hears_a_log_channel_comes_back_after_a_gap_and_is_told(hubs: Hubs) -> None:
     world = hubs.b()
     session, plain = world.session("log"), world.session("plain")
-    await world.hub.subscribe(session, ["/log/orders"])
-    await world.hub.subscribe(plain, ["/free"])
+    await world.hub.subscriptions.subscribe(session, ["/log/orders"])
+    await world.hub.subscriptions.subscribe(plain, ["/free"])
     heard_until = await hubs.publish(1)
     await hubs.nodes.cut()
     await hubs.publish(2, 3)
@@ -197,7 +197,7 @@ async def test_who_hears_a_log_channel_comes_back_after_a_gap_and_is_told(hubs: 
 async def test_after_a_seam_nobody_has_recovered_with_a_position_before_it(hubs: Hubs) -> None:
     world = hubs.b()
     session = world.session()
-    await world.hub.subscribe(session, ["/log/orders"])
+    await world.hub.subscriptions.subscribe(session, ["/log/orders"])
     kept = await hubs.publish(1)
     lost = await hubs.publish(2)
     await hubs.nodes.cut()
@@ -217,6 +217,6 @@ async def test_without_a_connection_a_subscribe_is_refused_and_leaves_nothing_be
     session = world.session()
     await hubs.nodes.cut()
     with pytest.raises(RefusedError) as refused:
-        await world.hub.subscribe(session, ["/log/orders", "/free"])
+        await world.hub.subscriptions.subscribe(session, ["/log/orders", "/free"])
     assert refused.value.error is WireError.UNAVAILABLE
-    assert (session.subscriptions, len(world.hub.router), world.hub._interest.topics) == ({}, 0, {})
+    assert (session.subscriptions, len(world.hub.router), world.hub.subscriptions.interest.topics) == ({}, 0, {})

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hub.bus.interface import Bus
+from hub.bus.interface import Bus, Envelope
 from hub.bus.memory import MemoryBus
 from hub.core.channels import lies_within
 from hub.core.delivery import ChannelDeclaration, ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.limits import Limits
-from hub.core.message import Message
+from hub.core.message import Message, Topic
 from hub.core.principal import Action, Principal
 from hub.core.subscriber import Subscriber
 from hub.eventlog.channel_log import ChannelLog
@@ -93,7 +93,7 @@ class Recorder(Subscriber):
 
     def end_too_slow(self) -> None:
         self.ended = True
-        self.hub.detach(self)
+        self.hub.sessions.detach(self)
 
 
 def at_any_rate(limits: Limits) -> Limits:
@@ -135,9 +135,57 @@ class World:
     def session(self, identifier: str = "s", who: Principal | None = None) -> Recorder:
         """A session that has been let in."""
         recorder = Recorder(self.hub, identifier, who)
-        self.hub.attach(recorder)
+        self.hub.sessions.attach(recorder)
         return recorder
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
         self.hub.timers.sweep()
+
+
+async def no_values(tenant: str, audience: str, pattern: str) -> list[tuple[str, bytes]]:
+    """The snapshot of a channel that has no value."""
+    return []
+
+
+class WatchfulBus(MemoryBus):
+    """A memory bus that remembers what was asked of it, and can fail."""
+
+    __slots__ = ("asked", "failing", "published")
+
+    def __init__(self, log: MemoryChannelLog) -> None:
+        super().__init__(log)
+        self.asked: list[tuple[str, str]] = []
+        self.published: list[Envelope] = []
+        self.failing: str | None = None
+
+    async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
+        self.asked += [("+", topic.channel) for topic in topics]
+        if any(topic.channel == self.failing for topic in topics):
+            raise ConnectionError
+        return await super().subscribe(topics, positions=positions)
+
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        self.asked += [("-", topic.channel) for topic in topics]
+        super().unsubscribe(topics)
+
+    def publish(self, envelope: Envelope) -> None:
+        self.published.append(envelope)
+        super().publish(envelope)
+
+    def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
+        self.published.extend(envelope._replace(topic=envelope.topic._replace(audience=login)) for login in logins)
+        super().publish_to_logins(envelope, logins)
+
+
+def watchful(*declarations: ChannelDeclaration) -> tuple[World, WatchfulBus]:
+    """A world, and its bus."""
+    clock = ManualClock()
+    log = MemoryChannelLog(clock)
+    bus = WatchfulBus(log)
+    return World(declarations, log=log, bus=bus, clock=clock), bus
+
+
+def received(session: Recorder) -> list[bytes]:
+    """The data of what a session was sent."""
+    return [message.data for message in session.received]

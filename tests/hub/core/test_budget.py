@@ -6,9 +6,9 @@ import random
 
 from hub.core.budget import SESSIONS_A_STEP, TURNED_ON_AT_ONCE
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
-from hub.core.hub import EVERYTHING
 from hub.core.limits import Limits
 from hub.core.message import Message
+from hub.core.subscriptions import EVERYTHING
 from tests.hub.core.harness import Recorder, World, principal
 
 EVENT, STATE, LOG = DeliveryClass.EVENT, DeliveryClass.STATE, DeliveryClass.LOG
@@ -24,7 +24,7 @@ class Stuck(Recorder):
         super().__init__(world.hub, identifier)
         self.unread = 0
         self.reads = False
-        world.hub.attach(self)
+        world.hub.sessions.attach(self)
 
     def flush(self) -> None:
         if self.reads:
@@ -42,7 +42,7 @@ def fill(session: Recorder, size: int, delivery: DeliveryClass = EVENT) -> None:
 
 
 def round_of(world: World) -> None:
-    for _ in range(2 + len(world.hub.subscribers) // SESSIONS_A_STEP):
+    for _ in range(2 + len(world.hub.sessions) // SESSIONS_A_STEP):
         world.hub.budget.step()
 
 
@@ -91,7 +91,7 @@ async def test_states_are_sent_anew_once_the_client_reads() -> None:
 
     world = World([ChannelDeclaration("/state/**", STATE, "state", snapshot=snapshot)], limits=LIMITS)
     one, other = Stuck(world, "one"), Stuck(world, "other")
-    await world.hub.subscribe(one, ["/state/x"])
+    await world.hub.subscriptions.subscribe(one, ["/state/x"])
     fill(one, 9_900, STATE)
     fill(other, 9_000)
     third = Stuck(world, "third")
@@ -107,12 +107,12 @@ async def test_states_are_sent_anew_once_the_client_reads() -> None:
 async def test_who_reads_a_log_goes_on_reading_after_its_queue_was_given_up() -> None:
     world = World([ChannelDeclaration("/log/**", LOG, "log")], limits=LIMITS)
     first = world.session("first")
-    await world.hub.subscribe(first, ["/log/a"])
-    await world.hub.publish(principal(), "/log/a", b'"recorded"')
+    await world.hub.subscriptions.subscribe(first, ["/log/a"])
+    await world.hub.publisher.publish(principal(), "/log/a", b'"recorded"')
     reader, other, third = (Stuck(world, name) for name in ("reader", "other", "third"))
     fill(reader, 9_000)  # no room to read ahead
-    await world.hub.subscribe(reader, ["/log/a"], since={"/log/a": EVERYTHING})
-    world.hub.replay(reader)
+    result = await world.hub.subscriptions.subscribe(reader, ["/log/a"], since={"/log/a": EVERYTHING})
+    await result.start()
     await world.loop.run()
     assert reader.recovery is not None
     fill(other, 8_000)
@@ -180,7 +180,7 @@ def test_sessions_that_come_and_go_amid_a_round_do_no_harm() -> None:
     sessions: list[Stuck] = []
     for number in range(3_000):
         if sessions and rng.random() < 0.4:
-            world.hub.detach(sessions.pop(rng.randrange(len(sessions))))
+            world.hub.sessions.detach(sessions.pop(rng.randrange(len(sessions))))
         else:
             sessions.append(Stuck(world, f"s{number}"))
             fill(sessions[-1], 100 * rng.randrange(20))
@@ -189,4 +189,4 @@ def test_sessions_that_come_and_go_amid_a_round_do_no_harm() -> None:
         assert world.faults == []
     for _ in range(200):
         world.hub.budget.step()
-    assert sum(session.queued_bytes for session in world.hub.subscribers.values()) <= LIMITS.max_process_queue_bytes
+    assert sum(session.queued_bytes for session in world.hub.sessions.by_id.values()) <= LIMITS.max_process_queue_bytes

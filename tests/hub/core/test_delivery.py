@@ -58,3 +58,32 @@ def test_state_cannot_be_kept() -> None:
 
 async def _nothing(*_: object) -> list[tuple[str, bytes]]:
     return []
+
+
+def test_most_exact_declaration_counts() -> None:
+    deep, wide = ChannelDeclaration("/a/b", DeliveryClass.LOG, "deep"), ChannelDeclaration("/a/**", DeliveryClass.EVENT, "wide")
+    registry = ChannelRegistry([wide])
+    assert registry.of("/a/b") is wide
+    registry.declare(deep)
+    assert (registry.of("/a/b"), registry.of("/a/c"), registry.of("/x").delivery) == (deep, wide, DeliveryClass.EVENT)
+    assert registry.overlapping("/a/*") == [wide, deep]
+    assert registry.overlapping("/a/b") == [deep]
+    assert list(registry) == [wide, deep]
+
+
+def test_declared_twice() -> None:
+    registry = ChannelRegistry([ChannelDeclaration("/a", DeliveryClass.LOG, "x")])
+    with pytest.raises(ValueError, match="/a"):
+        registry.declare(ChannelDeclaration("/a", DeliveryClass.EVENT, "y"))
+
+
+def test_state_needs_a_snapshot() -> None:
+    with pytest.raises(ValueError, match="snapshot"):
+        ChannelDeclaration("/a", DeliveryClass.STATE, "x")
+
+
+def test_names_of_clients_do_not_fill_the_memory() -> None:
+    registry = ChannelRegistry()
+    for number in range(65_537):
+        registry.of(f"/{number}")
+    assert len(registry._by_channel) <= 65_536

@@ -59,14 +59,14 @@ async def crowd(world: World, count: int = MANY, channel: str = "/a", prefix: st
     sessions = []
     for number in range(count):
         session = Direct(world.hub, f"{prefix}{number}")
-        world.hub.attach(session)
-        await world.hub.subscribe(session, [channel])
+        world.hub.sessions.attach(session)
+        await world.hub.subscriptions.subscribe(session, [channel])
         sessions.append(session)
     return sessions
 
 
 async def publish(world: World, data: str, channel: str = "/a") -> None:
-    await world.hub.publish(WHO, channel, json.dumps(data).encode())
+    await world.hub.publisher.publish(WHO, channel, json.dumps(data).encode())
 
 
 async def test_a_message_for_many_goes_directly_and_in_shared_bytes() -> None:
@@ -140,7 +140,7 @@ async def test_who_is_in_several_fan_outs_gets_all_in_one_frame_and_in_order() -
     world = World()
     sessions = await crowd(world)
     for session in sessions:
-        await world.hub.subscribe(session, ["/b"])
+        await world.hub.subscriptions.subscribe(session, ["/b"])
     for data, channel in (("x", "/a"), ("y", "/b"), ("z", "/a")):
         await publish(world, data, channel)
     await world.loop.run()
@@ -153,7 +153,7 @@ async def test_who_leaves_has_what_was_published_before() -> None:
     world = World(clock=clock)
     sessions = await crowd(world, 1000)
     await publish(world, "x")
-    world.hub.unsubscribe(sessions[0], ["/a"])
+    world.hub.subscriptions.unsubscribe(sessions[0], ["/a"])
     await publish(world, "y")
     await world.loop.run()
     assert sessions[0].order == ["x"]
@@ -165,13 +165,13 @@ async def test_who_is_gone_gets_nothing_and_ends_no_other() -> None:
     sessions = await crowd(world)
     await publish(world, "x")
     for session in sessions[:-1]:
-        world.hub.detach(session)
+        world.hub.sessions.detach(session)
     await world.loop.run()
     assert [session.order for session in sessions] == [[]] * (MANY - 1) + [["x"]]
     assert world.hub.fan_outs.jobs == []
     await publish(world, "y")
     for session in sessions:
-        world.hub.detach(session)
+        world.hub.sessions.detach(session)
     await world.loop.run()
     assert world.hub.fan_outs.jobs == []
 
@@ -235,7 +235,7 @@ async def crowd_of_all(world: World, channels: int) -> list[Direct]:
     """Sessions that are each subscribed to ``/c/0``, ``/c/1`` and so on."""
     sessions = await crowd(world, MANY, "/c/0")
     for session in sessions:
-        await world.hub.subscribe(session, [f"/c/{number}" for number in range(1, channels)])
+        await world.hub.subscriptions.subscribe(session, [f"/c/{number}" for number in range(1, channels)])
     return sessions
 
 
@@ -329,7 +329,7 @@ async def test_what_is_published_from_within_waits_for_nothing_and_still_goes_in
     count = MOST_JOBS + 8
     sessions = await crowd_of_all(world, count)
     for number in range(count):
-        await world.hub.emit("t", f"/c/{number}", b'"%d"' % number)
+        await world.hub.publisher.emit("t", f"/c/{number}", b'"%d"' % number)
     assert len(world.hub.fan_outs.jobs) == count
     assert not any(session.order or session.waiting for session in sessions)
     clock.step = SLICE_S
@@ -342,7 +342,7 @@ async def test_what_is_published_from_within_waits_for_nothing_and_still_goes_in
 async def test_what_several_patterns_ask_for_joins_a_job_too() -> None:
     world = World()
     sessions = await crowd(world, MANY, "/w/1")
-    await world.hub.subscribe(sessions[0], ["/w/*"])
+    await world.hub.subscriptions.subscribe(sessions[0], ["/w/*"])
     for number in range(5):
         await publish(world, str(number), "/w/1")
     assert len(world.hub.fan_outs.jobs) == 1
@@ -358,9 +358,9 @@ async def test_what_sessions_get_of_several_jobs_is_bounded_in_one_piece_and_kep
     sessions = [Direct(world.hub, f"s{number}") for number in range(400)]
     expected: dict[Direct, list[str]] = {}
     for session in sessions:
-        world.hub.attach(session)
+        world.hub.sessions.attach(session)
         heard = chance.sample(channels, 8)  # hundreds of different sets
-        await world.hub.subscribe(session, heard)
+        await world.hub.subscriptions.subscribe(session, heard)
         expected[session] = [channel for channel in channels if channel in heard]
     filler = "x" * (fan_out.JOB_BYTES // 6)
     clock.step = SLICE_S
@@ -396,11 +396,11 @@ async def test_a_session_that_ends_as_it_subscribes_leaves_nothing_behind() -> N
     sessions = await with_too_much_under_way(world)
     slow = sessions[0]
     with pytest.raises(RefusedError) as refused:
-        await world.hub.subscribe(slow, ["/other"])
+        await world.hub.subscriptions.subscribe(slow, ["/other"])
     assert refused.value.error is WireError.SESSION_UNKNOWN
     assert (slow.ended, slow.subscriptions) == (True, {})
     assert world.hub.router.count(Topic("t", "", "/other")) == 0
-    assert "/other" not in {topic.channel for topic in world.hub._interest.topics}
+    assert "/other" not in {topic.channel for topic in world.hub.subscriptions.interest.topics}
 
 
 @pytest.mark.parametrize("look", ["queue", "send_directly", "offer", "offer_anyway", "take"])
@@ -428,7 +428,7 @@ async def test_a_session_that_ends_as_its_queue_is_looked_at_gets_and_keeps_noth
 async def test_a_session_that_ends_as_it_is_handed_messages_gets_no_more_of_them() -> None:
     world = World(limits=TOO_MUCH)
     session = Direct(world.hub, "slow")
-    world.hub.attach(session)
+    world.hub.sessions.attach(session)
     session.hand_over(some_of_a_log(6, 500))
     assert session.ended
     assert (session.waiting, session.received, session.frames) == ([], [], [])
@@ -476,9 +476,9 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
     subscribed: dict[Direct, set[str]] = {}
     expected: dict[Direct, list[str]] = {session: [] for session in sessions}
     for session in sessions:
-        world.hub.attach(session)
+        world.hub.sessions.attach(session)
         subscribed[session] = set(chance.sample(patterns, chance.randint(1, 4)))
-        await world.hub.subscribe(session, sorted(subscribed[session]))
+        await world.hub.subscriptions.subscribe(session, sorted(subscribed[session]))
         if chance.random() < 0.2:
             session.direct_write = None
     clock.step = SLICE_S / chance.choice([1, 3, 10])
@@ -487,7 +487,7 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
             case "publish":
                 channel = chance.choice(channels)
                 data = str(number) + "x" * chance.choice([0, 0, 0, 0, 0, fan_out.JOB_BYTES // 3])
-                await world.hub.emit("t", channel, json.dumps(data).encode())
+                await world.hub.publisher.emit("t", channel, json.dumps(data).encode())
                 for session, has in subscribed.items():
                     if channel in has or (channel.startswith("/w/") and "/w/*" in has):
                         expected[session].append(data)
@@ -495,16 +495,16 @@ async def test_whatever_happens_each_session_hears_its_channels_in_the_order_of_
                 world.loop.tick()
             case "subscribe":
                 session, pattern = chance.choice(sorted(subscribed, key=lambda s: s.id)), chance.choice(patterns)
-                await world.hub.subscribe(session, [pattern])
+                await world.hub.subscriptions.subscribe(session, [pattern])
                 subscribed[session].add(pattern)
             case "unsubscribe":
                 session = chance.choice(sorted(subscribed, key=lambda s: s.id))
                 pattern = chance.choice(sorted(subscribed[session]) or patterns)
-                world.hub.unsubscribe(session, [pattern])
+                world.hub.subscriptions.unsubscribe(session, [pattern])
                 subscribed[session].discard(pattern)
             case "leave":
                 session = chance.choice(sorted(subscribed, key=lambda s: s.id))
-                world.hub.detach(session)
+                world.hub.sessions.detach(session)
                 del subscribed[session], expected[session]
             case "flow":
                 session = chance.choice(sorted(subscribed, key=lambda s: s.id))

@@ -8,9 +8,9 @@ import pytest
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
-from hub.core.hub import EVERYTHING
 from hub.core.message import Topic
 from hub.core.router import Router
+from hub.core.subscriptions import EVERYTHING
 from tests.hub.core.harness import Recorder, World
 
 READ = "/messages/read"
@@ -40,7 +40,7 @@ def world() -> World:
 
 async def publish_all(made: World) -> None:
     for channel in ("/nexus/messages/a", "/nexus/messages/public", "/nexus/events/a", "/nexus/values/a", "/nexus/free"):
-        await made.hub.emit("t", channel, b"0")
+        await made.hub.publisher.emit("t", channel, b"0")
     made.loop.tick()
 
 
@@ -56,7 +56,7 @@ async def test_an_exact_name_is_refused_without_its_operation(name: str) -> None
     made = world()
     session = made.session()
     with pytest.raises(RefusedError) as refused:
-        await made.hub.subscribe(session, ["/free", name])
+        await made.hub.subscriptions.subscribe(session, ["/free", name])
     assert (refused.value.error, refused.value.channel) == (WireError.SUBSCRIBE_DENIED, name)
     assert session.subscriptions == {}
     assert made.hub.counters.denied == 1
@@ -66,7 +66,7 @@ async def test_an_exact_name_is_heard_with_its_operation() -> None:
     made = world()
     made.grants.denied.clear()
     session = made.session()
-    await made.hub.subscribe(session, ["/nexus/messages/a", "/nexus/**"])
+    await made.hub.subscriptions.subscribe(session, ["/nexus/messages/a", "/nexus/**"])
     await publish_all(made)
     assert len(channels(session)) == 5
 
@@ -75,9 +75,9 @@ async def test_an_exact_name_is_heard_with_its_operation() -> None:
 async def test_a_wildcard_is_narrowed_to_what_may_be_heard(pattern: str) -> None:
     made = world()
     session, whole = made.session("narrow"), made.session("whole")
-    await made.hub.subscribe(session, [pattern])
+    await made.hub.subscriptions.subscribe(session, [pattern])
     made.grants.denied.clear()
-    await made.hub.subscribe(whole, [pattern])
+    await made.hub.subscriptions.subscribe(whole, [pattern])
     await publish_all(made)
     in_part: dict[str, list[str]] = {"/nexus/**": HEARD, "/nexus/values/**": []}
     assert channels(session) == in_part.get(pattern, ["/nexus/messages/public"])
@@ -88,7 +88,7 @@ async def test_a_wildcard_is_narrowed_to_what_may_be_heard(pattern: str) -> None
 async def test_who_asked_by_two_wildcards_hears_what_one_of_them_allows() -> None:
     made = world()
     session = made.session()
-    await made.hub.subscribe(session, ["/nexus/messages/*", "/nexus/**"])
+    await made.hub.subscriptions.subscribe(session, ["/nexus/messages/*", "/nexus/**"])
     await publish_all(made)
     assert channels(session) == HEARD
 
@@ -98,8 +98,9 @@ async def test_what_is_replayed_is_narrowed_alike() -> None:
     await publish_all(made)
     session = made.session()
     patterns = ["/nexus/**", "/nexus/messages/**"]
-    await made.hub.subscribe(session, patterns, since=dict.fromkeys(patterns, EVERYTHING))
-    made.hub.replay(session)
+    await made.hub.subscriptions.subscribe(session, patterns, since=dict.fromkeys(patterns, EVERYTHING))
+    assert session.recovery is not None
+    session.recovery.resume()
     await made.loop.run()
     assert channels(session) == ["/nexus/messages/public", "/nexus/events/a"]
     await publish_all(made)
@@ -109,9 +110,9 @@ async def test_what_is_replayed_is_narrowed_alike() -> None:
 async def test_snapshots_are_narrowed_alike() -> None:
     made = world()
     session = made.session()
-    await made.hub.subscribe(session, ["/nexus/**"])
-    await made.hub.send_snapshots(session, ["/nexus/**"])
-    made.hub.resync(session)
+    await made.hub.subscriptions.subscribe(session, ["/nexus/**"])
+    await made.hub.snapshots.send(session, ["/nexus/**"])
+    made.hub.snapshots.resync(session)
     await made.loop.run()
     assert channels(session) == ["/nexus/open", "/nexus/open"]
 
@@ -119,11 +120,11 @@ async def test_snapshots_are_narrowed_alike() -> None:
 async def test_messages_for_one_login_are_narrowed_alike() -> None:
     made = world()
     session = made.session()
-    await made.hub.subscribe(session, ["/nexus/**"])
+    await made.hub.subscriptions.subscribe(session, ["/nexus/**"])
     login = session.principal.login
-    await made.hub.emit("t", "/nexus/messages/a", b"0", audience=login)
-    made.hub.emit_to_logins("t", "/nexus/values/a", b"0", (login,))
-    await made.hub.emit("t", "/nexus/free", b"0", audience=login)
+    await made.hub.publisher.emit("t", "/nexus/messages/a", b"0", audience=login)
+    made.hub.publisher.emit_to_logins("t", "/nexus/values/a", b"0", (login,))
+    await made.hub.publisher.emit("t", "/nexus/free", b"0", audience=login)
     made.loop.tick()
     assert channels(session) == ["/nexus/free"]
 
@@ -131,13 +132,13 @@ async def test_messages_for_one_login_are_narrowed_alike() -> None:
 async def test_nothing_is_left_of_a_narrowed_subscription() -> None:
     made = world()
     first, second = made.session("a"), made.session("b")
-    await made.hub.subscribe(first, ["/nexus/**"])
-    await made.hub.subscribe(second, ["/nexus/**"])
-    made.hub.unsubscribe(first, ["/nexus/**"])
+    await made.hub.subscriptions.subscribe(first, ["/nexus/**"])
+    await made.hub.subscriptions.subscribe(second, ["/nexus/**"])
+    made.hub.subscriptions.unsubscribe(first, ["/nexus/**"])
     await publish_all(made)
     assert (channels(first), channels(second)) == ([], HEARD)
     assert first.narrowed == {}
-    made.hub.detach(second)
+    made.hub.sessions.detach(second)
     assert len(made.hub.router) == 0
 
 

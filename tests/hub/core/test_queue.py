@@ -192,7 +192,7 @@ async def test_snapshot_follows_the_overflow() -> None:
 
     world = World([ChannelDeclaration("/state/*", STATE, "x", snapshot=snapshot)], limits=SMALL)
     session = world.session()
-    await world.hub.subscribe(session, ["/state/*"])
+    await world.hub.subscriptions.subscribe(session, ["/state/*"])
     for number in range(4):
         session.offer(message(number, STATE))
     await world.loop.run()
@@ -206,10 +206,10 @@ async def test_snapshot_is_queued_whatever_the_limit() -> None:
 
     world = World([ChannelDeclaration("/state/*", STATE, "x", snapshot=snapshot)], limits=SMALL)
     session = world.session()
-    await world.hub.subscribe(session, ["/state/*"])
-    await world.hub.send_snapshots(session, ["/state/*"])
+    await world.hub.subscriptions.subscribe(session, ["/state/*"])
+    await world.hub.snapshots.send(session, ["/state/*"])
     assert (len(session.queue), session.resync_due) == (5, False)
-    await world.hub.send_snapshots(session, ["/state/*"])  # who asks again without reading waits for it
+    await world.hub.snapshots.send(session, ["/state/*"])  # who asks again without reading waits for it
     assert (len(session.queue), session.resync_due) == (5, True)
 
 

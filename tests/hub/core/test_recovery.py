@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
-from hub.core.hub import EVERYTHING, Subscribed
 from hub.core.limits import Limits
 from hub.core.message import Topic
+from hub.core.subscriptions import EVERYTHING, Subscribed
 from hub.core.time_slice import SLICE_S
 from hub.eventlog.channel_log import SCAN, Page, Retention, Selection, Span
 from hub.eventlog.channel_log_memory import MemoryChannelLog
@@ -65,16 +65,16 @@ class Logged(World):
     async def publish(self, *numbers: int, channel: str = "/log/a") -> int:
         """Publish numbers; returns the position of the last."""
         for number in numbers:
-            await self.hub.emit("t", channel, b"%d" % number)
-        position = self.hub.position("t")
+            await self.hub.publisher.emit("t", channel, b"%d" % number)
+        position = self.hub.positions.newest("t")
         assert position is not None
         return position
 
     async def since(self, session: Recorder, position: int, *patterns: str) -> list[Subscribed]:
         patterns = patterns or ("/log/a",)
-        outcomes = await self.hub.subscribe(session, patterns, since=dict.fromkeys(patterns, position))
-        self.hub.replay(session)
-        return outcomes
+        result = await self.hub.subscriptions.subscribe(session, patterns, since=dict.fromkeys(patterns, position))
+        await result.start()
+        return result.outcomes
 
 
 def heard(session: Recorder) -> list[int]:
@@ -98,7 +98,7 @@ async def test_what_was_missed_comes_first() -> None:
 async def test_messages_have_their_positions() -> None:
     world = Logged()
     session = world.session()
-    await world.hub.subscribe(session, ["/log/a"])
+    await world.hub.subscriptions.subscribe(session, ["/log/a"])
     position = await world.publish(1)
     await world.loop.run()
     assert [message.position for message in session.received] == [position]
@@ -108,14 +108,17 @@ async def test_without_since_the_position_is_where_the_session_begins() -> None:
     world = Logged()
     position = await world.publish(1)
     session = world.session()
-    assert await world.hub.subscribe(session, ["/log/a", "/free"]) == [Subscribed("/log/a", position), Subscribed("/free")]
+    assert (await world.hub.subscriptions.subscribe(session, ["/log/a", "/free"])).outcomes == [
+        Subscribed("/log/a", position),
+        Subscribed("/free"),
+    ]
     await world.loop.run()
     assert heard(session) == []
 
 
 async def test_nothing_published_yet_is_a_position_too() -> None:
     world = Logged()
-    (outcome,) = await world.hub.subscribe(world.session(), ["/log/a"])
+    (outcome,) = (await world.hub.subscriptions.subscribe(world.session(), ["/log/a"])).outcomes
     await world.publish(1)
     session = world.session("later")
     assert outcome.position is not None
@@ -189,7 +192,7 @@ async def test_strict_refuses_what_is_not_recovered_and_subscribes_to_nothing(wr
     await world.log.trim()
     session = world.session()
     with pytest.raises(RefusedError) as refused:
-        await world.hub.subscribe(session, ["/log/b", "/log/a"], since={"/log/a": position + wrong}, strict=True)
+        await world.hub.subscriptions.subscribe(session, ["/log/b", "/log/a"], since={"/log/a": position + wrong}, strict=True)
     assert (refused.value.error, refused.value.channel) == (WireError.REPLAY_INVALID, "/log/a")
     assert session.subscriptions == {}
 
@@ -215,12 +218,12 @@ async def test_what_is_heard_directly_waits_for_its_turn_in_the_log() -> None:
     world = Logged()
     await world.publish(1)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/other", "/free"])
-    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.hub.subscriptions.subscribe(session, ["/log/other", "/free"])
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     await world.publish(2, channel="/log/other")
-    await world.hub.emit("t", "/free", b"3")
+    await world.hub.publisher.emit("t", "/free", b"3")
     await world.publish(4)
-    world.hub.replay(session)
+    await result.start()
     await world.loop.run()
     assert heard(session) == [3, 1, 2, 4]
 
@@ -230,8 +233,8 @@ async def test_patterns_with_different_positions_are_one_replay_in_order() -> No
     positions = [await world.publish(number, channel=f"/log/{'ab'[number % 2]}") for number in range(6)]
     session = world.session()
     since = {"/log/a": positions[0], "/log/**": positions[2]}
-    await world.hub.subscribe(session, list(since), since=since)
-    world.hub.replay(session)
+    result = await world.hub.subscriptions.subscribe(session, list(since), since=since)
+    await result.start()
     await world.publish(6)
     await world.loop.run()
     assert heard(session) == [2, 3, 4, 5, 6]
@@ -242,8 +245,8 @@ async def test_each_pattern_begins_at_its_own_position() -> None:
     positions = [await world.publish(number, channel=f"/log/{'ab'[number % 2]}") for number in range(6)]
     session = world.session()
     since = {"/log/a": positions[3], "/log/b": positions[0]}
-    await world.hub.subscribe(session, list(since), since=since)
-    world.hub.replay(session)
+    result = await world.hub.subscriptions.subscribe(session, list(since), since=since)
+    await result.start()
     await world.loop.run()
     assert heard(session) == [1, 3, 4, 5]
 
@@ -311,11 +314,11 @@ async def test_a_wider_subscription_misses_nothing_when_the_one_that_catches_up_
     world = Logged()
     await world.publish(1)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/**"])
-    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.hub.subscriptions.subscribe(session, ["/log/**"])
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     await world.publish(2)
-    world.hub.unsubscribe(session, ["/log/a"])
-    world.hub.replay(session)
+    world.hub.subscriptions.unsubscribe(session, ["/log/a"])
+    await result.start()
     await world.loop.run()
     await world.publish(3)
     await world.loop.run()
@@ -327,12 +330,12 @@ async def test_what_begins_amid_a_replay_begins_at_its_own_position() -> None:
     world = Logged()
     await world.publish(1, 2)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     position = await world.publish(3)
-    assert await world.hub.subscribe(session, ["/log/**"]) == [Subscribed("/log/**", position)]
+    assert (await world.hub.subscriptions.subscribe(session, ["/log/**"])).outcomes == [Subscribed("/log/**", position)]
     await world.publish(4)
-    world.hub.unsubscribe(session, ["/log/a"])
-    world.hub.replay(session)
+    world.hub.subscriptions.unsubscribe(session, ["/log/a"])
+    await result.start()
     await world.loop.run()
     assert heard(session) == [4]
 
@@ -377,7 +380,7 @@ async def test_a_session_that_the_server_ends_while_the_log_is_asked_is_not_subs
 
     world.log.asked = end
     with pytest.raises(RefusedError) as refused:
-        await world.hub.subscribe(session, ["/log/a"])
+        await world.hub.subscriptions.subscribe(session, ["/log/a"])
     assert refused.value.error is WireError.SESSION_UNKNOWN
     assert session.subscriptions == {}
     assert len(world.hub.router) == 0
@@ -387,8 +390,8 @@ async def test_what_a_concurrent_request_takes_back_meanwhile_is_subscribed_anew
     world = Logged()
     await world.publish(1)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/a"])
-    world.log.asked = lambda: world.hub.unsubscribe(session, ["/log/a"])
+    await world.hub.subscriptions.subscribe(session, ["/log/a"])
+    world.log.asked = lambda: world.hub.subscriptions.unsubscribe(session, ["/log/a"])
     await world.since(session, EVERYTHING)
     await world.loop.run()
     assert list(session.subscriptions) == ["/log/a"]
@@ -400,10 +403,10 @@ async def test_a_channel_of_another_pattern_keeps_its_order() -> None:
     world = Logged()
     await world.publish(1)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/*"])
-    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    await world.hub.subscriptions.subscribe(session, ["/log/*"])
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     await world.publish(2)
-    world.hub.replay(session)
+    await result.start()
     await world.loop.run()
     assert heard(session) == [1, 2]
 
@@ -413,9 +416,9 @@ async def test_unsubscribing_ends_the_replay() -> None:
     await world.publish(1, 2)
     await world.publish(3, channel="/log/b")
     session = world.session()
-    await world.hub.subscribe(session, ["/log/a", "/log/b"], since={"/log/a": EVERYTHING, "/log/b": EVERYTHING})
-    world.hub.unsubscribe(session, ["/log/a"])
-    world.hub.replay(session)
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a", "/log/b"], since={"/log/a": EVERYTHING, "/log/b": EVERYTHING})
+    world.hub.subscriptions.unsubscribe(session, ["/log/a"])
+    await result.start()
     await world.loop.run()
     assert heard(session) == [3]
 
@@ -426,7 +429,7 @@ async def test_a_session_that_ends_meanwhile_is_forgotten() -> None:
     session = world.session()
 
     async def meanwhile() -> None:
-        world.hub.detach(session)
+        world.hub.sessions.detach(session)
 
     world.log.meanwhile = meanwhile
     await world.since(session, EVERYTHING)
@@ -441,9 +444,9 @@ async def test_a_slow_reader_is_read_ahead_for_by_half_a_queue() -> None:
     for number in range(200):
         await world.publish(number)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     session.dirty = True  # it cannot be flushed
-    world.hub.replay(session)
+    await result.start()
     while world.loop.work:
         await world.loop.work.pop(0)
     assert 0 < session.queued_bytes <= 4000 + 200
@@ -462,11 +465,12 @@ async def test_what_is_trimmed_before_it_is_read_ends_the_session() -> None:
     position = await world.publish(1)
     await world.publish(2, 3)
     session = world.session()
-    (outcome,) = await world.hub.subscribe(session, ["/log/a"], since={"/log/a": position})
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": position})
+    (outcome,) = result.outcomes
     assert outcome.recovered
     await world.publish(4, 5)
     await world.log.trim()
-    world.hub.replay(session)
+    await result.start()
     await world.loop.run()
     assert session.ended
     assert world.hub.counters.replays_broken == 1
@@ -476,9 +480,9 @@ async def test_a_log_that_fails_ends_the_replay() -> None:
     world = Logged()
     await world.publish(1)
     session = world.session()
-    await world.hub.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
+    result = await world.hub.subscriptions.subscribe(session, ["/log/a"], since={"/log/a": EVERYTHING})
     await world.log.close()
-    world.hub.replay(session)
+    await result.start()
     await world.loop.run()
     assert session.ended
     assert world.hub.counters.replays_broken == 1
@@ -488,7 +492,7 @@ async def test_a_log_that_fails_refuses_subscribe_and_publish() -> None:
     world = Logged()
     await world.log.close()
     session = world.session()
-    for attempt in (world.hub.subscribe(session, ["/log/a"]), world.hub.publish(session.principal, "/log/a", b"1")):
+    for attempt in (world.hub.subscriptions.subscribe(session, ["/log/a"]), world.hub.publisher.publish(session.principal, "/log/a", b"1")):
         with pytest.raises(RefusedError) as refused:
             await attempt
         assert refused.value.error is WireError.UNAVAILABLE
@@ -496,9 +500,9 @@ async def test_a_log_that_fails_refuses_subscribe_and_publish() -> None:
 
 async def test_somebody_elses_personal_messages_are_not_replayed() -> None:
     world = Logged()
-    await world.hub.emit("t", "/log/a", b"1", audience="token-bob")
-    await world.hub.emit("t", "/log/a", b"2", audience="token-ann")
-    await world.hub.emit("u", "/log/a", b"3")
+    await world.hub.publisher.emit("t", "/log/a", b"1", audience="token-bob")
+    await world.hub.publisher.emit("t", "/log/a", b"2", audience="token-ann")
+    await world.hub.publisher.emit("u", "/log/a", b"3")
     session = world.session()
     await world.since(session, EVERYTHING, "/log/*")
     await world.loop.run()

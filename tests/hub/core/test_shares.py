@@ -22,7 +22,7 @@ def test_one_tenant_does_not_take_all_sessions() -> None:
     assert refused.value.error is WireError.RATE_LIMITED
     for number in range(4):
         world.session(f"b{number}", of("b"))
-    world.hub.detach(mine[0])
+    world.hub.sessions.detach(mine[0])
     world.session("a5", of("a"))
     assert (world.hub.counters.refused_by_tenant, world.hub.counters.refused_by_process) == (1, 0)
 
@@ -38,7 +38,7 @@ def test_a_share_of_100_percent_is_everything() -> None:
 def test_a_tenant_opens_so_many_sessions_in_a_second_and_others_go_on() -> None:
     world = World(limits=Limits(handshakes_per_s_per_tenant=5))
     for number in range(5):
-        world.hub.detach(world.session(f"a{number}", of("a")))
+        world.hub.sessions.detach(world.session(f"a{number}", of("a")))
     with pytest.raises(RefusedError, match="more than 5 sessions a second"):
         world.session("a5", of("a"))
     world.session("b", of("b"))
@@ -50,10 +50,10 @@ def test_a_tenant_opens_so_many_sessions_in_a_second_and_others_go_on() -> None:
 def test_an_address_asks_for_so_many_sessions_in_a_second() -> None:
     world = World(limits=Limits(handshakes_per_s_per_address=3))
     for _ in range(3):
-        world.hub.arrives("192.0.2.1")
+        world.hub.sessions.check_rate("192.0.2.1")
     with pytest.raises(RefusedError, match="more than 3 sessions a second"):
-        world.hub.arrives("192.0.2.1")
-    world.hub.arrives("192.0.2.2")
+        world.hub.sessions.check_rate("192.0.2.1")
+    world.hub.sessions.check_rate("192.0.2.2")
     for _ in range(100):
-        world.hub.arrives(None)
+        world.hub.sessions.check_rate(None)
     assert world.hub.counters.refused_by_address_rate == 1

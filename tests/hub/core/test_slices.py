@@ -47,7 +47,7 @@ async def test_sessions_whose_credential_is_gone_end_in_slices() -> None:
     world = World()
     sessions = [Slow(world.hub, f"s{number}", principal("ann" if number % 2 else "bob")) for number in range(10)]
     for session in sessions:
-        world.hub.attach(session)
+        world.hub.sessions.attach(session)
     await end_revoked(world.hub, lambda who: who.subject == "ann")
     assert [session.id for session in sessions if session.ended] == ["s1", "s3", "s5", "s7", "s9"]
     assert world.loop.breaths == 5

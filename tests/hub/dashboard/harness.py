@@ -138,7 +138,7 @@ class Dashboard:
         return [element for frame in frames for element in json.loads(frame)]
 
     async def emit(self, channel: str, data: bytes = b"1") -> None:
-        await self.hub.emit("t", channel, data)
+        await self.hub.publisher.emit("t", channel, data)
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds

@@ -50,7 +50,7 @@ async def test_anything_but_a_good_hello_first_closes_4401(message: object) -> N
     assert await dashboard.send(message) == []
     assert dashboard.wire.closed == 4401
     assert dashboard.counters.not_authenticated == 1
-    assert not dashboard.hub.subscribers
+    assert not dashboard.hub.sessions.by_id
 
 
 async def test_no_hello_in_time_closes_4401() -> None:
@@ -73,7 +73,7 @@ async def test_a_client_that_went_while_its_token_was_looked_up_is_not_let_in() 
     dashboard = Dashboard(tokens=tokens)
     tokens.before_answer = dashboard.conversation.gone
     assert await dashboard.send({"type": "hello", "token": "ann"}) == []
-    assert not dashboard.hub.subscribers
+    assert not dashboard.hub.sessions.by_id
 
 
 async def test_bad_credentials_of_the_handshake_close_4401() -> None:
@@ -94,14 +94,14 @@ async def test_an_open_hub_welcomes_who_has_no_credentials() -> None:
     dashboard = Dashboard(tokens=Tokens(open=True))
     assert await dashboard.read() == [WELCOME]
     assert await dashboard.send({"type": "hello"}) == [WELCOME]
-    assert dashboard.hub.subscribers["s1"].principal.anonymous
+    assert dashboard.hub.sessions.by_id["s1"].principal.anonymous
 
 
 async def test_an_anonymous_client_may_still_say_who_it_is() -> None:
     dashboard = Dashboard(tokens=Tokens(open=True))
     await dashboard.read()
     assert await dashboard.send({"type": "hello", "token": "ann"}) == [WELCOME]
-    assert dashboard.hub.subscribers["s1"].principal.subject == "ann"
+    assert dashboard.hub.sessions.by_id["s1"].principal.subject == "ann"
 
 
 async def test_an_open_hub_still_refuses_a_bad_token() -> None:
@@ -109,7 +109,7 @@ async def test_an_open_hub_still_refuses_a_bad_token() -> None:
     await dashboard.read()
     await dashboard.send({"type": "hello", "token": "bad"})
     assert dashboard.wire.close_frame == (4401, "the token is wrong or expired")
-    assert not dashboard.hub.subscribers
+    assert not dashboard.hub.sessions.by_id
 
 
 async def test_an_anonymous_client_with_subscriptions_stays_who_it_is() -> None:
@@ -199,10 +199,10 @@ async def test_the_values_of_many_channels_give_way() -> None:
     dashboard = await welcomed()
     dashboard.values = {f"/state/{number}": b"1" for number in range(3)}
     await dashboard.send({"type": "subscribe", "channels": ["/a"]})
-    session = next(iter(dashboard.hub.subscribers.values()))
+    session = next(iter(dashboard.hub.sessions.by_id.values()))
     dashboard.clock.step = 0.0015
     before = dashboard.loop.breaths
-    await dashboard.hub.send_snapshots(session, [f"/state/{number}" for number in range(20)])
+    await dashboard.hub.snapshots.send(session, [f"/state/{number}" for number in range(20)])
     assert dashboard.loop.breaths - before >= 10
 
 
@@ -348,7 +348,7 @@ async def test_a_refused_channel_is_named_and_the_whole_array_refused() -> None:
     assert await dashboard.send({"type": "subscribe", "id": "x", "channels": ["/free/a", "/secret/a"]}) == [
         {"type": "error", "id": "x", "code": 403, "message": "subscribing to this channel is not allowed", "channel": "/secret/a"}
     ]
-    assert dashboard.hub.subscribers["s1"].subscriptions == {}
+    assert dashboard.hub.sessions.by_id["s1"].subscriptions == {}
 
 
 @pytest.mark.parametrize("channel", ["", "a", "/", "/a/", "/a//b", "/a/**/b", "/é", "/a b", "/meta/x", "/" + "a" * 255, "/a" * 17])
@@ -376,7 +376,7 @@ async def test_a_client_that_goes_while_it_subscribes_leaves_nothing_behind() ->
 
     dashboard.bus.before_confirm = leave
     assert await dashboard.send({"type": "subscribe", "channels": ["/free/a"]}) == []
-    assert not dashboard.hub.subscribers
+    assert not dashboard.hub.sessions.by_id
     assert len(dashboard.hub.router) == 0
 
 
@@ -461,7 +461,7 @@ async def test_a_slow_reader_of_a_log_is_closed_4408() -> None:
     for _ in range(50):
         await dashboard.emit("/log/a")
     assert dashboard.wire.closed == 4408
-    assert not dashboard.hub.subscribers
+    assert not dashboard.hub.sessions.by_id
     assert await dashboard.send({"type": "ping"}) == []
 
 
@@ -475,9 +475,9 @@ async def test_a_client_that_asks_and_never_reads_is_closed_4408() -> None:
 
 async def test_a_revoked_credential_closes_4401() -> None:
     dashboard = await welcomed()
-    dashboard.hub.subscribers["s1"].end_revoked()
+    dashboard.hub.sessions.by_id["s1"].end_revoked()
     assert dashboard.wire.close_frame == (4401, "the credential was removed or changed")
-    assert not dashboard.hub.subscribers
+    assert not dashboard.hub.sessions.by_id
 
 
 async def test_what_waits_is_sent_before_the_connection_is_closed() -> None:
@@ -521,7 +521,7 @@ async def test_nothing_behind_a_bad_hello_is_carried_out() -> None:
 
 async def test_the_first_reason_to_close_stays() -> None:
     dashboard = await welcomed()
-    session = dashboard.hub.subscribers["s1"]
+    session = dashboard.hub.sessions.by_id["s1"]
     session.end_revoked()
     session.end_too_slow()
     dashboard.conversation.gone()

@@ -17,7 +17,7 @@ def subscribe(*channels: str, **fields: Any) -> Json:
 async def publish(dashboard: Dashboard, *numbers: int, channel: str = "/log/a") -> int:
     for number in numbers:
         await dashboard.emit(channel, b"%d" % number)
-    position = dashboard.hub.position("t")
+    position = dashboard.hub.positions.newest("t")
     assert position is not None
     return position
 

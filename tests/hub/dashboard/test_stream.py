@@ -132,7 +132,7 @@ class Stream:
         self.pipe = Pipe()
         self.counters = StreamCounters()
         self.session = StreamSession(self.hub, "s1", principal(), self.pipe, self.counters, jitter=lambda n: n // 2)
-        self.hub.attach(self.session)
+        self.hub.sessions.attach(self.session)
 
     def _fault(self, subscriber: Subscriber, fault: Exception) -> None:
         self.faults.append(fault)
@@ -141,14 +141,16 @@ class Stream:
         return [("/state/x", b'"now"')]
 
     async def open(self, *channels: str, since: int | None = None, resumes: bool = False) -> bytes:
-        outcomes = await self.hub.subscribe(self.session, channels, since=None if since is None else dict.fromkeys(channels, since))
-        opening = self.session.open(outcomes, resumes=resumes or since is not None)
-        self.hub.replay(self.session)
+        result = await self.hub.subscriptions.subscribe(
+            self.session, channels, since=None if since is None else dict.fromkeys(channels, since)
+        )
+        opening = self.session.open(result.outcomes, resumes=resumes or since is not None)
+        await result.start()
         await self.loop.run()
         return opening
 
     async def emit(self, channel: str, data: bytes = b"1") -> None:
-        await self.hub.emit("t", channel, data)
+        await self.hub.publisher.emit("t", channel, data)
         await self.loop.run()
         assert not self.faults
 
@@ -165,7 +167,7 @@ class Stream:
 
     @property
     def position(self) -> int:
-        position = self.hub.position("t")
+        position = self.hub.positions.newest("t")
         assert position is not None
         return position
 
@@ -192,7 +194,7 @@ async def test_what_waits_leaves_in_one_chunk() -> None:
     stream = Stream()
     await stream.open("/free/a")
     for number in range(3):
-        await stream.hub.emit("t", "/free/a", b"%d" % number)
+        await stream.hub.publisher.emit("t", "/free/a", b"%d" % number)
     await stream.loop.run()
     assert stream.pipe.woken == 1
     assert stream.read() == [b"".join(block("/free/a", str(number)) for number in range(3))]
@@ -293,8 +295,8 @@ async def test_a_stream_that_catches_up_is_not_told_a_position_that_it_has_not_r
     stream = Stream()
     since = (await stream.log.span("t")).newest
     await stream.emit("/log/a", b"1")
-    outcomes = await stream.hub.subscribe(stream.session, ["/log/a"], since={"/log/a": since})
-    stream.session.open(outcomes, resumes=True)
+    result = await stream.hub.subscriptions.subscribe(stream.session, ["/log/a"], since={"/log/a": since})
+    stream.session.open(result.outcomes, resumes=True)
     stream.pass_time(16)
     assert stream.read() == [b":\n\n"]
     await stream.loop.run()  # what it has still to read
@@ -321,7 +323,7 @@ async def test_a_client_that_reads_nothing_for_two_intervals_is_ended() -> None:
     stream.pass_time(15.1)
     assert stream.session.ended
     assert stream.counters.stalled == 1
-    assert stream.hub.subscribers == {}
+    assert stream.hub.sessions.by_id == {}
 
 
 async def test_a_client_that_reads_slowly_is_kept_and_sent_no_comments() -> None:
@@ -402,7 +404,7 @@ async def test_a_stream_ends_once_and_gives_everything_back() -> None:
         end()
     assert stream.pipe.closed == 1
     assert (stream.counters.client_gone, stream.counters.revoked, stream.counters.too_slow) == (1, 0, 0)
-    assert stream.hub.subscribers == {}
+    assert stream.hub.sessions.by_id == {}
     assert len(stream.hub.router) == 0
     assert len(stream.hub.timers) == 0
     await stream.emit("/free/a")

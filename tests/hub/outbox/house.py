@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from hub.outbox.models import DeliveryState, Endpoint, OutboxEvent, Settled
 from hub.outbox.outcome import Failure, Outcome
@@ -81,6 +81,11 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, Any]] = []
+
+    @property
+    def publisher(self) -> Self:
+        """It is a publisher too."""
+        return self
 
     async def emit(self, tenant: str, channel: str, data: bytes, **more: Any) -> None:
         self.events.append((tenant, channel, json.loads(data)))

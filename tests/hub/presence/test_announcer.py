@@ -21,11 +21,11 @@ class Watch:
         self.listener = self.world.session("listener")
 
     async def listen(self, *channels: str) -> None:
-        await self.world.hub.subscribe(self.listener, channels or ("/hub/presence/**",))
+        await self.world.hub.subscriptions.subscribe(self.listener, channels or ("/hub/presence/**",))
 
     async def guest(self, identifier: str, *patterns: str, who: Principal | None = None) -> Recorder:
         guest = self.world.session(identifier, who)
-        await self.world.hub.subscribe(guest, patterns)
+        await self.world.hub.subscriptions.subscribe(guest, patterns)
         return guest
 
     async def heard(self) -> list[tuple[str, Any]]:
@@ -40,7 +40,7 @@ async def test_a_join_and_a_leave_are_told_with_who_and_how_many() -> None:
     await watch.listen()
     guest = await watch.guest("0123456789abcdef-secret", "/rooms/1")
     await watch.guest("other", "/rooms/1", who=principal("bob"))
-    watch.world.hub.unsubscribe(guest, ["/rooms/1"])
+    watch.world.hub.subscriptions.unsubscribe(guest, ["/rooms/1"])
     about = {"channel": "/rooms/1", "subject": "ann", "session": "0123456789abcdef"}
     assert await watch.heard() == [
         ("/hub/presence/rooms/1", {"type": "join", **about, "sessions": 1}),
@@ -55,7 +55,7 @@ async def test_a_session_that_ends_leaves_all_its_channels() -> None:
     await watch.listen()
     guest = await watch.guest("g", "/rooms/1", "/rooms/2")
     await watch.heard()
-    watch.world.hub.detach(guest)
+    watch.world.hub.sessions.detach(guest)
     assert [(data["type"], data["channel"], data["sessions"]) for _, data in await watch.heard()] == [
         ("leave", "/rooms/1", 0),
         ("leave", "/rooms/2", 0),
@@ -90,7 +90,7 @@ async def test_a_storm_is_summed_up_at_the_end_of_the_second() -> None:
     await watch.listen()
     guests = [await watch.guest(f"g{number}", "/rooms/1") for number in range(5)]
     await watch.guest("h", "/rooms/2")  # a storm on one channel is none on another
-    watch.world.hub.detach(guests[0])
+    watch.world.hub.sessions.detach(guests[0])
     told = await watch.heard()
     assert [(data["type"], data["channel"], data["sessions"]) for _, data in told] == [
         ("join", "/rooms/1", 1),
@@ -152,8 +152,8 @@ async def test_a_storm_gives_way_to_others() -> None:
     watch = Watch("/rooms/**", events_per_second=1)
     guest = watch.world.session("g")
     for number in range(100):
-        await watch.world.hub.subscribe(guest, [f"/rooms/{number}"])
-        watch.world.hub.unsubscribe(guest, [f"/rooms/{number}"])
+        await watch.world.hub.subscriptions.subscribe(guest, [f"/rooms/{number}"])
+        watch.world.hub.subscriptions.unsubscribe(guest, [f"/rooms/{number}"])
     watch.world.clock.step = 0.001
     await watch.world.loop.run()
     sent = watch.world.loop.breaths

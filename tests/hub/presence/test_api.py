@@ -276,7 +276,7 @@ async def test_a_bayeux_client_whose_connect_is_held_is_sent_away(house: House) 
     client_id = await house.long_poller("/a")
     connect = {"channel": "/meta/connect", "clientId": client_id, "connectionType": "long-polling"}
     held = asyncio.create_task(house.bayeux(connect))
-    session = house.node.hub.subscribers[client_id]
+    session = house.node.hub.sessions.by_id[client_id]
     async with asyncio.timeout(BOUND_S):
         while session.held is None:  # type: ignore[attr-defined]
             await asyncio.sleep(0.005)

@@ -23,7 +23,7 @@ class Guest(Recorder):
     def __init__(self, world: World, identifier: str, who: Principal | None = None, *, door: str = "ws") -> None:
         super().__init__(world.hub, identifier, who)
         self.door_now = door
-        world.hub.attach(self)
+        world.hub.sessions.attach(self)
 
     @property
     def door(self) -> str:
@@ -31,7 +31,7 @@ class Guest(Recorder):
 
     def disconnect(self) -> None:
         self.ended = True
-        self.hub.detach(self)
+        self.hub.sessions.detach(self)
 
 
 class House:
@@ -43,7 +43,7 @@ class House:
 
     async def guest(self, identifier: str, *patterns: str, who: Principal | None = None, door: str = "ws") -> Guest:
         guest = Guest(self.world, identifier, who, door=door)
-        await self.world.hub.subscribe(guest, patterns)
+        await self.world.hub.subscriptions.subscribe(guest, patterns)
         return guest
 
     async def names(self, tenant: str = "t", limit: int = 100, **chosen: str) -> list[tuple[str, int]]:
@@ -86,15 +86,15 @@ async def test_channels_come_with_the_number_of_their_sessions(house: House) -> 
 async def test_a_channel_that_is_left_is_gone(house: House) -> None:
     first = await house.guest("1", "/a", "/b")
     await house.guest("2", "/a")
-    house.world.hub.unsubscribe(first, ["/b"])
+    house.world.hub.subscriptions.unsubscribe(first, ["/b"])
     assert await house.names() == [("/a", 2)]
-    house.world.hub.detach(first)
+    house.world.hub.sessions.detach(first)
     assert await house.names() == [("/a", 1)]
 
 
 async def test_subscribing_twice_counts_once(house: House) -> None:
     guest = await house.guest("1", "/a")
-    await house.world.hub.subscribe(guest, ["/a"])
+    await house.world.hub.subscriptions.subscribe(guest, ["/a"])
     assert house.roster.count("t", "/a") == 1
 
 
@@ -148,7 +148,7 @@ async def test_who_comes_and_goes_between_two_pages_does_not_disturb_the_others(
     guests = [await house.guest(f"guest-{number}") for number in range(6)]
     first = await house.roster.sessions("t", EVERYBODY, limit=3)
     for gone in (0, 2, 3):
-        house.world.hub.detach(guests[gone])
+        house.world.hub.sessions.detach(guests[gone])
     await house.guest("late")
     assert first.after is not None
     second = await house.roster.sessions("t", EVERYBODY, limit=3, after=first.after)
@@ -158,7 +158,7 @@ async def test_who_comes_and_goes_between_two_pages_does_not_disturb_the_others(
 
 async def test_a_page_of_a_hub_that_was_started_again_begins_at_its_beginning(house: House) -> None:
     await house.guest("before")
-    old = house.world.hub.subscribers["before"].serial
+    old = house.world.hub.sessions.by_id["before"].serial
     house.world.pass_time(60)
     later = House(World(clock=house.world.clock))
     await later.guest("after")
@@ -197,7 +197,7 @@ async def test_another_tenants_sessions_are_not_there(house: House) -> None:
 async def test_a_description_shows_the_state_and_hides_the_clientid(house: House) -> None:
     secret = "0123456789abcdef" + "f" * 32
     guest = await house.guest(secret, "/a", "/b", who=replace(principal("ann"), roles=frozenset({"b", "a"})))
-    await house.world.hub.emit("t", "/a", b'"waits"')
+    await house.world.hub.publisher.emit("t", "/a", b'"waits"')
     guest.dropped = 3
     described = describe(guest)
     assert described == {
@@ -265,7 +265,7 @@ async def test_who_leaves_while_a_list_is_made_is_not_in_it(house: House) -> Non
     async def leave() -> None:
         house.world.loop.breaths += 1
         for guest in guests[200:]:
-            house.world.hub.detach(guest)
+            house.world.hub.sessions.detach(guest)
 
     house.world.loop.breathe = leave  # type: ignore[method-assign]
     page = await house.roster.sessions("t", EVERYBODY, limit=1000)

@@ -105,7 +105,7 @@ class World:
     async def until(self, sessions: int) -> None:
         """Event streams are answered before they are subscribed."""
         async with asyncio.timeout(BOUND_S):
-            while sum(len(each.subscriptions) for each in self.node.hub.subscribers.values()) < sessions:
+            while sum(len(each.subscriptions) for each in self.node.hub.sessions.by_id.values()) < sessions:
                 await asyncio.sleep(0.005)
 
 

@@ -72,7 +72,7 @@ class House(Generic[D]):
         return list(self.states.items())
 
     async def emit(self, channel: str, data: bytes = b"1") -> None:
-        await self.hub.emit("demo", channel, data)
+        await self.hub.publisher.emit("demo", channel, data)
 
     def connect(self, path: str = "/ws", **headers: str) -> connect:
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers)
@@ -114,4 +114,4 @@ async def house(
     await timers.stop()
     await made.loop.close()
     assert made.faults == []
-    assert made.hub.subscribers == {}
+    assert made.hub.sessions.by_id == {}

@@ -115,7 +115,7 @@ async def test_a_newer_connection_of_the_ticket_takes_the_old_ones_place() -> No
             async with hub.connect(f"/ws?ticket={ticket}") as new:
                 assert is_welcome(await read(new))
                 assert await code_of(old) == 1000
-                assert len(hub.hub.subscribers) == 1
+                assert len(hub.hub.sessions) == 1
                 await new.send(json.dumps({"type": "ping", "id": 1}))
                 assert await read(new) == [{"type": "pong", "id": 1}]
 
@@ -126,7 +126,7 @@ async def test_without_time_to_resume_a_ticket_lets_in_once() -> None:
         async with hub.connect(f"/ws?ticket={ticket}") as client:
             assert is_welcome(await read(client))
         async with asyncio.timeout(10):
-            while hub.hub.subscribers:
+            while hub.hub.sessions.by_id:
                 await asyncio.sleep(0.01)
         async with hub.connect(f"/ws?ticket={ticket}") as client:
             assert await code_of(client) == 4401
@@ -159,7 +159,7 @@ async def test_an_open_hub_lets_in_who_has_no_credentials() -> None:
 async def test_the_login_is_that_of_the_statistics_cookie() -> None:
     async with house() as hub, hub.connect(Cookie="x=y; STATISTICS_SESSIONID=abc") as client:
         assert is_welcome(await ask(client, {"type": "hello", "token": "demo-token"}))
-        (session,) = hub.hub.subscribers.values()
+        (session,) = hub.hub.sessions.by_id.values()
         assert session.principal.login == login_key("demo", "demo", "abc")
 
 
@@ -210,7 +210,7 @@ async def test_one_fault_of_ours_closes_1011_and_is_logged() -> None:
 async def test_a_revoked_credential_closes_4401() -> None:
     async with house() as hub, hub.connect(**BEARER) as client:
         await read(client)
-        for session in list(hub.hub.subscribers.values()):
+        for session in list(hub.hub.sessions.by_id.values()):
             session.end_revoked()
         assert await code_of(client) == 4401
 
@@ -330,7 +330,7 @@ async def test_a_reader_that_stops_costs_bounded_memory_and_others_are_served() 
         await read(other)
         slow = await slow_client(hub, "/a")
         await ask(other, {"type": "subscribe", "channels": ["/a"]})
-        _, stuck = hub.hub.subscribers.values()
+        _, stuck = hub.hub.sessions.by_id.values()
         payload = b'"%b"' % (b"x" * 50_000)
         received = 0
         peak = 0
@@ -351,7 +351,7 @@ async def test_a_slow_reader_that_reads_again_goes_on() -> None:
         for _ in range(400):
             await hub.emit("/a", payload)
             await asyncio.sleep(0)
-        (stuck,) = hub.hub.subscribers.values()
+        (stuck,) = hub.hub.sessions.by_id.values()
         kept = 400 - stuck.dropped
         assert kept < 400
         slow.reader._transport.resume_reading()  # type: ignore[attr-defined]
@@ -366,7 +366,7 @@ async def test_a_slow_reader_of_a_log_is_closed_4408() -> None:
     async with house(limits=Limits(max_queue_bytes=200_000)) as hub:
         slow = await slow_client(hub, "/log/a")
         payload = b'"%b"' % (b"x" * 50_000)
-        while hub.hub.subscribers:
+        while hub.hub.sessions.by_id:
             await hub.emit("/log/a", payload)
             await asyncio.sleep(0)
         slow.reader._transport.resume_reading()  # type: ignore[attr-defined]

@@ -139,7 +139,7 @@ async def test_a_newer_stream_of_the_ticket_takes_the_old_ones_place() -> None:
         async with client.stream("GET", "/events", params=query) as old, client.stream("GET", "/events", params=query) as new:
             assert (old.status_code, new.status_code) == (200, 200)
             assert "took this one's place" in (await old.aread()).decode()
-            assert len(hub.hub.subscribers) == 1
+            assert len(hub.hub.sessions) == 1
 
 
 async def test_a_head_leaves_a_ticket_and_its_stream_as_they_are() -> None:
@@ -148,9 +148,9 @@ async def test_a_head_leaves_a_ticket_and_its_stream_as_they_are() -> None:
         assert (await client.head("/events", params=query)).status_code == 200
         async with client.stream("GET", "/events", params=query) as response:
             assert response.status_code == 200
-            (stream,) = hub.hub.subscribers
+            (stream,) = hub.hub.sessions.by_id
             assert (await client.head("/events", params=query)).status_code == 200
-            assert list(hub.hub.subscribers) == [stream]
+            assert list(hub.hub.sessions.by_id) == [stream]
         assert hub.gate.tickets.resumed == 0
         assert (await client.head("/events", params={**query, "channel": "/b"})).status_code == 401
 
@@ -327,21 +327,21 @@ async def test_comments_tell_the_position() -> None:
 async def test_a_client_that_goes_gives_everything_back(frames: bool) -> None:
     async with house(frames=frames) as hub:
         async with stream(hub, "/a", "/log/**"):
-            assert (len(hub.door), len(hub.hub.subscribers)) == (1, 1)
-        await until(lambda: not hub.hub.subscribers and not len(hub.door))
+            assert (len(hub.door), len(hub.hub.sessions)) == (1, 1)
+        await until(lambda: not hub.hub.sessions.by_id and not len(hub.door))
         assert len(hub.hub.router) == 0
 
 
 async def test_revocation_ends_it() -> None:
     async with house() as hub, stream(hub, "/a") as events:
-        for subscriber in list(hub.hub.subscribers.values()):
+        for subscriber in list(hub.hub.sessions.by_id.values()):
             subscriber.end_revoked()
         await events.ended()
 
 
 async def test_an_administrator_ends_it() -> None:
     async with house() as hub, stream(hub, "/a") as events:
-        (subscriber,) = hub.hub.subscribers.values()
+        (subscriber,) = hub.hub.sessions.by_id.values()
         assert subscriber.door == "sse"
         subscriber.disconnect()
         await events.ended()
@@ -373,7 +373,7 @@ async def test_a_client_that_does_not_read_costs_the_others_nothing(frames: bool
             assert (await events.event())["channel"] == "/a"
             sent += 1
         assert hub.hub.counters.dropped
-        assert max(s.queued_bytes for s in hub.hub.subscribers.values()) <= limits.max_queue_bytes + len(payload) + 200
+        assert max(s.queued_bytes for s in hub.hub.sessions.by_id.values()) <= limits.max_queue_bytes + len(payload) + 200
 
 
 async def test_a_log_stream_that_does_not_read_is_ended_to_resume() -> None:
@@ -382,11 +382,11 @@ async def test_a_log_stream_that_does_not_read_is_ended_to_resume() -> None:
         await until(lambda: len(hub.door) == 1)
         payload = b'"%s"' % (b"x" * 8000)
         for _ in range(5000):
-            if not hub.hub.subscribers:
+            if not hub.hub.sessions.by_id:
                 break
             await hub.emit("/log/a", payload)
             await asyncio.sleep(0)
-        assert not hub.hub.subscribers
+        assert not hub.hub.sessions.by_id
         text = b""
         async with asyncio.timeout(WITHIN_S):
             while not text.endswith(b"\r\n0\r\n\r\n") and (chunk := await reader.read(1_000_000)):
@@ -398,8 +398,8 @@ async def test_a_log_stream_that_does_not_read_is_ended_to_resume() -> None:
 
 async def test_a_principal_hears_its_own_tenant_alone() -> None:
     async with house() as hub, stream(hub, "/a") as events:
-        await hub.hub.emit("another", "/a", b"1")
+        await hub.hub.publisher.emit("another", "/a", b"1")
         await hub.emit("/a", b"2")
         assert (await events.event())["data"] == 2
-        (subscriber,) = hub.hub.subscribers.values()
+        (subscriber,) = hub.hub.sessions.by_id.values()
         assert isinstance(subscriber.principal, Principal)

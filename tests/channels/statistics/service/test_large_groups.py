@@ -161,13 +161,13 @@ async def test_the_present_values_of_many_channels_are_offered_some_at_a_time_an
     for channel in channels:
         await centre.server.watch("t", channel)
     listener = Listener(centre.hub, "s2", principal("another"))
-    centre.hub.attach(listener)
-    await centre.hub.subscribe(listener, ["/statistics/v3/values/**"])
+    centre.hub.sessions.attach(listener)
+    await centre.hub.subscriptions.subscribe(listener, ["/statistics/v3/values/**"])
     await centre.server.tick()
     await centre.settle()
     listener.taken()
     turns = Turns()
-    snapshot = asyncio.ensure_future(centre.hub.send_snapshots(listener, ["/statistics/v3/values/**"]))
+    snapshot = asyncio.ensure_future(centre.hub.snapshots.send(listener, ["/statistics/v3/values/**"]))
     for _ in range(50):
         await asyncio.sleep(0)
     assert 0 < len(listener.received) < 300  # what is there is sent before the rest is put together
@@ -187,12 +187,12 @@ async def test_who_leaves_while_present_values_are_offered_keeps_nobody_waiting(
     for n in range(100):
         await centre.server.watch("t", f"/statistics/v3/values/Agent/a{n}/InboundCalls")
     listener = Listener(centre.hub, "s2", principal("another"))
-    centre.hub.attach(listener)
-    await centre.hub.subscribe(listener, ["/statistics/v3/values/**"])
-    snapshot = asyncio.ensure_future(centre.hub.send_snapshots(listener, ["/statistics/v3/values/**"]))
+    centre.hub.sessions.attach(listener)
+    await centre.hub.subscriptions.subscribe(listener, ["/statistics/v3/values/**"])
+    snapshot = asyncio.ensure_future(centre.hub.snapshots.send(listener, ["/statistics/v3/values/**"]))
     for _ in range(10):
         await asyncio.sleep(0)
-    centre.hub.unsubscribe(listener, ["/statistics/v3/values/**"])
+    centre.hub.subscriptions.unsubscribe(listener, ["/statistics/v3/values/**"])
     await snapshot
     assert len(listener.received) < 100
     assert not centre.server._entries["t"].lock.locked()

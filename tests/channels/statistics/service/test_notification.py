@@ -11,7 +11,7 @@ import pytest
 from channels.statistics.engine.engine import Engine
 from channels.statistics.engine.statistic import Statistic
 from channels.statistics.engine.values import Value
-from hub.core.hub import Hub
+from hub.core.publisher import Publisher
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, items_of, login, principal
 
 GAP_S = 0.2
@@ -221,17 +221,17 @@ async def test_who_leaves_while_a_group_is_told_is_told_no_more_and_the_others_o
         listeners[name] = await centre.subscribe("/statistics/v3/updates", who=principal(name), identifier=name)
         listeners[name].taken()
     pieces: list[int] = []
-    emit_to_logins = Hub.emit_to_logins
+    emit_to_logins = Publisher.emit_to_logins
 
-    def leave(hub: Hub, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+    def leave(publisher: Publisher, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
         pieces.append(len(logins))
-        emit_to_logins(hub, tenant, channel, data, logins)
+        emit_to_logins(publisher, tenant, channel, data, logins)
         present = centre.server._entries["t"].tenant
         assert present is not None
         if len(pieces) == 2:
             present.close_subscription("login6", "board")
 
-    monkeypatch.setattr(Hub, "emit_to_logins", leave)
+    monkeypatch.setattr(Publisher, "emit_to_logins", leave)
     await centre.feed(*call(centre), *call(centre, "bob"))
     await centre.tick(1)
     assert pieces == [2, 2]
@@ -312,7 +312,7 @@ async def test_a_target_that_fails_takes_nothing_from_the_others_and_is_tried_ag
     listener.taken()
     first.taken()
     await centre.feed(*call(centre))
-    emit, emit_to_logins = Hub.emit, Hub.emit_to_logins
+    emit, emit_to_logins = Publisher.emit, Publisher.emit_to_logins
 
     def fail() -> None:
         tenant = centre.server._entries["t"].tenant
@@ -320,19 +320,19 @@ async def test_a_target_that_fails_takes_nothing_from_the_others_and_is_tried_ag
         tenant.close_subscription("first", "ended")
         raise ConnectionError("fault")
 
-    async def broken(hub: Hub, *args: Any, audience: str = "") -> None:
+    async def broken(publisher: Publisher, *args: Any, audience: str = "") -> None:
         if audience == "first":
             fail()
-        await emit(hub, *args, audience=audience)
+        await emit(publisher, *args, audience=audience)
 
-    def broken_too(hub: Hub, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+    def broken_too(publisher: Publisher, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
         if "first" in logins:
             fail()
-        emit_to_logins(hub, tenant, channel, data, logins)
+        emit_to_logins(publisher, tenant, channel, data, logins)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Hub, "emit", broken)
-        patched.setattr(Hub, "emit_to_logins", broken_too)
+        patched.setattr(Publisher, "emit", broken)
+        patched.setattr(Publisher, "emit_to_logins", broken_too)
         await centre.tick(1)
     assert (values(listener), values(first)) == ([1], [])
     assert (centre.server.counters.updates, centre.server.counters.tick_failures) == (1, 1)

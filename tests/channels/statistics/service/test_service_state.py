@@ -62,8 +62,8 @@ async def test_while_stopped_everything_that_reads_is_refused() -> None:
     await server.close_subscription(login(), "sub")
     assert await server.present_updates("t", "login") is None
     assert [piece async for piece in server.present_values("t", CALLS)] == []
-    centre.hub.login_arrived(principal())
-    centre.hub.login_left(principal())
+    centre.hub.logins.arrived(principal())
+    centre.hub.logins.left(principal())
     await centre.tick()
     await server.run_housekeeping()
     assert (await server.report("t")).now_ms is None
@@ -105,7 +105,7 @@ async def test_a_values_channel_can_be_subscribed_while_stopped() -> None:
     await centre.server.stop_service("t")
     listener = await centre.subscribe(CALLS)
     gone = await centre.subscribe("/statistics/v3/values/Agent/ana/OutboundCalls", identifier="2")
-    centre.hub.detach(gone)
+    centre.hub.sessions.detach(gone)
     assert listener.taken() == []
     await centre.server.start_service("t")
     await centre.settle()

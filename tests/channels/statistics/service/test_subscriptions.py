@@ -203,14 +203,14 @@ async def test_the_last_session_of_a_login_takes_its_subscriptions_with_it() -> 
     centre = Centre()
     await centre.server.open_subscription(login(), "sub", [agent_item()])
     await centre.server.open_subscription(login("other"), "sub", [agent_item()])
-    centre.hub.login_arrived(principal())
-    centre.hub.login_arrived(principal())
-    centre.hub.login_left(principal())
+    centre.hub.logins.arrived(principal())
+    centre.hub.logins.arrived(principal())
+    centre.hub.logins.left(principal())
     assert (await centre.server.report("t")).subscriptions == 2
-    centre.hub.login_left(principal())
+    centre.hub.logins.left(principal())
     assert (await centre.server.report("t")).subscriptions == 1
-    centre.hub.login_arrived(principal(tenant="unknown"))
-    centre.hub.login_left(principal(tenant="unknown"))
+    centre.hub.logins.arrived(principal(tenant="unknown"))
+    centre.hub.logins.left(principal(tenant="unknown"))
 
 
 async def test_a_login_without_sessions_loses_them_ten_minutes_after_its_last_call() -> None:
@@ -247,7 +247,7 @@ async def test_every_rest_call_of_a_login_counts(operation: str) -> None:
 async def test_a_login_with_a_session_may_be_silent() -> None:
     centre = Centre()
     await centre.server.open_subscription(login(), "sub", [agent_item()])
-    centre.hub.login_arrived(principal())
+    centre.hub.logins.arrived(principal())
     centre.clock.advance(10_000)
     await centre.server.run_housekeeping()
     assert (await centre.server.report("t")).subscriptions == 1

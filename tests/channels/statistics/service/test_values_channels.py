@@ -62,9 +62,9 @@ async def test_the_statistic_closes_with_its_last_subscriber() -> None:
     centre = Centre()
     first = await centre.subscribe(STATE, identifier="1")
     second = await centre.subscribe(STATE, identifier="2")
-    centre.hub.unsubscribe(first, [STATE])
+    centre.hub.subscriptions.unsubscribe(first, [STATE])
     assert (await centre.server.report("t")).values == 1
-    centre.hub.detach(second)
+    centre.hub.sessions.detach(second)
     tenant = centre.server._entries["t"].tenant
     assert tenant is not None
     assert ((await centre.server.report("t")).values, tenant.values, tenant.notifier._immediate) == (0, {}, {})
