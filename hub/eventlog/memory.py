@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
 from hub.eventlog.interface import EventLogError
+from hub.storage.lease import Fence
 
 CHUNK = 1000
 """Records that one step of ``read`` yields at most."""
@@ -47,7 +48,7 @@ class MemoryEventLog:
         self._check_open()
         return sorted(tenant for (tenant, name), kept in self._streams.items() if name == stream and kept.last)
 
-    async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+    async def append(self, tenant: str, stream: str, records: Sequence[bytes], fence: Fence | None = None) -> int:
         """See :meth:`EventLog.append`."""
         kept = self._stream(tenant, stream)
         kept.records.extend(records)
@@ -70,13 +71,13 @@ class MemoryEventLog:
         """See :meth:`EventLog.last`."""
         return self._stream(tenant, stream).last
 
-    async def trim(self, tenant: str, stream: str, up_to: int) -> None:
+    async def trim(self, tenant: str, stream: str, up_to: int, fence: Fence | None = None) -> None:
         """See :meth:`EventLog.trim`."""
         kept = self._stream(tenant, stream)
         while kept.records and kept.trimmed < up_to:
             kept.records.popleft()
 
-    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes) -> None:
+    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes, fence: Fence | None = None) -> None:
         """See :meth:`EventLog.save_snapshot`."""
         self._stream(tenant, stream).snapshots[owner] = (position, state)
 

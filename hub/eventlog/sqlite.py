@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from hub.eventlog.sqlite_file import SqliteFile
+from hub.storage.lease import Fence
 from hub.storage.schema import Schema
 
 FILE_NAME = "events.db"
@@ -73,7 +74,7 @@ class SqliteEventLog:
         rows = await self.file.rows("SELECT tenant FROM streams WHERE name = ? AND last > 0 ORDER BY tenant", (stream,))
         return [tenant for (tenant,) in rows]
 
-    async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+    async def append(self, tenant: str, stream: str, records: Sequence[bytes], fence: Fence | None = None) -> int:
         """See :meth:`EventLog.append`."""
 
         def insert(connection: sqlite3.Connection) -> int:
@@ -107,7 +108,7 @@ class SqliteEventLog:
         rows = await self.file.rows("SELECT last FROM streams WHERE tenant = ? AND name = ?", (tenant, stream))
         return int(rows[0][0]) if rows else 0
 
-    async def trim(self, tenant: str, stream: str, up_to: int) -> None:
+    async def trim(self, tenant: str, stream: str, up_to: int, fence: Fence | None = None) -> None:
         """See :meth:`EventLog.trim`."""
 
         def delete(connection: sqlite3.Connection) -> int:
@@ -121,7 +122,7 @@ class SqliteEventLog:
         while await self.file.write(delete) == TRIM_PIECE:
             pass
 
-    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes) -> None:
+    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes, fence: Fence | None = None) -> None:
         """See :meth:`EventLog.save_snapshot`."""
 
         def replace(connection: sqlite3.Connection) -> None:

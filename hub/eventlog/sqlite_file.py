@@ -6,32 +6,24 @@ disk.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from hub.eventlog.database import LogDatabase
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.storage.identity import FileIdentity
 from hub.storage.interface import Connection, StorageError
 from hub.storage.lock import InUseError, lock
-from hub.storage.readers import Readers
-from hub.storage.reasons import Reason
 from hub.storage.schema import SQLITE, Schema, UnknownVersionError, Version, upgrade
 from hub.storage.transactions_sqlite import SqliteBackend, SqliteConnection
 from hub.storage.upgrade_copy import copy_before_upgrade
-from hub.storage.writer import GroupWriter
-
-T = TypeVar("T")
-
-Operation = Callable[[sqlite3.Connection], T]
-"""Runs inside the writer's transaction, in the writer's thread. It may run more than once: what it does lies in the file alone."""
 
 
-class SqliteFile:
+class SqliteFile(LogDatabase[sqlite3.Connection]):
     """A file that this process alone has open (mode 0600). Its users hand it operations and queries; none of them touches a connection.
 
     Raises:
@@ -66,109 +58,47 @@ class SqliteFile:
             undo.callback(os.close, held)
             try:
                 self.identity = undo.enter_context(closing(FileIdentity(path)))
-                self._backend = SqliteBackend(
+                backend = SqliteBackend(
                     self.identity,
                     exclusive=False,
                     stamp=True,
                     foreign_keys=False,
                     prepare=lambda connection: _upgrade(connection, path, versions),
                 )
-                writing = self._backend.connect()
-                undo.callback(writing.close)
+                writing = backend.connect()
             except StorageError as error:
                 raise EventLogError(str(error), path) from error.__cause__
             except OSError as error:
                 raise EventLogError(f"{path} cannot be opened: {error}", path) from error
             self._files = undo.pop_all()
-        self._closed = False
-        self._writer = GroupWriter(
-            self._backend,
-            lambda connection, _: _raw(connection),
+        super().__init__(
+            backend,
+            _raw,
+            name=path.stem,
+            shown=str(path),
+            path=path,
             max_group=max_group,
             max_waiting=max_waiting,
-            optimistic=True,
-            drop_cancelled=True,
+            readers=1,
             on_undo=on_rollback,
         )
-        self.condition = self._writer.condition
-        """How the file is."""
-        self._readers = Readers(self._backend, self.condition, count=1, name=f"{path.stem}-read")
-        self._writer.start(writing, f"{path.stem}-write")
+        self.start(writing)
 
     @property
     def writing(self) -> sqlite3.Connection:
         """The writer's connection: for the writer's thread, and for what looks at the file in tests."""
-        return _raw(self._writer.connection)
-
-    def check_open(self) -> None:
-        """Raise EventLogError if the file is closed."""
-        if self._closed:
-            raise EventLogError(f"{self.path} is closed")
-
-    async def write(self, operation: Operation[T]) -> T:
-        """Run ``operation`` in the writer's next transaction; returns when that is on disk. A caller that is cancelled before its turn
-        leaves it undone.
-
-        Raises:
-            EventLogError: it was refused, and nothing of it was recorded; or the file is closed.
-        """
-        self.check_open()
-        try:
-            return await self._writer.submit(operation)
-        except Exception as error:
-            raise self._unwritten(error) from (error.__cause__ or error)
-
-    async def read(self, query: Operation[T]) -> T:
-        """Run ``query`` in the reader's thread, within a transaction that sees one moment of the file.
-
-        Raises:
-            EventLogError: the file cannot be read, or is closed.
-        """
-        self.check_open()
-        try:
-            return await self._readers.read(lambda connection: query(_raw(connection)))
-        except (StorageError, sqlite3.Error) as error:
-            raise EventLogError(f"{self.path} cannot be read: {error.__cause__ or error}", self.path) from (error.__cause__ or error)
+        return self.writers_connection
 
     async def rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
         """All rows of one query; see :meth:`read`."""
         return await self.read(lambda connection: connection.execute(query, parameters).fetchall())
 
-    async def look(self) -> None:
-        """See :meth:`hub.storage.writer.GroupWriter.look`.
-
-        Raises:
-            EventLogError: it cannot be written, or is closed.
-        """
-        self.check_open()
-        try:
-            await self._writer.look()
-        except StorageError as error:
-            raise self._unwritten(error) from error.__cause__
-
-    async def trouble(self) -> Reason | None:
-        """See :meth:`hub.storage.writer.GroupWriter.trouble`."""
-        return await self._writer.trouble()
-
-    async def refresh(self) -> None:
-        """See :meth:`hub.storage.identity.FileIdentity.stamp`.
-
-        Raises:
-            OSError, sqlite3.Error: it cannot be done now.
-        """
-        await asyncio.to_thread(self.identity.stamp)
-
     async def close(self) -> None:
         """Write what waits, stop both threads and let the file go. Calling it twice does no harm."""
         if self._closed:
             return
-        self._closed = True
-        await asyncio.to_thread(self._writer.stop)
-        await asyncio.to_thread(self._readers.stop)
+        await super().close()
         self._files.close()
-
-    def _unwritten(self, error: Exception) -> EventLogError:
-        return EventLogError(f"{self.path} cannot be written: {error.__cause__ or error}", self.path)
 
 
 def _raw(connection: Connection | None) -> sqlite3.Connection:

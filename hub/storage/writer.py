@@ -123,8 +123,10 @@ class GroupWriter(Generic[A]):
         """Whether operations are taken."""
         return self._thread is not None
 
-    def start(self, connection: Connection, name: str) -> None:
-        """Begin to take operations, on a connection that is the writer's from now on; ``name`` is the thread's."""
+    def start(self, connection: Connection | None, name: str) -> None:
+        """Begin to take operations, on a connection that is the writer's from now on; without one the writer connects at its first
+        operation. ``name`` is the thread's.
+        """
         self.connection = connection
         self._thread = threading.Thread(target=self._write_forever, name=name, daemon=True)
         self._thread.start()

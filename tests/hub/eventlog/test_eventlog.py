@@ -8,12 +8,25 @@ import pytest
 
 from hub.eventlog.interface import EventLog, EventLogError
 from hub.eventlog.memory import MemoryEventLog
+from hub.eventlog.postgresql import PostgresEventLog
 from hub.eventlog.sqlite import SqliteEventLog
+from hub.storage.url import DatabaseUrl
+from tests.hub.eventlog.test_postgresql import PACKAGES
+from tests.hub.storage.backends import Postgres, postgres
+
+__all__ = ["postgres"]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventLog]:
-    made: EventLog = MemoryEventLog() if request.param == "memory" else SqliteEventLog(tmp_path / "data")
+    made: EventLog
+    if request.param == "memory":
+        made = MemoryEventLog()
+    elif request.param == "sqlite":
+        made = SqliteEventLog(tmp_path / "data")
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        made = PostgresEventLog(DatabaseUrl.parse(server.url(await server.migrated(PACKAGES))))
     yield made
     await made.close()
 
@@ -133,6 +146,13 @@ async def test_concurrent_appends_each_get_positions_of_their_own(log: EventLog)
     by_position = dict(await read(log))
     for i, position in enumerate(last):
         assert by_position[position - 1] == by_position[position] == b"%d" % i
+
+
+async def test_positions_go_on_behind_another_stream_in_one_group(log: EventLog) -> None:
+    """What waits for the writer becomes one transaction, with streams that it makes."""
+    found = await asyncio.gather(*(log.append(tenant, "s", [tenant.encode()]) for tenant in "abcabcaa"))
+    assert found == [1, 1, 1, 2, 2, 2, 3, 4]
+    assert await log.tenants("s") == ["a", "b", "c"]
 
 
 async def test_a_closed_log_refuses(log: EventLog) -> None:

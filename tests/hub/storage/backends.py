@@ -27,6 +27,10 @@ full_page_writes = off
 _EMPTIED = "TRUNCATE tenants RESTART IDENTITY CASCADE; UPDATE revision SET number = 1; UPDATE outbox_revision SET number = 1"
 
 
+EVENTS = "hub.eventlog.migrations"
+"""The tables of the event log, and of leases."""
+
+
 class Postgres:
     """A PostgreSQL server of the tests' own; it listens on a Unix socket only."""
 
@@ -60,6 +64,8 @@ class Postgres:
             await _migrate(self.url(name), packages)
             self._migrated[packages] = name
         await self._run(name, _EMPTIED)
+        if EVENTS in packages:
+            await self._run(name, "TRUNCATE event_streams, leases RESTART IDENTITY CASCADE")
         return name
 
     async def _run(self, database: str, statement: str) -> None:

@@ -1,0 +1,172 @@
+"""Leases in PostgreSQL: of several processes one at a time owns a name, and each change of its owner has a higher number, the fence.
+
+Whoever writes as the owner shows its fence in the statement that writes (:class:`hub.eventlog.postgresql.PostgresEventLog`): an owner that
+slept over the end of its lease, and does not know of it yet, is refused. Times are those of the database's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import structlog
+
+from hub.background import BackgroundTask
+from hub.core.ports import Clock
+from hub.storage.interface import StorageError, Transaction
+from hub.storage.transactions import Transactions
+
+_log = structlog.get_logger(__name__)
+
+_UNTIL: Final = "clock_timestamp() + make_interval(secs => ?::double precision)"
+
+
+class Fence(NamedTuple):
+    """What the owner of a lease shows when it writes."""
+
+    lease: str
+    """The name of the lease."""
+    number: int
+    """Rises with each change of the owner."""
+
+
+class Held(NamedTuple):
+    """A lease as anybody may read it."""
+
+    owner: str
+    fence: Fence
+    left_s: float
+    """Seconds until it ends; 0 or less where it has ended."""
+
+
+def find(transaction: Transaction, name: str) -> Held | None:
+    """Who owns a lease, or owned it last; None where nobody ever did."""
+    row = transaction.row(
+        "SELECT owner, fence, extract(epoch FROM until - clock_timestamp())::double precision FROM leases WHERE name = ?", (name,)
+    )
+    return None if row is None else Held(row[0], Fence(name, row[1]), row[2])
+
+
+def take(transaction: Transaction, name: str, owner: str, term_s: float) -> Fence | None:
+    """Take a lease for ``term_s`` seconds from now on; None while another owner has it. An owner that has it, or had it last, keeps its
+    fence. It waits for the commit of transactions with fenced writes of the last owner.
+    """
+    row = transaction.row(
+        f"INSERT INTO leases (name, owner, fence, until) VALUES (?, ?, 1, {_UNTIL}) ON CONFLICT (name) DO NOTHING RETURNING fence",  # noqa: S608
+        (name, owner, term_s),
+    )
+    if row is not None:
+        return Fence(name, row[0])
+    found = find(transaction, name)  # without a lock: fenced writes of the owner do not wait for those who ask in vain
+    if found is None or (found.owner != owner and found.left_s > 0):
+        return None
+    row = transaction.row("SELECT owner, fence, until > clock_timestamp() FROM leases WHERE name = ? FOR UPDATE", (name,))
+    if row is None or (row[0] != owner and row[2]):
+        return None
+    number = row[1] + (row[0] != owner)
+    transaction.run(f"UPDATE leases SET owner = ?, fence = ?, until = {_UNTIL} WHERE name = ?", (owner, number, term_s, name))  # noqa: S608
+    return Fence(name, number)
+
+
+def renew(transaction: Transaction, fence: Fence, term_s: float) -> bool:
+    """Have a lease end ``term_s`` seconds from now; False where another owner has taken it. It does not wait for fenced writes."""
+    return bool(
+        transaction.run(f"UPDATE leases SET until = {_UNTIL} WHERE name = ? AND fence = ?", (term_s, *fence))  # noqa: S608
+    )
+
+
+def release(transaction: Transaction, fence: Fence) -> None:
+    """End a lease now, so that the next owner need not wait; nothing happens where another owner has taken it."""
+    transaction.run("UPDATE leases SET until = clock_timestamp() WHERE name = ? AND fence = ?", tuple(fence))
+
+
+class Lease:
+    """A lease that this process tries to own. It is renewed every ``renew_s`` seconds for ``term_s``; an owner that could not renew it for
+    ``give_up_s`` seconds by its own clock gives it up, before the lease ends and another process takes it.
+    """
+
+    __slots__ = ("_clock", "_fence", "_give_up_s", "_name", "_on_lost", "_owner", "_renew_s", "_task", "_term_s", "_transactions", "_until")
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        clock: Clock,
+        name: str,
+        owner: str,
+        *,
+        on_lost: Callable[[], object],
+        term_s: float = 10.0,
+        renew_s: float = 3.0,
+        give_up_s: float = 7.0,
+    ) -> None:
+        """``owner`` names this process, and no earlier one. ``on_lost`` is called on the event loop when an owner gives the lease up, or
+        learns that another process has taken it.
+        """
+        self._transactions = transactions
+        self._clock = clock
+        self._name = name
+        self._owner = owner
+        self._on_lost = on_lost
+        self._term_s = term_s
+        self._renew_s = renew_s
+        self._give_up_s = give_up_s
+        self._fence: Fence | None = None
+        self._until = 0.0
+        self._task = BackgroundTask("hub.storage.lease")
+
+    @property
+    def fence(self) -> Fence | None:
+        """What to show when writing; None while this process does not own the lease, as far as it knows."""
+        return self._fence if self._clock.monotonic() < self._until else None
+
+    async def acquire(self) -> Fence | None:
+        """Take the lease and go on renewing it; None while another process has it.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        if self.fence is not None:
+            return self._fence
+        await self._task.stop()
+        asked = self._clock.monotonic()
+        fence = await self._transactions.write(lambda tx: take(tx, self._name, self._owner, self._term_s))
+        self._fence = fence
+        if fence is None:
+            return None
+        self._until = asked + self._give_up_s  # from before it was asked for: the database may have answered late
+        self._task.start(self._keep(fence))
+        return self.fence
+
+    async def release(self) -> None:
+        """Give the lease up at once, so that another process takes it; ``on_lost`` is not called.
+
+        Raises:
+            StorageError: the database cannot be written; the lease ends by itself.
+        """
+        await self._task.stop()
+        fence, self._fence = self._fence, None
+        if fence is not None:
+            await self._transactions.write(lambda tx: release(tx, fence))
+
+    async def _keep(self, fence: Fence) -> None:
+        due = self._renew_s
+        while True:
+            await asyncio.sleep(max(0.0, min(due, self._until - self._clock.monotonic())))
+            asked = self._clock.monotonic()
+            if asked >= self._until:
+                break
+            try:
+                async with asyncio.timeout(self._until - asked):
+                    renewed = await self._transactions.write(lambda tx: renew(tx, fence, self._term_s))
+            except (StorageError, TimeoutError):
+                _log.warning("lease_not_renewed", lease=self._name, exc_info=True)
+                due = self._renew_s / 3
+                continue
+            if not renewed:
+                break
+            self._until = asked + self._give_up_s
+            due = self._renew_s
+        self._fence = None
+        _log.warning("lease_lost", lease=self._name, fence=fence.number)
+        self._on_lost()
