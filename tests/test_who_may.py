@@ -18,7 +18,9 @@ from hub.core.principal import Action
 from hub.core.subscriber import Subscriber
 from hub.node import Node
 from hub.ops.settings import model_of
-from hub.security.roles import BUILT_IN, OPERATIONS, SERVER_ONLY, allowed
+from hub.security.roles import SERVER_ONLY, allowed
+from tests.support.access import OPERATIONS
+from tests.support.access import ROLES as BUILT_IN
 
 ROLES = [role for role in BUILT_IN if role != "anonymous"]
 

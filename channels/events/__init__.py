@@ -13,7 +13,7 @@ from channels.events.codec import (
 from channels.events.ports import (
     ACCEPTED,
     DUPLICATE,
-    EVENT_CONSUMER,
+    EVENT_CONSUMERS,
     EVENT_SINK,
     EVENT_STREAM,
     EventConsumer,
@@ -63,7 +63,7 @@ __all__ = [
     "ACCEPTED",
     "DUPLICATE",
     "ENDS",
-    "EVENT_CONSUMER",
+    "EVENT_CONSUMERS",
     "EVENT_SINK",
     "EVENT_STREAM",
     "EVENT_TYPES",

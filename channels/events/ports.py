@@ -1,9 +1,10 @@
 """Where events go: the ports between the family that takes events in and the families that use them."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from channels.events.types import Event
+from hub.offers import Port
 
 
 class RefusedEventError(ValueError):
@@ -20,7 +21,7 @@ EVENT_STREAM = "events"
 
 
 class EventConsumer(Protocol):
-    """A family that lives on events. Ingest calls it; the role under which it is found is ``event-consumer``."""
+    """A family that lives on events. Ingest calls it."""
 
     def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
         """Called before the event is logged, in its order. With ``past`` it may be as old as it likes.
@@ -35,8 +36,8 @@ class EventConsumer(Protocol):
         ...
 
 
-EVENT_CONSUMER = "event-consumer"
-"""The role of an :class:`EventConsumer` among a family's services."""
+EVENT_CONSUMERS: Final = Port[EventConsumer]("event consumers")
+"""Where families that live on events offer themselves to ingest."""
 
 
 class EventSinkError(Exception):
@@ -48,7 +49,7 @@ DUPLICATE = "duplicate"
 
 
 class EventSink(Protocol):
-    """Where events go in: validation is done, repeats and order are looked after behind it. Offered by ingest under its role."""
+    """Where events go in: validation is done, repeats and order are looked after behind it."""
 
     async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
         """Take events; one outcome for each: ``accepted``, ``duplicate``, or a sentence that says why it was refused. With ``past`` the
@@ -62,5 +63,5 @@ class EventSink(Protocol):
         ...
 
 
-EVENT_SINK = "event-sink"
-"""The role of the :class:`EventSink` among a family's services."""
+EVENT_SINK: Final = Port[EventSink]("event sink")
+"""Where ingest offers itself to families that make events."""

@@ -1,6 +1,6 @@
 """What event ingestion puts into a hub: the sequencer and ``POST /ingest/v1/events``."""
 
-from channels.events import EVENT_CONSUMER, EVENT_SINK
+from channels.events import EVENT_CONSUMERS, EVENT_SINK
 from channels.ingest import routes, schemas
 from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
@@ -9,12 +9,12 @@ from hub.family import Context, Parts
 
 def build(context: Context) -> Parts:
     """The sequencer and the API that feeds it."""
-    settings: IngestSettings = context.section("ingest")
+    settings = context.section("ingest", IngestSettings)
     sequencer = Sequencer(
         eventlog=context.eventlog,
         clock=context.clock,
         loop=context.hub.loop,
-        find_consumers=lambda: context.of_role(EVENT_CONSUMER),
+        find_consumers=lambda: context.offered(EVENT_CONSUMERS),
         repeats_s=settings.repeats_s,
         repeats_max=settings.repeats_max,
     )
@@ -23,5 +23,6 @@ def build(context: Context) -> Parts:
         routers=[routes.create_router(ingest), schemas.router],
         open_paths=schemas.open_paths(),
         services=[sequencer],
-        roles={EVENT_SINK: sequencer, "counters": {"ingest": sequencer.counters}},
+        offers=[EVENT_SINK.offer(sequencer)],
+        counters={"ingest": sequencer.counters},
     )

@@ -2,6 +2,7 @@
 
 from channels.ingest.settings import IngestSettings
 from hub.family import Context, Family, Parts
+from hub.security.roles import calls
 
 
 def _build(context: Context) -> Parts:
@@ -10,4 +11,13 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("ingest", _build, settings=IngestSettings)
+family = Family(
+    "ingest",
+    _build,
+    settings=IngestSettings,
+    operations={
+        "/ingest/write": "send events of the contact centre",
+        "/ingest/past": "send events of the contact centre that are older than the limit on their age",
+    },
+    grants=dict.fromkeys(("integrator", "producer"), (calls("/ingest/write"),)),
+)

@@ -2,7 +2,7 @@
 
 import uuid
 
-from channels.events import EVENT_CONSUMER, EVENT_SINK
+from channels.events import EVENT_CONSUMERS, EVENT_SINK
 from channels.interactions.event_consumer import EventLogConsumer
 from channels.interactions.models import Interaction
 from channels.interactions.publisher import CHANNELS, InteractionPublisher
@@ -13,13 +13,11 @@ from channels.interactions.service import INBOUND_NEW, InteractionService
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.state_machine import State
 from hub.family import Context, Parts
-from hub.outbox.example import ROLE as EXAMPLE
-from hub.outbox.models import ROLE
 
 
 def build(context: Context) -> Parts:
     """The parts of the family, for one hub."""
-    settings: InteractionsSettings = context.section("interactions")
+    settings = context.section("interactions", InteractionsSettings)
     interactions = InteractionService(context.outbox, context.hosts.own_url, context.clock, settings.max_user_data_bytes)
     consumer = EventLogConsumer(interactions, context.transactions, context.eventlog)
 
@@ -29,12 +27,15 @@ def build(context: Context) -> Parts:
         )
         return webhook_body(event_type, made, str(uuid.uuid4()), context.hosts.own_url())
 
-    publisher = InteractionPublisher(context.hub, lambda: next(iter(context.of_role(EVENT_SINK)), None), example)
+    publisher = InteractionPublisher(context.hub, lambda: next(iter(context.offered(EVENT_SINK)), None), example)
     calls = Handlers(interactions, context.transactions, context.hosts, settings)
     return Parts(
         routers=[create_router(calls)],
         hot_paths=create_hot_paths(calls),
         channels=CHANNELS,
         services=[consumer, RetentionJob(interactions, context.transactions, context.clock, settings)],
-        roles={EVENT_CONSUMER: consumer, ROLE: publisher, EXAMPLE: publisher, "counters": {"interactions": interactions.counters}},
+        offers=[EVENT_CONSUMERS.offer(consumer)],
+        outbox_consumers=[publisher],
+        examples=[publisher],
+        counters={"interactions": interactions.counters},
     )

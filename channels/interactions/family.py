@@ -2,6 +2,7 @@
 
 from channels.interactions.settings import InteractionsSettings
 from hub.family import Context, Family, Parts
+from hub.security.roles import calls
 
 
 def _build(context: Context) -> Parts:
@@ -10,4 +11,19 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("interactions", _build, settings=InteractionsSettings, migrations="channels.interactions.migrations")
+family = Family(
+    "interactions",
+    _build,
+    settings=InteractionsSettings,
+    migrations="channels.interactions.migrations",
+    operations={
+        "/interactions/read": "look at interactions",
+        "/interactions/events": "hear of interactions that start and finish, without their user data",
+        "/interactions/write": "create, change and stop open media interactions",
+    },
+    grants={
+        "supervisor": (calls("/interactions/events", "/interactions/read"),),
+        **dict.fromkeys(("agent", "dashboard"), (calls("/interactions/events"),)),
+        **dict.fromkeys(("integrator", "producer"), (calls("/interactions/read", "/interactions/write"),)),
+    },
+)

@@ -16,7 +16,6 @@ from channels.messaging.signature import Signatures
 from channels.messaging.spool import Spool
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.family import Context, Parts
-from hub.outbox import models as outbox_models
 from hub.outbox.guard import Guard
 from hub.security.service import signing_secret
 
@@ -28,7 +27,7 @@ CHANNELS = "/nexus/v3/channels/**"
 
 def build(context: Context) -> Parts:
     """The parts of the family, for one hub."""
-    settings: MessagingSettings = context.section("messaging")
+    settings = context.section("messaging", MessagingSettings)
     transactions, clock, outbox = context.transactions, context.clock, context.outbox
     counters = Counters()
     media_dir = settings.media_dir or context.settings.data_dir / "media"
@@ -77,5 +76,6 @@ def build(context: Context) -> Parts:
             )
         ],
         services=[RetentionJob(transactions, folder, settings, clock, counters)],
-        roles={outbox_models.ROLE: MessagePublisher(context.hub, status, counters), "counters": {"messaging": counters}},
+        outbox_consumers=[MessagePublisher(context.hub, status, counters)],
+        counters={"messaging": counters},
     )

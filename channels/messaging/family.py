@@ -1,7 +1,8 @@
 """The family ``messaging``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
 from channels.messaging.settings import MessagingSettings
-from hub.family import Context, Family, Parts
+from hub.family import Context, Family, Parts, ProcessRole
+from hub.security.roles import calls
 
 
 def _build(context: Context) -> Parts:
@@ -10,4 +11,16 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("messaging", _build, settings=MessagingSettings, migrations="channels.messaging.migrations")
+family = Family(
+    "messaging",
+    _build,
+    settings=MessagingSettings,
+    migrations="channels.messaging.migrations",
+    runs_in=frozenset({ProcessRole.EDGE}),
+    operations={
+        "/messaging/admin": "make, change and remove messaging channels, and rotate their secrets",
+        "/messaging/read": "look at messaging channels, their messages and media",
+        "/messaging/write": "send messages to consumers, upload and delete media",
+    },
+    grants={"integrator": (calls("/messaging/read", "/messaging/write"),)},
+)

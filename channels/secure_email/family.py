@@ -1,7 +1,8 @@
 """The family ``secure_email``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
 from channels.secure_email.settings import SecureEmailSettings
-from hub.family import Context, Family, Parts
+from hub.family import Context, Family, Parts, ProcessRole
+from hub.security.roles import calls
 
 
 def _build(context: Context) -> Parts:
@@ -10,4 +11,16 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("secure_email", _build, settings=SecureEmailSettings, migrations="channels.secure_email.migrations")
+family = Family(
+    "secure_email",
+    _build,
+    settings=SecureEmailSettings,
+    migrations="channels.secure_email.migrations",
+    runs_in=frozenset({ProcessRole.EDGE}),
+    operations={
+        "/securemail/read": "list and read secure e-mail",
+        "/securemail/write": "send secure e-mail for a consumer, mark it as read, delete and purge it",
+        "/securemail/reply": "send secure e-mail to a consumer",
+    },
+    grants={"integrator": (calls("/securemail/read", "/securemail/write", "/securemail/reply"),)},
+)

@@ -10,7 +10,7 @@ from hub.family import Context, Parts
 
 def build(context: Context) -> Parts:
     """A runner that sends a simulated day's events, at the pace of the clock."""
-    settings: SimulatorSettings = context.section("simulator")
+    settings = context.section("simulator", SimulatorSettings)
     # the day's totals and the day's curve should turn at one midnight
     zone = settings.zone or getattr(getattr(context.settings, "statistics", None), "zone", None)
     runner = Runner(
@@ -18,6 +18,6 @@ def build(context: Context) -> Parts:
         eventlog=context.eventlog,
         clock=context.clock,
         zone=ZoneInfo(zone) if zone else None,
-        find_sink=lambda: context.of_role(EVENT_SINK)[0],
+        find_sink=lambda: context.one(EVENT_SINK),
     )
-    return Parts(services=[runner], roles={"counters": {"simulator": runner.counters}}, readiness={"simulator": runner.readiness})
+    return Parts(services=[runner], counters={"simulator": runner.counters}, readiness={"simulator": runner.readiness})

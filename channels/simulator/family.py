@@ -1,7 +1,7 @@
 """The family ``simulator``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
 from channels.simulator.settings import SimulatorSettings
-from hub.family import Context, Family, Parts
+from hub.family import Context, Family, Parts, ProcessRole
 
 
 def _build(context: Context) -> Parts:
@@ -12,4 +12,4 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("simulator", _build, settings=SimulatorSettings)
+family = Family("simulator", _build, settings=SimulatorSettings, runs_in=frozenset({ProcessRole.STAT_SERVER}))

@@ -1,7 +1,9 @@
 """The family ``statistics``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
 from channels.statistics.settings import StatisticsSettings
+from hub.core.principal import Action
 from hub.family import Context, Family, Parts
+from hub.security.roles import Grant, calls, tree
 
 
 def _build(context: Context) -> Parts:
@@ -10,4 +12,18 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("statistics", _build, settings=StatisticsSettings)
+family = Family(
+    "statistics",
+    _build,
+    settings=StatisticsSettings,
+    operations={
+        "/statistics/read": "read values of statistics",
+        "/statistics/subscribe": "open and close statistics subscriptions",
+        "/statistics/control": "stop and start the stat server",
+    },
+    grants={
+        "supervisor": (calls("/statistics/read", "/statistics/subscribe", "/statistics/control"),),
+        **dict.fromkeys(("agent", "dashboard"), (calls("/statistics/read"),)),
+        "viewer": (Grant(Action.SUBSCRIBE, tree("/statistics")), calls("/statistics/read")),
+    },
+)

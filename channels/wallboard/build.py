@@ -41,7 +41,7 @@ def open_paths(context: Context) -> list[OpenPath]:
     assets = load()
     index = assets.pop("index.html")
     page = partial(_serve_signed_in, index, context.gate) if context.settings.demo else at_once(index.respond)
-    settings: WallboardSettings = context.section("wallboard")
+    settings = context.section("wallboard", WallboardSettings)
     assets["config.json"] = _config(settings, context.settings.limits.max_subscriptions)
     return [
         OpenPath("/", page),

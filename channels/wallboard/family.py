@@ -1,7 +1,7 @@
 """The family ``wallboard``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
 from channels.wallboard.settings import WallboardSettings
-from hub.family import Context, Family, Parts
+from hub.family import Context, Family, Parts, ProcessRole
 
 
 def _build(context: Context) -> Parts:
@@ -10,4 +10,4 @@ def _build(context: Context) -> Parts:
     return build(context)
 
 
-family = Family("wallboard", _build, settings=WallboardSettings)
+family = Family("wallboard", _build, settings=WallboardSettings, runs_in=frozenset({ProcessRole.EDGE}))

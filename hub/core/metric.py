@@ -18,7 +18,7 @@ Registered as ``metrics.counters("ingest", counters)`` these are ``hub_ingest_ev
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 LATENCY_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -59,3 +59,29 @@ class Histogram:
     def count(self) -> int:
         """How many observations there were."""
         return sum(self.counts)
+
+
+class Gauge(NamedTuple):
+    """A value that rises and falls, read at each scrape: ``hub_<name>``."""
+
+    name: str
+    help: str
+    read: Callable[[], float]
+
+
+class Count(NamedTuple):
+    """A number that only rises, read at each scrape: ``hub_<name>_total``."""
+
+    name: str
+    help: str
+    read: Callable[[], int]
+
+
+class Latency(NamedTuple):
+    """A histogram, or several by the values of one label: ``hub_<name>``."""
+
+    name: str
+    help: str
+    source: Histogram | Mapping[str, Histogram]
+    label: str = ""
+    """Empty where there is one histogram."""

@@ -7,7 +7,6 @@ from typing import Final
 
 from hub.doctor import databases, folder
 from hub.doctor.inspection import Check, Finding, Inspection, Level
-from hub.outbox.doctor import webhook_secrets
 from hub.storage.transactions import StorageError
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -18,7 +17,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     databases.versions,
     databases.server,
     databases.clocks,
-    webhook_secrets,
 )
 
 

@@ -14,7 +14,7 @@ from hub.doctor.checks import CHECKS, examine
 from hub.doctor.inspection import Inspection, Level
 from hub.doctor.salvage import SalvageError
 from hub.doctor.salvage_folder import salvage_folder
-from hub.family import migrations_of
+from hub.families import migrations_of, whole
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, load_or_exit, print_json
 from hub.ops.settings import Settings
 from hub.storage.lock import InUseError
@@ -51,7 +51,7 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
             _salvage(settings, into, as_json=json)
             return
         inspection = Inspection(settings, time.time_ns() // 1_000_000, migrations_of(known))
-        findings = examine(inspection, (*CHECKS, *(check for family in known for check in family.checks)))
+        findings = examine(inspection, (*CHECKS, *(check for family in whole(known) for check in family.checks)))
         if json:
             print_json([asdict(finding) for finding in findings])
         else:

@@ -45,7 +45,7 @@ class Inspection:
 
     def __init__(self, settings: Settings, now_ms: int, migrations: Sequence[str]) -> None:
         """``now_ms``: the time of day, milliseconds since 1970; ``migrations``: the packages of all schema versions
-        (:func:`hub.family.migrations_of`).
+        (:func:`hub.families.migrations_of`).
         """
         self.settings = settings
         self.now_ms = now_ms

@@ -4,8 +4,8 @@ Names begin with ``hub_``, but for those of the process, which are ``process_*``
 Counters end in ``_total``, times in ``_seconds``, sizes in ``_bytes``. Labels are bounded: no channel, id or path of a client's ever is
 one. Where one thing is counted by kinds the kinds are a label, not names (https://prometheus.io/docs/practices/naming/).
 
-To add one: a field with a docstring in a part's dataclass of counters (:mod:`hub.core.metric`), or :meth:`Metrics.gauge`,
-:meth:`Metrics.count` or :meth:`Metrics.histogram` in ``Node._observe``; then ``make reference`` writes it into docs/metrics.md.
+To add one: a field with a docstring in a part's dataclass of counters (:mod:`hub.core.metric`), or an entry in ``gauges``, ``counts`` or
+``latencies`` of :class:`hub.family.Parts`; then ``make reference`` writes it into docs/metrics.md.
 """
 
 import ast

@@ -7,16 +7,13 @@ import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from hub.core.ports import Clock
 from hub.outbox.administration import EndpointError
 from hub.outbox.archive_store import Attempt
 from hub.outbox.delivery_worker import Sends
 from hub.outbox.models import Endpoint, OutboxEvent
-
-ROLE: Final = "outbox-example"
-"""The role of :class:`Example`."""
 
 
 class Example(Protocol):

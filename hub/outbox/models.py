@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple, NotRequired, Protocol, TypedDict, Unpack
 
+from hub.offers import Port
 from hub.storage.transactions import Transaction
 
 EVERY_ENDPOINT: Final = ""
@@ -170,10 +171,12 @@ class Settled(NamedTuple):
 
 
 class Consumer(Protocol):
-    """What a family brings for the events that it records; in ``Parts.roles`` under :data:`ROLE`."""
+    """What a family brings for the events that it records (``Parts.outbox_consumers``)."""
 
-    types: Collection[str]
-    """The event types that are its own."""
+    @property
+    def types(self) -> Collection[str]:
+        """The event types that are its own."""
+        ...
 
     async def consume(self, event: OutboxEvent) -> None:
         """Do what follows from an event inside the hub. Called in the order of the events of a key, at least once:
@@ -184,10 +187,6 @@ class Consumer(Protocol):
     def settled(self, transaction: Transaction, delivery: Settled) -> None:
         """A delivery ended. Runs inside the transaction that records it, in the database's thread."""
         ...
-
-
-ROLE: Final = "outbox"
-"""The role of a :class:`Consumer`."""
 
 
 class Recorder(Protocol):
@@ -204,3 +203,7 @@ class Recorder(Protocol):
     def remove_endpoint(self, transaction: Transaction, endpoint: str) -> None:
         """Remove an endpoint that a family owns. Its pending deliveries become dead."""
         ...
+
+
+RECORDER: Final = Port[Recorder]("the outbox's recorder")
+"""Where the outbox offers itself to other families."""

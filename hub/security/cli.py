@@ -7,7 +7,7 @@ import difflib
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -18,7 +18,7 @@ from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir
 from hub.security.cli_database import Admin, only_tenant, refuse
 from hub.security.cli_output import show_all, show_one, show_removed
 from hub.security.models import AdminError, Key, Role, Token, User
-from hub.security.roles import BUILT_IN, OPERATIONS, SUMMARIES, Grant, RoleError, parse_grant
+from hub.security.roles import BUILT_IN, Grant, RoleError, parse_grant
 from hub.security.store import Store
 
 if TYPE_CHECKING:
@@ -65,10 +65,15 @@ def _read_password(given: str | None, from_stdin: bool) -> str:
 
 
 def _grants(
-    subscribe: list[str] | None, publish: list[str] | None, call: list[str] | None, without: list[str] | None, deny: list[str] | None
+    operations: Collection[str],
+    subscribe: list[str] | None,
+    publish: list[str] | None,
+    call: list[str] | None,
+    without: list[str] | None,
+    deny: list[str] | None,
 ) -> list[Grant]:
     made = [_denial(action, deny) for action in Action] if deny else []
-    _check_denied(deny or [])
+    _check_denied(operations, deny or [])
     for action, patterns in ((Action.SUBSCRIBE, subscribe), (Action.PUBLISH, publish), (Action.CALL, call)):
         if patterns:
             exceptions = [] if action is Action.CALL else without or []
@@ -77,8 +82,8 @@ def _grants(
             except RoleError as error:
                 raise RoleError(f"--{action.value}: {str(error).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from error
     for pattern in call or []:
-        if not _matches_operation(pattern):
-            raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{_hint(pattern)}")
+        if not any(matches(pattern, operation) for operation in operations):
+            raise RoleError(f"--call: expected an operation, or a pattern that matches one, got {pattern}{_hint(operations, pattern)}")
     return made
 
 
@@ -89,16 +94,12 @@ def _denial(action: Action, patterns: list[str]) -> Grant:
         raise RoleError(f"--deny: {str(error).removeprefix('grant.within: ')}; got {', '.join(patterns)}") from error
 
 
-def _matches_operation(pattern: str) -> bool:
-    return any(matches(pattern, operation) for operation in OPERATIONS)
+def _hint(operations: Collection[str], pattern: str) -> str:
+    close = difflib.get_close_matches(pattern, operations, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(operations)}"
 
 
-def _hint(pattern: str) -> str:
-    close = difflib.get_close_matches(pattern, OPERATIONS, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(OPERATIONS)}"
-
-
-def _check_denied(patterns: Sequence[str]) -> None:
+def _check_denied(operations: Collection[str], patterns: Sequence[str]) -> None:
     """Refuse what is meant for an operation and is none: a denial that never denies is worse than none. A channel may have nearly any
     name; so only that is refused which has the form of an operation, two words, and is below the same first word or nearly spelt like one.
 
@@ -107,12 +108,12 @@ def _check_denied(patterns: Sequence[str]) -> None:
     """
     for pattern in patterns:
         words = pattern.split("/")[1:]
-        if len(words) != _WORDS_OF_OPERATION or "*" in pattern or pattern in OPERATIONS:
+        if len(words) != _WORDS_OF_OPERATION or "*" in pattern or pattern in operations:
             continue
-        if any(operation.startswith(f"/{words[0]}/") for operation in OPERATIONS) or difflib.get_close_matches(
-            pattern, OPERATIONS, 1, _NEARLY
+        if any(operation.startswith(f"/{words[0]}/") for operation in operations) or difflib.get_close_matches(
+            pattern, operations, 1, _NEARLY
         ):
-            raise RoleError(f"--deny: expected a channel, an operation, or a pattern of them, got {pattern}{_hint(pattern)}")
+            raise RoleError(f"--deny: expected a channel, an operation, or a pattern of them, got {pattern}{_hint(operations, pattern)}")
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
@@ -183,7 +184,7 @@ def _roles(admin: Admin) -> typer.Typer:
     ) -> None:
         """Add a role of a tenant's own: patterns that it may subscribe to, publish on, and operations that it may call."""
         try:
-            grants = _grants(subscribe, publish, call, without, deny)
+            grants = _grants(admin.access.operations, subscribe, publish, call, without, deny)
         except RoleError as error:
             refuse(str(error))
 
@@ -198,7 +199,7 @@ def _roles(admin: Admin) -> typer.Typer:
     ) -> None:
         """List the built-in roles and the tenants' own."""
         own = admin.run(lambda store: store.roles(tenant), config, data_dir, database_url)
-        show_all([*(Role("", name, grants, 0) for name, grants in BUILT_IN.items()), *own], json, "")
+        show_all([*(Role("", name, grants, 0) for name, grants in admin.access.roles.items()), *own], json, "")
 
     @app.command(epilog="Example:  hub role show supervisor")
     def show(
@@ -213,14 +214,14 @@ def _roles(admin: Admin) -> typer.Typer:
 
         async def work(store: Store) -> Role:
             if name in BUILT_IN:
-                return Role("", name, BUILT_IN[name], 0)
+                return Role("", name, admin.access.roles[name], 0)
             own = await store.roles(await only_tenant(store, tenant))
             for role in own:
                 if role.name == name:
                     return role
             raise AdminError(f"role: no role {name!r}; there are: {', '.join([*BUILT_IN, *(role.name for role in own)])}")
 
-        show_one(admin.run(work, config, data_dir, database_url), json, done=SUMMARIES.get(name, ""))
+        show_one(admin.run(work, config, data_dir, database_url), json, done=BUILT_IN[name].summary if name in BUILT_IN else "")
 
     @app.command(epilog="Example:  hub role remove wall --tenant acme")
     def remove(

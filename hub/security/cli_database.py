@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import typer
 
-from hub.family import migrations_of
+from hub.families import access_of, migrations_of
 from hub.ops.cli import errors, load_or_exit
 from hub.ops.logging import set_up
 from hub.ops.settings import Settings
 from hub.ops.start_errors import explain
+from hub.security.access import Access
 from hub.security.models import AdminError
 from hub.security.store import Store
 from hub.storage.migrations import place_of
@@ -33,6 +34,11 @@ class Admin:
     """Runs what a command does."""
 
     families: Callable[[], Sequence["Family"]]
+
+    @property
+    def access(self) -> Access:
+        """What may be allowed in the hub."""
+        return access_of(self.families())
 
     def run(self, work: Callable[[Store], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
         """Run ``work`` on who may call, in the database that the settings name; what it refuses ends the command with 1."""

@@ -19,7 +19,7 @@ _ADMIN: Final = frozenset({"admin"})
 
 
 def _credential(identifier: str, subject: str, secret: str) -> Credential:
-    return Credential(identifier, TENANT, subject, _ADMIN, BUILT_IN["admin"], hash_secret(secret))
+    return Credential(identifier, TENANT, subject, _ADMIN, BUILT_IN["admin"].grants, hash_secret(secret))
 
 
 class DemoLookup:
@@ -53,4 +53,4 @@ class DemoLookup:
         return {each: self._by_id[each] for each in ids if each in self._by_id}
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        return tuple(grant for role in sorted(roles) for grant in BUILT_IN.get(role, ()))
+        return tuple(grant for role in sorted(roles) for grant in (BUILT_IN[role].grants if role in BUILT_IN else ()))

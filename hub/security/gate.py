@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -90,6 +90,7 @@ class Gate:
         "_clock",
         "_decisions",
         "_directory",
+        "_operations",
         "_poll",
         "_refused_origins",
         "_trouble",
@@ -110,10 +111,12 @@ class Gate:
         open: bool = False,
         allowed_origins: Collection[str] = (),
         limits: Limits | None = None,
+        operations: Mapping[str, str] | None = None,
     ) -> None:
         """``open``: let in callers without a credential (``--open``). ``allowed_origins``: origins whose pages may use the sign-in
-        cookie.
+        cookie. ``operations``: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
         """
+        self._operations = operations or {}
         self._directory = directory
         self._clock = clock
         self.allowed_origins = frozenset(origin.lower() for origin in allowed_origins)
@@ -300,6 +303,10 @@ class Gate:
                 self._decisions.clear()
             self._decisions[question] = known
         return known
+
+    def summary_of(self, operation: str) -> str:
+        """What a REST operation does, in words that follow "may not"."""
+        return self._operations.get(operation, f"call {operation}")
 
     # -- following changes ------------------------------------------------------------------------------------------
 

@@ -1,12 +1,12 @@
 """The queries of the gate: credentials by hash, by id and by user name, roles, and the revision."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from hub.core.errors import RefusedError, WireError
 from hub.security.credentials import Credential
 from hub.security.queries import decoded
-from hub.security.roles import BUILT_IN, LATER, Grants, parse_grant
+from hub.security.roles import LATER, Grants, parse_grant
 from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions
 
 _CHUNK: Final = 500
@@ -62,10 +62,12 @@ class Lookup(Protocol):
 class DatabaseLookup:
     """The tables of tenants, roles, users, keys and tokens (docs/security.md)."""
 
-    __slots__ = ("_transactions",)
+    __slots__ = ("_built_in", "_transactions")
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, built_in: Mapping[str, Grants]) -> None:
+        """``built_in``: what the built-in roles allow (:attr:`hub.security.access.Access.roles`)."""
         self._transactions = transactions
+        self._built_in = built_in
 
     async def revision(self) -> int:
         row = await self._read(lambda tx: tx.row("SELECT number FROM revision"))
@@ -96,18 +98,18 @@ class DatabaseLookup:
                 for start in range(0, len(wanted[kind]), _CHUNK):
                     chunk = wanted[kind][start : start + _CHUNK]
                     rows = tx.rows(f"{query} WHERE {column} IN ({_marks(chunk)})", chunk)
-                    found.extend(_with_grants(tx, make(row)) for row in rows)
+                    found.extend(self._with_grants(tx, make(row)) for row in rows)
             return {credential.id: credential for credential in found}
 
         return await self._read(find)
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        return await self._read(lambda tx: _grants(tx, tenant, roles))
+        return await self._read(lambda tx: self._grants(tx, tenant, roles))
 
     async def _one(self, query: str, parameters: tuple[str, ...], make: Callable[[Row], Credential]) -> Credential | None:
         def find(tx: Transaction) -> Credential | None:
             row = tx.row(query, parameters)
-            return None if row is None else _with_grants(tx, make(row))
+            return None if row is None else self._with_grants(tx, make(row))
 
         return await self._read(find)
 
@@ -117,28 +119,26 @@ class DatabaseLookup:
         except StorageError as error:
             raise LookupUnavailableError(str(error)) from error
 
+    def _grants(self, tx: Transaction, tenant: str, roles: frozenset[str]) -> Grants:
+        own = sorted(roles - (self._built_in.keys() - LATER))
+        if not own:
+            return tuple(grant for role in sorted(roles) for grant in self._built_in[role])
+        stored = tx.rows(f"{_ROLES} AND name IN ({_marks(own)}) ORDER BY name", (tenant, *own))
+        built_in = sorted(roles - {name for name, _ in stored})
+        return (
+            *(grant for role in built_in for grant in self._built_in.get(role, ())),
+            *(parse_grant(raw) for _, grants in stored for raw in decoded(grants)),
+        )
 
-def _grants(tx: Transaction, tenant: str, roles: frozenset[str]) -> Grants:
-    own = sorted(roles - (BUILT_IN.keys() - LATER))
-    if not own:
-        return tuple(grant for role in sorted(roles) for grant in BUILT_IN[role])
-    stored = tx.rows(f"{_ROLES} AND name IN ({_marks(own)}) ORDER BY name", (tenant, *own))
-    built_in = sorted(roles - {name for name, _ in stored})
-    return (
-        *(grant for role in built_in for grant in BUILT_IN.get(role, ())),
-        *(parse_grant(raw) for _, grants in stored for raw in decoded(grants)),
-    )
+    def _with_grants(self, tx: Transaction, credential: Credential) -> Credential:
+        grants = self._grants(tx, credential.tenant, credential.roles)
+        return Credential(
+            credential.id, credential.tenant, credential.subject, credential.roles, grants, credential.fingerprint, credential.expires_ms
+        )
 
 
 def _marks(values: list[str]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _with_grants(tx: Transaction, credential: Credential) -> Credential:
-    grants = _grants(tx, credential.tenant, credential.roles)
-    return Credential(
-        credential.id, credential.tenant, credential.subject, credential.roles, grants, credential.fingerprint, credential.expires_ms
-    )
 
 
 def _of_token(row: Row) -> Credential:

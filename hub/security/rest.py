@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import Depends, Request, Security
+from fastapi import APIRouter, Depends, Request, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from hub.core.principal import Action, Principal
 from hub.ops.envelope import ApiError
 from hub.security.cookies import SIGN_IN_COOKIE
 from hub.security.gate import Failure, Gate
-from hub.security.roles import OPERATIONS
 from hub.storage.transactions import StorageError
 
 _CALLER: Final = "hub.caller"
@@ -78,7 +80,7 @@ async def permit(gate: Gate, scope: Scope, operation: str) -> Principal:
 
 async def _allow(gate: Gate, principal: Principal, operation: str) -> None:
     if not await gate.allows(principal, Action.CALL, operation):
-        raise ApiError(403, f"this credential may not {OPERATIONS[operation]}", detail={"operation": operation})
+        raise ApiError(403, f"this credential may not {gate.summary_of(operation)}", detail={"operation": operation})
 
 
 async def _identify(
@@ -130,15 +132,30 @@ def requires(operation: str) -> Any:
     Answers 401 in the envelope for a missing, expired or wrong token, 403 ``{"message":"Forbidden"}`` for an unknown API key, 403 in the
     envelope for who may not.
 
-    Raises:
-        ValueError: no such operation in :data:`hub.security.roles.OPERATIONS`.
+    ``operation`` is one of a family's (:attr:`hub.family.Family.operations`); a hub with a route that asks for another one does not start.
     """
-    if operation not in OPERATIONS:
-        raise ValueError(f"expected one of {', '.join(OPERATIONS)}, got {operation}")
-
     return Depends(Permission(operation))
 
 
 def authenticated() -> Any:
     """A dependency that yields the :class:`Principal` of any caller with a good credential."""
     return Depends(_identify)
+
+
+def operations_asked(routers: Iterable[APIRouter]) -> set[str]:
+    """The operations that the routes of some routers ask for."""
+    found: set[str] = set()
+    waiting: list[BaseRoute] = [route for router in routers for route in router.routes]
+    while waiting:
+        route = waiting.pop()
+        inner = getattr(route, "original_router", None)  # FastAPI keeps an included router as one route
+        if isinstance(inner, APIRouter):
+            waiting += inner.routes
+        elif isinstance(route, APIRoute):
+            found |= _operations_of(route.dependant)
+    return found
+
+
+def _operations_of(dependant: Dependant) -> set[str]:
+    own = {dependant.call.operation} if isinstance(dependant.call, Permission) else set()
+    return own.union(*(_operations_of(inner) for inner in dependant.dependencies))

@@ -1,52 +1,26 @@
 """Roles: what each allows. A role allows what lies within one of its patterns and overlaps none of its exceptions; roles add up, but
 what one of them denies no other allows.
 
-The built-in roles stand in :data:`BUILT_IN`, once; tenants add their own. Resources are channel patterns for subscribe and publish, and
-paths of words such as ``/statistics/read`` for REST operations.
+The built-in roles stand in :data:`BUILT_IN`, with what the hub itself grants them; each family adds its own grants
+(:mod:`hub.security.access`), and tenants add roles. Resources are channel patterns for subscribe and publish, and paths of words such as
+``/statistics/read`` for REST operations.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hub.core.channels import InvalidChannelError, check_pattern, lies_within, overlaps
 from hub.core.principal import Action
 
 
-def _tree(*roots: str) -> tuple[str, ...]:
+def tree(*roots: str) -> tuple[str, ...]:
     """A channel and everything below it."""
     return tuple(pattern for root in roots for pattern in (root, f"{root}/**"))
 
 
-SERVER_ONLY: Final = _tree("/statistics", "/nexus", "/hub", "/meta")
+SERVER_ONLY: Final = tree("/statistics", "/nexus", "/hub", "/meta")
 """Nobody but the server publishes here, not even an administrator: clients must be able to believe what they read there."""
-
-OPERATIONS: Final = {
-    "/statistics/read": "read values of statistics",
-    "/statistics/subscribe": "open and close statistics subscriptions",
-    "/statistics/control": "stop and start the stat server",
-    "/ingest/write": "send events of the contact centre",
-    "/ingest/past": "send events of the contact centre that are older than the limit on their age",
-    "/admin/read": "hear of operational events",
-    "/admin/write": "change the state of the server",
-    "/metrics/read": "read /metrics on the main port",
-    "/presence/read": "look at who is connected, and what they subscribed to",
-    "/presence/write": "send sessions away",
-    "/interactions/read": "look at interactions",
-    "/interactions/events": "hear of interactions that start and finish, without their user data",
-    "/interactions/write": "create, change and stop open media interactions",
-    "/endpoints/read": "look at webhook endpoints and deliveries",
-    "/endpoints/write": "add, change and remove webhook endpoints, and replay deliveries",
-    "/securemail/read": "list and read secure e-mail",
-    "/securemail/write": "send secure e-mail for a consumer, mark it as read, delete and purge it",
-    "/securemail/reply": "send secure e-mail to a consumer",
-    "/messaging/admin": "make, change and remove messaging channels, and rotate their secrets",
-    "/messaging/read": "look at messaging channels, their messages and media",
-    "/messaging/write": "send messages to consumers, upload and delete media",
-    "/publish/write": "publish messages by REST, to all or to one subject",
-    "/tickets/write": "get tickets for browsers' WebSockets and event streams",
-}
-"""Every REST operation that needs a grant, and what it does."""
 
 
 class RoleError(ValueError):
@@ -80,50 +54,43 @@ class Grant:
 
 Grants = tuple[Grant, ...]
 
-_NOT_FREE: Final = SERVER_ONLY
-_INTERNAL: Final = _tree("/hub", "/meta")
-_LISTEN: Final = Grant(Action.SUBSCRIBE, ("/**",), _INTERNAL)
 
-_DASHBOARD: Final = ("/statistics/read", "/interactions/events", "/tickets/write")
+def calls(*operations: str) -> Grant:
+    """A grant to call REST operations."""
+    return Grant(Action.CALL, operations)
 
-BUILT_IN: Final[Mapping[str, Grants]] = {
-    "admin": (Grant(Action.SUBSCRIBE, ("/**",)), Grant(Action.PUBLISH, ("/**",)), Grant(Action.CALL, ("/**",))),
-    "supervisor": (
-        _LISTEN,
-        Grant(Action.SUBSCRIBE, _tree("/hub/presence")),
-        Grant(Action.CALL, (*_DASHBOARD, "/statistics/subscribe", "/statistics/control", "/interactions/read", "/presence/read")),
+
+_LISTEN: Final = Grant(Action.SUBSCRIBE, ("/**",), tree("/hub", "/meta"))
+"""All that is published for clients, less what is the server's own."""
+
+
+class BuiltInRole(NamedTuple):
+    """A built-in role, as far as the hub itself defines it; families add grants (:mod:`hub.security.access`)."""
+
+    summary: str
+    """What it is for, in words."""
+    grants: Grants
+
+
+BUILT_IN: Final[Mapping[str, BuiltInRole]] = {
+    "admin": BuiltInRole(
+        "everything in its tenant",
+        (Grant(Action.SUBSCRIBE, ("/**",)), Grant(Action.PUBLISH, ("/**",)), Grant(Action.CALL, ("/**",))),
     ),
-    "agent": (_LISTEN, Grant(Action.CALL, _DASHBOARD)),
-    "dashboard": (_LISTEN, Grant(Action.CALL, _DASHBOARD)),
-    "viewer": (Grant(Action.SUBSCRIBE, _tree("/statistics")), Grant(Action.CALL, ("/statistics/read", "/tickets/write"))),
-    "integrator": (
-        Grant(
-            Action.CALL,
-            (
-                *("/ingest/write", "/interactions/read", "/interactions/write", "/messaging/read", "/messaging/write"),
-                *("/securemail/read", "/securemail/write", "/securemail/reply"),
-            ),
-        ),
+    "supervisor": BuiltInRole(
+        "hear statistics, interactions, presence and free channels; subscribe statistics, look at interactions and sessions", (_LISTEN,)
     ),
-    "producer": (
-        Grant(Action.PUBLISH, ("/**",), _NOT_FREE),
-        Grant(Action.CALL, ("/ingest/write", "/interactions/read", "/interactions/write", "/publish/write")),
+    "agent": BuiltInRole("hear statistics, interactions and free channels; read statistics by REST", (_LISTEN,)),
+    "dashboard": BuiltInRole("hear statistics, interactions and free channels; read statistics by REST", (_LISTEN,)),
+    "viewer": BuiltInRole("hear statistics; read them by REST", ()),
+    "integrator": BuiltInRole("send events; interactions, messaging and secure e-mail by REST", ()),
+    "producer": BuiltInRole("send events; publish on free channels, by REST too", (Grant(Action.PUBLISH, ("/**",), SERVER_ONLY),)),
+    "anonymous": BuiltInRole(
+        "subscribe and publish on free channels",
+        (Grant(Action.SUBSCRIBE, ("/**",), SERVER_ONLY), Grant(Action.PUBLISH, ("/**",), SERVER_ONLY)),
     ),
-    "anonymous": (Grant(Action.SUBSCRIBE, ("/**",), _NOT_FREE), Grant(Action.PUBLISH, ("/**",), _NOT_FREE)),
 }
 """The built-in roles. ``anonymous`` is what ``--open`` gives to clients without credentials (docs/protocol/commands.md#open)."""
-
-SUMMARIES: Final[Mapping[str, str]] = {
-    "admin": "everything in its tenant",
-    "supervisor": "hear statistics, interactions, presence and free channels; subscribe statistics, look at interactions and sessions",
-    "agent": "hear statistics, interactions and free channels; read statistics by REST",
-    "dashboard": "hear statistics, interactions and free channels; read statistics by REST",
-    "viewer": "hear statistics; read them by REST",
-    "integrator": "send events; interactions, messaging and secure e-mail by REST",
-    "producer": "send events; publish on free channels, by REST too",
-    "anonymous": "subscribe and publish on free channels",
-}
-"""What each built-in role is for, in words."""
 
 ANONYMOUS: Final = "anonymous"
 

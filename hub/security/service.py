@@ -3,6 +3,7 @@
 from hub.core.ports import Clock
 from hub.ops.settings import Settings
 from hub.security import demo
+from hub.security.access import Access
 from hub.security.cookies import CookieSigner, kept_secret
 from hub.security.directory import Directory
 from hub.security.gate import Gate
@@ -16,8 +17,9 @@ class Security:
 
     __slots__ = ("_settings", "gate", "store")
 
-    def __init__(self, settings: Settings, clock: Clock, transactions: Transactions) -> None:
+    def __init__(self, settings: Settings, clock: Clock, transactions: Transactions, access: Access) -> None:
         """``transactions`` are those of the database (:class:`hub.storage.service.DatabaseService`), which is started before this.
+        ``access`` is what the families of the hub allow.
 
         Raises:
             OSError: the data folder cannot be written.
@@ -31,12 +33,13 @@ class Security:
             scheme, _, rest = settings.public_url.partition("://")
             origins.append(f"{scheme}://{rest.partition('/')[0]}")
         self.gate = Gate(
-            Directory(DatabaseLookup(transactions), clock, demo.DemoLookup() if settings.demo else None),
+            Directory(DatabaseLookup(transactions, access.roles), clock, demo.DemoLookup() if settings.demo else None),
             clock,
             CookieSigner(secret, clock, lifetime_s=settings.sign_in_hours * 3600),
             open=settings.open,
             allowed_origins=origins,
             limits=settings.limits,
+            operations=access.operations,
         )
 
     async def start(self) -> None:

@@ -19,7 +19,7 @@ class DatabaseService:
 
     def __init__(self, url: str, *, migrations: Sequence[str] = HUB, exclusive: bool = True) -> None:
         """``url`` is :attr:`hub.ops.settings.Settings.database`; ``migrations`` are the packages of all versions
-        (:func:`hub.family.migrations_of`); ``exclusive`` as a hub has a SQLite file, else as a command has it beside a hub.
+        (:func:`hub.families.migrations_of`); ``exclusive`` as a hub has a SQLite file, else as a command has it beside a hub.
 
         Raises:
             InUseError: a SQLite file that another hub has.

@@ -2,22 +2,73 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi import APIRouter
+from starlette.responses import Response
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError
+from hub.core.principal import Principal
 from hub.core.subscriber import Subscriber
+from hub.erasure import Person
 from hub.eventlog.interface import LogInUseError
+from hub.export import ExportCursorError, ExportPage, ExportRecord, ExportSelection, RecordKind
 from hub.family import Context, Family, Parts
 from hub.node import Node
+from hub.offers import Port
+from hub.ops.hot_paths import HotPath
 from hub.ops.routing import HubRoute
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.usable import check_supported
+from hub.security.access import AccessError
+from hub.security.rest import requires
 from hub.storage.lock import InUseError
+
+
+async def _answer(*_: object) -> Response:
+    return Response()
+
+
+def _router(operation: str) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/acme")
+    async def look(caller: Annotated[Principal, requires(operation)]) -> None:
+        """Nothing."""
+
+    return router
+
+
+class Holder:
+    """Notes by id: when each was written, and by whom."""
+
+    def __init__(self) -> None:
+        self.kinds = {"note": RecordKind("one note", personal=True)}
+        self.notes = {"0": (1, "ana@example.com"), "1": (2, "bo@example.com"), "2": (2, "ana@example.com")}
+
+    async def pages(self, selection: ExportSelection) -> AsyncIterator[ExportPage]:
+        after = (-1, "")
+        if selection.cursor:
+            time, _, identifier = selection.cursor.partition(".")
+            if not time.isdigit():
+                raise ExportCursorError(selection.cursor)
+            after = int(time), identifier
+        waiting = sorted((time, each) for each, (time, _) in self.notes.items() if (time, each) > after)
+        for first in range(0, len(waiting), selection.page_records):
+            some = waiting[first : first + selection.page_records]
+            yield ExportPage(tuple(ExportRecord("note", time, each, b"{}") for time, each in some), f"{some[-1][0]}.{some[-1][1]}")
+
+    async def erase(self, person: Person) -> dict[str, int]:
+        mine = [each for each, (_, address) in self.notes.items() if address == person.address]
+        for each in mine:
+            del self.notes[each]
+        return {"note": len(mine)}
 
 
 @pytest.mark.parametrize(
@@ -49,9 +100,13 @@ class _Recorder:
             raise RuntimeError(f"{self.name} cannot stop")
 
 
-def _family(name: str, journal: list[str], *, breaks: bool = False) -> Family:
+NAMES = Port[str]("names")
+
+
+def _family(name: str, journal: list[str], *, breaks: bool = False, late: bool = False) -> Family:
     def build(context: Context) -> Parts:
-        return Parts(services=[_Recorder(name, journal, breaks=breaks)], roles={"recorder": name})
+        recorder = _Recorder(name, journal, breaks=breaks)
+        return Parts(late_services=[recorder] if late else [], services=[] if late else [recorder], offers=[NAMES.offer(name)])
 
     return Family(name, build)
 
@@ -64,11 +119,64 @@ async def test_services_stop_in_the_reverse_order_even_when_one_fails(tmp_path: 
     assert journal == ["start first", "start second", "stop second", "stop first"]
 
 
-async def test_roles_are_found_in_the_order_of_the_families(tmp_path: Path) -> None:
+async def test_late_services_start_when_all_others_run(tmp_path: Path) -> None:
+    journal: list[str] = []
+    node = Node(Settings(data_dir=tmp_path), [_family("first", journal, late=True), _family("second", journal)])
+    async with node._lifespan(None):
+        assert journal == ["start second", "start first"]
+    assert journal == ["start second", "start first", "stop first", "stop second"]
+
+
+async def test_offers_are_found_in_the_order_of_the_families(tmp_path: Path) -> None:
     node = Node(Settings(data_dir=tmp_path), [_family("first", []), _family("second", [])])
     async with node._lifespan(None):
-        assert node.context.of_role("recorder") == ["first", "second"]
-        assert node.context.of_role("nobody") == []
+        assert node.context.offered(NAMES) == ["first", "second"]
+        assert node.context.one(NAMES) == "first"
+        assert node.context.offered(Port[str]("names")) == []
+        with pytest.raises(LookupError, match=r"no family offers anything at Port\('names'\)"):
+            node.context.one(Port[str]("names"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "where"),
+    [
+        (Parts(channels=[ChannelDeclaration("/acme/x", DeliveryClass.EVENT, "x", operation="/acme/read")]), "channels"),
+        (Parts(routers=[_router("/acme/read")]), "routes"),
+        (Parts(hot_paths=[HotPath("GET", "/acme", "/acme/read", _answer)]), "hot paths"),
+    ],
+    ids=["channels", "routes", "hot paths"],
+)
+async def test_a_family_asks_for_operations_that_a_family_has(tmp_path: Path, parts: Parts, where: str) -> None:
+    with pytest.raises(AccessError, match=rf"^family acme: {where}: expected operations of /admin/read, .*; got /acme/read$"):
+        Node(Settings(data_dir=tmp_path / "without"), [Family("acme", lambda _: parts)])
+    node = Node(Settings(data_dir=tmp_path / "with"), [Family("acme", lambda _: parts, operations={"/acme/read": "look at it"})])
+    async with node._lifespan(None):
+        pass
+
+
+async def test_a_family_may_offer_its_records_and_erase_a_persons(tmp_path: Path) -> None:
+    """What later issues fill: a family that offers its records, and erases a person's."""
+    holder = Holder()
+    family = Family("holder", lambda _: Parts(export_source=holder, eraser=holder))
+    node = Node(Settings(data_dir=tmp_path), [family])
+    async with node._lifespan(None):
+        (source,) = (part.export_source for part in node.parts if part.export_source is not None)
+        (eraser,) = (part.eraser for part in node.parts if part.eraser is not None)
+        selection = ExportSelection("acme", frozenset({"note"}), 0, 10, page_records=2)
+        pages = [page async for page in source.pages(selection)]
+        assert [[record.id for record in page.records] for page in pages] == [["0", "1"], ["2"]]
+        rest = [page async for page in source.pages(replace(selection, cursor=pages[0].cursor))]
+        assert [[record.id for record in page.records] for page in rest] == [["2"]]
+        with pytest.raises(ExportCursorError):
+            [page async for page in source.pages(replace(selection, cursor="x"))]
+        assert await eraser.erase(Person("acme", address="ana@example.com")) == {"note": 2}
+        assert await eraser.erase(Person("acme", address="ana@example.com")) == {"note": 0}
+        assert [[record.id for record in page.records] async for page in source.pages(selection)] == [["1"]]
+
+
+def test_a_person_is_known_by_something() -> None:
+    with pytest.raises(ValueError, match="expected an id, an address or a phone number, got none"):
+        Person("acme")
 
 
 async def test_a_second_hub_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
@@ -100,8 +208,8 @@ def _owner(delivery: DeliveryClass) -> Family:
     async def snapshot(*_: object) -> list[tuple[str, bytes]]:
         return []
 
-    declaration = ChannelDeclaration("/acme/**", delivery, "for who may read messages", operation="/messaging/read", snapshot=snapshot)
-    return Family("owner", lambda _: Parts(channels=[declaration]))
+    declaration = ChannelDeclaration("/acme/**", delivery, "for who may read messages", operation="/acme/read", snapshot=snapshot)
+    return Family("owner", lambda _: Parts(channels=[declaration]), operations={"/acme/read": "look at it"})
 
 
 @pytest.mark.parametrize("kept", ["/acme/**", "/acme/x", "/acme/*", "/**"])

@@ -23,8 +23,9 @@ from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
 from hub.security.gate import Gate
-from hub.security.roles import BUILT_IN, Grants
+from hub.security.roles import Grants
 from tests.channels.statistics.support import AsyncioLoop
+from tests.support.access import ROLES
 from tests.world import ManualClock
 
 NOON_MS = 1_772_366_400_000
@@ -73,7 +74,7 @@ class InRole(DemoLookup):
         self.role = role
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        return BUILT_IN[self.role]
+        return ROLES[self.role]
 
 
 class Ingesting:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from channels.messaging.family import family
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.outbox.settings import OutboxSettings
 from hub.storage.backends import backend_of
 from hub.storage.database import Database

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple, Self, cast
 import httpx
 from aiohttp import web
 
+from channels.messaging.counters import Counters
 from channels.messaging.family import family
-from hub.family import Context
+from hub.family import Context, Parts
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.rest import create_app
 from hub.ops.settings import model_of
 from hub.outbox.guard import Guard
-from hub.outbox.models import ROLE
+from hub.outbox.models import RECORDER
 from hub.outbox.sender import Sender
 from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
@@ -183,7 +184,7 @@ class Exchange:
         self.heard = Heard()
         guard = Guard(outbox.allowed_networks, outbox.https_only)
         self.sender = Sender(guard, SystemClock(), outbox)
-        roles: dict[str, list[Any]] = {}
+        parts: list[Parts] = []
         self.outbox = Outbox(
             transactions=transactions,
             hub=cast("Any", self.heard),
@@ -191,7 +192,7 @@ class Exchange:
             loop=AsyncioLoop(),
             settings=outbox,
             sender=self.sender,
-            consumers=lambda: roles[ROLE],
+            consumers=lambda: [consumer for part in parts for consumer in part.outbox_consumers],
             alone=True,
             timing=Timing(look_s=0.05, blocked_s=0.05, poll_s=0.05),
         )
@@ -199,10 +200,11 @@ class Exchange:
         chosen = settings_of(data_dir=folder, secret="s" * 32, public_url=PUBLIC_URL, outbox=outbox, messaging=settings)
         unused = cast("Any", None)
         gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        context = Context(chosen, cast("Any", self.heard), unused, gate, self.clock, transactions, self.outbox, roles, Hosts.of(chosen))
+        context = Context(chosen, cast("Any", self.heard), unused, gate, self.clock, transactions, parts, Hosts.of(chosen))
+        parts.append(Parts(offers=[RECORDER.offer(self.outbox)]))
         self.parts = family.build(context)
-        roles[ROLE] = [self.parts.roles[ROLE]]
-        self.counters = self.parts.roles["counters"]["messaging"]
+        parts.append(self.parts)
+        self.counters = cast("Counters", self.parts.counters["messaging"])
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=self.parts.routers)
 
     @asynccontextmanager

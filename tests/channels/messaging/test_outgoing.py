@@ -16,7 +16,7 @@ from channels.messaging.parsing import read_outbound
 from channels.messaging.publisher import messages_channel
 from channels.messaging.service_channels import POLICY
 from hub.outbox import endpoint_store
-from hub.outbox.models import NO_ENDPOINT, ROLE, OutboxEvent
+from hub.outbox.models import NO_ENDPOINT, OutboxEvent
 from hub.outbox.sign import verify, verify_standard
 from hub.storage.transactions import Transaction
 from tests.channels.messaging.support import CONSUMER, MAIL, PUBLIC_URL, SECRET, SMS, Exchange, form, mail_to, text_to
@@ -292,7 +292,7 @@ async def test_a_message_that_is_too_old_to_be_kept_is_forgotten_by_its_webhook(
 async def test_a_state_that_is_told_twice_is_one(light: Exchange) -> None:
     """A hub that died between telling and noting it tells again, under the same name."""
     event = OutboxEvent(1, "acme", STATE, "k", "sms", "op-1", "t" * 32, NO_ENDPOINT, b'{"channelId":"0123456789"}', 0)
-    consumer = light.parts.roles[ROLE]
+    (consumer,) = light.parts.outbox_consumers
     for each in (event, event, event._replace(id=2, operation_id="op-2"), event):
         await consumer.consume(each)
     assert light.heard.messages() == [{"channelId": SMS}] * 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from channels.secure_email.family import family
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions

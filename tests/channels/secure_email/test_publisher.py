@@ -9,15 +9,16 @@ import pytest
 
 from channels.events import EVENT_SINK, EventSinkError
 from channels.ingest.sequencer import Sequencer
+from channels.secure_email.counters import PublisherCounters
 from channels.secure_email.family import family
 from channels.secure_email.models import Draft
 from channels.secure_email.publisher import NotTakenError
 from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
 from hub.eventlog.memory import MemoryEventLog
-from hub.family import Context
+from hub.family import Context, Parts
 from hub.ops.settings import model_of
-from hub.outbox.models import ROLE
+from hub.outbox.models import RECORDER
 from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.timing import Timing
@@ -69,7 +70,7 @@ async def test_with_the_outbox_and_the_sequencer(office: Office) -> None:
         repeats_s=600,
         repeats_max=1000,
     )
-    roles: dict[str, list[Any]] = {EVENT_SINK: [sequencer]}
+    built: list[Parts] = []
     outbox = Outbox(
         transactions=office.transactions,
         hub=cast("Any", None),
@@ -77,17 +78,16 @@ async def test_with_the_outbox_and_the_sequencer(office: Office) -> None:
         loop=AsyncioLoop(),
         settings=OutboxSettings(),
         sender=cast("Any", None),
-        consumers=lambda: roles[ROLE],
+        consumers=lambda: [each for part in built for each in part.outbox_consumers],
         alone=True,
         timing=Timing(poll_s=0.05),
     )
     settings = model_of([family])()
     assert settings.secure_email == SecureEmailSettings()  # type: ignore[attr-defined]
-    context = Context(
-        settings, cast("Any", None), cast("Any", None), cast("Any", None), clock, office.transactions, cast("Any", outbox), roles
-    )
+    context = Context(settings, cast("Any", None), cast("Any", None), cast("Any", None), clock, office.transactions, built)
+    built.append(Parts(offers=[RECORDER.offer(outbox), EVENT_SINK.offer(sequencer)]))
     parts = family.build(context)
-    roles[ROLE] = [parts.roles[ROLE]]
+    built.append(parts)
     mails = MailService(transactions=office.transactions, outbox=cast("Any", outbox), clock=clock)
     (retention,) = parts.services
     await sequencer.start()
@@ -113,5 +113,5 @@ async def test_with_the_outbox_and_the_sequencer(office: Office) -> None:
     }
     assert len(told) == 3
     assert told.index(("cx.interaction.started", interactions[0])) < told.index(("cx.interaction.finished", interactions[0]))
-    assert parts.roles["counters"]["secure_email_interactions"].started == 2
+    assert cast("PublisherCounters", parts.counters["secure_email_interactions"]).started == 2
     assert await office.transactions.read(lambda tx: tx.row("SELECT count(*) FROM deliveries")) == (0,)

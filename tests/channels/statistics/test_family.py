@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from channels.events import EVENT_CONSUMER
+from channels.events import EVENT_CONSUMERS
 from channels.statistics.family import family
 from channels.statistics.settings import StatisticsSettings
 from hub.family import Context
@@ -19,13 +19,17 @@ class Sections:
 
 async def test_build() -> None:
     centre = Centre()
-    context = Context(
-        cast("Any", Sections()), centre.hub, centre.log, cast("Any", None), centre.clock, cast("Any", None), cast("Any", None)
-    )
+    context = Context(cast("Any", Sections()), centre.hub, centre.log, cast("Any", None), centre.clock, cast("Any", None))
     parts = family.build(context)
     (server,) = parts.services
-    assert parts.roles[EVENT_CONSUMER] is parts.roles["stat-server"] is server
-    assert list(parts.roles["counters"]) == ["statistics"]
+    assert EVENT_CONSUMERS.among(parts.offers) == [server]
+    assert list(parts.counters) == ["statistics"]
+    assert [gauge.name for gauge in parts.gauges] == [
+        "statistics_objects",
+        "statistics_interactions",
+        "statistics_open",
+        "statistics_events_waiting",
+    ]
     assert {c.pattern: (c.delivery.value, c.personal) for c in parts.channels} == {
         "/statistics/v3/updates": ("state", True),
         "/statistics/v3/service": ("state", False),

@@ -19,8 +19,9 @@ from hub.security.cookies import CookieSigner
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
 from hub.security.gate import Gate
-from hub.security.roles import BUILT_IN, Grants
+from hub.security.roles import Grants
 from tests.channels.statistics.support import Centre, agent_item, call, items_of
+from tests.support.access import ROLES
 
 MAX_BODY = 64 * 1024
 
@@ -37,7 +38,7 @@ class Credentials:
 
     @staticmethod
     def _made(secret: str, tenant: str, role: str, *, subject: str | None = None) -> Credential:
-        return Credential(f"token:{secret}", tenant, subject or secret, frozenset({role}), BUILT_IN[role], hash_secret(secret))
+        return Credential(f"token:{secret}", tenant, subject or secret, frozenset({role}), ROLES[role], hash_secret(secret))
 
     async def revision(self) -> int:
         return 0
@@ -55,7 +56,7 @@ class Credentials:
         return {}
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        return tuple(grant for role in roles for grant in BUILT_IN[role])
+        return tuple(grant for role in roles for grant in ROLES[role])
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class _Context:
         self.settings = _Settings(demo)
         self.gate = _Gate(demo_cookie)
 
-    def section(self, name: str) -> Any:
+    def section(self, name: str, _: type[Any]) -> Any:
         return getattr(self.settings, name)
 
 

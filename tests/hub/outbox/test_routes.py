@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -15,7 +15,8 @@ from aiohttp import web
 from hub.family import Context, Family, Parts
 from hub.node import Node
 from hub.ops.settings import Settings
-from hub.outbox.models import ROLE, OutboxEvent, Settled
+from hub.outbox.models import RECORDER, OutboxEvent, Settled
+from hub.outbox.service import Outbox
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import verify, verify_standard
 from hub.security.store import Store
@@ -45,7 +46,7 @@ class Things:
 
 def build(_context: Context) -> Parts:
     things = Things()
-    return Parts(roles={ROLE: things, "outbox-example": things})
+    return Parts(outbox_consumers=[things], examples=[things])
 
 
 class Receiver:
@@ -75,6 +76,11 @@ class House:
         self.rest = rest
         self.receiver = receiver
 
+    @property
+    def outbox(self) -> Outbox:
+        (found,) = self.node.context.offered(RECORDER)
+        return cast("Outbox", found)
+
     async def ask(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: Any) -> Any:
         answer = await self.rest.request(method, f"/api/v1{path}", params=query, json=body)
         assert answer.status_code == status, answer.text
@@ -86,7 +92,7 @@ class House:
 
     async def record(self, key: str = "k", tenant: str = "demo") -> OutboxEvent:
         return await self.node.transactions.write(
-            lambda tx: self.node.outbox.add(tx, tenant=tenant, type="thing.started", key=key, body=b'{"a":1}')
+            lambda tx: self.node.context.outbox.add(tx, tenant=tenant, type="thing.started", key=key, body=b'{"a":1}')
         )
 
     async def until(self, done: Callable[[], bool]) -> None:
@@ -166,7 +172,7 @@ async def test_both_secrets_sign_after_a_rotation(house: House) -> None:
 async def test_deliveries_are_listed_with_their_attempts(house: House) -> None:
     endpoint = (await house.add())["id"]
     event = await house.record("k1")
-    await house.until(lambda: house.node.outbox.counters.delivered == 1)
+    await house.until(lambda: house.outbox.counters.delivered == 1)
     (shown,) = (await house.ask("GET", "/deliveries"))["deliveries"]
     assert (shown["endpoint"], shown["type"], shown["key"], shown["state"], shown["attempts"], shown["httpStatus"]) == (
         endpoint, "thing.started", "k1", "delivered", 1, 200,
@@ -181,7 +187,7 @@ async def test_an_answer_that_is_no_text_is_shown_as_base64(house: House) -> Non
     house.receiver.body = b"\xff\x00"
     await house.add()
     await house.record()
-    await house.until(lambda: house.node.outbox.counters.delivered == 1)
+    await house.until(lambda: house.outbox.counters.delivered == 1)
     (shown,) = (await house.ask("GET", "/deliveries"))["deliveries"]
     (attempt,) = (await house.ask("GET", f"/deliveries/{shown['id']}"))["log"]
     assert (attempt["body"], attempt["bodyBase64"]) == ("/wA=", True)
@@ -191,7 +197,7 @@ async def test_deliveries_by_page_and_by_filter(house: House) -> None:
     endpoint = (await house.add())["id"]
     for number in range(5):
         await house.record(f"k{number}")
-    await house.until(lambda: house.node.outbox.counters.delivered == 5)
+    await house.until(lambda: house.outbox.counters.delivered == 5)
     first = await house.ask("GET", "/deliveries", limit=3)
     second = await house.ask("GET", "/deliveries", limit=3, cursor=first["cursor"])
     assert [each["key"] for each in first["deliveries"] + second["deliveries"]] == ["k4", "k3", "k2", "k1", "k0"]
@@ -214,15 +220,15 @@ async def test_a_dead_delivery_is_replayed(house: House) -> None:
     house.receiver.status = 500
     await house.record("a")
     await house.record("b")
-    await house.until(lambda: house.node.outbox.counters.dead == 2)
+    await house.until(lambda: house.outbox.counters.dead == 2)
     dead = (await house.ask("GET", "/deliveries", state="dead"))["deliveries"]
     house.receiver.status = 200
     assert await house.ask("POST", f"/deliveries/{dead[0]['id']}/replay") == {"replayed": 1}
-    await house.until(lambda: house.node.outbox.counters.delivered == 1)
+    await house.until(lambda: house.outbox.counters.delivered == 1)
     assert house.receiver.requests[-1][0]["x-hub-attempt"] == "4"
     assert await house.ask("POST", f"/endpoints/{endpoint}/replay", {"since": 0}) == {"replayed": 1}
-    await house.until(lambda: house.node.outbox.counters.delivered == 2)
-    assert house.node.outbox.counters.replayed == 2
+    await house.until(lambda: house.outbox.counters.delivered == 2)
+    assert house.outbox.counters.replayed == 2
     assert await house.ask("POST", f"/endpoints/{endpoint}/replay", {"since": 0}) == {"replayed": 0}
 
 
@@ -230,7 +236,7 @@ async def test_what_is_under_way_or_has_no_endpoint_any_more_is_not_replayed(hou
     endpoint = (await house.add())["id"]
     house.receiver.status = 500
     await house.record()
-    await house.until(lambda: house.node.outbox.counters.dead == 1)
+    await house.until(lambda: house.outbox.counters.dead == 1)
     (dead,) = (await house.ask("GET", "/deliveries"))["deliveries"]
     await house.ask("PATCH", f"/endpoints/{endpoint}", {"enabled": False})
     assert await house.ask("POST", f"/deliveries/{dead['id']}/replay") == {"replayed": 1}
@@ -287,7 +293,7 @@ async def test_another_tenant_sees_and_changes_nothing(house: House) -> None:
     _, token = await store.add_token("other", "ops", ["admin"], expires_ms=None)
     endpoint = (await house.add())["id"]
     await house.record()
-    await house.until(lambda: house.node.outbox.counters.delivered == 1)
+    await house.until(lambda: house.outbox.counters.delivered == 1)
     (mine,) = (await house.ask("GET", "/deliveries"))["deliveries"]
     house.rest.headers["Authorization"] = f"Bearer {token}"
     assert await house.ask("GET", "/endpoints") == {"endpoints": []}
@@ -304,7 +310,7 @@ async def test_another_tenant_sees_and_changes_nothing(house: House) -> None:
     ):
         await house.ask(method, path, body, status=404)
     await house.record(tenant="other")
-    await house.until(lambda: house.node.outbox.counters.dispatched == 2)
+    await house.until(lambda: house.outbox.counters.dispatched == 2)
     assert len(house.receiver.requests) == 1
 
 

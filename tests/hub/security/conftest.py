@@ -21,6 +21,7 @@ from hub.security.store import Store
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.hub.storage.backends import database, empty_url, light_database, postgres, running, sqlite
+from tests.support.access import ACCESS
 from tests.world import ManualClock
 
 __all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]
@@ -54,8 +55,8 @@ async def make_access(transactions: Transactions, clock: ManualClock) -> Access:
     store = Store(transactions, clock.wall_ms)
 
     def make_gate(*, demo: bool = False, **options: Any) -> Gate:
-        directory = Directory(DatabaseLookup(transactions), clock, DemoLookup() if demo else None)
-        return Gate(directory, clock, CookieSigner(SECRET, clock, lifetime_s=3600), **options)
+        directory = Directory(DatabaseLookup(transactions, ACCESS.roles), clock, DemoLookup() if demo else None)
+        return Gate(directory, clock, CookieSigner(SECRET, clock, lifetime_s=3600), operations=ACCESS.operations, **options)
 
     await store.add_tenant("acme")
     await store.add_tenant("rival")

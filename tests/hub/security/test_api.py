@@ -1,14 +1,16 @@
 """Signing in and out, who am I, tickets, and what REST answers to whom it does not know."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi import APIRouter, Depends
 
 from hub.core.limits import Limits
+from hub.core.principal import Principal
 from hub.security.gate import Failure, Gate
-from hub.security.rest import refusal, requires
+from hub.security.rest import operations_asked, refusal, requires
 from hub.security.tickets import Tickets
 from hub.storage.transactions import StorageError
 from tests.hub.security.conftest import Access, browser, build_app
@@ -76,9 +78,22 @@ def test_every_failure_has_an_answer() -> None:
     }
 
 
-def test_an_operation_that_nobody_knows_is_a_mistake_of_ours() -> None:
-    with pytest.raises(ValueError, match=r"expected one of /statistics/read, .*, got /nope"):
-        requires("/nope")
+def test_the_operations_that_routes_ask_for_are_found_however_deep() -> None:
+    inner, outer = APIRouter(), APIRouter()
+
+    async def helper(caller: Annotated[Principal, requires("/b/read")]) -> None:
+        """Asks for an operation by itself."""
+
+    @inner.get("/x")
+    async def x(caller: Annotated[Principal, requires("/a/read")], _: Annotated[None, Depends(helper)]) -> None:
+        """Asks for two."""
+
+    @inner.get("/y")
+    async def y() -> None:
+        """Asks for none."""
+
+    outer.include_router(inner)
+    assert operations_asked([outer]) == operations_asked([inner]) == {"/a/read", "/b/read"}
 
 
 async def test_a_database_that_does_not_answer_is_503(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:

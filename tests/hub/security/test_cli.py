@@ -11,6 +11,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from channels.families import FAMILIES
 from hub.security import cli, cli_database
 from hub.security.models import AdminError
 
@@ -23,7 +24,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_database, "set_up", lambda *_: None)  # logs are the process's: a test must not redirect those of pytest
     app = typer.Typer()
-    cli.register(app)
+    cli.register(app, lambda: FAMILIES)
     runner = CliRunner()
 
     def run(*arguments: str, input: str | None = None) -> Any:

@@ -13,12 +13,13 @@ from structlog.testing import capture_logs
 from hub.core.principal import Action
 from hub.security.lookup import DatabaseLookup
 from hub.security.migrations import security_0001_who_calls
-from hub.security.roles import BUILT_IN, Grant, allowed, parse_grant
+from hub.security.roles import Grant, allowed, parse_grant
 from hub.storage.database import Database
 from hub.storage.interface import Transaction
 from hub.storage.migrations import migrate
 from hub.storage.schema import POSTGRESQL, SQLITE, Schema
 from tests.hub.storage.backends import opened, running
+from tests.support.access import ROLES as BUILT_IN
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ def fill(tx: Transaction) -> None:
 
 async def asked(database: Database, question: Callable[[DatabaseLookup], Awaitable[T]]) -> T:
     async with running(database) as transactions:
-        return await question(DatabaseLookup(transactions))
+        return await question(DatabaseLookup(transactions, BUILT_IN))
 
 
 async def test_roles_gain_what_hearing_needs_and_no_messages(old_database: Database) -> None:
@@ -82,7 +83,7 @@ async def test_roles_gain_what_hearing_needs_and_no_messages(old_database: Datab
     with capture_logs() as logs:
         await migrate(old_database)
     async with running(old_database) as transactions:
-        lookup = DatabaseLookup(transactions)
+        lookup = DatabaseLookup(transactions, BUILT_IN)
         for name, (grants, gained) in ROLES.items():
             whole = await lookup.grants("acme", frozenset({name}))
             assert whole[: len(grants)] == tuple(parse_grant(grant) for grant in grants), name
@@ -112,6 +113,6 @@ async def test_processes_that_upgrade_at_once_change_each_role_once(old_database
 async def test_a_role_of_a_new_name_is_built_in_where_no_tenant_has_it(old_database: Database) -> None:
     await migrate(old_database)
     async with running(old_database) as transactions:
-        lookup = DatabaseLookup(transactions)
+        lookup = DatabaseLookup(transactions, BUILT_IN)
         assert await lookup.grants("other", frozenset({"viewer"})) == BUILT_IN["viewer"]
         assert await lookup.grants("acme", frozenset({"viewer", "agent"})) == (*BUILT_IN["agent"], parse_grant(_subscribe("/news/*")))

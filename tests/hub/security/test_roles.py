@@ -1,7 +1,8 @@
 import pytest
 
 from hub.core.principal import Action
-from hub.security.roles import BUILT_IN, SUMMARIES, Grant, RoleError, allowed, parse_grant
+from hub.security.roles import BUILT_IN, Grant, RoleError, allowed, parse_grant
+from tests.support.access import ROLES
 
 SUBSCRIBE, PUBLISH, CALL = Action.SUBSCRIBE, Action.PUBLISH, Action.CALL
 
@@ -71,16 +72,16 @@ SUBSCRIBE, PUBLISH, CALL = Action.SUBSCRIBE, Action.PUBLISH, Action.CALL
     ],
 )
 def test_what_built_in_roles_allow(role: str, action: Action, resource: str, expected: bool) -> None:
-    assert allowed(BUILT_IN[role], action, resource) is expected
+    assert allowed(ROLES[role], action, resource) is expected
 
 
-@pytest.mark.parametrize("role", BUILT_IN)
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
     "channel",
     ["/statistics", "/statistics/v3/updates", "/nexus/v3/interactions", "/hub/operations", "/meta/connect", "/**", "/statistics/*"],
 )
 def test_nobody_publishes_where_only_the_server_speaks(role: str, channel: str) -> None:
-    assert not allowed(BUILT_IN[role], PUBLISH, channel)
+    assert not allowed(ROLES[role], PUBLISH, channel)
 
 
 def test_nothing_is_allowed_without_a_grant() -> None:
@@ -88,7 +89,7 @@ def test_nothing_is_allowed_without_a_grant() -> None:
 
 
 def test_roles_add_up() -> None:
-    grants = (*BUILT_IN["dashboard"], *BUILT_IN["producer"])
+    grants = (*ROLES["dashboard"], *ROLES["producer"])
     assert allowed(grants, CALL, "/statistics/read")
     assert allowed(grants, CALL, "/ingest/write")
 
@@ -99,7 +100,8 @@ def test_a_pattern_that_two_grants_cover_only_together_is_denied() -> None:
 
 
 def test_every_built_in_role_is_explained() -> None:
-    assert SUMMARIES.keys() == BUILT_IN.keys()
+    assert ROLES.keys() == BUILT_IN.keys()
+    assert all(role.summary for role in BUILT_IN.values())
 
 
 def test_a_grant_survives_being_stored() -> None:

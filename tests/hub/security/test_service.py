@@ -11,6 +11,7 @@ from hub.security.gate import Failure
 from hub.security.service import Security
 from hub.storage.service import DatabaseService
 from tests.hub.security.conftest import bearer, scope
+from tests.support.access import ACCESS
 from tests.world import ManualClock
 
 
@@ -18,7 +19,7 @@ from tests.world import ManualClock
 async def running(settings: Settings, clock: ManualClock) -> AsyncIterator[Security]:
     """Security over the database that the settings name, as a hub starts and stops them."""
     storage = DatabaseService(settings.database)
-    security = Security(settings, clock, storage.transactions)
+    security = Security(settings, clock, storage.transactions, ACCESS)
     await storage.start()
     await security.start()
     yield security

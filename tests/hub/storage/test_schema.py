@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from channels.families import FAMILIES
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.storage.migrations import migrate, versions_of
 from hub.storage.schema import SQLITE, UnknownVersionError, Version, in_order, newest, upgrade
 from tests.hub.storage.backends import Postgres, Sqlite, opened

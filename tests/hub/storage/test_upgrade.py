@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from channels.families import FAMILIES
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLogError
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.storage.interface import StorageError
 from hub.storage.migrations import migrate
 from hub.transports.runtime import SystemClock
@@ -109,7 +109,7 @@ DIE = """
 import asyncio, os, signal, sys
 
 from channels.families import FAMILIES
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.storage.database import Database
 from hub.storage.migrations import migrate
 from hub.storage.transactions_sqlite import SqliteConnection

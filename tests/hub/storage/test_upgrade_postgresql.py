@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from channels.families import FAMILIES
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.migrations import _TableRecord, migrate, versions_of
 from hub.storage.schema import POSTGRESQL, upgrade
@@ -150,7 +150,7 @@ DIE = """
 import asyncio, os, signal, sys
 
 from channels.families import FAMILIES
-from hub.family import migrations_of
+from hub.families import migrations_of
 from hub.storage.database import Database
 from hub.storage.migrations import migrate
 from hub.storage.transactions_postgresql import PostgresConnection

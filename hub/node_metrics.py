@@ -1,0 +1,123 @@
+"""What a node itself shows on ``/metrics`` and ``/readyz``, in the form in which families bring theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from hub.bayeux.server import BayeuxServer
+from hub.core.hub import Hub
+from hub.core.metric import Count, Gauge, Latency
+from hub.eventlog.trimmer import Trimmer
+from hub.family import Parts
+from hub.ops.body import BodyBudget
+from hub.ops.metrics import Metrics
+from hub.security.connections import Connections
+from hub.storage.transactions import Transactions
+from hub.storage.watch import Watched
+from hub.transports.dashboard_websocket import DashboardDoor
+from hub.transports.http_protocol import HttpCounters
+from hub.transports.loop_watch import LoopWatch
+from hub.transports.sse import EventStreamDoor
+
+
+def show(metrics: Metrics, part: Parts) -> None:
+    """Show what a part counts and measures.
+
+    Raises:
+        ValueError: another part has a metric of the same name.
+    """
+    for name, source in part.counters.items():
+        metrics.counters(name, source)
+    for gauge in part.gauges:
+        metrics.gauge(*gauge)
+    for count in part.counts:
+        metrics.count(*count)
+    for latency in part.latencies:
+        metrics.histogram(*latency)
+
+
+def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
+    """Of sessions, topics and deliveries, and of the event loop."""
+    return Parts(
+        counters={"": hub.counters},
+        gauges=[
+            Gauge("sessions", "Sessions of every door that are open now.", lambda: len(hub.sessions)),
+            Gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: hub.budget.waiting_bytes),
+            Gauge("topics", "Topics that somebody is subscribed to.", lambda: len(hub.router)),
+            Gauge("timers", "Timers that are set.", lambda: len(hub.timers)),
+        ],
+        counts=[Count("log_messages_trimmed", "Messages of log channels that were forgotten for their age.", lambda: trimmer.trimmed)],
+        latencies=[
+            Latency(
+                "loop_lag_seconds",
+                "How late a heartbeat on the event loop came, ten times a second: how long others waited for what held the loop.",
+                loop_watch.lag,
+            ),
+            Latency(
+                "delivery_latency_seconds",
+                "Time from publishing a message (on a log channel: from when it is on disk) until the connections of all its subscribers "
+                "have it. `few` subscribers are served within one tick, `many` in slices. Of messages that leave together, the time of "
+                "the first.",
+                {"few": hub.flusher.direct_latency, "many": hub.fan_outs.latency},
+                "fan_out",
+            ),
+        ],
+    )
+
+
+def of_doors(
+    connections: Connections,
+    http: HttpCounters,
+    bodies: BodyBudget,
+    bayeux: BayeuxServer,
+    dashboards: DashboardDoor,
+    streams: EventStreamDoor,
+) -> Parts:
+    """Of connections, requests and each protocol."""
+    extensions = bayeux.extensions
+    return Parts(
+        counters={
+            "http": http,
+            "connections": connections.counters,
+            "bodies": bodies.counters,
+            "bayeux": bayeux.counters,
+            "dashboard": dashboards.counters,
+            "sse": streams.counters,
+        },
+        gauges=[
+            Gauge("connections", "Connections of HTTP and WebSocket that are open now.", lambda: connections.count),
+            Gauge("connections_unidentified", "Those of them that have shown no credential.", lambda: connections.unidentified),
+            Gauge("bodies_buffered_bytes", "Bytes of bodies of requests that are not answered yet.", lambda: bodies.buffered_bytes),
+            Gauge("bayeux_connects_held", "Connects that are held now.", lambda: bayeux.registry.connects_held),
+            Gauge("sse_streams", "Event streams that are open now.", lambda: len(streams)),
+        ],
+        counts=[
+            Count("extensions_refused", "Messages that an extension refused or dropped.", lambda: extensions.refused),
+            Count("extensions_faults", "Exceptions that extensions raised.", lambda: extensions.faults),
+            Count("calls_failed", "Remote calls whose handler raised an exception.", lambda: bayeux.services.calls_failed),
+        ],
+    )
+
+
+def of_storage(transactions: Transactions, watched: Sequence[Watched]) -> Parts:
+    """Of the database; ``watched`` are it and the two logs, as far as they have files."""
+    return Parts(
+        counters={"database": transactions.counters},
+        gauges=[
+            Gauge("database_waiting", "Operations that wait for the database's writer.", lambda: transactions.waiting),
+            Gauge(
+                "databases_in_trouble",
+                "Those of the database and the two logs that fail now.",
+                lambda: sum(each.condition.trouble is not None for each in watched),
+            ),
+        ],
+    )
+
+
+def readiness_of(watched: Watched) -> Callable[[], Awaitable[str | None]]:
+    """The check of ``/readyz`` of a log's file."""
+
+    async def readiness() -> str | None:
+        return await watched.trouble()
+
+    return readiness

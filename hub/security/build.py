@@ -1,0 +1,33 @@
+"""What security puts into a hub: signing in and tickets by REST, and the end of sessions whose credential ended."""
+
+from hub.core.ending import end_revoked
+from hub.core.metric import Count, Gauge
+from hub.family import Context, Parts
+from hub.security.api import router
+from hub.security.directory import Gone
+
+
+def build(context: Context) -> Parts:
+    """The API over the gate, and what the gate counts."""
+    hub, gate, tickets = context.hub, context.gate, context.gate.tickets
+
+    def end(gone: Gone) -> None:
+        """A credential was removed or ran out: so do the sessions that it opened."""
+        hub.loop.spawn(end_revoked(hub, gone))
+
+    gate.on_revoked.append(end)
+    return Parts(
+        routers=[router],
+        counters={"security": gate.directory.counters},
+        gauges=[
+            Gauge("tickets_waiting", "Tickets that wait to be used.", lambda: len(tickets)),
+            Gauge("tickets_resumable", "Streams that ended and that their ticket may open again.", lambda: tickets.resumable),
+        ],
+        counts=[
+            Count("tickets_refused", "Tickets that were not given out because as many waited as may.", lambda: tickets.refused),
+            Count(
+                "tickets_forgotten", "Streams that may not be opened again because too many ended after them.", lambda: tickets.forgotten
+            ),
+            Count("tickets_resumed", "Times that a ticket opened its stream again.", lambda: tickets.resumed),
+        ],
+    )
