@@ -9,8 +9,8 @@ from hub.core.message import Message
 
 
 class Acknowledged:
-    """The batches of one session. Each successful connect reply has a number, 1, 2, 3, ..., also where it carries nothing; the next connect
-    brings the last number that the client has seen. Messages that are not acknowledged by then are sent again, in front of newer ones.
+    """The batches of one session. Each successful connect reply has a number, 1, 2, 3, ..., even when it carries no message. The next
+    connect brings the last number that the client has seen. Messages that are not acknowledged by then are sent again, before newer ones.
     """
 
     __slots__ = ("_sent", "batch", "bytes")
@@ -20,7 +20,7 @@ class Acknowledged:
         self.batch = 0
         """The number of the last connect reply."""
         self.bytes = 0
-        """Bytes by which the kept messages count against the session's queue."""
+        """Bytes of the kept messages, as they count against the session's queue."""
 
     def acknowledge(self, batch: int) -> None:
         """The client has seen all batches up to this one."""
@@ -28,7 +28,9 @@ class Acknowledged:
             self.bytes -= self._sent.popleft()[1].size
 
     def send(self, messages: Iterable[Message]) -> list[Message]:
-        """Number a connect reply. Returns the messages that go with it: those that are not acknowledged, then ``messages``."""
+        """Give the next connect reply its number. Returns the messages that go with it: those that are not acknowledged, then
+        ``messages``.
+        """
         self.batch += 1
         for message in messages:
             self._sent.append((self.batch, message))

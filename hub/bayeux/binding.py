@@ -14,7 +14,7 @@ STRICT: Final = "strict"
 
 
 class Binding:
-    """What one session asks of the requests that name its clientId.
+    """What one session requires of requests that name its clientId.
 
     A session whose handshake carried a header credential or the sign-in cookie (``by_header``) answers to the same tenant and subject only.
     Any other answers to its ``BAYEUX_BROWSER`` cookie and to the same credential; where a request brings neither a credential nor the
@@ -26,7 +26,7 @@ class Binding:
     - over HTTP, where request and handshake bear the same ``Origin`` of another site: browsers withhold the cookie there;
     - over callback-polling, which has no cookies, where the handshake came by callback-polling too.
 
-    A cookie of such a WebSocket is the session's from then on, beside the one of its handshake.
+    From then on the cookie that such a WebSocket was offered leads to the session too, beside the cookie of its handshake.
     """
 
     __slots__ = ("_of_handshake", "browsers", "by_header", "by_script", "origin")
@@ -38,15 +38,16 @@ class Binding:
         browser = own or (peer.browsers[0] if peer.browsers else peer.offered)
         self._of_handshake: tuple[str, ...] = () if browser is None else (browser,)
         self.browsers: tuple[str, ...] = self._of_handshake
-        """The ``BAYEUX_BROWSER`` cookies that lead to the session: the one that the handshake brought, of several one of a session here, or
-        that it was offered, and the newest one of a WebSocket that was taken by the clientId. None by callback-polling.
+        """The ``BAYEUX_BROWSER`` cookies that lead to the session. First the cookie that the handshake brought (of several the one that
+        leads to a session here already) or was offered; then the cookie that was offered to the newest WebSocket that came by the clientId
+        alone. Empty by callback-polling.
         """
         self.origin = peer.origin if own is None else None
-        """The other site whose page sent the handshake without a cookie."""
+        """The ``Origin`` of the other site whose page sent the handshake without a cookie; None for every other handshake."""
         self.by_script = peer.callback
 
     def fits(self, peer: Peer, owner: Principal, *, bound: bool) -> bool:
-        """Whether a request brings what the session asks for: ``owner``'s credential, or the session's cookie; or comes by the WebSocket
+        """Whether a request brings what the session requires: ``owner``'s credential, or the session's cookie; or comes by the WebSocket
         that leads to the session already, as ``bound`` says.
         """
         if self.by_header:
@@ -64,9 +65,9 @@ class Binding:
         return False
 
     def takes_id_alone(self, peer: Peer, known: Container[str], offered: Container[str], binding: str) -> bool:
-        """Whether a request that does not :meth:`fit <fits>` may use the session by its clientId alone. ``offered`` are the cookies that
-        open WebSockets were given, ``binding`` is ``limits.session_binding``. A cookie of no session here, of another hub on the same host
-        perhaps, is as if absent.
+        """Whether a request that does not :meth:`fit <fits>` may use the session by its clientId alone. ``known`` are the cookies that lead
+        to sessions here, ``offered`` those that open WebSockets were offered, ``binding`` is ``limits.session_binding``. A cookie that is
+        in neither, perhaps of another hub on the same host, is ignored.
         """
         if binding == STRICT or self.by_header or peer.presented or any(value in known for value in peer.browsers):
             return False

@@ -36,8 +36,8 @@ class Connects:
         timesync: Timesync | None,
         browser: str | None,
     ) -> None:
-        """Hold the connect that has just begun until something waits, for at most ``timeout_ms``. ``beginning`` is the head of its reply,
-        ``browser`` see :class:`HeldConnect`.
+        """Hold the connect that has just begun until there are messages, for at most ``timeout_ms``. ``beginning`` is the head of its
+        reply, ``browser`` see :class:`HeldConnect`.
         """
         held = HeldConnect(
             session,
@@ -63,22 +63,22 @@ class Connects:
             self.answer(session)
 
     def answer(self, session: ServerSession) -> None:
-        """Answer the connect that is held, with what waits: a message came, or its time is over."""
+        """Answer the connect that is held, with the queued messages: a message came, or its time is over."""
         held = self._take(session)
         if held is not None:
             self.finish(session, held, self.reply(session, held.beginning, held.timesync, self._context.advice.retry))
 
     def send_away(self, session: ServerSession) -> None:
-        """The server stops: end the connect that is held, with what waits and the advice to shake hands again.
+        """The server stops: answer the connect that is held with the queued messages and the advice to shake hands again.
 
-        It is answered 402, not as a success: to clients that advice means something on a failed reply alone.
+        The reply is 402, not a success, for clients follow that advice on a failed reply only.
         """
         held = self._take(session)
         if held is not None:
             self.refuse(session, held)
 
     def _take(self, session: ServerSession) -> HeldConnect[ServerSession] | None:
-        """Let go of the connect that is held. It takes with it what waits and has no other way."""
+        """Stop holding the connect that is held, and give it the messages that go with its reply."""
         if not session.flush_pending():
             return None
         held = session.release_connect()
@@ -97,7 +97,7 @@ class Connects:
         held.finish()
 
     def reply(self, session: ServerSession, beginning: bytes, timesync: Timesync | None, advice: bytes) -> bytes:
-        """A good reply to a connect, with what the session's extensions of the protocol say in it. What goes with it has been taken."""
+        """A good reply to a connect, with the members of the protocol's extensions. Take its messages from the queue before."""
         if session.acknowledged is None and timesync is None and not session.replay:  # nearly always
             return success(beginning, advice)
         members: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""What the Bayeux doors count; ``/metrics`` reads it."""
+"""The counters of the Bayeux transports; ``/metrics`` shows them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -67,19 +67,19 @@ class BayeuxCounters:
     connects: int = 0
     """Connects of all sessions."""
     duplicate_connects: int = 0
-    """Held connects that a newer one took the place of."""
+    """Held connects that a newer connect superseded."""
     disconnects: int = 0
-    """Sessions that ended because the client said so."""
+    """Sessions that their client ended."""
     expired: int = 0
-    """Sessions that ended because the client was not heard of any more."""
+    """Sessions whose client sent nothing for too long."""
     disconnected: int = 0
-    """Sessions that ended because the server said so: an administrator, an extension, or for want of activity."""
+    """Sessions that the server ended: by an administrator, by an extension, or for want of activity."""
     revoked: int = 0
-    """Sessions that ended because their credential was removed."""
+    """Sessions whose credential was removed."""
     resent: int = 0
     """Messages that were sent again because the client had not acknowledged them."""
     many_clients: int = 0
-    """Connects that were not held because their browser has as many held as it may."""
+    """Connects that were not held because as many of their browser were held already as may be."""
     resumed_by_id: int = 0
     """Times that a request without the session's cookie or credential went on with it by its clientId alone."""
     sessions_unknown: int = 0
@@ -87,14 +87,14 @@ class BayeuxCounters:
     invalid_messages: int = 0
     """Messages with a missing member, or one of the wrong type or form."""
     failed: int = 0
-    """Messages answered with ``500``, because the server itself failed at them: the log says at what."""
+    """Messages answered with ``500``, because the server itself failed; the log shows the exception."""
     too_large: int = 0
     """Messages above ``max_message_bytes``."""
     unread_replies: int = 0
-    """WebSockets that were closed because the client asked and read none of the answers."""
+    """WebSockets that were closed because the client sent requests and read none of the replies."""
     publishes_refused: int = 0
     """Publishes that were answered with an error."""
     subscribes_refused: int = 0
     """Subscriptions that were answered with an error."""
     bad_requests: int = 0
-    """Requests and frames that are no Bayeux at all: not JSON, too many messages, too large."""
+    """Requests and frames that are not Bayeux at all: not JSON, too many messages, too large."""

@@ -20,7 +20,7 @@ class SessionEndings:
         self._connects = connects
 
     def by_client(self, session: ServerSession) -> list[Message]:
-        """``/meta/disconnect``: the held connect is answered with ``reconnect: none``. Returns what still waited."""
+        """``/meta/disconnect``: the held connect is answered with ``reconnect: none``. Returns the messages that were queued."""
         self._context.counters.disconnects += 1
         if not session.flush_pending():
             return []
@@ -33,8 +33,8 @@ class SessionEndings:
         return waiting
 
     def disconnect(self, session: ServerSession) -> None:
-        """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
-        between two connects is told by its next one.
+        """The server ends the session: the client gets the queued messages, ``/meta/disconnect``, and the reply to its connect with
+        ``reconnect: none``. A client without a connect gets them with its next one.
         """
         if session.ended or session.closing or not session.flush_pending():
             return
@@ -66,7 +66,7 @@ class SessionEndings:
             self._connects.finish(session, held, reply)
 
     def too_slow(self, session: ServerSession) -> None:
-        """A log channel overflowed: the session ends, and the client is told to shake hands again and replay."""
+        """A message of a log channel had no room in the queue: end the session, and tell the client to shake hands again and replay."""
         if session.ended:
             return
         websocket = session.websocket
@@ -80,12 +80,14 @@ class SessionEndings:
             websocket.close(CloseCode.TOO_SLOW, "messages of a log channel waited for too long; shake hands again")
 
     def expire(self, session: ServerSession) -> None:
-        """The client was not heard of for too long; nobody is told."""
+        """The client has sent nothing for too long: end the session without a message."""
         self._context.counters.expired += 1
         session.end()
 
     def _end(self, session: ServerSession, closing: Message | None) -> HeldConnect[ServerSession] | None:
-        """End it, with what waits and a last message on the way to the client where there is a way; returns the connect to be answered."""
+        """End the session, after sending the queued messages and ``closing`` if the client can be reached. Returns the connect that was
+        held, which the caller answers.
+        """
         session.resync_due = False
         session.recovery = None
         held = session.release_connect()

@@ -1,7 +1,7 @@
 """Parses the Bayeux messages of one request or frame. Each member of a message is kept as the sender's own text.
 
-:func:`read_request` raises for a fault of the request as a whole. A fault of one member is a :class:`FieldError`, which
-is answered to that message and does not concern the others.
+:func:`read_request` raises when the request as a whole is wrong. When one member of a message is wrong, a :class:`FieldError` is raised:
+that message is answered with an error, and the other messages of the request go on.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _PRIVATE = frozenset(
         "replayId",
     }
 )
-"""Members that are the protocol's own, the server's word, or the publisher's secret: none is broadcast as it stands
-(docs/protocol/bayeux.md#broadcasts).
+"""Members that are not broadcast as they stand (docs/protocol/bayeux.md#broadcasts): they belong to the protocol, are set by the server, or
+are a secret of the publisher.
 """
 
 _QUOTE, _OPEN_OBJECT, _OPEN_ARRAY = b'"'[0], b"{"[0], b"["[0]
 _NULL = b"null"
 _ID_STARTS = frozenset(b'"-0123456789')
 
-# Every part that a decoder skips is checked as strictly as what it returns: bad numbers, escapes, commas and control characters are faults
-# wherever they stand. UTF-8 is the one thing that it does not check; the guard has done that before.
+# A decoder checks the parts that it skips as strictly as those that it returns: it raises for bad numbers, escapes, commas and control
+# characters wherever they stand. It does not check UTF-8; the guard has done that before.
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -63,11 +63,11 @@ class MalformedError(ValueError):
 
 
 class EmptyRequestError(MalformedError):
-    """An empty array: nothing to answer. Old clients keep WebSockets alive with it (docs/protocol/bayeux.md#requests)."""
+    """An empty array, which is not answered. Old clients keep WebSockets alive with it (docs/protocol/bayeux.md#requests)."""
 
 
 class BatchTooLargeError(ValueError):
-    """More messages in one request than ``max_batch``."""
+    """There are more messages in one request than ``max_batch``."""
 
 
 class FieldError(ValueError):
@@ -103,15 +103,15 @@ def _check_numbers(field: str, text: bytes) -> None:
 
 
 class Incoming:
-    """One message. A member is decoded when it is asked for, so a wrong one matters only to code that needs it. null counts as absent."""
+    """One message. A member is decoded when it is read, so that a wrong one matters only to code that needs it. null counts as absent."""
 
     __slots__ = ("channel", "channel_text", "claimed_id", "fields", "identifier", "size")
 
     def __init__(self, fields: Mapping[str, msgspec.Raw], size: int) -> None:
-        """``size``: bytes of the message's own text, 0 where it cannot matter."""
+        """``size`` is the number of bytes of the message's own text; 0 where it cannot be too large."""
         self.fields = fields
         self.size = size
-        # these are asked for several times in the life of every message
+        # these are read several times for every message
         raw = fields.get("channel")
         self.channel_text = text if raw is not None and (text := bytes(raw))[0] == _QUOTE else None
         """The ``channel`` to be echoed, verbatim; None when it is absent or no text."""
@@ -192,7 +192,7 @@ class Incoming:
                 raise FieldError(name, "an object", raw)
 
     def timeout_ms(self) -> int | None:
-        """``advice.timeout``: for how long the client wants this connect to be held, in ms; None when it does not say, or says less than 0.
+        """``advice.timeout``: for how long the client wants this connect to be held, in ms; None when it is absent or negative.
 
         Raises:
             FieldError: it is no integer.
@@ -200,7 +200,7 @@ class Incoming:
         return self._advised_ms("timeout")
 
     def interval_ms(self) -> int | None:
-        """``advice.interval``: how long the client waits behind this connect before its next one, in ms; None as above.
+        """``advice.interval``: how long the client waits between this connect and its next one, in ms; None when it is absent or negative.
 
         Raises:
             FieldError: it is no integer.
@@ -219,10 +219,10 @@ class Incoming:
         return advised if advised >= 0 else None
 
     def acknowledged(self) -> int | None:
-        """``ext.ack`` of a connect: the last batch that the client has seen; None when it says nothing of that.
+        """``ext.ack`` of a connect: the last batch that the client has seen; None when it is absent.
 
         Raises:
-            FieldError: it is neither an integer nor a boolean, which stands there in handshakes.
+            FieldError: it is neither an integer nor a boolean. Handshakes have a boolean there, and some clients send it with connects too.
         """
         ext = self.members("ext")
         raw = bytes(ext["ack"]) if ext is not None and "ack" in ext else _NULL
@@ -243,7 +243,7 @@ class Incoming:
         (docs/protocol/credentials.md#order-of-credentials).
 
         Raises:
-            FieldError: ``ext`` is no object, or there is a number in it that nothing can hold.
+            FieldError: ``ext`` is no object, or a number in it is beyond what a double holds.
         """
         ext = self.members("ext")
         if ext is None or "authentication" not in ext:
@@ -269,8 +269,8 @@ class Incoming:
         raise FieldError("subscription", "a text or an array of texts", raw)
 
     def extra(self) -> bytes:
-        """What a publisher sent beside the protocol's members, encoded, each member led by a comma: its unknown members, and its ``ext``
-        without ``authentication`` when anything is left of it.
+        """What is broadcast beside ``channel`` and ``data``, encoded, each member led by a comma: the members that the protocol does not
+        know, and ``ext`` without ``authentication`` unless it is empty then.
         """
         if "ext" not in self.fields and _PRIVATE.issuperset(self.fields):  # nearly always
             return b""

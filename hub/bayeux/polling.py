@@ -10,8 +10,8 @@ from hub.core.message import Message
 
 
 class PollingDelivery:
-    """Lets what waits ride on the connect that is held; while none is it waits for the next one, or for another response. One for all
-    sessions of a server. See :class:`hub.bayeux.session.Delivery`.
+    """Sends queued messages with the reply to the connect that is held. While none is held they stay queued until the next connect, or the
+    response to another request. One object serves all sessions of a server. See :class:`hub.bayeux.session.Delivery`.
     """
 
     __slots__ = ("_connects",)
@@ -21,7 +21,7 @@ class PollingDelivery:
 
     def flush(self, session: ServerSession) -> None:
         if session.held is None or session.requests:
-            return  # it waits for the next response
+            return  # the messages go with the next response
         if session.queue:
             self._connects.answer(session)
         else:
@@ -31,7 +31,7 @@ class PollingDelivery:
         return bool(session.queue or session.acknowledged)
 
     def rides_on_response(self, session: ServerSession, peer: Peer, websocket: WebSocketDelivery | None, *, connect: bool) -> bool:
-        # what is to be acknowledged rides on replies to connects alone, and so does all by callback-polling
+        # only replies to connects carry messages that are to be acknowledged, and any message by callback-polling
         return websocket is None and session.acknowledged is None and (connect or not peer.callback)
 
     def reaches_client(self, session: ServerSession) -> bool:

@@ -1,4 +1,6 @@
-"""The replay extension in Salesforce's form: a handshake turns it on, a subscribe says from where (docs/protocol/bayeux.md#replay)."""
+"""The replay extension as Salesforce defines it: a handshake turns it on, a subscribe names the position to replay from
+(docs/protocol/bayeux.md#replay).
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,15 @@ _map = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def asks_for_replay(message: Incoming) -> bool:
-    """Whether a handshake has ``ext.replay``: true, or anything but false and null."""
+    """Whether a handshake has ``ext.replay``, with any value but false and null."""
     ext = message.members("ext")
     return ext is not None and bytes(ext.get("replay", b"false")) not in {b"false", b"null"}
 
 
 def positions(message: Incoming, patterns: Iterable[str]) -> dict[str, int] | None:
-    """The position from which a subscribe wants each of its patterns: ``ext.replay``, a map of channel to -1 (only new messages), -2 (all
-    that is kept) or a position, each a number or a numeric text. None where there is no map; channels that the request does not subscribe
-    to do not matter, for clients send the map of all that they ever heard.
+    """The position after which a subscribe wants each of its patterns. ``ext.replay`` is a map of channel to -1 (only new messages), -2
+    (all that is kept) or a position, each a number or a numeric text. Returns None when there is no map. Channels that the request does not
+    subscribe to are ignored, for clients send the positions of all channels that they ever subscribed to.
 
     Raises:
         FieldError: it is no such map.
@@ -55,7 +57,7 @@ def positions(message: Incoming, patterns: Iterable[str]) -> dict[str, int] | No
 
 
 def invalid_position(position: int) -> str:
-    """The error of a subscribe from a position that the log cannot replay from, in the words that Salesforce's clients look for."""
+    """The error of a subscribe from a position that the log cannot replay from. Salesforce's clients look for these words."""
     return (
         f"400::The replayId {{{position}}} you provided was invalid. "
         "Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."

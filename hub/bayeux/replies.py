@@ -11,7 +11,7 @@ from hub.core.message import Message
 
 class ServerDisconnect(Message):
     """The message by which the server ends a session, without id and clientId (docs/protocol/bayeux.md#disconnect). It is queued behind
-    what the client should still get.
+    the messages that the client still gets.
     """
 
     __slots__ = ()
@@ -32,7 +32,7 @@ class Prepared(Message):
 
 
 def advice(reconnect: str, interval_ms: int, timeout_ms: int, *, many_clients: bool = False) -> bytes:
-    """The member ``advice``, led by a comma, and always whole: a client replaces the old advice by the new one
+    """The member ``advice``, led by a comma. It has all its members each time, for a client replaces the old advice by the new one
     (docs/protocol/bayeux.md#advice).
     """
     many = b',"multiple-clients":true' if many_clients else b""
@@ -40,14 +40,14 @@ def advice(reconnect: str, interval_ms: int, timeout_ms: int, *, many_clients: b
 
 
 def ext(members: Mapping[str, bytes]) -> bytes:
-    """The member ``ext`` of encoded members, led by a comma; nothing when there are none."""
+    """The member ``ext`` that holds ``members``, which are encoded, led by a comma; empty when there are no members."""
     if not members:
         return b""
     return b',"ext":{%b}' % b",".join(b'"%b":%b' % (name.encode("ascii"), value) for name, value in members.items())
 
 
 def head(message: Incoming) -> bytes:
-    """What every reply begins with: the request's ``id`` and ``channel`` as they came, where it had them."""
+    """The beginning of every reply: the request's ``id`` and ``channel`` as they came, where it had them."""
     identifier, channel = message.identifier, message.channel_text
     return b"{%b%b" % (
         b"" if identifier is None else b'"id":%b,' % identifier,
@@ -66,11 +66,11 @@ def failure(beginning: bytes, error: str, tail: bytes = b"") -> bytes:
 
 
 def field_error(field: str) -> str:
-    """The error text of a member of the wrong type: its name stands where Bayeux has the arguments of an error."""
+    """The error text for a member of the wrong type: the member's name is the argument of the error (Bayeux 1.0 section 3.13)."""
     return WireError.FIELD_INVALID.text.replace("::", f":{field}:", 1)
 
 
 def echo(message: Incoming, name: str) -> bytes:
-    """A member of the request as it came, led by a comma; nothing when it was absent."""
+    """A member of the request as it came, led by a comma; empty when it was absent."""
     raw = message.raw(name)
     return b"" if raw is None else b',"%b":%b' % (name.encode("ascii"), raw)

@@ -12,9 +12,9 @@ from hub.core.message import Message
 
 
 class ResponseBatch:
-    """All that goes back for one request. The transport waits by :meth:`on_ready`, writes :meth:`parts` unless :attr:`superseded`, then
-    calls :meth:`written` or :meth:`lost`; the latter may come much later, where the response travels on to another process. Where the
-    client goes before the batch is ready it calls :meth:`abandon` instead.
+    """All that goes back for one request. The transport waits by :meth:`on_ready`, writes :meth:`parts` unless the batch is
+    :attr:`superseded`, then calls :meth:`written` or :meth:`lost`. That call may come much later, if the response travels through another
+    process. If the client goes before the batch is ready, the transport calls :meth:`abandon` instead.
     """
 
     __slots__ = ("alone", "connect_seq", "first", "held", "messages", "opened", "peer", "replies", "session", "websocket")

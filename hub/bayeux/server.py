@@ -1,7 +1,7 @@
 """The server's side of Bayeux 1.0: finds the session that a request is of, and has its messages handled one after the other.
 
-What is waited for (a decision, a confirmed bus subscription, a snapshot) stands behind ports, so that tests drive the server with messages
-in and messages out.
+It waits for others by ports only (a decision, a confirmed subscription of the bus, a snapshot), so that tests drive it with messages in and
+messages out.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class BayeuxServer:
         on_fault: FaultReport = lambda _source, _fault: None,
     ) -> None:
         """``jitter(n)`` gives a number of milliseconds below ``n`` by which clients that all come back at once are spread; ``on_fault`` is
-        told of exceptions that are nobody's answer, of extensions, services and the server itself; they are counted in any case.
+        called with the exceptions of extensions, services and the server itself that no client is told; they are counted in any case.
         """
         self.hub = hub
         self._authenticator = authenticator
@@ -217,7 +217,7 @@ class BayeuxServer:
         return True
 
     def _collect(self, session: ServerSession, batch: ResponseBatch) -> None:
-        """Let what waits ride on the response, unless it has a better way: the connect that has just been held, or a WebSocket."""
+        """Put the queued messages into the response, unless they go another way: with the connect that is held, or over a WebSocket."""
         if not (session.waiting or session.resync_due or session.recovery or self.hub.fan_outs.jobs):  # nearly always
             return
         if session.ended or not (session.queue or session.resync_due or session.recovery):

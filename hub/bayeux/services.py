@@ -17,9 +17,6 @@ from hub.core.channels import SERVICE, candidates, check_channel, check_pattern
 from hub.core.errors import RefusedError, WireError
 from hub.core.message import Message
 
-MAX_CALLS = 100
-"""Remote calls of one session that may be under way at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class ServiceMessage:
@@ -32,14 +29,14 @@ class ServiceMessage:
 
 
 Listener = Callable[[ServerSession, ServiceMessage], Awaitable[None]]
-"""Handles a message of a session; answers, if it wants to, by ``session.deliver(channel, data)``."""
+"""Handles a message of a session; it may answer by ``session.deliver(channel, data)``."""
 
 RemoteCall = Callable[[ServerSession, Any], Awaitable[Any]]
 """Handles the data of a remote call and returns the result's."""
 
 
 class RemoteCallError(Exception):
-    """Raised by a remote call's handler: the client's call fails, and gets ``data``."""
+    """Raised by the handler of a remote call: the client's call fails with ``data``."""
 
     def __init__(self, data: Any) -> None:
         super().__init__(str(data))
@@ -47,7 +44,7 @@ class RemoteCallError(Exception):
 
 
 class Services:
-    """The listeners by service channel. Whether a client may publish there is decided by its role, as on any channel."""
+    """The listeners of service channels. A client's role decides whether it may publish there, as on any channel."""
 
     __slots__ = ("_calls", "_listeners", "_on_fault", "calls_failed")
 
@@ -56,10 +53,10 @@ class Services:
         self._calls: dict[str, RemoteCall] = {}
         self._on_fault = on_fault
         self.calls_failed = 0
-        """Remote calls whose handler raised something else than :class:`RemoteCallError`."""
+        """Remote calls whose handler raised another exception than :class:`RemoteCallError`."""
 
     def listen(self, pattern: str, listener: Listener) -> None:
-        """Have ``listener`` handle what clients publish on a service channel, or on all that ``pattern`` stands for.
+        """Have ``listener`` handle what clients publish on a service channel, or on all channels that ``pattern`` matches.
 
         Raises:
             ValueError: it is no pattern below ``/service/``.
@@ -83,10 +80,10 @@ class Services:
             raise ValueError(f"expected a channel below {SERVICE}, got {pattern}")
 
     async def handle(self, session: ServerSession, channel: str, data: bytes, identifier: bytes | None) -> None:
-        """Hand a message to all listeners. A remote call runs in the background, and its result is delivered when it is there.
+        """Hand a message to all listeners. A remote call runs in the background, and its result is delivered when it ends.
 
         Raises:
-            RefusedError: RATE_LIMITED, too many calls are under way; INTERNAL, a listener raised.
+            RefusedError: RATE_LIMITED when ``limits.max_calls`` calls of the session are under way; INTERNAL when a listener raised.
             FieldError: a number in ``data`` or ``id`` is beyond what a double holds.
         """
         call = self._calls.get(channel)
@@ -95,8 +92,9 @@ class Services:
             return
         value = _decoded("data", data)
         if call is not None:
-            if session.calls >= MAX_CALLS:
-                raise RefusedError(WireError.RATE_LIMITED, f"expected at most {MAX_CALLS} calls at a time", channel=channel)
+            most = session.hub.limits.max_calls
+            if session.calls >= most:
+                raise RefusedError(WireError.RATE_LIMITED, f"expected at most {most} calls at a time", channel=channel)
             session.calls += 1
             session.hub.loop.spawn(self._call(call, session, channel, value, identifier))
         text = _decoded("id", identifier) if identifier is not None else None

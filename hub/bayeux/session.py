@@ -1,7 +1,7 @@
-"""The state of one Bayeux session: what it negotiated, what waits, how its client is reached, and the clock that ends it.
+"""The state of one Bayeux session: what the handshake negotiated, the queue, the way to the client, and the clock that ends the session.
 
-What happens to a session is done by others: requests by :mod:`hub.bayeux.handlers`, delivery by :mod:`hub.bayeux.polling` and
-:mod:`hub.bayeux.websocket`, its end by :mod:`hub.bayeux.endings`. It knows them by the ports below.
+Other modules act on a session: :mod:`hub.bayeux.handlers` for requests, :mod:`hub.bayeux.polling` and :mod:`hub.bayeux.websocket` for
+delivery, :mod:`hub.bayeux.endings` for its end. The session knows them by the ports below.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ from hub.core.timers import Timer
 
 
 class Delivery(Protocol):
-    """How what waits for sessions reaches their clients. Two classes do this: :class:`hub.bayeux.polling.PollingDelivery` lets it ride on
-    replies to ``/meta/connect``, :class:`hub.bayeux.websocket.WebSocketConnection` sends it at any time. No method awaits.
+    """Sends the queued messages of sessions to their clients. There are two classes: :class:`hub.bayeux.polling.PollingDelivery` sends them
+    with the replies to ``/meta/connect``, :class:`hub.bayeux.websocket.WebSocketConnection` at any time. No method awaits.
     """
 
     def flush(self, session: ServerSession) -> None:
-        """Send what waits, if the client can take it now."""
+        """Send the queued messages, if the client can take them now."""
         ...
 
     def answers_at_once(self, session: ServerSession) -> bool:
-        """Whether a connect that has come is answered at once, because there is something that its reply has to carry."""
+        """Whether a connect that has come is answered at once, because its reply has messages to carry."""
         ...
 
     def rides_on_response(self, session: ServerSession, peer: Peer, websocket: WebSocketDelivery | None, *, connect: bool) -> bool:
-        """Whether what waits rides on the response to a request that was processed. ``peer`` and ``websocket`` say how the request came,
-        ``connect`` whether there is a connect in it.
+        """Whether the response to a request carries the queued messages. ``peer`` and ``websocket`` say how the request came, ``connect``
+        whether it has a connect.
         """
         ...
 
     def reaches_client(self, session: ServerSession) -> bool:
-        """Whether something can be sent now, without a further request of the client's."""
+        """Whether a message can be sent now, before the client sends another request."""
         ...
 
     def take_for_reply(self, session: ServerSession) -> list[Message]:
-        """What goes with the reply to a connect, taken from the queue."""
+        """Take from the queue the messages that go with the reply to a connect."""
         ...
 
     def put_back(self, session: ServerSession) -> None:
-        """Messages that did not reach the client were put into the queue again."""
+        """Messages were put back into the queue, because they did not reach the client."""
         ...
 
     def send_last(self, session: ServerSession, held: HeldConnect[ServerSession] | None, closing: Message | None) -> None:
-        """The session ends: send what waits, then ``closing``. ``held`` is the connect that was held, which is answered next."""
+        """The session ends: send the queued messages, then ``closing``. ``held`` is the connect that was held, answered after that."""
         ...
 
 
@@ -72,7 +72,7 @@ class WebSocketDelivery(Delivery, Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether something can be sent."""
+        """Whether a message can be sent."""
         ...
 
     @property
@@ -113,7 +113,7 @@ class Endings(Protocol):
         ...
 
     def expire(self, session: ServerSession) -> None:
-        """The client was not heard of for too long."""
+        """The client has sent nothing for too long."""
         ...
 
 
@@ -123,8 +123,8 @@ BayeuxContext = Context["ServerSession", WebSocketDelivery]
 class ServerSession(Subscriber):
     """A session from its handshake to its end.
 
-    Its client is reached by a ``websocket`` at any time, or by the replies to its requests, of which one ``/meta/connect`` may be ``held``.
-    Each connect has a number, ``connect_seq``; what belongs to an older one can neither answer nor start the clock
+    Messages reach its client over a ``websocket`` at any time, or with the replies to its requests; one ``/meta/connect`` may be ``held``.
+    Each connect has a number, ``connect_seq``, so that the end of an older connect does not start the clock
     (docs/protocol/bayeux.md#held-connects).
     """
 
@@ -169,9 +169,9 @@ class ServerSession(Subscriber):
         self._polling = polling
         self._endings = endings
         self.binding = binding
-        """What it asks of the requests that name its clientId."""
+        """What it requires of requests that name its clientId."""
         self.connected = False
-        """Whether a connect ever came."""
+        """Whether a connect has come."""
         self.ended = False
         # what the handshake turned on
         self.acknowledged: Acknowledged | None = None
@@ -190,14 +190,14 @@ class ServerSession(Subscriber):
         self.connect_seq = 0
         self.interval_ms: int | None = None
         """The pause that the client announced with its last connect, in ms; None when it did not."""
-        # what its client does
+        # what the client does
         self.requests = 0
-        """Requests that are being processed: what is published meanwhile rides on their responses."""
+        """Requests that are being processed; their responses carry what is published meanwhile."""
         self.request_order = RequestOrder(hub.loop)
         self.calls = 0
         """Remote calls that are under way."""
         self.active_at = hub.clock.monotonic()
-        """When there was the last traffic but connects."""
+        """When the last message came or went that counts as activity (docs/protocol/bayeux.md#activity); monotonic seconds."""
         # the clock that ends it
         self._deadline = math.inf
         self._expiry: Timer | None = None
@@ -217,7 +217,7 @@ class ServerSession(Subscriber):
         return self.binding.browsers
 
     def answers_to(self, peer: Peer, websocket: WebSocketDelivery | None) -> bool:
-        """Whether a request brings the credential or the cookie that this session asks for."""
+        """Whether a request brings the credential or the cookie that this session requires."""
         return self.binding.fits(peer, self.principal, bound=websocket is not None and websocket is self.websocket)
 
     # -- the clock that ends it -------------------------------------------------------------------------------------
@@ -251,13 +251,13 @@ class ServerSession(Subscriber):
         self.expire_in(interval_ms + self.hub.limits.max_interval_ms)
 
     def touch(self) -> None:
-        """Any message of the client's puts a running clock back to its start; who was sent away has to connect, to hear of it."""
+        """A message of the client has come: start a running clock anew. A session that is closing ends at its time all the same."""
         if self._deadline != math.inf and not self.closing:
             self.start_clock()
 
     @property
     def idle_too_long(self) -> bool:
-        """Whether it has had no traffic but connects for longer than it may (docs/protocol/bayeux.md#activity)."""
+        """Whether it had no activity for longer than it may (docs/protocol/bayeux.md#activity)."""
         limit = self.hub.limits.activity_ms
         return bool(limit) and self.hub.clock.monotonic() - self.active_at > limit / 1000
 
@@ -269,12 +269,12 @@ class ServerSession(Subscriber):
         self._deadline = math.inf
 
     def connect_answered(self, connect_seq: int) -> None:
-        """The reply to a connect was written, or nobody was there to read it: unless a newer one has come, the clock starts."""
+        """The reply to a connect was written, or the client has gone: start the clock, unless a newer connect has come."""
         if connect_seq == self.connect_seq and self.held is None and not self.ended:
             self.start_clock()
 
     def release_connect(self) -> HeldConnect[ServerSession] | None:
-        """The connect that is held is held no more. Returns it; None when none is."""
+        """Stop holding the connect that is held, and return it; None when none is held."""
         held, self.held = self.held, None
         if held is None:
             return None
@@ -291,7 +291,7 @@ class ServerSession(Subscriber):
             held.finish()
 
     def abandon_connect(self, held: HeldConnect[ServerSession]) -> None:
-        """The client of a held connect has gone: what waits goes on waiting, and the clock starts."""
+        """The client of a held connect has gone: the messages stay queued, and the clock starts."""
         if self.held is held:
             self.release_connect()
             held.abandon()
@@ -306,7 +306,7 @@ class ServerSession(Subscriber):
             self.delivery.flush(self)
 
     def encode(self, messages: Iterable[Message]) -> list[bytes]:
-        """Messages as this session gets them, on their way out."""
+        """Encode messages for this session, which sends them now."""
         if messages and self._context.count_deliveries:
             self.active_at = self.hub.clock.monotonic()
         if self.replay:
@@ -324,7 +324,7 @@ class ServerSession(Subscriber):
         self.deliver_message(Message(check_channel(channel), encoded, extra=extra))
 
     def deliver_message(self, message: Message) -> None:
-        """As :meth:`deliver`, of a message that is made already."""
+        """As :meth:`deliver`, for a message that exists already."""
         if self.ended or self.closing:
             return
         extensions = self._context.extensions
@@ -335,9 +335,9 @@ class ServerSession(Subscriber):
         self.offer(message)
 
     def requeue(self, messages: Iterable[Message]) -> None:
-        """Put messages back in front: they were taken and did not reach the client. Of what came since, all that has no room any more is
-        given up as its delivery class says: a client that lets go of response after response gets no longer queue by it. What has to be
-        acknowledged is kept anyway.
+        """Put messages back at the front of the queue: they were taken, and did not reach the client. Of the messages that came since,
+        those that have no room any more are shed by their delivery class, so that a client that drops response after response gets no
+        longer queue. With the ack extension nothing is put back, since :attr:`acknowledged` keeps all that was sent.
         """
         behind = self.queue
         if self.ended or self.acknowledged is not None:
@@ -354,12 +354,12 @@ class ServerSession(Subscriber):
         self.delivery.put_back(self)
 
     def wake(self) -> None:
-        """Have what waits sent in the next tick, if anything does."""
+        """Have the queued messages sent in the next tick, if there are any."""
         if (self.queue or self.resync_due) and not self.dirty:
             self.hub.flusher.mark(self)
 
     def take_with_unacknowledged(self) -> list[Message]:
-        """All that waits, behind all that the client has not acknowledged: what goes with the reply to a connect."""
+        """What goes with the reply to a connect: all that the client has not acknowledged, then all that is queued."""
         taken = self.take()
         if self.acknowledged is None:
             return taken
@@ -388,17 +388,17 @@ class ServerSession(Subscriber):
     # -- how the client is reached ----------------------------------------------------------------------------------
 
     def enable_replay(self) -> None:
-        """The client wants to hear the position of each message of a log channel."""
+        """The client asked for the position of each message of a log channel."""
         self.replay = True
         self.frame_cache = self.hub.frame_caches.replayable
 
     def enable_acknowledgement(self) -> None:
-        """The client acknowledges what it gets: from now on messages ride on replies to connects alone, over a WebSocket too."""
+        """The client acknowledges what it gets: from now on only replies to connects carry messages, over a WebSocket too."""
         self.acknowledged = Acknowledged()
         self.reach_by(self.websocket)
 
     def reach_by(self, websocket: WebSocketDelivery | None) -> None:
-        """From now on the client is reached by this WebSocket; without one, by the replies to its requests."""
+        """From now on messages reach the client over this WebSocket; with None, with the replies to its requests."""
         self.websocket = websocket
         if websocket is None or self.acknowledged is not None:
             self.delivery = self._polling
@@ -415,8 +415,8 @@ class ServerSession(Subscriber):
     # -- its end ----------------------------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
-        """The server ends the session: what waits, ``/meta/disconnect``, and the reply to the connect with ``reconnect: none``. A client
-        between two connects is told by its next one.
+        """The server ends the session: the client gets the queued messages, ``/meta/disconnect``, and the reply to its connect with
+        ``reconnect: none``. A client without a connect gets them with its next one.
         """
         self._endings.disconnect(self)
 
@@ -427,7 +427,7 @@ class ServerSession(Subscriber):
         self._endings.too_slow(self)
 
     def end(self) -> None:
-        """The session is over: give back all that it holds. Called once for each session."""
+        """The session has ended: give back all that it holds. Called once for each session."""
         self.ended = True
         if self._expiry is not None:
             self.hub.timers.cancel(self._expiry)

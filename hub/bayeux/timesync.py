@@ -16,23 +16,25 @@ _number = msgspec.json.Decoder(int | float)
 
 
 class Timesync(NamedTuple):
-    """One request: all in milliseconds."""
+    """One request for the time; all values are in milliseconds."""
 
     client_ms: int
     received_ms: int
     accuracy_ms: int
 
     def member(self, now_ms: int) -> bytes:
-        """``{"tc","ts","p","a"}``: the client's time, ours when the request came, how long the answer took, how wrong the client was."""
+        """``{"tc","ts","p","a"}``: the client's time, the server's time when the request came, how long the server took until ``now_ms``,
+        and by how much the client's clock is wrong.
+        """
         return b'{"tc":%d,"ts":%d,"p":%d,"a":%d}' % (self.client_ms, self.received_ms, now_ms - self.received_ms, self.accuracy_ms)
 
 
 def read_timesync(message: Incoming, wall_ms: Callable[[], int]) -> Timesync | None:
-    """``ext.timesync`` of a handshake or connect, ``{"tc": client time, "l": lag, "o": offset}``; None where there is none, or where the
-    client's clock is known well enough already.
+    """``ext.timesync`` of a handshake or connect, ``{"tc": client time, "l": lag, "o": offset}`` in ms. None when it is absent, or when the
+    client's offset is accurate already. ``wall_ms`` gives the time, in ms since 1970.
 
     Raises:
-        FieldError: it is no object of numbers.
+        FieldError: it is no object of numbers, or has no ``tc``.
     """
     ext = message.members("ext")
     if ext is None or "timesync" not in ext:

@@ -18,8 +18,8 @@ from hub.core.principal import Principal
 from hub.core.timers import Timer
 
 UNREAD_QUEUES = 4
-"""Events stop at one queueful of unread bytes; replies cannot wait, so whoever sends requests and reads none of the replies is cut off at
-this many.
+"""How many times ``max_queue_bytes`` a client may leave unread. At one of them no events are written any more; replies cannot wait, so a
+client that goes on sending requests without reading the replies is cut off.
 """
 
 
@@ -27,7 +27,7 @@ class WebSocketConnection:
     """One WebSocket of a client. The transport calls :meth:`receive` for each message, one at a time, :meth:`drained` when the peer has
     read what waited, and :meth:`gone` once at the end.
 
-    To the session that it leads to it is the way to its client: see :class:`hub.bayeux.session.WebSocketDelivery`.
+    It sends the messages of the session that it leads to: see :class:`hub.bayeux.session.WebSocketDelivery`.
     """
 
     __slots__ = ("_connection", "_idle", "_server", "direct_write", "peer", "session")
@@ -95,7 +95,7 @@ class WebSocketConnection:
             session.direct_write = direct_write
 
     def drained(self) -> None:
-        """The peer has read all that was written: go on with what waits."""
+        """The peer has read all that was written: go on with the queued messages."""
         if self.session is not None:
             self.session.wake()
 
@@ -114,7 +114,7 @@ class WebSocketConnection:
 
     @property
     def open(self) -> bool:
-        """Whether something can be sent."""
+        """Whether a message can be sent."""
         return self._connection.open
 
     @property
@@ -124,11 +124,11 @@ class WebSocketConnection:
 
     @property
     def writable(self) -> bool:
-        """Whether events may be written now: unless the peer has more than a queueful unread. Then the queue's own limit decides."""
+        """Whether events may be written now. While the peer has more than ``max_queue_bytes`` unread they stay queued."""
         return self._connection.open and self._connection.buffered <= self._server.hub.limits.max_queue_bytes
 
     def flush(self, session: ServerSession) -> None:
-        """Send what waits for the session."""
+        """Send the queued messages of the session, if they may be written now."""
         if not self.writable:
             return
         taken = session.take()
@@ -141,7 +141,7 @@ class WebSocketConnection:
         return False
 
     def rides_on_response(self, session: ServerSession, peer: Peer, websocket: WebSocketDelivery | None, *, connect: bool) -> bool:
-        """Whether what waits goes in front of the replies to a request: to one that came by this WebSocket."""
+        """Whether the replies to a request carry the queued messages: if it came by this WebSocket."""
         return websocket is self and self.writable
 
     def reaches_client(self, session: ServerSession) -> bool:
@@ -153,10 +153,10 @@ class WebSocketConnection:
         return []
 
     def put_back(self, session: ServerSession) -> None:
-        """Nothing is tried again: a WebSocket that did not take messages is about to be gone, and trying at once would never end."""
+        """Do nothing: a WebSocket that did not take messages will be gone soon, and to try again at once would not end."""
 
     def send_last(self, session: ServerSession, held: HeldConnect[ServerSession] | None, closing: Message | None) -> None:
-        """Send what waits, then the last message of a session."""
+        """Send the queued messages, then the last message of a session."""
         self.flush(session)
         if closing is not None:
             self._send([closing.bayeux()])
@@ -172,7 +172,7 @@ class WebSocketConnection:
 
     def _send(self, parts: Sequence[bytes]) -> int:
         """Send encoded messages, many to a frame; returns how many of them the connection took before it was over."""
-        if len(parts) == 1 and self.direct_write is not None:  # nearly always: one reply, and nothing is unread
+        if len(parts) == 1 and self.direct_write is not None:  # nearly always
             try:
                 self.direct_write(text_frame(b"[%b]" % parts[0]))
             except (RuntimeError, OSError):  # the connection is gone: writing will say so, too

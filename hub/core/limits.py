@@ -34,6 +34,7 @@ class Limits:
     max_request_bytes: int = _limit(1024 * 1024, "one HTTP body or WebSocket message")
     max_batch: int = _limit(100, "messages in one request or frame")
     max_subscriptions: int = _limit(500, "channels and patterns that one session may hold")
+    max_calls: int = _limit(100, "remote calls of one session that are under way at a time")
     max_rest_body_bytes: int = _limit(1024 * 1024, "the body of a REST request, where its operation has no limit of its own")
     max_sign_in_bytes: int = _limit(4096, "the body of a sign-in, which anybody may send")
     max_buffered_bytes: int = _limit(

@@ -10,9 +10,10 @@ import pytest
 
 from hub.bayeux.extensions import Extension, ExtensionMessage, SessionExtension
 from hub.bayeux.server import BayeuxServer
-from hub.bayeux.services import MAX_CALLS, RemoteCallError, ServiceMessage
+from hub.bayeux.services import RemoteCallError, ServiceMessage
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
+from hub.core.limits import Limits
 from tests.hub.bayeux.harness import Bayeux, Client, Json, by_token
 
 
@@ -365,14 +366,14 @@ async def test_a_slow_call_holds_up_nothing_and_its_client_may_go() -> None:
 
 
 async def test_calls_under_way_are_bounded() -> None:
-    bayeux = Bayeux()
+    bayeux = Bayeux(limits=Limits(max_calls=3))
 
     async def slow(session: ServerSession, data: Any) -> Any:
         return data
 
     bayeux.server.services.remote("slow", slow)
     client = await bayeux.client()
-    for _ in range(MAX_CALLS):
+    for _ in range(3):
         await client.post(client.message("/service/slow", data=1))
     (reply,) = await client.post(client.message("/service/slow", data=1))
     assert reply["error"] == "429::rate_limited"
