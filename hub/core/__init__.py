@@ -1,1 +1,1 @@
-"""What every door shares: channels, topics, messages, subscribers, the router and the hub itself. Sans I/O."""
+"""What every transport shares: channels, topics, messages, sessions, subscriptions, the router and the hub itself. It does no I/O."""

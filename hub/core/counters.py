@@ -1,4 +1,4 @@
-"""What the core counts."""
+"""The counters of core."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -92,17 +92,17 @@ class Counters:
     dropped: int = 0
     """``event`` messages that a full queue refused."""
     conflated: int = 0
-    """``state`` messages that a full queue gave up for a snapshot."""
+    """``state`` messages that were removed from a full queue, in favour of a snapshot."""
     too_slow: int = 0
     """Sessions that were ended because a ``log`` channel overflowed."""
     over_budget: int = 0
-    """Sessions whose queue was given up because too much waited for all of them together."""
+    """Sessions whose queue was shed because too much waited for all sessions together."""
     replayed: int = 0
     """Messages that were read from the log for sessions that asked for what they missed."""
     recovered: int = 0
-    """Subscriptions from a position, after which nothing is missing."""
+    """Subscriptions from a position after which nothing is missing."""
     not_recovered: int = 0
-    """Subscriptions from a position, after which something may be missing."""
+    """Subscriptions from a position after which something may be missing."""
     replays_broken: int = 0
     """Sessions that were ended because what they had still to replay was gone, or the log could not be read."""
     denied: int = 0

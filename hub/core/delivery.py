@@ -9,19 +9,19 @@ from hub.core.ports import Snapshot, SnapshotPieces, Unwatch, Watch
 
 
 class DeliveryClass(Enum):
-    """How a channel recovers. Each class has ONE way, and they never mix."""
+    """How a channel recovers when messages were lost. Each class has one way, and they are never mixed."""
 
     EVENT = "event"
     """At most once; what is dropped is counted."""
     STATE = "state"
-    """Keyed values. Overflow, a gap and subscribing all end alike: drop what waits, send a snapshot."""
+    """Keyed values. On overflow, after a gap and on subscribing, what waits is dropped and a snapshot is sent."""
     LOG = "log"
-    """Never conflated, has positions. Overflow disconnects; the client comes back and replays."""
+    """Messages have positions and are never dropped. Overflow disconnects the client, which comes back and replays."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelDeclaration:
-    """What a family says of the channels that it owns."""
+    """What a family declares about the channels that it owns."""
 
     pattern: str
     delivery: DeliveryClass
@@ -36,7 +36,7 @@ class ChannelDeclaration:
     watch: Watch | None = None
     unwatch: Unwatch | None = None
     snapshot_pieces: SnapshotPieces | None = None
-    """In the place of ``snapshot``."""
+    """To be given instead of ``snapshot``, where there may be thousands of values."""
 
     def __post_init__(self) -> None:
         check_pattern(self.pattern)

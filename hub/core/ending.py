@@ -1,4 +1,4 @@
-"""The end of many sessions at a time, in slices."""
+"""Ends many sessions, in slices of time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hub.core.time_slice import TimeSlice
 
 
 async def end_revoked(hub: Hub, gone: Callable[[Principal], bool]) -> None:
-    """End the sessions of principals of whom ``gone`` says that their credential was removed, 2 ms at a time. One that shows a newer
-    credential before its turn stays.
+    """End the sessions whose principals ``gone`` returns True for: their credential was removed. A session that shows a newer credential
+    before its turn stays.
     """
     await follow(hub, _end_each(hub, gone))
 
@@ -24,7 +24,7 @@ def _end_each(hub: Hub, gone: Callable[[Principal], bool]) -> Iterator[None]:
 
 
 async def follow(hub: Hub, steps: Iterator[None]) -> None:
-    """Take the steps of some long work, 2 ms at a time."""
+    """Take the steps of some long work, in slices of time."""
     time_slice = TimeSlice(hub.clock, hub.loop)
     for _ in steps:
         await time_slice.checkpoint()

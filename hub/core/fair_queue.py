@@ -1,4 +1,4 @@
-"""A fair queue: who comes first is let in first, as soon as there is room."""
+"""A fair queue: tasks wait until there is room, and enter in the order in which they came."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hub.core.ports import Loop, Signal
 
 
 class FairQueue:
-    """Those who wait until there is room. Whoever makes some calls :meth:`move`."""
+    """Tasks that wait until there is room. Whoever makes room calls :meth:`move`."""
 
     __slots__ = ("_has_room", "_loop", "_waiting")
 
@@ -22,8 +22,8 @@ class FairQueue:
         return len(self._waiting)
 
     async def enter(self) -> None:
-        """Return when there is room and nobody is in front. The caller takes the room before it awaits anything, or leaves it to the
-        next.
+        """Return when there is room and no earlier task waits. The caller takes the room before it awaits anything; else the next task
+        gets it.
         """
         if not self._waiting and self._has_room():
             return
@@ -31,7 +31,7 @@ class FairQueue:
         self._waiting.append(own)
         try:
             await own
-            while not self._has_room():  # taken by somebody who need not wait, since the signal was given
+            while not self._has_room():  # a task that does not wait here took it after the signal was given
                 own = self._waiting[0] = self._loop.signal()
                 await own
         finally:
@@ -39,6 +39,6 @@ class FairQueue:
             self.move()
 
     def move(self) -> None:
-        """There may be room: the first one looks."""
+        """Wake the first task if there is room."""
         if self._waiting and self._has_room() and not self._waiting[0].done():
             self._waiting[0].set_result(None)

@@ -1,9 +1,10 @@
-"""Large fan-outs, in slices: a message for thousands reaches them bit by bit, while everything else goes on.
+"""Fan-out: brings a message to its subscribers, in slices of time where they are many.
 
-A message for a few is offered to each of them at once, and leaves in the same tick. One for many becomes a job: the messages, and who has
-still to get them. Jobs take turns, so that small ones are done first. What is published on a channel before anybody was served leaves in
-one frame, and so does what several jobs have for a session. However a session comes to be served, it gets what was published in the order
-of publishing: whoever looks at its queue finds there what jobs had for it.
+A message for a few subscribers is offered to each of them at once, and leaves in the same turn of the event loop. A message for many
+becomes a job, which holds messages and the subscribers that have not got them yet. Jobs take turns, so that small jobs end early. Messages
+that are published on a channel before its job has served anybody leave in one frame, and so do the messages that several jobs have for one
+session. Each session gets messages in the order in which they were published: its queue, when it is read, first takes in what jobs have
+for it (:meth:`FanOuts.flush_pending`).
 """
 
 from __future__ import annotations
@@ -21,49 +22,48 @@ from hub.core.recipient import FaultObserver, Recipient
 from hub.core.router import Members
 
 AT_ONCE: Final = 128
-"""Subscribers that are offered a message in one piece: 0.1 ms or so."""
+"""Subscribers up to which a message is offered to all of them at once. That takes some 0.1 ms."""
 
-MOST_JOBS: Final = 64
-"""Jobs at a time: each session that is served looks at all of them. Clients that publish wait in a line while there are so many, or as many
-are on their way (:meth:`FanOuts.admit`). What is published from within does not wait, since values must not overtake each other: then there
-are more.
+MAX_JOBS: Final = 64
+"""Jobs at a time, since each session that is served looks at all jobs. While there are so many, clients that publish wait
+(:meth:`FanOuts.admit`). The hub's own services do not wait, since values must not overtake each other: they may make more jobs.
 """
 
 JOB_BYTES: Final = 128 * 1024
-"""What one job gathers, and a session gets of several in one piece, but for the last message."""
+"""Bytes that one job collects, and that a session gets of several jobs at once. The last message may go beyond."""
 
-_MESSAGES_A_SESSION: Final = 16
-"""Messages that are queued for a session, and sent, in the time that serving one directly takes."""
+_MESSAGES_PER_SESSION: Final = 16
+"""Messages of a session that go through its queue in the time that a direct write to one session takes."""
 
-_MOST_JOINED: Final = 64
-"""Sets of jobs whose messages are kept together, in frames: 128 KiB each or so."""
+_MAX_JOINED: Final = 64
+"""Sets of jobs whose joined frames are kept, of some 128 KiB each."""
 
 _TURN: Final = 32
-"""Sessions that a job serves directly before the next has its turn, and before the clock is looked at: 0.3 ms or so."""
+"""Sessions that a job serves in one turn, before the clock is read again. That takes some 0.3 ms."""
 
 _MISSING: Final = object()
 
 
 class Job:
-    """Some messages of one channel on their way to those who were subscribed to it."""
+    """Messages of one channel, and the subscribers that have not got them yet."""
 
     __slots__ = ("began", "frames", "growing", "members", "messages", "size", "version", "waiting")
 
     def __init__(self, message: Message, members: Members[Recipient], began: float) -> None:
-        """``began``: the moment of the monotonic clock at which the message was published."""
+        """``began`` is when the message was published, in seconds of the monotonic clock."""
         self.began = began
         self.messages = [message]
         self.size = message.size
         self.members = members
         self.version = members.version
         self.waiting: dict[Recipient, None] = dict(members.subscribers)
-        """Who has still to be served."""
+        """The subscribers that have not been served yet."""
         self.growing = True
-        """Nobody has been served yet: a further message for the same subscribers may join."""
+        """Whether nobody has been served yet: then a further message for the same subscribers may join."""
         self.frames: dict[FrameCache, bytes] = {}
 
     def joins(self, message: Message, members: Members[Recipient]) -> bool:
-        """Take in a further message, if it is for exactly the same subscribers and there is room."""
+        """Take in a further message if it is for exactly the same subscribers and there is room; returns whether it was taken in."""
         if not self.growing or self.members is not members or self.version != members.version or self.size > JOB_BYTES:
             return False
         self.messages.append(message)
@@ -72,12 +72,12 @@ class Job:
 
 
 class FanOuts:
-    """All fan-outs of one process that are under way."""
+    """All fan-outs of one process."""
 
-    __slots__ = ("_clock", "_joined", "_line", "_on_fault", "_on_their_way", "_turn", "_wake", "at_once", "direct", "jobs", "latency")
+    __slots__ = ("_clock", "_joined", "_on_fault", "_on_their_way", "_queue", "_turn", "_wake", "at_once", "direct", "jobs", "latency")
 
     def __init__(self, loop: Loop, clock: Clock, on_fault: FaultObserver, wake: Callable[[], None]) -> None:
-        """``wake`` has :meth:`advance` called soon."""
+        """``wake`` is called when there is a job, and has :meth:`advance` called in the next turn of the event loop."""
         self._clock = clock
         self._on_fault = on_fault
         self._wake = wake
@@ -85,69 +85,70 @@ class FanOuts:
         self.at_once = AT_ONCE
         """See :data:`AT_ONCE`."""
         self.jobs: list[Job] = []
-        """In the order in which they were published."""
+        """In the order in which their first messages were published."""
         self.direct = 0
-        """Messages for a few that were offered since the last flush."""
+        """Messages for a few subscribers that were offered since the last flush."""
         self.latency = Histogram()
-        """Seconds that messages for many took from being published until the last subscriber was served: of those that leave together, how
-        long the first took.
+        """Seconds from the publishing of a message for many until its last subscriber was served. Messages that leave together count as
+        the first of them.
         """
-        self._line = FairQueue(loop, self._has_room)
+        self._queue = FairQueue(loop, self._has_room)
         self._on_their_way = 0
         # the messages of several jobs that sessions get together, by those jobs
         self._joined: dict[tuple[Job, ...], tuple[list[Message], dict[FrameCache, bytes]]] = {}
 
     def begin(self, message: Message, members: Members[Recipient]) -> None:
-        """Bring a message to subscribers: at once if they are few."""
+        """Bring a message to subscribers: at once if they are few, else by a job."""
         subscribers = members.subscribers
         if len(subscribers) <= self.at_once:  # as is_for_many says
             self.direct += 1
-            for subscriber in tuple(subscribers):  # one that is too slow ends, and leaves the table meanwhile
+            for subscriber in tuple(subscribers):  # a copy: a session that is too slow ends, and leaves the router meanwhile
                 try:
                     subscriber.offer(message)
                 except Exception as fault:
                     self._on_fault(subscriber, fault)
             return
-        if self.jobs and self.jobs[-1].joins(message, members):  # none but the last: who is in both must not get this before that
+        # the last job only: a subscriber of a later job must not get this message before those of that job
+        if self.jobs and self.jobs[-1].joins(message, members):
             return
         self.jobs.append(Job(message, members, self._clock.monotonic()))
         self._wake()
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[None]:
-        """Around the publishing of a message for many: waits until there may be another job, first come first served."""
-        await self._line.enter()
+        """Surrounds the publishing of a message for many. Waits until there may be another job, in the order of the callers."""
+        await self._queue.enter()
         self._on_their_way += 1
         try:
             yield
         finally:
             self._on_their_way -= 1
-            self._line.move()
+            self._queue.move()
 
     @property
     def crowded(self) -> bool:
-        """Whether whoever wants another job has to wait."""
-        return bool(self._line) or not self._has_room()
+        """Whether a publish that makes a job would have to wait."""
+        return len(self.jobs) + self._on_their_way >= MAX_JOBS or len(self._queue) > 0
 
     def is_for_many(self, members: Members[Recipient] | None) -> bool:
         """Whether a message for these subscribers becomes a job."""
         return members is not None and len(members.subscribers) > self.at_once
 
     def _has_room(self) -> bool:
-        return len(self.jobs) + self._on_their_way < MOST_JOBS
+        return len(self.jobs) + self._on_their_way < MAX_JOBS
 
     def flush_pending(self, subscriber: Recipient) -> None:
-        """Put into a session's queue what jobs have for it."""
+        """Move the messages that jobs have for a session into its queue, in order."""
         messages = [message for job in self._withdraw(subscriber) for message in job.messages]
         if messages:
             subscriber.take_in(messages)
 
     def drop(self, subscriber: Recipient) -> None:
-        """A session is gone."""
+        """Remove a session that has ended from all jobs."""
         self._withdraw(subscriber)
 
     def _withdraw(self, subscriber: Recipient) -> list[Job]:
-        """The jobs that had something for a session, in order; they have no more."""
+        """Remove a session from all jobs. Returns the jobs that had something for it, in order."""
         found = []
         for job in list(self.jobs):
             if job.waiting.pop(subscriber, _MISSING) is None:
@@ -161,21 +162,23 @@ class FanOuts:
         self.jobs.remove(job)
         self.latency.observe(self._clock.monotonic() - job.began, len(job.messages))
         self._joined.clear()
-        self._line.move()
+        self._queue.move()
 
     def advance(self, until: float) -> None:
-        """Serve sessions until a moment of the monotonic clock, some at least. Call it again while there are :attr:`jobs`."""
+        """Serve sessions until a moment of the monotonic clock, in seconds; at least one turn of a job. To be called again while there are
+        :attr:`jobs`.
+        """
         while self.jobs:
             self._turn = (self._turn + 1) % len(self.jobs)
             job = self.jobs[self._turn]
             self._serve(job)
-            if not job.waiting and job in self.jobs:  # who ended meanwhile may have been the last
+            if not job.waiting and job in self.jobs:  # its last subscriber may have ended meanwhile
                 self._end(job)
             if self._clock.monotonic() > until:
                 return
 
     def _serve(self, job: Job) -> None:
-        """One turn of a job."""
+        """Give a job one turn."""
         job.growing = False
         waiting = job.waiting
         left = _TURN
@@ -186,7 +189,7 @@ class FanOuts:
             direct_write = subscriber.direct_write
             try:
                 if direct_write is None or subscriber.waiting or subscriber.recovery is not None:
-                    left -= len(messages) // _MESSAGES_A_SESSION
+                    left -= len(messages) // _MESSAGES_PER_SESSION
                     subscriber.hand_over(messages)
                 else:
                     frame_cache = subscriber.frame_cache
@@ -195,15 +198,15 @@ class FanOuts:
                         encoded = frames[frame_cache] = frame_cache.frames(messages)
                     try:
                         direct_write(encoded)
-                    except (RuntimeError, OSError):  # the connection is gone, and will say so
+                    except (RuntimeError, OSError):  # the connection is lost, and will report it
                         subscriber.direct_write = None
                         subscriber.hand_over(messages)
             except Exception as fault:
                 self._on_fault(subscriber, fault)
 
     def _collect(self, subscriber: Recipient, popped: Job) -> tuple[list[Message], dict[FrameCache, bytes]]:
-        """What jobs have for a session that one of them has let go of already, in the order in which it was published. When that is too
-        much for one piece, what was published last waits for its turn.
+        """Returns the messages that all jobs have for a session, in the order of publishing, and their frames. ``popped`` is the job that
+        the session was taken from. When there are more than ``JOB_BYTES``, the newest stay in their jobs.
         """
         found = []
         size = 0
@@ -221,7 +224,7 @@ class FanOuts:
         key = tuple(found)
         joined = self._joined.get(key)
         if joined is None:
-            if len(self._joined) >= _MOST_JOINED:
+            if len(self._joined) >= _MAX_JOINED:
                 self._joined.clear()
             joined = self._joined[key] = ([message for job in found for message in job.messages], {})
         return joined

@@ -1,4 +1,4 @@
-"""One flush per loop tick, over the sessions that have something, in slices."""
+"""Flushes sessions that have messages, once in a turn of the event loop, in slices of time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LOOK_AT_CLOCK_EVERY: Final = 16
 
 
 class Flusher:
-    """The dirty list. Messages that arrive in one tick leave in one frame, so coalescing costs no latency and grows with load.
+    """The list of sessions that wait to be flushed. Messages that are offered in one turn of the loop leave in one frame, so that more load
+    gives larger frames and no delay.
 
-    What waits for a few sessions goes first, then large fan-outs have what is left of the slice.
+    Sessions of the list are flushed first; large fan-outs get the rest of the slice.
     """
 
     __slots__ = ("_began", "_clock", "_dirty", "_loop", "_on_fault", "_scheduled", "direct_latency", "fan_outs")
@@ -29,15 +30,15 @@ class Flusher:
         self._dirty: deque[Recipient] = deque()
         self._scheduled = False
         self._began = 0.0
-        """When the oldest of what waits to be flushed was offered."""
+        """When the oldest message that waits to be flushed was offered, in seconds of the monotonic clock."""
         self.direct_latency = Histogram()
-        """Seconds that messages for a few took from being published to being handed to the connections: of those that leave together, how
-        long the first took.
+        """Seconds from the publishing of a message for a few until it was handed to the connections. Messages that leave together count
+        as the first of them.
         """
         self.fan_outs = FanOuts(loop, clock, on_fault, self._schedule)
 
     def mark(self, subscriber: Recipient) -> None:
-        """Put a session on the list; it must not be on it already."""
+        """Put a session on the list. It must not be on the list already (``dirty``)."""
         subscriber.dirty = True
         if not self._dirty:
             self._began = self._clock.monotonic()
@@ -62,7 +63,7 @@ class Flusher:
     def _flush(self, until: float) -> None:
         if not self._dirty:
             return
-        began = self._began  # a session that is marked meanwhile may begin anew
+        began = self._began  # flushing may mark sessions, which sets it anew
         since_look = 0
         while self._dirty:
             subscriber = self._dirty.popleft()

@@ -1,4 +1,4 @@
-"""What this node receives because somebody is subscribed to it: topics of the bus, and values that families keep up to date."""
+"""What this node is subscribed to itself, because a session is: topics of the bus, and values that families keep up to date."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hub.core.positions import Positions
 
 
 class Interest:
-    """Counts the subscriptions of each topic and of each watched channel. The first one begins what the last one ends.
+    """Counts the subscriptions of each topic and of each watched channel. The first subscription subscribes at the bus, or opens the value;
+    the last one ends that.
 
-    Who subscribes calls :meth:`acquire` for each pattern, then :meth:`confirm` once, and :meth:`release` for each when that failed or the
-    subscription ends.
+    Whoever subscribes calls :meth:`acquire` for each pattern, then :meth:`confirm` once; and :meth:`release` for each pattern when that
+    failed, or when its subscription ends.
     """
 
     __slots__ = ("_bus", "_in_force", "_positions", "_registry", "topics", "watched")
@@ -26,14 +27,14 @@ class Interest:
         self._registry = registry
         self._positions = positions
         self.topics: dict[Topic, int] = {}
-        """How many subscriptions each topic has, those included that are not confirmed yet."""
+        """How many subscriptions each topic has, with those that the bus has not confirmed yet."""
         # the topics that the bus has confirmed, and the position from which each is in force: None where nobody needs one
         self._in_force: dict[Topic, int | None] = {}
         self.watched: dict[tuple[str, str], int] = {}
         """How many subscribers each watched channel of a tenant has, over all audiences."""
 
     async def acquire(self, tenant: str, pattern: str, topics: tuple[Topic, ...]) -> None:
-        """Count one subscription more. Nothing is counted when this raises.
+        """Count one more subscription. Nothing is counted when this raises.
 
         Raises:
             RefusedError: the family that keeps the channel's value refuses it.
@@ -48,8 +49,8 @@ class Interest:
             self.topics[topic] = self.topics.get(topic, 0) + 1
 
     async def confirm(self, topics: Iterable[Topic], *, positions: bool) -> None:
-        """Return when the bus has all of ``topics``, which are one tenant's and acquired, in force; ``positions``: log channels are among
-        them.
+        """Wait until the bus has all of ``topics`` in force. They are acquired, and of one tenant. ``positions`` says that log channels are
+        among them.
 
         Raises:
             RefusedError: UNAVAILABLE, the bus cannot confirm them, or the log cannot say how far it reaches.

@@ -1,4 +1,4 @@
-"""A message on its way to subscribers, encoded once."""
+"""A message for subscribers. Each form on the wire is encoded once."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ def queued_size(channel: str, data: bytes, extra: bytes) -> int:
 
 
 class Message:
-    """One message. ``data`` is the producer's own JSON text, pure ASCII; each wire shape is built from it at most once and shared.
+    """One message. ``data`` is the producer's own JSON text, pure ASCII; each form on the wire is built from it at most once and shared.
 
     Neither the publisher's clientId nor its message id is in here, so neither can leak to subscribers (docs/protocol/bayeux.md#broadcasts).
     """

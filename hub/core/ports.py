@@ -1,4 +1,4 @@
-"""What core needs of the world, as protocols, so that tests can hand it a clock and a loop of their own."""
+"""What core needs from outside, as protocols, so that tests can pass a clock and a loop of their own."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
@@ -7,10 +7,10 @@ from hub.core.principal import Action, Principal
 
 
 class Clock(Protocol):
-    """Two clocks: one that never goes back, one that outsiders know."""
+    """Two clocks: a monotonic one, and the time of day."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; only differences mean anything."""
+        """Seconds since some moment; it never goes back, and only differences mean anything."""
         ...
 
     def wall_ms(self) -> int:
@@ -23,16 +23,16 @@ class Clock(Protocol):
 
 
 class Signal(Protocol):
-    """What one waits for, awaiting it, until another gives it; as a future of asyncio."""
+    """A task awaits it until another task sets it, as a future of asyncio."""
 
     def __await__(self) -> Generator[Any, Any, None]: ...
 
     def set_result(self, result: None, /) -> None:
-        """Give it: once."""
+        """Set it. To be called once."""
         ...
 
     def done(self) -> bool:
-        """Whether it was given, or whoever waited was cancelled."""
+        """Whether it was set, or the waiting task was cancelled."""
         ...
 
 
@@ -40,19 +40,19 @@ class Loop(Protocol):
     """What core asks of an event loop."""
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        """Run ``callback`` in the next tick."""
+        """Run ``callback`` in the next turn of the loop."""
         ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` beside the rest; what it raises is logged, never lost."""
+        """Run ``work`` as a task of its own; what it raises is logged."""
         ...
 
     async def breathe(self) -> None:
-        """Let everything else that is ready run once."""
+        """Let everything else that is ready run once, then return."""
         ...
 
     def signal(self) -> Signal:
-        """A signal that nobody has given yet."""
+        """A new signal, not set."""
         ...
 
 

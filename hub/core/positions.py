@@ -20,7 +20,7 @@ class Positions:
         self._waiting: dict[str, list[tuple[int, Callable[[], None]]]] = {}
 
     def newest(self, tenant: str) -> int | None:
-        """The newest position of a tenant; None while the bus has told none."""
+        """The newest position of a tenant; None while the bus has reported none."""
         return self._newest.get(tenant)
 
     def advance(self, tenant: str, position: int) -> None:

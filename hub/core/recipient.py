@@ -1,4 +1,4 @@
-"""A session as those see it who bring messages to it: fan-outs, the flusher, the budget of all queues. Its class stands above them."""
+"""A session as fan-outs, the flusher and the budget of queues see it. Its class imports them, so they cannot import it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ class Recipient(Protocol):
 
 
 class FaultObserver(Protocol):
-    """Told of a session whose flush raised: the fault of one must not end the flush of the others."""
+    """Called with a session and the exception that its flush raised. The flush of other sessions goes on."""
 
     def __call__(self, subscriber: Recipient, fault: Exception) -> None: ...

@@ -1,5 +1,5 @@
-"""Replay: a session reads from the log what was published before it came, and goes over to what is published now, without a gap, a repeat
-or a message out of order.
+"""Replay: reads from the log what was published before a session subscribed, then lets the session go over to what is published now,
+without a gap, a repeat or a message out of order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hub.eventlog.channel_log import ChannelLog, Page, Selection
 from hub.eventlog.interface import EventLogError
 
 PAGE_BYTES = 128 * 1024
-"""What one page reads at most, however large the queue may be."""
+"""Bytes that one page reads at most, however large the queue may be."""
 
 
 class Reader(Protocol):
@@ -81,27 +81,27 @@ class _Progress:
 
 
 class Recovery:
-    """What one session has still to read from the log: one reader for all of its patterns. It exists only while there is something.
+    """Reads from the log for one session: one reader for all of its patterns. It exists only while there is something to read.
 
-    While it does,
+    While it exists,
 
-    - the session is offered messages with positions by this reader alone (:meth:`Subscriber.offer` passes them over, for they are in the
-      log): its log channels come in the order of positions, also those that it heard directly before and will again;
-    - every subscription of the session that stands for log channels has its progress here, what was heard directly from the position on at
-      which the reading began: so whichever subscription ends meanwhile, the others miss nothing;
-    - the reader goes on from the lowest progress. A record is offered when it lies beyond the progress of some pattern that it matches,
-      unless another such pattern has brought it already: once, however many match;
-    - nothing is offered beyond the position up to which the bus has handed over (:class:`hub.core.positions.Positions`): a record that
-      is in the log while its append is under way still will be handed over, and must not come twice.
+    - the session gets messages with positions from this reader alone (:meth:`Subscriber.offer` ignores them, since they are in the log).
+      So its log channels come in the order of positions, also those that it heard directly before;
+    - every subscription of the session that stands for log channels has a progress here. One that was heard directly starts at the
+      position at which the reading began. So whichever subscription ends meanwhile, the others miss nothing;
+    - the reader goes on from the lowest progress. It offers a record that lies beyond the progress of a pattern that matches it, unless
+      another pattern that matches has brought it already: each record once, however many patterns match;
+    - nothing is offered beyond the position up to which the bus has handed over (:class:`hub.core.positions.Positions`). The log may have
+      a record whose append is not finished: the bus will hand it over, and it must not come twice.
 
-    It ends when each pattern has come to that position; then the session hears its channels directly. It reads ahead by half a queue at
-    most, and goes on, by :meth:`resume`, each time that the queue was emptied.
+    The recovery ends when each pattern has come to that position; then the session hears its channels directly. It reads ahead by half a
+    queue at most, and goes on (:meth:`resume`) each time that the queue was emptied.
     """
 
     __slots__ = ("_loading", "_patterns", "_source", "_subscriber")
 
     def __init__(self, source: Source, subscriber: Reader, heard: Iterable[str]) -> None:
-        """``heard``: the patterns whose channels the session hears directly until now."""
+        """``heard`` are the patterns whose channels the session has heard directly until now."""
         self._source = source
         self._subscriber = subscriber
         self._loading = False
@@ -109,38 +109,38 @@ class Recovery:
         self._patterns = {pattern: _Progress(newest) for pattern in heard}
 
     def want(self, pattern: str, position: int) -> None:
-        """All that a pattern stands for and lies after a position is to be offered; nothing is read before :meth:`resume`.
+        """Ask for all that a pattern stands for after a position. Nothing is read before :meth:`resume`.
 
-        Asked again for a pattern, what was not offered yet is still offered once, from the lower position on. What was offered already and
-        lies after the new position is offered once more: the client says that it does not have it.
+        When a pattern is asked for again, what was not offered yet is still offered once, from the lower position on. What was offered
+        already and lies after the new position is offered once more, since the client says that it does not have it.
         """
         progress = self._patterns.get(pattern)
         if progress is not None:
             if position >= progress.position:
                 return
             if progress.position > progress.since:
-                for other in self._patterns.values():  # what those brought is wanted again as far as it matches this pattern
+                for other in self._patterns.values():  # what other patterns brought is wanted again as far as it matches this one
                     other.since = other.position
         self._patterns[pattern] = _Progress(position)
 
     def drop(self, pattern: str) -> None:
-        """The session is no longer subscribed to a pattern."""
+        """Forget a pattern that the session is no longer subscribed to."""
         self._patterns.pop(pattern, None)
 
     def resume(self) -> None:
-        """Read on, if nobody does already and there is room in the queue."""
+        """Read on, unless that is under way already, or there is no room in the queue."""
         if self._subscriber.recovery is self and not self._loading and self._room():
             self._loading = True
             self._source.loop.spawn(self._load())
 
     def _newest(self) -> int:
-        """Up to where the hub has received."""
+        """The position up to which the bus has handed over."""
         newest = self._source.positions.newest(self._subscriber.principal.tenant)
-        assert newest is not None  # whoever asks for what is past has been told the present position
+        assert newest is not None  # the bus told it when it confirmed the topics
         return newest
 
     def _position(self) -> int:
-        """Up to here there is nothing left to offer."""
+        """The position up to which nothing is left to offer."""
         return min((progress.position for progress in self._patterns.values()), default=self._newest())
 
     def _room(self) -> bool:
@@ -156,15 +156,15 @@ class Recovery:
             self._loading = False
         # nothing was awaited since the last look: what is published from here on is offered directly
         if self._subscriber.recovery is self and self._position() >= self._newest():
-            self._subscriber.flush_pending()  # what is under way has been read
+            self._subscriber.flush_pending()  # what fan-outs have for it has been read
             ahead = max((progress.position for progress in self._patterns.values()), default=0)
-            if ahead > self._newest():  # the client knows what this node has not received yet: it must not come a second time
+            if ahead > self._newest():  # another node has sent the client what this node has not received yet: it must not come twice
                 self._source.positions.when_reached(self._subscriber.principal.tenant, self._newest() + 1, self.resume)
             else:
                 self._subscriber.recovery = None
 
     async def _page(self, after: int) -> None:
-        """Offer one page. From the answer of the log on nothing is awaited."""
+        """Read one page and offer it. After the log has answered nothing is awaited."""
         principal = self._subscriber.principal
         reading = dict(self._patterns)
         selection = Selection(principal.tenant, ("", *principal.audiences, subject_audience(principal.subject)), frozenset(reading))
@@ -174,13 +174,13 @@ class Recovery:
             page = None
         if self._subscriber.recovery is not self:  # it ended meanwhile
             return
-        # the log cannot be read, or what was still to be read is gone: the client must come back and hear of it, not miss it
+        # the log cannot be read, or what was still to be read is gone: the client must come back and learn of it
         if page is None or page.floor > after:
             self._source.counters.replays_broken += 1
             self._subscriber.recovery = None
             self._subscriber.end_too_slow()
             return
-        # what was asked for meanwhile is not in the page, and what was dropped is not wanted any more
+        # patterns that were added meanwhile are not in the page, and those that were dropped are not wanted any more
         self._offer(page, {pattern: p for pattern, p in self._patterns.items() if reading.get(pattern) is p})
 
     def _offer(self, page: Page, read: Mapping[str, _Progress]) -> None:

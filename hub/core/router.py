@@ -1,4 +1,4 @@
-"""Topic to subscribers: exact names by one look-up, wildcards by a few more, however many patterns exist."""
+"""Finds the subscribers of a topic: one look-up for the exact name, and one for each pattern that can match it, however many there are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hub.core.message import Topic
 
 S = TypeVar("S")
 
-_MOST_KEPT: Final = 50_000
-"""Subscribers in all answers that are kept: so few that a new subscription, which forgets them all, is not held up for a millisecond."""
+MAX_KEPT: Final = 50_000
+"""Subscribers in all answers that are kept. A new subscription discards all answers: with so few that takes less than a millisecond."""
 
 
 class Members(Generic[S]):
@@ -26,36 +26,37 @@ class Members(Generic[S]):
 
 
 Excluded = frozenset[str]
-"""Patterns of channel declarations whose messages a subscriber to a wildcard is not to hear."""
+"""Patterns of channel declarations whose messages a subscriber to a wildcard does not get."""
 
 WHOLE: Final[Excluded] = frozenset()
 """Nothing is excluded."""
 
 
 class Router(Generic[S]):
-    """One table of topics. The channel of a subscribed topic may be a pattern; that of a published one never is.
+    """The table of subscribed topics. The channel of a subscribed topic may be a pattern; that of a published topic never is.
 
-    A subscriber to a wildcard may be let in to a part of what the wildcard stands for: all but the channels that fall under some
-    declarations. Who hears a channel is worked out once and kept, so that this costs nothing for each message.
+    A subscriber to a wildcard may get a part of what the wildcard stands for: all but the channels that fall under some declarations. The
+    subscribers of a channel are found once and kept, so that this costs nothing for each message.
     """
 
-    __slots__ = ("_covering", "_kept", "_members", "_merged", "_narrowed", "_patterns", "_reached")
+    __slots__ = ("_covering", "_kept", "_max_kept", "_members", "_merged", "_narrowed", "_patterns", "_reached")
 
-    def __init__(self, covering: Callable[[str], str] = lambda channel: "") -> None:
-        """``covering`` gives the pattern of the declaration that a channel falls under."""
+    def __init__(self, covering: Callable[[str], str] = lambda channel: "", *, max_kept: int = MAX_KEPT) -> None:
+        """``covering`` gives the pattern of the declaration that a channel falls under. ``max_kept`` is :data:`MAX_KEPT`."""
         self._covering = covering
+        self._max_kept = max_kept
         self._members: dict[Topic, Members[S]] = {}
         # subscribers to a part of a wildcard, by what is excluded; none of them is in _members
         self._narrowed: dict[Topic, dict[Excluded, Members[S]]] = {}
-        # how many patterns each (tenant, audience) has: where there are none, exact names are all to be looked for
+        # how many patterns each (tenant, audience) has: where there is none, only the exact name is looked for
         self._patterns: Counter[tuple[str, str]] = Counter()
-        # whom a message reaches by several patterns, and whom one to several logins; forgotten with each change of the table
+        # answers: the subscribers of a topic by several patterns, and those of several logins; discarded with each change of the table
         self._merged: dict[Topic, Members[S]] = {}
         self._reached: dict[tuple[str, str, tuple[str, ...]], Members[S]] = {}
         self._kept = 0
 
     def add(self, topic: Topic, subscriber: S, excluded: Excluded = WHOLE) -> bool:
-        """Add a subscriber; True when it is the topic's first. ``excluded`` stays the same for as long as it is there."""
+        """Add a subscriber; returns True when it is the topic's first. ``excluded`` must stay the same for as long as it is there."""
         first = not self.count(topic)
         if first and is_wildcard(topic.channel):
             self._patterns[topic.tenant, topic.audience] += 1
@@ -69,7 +70,7 @@ class Router(Generic[S]):
         return first
 
     def remove(self, topic: Topic, subscriber: S, excluded: Excluded = WHOLE) -> bool:
-        """Remove a subscriber, which was added with the same ``excluded``; True when it was the topic's last."""
+        """Remove a subscriber that was added with the same ``excluded``; returns True when it was the topic's last."""
         groups = self._narrowed.get(topic, {}) if excluded else {WHOLE: self._members[topic]} if topic in self._members else {}
         members = groups.get(excluded)
         if members is None or subscriber not in members.subscribers:
@@ -94,8 +95,8 @@ class Router(Generic[S]):
         return True
 
     def match(self, topic: Topic) -> Members[S] | None:
-        """Each subscriber of a topic once, whether it asked by name, by pattern or by several of them; None when there is nobody. Until
-        somebody comes or goes the answer is the same object.
+        """Each subscriber of a topic once, whether it subscribed by name, by pattern or by several of them; None when there is none. Until
+        the subscribers change the answer is the same object.
         """
         tenant, audience, channel = topic
         if (tenant, audience) not in self._patterns:
@@ -122,9 +123,9 @@ class Router(Generic[S]):
 
     def _may_keep(self, answer: Members[S]) -> bool:
         size = 1 + len(answer.subscribers)
-        if size > _MOST_KEPT:
+        if size > self._max_kept:
             return False
-        if self._kept + size > _MOST_KEPT:
+        if self._kept + size > self._max_kept:
             self._forget()
         self._kept += size
         return True
@@ -136,8 +137,8 @@ class Router(Generic[S]):
             self._kept = 0
 
     def match_logins(self, tenant: str, channel: str, logins: tuple[str, ...]) -> Members[S]:
-        """As :meth:`match`, of several logins together. The same logins are often asked for again and again: the answer is kept until
-        somebody comes or goes, and is the same object as long.
+        """The subscribers of several logins, each once, as :meth:`match`. The same logins are often asked for many times: the answer is
+        kept, and is the same object until the subscribers change.
         """
         key = tenant, channel, logins
         reached = self._reached.get(key)

@@ -1,4 +1,4 @@
-"""Messages for all logins of one subject: whose sessions are whose, and who of them hears a message."""
+"""Messages for all logins of one subject."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Key = tuple[str, str]
 
 
 class SubjectSessions:
-    """The sessions of each subject on this node. Their subscriptions stand in the router a second time, for the audience of the subject,
-    only while there are sessions of a subject to whom something was addressed: nearly no subject costs anything. The bus of one process
-    hands over each message, subscribed or not; one that connects nodes has to be subscribed to these topics as well.
+    """The sessions of each subject on this node. Once a message was addressed to a subject, the subscriptions of its sessions stand in the
+    router a second time, for the audience of the subject, until its last session ends. So a subject costs nothing before. The bus of one
+    process hands over each message, subscribed or not; a bus that connects nodes has to be subscribed to these topics as well.
     """
 
     __slots__ = ("_addressed", "_router", "_sessions")
@@ -27,15 +27,15 @@ class SubjectSessions:
     def __init__(self, router: Router[Recipient]) -> None:
         self._router = router
         self._sessions: dict[Key, dict[Subscriber, None]] = {}
-        # by subject: what of its sessions stands in the router, and who publishes to it now
+        # by subject: which of its subscriptions stand in the router, and how many publish to it now
         self._addressed: dict[Key, _Addressed] = {}
 
     def arrived(self, session: Subscriber) -> None:
-        """A session was let in."""
+        """Note a session that was let in."""
         self._sessions.setdefault(_key(session), {})[session] = None
 
     def left(self, session: Subscriber) -> None:
-        """A session is gone, and so are its subscriptions."""
+        """Forget a session that has ended, as its subscriptions have."""
         key = _key(session)
         sessions = self._sessions.get(key)
         if sessions is None:
@@ -46,22 +46,22 @@ class SubjectSessions:
             self._forget(key)
 
     def __len__(self) -> int:
-        """Subjects to whom something was addressed, and who have sessions."""
+        """How many subjects with sessions have been addressed."""
         return len(self._addressed)
 
     def subscribed(self, session: Subscriber, pattern: str) -> None:
-        """A subscription began."""
+        """Add a subscription that began to the router, if its subject has been addressed."""
         if self._addressed and (addressed := self._addressed.get(_key(session))) is not None:
             addressed.add(self._router, session, pattern)
 
     def unsubscribed(self, session: Subscriber, pattern: str) -> None:
-        """A subscription ended."""
+        """Remove a subscription that ended from the router."""
         if self._addressed and (addressed := self._addressed.get(_key(session))) is not None:
             addressed.remove(self._router, session, pattern)
 
     @asynccontextmanager
     async def addressed(self, tenant: str, subject: str, make_time_slice: Callable[[], TimeSlice]) -> AsyncIterator[None]:
-        """Around the publishing of a message to a subject: within, all its sessions hear it, those too that come meanwhile."""
+        """Surrounds the publishing of a message to a subject: within, all its sessions hear it, also those that come meanwhile."""
         key = tenant, subject
         addressed = self._addressed.get(key)
         if addressed is None:
@@ -88,16 +88,16 @@ class SubjectSessions:
 
 
 class _Addressed:
-    """A subject to whom something was addressed."""
+    """A subject to which a message was addressed."""
 
     __slots__ = ("_excluded", "_key", "complete", "publishing")
 
     def __init__(self, key: Key) -> None:
         self._key = key
         self._excluded: dict[tuple[Subscriber, str], Excluded] = {}
-        """What stands in the router, and what is excluded from it."""
+        """The subscriptions that stand in the router, and what is excluded from each."""
         self.complete = False
-        """Whether that is all of its sessions' subscriptions."""
+        """Whether all subscriptions of its sessions stand there."""
         self.publishing = 0
 
     def add(self, router: Router[Recipient], session: Subscriber, pattern: str) -> None:

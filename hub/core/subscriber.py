@@ -1,4 +1,4 @@
-"""A session as the router sees it: a bounded queue, and a flag that says whether it waits to be flushed."""
+"""A session of any transport: its subscriptions, its bounded queue, and whether it waits to be flushed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ PUBLIC_ID_CHARACTERS = 16
 
 
 class Subscriber:
-    """What the doors' sessions have in common. A door says how to :meth:`flush` and how to :meth:`end`.
+    """What the sessions of all transports have in common. Each kind of session defines how it is flushed and how it ends.
 
-    ``offer`` is called for every message of every subscriber: no await, no lock, no task (docs/architecture.md#delivery).
+    :meth:`offer` is called for every message of every subscriber: it needs no await, no lock and no task
+    (docs/architecture.md#delivery).
     """
 
     __slots__ = (
@@ -51,37 +52,39 @@ class Subscriber:
         self.since_ms = hub.clock.wall_ms()
         """When it began, in milliseconds since 1970."""
         self.serial = 0
-        """Rises from session to session in the order in which the hub let them in, and goes on rising when the hub starts again."""
+        """A number that rises from session to session, in the order in which the hub let them in, and goes on rising when the hub starts
+        again.
+        """
         self.attached = False
         """Whether it is one of the hub's sessions: :class:`hub.core.sessions.Sessions` says so."""
         self.subscriptions: dict[str, tuple[Topic, ...]] = {}
         self.narrowed: dict[str, Excluded] = {}
-        """Of its patterns those of which it hears a part, and what is excluded."""
+        """The patterns of which it hears only a part, and what is excluded from each."""
         self.frame_cache: FrameCache = hub.frame_caches.bayeux
-        """How it gets messages over a WebSocket."""
+        """Builds its frames, where it has a WebSocket."""
         self.direct_write: Callable[[bytes], object] | None = None
-        """Writes frames of its :attr:`frame_cache` at once. None while it has no WebSocket that takes them, while bytes wait there that its
-        client has not read, and where what it gets is more than messages as they are: then they go through the queue.
+        """Writes frames of its :attr:`frame_cache` to the connection at once. None while messages have to go through the queue: while it
+        has no WebSocket that takes frames, while its client has not read what was written, and while it gets more than plain messages.
         """
         self.waiting: list[Message] = []
-        """What waits to be sent, but for what large fan-outs have for it; :attr:`queue` has both."""
+        """The messages that wait to be sent, without those that large fan-outs have for it; :attr:`queue` has both."""
         self.queued_bytes = 0
         self.reserved_bytes = 0
-        """Bytes of ``queued_bytes`` that are not in the queue: sent, but kept until the client acknowledges them."""
+        """Bytes of ``queued_bytes`` that are not in the queue: they were sent, and are kept until the client acknowledges them."""
         self.dirty = False
         self.recovery: Recovery | None = None
-        """What it has still to read from the log."""
+        """Reads from the log what it has missed; None when there is nothing to read."""
         self.closing = False
-        """The server has ended it, and its client has still to be told: it subscribes to nothing any more."""
+        """Whether the server has ended it and its client does not know yet: it subscribes to nothing any more."""
         self.first_state = -1
-        """Where the first message of a state channel stands in what waits, or before; -1 while there is none."""
+        """An index in :attr:`waiting` at or before the first message of a state channel; -1 while there is none."""
         # what overflowed
         self.dropped = 0
         self.resync_due = False
 
     def flush_pending(self) -> bool:
-        """Take from fan-outs what they have for this session. False when it has ended, which that may have been too much for: whatever ends
-        a session in another way begins with this.
+        """Move what fan-outs have for this session into its queue. Returns False when the session has ended, which an overflow by these
+        messages may have done: whatever else ends a session calls this first.
         """
         if self.hub.fan_outs.jobs:
             self.hub.fan_outs.flush_pending(self)
@@ -89,13 +92,13 @@ class Subscriber:
 
     @property
     def queue(self) -> list[Message]:
-        """All that waits to be sent, in order. Looking is a :meth:`flush_pending`: the session may have ended after."""
+        """All messages that wait to be sent, in order. Reading it calls :meth:`flush_pending`: the session may have ended after."""
         if self.hub.fan_outs.jobs:
             self.hub.fan_outs.flush_pending(self)
         return self.waiting
 
     def offer(self, message: Message) -> None:
-        """Queue a message and ask for a flush in this tick; over the limit the message's delivery class decides."""
+        """Queue a message, and have the session flushed in this turn of the loop. Over the limit the message's delivery class decides."""
         hub = self.hub
         if hub.fan_outs.jobs:
             hub.fan_outs.flush_pending(self)
@@ -112,22 +115,22 @@ class Subscriber:
             hub.flusher.mark(self)
 
     def take_in(self, messages: Iterable[Message]) -> None:
-        """As :meth:`offer`, of messages that large fan-outs had for this session."""
+        """Queue messages that large fan-outs had for this session, as :meth:`offer` does."""
         if self._take_all_in(messages) and self.waiting and not self.dirty:
             self.hub.flusher.mark(self)
 
     def hand_over(self, messages: Iterable[Message]) -> None:
-        """Queue messages, and send what waits at once."""
+        """Queue messages, and flush the session at once."""
         if self._take_all_in(messages):
             self.flush()
 
     def _take_all_in(self, messages: Iterable[Message]) -> bool:
-        """Queue messages; False when one was too much and ended the session: then the rest is nobody's any more."""
+        """Queue messages; returns False when one of them overflowed the queue and ended the session."""
         return all(self._take_in(message) or self.attached for message in messages)
 
     def _take_in(self, message: Message) -> bool:
-        """Queue a message; False when it was not."""
-        if message.position is not None and self.recovery is not None:  # it comes from the log, in its turn
+        """Queue a message; returns whether it was queued."""
+        if message.position is not None and self.recovery is not None:  # the recovery will read it from the log
             return False
         size = message.size
         if self.queued_bytes + size > self.hub.limits.max_queue_bytes and not self._make_room(message, size):
@@ -142,13 +145,13 @@ class Subscriber:
         self.queued_bytes += message.size
 
     def offer_anyway(self, message: Message) -> None:
-        """Queue a message whatever the limit: a part of a snapshot (a refused one would call for the next, for ever), or of a page of the
-        log, which was read because there was room.
+        """Queue a message whatever the limit: a part of a snapshot (if it were refused, another snapshot would be due, for ever), or of a
+        page of the log, which was read because there was room.
         """
         self.offer_all_anyway((message,))
 
     def offer_all_anyway(self, messages: Sequence[Message]) -> None:
-        """As :meth:`offer_anyway`, of thousands at a time."""
+        """Queue many messages as :meth:`offer_anyway` does."""
         if not messages or not self.flush_pending():
             return
         if self.first_state < 0:
@@ -160,7 +163,7 @@ class Subscriber:
             self.hub.flusher.mark(self)
 
     def _make_room(self, message: Message, size: int) -> bool:
-        """The queue is full: whether ``message`` may still be queued, after what its class says has been done."""
+        """Do what the delivery class of ``message`` says of a full queue; returns whether the message may still be queued."""
         counters = self.hub.counters
         states = self._remove_states()
         if states:
@@ -184,8 +187,8 @@ class Subscriber:
         return False
 
     def _remove_states(self) -> int:
-        """Take all states out of what waits; returns how many there were. A queue that stays full is asked for room by every message: where
-        there are none it is not searched.
+        """Remove all messages of state channels from the queue; returns how many there were. Every message asks a full queue for room, so a
+        queue without states is not searched.
         """
         first = self.first_state
         if first < 0:
@@ -197,12 +200,12 @@ class Subscriber:
         return len(behind) - len(kept)
 
     def shed(self) -> None:
-        """The process has no room for what waits here: all of it goes, as the delivery class of each message says. A session of whose bytes
-        the queue is the smaller part, because they are written or sent already, has to go itself.
+        """Empty the queue, because the queues of the process are above their budget; each message is handled as its delivery class says.
+        The session is ended where the queue is the smaller part of its bytes, since those that are written or sent cannot be taken back.
         """
         counters = self.hub.counters
         waiting = self.queue
-        if self.closing or not self.attached:  # who is sent away ends soon, and has to be told
+        if self.closing or not self.attached:  # it ends soon, and its client has still to be told
             return
         fixed = self.reserved_bytes + self.unread_bytes
         if fixed > self.queued_bytes - self.reserved_bytes or any(message.delivery is DeliveryClass.LOG for message in waiting):
@@ -218,7 +221,7 @@ class Subscriber:
             self.resync_due = True
             if not self.dirty:
                 self.hub.flusher.mark(self)
-        if self.recovery is not None:  # there is room again, and nothing may be left that would be flushed
+        if self.recovery is not None:  # there is room again, and no flush may follow that would resume it
             self.recovery.resume()
 
     def _empty(self) -> None:
@@ -227,7 +230,7 @@ class Subscriber:
         self.first_state = -1
 
     def take(self) -> list[Message]:
-        """Everything that waits, in order; the queue is empty after."""
+        """Take all messages that wait, in order. What is due when the queue is empty, a snapshot or more of a replay, is begun."""
         taken = self.queue
         self._empty()
         if self.resync_due:
@@ -238,7 +241,7 @@ class Subscriber:
         return taken
 
     def send_directly(self) -> bool:
-        """Send what waits the direct way. False when there is none, or when there is more to do than to send what waits."""
+        """Write what waits directly. Returns False when that is not possible now, or when more has to be done than to write it."""
         if self.hub.fan_outs.jobs and not self.flush_pending():
             return True
         messages = self.waiting
@@ -249,7 +252,7 @@ class Subscriber:
             self._empty()
             try:
                 direct_write(self.frame_cache.frames(messages))
-            except (RuntimeError, OSError):  # the connection is gone, and will say so
+            except (RuntimeError, OSError):  # the connection is lost, and will report it
                 self.direct_write = None
                 self.waiting = list(messages)  # the frame cache keeps the other, which must not change
                 self.first_state = 0
@@ -264,26 +267,26 @@ class Subscriber:
 
     @property
     def public_id(self) -> str:
-        """Names the session to administrators and in presence events; nobody can use it to act as the session's client."""
+        """Names the session to administrators and in presence events. It is too short to act as the session's client."""
         return self.id[:PUBLIC_ID_CHARACTERS]
 
     @property
     def door(self) -> str:
-        """How the client is connected now, in a word."""
-        raise AssertionError("a door's session defines door")
+        """The transport by which the client is connected now, in one word."""
+        raise AssertionError("a transport's session defines door")
 
     def flush(self) -> None:
-        """Send what waits, if the connection can take it now. Called at most once a tick."""
-        raise AssertionError("a door's session defines flush")
+        """Send what waits, if the connection can take it now. Called at most once in a turn of the loop."""
+        raise AssertionError("a transport's session defines flush")
 
     def end_too_slow(self) -> None:
-        """A log channel overflowed: end the connection so that the client comes back and replays."""
-        raise AssertionError("a door's session defines end_too_slow")
+        """End the session because a log channel overflowed, so that the client comes back and replays."""
+        raise AssertionError("a transport's session defines end_too_slow")
 
     def disconnect(self) -> None:
-        """The server ends the session: an administrator, or the application, asked for it."""
-        raise AssertionError("a door's session defines disconnect")
+        """End the session because an administrator or the application asked for it."""
+        raise AssertionError("a transport's session defines disconnect")
 
     def end_revoked(self) -> None:
-        """The credential that opened this session was removed or lost its roles."""
-        raise AssertionError("a door's session defines end_revoked")
+        """End the session because the credential that opened it was removed or lost its roles."""
+        raise AssertionError("a transport's session defines end_revoked")

@@ -1,11 +1,11 @@
-"""Timers without a loop: one sweep serves every session, so that an idle one has no task and no timer of its own."""
+"""Timers of all sessions in one wheel, so that an idle session has no task and no timer of the event loop."""
 
 from collections.abc import Callable
 
 from hub.core.ports import Clock
 
 RESOLUTION_S = 0.05
-"""Seconds between two sweeps; a timer fires up to this much late, never early."""
+"""Seconds between two sweeps. A timer fires up to so much late, never early."""
 
 
 class Timer:
@@ -19,7 +19,7 @@ class Timer:
 
 
 class Timers:
-    """A wheel of buckets: setting and cancelling cost one dictionary operation each."""
+    """A wheel of buckets of timers. To set or cancel one costs one dictionary operation."""
 
     __slots__ = ("_buckets", "_clock", "_swept")
 
@@ -29,22 +29,22 @@ class Timers:
         self._swept = int(clock.monotonic() / RESOLUTION_S)
 
     def after(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call ``callback`` in the first sweep that comes ``seconds`` or more from now."""
+        """Call ``callback`` in the first sweep that comes ``seconds`` or more from now; returns the timer."""
         bucket = max(int((self._clock.monotonic() + seconds) / RESOLUTION_S) + 1, self._swept + 1)
         timer = Timer(bucket, callback)
         self._buckets.setdefault(bucket, {})[timer] = None
         return timer
 
     def cancel(self, timer: Timer) -> None:
-        """Take a timer back; one that fired or was cancelled before is left alone."""
+        """Cancel a timer. One that has fired or was cancelled before is ignored."""
         if bucket := self._buckets.get(timer.bucket):
             bucket.pop(timer, None)
             if not bucket:
                 del self._buckets[timer.bucket]
 
     def sweep(self, until: float | None = None) -> int:
-        """Fire what is due, in the order of the deadlines; returns how many fired. With ``until``, a moment of the monotonic clock, one at
-        least and then as many as there is time for: while :attr:`overdue` sweep again.
+        """Fire the timers that are due, in the order of their deadlines; returns how many fired. ``until`` is a moment of the monotonic
+        clock, in seconds, at which the sweep stops; at least one timer fires. The caller sweeps again while :attr:`overdue`.
         """
         now = int(self._clock.monotonic() / RESOLUTION_S)
         fired = 0
@@ -66,7 +66,7 @@ class Timers:
 
     @property
     def overdue(self) -> bool:
-        """Whether something is due that the last sweep did not get to."""
+        """Whether timers are due that the last sweep did not reach."""
         return any(bucket <= self._swept for bucket in self._buckets)
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""The conversation of ``/ws`` (docs/protocol/dashboard.md#conversation), sans I/O: payloads in, payloads out."""
+"""The conversation of ``/ws`` (docs/protocol/dashboard.md#conversation): payloads in, payloads out. It does no I/O."""

@@ -1,6 +1,6 @@
-"""Commands of a dashboard client: from the bytes of one frame to checked fields, each kept as its own JSON text.
+"""Reads the commands of a dashboard client: from the bytes of one frame to checked fields, each kept as the sender's JSON text.
 
-A fault of one field is a :class:`FieldError`, which is answered with an error; a fault of the frame ends the conversation.
+An error in one field is a :class:`FieldError`, which is answered; an error in the frame ends the conversation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SHOWN = 60
 """Characters of a wrong value that an error message repeats."""
 
 POSITION_END = 2**53
-"""Positions are below this: every JSON reader holds them exactly."""
+"""Positions are below this, so that every reader of JSON holds them exactly."""
 
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -27,11 +27,11 @@ _KINDS = {ord("{"): "an object", ord("["): "an array", ord('"'): "a text", ord("
 
 
 class TooManyError(ValueError):
-    """A frame of more commands than ``max_batch``."""
+    """A frame has more commands than ``max_batch``."""
 
 
 class FieldError(ValueError):
-    """A field that is missing or wrong; the text names the field, what was expected and what came."""
+    """A field is missing or wrong. The text names the field, what was expected and what came."""
 
 
 class Command:
@@ -47,7 +47,7 @@ class Command:
         self.size = size
 
     def has(self, name: str) -> bool:
-        """Whether the field was sent, be it as null."""
+        """Whether the field was sent, also as null."""
         return name in self.fields
 
     def raw(self, name: str) -> bytes | None:
@@ -155,7 +155,7 @@ def read_commands(payload: bytes, limits: Limits) -> list[Command]:
 
 
 def _sizes(payload: bytes, elements: list[bytes]) -> list[int]:
-    """The size of each element in the frame as it came: what the guard has escaped is longer than what the client sent."""
+    """The size of each element in bytes, as the client sent it. Escaped text, which :func:`guard` makes, is longer."""
     if payload.isascii():
         return [len(element) for element in elements]
     sent = replace_lone_surrogates(payload).strip()

@@ -26,7 +26,7 @@ TOO_MANY = 429
 
 @dataclass(slots=True)
 class DashboardCounters:
-    """What the dashboards' door counts; ``/metrics`` reads them."""
+    """The counters of ``/ws``; ``/metrics`` reads them."""
 
     METRICS: ClassVar = (
         CounterFamily(
@@ -62,8 +62,8 @@ class DashboardCounters:
 class Conversation:
     """One connection, from the opening handshake to its end.
 
-    The transport calls :meth:`open` once, :meth:`receive` for each message, one at a time, and :meth:`gone` at the end. It is told what to
-    do through the :class:`Connection`.
+    The transport calls :meth:`open` once, :meth:`receive` for each message, one at a time, and :meth:`gone` at the end. The conversation
+    answers through the :class:`Connection`.
     """
 
     __slots__ = (
@@ -148,12 +148,12 @@ class Conversation:
                 await self._dispatch(self._session, command)
 
     def drained(self) -> None:
-        """The connection has taken all that was written."""
+        """The transport calls this when the connection has taken all that was written."""
         if self._session is not None:
             self._session.drained()
 
     def refuse(self) -> None:
-        """The credentials that came with the opening handshake are bad."""
+        """Close, since the credentials that came with the opening handshake are wrong."""
         self._counters.not_authenticated += 1
         self.close(CloseCode.NOT_AUTHENTICATED, "the credentials are wrong or expired")
 
@@ -173,18 +173,18 @@ class Conversation:
             self._session.end(code, reason)
 
     def give_way(self) -> None:
-        """Close, since a newer connection by the same ticket replaces this one, whose client may be gone."""
+        """Close, since a newer connection of the same ticket replaces this one, whose client may be gone."""
         self.close(CloseCode.NORMAL, "a newer connection of the same ticket took this one's place")
 
     def gone(self) -> None:
-        """The connection is over, whoever ended it."""
+        """The transport calls this when the connection is over, whoever ended it."""
         self.close(CloseCode.NORMAL)
 
     def over(self) -> bool:
         """Whether the conversation has ended."""
         return self._closed or (self._session is not None and self._session.ended)
 
-    # -- who is it --------------------------------------------------------------------------------------------------
+    # -- credentials ------------------------------------------------------------------------------------------------
 
     def _hello_late(self) -> None:
         self._hello_timer = None
@@ -247,7 +247,7 @@ class Conversation:
     def _send_welcome(self, session: DashboardSession) -> None:
         session.reply(_encode({"type": "welcome", "session": session.id, "heartbeat": self._hub.limits.heartbeat_s}))
 
-    # -- what does it want ------------------------------------------------------------------------------------------
+    # -- commands ---------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, session: DashboardSession, command: Command) -> None:
         identifier: bytes | None = None
@@ -306,7 +306,7 @@ class Conversation:
     async def _ping(self, session: DashboardSession, command: Command, identifier: bytes | None) -> None:
         session.reply(_object("pong", identifier))
 
-    # -- what is it told --------------------------------------------------------------------------------------------
+    # -- answers ----------------------------------------------------------------------------------------------------
 
     def _error(self, session: DashboardSession, identifier: bytes | None, code: int, message: str, channel: str = "") -> None:
         session.reply(self._error_object(identifier, code, message, channel))
@@ -320,8 +320,8 @@ class Conversation:
 
 
 def _subscribed(outcome: Subscribed, *, asked: bool) -> bytes:
-    """One element of the answer to a subscribe. ``asked``: it came with ``since``, so the client is told whether it has missed nothing,
-    also on a channel that has no log.
+    """One element of the answer to a subscribe. ``asked`` says that it came with ``since``: then the answer says whether the client has
+    missed nothing, also for a channel that has no log.
     """
     fields: dict[str, object] = {"channel": outcome.pattern}
     if outcome.position is not None:

@@ -1,4 +1,4 @@
-"""A dashboard's session: what waits leaves as JSON arrays, many messages to a frame."""
+"""The session of a ``/ws`` connection. Messages leave as JSON arrays, many in a frame."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hub.dashboard.ports import Connection
 
 
 class Reply(Message):
-    """An answer on its way through the same queue as events, so that their order holds.
+    """An answer. It goes through the same queue as events, so that their order holds.
 
-    It counts as ``log``: never given up, so a client that asks and does not read is disconnected when its queue is full.
+    It counts as ``log``, which is never dropped: a client that sends commands and does not read is disconnected when its queue is full.
     """
 
     __slots__ = ()
@@ -42,12 +42,12 @@ class DashboardSession(Subscriber):
         self.update_direct_write()
         connection.on_writable_changed(self.writable_changed)
         self._news: Timer | None = None
-        """Runs while the session hears log channels."""
+        """The timer of the next ``position`` message; None while the session hears no log channel."""
         self._sent_position = 0
-        """The last position that it was told by itself, not with an event."""
+        """The last position that was sent by itself, not with an event."""
 
     def reply(self, payload: bytes) -> None:
-        """Answer a command with one JSON object, behind what waits."""
+        """Answer a command with one JSON object, behind the messages that wait."""
         if not self.ended:
             self.offer(Reply(payload))
 
@@ -62,7 +62,7 @@ class DashboardSession(Subscriber):
         return len(self.queue)
 
     def release(self, at: int, payload: bytes) -> None:
-        """Answer in front of what came since :meth:`hold`, which returned ``at``, and send again."""
+        """Queue the answer before what came since :meth:`hold`, which returned ``at``, and send again."""
         self._held = False
         self.update_direct_write()
         self.reply(payload)
@@ -74,8 +74,8 @@ class DashboardSession(Subscriber):
     # -- how far the log is, for clients that hear nothing -----------------------------------------------------------
 
     def follow_log(self) -> None:
-        """The session hears log channels now: tell it every ``heartbeat_s`` how far the log is. A client that hears nothing for long would
-        else come back with a position that has been trimmed, and be told that it may have missed something.
+        """Begin to send the position of the log every ``heartbeat_s``, since the session hears log channels. Without it a client to which
+        nothing comes for long would return with a position that has been trimmed, and learn that it may have missed something.
         """
         if self._news is None and not self.ended:  # the answer to the subscribe may have been one too many for its queue
             self._news = self.hub.timers.after(self.hub.limits.heartbeat_s, self._tell)
@@ -91,7 +91,7 @@ class DashboardSession(Subscriber):
     # -- Subscriber -------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what waits, in frames of up to ``max_frame_bytes``; nothing while the client has more than a queueful unread."""
+        """Write what waits, in frames of up to ``max_frame_bytes``; nothing while the client has more than ``max_queue_bytes`` unread."""
         limits = self.hub.limits
         if self._held or self.send_directly() or self._connection.buffered > limits.max_queue_bytes:
             return
@@ -107,11 +107,11 @@ class DashboardSession(Subscriber):
         self.direct_write = None if self._held or self.ended else direct_write
 
     def update_direct_write(self) -> None:
-        """Take the direct way to the client, where there is one now."""
+        """Let fan-outs write directly, where the connection takes that now."""
         self.writable_changed(self._connection.direct_write)
 
     def drained(self) -> None:
-        """The connection has taken all that was written: go on with what waits."""
+        """Go on with what waits, since the connection has taken all that was written."""
         if (self.queue or self.resync_due) and not self.dirty:
             self.hub.flusher.mark(self)
 

@@ -1,4 +1,4 @@
-"""One event stream of ``/events``, sans I/O: what was asked for, and what waits as blocks of ``text/event-stream``
+"""One event stream of ``/events``, without I/O: what was asked for, and what waits as blocks of ``text/event-stream``
 (docs/protocol/dashboard.md#event-streams).
 
 The format is that of WHATWG HTML section 9.2. A stream that hears nothing learns how far the log is by the event ``position``, which
@@ -27,16 +27,16 @@ from hub.core.timers import Timer
 from hub.dashboard.commands import POSITION_END
 
 RETRY_MS = 2000
-"""What a browser waits at least before it comes back by itself, in milliseconds."""
+"""Milliseconds that a browser waits at least before it connects again by itself."""
 
 RETRY_JITTER_MS = 2000
-"""Up to so many more: streams that end together do not come back together."""
+"""Milliseconds that are added at random, so that streams that end together do not come back together."""
 
 RESTART_JITTER_MS = 5000
-"""Instead of the latter when the server stops: the spread that Bayeux clients get then."""
+"""The same when the server stops: as for Bayeux clients."""
 
 STALLED_AFTER = 2
-"""Comments in a row that found a client which read nothing since the one before: it is taken for gone."""
+"""After so many comments in a row during which the client has read nothing, it is taken for gone."""
 
 _SHOWN = 60
 """Characters of a wrong value that an error message repeats."""
@@ -46,7 +46,7 @@ _POSITION_DIGITS = 16
 
 
 class QueryError(ValueError):
-    """A part of the query that is missing or wrong: its name, what was expected, and what came."""
+    """A part of the query is missing or wrong: its name, what was expected, and what came."""
 
     def __init__(self, field: str, expected: str, got: str) -> None:
         super().__init__(f"{field}: expected {expected}, got {got}")
@@ -62,7 +62,7 @@ class StreamRequest(NamedTuple):
     since: int | None
     """The position after which it wants to hear log channels."""
     resumes: bool
-    """It says how far it was, understood or not: then it is told whether it has missed something."""
+    """Whether the client said how far it was, understood or not: then it learns whether it has missed something."""
 
 
 def read_request(query: bytes, last_event_id: str | None, limits: Limits) -> StreamRequest:
@@ -108,7 +108,7 @@ def _position(text: str) -> int | None:
 
 
 def gaps(registry: ChannelRegistry, outcomes: Sequence[Subscribed]) -> list[Subscribed]:
-    """Of the patterns of a client that resumes those on which it may have missed something. A state channel's snapshot makes up for all."""
+    """The patterns on which a client that resumes may have missed something. A state channel is none of them: its snapshot replaces all."""
     return [outcome for outcome in outcomes if not (outcome.recovered or _is_state(registry, outcome.pattern))]
 
 
@@ -119,7 +119,7 @@ def _is_state(registry: ChannelRegistry, pattern: str) -> bool:
 
 @dataclass(slots=True)
 class StreamCounters:
-    """What the door of event streams counts; ``/metrics`` reads them."""
+    """The counters of ``/events``; ``/metrics`` reads them."""
 
     METRICS: ClassVar = (
         CounterFamily(
@@ -208,7 +208,7 @@ class StreamSession(Subscriber):
         *,
         jitter: Callable[[int], int] = secrets.randbelow,
     ) -> None:
-        """``jitter(n)`` gives a number below ``n`` that spreads what would else happen to all streams at once."""
+        """``jitter(n)`` returns a random number below ``n``, so that not all streams do something at the same time."""
         super().__init__(hub, identifier, principal)
         self.ended = False
         self._outlet = outlet
@@ -219,7 +219,7 @@ class StreamSession(Subscriber):
         self._last_words = b""
         """The block that ends the stream."""
         self._follows = False
-        """It hears log channels."""
+        """Whether it hears log channels."""
         self._known_position = 0
         """The newest position that the client knows."""
         self._beat: Timer | None = None
@@ -253,7 +253,7 @@ class StreamSession(Subscriber):
         self._beat = self.hub.timers.after(seconds, self._on_beat)
 
     def _on_beat(self) -> None:
-        """Say that the stream is alive, and find out whether the client is: what it does not read for long, it will not read."""
+        """Send a comment, which keeps the stream alive, or end the stream if the client has read nothing for long."""
         unread = self._outlet.unread()
         self._stalls = self._stalls + 1 if unread is not None and unread == self._unread else 0
         self._unread = unread
@@ -274,7 +274,7 @@ class StreamSession(Subscriber):
         return b":\n" + _position_event(position)
 
     def _news(self) -> int | None:
-        """The log's present position, up to which this stream has been sent all; None where the client knows it, or it is not so."""
+        """The position of the log up to which this stream has been sent everything; None where the client knows it, or where more waits."""
         if not self._follows or self.recovery is not None or self.ended:
             return None
         position = self.hub.positions.newest(self.principal.tenant)
@@ -338,11 +338,11 @@ class StreamSession(Subscriber):
         self._outlet.close()
 
     def send_away(self) -> None:
-        """The server stops: the client gets what waits, and comes back after a time of its own."""
+        """End the stream because the server stops: the client gets what waits, and comes back after a random time."""
         self.end("the server stops", retry_ms=restart_ms(self._jitter), send_rest=True)
 
     def give_way(self) -> None:
-        """A newer stream of the same ticket takes this one's place, which may be half dead."""
+        """End the stream because a newer one of the same ticket takes its place; its client may be gone."""
         self.end("a newer stream of the same ticket took this one's place")
 
     def client_gone(self) -> None:
@@ -368,7 +368,7 @@ class StreamSession(Subscriber):
 
 
 def restart_ms(jitter: Callable[[int], int] = secrets.randbelow) -> int:
-    """When a client of a server that stops shall come back, in milliseconds: each at a time of its own."""
+    """Milliseconds after which a client of a server that stops shall come back, at random."""
     return 1000 + jitter(RESTART_JITTER_MS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hub.core.budget import SESSIONS_A_STEP, TURNED_ON_AT_ONCE
+from hub.core.budget import SESSIONS_PER_STEP, SHED_PER_ROUND
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.limits import Limits
 from hub.core.message import Message
@@ -42,7 +42,7 @@ def fill(session: Recorder, size: int, delivery: DeliveryClass = EVENT) -> None:
 
 
 def round_of(world: World) -> None:
-    for _ in range(2 + len(world.hub.sessions) // SESSIONS_A_STEP):
+    for _ in range(2 + len(world.hub.sessions) // SESSIONS_PER_STEP):
         world.hub.budget.step()
 
 
@@ -159,7 +159,7 @@ def test_who_is_being_sent_away_is_left_alone() -> None:
 
 def test_a_round_takes_some_sessions_a_step_and_turns_on_some_at_once() -> None:
     world = World(limits=Limits(max_process_queue_bytes=0))
-    sessions = [Stuck(world, f"s{number}") for number in range(SESSIONS_A_STEP + 200)]
+    sessions = [Stuck(world, f"s{number}") for number in range(SESSIONS_PER_STEP + 200)]
     for session in sessions:
         fill(session, 200)
     world.hub.budget.step()  # begins
@@ -167,8 +167,8 @@ def test_a_round_takes_some_sessions_a_step_and_turns_on_some_at_once() -> None:
     assert world.hub.budget.waiting_bytes == 0
     world.hub.budget.step()
     assert world.hub.budget.waiting_bytes == 200 * len(sessions)
-    assert sum(not session.queued_bytes for session in sessions) == TURNED_ON_AT_ONCE
-    for _ in range(3 * len(sessions) // TURNED_ON_AT_ONCE):
+    assert sum(not session.queued_bytes for session in sessions) == SHED_PER_ROUND
+    for _ in range(3 * len(sessions) // SHED_PER_ROUND):
         world.hub.budget.step()
     assert not any(session.queued_bytes for session in sessions)
     assert world.hub.counters.dropped == 2 * len(sessions)

@@ -14,7 +14,7 @@ from hub.bus.memory import MemoryBus
 from hub.core import fan_out
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
-from hub.core.fan_out import AT_ONCE, MOST_JOBS
+from hub.core.fan_out import AT_ONCE, MAX_JOBS
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.message import Message, Topic
@@ -241,22 +241,22 @@ async def crowd_of_all(world: World, channels: int) -> list[Direct]:
 
 async def test_clients_that_publish_wait_in_line_while_there_are_too_many_jobs() -> None:
     world = World()
-    count = MOST_JOBS + 5
+    count = MAX_JOBS + 5
     sessions = await crowd_of_all(world, count)
     (other,) = await crowd(world, 1, "/few", "other")
     publishing = []
     for number in range(count):
         publishing.append(asyncio.ensure_future(publish(world, str(number), f"/c/{number}")))
         await asyncio.sleep(0)
-    assert [task.done() for task in publishing] == [True] * MOST_JOBS + [False] * 5
-    assert len(world.hub.fan_outs.jobs) == MOST_JOBS
+    assert [task.done() for task in publishing] == [True] * MAX_JOBS + [False] * 5
+    assert len(world.hub.fan_outs.jobs) == MAX_JOBS
     await publish(world, "y", "/few")  # one for a few never waits
     publishing[-4].cancel()
     await asyncio.sleep(0)
     while not all(task.done() for task in publishing):
         await world.loop.run()
         await asyncio.sleep(0)
-        assert len(world.hub.fan_outs.jobs) <= MOST_JOBS
+        assert len(world.hub.fan_outs.jobs) <= MAX_JOBS
     await world.loop.run()
     heard = [str(number) for number in range(count) if number != count - 4]
     assert {tuple(session.order) for session in sessions} == {tuple(heard)}
@@ -265,8 +265,8 @@ async def test_clients_that_publish_wait_in_line_while_there_are_too_many_jobs()
 
 async def test_who_comes_later_does_not_pass_by_the_line() -> None:
     world = World()
-    await crowd_of_all(world, MOST_JOBS + 3)
-    for number in range(MOST_JOBS):
+    await crowd_of_all(world, MAX_JOBS + 3)
+    for number in range(MAX_JOBS):
         await publish(world, str(number), f"/c/{number}")
     order: list[str] = []
 
@@ -275,7 +275,7 @@ async def test_who_comes_later_does_not_pass_by_the_line() -> None:
             await publish(world, name, channel)
             order.append(name)
 
-    early = [asyncio.ensure_future(client(name, f"/c/{MOST_JOBS + place}", 5)) for place, name in enumerate("abc")]
+    early = [asyncio.ensure_future(client(name, f"/c/{MAX_JOBS + place}", 5)) for place, name in enumerate("abc")]
     while not all(task.done() for task in early):
         await asyncio.sleep(0)
         world.loop.tick()
@@ -295,15 +295,15 @@ async def test_what_is_on_its_way_through_the_log_counts_too() -> None:
     log = MemoryChannelLog(clock)
     world = World([ChannelDeclaration("/c/**", DeliveryClass.LOG, "log")], log=log, bus=SlowBus(log), clock=clock)
     sessions = await crowd(world, MANY, "/c/**")
-    publishing = [asyncio.ensure_future(publish(world, str(number), f"/c/{number}")) for number in range(3 * MOST_JOBS)]
+    publishing = [asyncio.ensure_future(publish(world, str(number), f"/c/{number}")) for number in range(3 * MAX_JOBS)]
     await asyncio.sleep(0)
     committed.set()
     while not all(task.done() for task in publishing):
         await asyncio.sleep(0)
-        assert len(world.hub.fan_outs.jobs) <= MOST_JOBS
+        assert len(world.hub.fan_outs.jobs) <= MAX_JOBS
         world.loop.tick()
     await world.loop.run()
-    assert {len(session.order) for session in sessions} == {3 * MOST_JOBS}
+    assert {len(session.order) for session in sessions} == {3 * MAX_JOBS}
 
 
 async def test_sessions_that_get_many_messages_by_their_queues_do_not_hold_the_loop() -> None:
@@ -326,7 +326,7 @@ async def test_sessions_that_get_many_messages_by_their_queues_do_not_hold_the_l
 async def test_what_is_published_from_within_waits_for_nothing_and_still_goes_in_slices() -> None:
     clock = ManualClock()
     world = World(clock=clock)
-    count = MOST_JOBS + 8
+    count = MAX_JOBS + 8
     sessions = await crowd_of_all(world, count)
     for number in range(count):
         await world.hub.publisher.emit("t", f"/c/{number}", b'"%d"' % number)
@@ -368,7 +368,7 @@ async def test_what_sessions_get_of_several_jobs_is_bounded_in_one_piece_and_kep
         await publish(world, channel + filler, channel)
     while world.loop.callbacks:
         world.loop.tick()
-        assert len(world.hub.fan_outs._joined) <= fan_out._MOST_JOINED
+        assert len(world.hub.fan_outs._joined) <= fan_out._MAX_JOINED
     assert {session.id: [data[: -len(filler)] for data in session.order] for session in sessions} == {s.id: e for s, e in expected.items()}
     assert max(len(frames) for session in sessions for frames in session.frames) < fan_out.JOB_BYTES + len(filler) + 1024
     assert world.hub.fan_outs._joined == {}

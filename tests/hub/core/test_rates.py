@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.core.rates import FORGOTTEN_AT_ONCE, MOST_KEYS, RateLimit
+from hub.core.rates import FORGOTTEN_AT_ONCE, MAX_KEYS, RateLimit
 from tests.world import ManualClock
 
 
@@ -31,10 +31,10 @@ def test_nothing_is_limited_by_0() -> None:
 def test_keys_that_clients_make_up_are_forgotten() -> None:
     clock = ManualClock()
     rate = RateLimit(clock, 1)
-    for number in range(3 * MOST_KEYS):
+    for number in range(3 * MAX_KEYS):
         assert rate.allows(str(number))
-    assert len(rate._until) <= MOST_KEYS
-    assert not rate.allows(str(3 * MOST_KEYS - 1))
+    assert len(rate._until) <= MAX_KEYS
+    assert not rate.allows(str(3 * MAX_KEYS - 1))
     clock.now += 10
     assert rate.allows("more")
     assert len(rate._until) == 1
@@ -43,7 +43,7 @@ def test_keys_that_clients_make_up_are_forgotten() -> None:
 def test_room_is_made_for_many_new_keys_at_once() -> None:
     """A walk over all keys at each new one would let a client that makes keys up hold the loop."""
     rate = RateLimit(ManualClock(), 1)
-    for number in range(MOST_KEYS):
+    for number in range(MAX_KEYS):
         assert rate.allows(str(number))
     walks = 0
     for number in range(2 * FORGOTTEN_AT_ONCE):

@@ -66,9 +66,8 @@ def kept(router: Router[str]) -> int:
     return sum(1 + len(members.subscribers) for kind in (router._merged, router._reached) for members in kind.values())
 
 
-def test_answers_are_kept_in_bounds_however_many_subscribers_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.core.router._MOST_KEPT", 100)
-    router: Router[str] = Router()
+def test_answers_are_kept_in_bounds_however_many_subscribers_they_have() -> None:
+    router: Router[str] = Router(max_kept=100)
     for number in range(20):
         router.add(topic("/*"), f"s{number}")
     router.add(topic("/**"), "x")
