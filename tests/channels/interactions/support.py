@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 
 from channels.interactions.routes import Handlers, create_hot_paths, create_router
 from channels.interactions.service import InteractionService
@@ -24,6 +26,7 @@ from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
 from hub.transports.hot_paths import HotPaths
 from tests.support.rest import Callers, Clock, Lookup
+from tests.support.switch import Switch
 
 HUB = "https://hub.example.com"
 WORK = "/nexus/v3/openmedia/tickets/interactions"
@@ -35,6 +38,18 @@ CALLERS: Callers = {
     "wall": ("acme", ("/statistics/read",)),
     "foreign": ("other", ("/interactions/**",)),
 }
+
+
+_calls = Switch()
+
+
+@cache
+def _apps() -> tuple[HotPaths | FastAPI, FastAPI]:
+    """The short way and the long one. They are built once, over the calls of the reception that is called."""
+    clock, metrics, calls = Clock(), Metrics(), cast("Handlers", _calls)
+    gate = Gate(Directory(Lookup(CALLERS), clock), clock, CookieSigner(b"0" * 32, clock, lifetime_s=3600))
+    app = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
+    return HotPaths(app, create_hot_paths(calls), gate, metrics), app
 
 
 class Reception:
@@ -50,15 +65,13 @@ class Reception:
         hosts = Hosts(public_url=public_url, listens_on=("127.0.0.1", 8123))
         self.interactions = InteractionService(recorder, hosts.own_url, self.clock)
         chosen = InteractionsSettings(**{"service_media": {"mail": "email"}} | settings)
-        gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        calls = Handlers(self.interactions, transactions, hosts, chosen)
-        metrics = Metrics()
-        self.long_way = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
-        self.app = HotPaths(self.long_way, create_hot_paths(calls), gate, metrics)
+        self._calls = Handlers(self.interactions, transactions, hosts, chosen)
+        self.app, self.long_way = _apps()
 
     async def call(
         self, method: str, url: str, *, caller: str = "desk", headers: Mapping[str, str] = MappingProxyType({}), **more: Any
     ) -> httpx.Response:
+        _calls.target = self._calls
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         shown = {"Authorization": f"Bearer {caller}"} if caller else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://hub", headers=shown | dict(headers)) as client:

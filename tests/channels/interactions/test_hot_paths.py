@@ -55,7 +55,7 @@ async def test_both_ways_answer_alike(light: Reception, what: str) -> None:
     assert answers[0] == answers[1]
 
 
-async def test_a_page_of_another_origin_goes_the_long_way(light: Reception) -> None:
+async def test_a_page_of_another_origin_goes_the_long_way(light: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     async def long_way(scope: Any, receive: Any, send: Any) -> None:
@@ -63,7 +63,7 @@ async def test_a_page_of_another_origin_goes_the_long_way(light: Reception) -> N
         await light.long_way(scope, receive, send)
 
     assert isinstance(light.app, HotPaths)
-    light.app._app = long_way
+    monkeypatch.setattr(light.app, "_app", long_way)
     assert (await light.call("POST", WORK, json={"data": {}})).status_code == 200
     assert seen == []
     assert (await light.call("POST", WORK, json={"data": {}}, headers={"origin": "http://elsewhere"})).status_code == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,29 +29,29 @@ QUICK: dict[str, Any] = {
 }
 
 
-async def _exchange(database: Database, folder: Path, settings: dict[str, Any]) -> AsyncIterator[Exchange]:
+async def _exchange(database: Database, settings: dict[str, Any]) -> AsyncIterator[Exchange]:
     transactions = Transactions(backend_of(database))
     await transactions.start()
     for tenant in TENANTS:
         await transactions.write(lambda tx, name=tenant: tx.run("INSERT INTO tenants (name, created_ms) VALUES (?, 0)", (name,)))  # type: ignore[misc]
     try:
-        async with Exchange(transactions, folder, Receiver(), outbox=OutboxSettings(**QUICK), settings=settings).running() as made:
+        async with Exchange(transactions, Receiver(), outbox=OutboxSettings(**QUICK), settings=settings).running() as made:
             yield made
     finally:
         await transactions.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def exchange(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Exchange]:
+async def exchange(request: pytest.FixtureRequest) -> AsyncIterator[Exchange]:
     """On SQLite and on PostgreSQL."""
     async with opened(await migrated_url(request, PACKAGES)) as database:
-        async for made in _exchange(database, tmp_path, {}):
+        async for made in _exchange(database, {}):
             yield made
 
 
 @pytest.fixture
-async def light(request: pytest.FixtureRequest, sqlite: Sqlite, tmp_path: Path) -> AsyncIterator[Exchange]:
+async def light(request: pytest.FixtureRequest, sqlite: Sqlite) -> AsyncIterator[Exchange]:
     """On SQLite alone: for what does not depend on the database. Settings may come as the parameter."""
     async with opened(await sqlite.migrated(PACKAGES)) as database:
-        async for made in _exchange(database, tmp_path, getattr(request, "param", {})):
+        async for made in _exchange(database, getattr(request, "param", {})):
             yield made

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import hmac
 import json
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 import httpx
 from aiohttp import web
+from fastapi import FastAPI
 
 from channels.messaging.counters import Counters
 from channels.messaging.family import family
@@ -34,6 +40,7 @@ from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
 from hub.transports.runtime import AsyncioLoop, SystemClock
 from tests.support.rest import Callers, Clock, Lookup
+from tests.support.switch import Switch
 
 SEED_TENANT = "0ff723ff-6c6f-44e0-9ce3-ce579337eadd"
 """The contact centre of the description's examples."""
@@ -171,20 +178,40 @@ class Heard:
         return [(each["id"], each["state"]) for each in self.messages(channel, tenant)]
 
 
+_transactions, _heard, _clock, _outbox = Switch(), Switch(), Switch(), Switch()
+
+
+@cache
+def _build(outbox: str, messaging: str) -> tuple[Parts, FastAPI, Path]:
+    """The family, its calls and its folder: built once for each settings, over what the present exchange has."""
+    folder = Path(tempfile.mkdtemp(prefix="messaging-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    settings_of: Any = model_of([family])
+    chosen = settings_of(
+        data_dir=folder,
+        secret="s" * 32,
+        public_url=PUBLIC_URL,
+        outbox=OutboxSettings.model_validate_json(outbox),
+        messaging=json.loads(messaging),
+    )
+    clock: Any = _clock
+    gate = Gate(Directory(Lookup(CALLERS), Clock()), Clock(), CookieSigner(b"0" * 32, Clock(), lifetime_s=3600))
+    hub, unused, transactions, recorder = (cast("Any", each) for each in (_heard, None, _transactions, _outbox))
+    offered = [Parts(offers=[RECORDER.offer(recorder)])]
+    parts = family.build(Context(chosen, hub, unused, gate, clock, transactions, offered, Hosts.of(chosen)))
+    return parts, create_app(gate=gate, metrics=Metrics(), health=Health(), routers=parts.routers), folder
+
+
 class Exchange:
     """The family, whoever calls it, and where its webhooks go."""
 
-    def __init__(
-        self, transactions: Transactions, folder: Path, receiver: Receiver, *, outbox: OutboxSettings, settings: dict[str, Any]
-    ) -> None:
+    def __init__(self, transactions: Transactions, receiver: Receiver, *, outbox: OutboxSettings, settings: dict[str, Any]) -> None:
         self.transactions = transactions
-        self.folder = folder
         self.receiver = receiver
         self.clock = Clock()
         self.heard = Heard()
         guard = Guard(outbox.allowed_networks, outbox.https_only)
         self.sender = Sender(guard, SystemClock(), outbox)
-        parts: list[Parts] = []
         self.outbox = Outbox(
             transactions=transactions,
             hub=cast("Any", self.heard),
@@ -192,20 +219,17 @@ class Exchange:
             loop=AsyncioLoop(),
             settings=outbox,
             sender=self.sender,
-            consumers=lambda: [consumer for part in parts for consumer in part.outbox_consumers],
+            consumers=lambda: list(self.parts.outbox_consumers),
             alone=True,
             timing=Timing(look_s=0.05, blocked_s=0.05, poll_s=0.05),
         )
-        settings_of: Any = model_of([family])
-        chosen = settings_of(data_dir=folder, secret="s" * 32, public_url=PUBLIC_URL, outbox=outbox, messaging=settings)
-        unused = cast("Any", None)
-        gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        context = Context(chosen, cast("Any", self.heard), unused, gate, self.clock, transactions, parts, Hosts.of(chosen))
-        parts.append(Parts(offers=[RECORDER.offer(self.outbox)]))
-        self.parts = family.build(context)
-        parts.append(self.parts)
+        _transactions.target, _heard.target, _clock.target, _outbox.target = transactions, self.heard, self.clock, self.outbox
+        self.parts, self.app, self.folder = _build(outbox.model_dump_json(), json.dumps(settings))
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.counters = cast("Counters", self.parts.counters["messaging"])
-        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=self.parts.routers)
+        for each in fields(self.counters):
+            setattr(self.counters, each.name, 0)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Exchange]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 
 from channels.secure_email.publisher import InteractionPublisher
 from channels.secure_email.retention import RetentionJob
@@ -26,6 +28,7 @@ from hub.security.hosts import Hosts
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
 from tests.support.rest import Clock, Lookup, Sink
+from tests.support.switch import Switch
 
 ANA = "ana@example.com"
 MAILS = "/nexus/v3/securemail"
@@ -44,6 +47,18 @@ CALLERS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Tokens, and API keys of the same text: tenant and operations."""
 
 
+_mails = Switch()
+
+
+@cache
+def _app(settings: SecureEmailSettings) -> FastAPI:
+    """The calls, built once for each settings, over the mails of the office that is called."""
+    clock = Clock()
+    gate = Gate(Directory(Lookup(CALLERS), clock), clock, CookieSigner(b"0" * 32, clock, lifetime_s=3600))
+    routers, elsewhere = Routes(cast("MailService", _mails), settings, Hosts(public_url="https://hub.example.com")).routers()
+    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=elsewhere)
+
+
 class Office:
     """The calls over a database."""
 
@@ -60,12 +75,11 @@ class Office:
         self.mails = MailService(transactions=transactions, outbox=recorder, clock=self.clock)
         self.retention = RetentionJob(transactions, self.clock, self.settings, self.mails.counters)
         self.publisher = InteractionPublisher(lambda: self.sink, self.clock)
-        gate = Gate(Directory(Lookup(CALLERS), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        routers, elsewhere = Routes(self.mails, self.settings, Hosts(public_url="https://hub.example.com")).routers()
-        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=elsewhere)
+        self.app = _app(self.settings)
 
     @asynccontextmanager
     async def client(self, caller: str = "desk", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+        _mails.target = self.mails
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         shown = {"Authorization": f"Bearer {caller}"} if caller else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://hub", headers=shown | headers) as client:
