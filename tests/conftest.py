@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
 from tests.support.puppet import why_no_node
@@ -31,6 +32,12 @@ HubFactory = Callable[..., HubProcess]
 def chromium() -> str | None:
     """The path of Debian's Chromium, or None."""
     return shutil.which("chromium")
+
+
+def pytest_configure() -> None:
+    """Log exceptions plainly. By default structlog has rich draw each frame with its variables, which takes up to a second."""
+    renderer = structlog.get_config()["processors"][-1]
+    renderer.exception_formatter = structlog.dev.plain_traceback
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
