@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # a family's settings and commands are read without what it s
     from hub.erasure import Eraser
     from hub.eventlog.interface import EventLog
     from hub.export import ExportSource
-    from hub.ops.hot_paths import HotPath, OpenPath
+    from hub.http.error_table import ErrorTable
+    from hub.http.fast_routes import FastRoute, OpenRoute
     from hub.ops.settings import Settings
     from hub.outbox.example import Example
     from hub.outbox.models import Consumer, Recorder
@@ -77,6 +78,12 @@ def _no_hosts() -> Hosts:
     return Hosts()
 
 
+def _no_errors() -> ErrorTable:
+    from hub.http.error_table import ErrorTable  # with FastAPI
+
+    return ErrorTable()
+
+
 @dataclass(slots=True)
 class Context:
     """What a family gets when it is built."""
@@ -92,6 +99,8 @@ class Context:
     """What the families brought that were built so far. Complete only when all are built: look others up in ``start`` or later."""
     hosts: Hosts = field(default_factory=_no_hosts)
     """By which names clients reach the hub; links are made by it."""
+    errors: ErrorTable = field(default_factory=_no_errors)
+    """How REST answers exceptions; a family adds those of its domain when it is built."""
     roles: frozenset[ProcessRole] = EVERYWHERE
     """What this process does: a family that runs in both roles may differ by it."""
     alone: bool = True
@@ -135,9 +144,9 @@ class Parts:
     """What a family puts into a running hub."""
 
     routers: Sequence[APIRouter] = ()
-    hot_paths: Sequence[HotPath] = ()
+    fast_routes: Sequence[FastRoute] = ()
     """Operations of the routers that come by the thousand."""
-    open_paths: Sequence[OpenPath] = ()
+    open_routes: Sequence[OpenRoute] = ()
     """Those of the routes that anybody may ask for."""
     routes: Sequence[BaseRoute] = ()
     """Plain Starlette routes beside the REST API: pages and files."""

@@ -18,34 +18,35 @@ from hub.core.recipient import Recipient
 from hub.eventlog.trimmer import Trimmer
 from hub.families import access_of, migrations_of, whole
 from hub.family import Context, Family, Service, of_process, process_roles
+from hub.http.application import compile_routes, create_app
+from hub.http.body import BodyBudget
+from hub.http.error_table import ErrorTable
+from hub.http.fast_router import FastRouter
+from hub.http.permits import operations_asked
+from hub.http.tracing import Tracing
 from hub.node_metrics import of_doors, of_hub, of_storage, readiness_of, show
-from hub.ops.body import BodyBudget
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
 from hub.ops.repeats import RepeatedErrors, Repeats
-from hub.ops.rest import compile_routes, create_app
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.start_errors import explain
 from hub.ops.usable import check_supported
 from hub.security.connections import Connections
 from hub.security.hosts import DemoGuard, Hosts
-from hub.security.rest import operations_asked
 from hub.security.service import Security
 from hub.security.trusted_proxies import trusted_proxies
 from hub.storage.disk import Disk
 from hub.storage.service import DatabaseService
 from hub.storage.watch import StorageWatch, Watched
-from hub.transports.bayeux import BayeuxDoor
-from hub.transports.dashboard_websocket import DashboardDoor
-from hub.transports.front import Front
-from hub.transports.hot_paths import HotPaths
+from hub.transports.bayeux import BayeuxEndpoint
+from hub.transports.dashboard_websocket import DashboardEndpoint
+from hub.transports.dispatcher import Dispatcher
 from hub.transports.http_protocol import HttpCounters
 from hub.transports.loop_watch import LoopWatch
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
-from hub.transports.sse import EventStreamDoor
-from hub.transports.tracing import Tracing
+from hub.transports.sse import EventStreamEndpoint
 
 _log = structlog.get_logger(__name__)
 
@@ -91,6 +92,7 @@ class Node:
             limits=settings.limits,
         )
         self.hosts = Hosts.of(settings)
+        self.errors = ErrorTable(settings.limits.max_errors_told)
         self.context = Context(
             settings,
             self.hub,
@@ -99,6 +101,7 @@ class Node:
             self.clock,
             self.transactions,
             hosts=self.hosts,
+            errors=self.errors,
             roles=process_roles(settings.role),
             alone=self.storage.database.is_sqlite,
         )
@@ -106,7 +109,7 @@ class Node:
         for family in of_process(whole(families), settings.role):
             self._plug(family)
         self._keep_channels()
-        self._open_doors()
+        self._open_endpoints()
         self._services = self._put_in_order(repeats)
         self._observe()
         self._mount()
@@ -116,7 +119,7 @@ class Node:
         part = family.build(self.context)
         where = f"family {family.name}"
         self.access.check((each.operation for each in part.channels if each.operation), f"{where}: channels")
-        self.access.check((each.operation for each in part.hot_paths), f"{where}: hot paths")
+        self.access.check((each.operation for each in part.fast_routes), f"{where}: fast routes")
         self.access.check(operations_asked(part.routers), f"{where}: routes")
         for declaration in part.channels:
             self.hub.registry.declare(declaration)
@@ -132,16 +135,16 @@ class Node:
         if problems:
             raise SettingsError(problems)
 
-    def _open_doors(self) -> None:
+    def _open_endpoints(self) -> None:
         """Make what serves each protocol."""
         settings, gate = self.settings, self.security.gate
         self.connections = Connections(settings.limits, trusted_proxies(settings))
         self.http_counters = HttpCounters()
         self.bodies = BodyBudget(settings.limits)
         self.bayeux = BayeuxServer(self.hub, gate, extensions=load_extensions(settings.extensions), on_fault=_log_extension_fault)
-        self.bayeux_door = BayeuxDoor(self.bayeux, gate, self.bodies)
-        self.dashboards = DashboardDoor(self.hub, gate)
-        self.streams = EventStreamDoor(self.hub, gate)
+        self.bayeux_endpoint = BayeuxEndpoint(self.bayeux, gate, self.bodies)
+        self.dashboards = DashboardEndpoint(self.hub, gate)
+        self.streams = EventStreamEndpoint(self.hub, gate)
 
     def _put_in_order(self, repeats: Repeats | None) -> list[Service]:
         """The services in the order in which they start."""
@@ -182,7 +185,7 @@ class Node:
                 self.health.register(name, check)
 
     def _mount(self) -> None:
-        """Put REST, pages and the doors behind one port."""
+        """Put REST, pages and the endpoints behind one port."""
         gate, limits = self.security.gate, self.settings.limits
         self.rest = create_app(
             routers=[router for part in self.parts for router in part.routers],
@@ -191,13 +194,14 @@ class Node:
             metrics=self.metrics,
             health=self.health,
             limits=limits,
+            errors=self.errors,
             lifespan=self._lifespan,
         )
-        open_paths = [*self.rest.state.open_paths, *(path for part in self.parts for path in part.open_paths)]
-        hot_paths = [path for part in self.parts for path in part.hot_paths]
-        self.app: ASGIApp = Front(
-            [self.bayeux_door, self.dashboards, self.streams],
-            HotPaths(Tracing(self.rest), hot_paths, gate, self.metrics, open_paths),
+        open_routes = [*self.rest.state.open_routes, *(path for part in self.parts for path in part.open_routes)]
+        fast_routes = [path for part in self.parts for path in part.fast_routes]
+        self.app: ASGIApp = Dispatcher(
+            [self.bayeux_endpoint, self.dashboards, self.streams],
+            FastRouter(Tracing(self.rest), fast_routes, gate, self.metrics, open_routes, self.errors),
             limits,
             self.bodies,
             guards=[DemoGuard(self.hosts, gate).refusal] if self.settings.demo else [],
@@ -239,7 +243,7 @@ class Node:
         """Send the clients away before the sockets are closed, so that they come back to another node, and not all at once."""
         self.health.drain()
         seconds = self.settings.drain_seconds / 2
-        await asyncio.gather(self.bayeux_door.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
+        await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
 
     async def run(self, on_ready: Callable[[int], object]) -> None:
         """Serve until SIGTERM or SIGINT; ``on_ready`` gets the port.
@@ -252,7 +256,7 @@ class Node:
             self.app,
             host=self.settings.host,
             port=self.settings.port,
-            metrics_app=Front([], self.metrics.app(), self.settings.limits),
+            metrics_app=Dispatcher([], self.metrics.app(), self.settings.limits),
             metrics_port=self.settings.metrics_port,
             on_bound=self._listens_on,
             on_ready=on_ready,

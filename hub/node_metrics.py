@@ -9,15 +9,15 @@ from hub.core.hub import Hub
 from hub.core.metric import Count, Gauge, Latency
 from hub.eventlog.trimmer import Trimmer
 from hub.family import Parts
-from hub.ops.body import BodyBudget
+from hub.http.body import BodyBudget
 from hub.ops.metrics import Metrics
 from hub.security.connections import Connections
 from hub.storage.transactions import Transactions
 from hub.storage.watch import Watched
-from hub.transports.dashboard_websocket import DashboardDoor
+from hub.transports.dashboard_websocket import DashboardEndpoint
 from hub.transports.http_protocol import HttpCounters
 from hub.transports.loop_watch import LoopWatch
-from hub.transports.sse import EventStreamDoor
+from hub.transports.sse import EventStreamEndpoint
 
 
 def show(metrics: Metrics, part: Parts) -> None:
@@ -70,8 +70,8 @@ def of_doors(
     http: HttpCounters,
     bodies: BodyBudget,
     bayeux: BayeuxServer,
-    dashboards: DashboardDoor,
-    streams: EventStreamDoor,
+    dashboards: DashboardEndpoint,
+    streams: EventStreamEndpoint,
 ) -> Parts:
     """Of connections, requests and each protocol."""
     extensions = bayeux.extensions

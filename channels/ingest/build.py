@@ -21,7 +21,7 @@ def build(context: Context) -> Parts:
     ingest = routes.Ingest(sequencer=sequencer, settings=settings, clock=context.clock, loop=context.hub.loop)
     return Parts(
         routers=[routes.create_router(ingest), schemas.router],
-        open_paths=schemas.open_paths(),
+        open_routes=schemas.open_routes(),
         services=[sequencer],
         offers=[EVENT_SINK.offer(sequencer)],
         counters={"ingest": sequencer.counters},

@@ -15,7 +15,7 @@ import msgspec
 
 from channels.events import EVENT_TYPES, NUMBERS, Event, EventData, NumberError, decode_data, parse_time
 from hub.core.json_validation import BadJsonError, check_nul, guard, replace_lone_surrogates, without_nulls
-from hub.ops.envelope import show
+from hub.http.envelope import show
 
 SPECVERSION: Final = "1.0"
 

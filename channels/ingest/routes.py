@@ -17,10 +17,12 @@ from channels.ingest.settings import IngestSettings
 from hub.core.ports import Clock, Loop
 from hub.core.principal import Principal
 from hub.core.time_slice import TimeSlice
-from hub.ops.body import GZIP, content_encoding, read_body, takes
-from hub.ops.envelope import MOST_TOLD, PARTIAL, ApiError, EnvelopeResponse, failure, ok, show, status, with_more
-from hub.ops.inflate import inflate
-from hub.security.rest import permit, requires
+from hub.http.body import GZIP, content_encoding, read_body, takes
+from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, failure, ok, show, status, with_more
+from hub.http.errors import ApiError
+from hub.http.inflate import inflate
+from hub.http.permits import permit, requires
+from hub.http.responses import EnvelopeResponse
 
 ONE: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -150,7 +152,7 @@ def content_type(request: Request) -> str:
     return BINARY if in_headers and kind not in STRUCTURED else kind
 
 
-def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MOST_TOLD) -> Response:
+def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MAX_ERRORS_TOLD) -> Response:
     """200 with the figures, ``status.code`` 2 when some events failed; 400 when none of ``count`` events was good (a repeat is good).
     At most ``most`` failures are told; ``status.detail.moreErrors`` counts the others.
     """

@@ -7,9 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from channels.events import EVENT_TYPES, json_schema
-from hub.ops.assets import Asset
-from hub.ops.envelope import ApiError, EnvelopeResponse, ascii_json, ok
-from hub.ops.hot_paths import OpenPath
+from hub.http.assets import Asset
+from hub.http.envelope import ascii_json, ok
+from hub.http.errors import ApiError
+from hub.http.fast_routes import OpenRoute
+from hub.http.responses import EnvelopeResponse
 
 PATH = "/ingest/v1/schemas"
 
@@ -39,9 +41,9 @@ async def get_schema(request: Request, event_type: str) -> Response:
     return _schema(event_type).respond(request)
 
 
-def open_paths() -> list[OpenPath]:
-    """The same, for :class:`hub.transports.hot_paths.HotPaths`."""
-    return [OpenPath(PATH, list_schemas), *(OpenPath(f"{PATH}/{name}", partial(get_schema, event_type=name)) for name in EVENT_TYPES)]
+def open_routes() -> list[OpenRoute]:
+    """The same, for :class:`hub.http.fast_router.FastRouter`."""
+    return [OpenRoute(PATH, list_schemas), *(OpenRoute(f"{PATH}/{name}", partial(get_schema, event_type=name)) for name in EVENT_TYPES)]
 
 
 @cache

@@ -7,7 +7,7 @@ from channels.interactions.event_consumer import EventLogConsumer
 from channels.interactions.models import Interaction
 from channels.interactions.publisher import CHANNELS, InteractionPublisher
 from channels.interactions.retention import RetentionJob
-from channels.interactions.routes import Handlers, create_hot_paths, create_router
+from channels.interactions.routes import Handlers, create_fast_routes, create_router
 from channels.interactions.serializers import webhook_body
 from channels.interactions.service import INBOUND_NEW, InteractionService
 from channels.interactions.settings import InteractionsSettings
@@ -31,7 +31,7 @@ def build(context: Context) -> Parts:
     calls = Handlers(interactions, context.transactions, context.hosts, settings)
     return Parts(
         routers=[create_router(calls)],
-        hot_paths=create_hot_paths(calls),
+        fast_routes=create_fast_routes(calls),
         channels=CHANNELS,
         services=[consumer, RetentionJob(interactions, context.transactions, context.clock, settings)],
         offers=[EVENT_CONSUMERS.offer(consumer)],

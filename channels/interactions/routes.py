@@ -21,12 +21,14 @@ from channels.interactions.service import BY_REST, InteractionService
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.state_machine import IllegalActionError, PropertyError, State
 from hub.core.principal import Principal
-from hub.ops.body import apart, read_body, takes
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.ops.hot_paths import HotPath
-from hub.ops.storage import unavailable
+from hub.http.body import apart, read_body, takes
+from hub.http.envelope import ok
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.fast_routes import FastRoute
+from hub.http.permits import requires
+from hub.http.responses import EnvelopeResponse
 from hub.security.hosts import Hosts
-from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T, Transaction, Transactions
 
 OPEN_MEDIA: Final = "/nexus/v3/openmedia"
@@ -194,7 +196,7 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
     return int(found[1]), found[2]
 
 
-def create_hot_paths(calls: Handlers) -> list[HotPath]:
+def create_fast_routes(calls: Handlers) -> list[FastRoute]:
     """The short way of creating, getting and stopping by id."""
     base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
 
@@ -208,9 +210,9 @@ def create_hot_paths(calls: Handlers) -> list[HotPath]:
         return await calls.stop(request, caller.tenant, service, Key(identifier))
 
     return [
-        HotPath("POST", base, "/interactions/write", create),
-        HotPath("POST", f"{base}/{{interactionId}}/stop", "/interactions/write", stop),
-        HotPath("GET", f"{base}/{{interactionId}}", "/interactions/read", get),
+        FastRoute("POST", base, "/interactions/write", create),
+        FastRoute("POST", f"{base}/{{interactionId}}/stop", "/interactions/write", stop),
+        FastRoute("GET", f"{base}/{{interactionId}}", "/interactions/read", get),
     ]
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from channels.events import Id
 from channels.interactions.state_machine import State
-from hub.security.api import Status
+from hub.http.schemas import Status
 
 NO_NUL: Final = r"^[^\x00]*$"
 """PostgreSQL's texts cannot hold a NUL."""

@@ -10,8 +10,8 @@ import orjson
 from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, check
 from channels.messaging.settings import MessagingSettings
 from hub.core.json_validation import BadJsonError, check_nul, guard
-from hub.ops.body import check_members
-from hub.ops.envelope import ApiError
+from hub.http.body import check_members
+from hub.http.errors import ApiError
 
 
 class Written(NamedTuple):

@@ -18,10 +18,12 @@ from channels.messaging.schemas_channels import (
 from channels.messaging.serializers import channel_entry
 from channels.messaging.service_channels import Change, ChannelExistsError, ChannelService, UnknownChannelError, unknown_channel
 from hub.core.principal import Principal
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.ops.storage import unavailable
+from hub.http.envelope import ok
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.permits import requires
+from hub.http.responses import EnvelopeResponse
 from hub.outbox.administration import EndpointError
-from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T, Transactions
 
 _log = structlog.get_logger(__name__)

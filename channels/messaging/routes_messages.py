@@ -22,10 +22,12 @@ from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import CHANNEL_ID, trace_id
 from channels.messaging.state_machine import State
 from hub.core.principal import Principal
-from hub.ops.body import apart, read_body, takes
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
+from hub.http.body import apart, read_body, takes
+from hub.http.envelope import ok
+from hub.http.errors import ApiError
+from hub.http.permits import requires
+from hub.http.responses import EnvelopeResponse
 from hub.security.hosts import Hosts
-from hub.security.rest import requires
 from hub.storage.transactions import Transactions
 
 MAX_PAGE: int = 1_000

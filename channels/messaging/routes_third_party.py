@@ -24,11 +24,13 @@ from channels.messaging.service_inbound import InboundService
 from channels.messaging.service_media import FIELD, MediaService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
-from hub.ops.body import GZIP, apart, content_encoding, takes
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.ops.inflate import inflate
-from hub.ops.openapi import SECURITY_SCHEMES
-from hub.ops.storage import unavailable
+from hub.http.body import GZIP, apart, content_encoding, takes
+from hub.http.envelope import ok
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.inflate import inflate
+from hub.http.openapi import SECURITY_SCHEMES
+from hub.http.responses import EnvelopeResponse
 from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)

@@ -24,7 +24,8 @@ from pydantic import (
 
 from channels.messaging.media_links import SCHEME
 from channels.messaging.state_machine import REASONS
-from hub.ops.envelope import ApiError, of_validation
+from hub.http.errors import ApiError
+from hub.http.validation import of_validation
 
 MAX_ID_LENGTH: Final = 255
 MAX_RECIPIENTS: Final = 100

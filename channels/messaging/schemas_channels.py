@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.security.api import Status
+from hub.http.schemas import Status
 
 
 class Sender(BaseModel):

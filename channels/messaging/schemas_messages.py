@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from channels.messaging.models import Direction
 from channels.messaging.schemas_channels import Sender
 from channels.messaging.state_machine import State
-from hub.security.api import Status
+from hub.http.schemas import Status
 
 
 class ReasonEntry(BaseModel):

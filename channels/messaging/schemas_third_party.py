@@ -7,7 +7,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from channels.messaging.media_links import SCHEME
-from hub.security.api import Status
+from hub.http.schemas import Status
 
 
 class Ids(BaseModel):

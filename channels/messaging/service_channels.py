@@ -15,7 +15,7 @@ from channels.messaging.models import Channel
 from channels.messaging.schemas import MAX_ID_LENGTH
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 from hub.outbox import endpoint_store
 from hub.outbox.administration import EndpointError, checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.guard import Guard

@@ -19,7 +19,7 @@ from channels.messaging.schemas import InboundContent, InboundReceipt
 from channels.messaging.serializers import party
 from channels.messaging.state_machine import RECEIVED, Transition
 from hub.core.ports import Clock
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 from hub.storage.transactions import Transaction, Transactions
 
 

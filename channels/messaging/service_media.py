@@ -16,8 +16,8 @@ from channels.messaging.media_files import MediaFolder, clean_name, disposition,
 from channels.messaging.models import Channel, ChannelGoneError, MediaResource
 from channels.messaging.settings import MessagingSettings
 from hub.core.ports import Clock
-from hub.ops.envelope import ApiError
-from hub.ops.filetypes import FileTypeError, check_file
+from hub.http.errors import ApiError
+from hub.http.filetypes import FileTypeError, check_file
 from hub.storage.transactions import Transaction, Transactions
 
 FORM_BYTES: Final = 64 * 1024

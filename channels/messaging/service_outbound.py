@@ -16,7 +16,8 @@ from channels.messaging.serializers import party, webhook_body
 from channels.messaging.service_channels import unknown_channel
 from channels.messaging.state_machine import State
 from hub.core.ports import Clock
-from hub.ops.envelope import ApiError, ascii_json
+from hub.http.envelope import ascii_json
+from hub.http.errors import ApiError
 from hub.outbox import endpoint_store
 from hub.outbox.models import Recorder
 from hub.storage.transactions import Transaction, Transactions

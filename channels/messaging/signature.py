@@ -20,8 +20,8 @@ from channels.messaging.counters import Counters
 from channels.messaging.models import Channel
 from channels.messaging.spool import Spool, Spooled
 from hub.core.ports import Clock
-from hub.ops.body import check_announced, content_encoding
-from hub.ops.envelope import ApiError
+from hub.http.body import check_announced, content_encoding
+from hub.http.errors import ApiError
 from hub.outbox.models import Secret
 from hub.outbox.sign import hub_hasher
 from hub.security.connections import admit
@@ -69,7 +69,7 @@ class Signatures:
         Raises:
             ApiError: 401 without ``x-ccid`` or a signature, or with a malformed one; 403 a signature that does not fit; 404 no such
                 channel, for who signs with the secret of another one; 413 a body beyond ``limit`` bytes; 415 see
-                :func:`hub.ops.body.content_encoding`; 429 or 503 with ``Retry-After`` when the budget of bodies is used up.
+                :func:`hub.http.body.content_encoding`; 429 or 503 with ``Retry-After`` when the budget of bodies is used up.
             OSError: the body could not be written to a file.
             StorageError: the database cannot be read.
         """

@@ -19,11 +19,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from channels.messaging.counters import Counters
-from hub.ops.body import RETRY_AFTER, address_of, hold, let_go, too_large
-from hub.ops.envelope import ApiError
+from hub.http.body import RETRY_AFTER, address_of, hold, let_go, stream_body
+from hub.http.errors import ApiError
 
 PIECE_BYTES: Final = 64 * 1024
 """Bytes of a body that are held in memory. The rest is in a file."""
@@ -102,7 +102,7 @@ class Spooled:
         """Read the whole body into memory: for a sender who was identified.
 
         Raises:
-            ApiError: 429 or 503, it does not fit there now (:meth:`hub.ops.body.BodyBudget.take`).
+            ApiError: 429 or 503, it does not fit there now (:meth:`hub.http.body.BodyBudget.take`).
         """
         if self._file is None:
             return self._last
@@ -153,10 +153,8 @@ class Spool:
         pieces: list[bytes] = []
         in_memory = 0
         try:
-            stream = request.stream()
+            stream = stream_body(request, limit)
             while (piece := await self._next(body, stream)) is not None:
-                if body.size + len(piece) > limit:
-                    raise too_large(limit)
                 self._take(body, len(piece))
                 pieces.append(piece)
                 in_memory += len(piece)
@@ -170,8 +168,6 @@ class Spool:
             last = b"".join(pieces)
             _feed(hashers, last)
             yield Spooled(request, file, last, body.size)
-        except ClientDisconnect:
-            raise ApiError(400, "the body ended before it was whole") from None
         finally:
             self._bodies.pop(body, None)
             self._give(body)

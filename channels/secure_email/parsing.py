@@ -21,8 +21,9 @@ from channels.secure_email.models import MAX_ADDRESS, Attachment, Direction, Dra
 from channels.secure_email.responses import Code, MailError
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.json_validation import BadJsonError, check_nul, check_syntax, guard
-from hub.ops.envelope import ApiError, show
-from hub.ops.filetypes import FileTypeError, check_file
+from hub.http.envelope import show
+from hub.http.errors import ApiError
+from hub.http.filetypes import FileTypeError, check_file
 
 MAX_DEPTH: Final = 64
 MAX_SUBJECT: Final = 998

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from hub.ops.body import read_body
-from hub.ops.envelope import ApiError
+from hub.http.body import read_body
+from hub.http.errors import ApiError
 
 
 async def read_json_body(request: Request, limit: int) -> bytes:

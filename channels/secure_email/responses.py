@@ -18,11 +18,14 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from hub.ops.envelope import ApiError, EnvelopeResponse, of_validation, show
-from hub.ops.routing import HubRoute
-from hub.ops.storage import unavailable
+from hub.http.envelope import show
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.permits import UnknownKeyError
+from hub.http.responses import EnvelopeResponse
+from hub.http.routing import HubRoute
+from hub.http.validation import of_validation
 from hub.security.gate import Failure
-from hub.security.rest import UnknownKeyError
 from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)

@@ -43,12 +43,14 @@ from channels.secure_email.serializers import mail_entry
 from channels.secure_email.service import MailService, Removal, unknown
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
-from hub.ops.body import apart, takes
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.ops.method import asked_method
-from hub.ops.storage import unavailable
+from hub.http.body import apart, takes
+from hub.http.envelope import ok
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.method import asked_method
+from hub.http.permits import requires
+from hub.http.responses import EnvelopeResponse
 from hub.security.hosts import Hosts
-from hub.security.rest import requires
 from hub.storage.transactions import StorageError
 
 BASE: Final = "/nexus/v3/securemail"

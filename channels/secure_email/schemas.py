@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from channels.secure_email.responses import Code
-from hub.security.api import Status
+from hub.http.schemas import Status
 
 _EXAMPLE_ID = "bff348eb-dd5f-47d6-bf96-0e75b8ecf7ca"
 

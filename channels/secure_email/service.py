@@ -23,7 +23,7 @@ from channels.secure_email.models import (
     mailbox_address,
 )
 from hub.core.ports import Clock
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 from hub.outbox.models import NO_ENDPOINT, Recorder
 from hub.storage.transactions import T, Transaction, Transactions
 

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 import orjson
 
-from hub.ops.body import AT_ONCE_BYTES, check_members
-from hub.ops.envelope import ApiError, ascii_json
+from hub.http.body import INLINE_BYTES, check_members
+from hub.http.envelope import ascii_json
+from hub.http.errors import ApiError
 
 BYTES_A_MEMBER: Final = 10
 """A body has at most one member or element for so many bytes that it may have: those of a statistic take more."""
@@ -48,7 +49,7 @@ async def parse_request(raw: bytes, max_bytes: int) -> tuple[object, list[object
     Raises:
         ApiError: 400, a member is missing or of another type, or it is no JSON; 413, it has more members than so many bytes need.
     """
-    if len(raw) <= AT_ONCE_BYTES:
+    if len(raw) <= INLINE_BYTES:
         body = _load(raw)
         if not isinstance(body, dict):
             raise ApiError.of_field(*_BODY, body)

@@ -36,10 +36,12 @@ from channels.statistics.service.payloads import described
 from channels.statistics.service.requests import ItemError, Refusal, check_id
 from hub.core.principal import Principal
 from hub.eventlog.interface import EventLogError
-from hub.ops.body import read_body, takes
-from hub.ops.envelope import MOST_TOLD, PARTIAL, ApiError, EnvelopeResponse, ok, status, with_more
-from hub.ops.routing import HubRoute
-from hub.security.rest import requires
+from hub.http.body import read_body, takes
+from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, ok, status, with_more
+from hub.http.errors import ApiError
+from hub.http.permits import requires
+from hub.http.responses import EnvelopeResponse
+from hub.http.routing import HubRoute
 
 BASE = "/statistics/v3"
 ADMIN = "/api/v1"
@@ -296,7 +298,7 @@ def _answer(done: Readings, errors: list[dict[str, Any]], data: dict[str, Any], 
         message = (
             first["message"] if len(errors) == 1 else f"none of the {len(errors)} statistics could be had; the first: {first['message']}"
         )
-        raise ApiError(none, message, detail=with_more(first["detail"], len(errors) - MOST_TOLD), errors=errors[:MOST_TOLD])
+        raise ApiError(none, message, detail=with_more(first["detail"], len(errors) - MAX_ERRORS_TOLD), errors=errors[:MAX_ERRORS_TOLD])
     return EnvelopeResponse(ok(data, code=PARTIAL, errors=errors) if errors else ok(data))
 
 

@@ -7,7 +7,7 @@ costs one 304 a file, and a new version of the hub is on every wall with the nex
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from hub.ops.assets import Asset
+from hub.http.assets import Asset
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (

@@ -10,8 +10,8 @@ from starlette.routing import Route
 from channels.wallboard.assets import asset, load
 from channels.wallboard.settings import WallboardSettings
 from hub.family import Context, Parts
-from hub.ops.assets import Asset
-from hub.ops.hot_paths import OpenPath, at_once
+from hub.http.assets import Asset
+from hub.http.fast_routes import OpenRoute
 from hub.security.gate import Gate
 
 
@@ -36,20 +36,20 @@ async def _serve_signed_in(page: Asset, gate: Gate, request: Request) -> Respons
     return response
 
 
-def open_paths(context: Context) -> list[OpenPath]:
+def open_routes(context: Context) -> list[OpenRoute]:
     """``/`` and ``/wallboard/{file}``, one path a file: a name that is not among them is not found, whatever it looks like."""
     assets = load()
     index = assets.pop("index.html")
-    page = partial(_serve_signed_in, index, context.gate) if context.settings.demo else at_once(index.respond)
+    page = partial(_serve_signed_in, index, context.gate) if context.settings.demo else index.answer
     settings = context.section("wallboard", WallboardSettings)
     assets["config.json"] = _config(settings, context.settings.limits.max_subscriptions)
     return [
-        OpenPath("/", page),
-        *(OpenPath(f"/wallboard/{name}", at_once(each.respond)) for name, each in sorted(assets.items())),
+        OpenRoute("/", page),
+        *(OpenRoute(f"/wallboard/{name}", each.answer) for name, each in sorted(assets.items())),
     ]
 
 
 def build(context: Context) -> Parts:
     """The wallboard has no service of its own: what it shows comes over ``/ws`` like everybody else's."""
-    paths = open_paths(context)
-    return Parts(routes=[Route(each.path, each.respond, methods=["GET"]) for each in paths], open_paths=paths)
+    paths = open_routes(context)
+    return Parts(routes=[Route(each.path, each.respond, methods=["GET"]) for each in paths], open_routes=paths)

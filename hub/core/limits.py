@@ -68,6 +68,10 @@ class Limits:
     )
     max_linger_bytes: int = _limit(1024 * 1024, "what is read from such a client, and dropped, before its connection is closed")
     max_lingering: int = _limit(100, "connections of one process that are kept for that; one more is closed at once")
+    response_timeout_ms: int = _limit(
+        30_000,
+        "how long a client may take to read an answer of long-polling that does not fit into one write; over it it is cut off",
+    )
     keep_alive_s: int = _limit(75, "seconds that an idle HTTP connection is kept: above the 60 of usual proxies")
     pong_timeout_ms: int = _limit(20_000, "how long a WebSocket may take to answer a ping; 0: for ever")
     close_timeout_ms: int = _limit(5000, "how long a WebSocket may take to answer a close frame, or to read what stands before it")

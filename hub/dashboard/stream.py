@@ -25,6 +25,7 @@ from hub.core.subscriber import Subscriber
 from hub.core.subscriptions import Subscribed
 from hub.core.timers import Timer
 from hub.dashboard.commands import POSITION_END
+from hub.http.errors import FieldError
 
 RETRY_MS = 2000
 """Milliseconds that a browser waits at least before it connects again by itself."""
@@ -45,14 +46,8 @@ _POSITION_DIGITS = 16
 """No position has more: 2^53 has 16."""
 
 
-class QueryError(ValueError):
-    """A part of the query is missing or wrong: its name, what was expected, and what came."""
-
-    def __init__(self, field: str, expected: str, got: str) -> None:
-        super().__init__(f"{field}: expected {expected}, got {got}")
-        self.field = field
-        self.expected = expected
-        self.got = got
+class QueryError(FieldError):
+    """A parameter of the query that is missing or wrong."""
 
 
 class StreamRequest(NamedTuple):

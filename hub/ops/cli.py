@@ -39,12 +39,12 @@ def load_or_exit(families: Sequence["Family"], *, config: Path | None, flags: di
     """The settings; what is wrong with them goes to standard error, one problem a line, and ends the command with 2."""
     try:
         return load(families, config=config, flags=flags)
-    except SettingsError as fault:
-        raise _refused(fault) from None
+    except SettingsError as error:
+        raise _refused(error) from None
 
 
-def _refused(fault: SettingsError) -> typer.Exit:
-    for problem in fault.problems:
+def _refused(error: SettingsError) -> typer.Exit:
+    for problem in error.problems:
         errors.print(problem, style="red", markup=False)
     return typer.Exit(BAD_SETTINGS)
 
@@ -70,8 +70,8 @@ def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tupl
         if check:
             try:
                 check_usable(settings)
-            except SettingsError as fault:
-                raise _refused(fault) from None
+            except SettingsError as error:
+                raise _refused(error) from None
             source = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
             typer.echo(f"the settings can be used ({source or 'no settings file'}, flags and the environment)")
             return

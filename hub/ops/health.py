@@ -12,12 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
-from pydantic import BaseModel, Field
-
-from hub.ops.envelope import EnvelopeResponse
-from hub.ops.hot_paths import OpenPath
 
 CHECK_S: Final = 2.0
 """Seconds that one check may take; probes usually give up after 3."""
@@ -28,32 +22,17 @@ Check = Callable[[], Awaitable[str | None]]
 _log = structlog.get_logger(__name__)
 
 
-class PartHealth(BaseModel):
-    """The state of a part."""
-
-    status: str = Field(description="`ok` or `failing`.", examples=["ok"])
-    message: str | None = Field(default=None, description="What is wrong.")
-
-
-class Readiness(BaseModel):
-    """The state of the hub and of each of its parts."""
-
-    status: str = Field(
-        description="`ok`; `degraded`: parts fail that all nodes share; `failing`: this node lacks something; `draining`.", examples=["ok"]
-    )
-    parts: dict[str, PartHealth] = Field(default_factory=dict, description="By name of the part.")
-
-
 class Health:
     """The checks of a process, and whether it is stopping."""
 
-    __slots__ = ("_asking", "_checks", "_shared", "_strict", "draining")
+    __slots__ = ("_asking", "_check_s", "_checks", "_shared", "_strict", "draining")
 
-    def __init__(self, *, strict: bool = False) -> None:
-        """``strict``: a hub that is degraded is not ready."""
+    def __init__(self, *, strict: bool = False, check_s: float = CHECK_S) -> None:
+        """``strict``: a hub that is degraded is not ready; ``check_s``: how many seconds one check may take."""
         self._checks: dict[str, Check] = {}
         self._shared: set[str] = set()
         self._strict = strict
+        self._check_s = check_s
         self._asking: asyncio.Task[list[str | None]] | None = None
         self.draining = False
 
@@ -96,44 +75,10 @@ class Health:
 
     async def _ask(self, part: str, check: Check) -> str | None:
         try:
-            async with asyncio.timeout(CHECK_S):
+            async with asyncio.timeout(self._check_s):
                 return await check()
         except TimeoutError:
-            return f"no answer within {CHECK_S:g} s"
-        except Exception as fault:  # its text may hold addresses or passwords, and anybody may ask: it goes to the log alone
+            return f"no answer within {self._check_s:g} s"
+        except Exception as error:  # its text may hold addresses or passwords, and anybody may ask: it goes to the log alone
             _log.warning("health check failed", part=part, exc_info=True)
-            return f"the check failed: {type(fault).__name__}"
-
-    def router(self) -> APIRouter:
-        """The two routes, open to everybody."""
-        routes = APIRouter(tags=["Operations"])
-
-        @routes.get("/livez", summary="Is the process alive", response_model=Readiness, response_model_exclude_unset=True)
-        async def livez(request: Request) -> Response:
-            """Answers 200 as long as the process answers at all."""
-            return await self._live(request)
-
-        @routes.get(
-            "/readyz",
-            summary="Can the hub serve",
-            response_model=Readiness,
-            responses={503: {"model": Readiness, "description": "A part fails, or the server is about to stop."}},
-        )
-        async def readyz(request: Request) -> Response:
-            """Answers 200 when this node lacks nothing of its own, else 503; the body says how each part is. Where parts fail that all
-            nodes share, the status is `degraded`, with 503 under the setting `readiness.strict` alone.
-            """
-            return await self._ready(request)
-
-        return routes
-
-    def open_paths(self) -> list[OpenPath]:
-        """The same, for :class:`hub.transports.hot_paths.HotPaths`."""
-        return [OpenPath("/livez", self._live), OpenPath("/readyz", self._ready)]
-
-    async def _live(self, _: Request) -> Response:
-        return EnvelopeResponse({"status": "ok"})
-
-    async def _ready(self, _: Request) -> Response:
-        ready, body = await self.readiness()
-        return EnvelopeResponse(body, 200 if ready else 503, headers={"Cache-Control": "no-store"})
+            return f"the check failed: {type(error).__name__}"

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
 from hub.core.metric import CounterFamily, Histogram
-from hub.ops.method import asked_method
+from hub.http.method import asked_method
 
 KEPT_S: Final = 0.1
 """Seconds for which the text on ``metrics_port`` is cached; to make it takes some milliseconds of the event loop."""

@@ -26,8 +26,8 @@ def load_extensions(names: Iterable[str]) -> list[Extension]:
     for name in names:
         try:
             made.append(_load(name))
-        except SettingsError as fault:
-            problems += fault.problems
+        except SettingsError as error:
+            problems += error.problems
     if problems:
         raise SettingsError(problems)
     return made
@@ -39,16 +39,16 @@ def _load(name: str) -> Extension:
         raise SettingsError([f"extensions: expected module:Class or path/to/file.py:Class, got {name!r}"])
     try:
         module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except Exception as fault:  # whatever the user's module raises while it is imported
-        raise SettingsError([f"extensions: {name!r} cannot be imported: {type(fault).__name__}: {fault}"]) from fault
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise SettingsError([f"extensions: {name!r} cannot be imported: {type(error).__name__}: {error}"]) from error
     kind = getattr(module, attribute, None)
     if not (isinstance(kind, type) and issubclass(kind, Extension)):
         expected = "expected a subclass of hub.bayeux.extensions.Extension"
         raise SettingsError([f"extensions: {expected}, got {attribute} of {where}, which is {'nothing' if kind is None else repr(kind)}"])
     try:
         return kind()
-    except Exception as fault:
-        raise SettingsError([f"extensions: {name!r} cannot be made without arguments: {type(fault).__name__}: {fault}"]) from fault
+    except Exception as error:
+        raise SettingsError([f"extensions: {name!r} cannot be made without arguments: {type(error).__name__}: {error}"]) from error
 
 
 def _from_file(path: Path) -> ModuleType:

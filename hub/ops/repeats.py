@@ -16,7 +16,7 @@ import structlog
 
 from hub.background import BackgroundTask
 
-MOST: Final = 1000
+MAX_REMEMBERED: Final = 1000
 """How many different errors are remembered. Beyond that the oldest is forgotten, and logged whole when it comes again."""
 
 COUNTED: Final = "error_repeated"
@@ -66,7 +66,7 @@ class Repeats:
         if seen is not None:
             seen.held_back += 1
             return False
-        while len(self._seen) >= MOST:
+        while len(self._seen) >= MAX_REMEMBERED:
             self._seen.pop(next(iter(self._seen)), None)
         self._seen[kind] = _Seen(self._clock())
         return True
@@ -74,16 +74,16 @@ class Repeats:
     def counted(self, *, everything: bool = False) -> list[tuple[Kind, int]]:
         """What was held back, of each error whose time is over, or of all; those that did not come again are forgotten."""
         now = self._clock()
-        told = []
+        counts = []
         for kind, seen in list(self._seen.items()):
             if not everything and now - seen.since < self.every_s:
                 continue
             if seen.held_back:
-                told.append((kind, seen.held_back))
+                counts.append((kind, seen.held_back))
                 self._seen[kind] = _Seen(now)
             else:
                 self._seen.pop(kind, None)
-        return told
+        return counts
 
     # -- as parts of logging ----------------------------------------------------------------------------------------
 
@@ -93,19 +93,19 @@ class Repeats:
         Raises:
             structlog.DropEvent: the error is a repetition.
         """
-        fault = _fault(event.get("exc_info"))
+        error = _error(event.get("exc_info"))
         said = str(event.get("event", ""))
-        if fault is not None or (level in _ERRORS and said != COUNTED):
+        if error is not None or (level in _ERRORS and said != COUNTED):
             name = str(event.get("logger") or getattr(logger, "name", ""))
-            if not self.passes(Kind(name, said, "", _names(event)) if fault is None else _kind(name, said, fault)):
+            if not self.passes(Kind(name, said, "", _names(event)) if error is None else _kind(name, said, error)):
                 raise structlog.DropEvent
         return event
 
     def filter(self, record: logging.LogRecord) -> bool:
         """A filter of the standard library, for what other libraries log."""
-        fault = _fault(record.exc_info)
-        if fault is not None:
-            return self.passes(_kind(record.name, str(record.msg), fault))
+        error = _error(record.exc_info)
+        if error is not None:
+            return self.passes(_kind(record.name, str(record.msg), error))
         # what is a dictionary came from structlog, where the processor has seen it
         return isinstance(record.msg, dict) or record.levelno < logging.ERROR or self.passes(Kind(record.name, str(record.msg), "", ""))
 
@@ -127,20 +127,20 @@ class RepeatedErrors:
     async def stop(self) -> None:
         """Log the counts and stop."""
         await self._task.stop()
-        self._tell(everything=True)
+        self._log_counts(everything=True)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(min(self._repeats.every_s, 1.0))
-            self._tell()
+            self._log_counts()
 
-    def _tell(self, *, everything: bool = False) -> None:
+    def _log_counts(self, *, everything: bool = False) -> None:
         for kind, times in self._repeats.counted(everything=everything):
             more = {"exception": kind.exception} if kind.exception else {"of": json.loads(kind.place)} if kind.place else {}
             _log.error(COUNTED, error=kind.event, source=kind.logger, **more, times=times)
 
 
-def _fault(exc_info: Any) -> BaseException | None:
+def _error(exc_info: Any) -> BaseException | None:
     """The exception of a log record, whatever form it has there."""
     if exc_info is True:
         return sys.exc_info()[1]
@@ -154,11 +154,11 @@ def _names(event: MutableMapping[str, Any]) -> str:
     return json.dumps(dict(itertools.islice(found.items(), _MAX_FIELDS))) if found else ""
 
 
-def _kind(logger: str, event: str, fault: BaseException) -> Kind:
-    at = fault.__traceback__
+def _kind(logger: str, event: str, error: BaseException) -> Kind:
+    at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     place = "" if at is None else f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
-    cause = fault.__cause__
-    exception = type(fault).__qualname__ if cause is None else f"{type(fault).__qualname__} from {type(cause).__qualname__}"
+    cause = error.__cause__
+    exception = type(error).__qualname__ if cause is None else f"{type(error).__qualname__} from {type(cause).__qualname__}"
     return Kind(logger, event, exception, place)

@@ -160,8 +160,8 @@ def _patterns_outside(trees: Sequence[str]) -> Callable[[object], object]:
         for item in split:
             try:
                 check_pattern(item)
-            except InvalidChannelError as fault:
-                raise ValueError(str(fault)) from None
+            except InvalidChannelError as error:
+                raise ValueError(str(error)) from None
             if any(overlaps(item, f"{tree}/**") or item == tree for tree in trees) and item != "/**":
                 raise ValueError(f"expected channels outside {', '.join(trees)}, got {item}")
         return tuple(split)
@@ -392,8 +392,8 @@ def load(families: Sequence[Section], *, config: Path | None, flags: Mapping[str
         merged = _merge(merged, values)
     try:
         settings = model(**merged)
-    except ValidationError as fault:
-        raise SettingsError([_problem(error, sources, merged) for error in fault.errors()]) from None
+    except ValidationError as error:
+        raise SettingsError([_problem(each, sources, merged) for each in error.errors()]) from None
     return settings
 
 
@@ -403,10 +403,10 @@ def _read_file(config: Path | None, problems: list[str]) -> tuple[dict[str, Any]
         return {}, path
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")), path
-    except OSError as fault:
-        problems.append(f"{path}: expected a settings file, got: {fault.strerror}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        problems.append(f"{path}: expected TOML, got a fault: {fault}")
+    except OSError as error:
+        problems.append(f"{path}: expected a settings file, got: {error.strerror}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: expected TOML, got a fault: {error}")
     return {}, path
 
 
@@ -416,8 +416,8 @@ def _read_environment(model: type[Settings], problems: list[str]) -> dict[str, A
         if not name.startswith(ENV_PREFIX) or name in CLIENT_VARIABLES or name.startswith(TEST_PREFIX) or not os.environ[variable]:
             continue
         path = name.removeprefix(ENV_PREFIX).lower().split(ENV_DELIMITER)
-        if (fault := _unknown_path(model, path)) is not None:
-            known, nearest = fault
+        if (unknown := _unknown_path(model, path)) is not None:
+            known, nearest = unknown
             hint = f"; did you mean {ENV_PREFIX}{ENV_DELIMITER.join(nearest).upper()}?" if nearest else ""
             problems.append(f"{variable}: no such setting{'' if known else ' section'} (from the environment){hint}")
     return EnvironmentSource(model)()

@@ -18,21 +18,21 @@ from hub.storage.url import DatabaseUrl
 _OLD_VERSION = "start that version of the hub again, or restore the backup that was made before the upgrade"
 
 
-def explain(fault: BaseException, settings: Settings) -> str | None:
-    """The explanation of an exception; None for a fault of the hub itself, whose traceback is needed."""
-    if isinstance(fault, InUseError | LogInUseError):
-        return _line(fault)
-    if isinstance(fault, NewerDatabaseError | NewerFileError):
-        return f"{_line(fault)}: {_OLD_VERSION}"
-    if not isinstance(fault, StorageError | EventLogError | OSError | sqlite3.Error):
+def explain(error: BaseException, settings: Settings) -> str | None:
+    """The explanation of an exception; None for an error of the hub itself, whose traceback is needed."""
+    if isinstance(error, InUseError | LogInUseError):
+        return _line(error)
+    if isinstance(error, NewerDatabaseError | NewerFileError):
+        return f"{_line(error)}: {_OLD_VERSION}"
+    if not isinstance(error, StorageError | EventLogError | OSError | sqlite3.Error):
         return None
     database = DatabaseUrl.parse(settings.database)
-    said = mask(_innermost(fault))
-    of_log = isinstance(fault, EventLogError)
-    if not database.is_sqlite and not of_log and not _of_a_file(fault):
-        return _of_server(reason(fault), f"PostgreSQL at {mask(settings.database)}", said)
-    path = Path(_path_of(fault, Path(database.database or "")))
-    return _of_file(reason(fault), path, settings.data_dir, said)
+    said = mask(_innermost(error))
+    of_log = isinstance(error, EventLogError)
+    if not database.is_sqlite and not of_log and not _of_a_file(error):
+        return _of_server(reason(error), f"PostgreSQL at {mask(settings.database)}", said)
+    path = Path(_path_of(error, Path(database.database or "")))
+    return _of_file(reason(error), path, settings.data_dir, said)
 
 
 def _of_server(why: Reason, server: str, said: str) -> str:
@@ -65,13 +65,13 @@ def _of_file(why: Reason, path: Path, data_dir: Path, said: str) -> str:
             return f"{path} cannot be used ({said}): look at the disk, and at hub doctor --data-dir {data_dir}"
 
 
-def _of_a_file(fault: BaseException) -> bool:
+def _of_a_file(error: BaseException) -> bool:
     """Whether it is about a file of this machine, and not about the server."""
-    return isinstance(fault, OSError) and fault.filename is not None
+    return isinstance(error, OSError) and error.filename is not None
 
 
-def _path_of(fault: BaseException, otherwise: Path) -> str:
-    at: BaseException | None = fault
+def _path_of(error: BaseException, otherwise: Path) -> str:
+    at: BaseException | None = error
     while at is not None:
         if isinstance(at, EventLogError) and at.path is not None:
             return str(at.path)
@@ -81,9 +81,9 @@ def _path_of(fault: BaseException, otherwise: Path) -> str:
     return str(otherwise)
 
 
-def _innermost(fault: BaseException) -> str:
+def _innermost(error: BaseException) -> str:
     """The first line of what the database or the system itself said."""
-    at = fault
+    at = error
     while True:
         inner = getattr(at, "orig", None) or at.__cause__
         if not isinstance(inner, BaseException):
@@ -91,6 +91,6 @@ def _innermost(fault: BaseException) -> str:
         at = inner
 
 
-def _line(fault: BaseException) -> str:
-    lines = str(fault).strip().splitlines()
-    return lines[0] if lines else type(fault).__name__
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -31,7 +31,7 @@ def check_usable(settings: Settings) -> None:
     for look in (check_supported, lambda checked: load_extensions(checked.extensions)):
         try:
             look(settings)
-        except SettingsError as fault:
-            problems += fault.problems
+        except SettingsError as error:
+            problems += error.problems
     if problems:
         raise SettingsError(problems)

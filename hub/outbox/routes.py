@@ -10,8 +10,11 @@ from fastapi import APIRouter, Path, Query, Response
 
 from hub.core.ports import Clock
 from hub.core.principal import Principal
-from hub.ops.envelope import ApiError, EnvelopeResponse, ok
-from hub.ops.storage import unavailable
+from hub.http.envelope import ok
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.permits import requires
+from hub.http.responses import EnvelopeResponse
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
@@ -32,7 +35,6 @@ from hub.outbox.schemas import (
     Span,
 )
 from hub.outbox.service import Outbox
-from hub.security.rest import requires
 from hub.storage.transactions import Operation, StorageError, T
 
 _log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.security.api import Status
+from hub.http.schemas import Status
 
 LATEST_MS: Final = 1 << 53
 """Times and ids below it are whole numbers in every JSON reader."""

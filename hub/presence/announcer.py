@@ -74,7 +74,7 @@ def presence_channel(pattern: str) -> str | None:
 class Announcer:
     """Tells of joins and leaves: at most a number of events a second for each channel, beyond that the sum at the end of the second."""
 
-    __slots__ = ("_hub", "_most", "_outbox", "_patterns", "_roster", "_seconds", "_sending", "_timer", "counters")
+    __slots__ = ("_hub", "_max_per_second", "_outbox", "_patterns", "_roster", "_seconds", "_sending", "_timer", "counters")
 
     def __init__(self, hub: Hub, roster: Roster, patterns: Sequence[str], *, events_per_second: int) -> None:
         """``patterns``: a subscription is told when it lies within one of them.
@@ -85,7 +85,7 @@ class Announcer:
         self._hub = hub
         self._roster = roster
         self._patterns = tuple(patterns)
-        self._most = events_per_second
+        self._max_per_second = events_per_second
         self._seconds: dict[tuple[str, str], _Second] = {}
         self._timer: Timer | None = None
         self._outbox: deque[tuple[str, str, bytes]] = deque()
@@ -110,7 +110,7 @@ class Announcer:
             second = self._seconds[tenant, pattern] = _Second()
             if self._timer is None:
                 self._timer = self._hub.timers.after(_SUM_UP_AFTER_S, self._end_second)
-        if second.told < self._most:
+        if second.told < self._max_per_second:
             second.told += 1
             change = {
                 "type": "join" if joined else "leave",

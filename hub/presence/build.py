@@ -2,8 +2,8 @@
 
 from hub.family import Context, Parts
 from hub.presence.announcer import Announcer
-from hub.presence.api import create_router
 from hub.presence.roster import Roster
+from hub.presence.routes import create_router
 
 
 def build(context: Context) -> Parts:

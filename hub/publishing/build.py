@@ -2,7 +2,7 @@
 
 from hub.core.metric import Gauge
 from hub.family import Context, Parts
-from hub.publishing.api import create_router
+from hub.publishing.routes import create_router
 from hub.publishing.service import PublishService
 
 

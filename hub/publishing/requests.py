@@ -10,7 +10,7 @@ import msgspec
 from hub.core.channels import SERVICE, InvalidChannelError, check_channel, is_wildcard
 from hub.core.json_validation import BadJsonError, guard
 from hub.core.limits import Limits
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 
 MAX_ID: Final = 128
 """Characters of an id."""
@@ -54,8 +54,8 @@ def split(body: bytes, limits: Limits) -> tuple[list[bytes], bool]:
         if text[:1] != b"[":
             raise ApiError.of_field("body", "an object, or a list of objects", _shown(text))
         found = [bytes(each) for each in _elements.decode(text)]
-    except (BadJsonError, msgspec.DecodeError) as fault:
-        raise _not_json(fault) from None
+    except (BadJsonError, msgspec.DecodeError) as error:
+        raise _not_json(error) from None
     if not found:
         raise ApiError.of_field("body", "at least one message", [])
     if len(found) > limits.max_publish_items:
@@ -76,8 +76,8 @@ def _parse(text: bytes, limits: Limits) -> Publication:
         fields = _fields.decode(text)
     except msgspec.ValidationError:
         raise ApiError.of_field("message", "an object", _shown(text)) from None
-    except msgspec.DecodeError as fault:
-        raise _not_json(fault) from None
+    except msgspec.DecodeError as error:
+        raise _not_json(error) from None
     unknown = next((name for name in fields if name not in _MEMBERS), None)
     if unknown is not None:
         raise ApiError.of_field(unknown[:MAX_ID], f"one of {', '.join(_MEMBERS)}", "another member")
@@ -89,8 +89,8 @@ def _parse(text: bytes, limits: Limits) -> Publication:
         raise ApiError.of_field("data", f"at most {limits.max_message_bytes} bytes", len(raw), http_status=413)
     try:
         guard(raw, limits.max_json_depth)
-    except BadJsonError as fault:
-        raise ApiError(400, f"data: {fault}", detail=_detail("data", "numbers that a double holds", str(fault))) from None
+    except BadJsonError as error:
+        raise ApiError(400, f"data: {error}", detail=_detail("data", "numbers that a double holds", str(error))) from None
     channel = _text(fields, "channel", 255)
     if not channel:
         raise ApiError.of_field("channel", "a channel such as /orders/1", "nothing")
@@ -104,17 +104,17 @@ def _channel(name: str) -> str:
         raise ApiError.of_field("channel", f"a channel outside {SERVICE}", name)
     try:
         return check_channel(name)
-    except InvalidChannelError as fault:
-        raise ApiError(400, f"channel: {fault}", detail=_detail("channel", str(fault), name[:MAX_ID])) from None
+    except InvalidChannelError as error:
+        raise ApiError(400, f"channel: {error}", detail=_detail("channel", str(error), name[:MAX_ID])) from None
 
 
-def _text(fields: dict[str, msgspec.Raw], name: str, most: int) -> str:
+def _text(fields: dict[str, msgspec.Raw], name: str, max_length: int) -> str:
     """An optional member that is a text; null is as if absent."""
     value: Any = None if (raw := fields.get(name)) is None else _anything.decode(raw)
     if value is None:
         return ""
-    if not isinstance(value, str) or not 0 < len(value) <= most or _CONTROL.search(value):
-        raise ApiError.of_field(name, f"a text of 1 to {most} characters, none of them a control character", value)
+    if not isinstance(value, str) or not 0 < len(value) <= max_length or _CONTROL.search(value):
+        raise ApiError.of_field(name, f"a text of 1 to {max_length} characters, none of them a control character", value)
     return value
 
 
@@ -125,8 +125,8 @@ def _shown(text: bytes) -> object:
         return text[:MAX_ID].decode("ascii", "replace")
 
 
-def _not_json(fault: Exception) -> ApiError:
-    return ApiError(400, f"body: expected JSON text, got {fault}", detail=_detail("body", "JSON text", str(fault)))
+def _not_json(error: Exception) -> ApiError:
+    return ApiError.in_words("body", "JSON text", str(error))
 
 
 def _detail(field: str, expected: str, got: str) -> dict[str, str]:

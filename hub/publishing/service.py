@@ -13,18 +13,18 @@ from hub.core.ports import Clock, Loop
 from hub.core.principal import Principal, subject_audience
 from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLogError
-from hub.ops.envelope import ApiError
 from hub.publishing.recent_ids import WINDOW_S, Answer, Key, OtherContentError, PublishCounters, RecentIds
-from hub.publishing.requests import Item, Publication
+from hub.publishing.requests import Publication
 
-AT_ONCE: Final = 64
+BATCH: Final = 64
 """Messages whose recording is awaited together: one commit of the log takes many."""
 
-_STATUS: Final = {WireError.CHANNEL_INVALID: 400, WireError.PUBLISH_DENIED: 403, WireError.UNAVAILABLE: 503}
+Outcome = Answer | RefusedError | OtherContentError
+"""What became of a message: its position, or why it was not published."""
 
 
 class PublishService:
-    """Of one process."""
+    """The publish service of one process."""
 
     __slots__ = ("_hub", "_ids", "counters")
 
@@ -35,12 +35,12 @@ class PublishService:
 
     @property
     def clock(self) -> Clock:
-        """The hub's."""
+        """The clock of the hub."""
         return self._hub.clock
 
     @property
     def loop(self) -> Loop:
-        """The hub's."""
+        """The event loop of the hub."""
         return self._hub.loop
 
     @property
@@ -48,42 +48,38 @@ class PublishService:
         """How many ids are remembered."""
         return len(self._ids)
 
-    async def publish(self, principal: Principal, items: Sequence[Item]) -> list[Answer | ApiError]:
-        """Publish the messages among ``items``. What is returned has, for each, its position (None on a channel without a log) or its
-        error. When it returns, messages of log channels are in the log.
+    async def publish(self, principal: Principal, publications: Sequence[Publication]) -> list[Outcome]:
+        """Publish messages. What is returned has, for each, its position (None on a channel without a log) or why it was not published.
+        When it returns, messages of log channels are in the log.
         """
-        answers: list[Answer | ApiError] = []
+        outcomes: list[Outcome] = []
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
-        # may all of them be published? Asked first: from then on nothing that is awaited brings messages out of their order
-        checked = []
-        for item in items:
-            checked.append(await self._checked(principal, item))
+        # whether each may be published is asked first: from then on nothing that is awaited brings messages out of their order
+        checked: list[Publication | RefusedError] = []
+        for publication in publications:
+            checked.append(await self._checked(principal, publication))
             await time_slice.checkpoint()
         if checked:  # alone, for before the first message of a tenant the top of its log is read
-            answers.append(await self._answer(principal, checked[0]))
-        for at in range(1, len(checked), AT_ONCE):
-            answers += await asyncio.gather(*(self._answer(principal, item) for item in checked[at : at + AT_ONCE]))
+            outcomes.append(await self._outcome(principal, checked[0]))
+        for start in range(1, len(checked), BATCH):
+            outcomes += await asyncio.gather(*(self._outcome(principal, each) for each in checked[start : start + BATCH]))
             await time_slice.checkpoint()
-        return answers
+        return outcomes
 
-    async def _checked(self, principal: Principal, item: Item) -> Item:
-        if isinstance(item, Publication):
-            try:
-                await self._hub.publisher.check_publish(principal, item.channel)
-            except RefusedError as refused:
-                return _refusal(refused)
-        return item
-
-    async def _answer(self, principal: Principal, item: Item) -> Answer | ApiError:
-        if isinstance(item, ApiError):
-            return item
+    async def _checked(self, principal: Principal, publication: Publication) -> Publication | RefusedError:
         try:
-            return await (self._publish_once(principal, item) if item.id else self._publish(principal, item, idempotency_key=""))
+            await self._hub.publisher.check_publish(principal, publication.channel)
         except RefusedError as refused:
-            return _refusal(refused)
-        except OtherContentError:
-            expected = f"another id, or the message that had it within the last {WINDOW_S // 60} minutes"
-            return ApiError.of_field("id", expected, item.id, http_status=409)
+            return refused
+        return publication
+
+    async def _outcome(self, principal: Principal, checked: Publication | RefusedError) -> Outcome:
+        if isinstance(checked, RefusedError):
+            return checked
+        try:
+            return await (self._publish_once(principal, checked) if checked.id else self._publish(principal, checked, idempotency_key=""))
+        except (RefusedError, OtherContentError) as refused:
+            return refused
 
     async def _publish_once(self, principal: Principal, item: Publication) -> Answer:
         key = Key(principal.tenant, principal.subject, item.id)
@@ -97,9 +93,9 @@ class PublishService:
         )
         try:
             position = await self._publish(principal, item, idempotency_key=idempotency_key)
-        except BaseException as fault:
+        except BaseException as error:
             self._ids.failed(key)
-            answer.set_exception(fault if isinstance(fault, RefusedError) else RefusedError(WireError.UNAVAILABLE, channel=item.channel))
+            answer.set_exception(error if isinstance(error, RefusedError) else RefusedError(WireError.UNAVAILABLE, channel=item.channel))
             answer.exception()  # nobody may be waiting for it
             raise
         answer.set_result(position)
@@ -119,17 +115,8 @@ class PublishService:
                 return await hub.publisher.emit(
                     principal.tenant, item.channel, item.data, audience=subject_audience(item.subject), idempotency_key=idempotency_key
                 )
-        except EventLogError as fault:
-            raise RefusedError(WireError.UNAVAILABLE, channel=item.channel) from fault
-
-
-def _refusal(refused: RefusedError) -> ApiError:
-    status = _STATUS[refused.error]
-    headers = {"Retry-After": "1"} if status == 503 else None
-    expected = {400: "a channel that can be published to", 403: "a channel that this credential may publish on", 503: "a log"}[status]
-    got = refused.channel if status != 503 else "a fault of it"
-    detail = {"field": "channel", "expected": expected, "got": got}
-    return ApiError(status, f"channel: {refused.detail}", detail=detail, headers=headers)
+        except EventLogError as error:
+            raise RefusedError(WireError.UNAVAILABLE, channel=item.channel) from error
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -3,8 +3,8 @@
 from hub.core.ending import end_revoked
 from hub.core.metric import Count, Gauge
 from hub.family import Context, Parts
-from hub.security.api import router
 from hub.security.directory import Gone
+from hub.security.routes import create_router
 
 
 def build(context: Context) -> Parts:
@@ -17,7 +17,7 @@ def build(context: Context) -> Parts:
 
     gate.on_revoked.append(end)
     return Parts(
-        routers=[router],
+        routers=[create_router(gate)],
         counters={"security": gate.directory.counters},
         gauges=[
             Gauge("tickets_waiting", "Tickets that wait to be used.", lambda: len(tickets)),

@@ -14,11 +14,11 @@ from hub.security.credentials import Credential
 from hub.security.lookup import Lookup
 from hub.security.roles import Grants
 
-CACHED: Final = 10_000
+MAX_CACHED: Final = 10_000
 """Look-ups kept in the cache, of found and of unknown credentials each, so that guesses do not push out known callers."""
 
-AT_ONCE: Final = 512
-"""Credentials, or tickets, that are looked at in one piece: 0.5 ms or so."""
+SLICE_ITEMS: Final = 512
+"""Credentials, or tickets, that are looked at before others get the loop: 0.5 ms or so."""
 
 Gone = Callable[[Principal], bool]
 """Whether a principal's credential was removed, changed or has expired."""
@@ -48,14 +48,17 @@ class Directory:
         "_generation",
         "_grants",
         "_issued",
+        "_max_cached",
         "_overlay",
         "_revision",
         "counters",
     )
 
-    def __init__(self, database: Lookup, clock: Clock, overlay: Lookup | None = None) -> None:
+    def __init__(self, database: Lookup, clock: Clock, overlay: Lookup | None = None, *, max_cached: int = MAX_CACHED) -> None:
+        """``overlay`` is asked first; ``max_cached``: see :data:`MAX_CACHED`."""
         self._database = database
         self._overlay = overlay
+        self._max_cached = max_cached
         self._clock = clock
         self.counters = Counters()
         # look-ups by (kind, key); emptied when the revision changes
@@ -105,7 +108,7 @@ class Directory:
             if generation != self._generation:
                 found = None
                 continue
-            if len(self._grants) >= CACHED:
+            if len(self._grants) >= self._max_cached:
                 self._grants.clear()
             self._grants[tenant, roles] = found
         return found
@@ -127,11 +130,11 @@ class Directory:
                 continue
             if found is None:
                 self._absent[place] = None
-                if len(self._absent) > CACHED:
+                if len(self._absent) > self._max_cached:
                     self._absent.popitem(last=False)
                 return None
             self._found[place] = found
-            if len(self._found) > CACHED:
+            if len(self._found) > self._max_cached:
                 self._found.popitem(last=False)
             return self._let_in(found)
 
@@ -158,7 +161,7 @@ class Directory:
             if self._revision is not None:
                 self.counters.reloads += 1
                 checked = iter(list(self._issued.items()))
-                while some := dict(itertools.islice(checked, AT_ONCE)):
+                while some := dict(itertools.islice(checked, SLICE_ITEMS)):
                     current = await self._database.by_ids(some)
                     gone.update(each for each, issued in some.items() if current.get(each) != issued)
             self._revision = revision  # last, so that the next call does it all again if the database failed above
@@ -170,11 +173,11 @@ class Directory:
             issued = self._issued.get(identifier)
             if issued is not None and issued.expires_ms == expires:
                 gone.add(identifier)
-            if number % AT_ONCE == 0:
+            if number % SLICE_ITEMS == 0:
                 await asyncio.sleep(0)
         for number, identifier in enumerate(gone, 1):
             self._issued.pop(identifier, None)
-            if number % AT_ONCE == 0:
+            if number % SLICE_ITEMS == 0:
                 await asyncio.sleep(0)
         self.counters.revoked += len(gone)
         return (lambda principal: principal.credential in gone) if gone else None

@@ -15,7 +15,7 @@ from hub.background import BackgroundTask
 from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 from hub.security import demo
 from hub.security.connections import RETRY_AFTER_S, connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
@@ -35,7 +35,7 @@ TICKET_PATHS: Final = ("/ws", "/events")
 
 _TOKEN_SCHEMES: Final = frozenset({b"bearer", b"oauth"})
 
-_DECISIONS: Final = 65_536
+MAX_DECISIONS: Final = 65_536
 """Decisions that are kept in a cache, which is bounded since resources come from clients."""
 
 _ORIGINS_LOGGED: Final = 100
@@ -90,8 +90,10 @@ class Gate:
         "_clock",
         "_decisions",
         "_directory",
+        "_max_decisions",
         "_operations",
         "_poll",
+        "_refresh_s",
         "_refused_origins",
         "_trouble",
         "allowed_origins",
@@ -112,9 +114,21 @@ class Gate:
         allowed_origins: Collection[str] = (),
         limits: Limits | None = None,
         operations: Mapping[str, str] | None = None,
+        refresh_s: float = REFRESH_S,
+        max_decisions: int = MAX_DECISIONS,
     ) -> None:
-        """``open``: let in callers without a credential (``--open``). ``allowed_origins``: origins whose pages may use the sign-in
-        cookie. ``operations``: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
+        """Make a gate; it follows changes from :meth:`start` on.
+
+        Args:
+            directory: finds credentials.
+            clock: for what runs out.
+            cookies: signs the sign-in cookie.
+            open: let in callers without a credential (``--open``).
+            allowed_origins: origins whose pages may use the sign-in cookie.
+            limits: the bounds of tickets and of failed sign-ins.
+            operations: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
+            refresh_s: seconds between two looks at the database for changes.
+            max_decisions: how many decisions are remembered.
         """
         self._operations = operations or {}
         self._directory = directory
@@ -127,6 +141,8 @@ class Gate:
         self.brake = FailureBrake(clock, limits)
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or expired, with a predicate of the principals concerned."""
+        self._max_decisions = max_decisions
+        self._refresh_s = refresh_s
         self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
         self._poll = BackgroundTask("hub.security.gate")
         self._refused_origins: set[str] = set()
@@ -299,7 +315,7 @@ class Gate:
         known = self._decisions.get(question)
         if known is None:
             known = allowed(await self._directory.grants(principal.tenant, principal.roles), action, resource)
-            if len(self._decisions) >= _DECISIONS:
+            if len(self._decisions) >= self._max_decisions:
                 self._decisions.clear()
             self._decisions[question] = known
         return known
@@ -340,7 +356,7 @@ class Gate:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(self._refresh_s)
             try:
                 await self.refresh()
             except Exception as error:  # callers in the cache are served until the database is back

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from hub.ops.envelope import ApiError, show
+from hub.http.envelope import show
+from hub.http.errors import ApiError
 from hub.security.origin import header, is_secure
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 1024
 """Characters of a password: hashing takes longer the more there are."""
 
-_MAX_WATCHED: Final = 10_000
+MAX_WATCHED: Final = 10_000
 
 _hasher: Final = PasswordHash((Argon2Hasher(),))
 _threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
@@ -51,12 +51,13 @@ def verify_built_in(password: str, digest: str) -> bool:
 class FailureBrake:
     """Counts failed sign-ins by address and user; bounded: the longest unseen pair is forgotten first."""
 
-    __slots__ = ("_clock", "_failures", "_most", "_window_s")
+    __slots__ = ("_clock", "_failures", "_max_failures", "_max_watched", "_window_s")
 
-    def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(self, clock: Clock, limits: Limits | None = None, *, max_watched: int = MAX_WATCHED) -> None:
         limits = limits or Limits()
         self._clock = clock
-        self._most = limits.sign_in_failures
+        self._max_failures = limits.sign_in_failures
+        self._max_watched = max_watched
         self._window_s = limits.sign_in_window_s
         self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
@@ -64,7 +65,7 @@ class FailureBrake:
         """Seconds to wait before another try; 0 when it may come now."""
         since, count = self._failures.get((address, user), (0.0, 0))
         left = since + self._window_s - self._clock.monotonic()
-        if not self._most or count < self._most or left <= 0:
+        if not self._max_failures or count < self._max_failures or left <= 0:
             return 0
         return max(1, round(left))
 
@@ -76,7 +77,7 @@ class FailureBrake:
             since, count = now, 0
         self._failures[address, user] = (since, count + 1)
         self._failures.move_to_end((address, user))
-        if len(self._failures) > _MAX_WATCHED:
+        if len(self._failures) > self._max_watched:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str, user: str) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from hub.core.limits import Limits
 from hub.core.ports import Clock
 from hub.core.principal import Principal
-from hub.security.directory import AT_ONCE, Gone
+from hub.security.directory import SLICE_ITEMS, Gone
 
 TICKET_S: Final = 30
 """Seconds that a ticket is good for: a URL ends in logs and histories."""
@@ -148,7 +148,7 @@ class Tickets:
             for number, (ticket, principal) in enumerate(principals, 1):
                 if gone(principal):
                     take_back(ticket)
-                if number % AT_ONCE == 0:
+                if number % SLICE_ITEMS == 0:
                     await asyncio.sleep(0)
 
     def _expire(self) -> None:

@@ -1,4 +1,4 @@
-"""The Bayeux door: WebSocket, long-polling and callback-polling on the same paths (docs/protocol/bayeux.md#endpoints)."""
+"""The Bayeux endpoint: WebSocket, long-polling and callback-polling on the same paths (docs/protocol/bayeux.md#endpoints)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub.bayeux.server import BayeuxServer
 from hub.core.ending import follow
-from hub.ops.body import BodyBudget
+from hub.http.body import BodyBudget
 from hub.security.directory import Gone
 from hub.security.gate import Gate
 from hub.transports.bayeux_websocket import BayeuxWebSocket
@@ -26,15 +26,15 @@ _BELOW = (f"{COMETD}/", f"{STATISTICS}/")
 _DRAIN_SLICES_PER_SECOND = 20
 
 
-class BayeuxDoor:
-    """A :class:`hub.transports.front.Door` on ``/cometd`` and ``/statistics/v3/notifications``, each with or without a trailing slash and
-    any suffix: clients append the kind of message to the path, and nothing depends on it.
+class BayeuxEndpoint:
+    """A :class:`hub.transports.dispatcher.Endpoint` on ``/cometd`` and ``/statistics/v3/notifications``, each with or without a trailing
+    slash and any suffix: clients append the kind of message to the path, and nothing depends on it.
     """
 
     __slots__ = ("_callback_polling", "_long_polling", "_server", "_websocket")
 
     def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget | None = None) -> None:
-        """``bodies`` is what the bodies of all requests of the process share; without it this door has one of its own."""
+        """``bodies`` is what the bodies of all requests of the process share; without it this endpoint has one of its own."""
         self._server = server
         self._callback_polling = CallbackPolling(server)
         self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits))

@@ -13,14 +13,14 @@ from hub.core.errors import CloseCode
 from hub.security.connections import connection_of
 from hub.security.cookies import STATISTICS_COOKIE, new_cookie_value, statistics_cookie
 from hub.security.gate import Failure, Gate
-from hub.transports.converse import converse
 from hub.transports.longpolling import BROWSER_COOKIE, browser_cookies, other_site, session_cookie
+from hub.transports.receive_loop import receive_loop
 from hub.transports.socket import Socket
 from hub.transports.upgrade import identify
 
 
 class BayeuxWebSocket:
-    """The WebSocket side of the Bayeux door."""
+    """The WebSocket side of the Bayeux endpoint."""
 
     __slots__ = ("_gate", "_server")
 
@@ -65,6 +65,15 @@ class BayeuxWebSocket:
         try:
             if self._server.draining:
                 socket.close(CloseCode.RESTARTING, "the server stops")
-            await converse(socket, connection.receive, connection.refuse, socket.close, fault="bayeux_message_failed")
+            hub = self._server.hub
+            await receive_loop(
+                socket,
+                connection.receive,
+                connection.refuse,
+                socket.close,
+                clock=hub.clock,
+                loop=hub.loop,
+                log_event="bayeux_message_failed",
+            )
         finally:
             connection.gone()

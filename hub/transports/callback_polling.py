@@ -19,7 +19,7 @@ from hub.bayeux.messages import BatchTooLargeError, Incoming, MalformedError, re
 from hub.bayeux.ports import Peer
 from hub.bayeux.server import BayeuxServer
 from hub.security.connections import connection_of
-from hub.transports.answering import Answering, Headers
+from hub.transports.http_response import Headers, HttpResponse
 from hub.transports.plain_http import envelope, respond
 
 DEFAULT_CALLBACK = "jsonpcallback"
@@ -51,7 +51,7 @@ def is_callback_polling(scope: Scope) -> bool:
 
 
 class CallbackPolling:
-    """The script side of the Bayeux door."""
+    """The script side of the Bayeux endpoint."""
 
     __slots__ = ("_server",)
 
@@ -62,11 +62,11 @@ class CallbackPolling:
         """Answer one request. Errors have an HTTP status all the same, which a page sees as a script that could not be loaded."""
         try:
             callback, messages = self._read(scope["query_string"])
-        except BatchTooLargeError as fault:
-            await self._bad_request(send, 413, fault)
+        except BatchTooLargeError as error:
+            await self._bad_request(send, 413, error)
             return
-        except (MalformedError, BadCallbackError) as fault:
-            await self._bad_request(send, 400, fault)
+        except (MalformedError, BadCallbackError) as error:
+            await self._bad_request(send, 400, error)
             return
         if scope["method"] == "HEAD":
             # its answer could not carry the messages that it would take from the session (RFC 9110 section 9.2.1: it is safe)
@@ -84,7 +84,7 @@ class CallbackPolling:
             # taken for a file of another kind that begins with the callback's name
             return b"/**/%b([%b]);" % (callback, b",".join(parts))
 
-        await Answering(send, _SCRIPT, render, self._server.hub.limits.duplicate_connect_status).answer(batch, receive)
+        await HttpResponse(send, _SCRIPT, render, self._server.hub.limits).answer(batch, receive)
 
     def _read(self, query: bytes) -> tuple[bytes, list[Incoming]]:
         """The callback's name and the messages; ``message`` may come several times.
@@ -109,6 +109,6 @@ class CallbackPolling:
             raise BatchTooLargeError(f"expected at most {self._server.hub.limits.max_batch} messages in one request, got {len(messages)}")
         return callback.encode("ascii"), messages
 
-    async def _bad_request(self, send: Send, status: int, fault: Exception) -> None:
+    async def _bad_request(self, send: Send, status: int, error: Exception) -> None:
         self._server.counters.bad_requests += 1
-        await respond(send, status, _ERROR, envelope(status, str(fault)))
+        await respond(send, status, _ERROR, envelope(status, str(error)))

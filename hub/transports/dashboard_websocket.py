@@ -13,7 +13,7 @@ from hub.dashboard.conversation import Conversation, DashboardCounters
 from hub.security.connections import admit, connection_of
 from hub.security.cookies import statistics_cookie
 from hub.security.gate import Failure, Gate
-from hub.transports.converse import converse
+from hub.transports.receive_loop import receive_loop
 from hub.transports.socket import Socket
 from hub.transports.upgrade import identify
 
@@ -31,9 +31,9 @@ _UPGRADE_HEADERS = [
 ]
 
 
-class DashboardDoor:
-    """A :class:`hub.transports.front.Door`. Browsers cannot see the HTTP status of a refused upgrade, so every WebSocket is accepted, and
-    refused with a close code.
+class DashboardEndpoint:
+    """A :class:`hub.transports.dispatcher.Endpoint`. Browsers cannot see the HTTP status of a refused upgrade, so every WebSocket is
+    accepted, and refused with a close code.
     """
 
     __slots__ = ("_conversations", "_draining", "_gate", "_hub", "counters")
@@ -84,7 +84,15 @@ class DashboardDoor:
                 conversation.refuse()
             else:
                 conversation.open(caller.principal)
-            await converse(socket, conversation.receive, conversation.bad_frame, conversation.close, fault="dashboard_message_failed")
+            await receive_loop(
+                socket,
+                conversation.receive,
+                conversation.bad_frame,
+                conversation.close,
+                clock=self._hub.clock,
+                loop=self._hub.loop,
+                log_event="dashboard_message_failed",
+            )
         finally:
             del self._conversations[conversation]
             conversation.gone()

@@ -7,10 +7,10 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
+from hub.http.headers import first_headers
 from hub.security.connections import RETRY_AFTER_S, Connection, Connections, connection_of
-from hub.security.headers import first_headers
-from hub.transports.front import refuse
+from hub.transports.dispatcher import refuse
 
 _BY_PROXIES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _SCHEMES: Final = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": ("http", "ws"), b"wss": ("https", "wss")}

@@ -33,8 +33,8 @@ class FrameWriter(Protocol):
         """Call ``callback`` with :attr:`direct_write` whenever that changes."""
         ...
 
-    def listen(self, at_once: DirectWrite | None) -> None:
-        """While ``at_once`` is set, text that comes when nothing waits may be handed to it, rather than to ``receive`` of ASGI. What it
+    def listen(self, on_text: DirectWrite | None) -> None:
+        """While ``on_text`` is set, text that comes when nothing waits may be handed to it, rather than to ``receive`` of ASGI. What it
         returns, unless None, is an item that ``receive`` then brings before anything else: ``{"type": "hub.begun", "payload": item}``.
         """
         ...

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from hub.core.limits import Limits
 from hub.core.time_slice import SLICE_S
-from hub.ops.envelope import ascii_json, failure
+from hub.http.envelope import ascii_json, failure
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
 from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target
 from hub.transports.lingering import ClosesLingering, LingeringClose, LingeringConnections
@@ -84,7 +84,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._counters = self.config.http_counters
         limits = self.config.hub_limits
-        self._most_ahead = max(1, limits.max_requests_ahead)  # 0 would leave the body of an answered request unread
+        self._max_ahead = max(1, limits.max_requests_ahead)  # 0 would leave the body of an answered request unread
         self._head_timeout_s = limits.head_timeout_ms / 1000
         self._body_timeout_s = limits.body_timeout_ms / 1000
         self._connection: Connection | None = None
@@ -153,7 +153,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             self._unread += data
             return
         self._idle_until = 0.0
-        if self._head_bytes or self.pipeline or data.count(_HEAD_END) > self._most_ahead:
+        if self._head_bytes or self.pipeline or data.count(_HEAD_END) > self._max_ahead:
             self._take(data)
         elif self._feed(data) and (self.pipeline or self.flow.held):  # nearly every read is one request, with its body
             self._pause_or_resume()
@@ -245,10 +245,10 @@ class HubHttpProtocol(HttpToolsProtocol):
         """
         waiting = len(self.pipeline)
         if not waiting:
-            return self._most_ahead + (not self._answering)
+            return self._max_ahead + (not self._answering)
         if sum(len(cycle.body) for cycle, _ in self.pipeline) > HIGH_WATER_LIMIT:
             return 0
-        return self._most_ahead - waiting
+        return self._max_ahead - waiting
 
     def _piece_end(self, data: bytes, at: int, room: int) -> int:
         """Where to cut ``data`` so that what begins at ``at`` ends no more than ``room`` heads. An empty line may also stand in a body: of
@@ -288,8 +288,8 @@ class HubHttpProtocol(HttpToolsProtocol):
                         self._become_websocket(rest)
                         return False
                     piece = self._read_through() + rest
-        except httptools.HttpParserError as fault:
-            too_large = isinstance(fault.__context__, HeadTooLargeError)
+        except httptools.HttpParserError as error:
+            too_large = isinstance(error.__context__, HeadTooLargeError)
             self._refuse_message(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST)
             return False
         if self._body_open or self._head_open or not self._answering:

@@ -17,18 +17,18 @@ from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.bayeux.session import ServerSession
 from hub.core.frames import array
-from hub.ops.body import BodyBudget
-from hub.ops.envelope import ApiError
-from hub.ops.storage import unavailable
+from hub.http.body import BodyBudget
+from hub.http.cors import MAX_AGE, CrossOrigin, Headers
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.headers import first_headers
+from hub.http.permits import refusal
 from hub.security.connections import connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, STATISTICS_COOKIE, new_cookie_value, read_cookies, statistics_cookie
 from hub.security.gate import Failure, Gate
-from hub.security.headers import first_headers
 from hub.security.origin import foreign_origin, is_secure
-from hub.security.rest import refusal
 from hub.storage.transactions import StorageError
-from hub.transports.answering import Answering
-from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
+from hub.transports.http_response import HttpResponse
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
@@ -75,7 +75,7 @@ def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
 
 
 class LongPolling:
-    """The HTTP side of the Bayeux door."""
+    """The HTTP side of the Bayeux endpoint."""
 
     __slots__ = ("_bodies", "_gate", "_server")
 
@@ -100,33 +100,33 @@ class LongPolling:
             messages = read_request(body, self._server.hub.limits)
         except ClientGoneError:
             return
-        except ApiError as fault:
+        except ApiError as error:
             self._server.counters.bad_requests += 1
-            await self._refuse(send, fault, [*cors, _CLOSE])
+            await self._refuse(send, error, [*cors, _CLOSE])
             return
-        except StorageError as fault:
-            await self._refuse(send, unavailable(fault), [*cors, _CLOSE])
+        except StorageError as error:
+            await self._refuse(send, unavailable(error), [*cors, _CLOSE])
             return
-        except BodyTooLargeError as fault:
-            await self._bad_request(send, 413, fault, [*cors, _CLOSE])
+        except BodyTooLargeError as error:
+            await self._bad_request(send, 413, error, [*cors, _CLOSE])
             return
-        except BatchTooLargeError as fault:
-            await self._bad_request(send, 413, fault, cors)
+        except BatchTooLargeError as error:
+            await self._bad_request(send, 413, error, cors)
             return
-        except MalformedError as fault:
+        except MalformedError as error:
             encoding = first_headers(scope).get(b"content-encoding", b"identity").decode("latin-1")
             if encoding.lower() != "identity":
                 encoded = ValueError(f"Content-Encoding: expected identity, got {encoding[:120]!r}")
                 await self._bad_request(send, 415, encoded, [*cors, (b"accept-encoding", b"identity")])
             else:
-                await self._bad_request(send, 400, fault, cors)
+                await self._bad_request(send, 400, error, cors)
             return
         try:
             answer = await self._handle(scope, messages, statistics=statistics)
-        except StorageError as fault:
-            answer = unavailable(fault)
-        except ApiError as fault:
-            answer = fault
+        except StorageError as error:
+            answer = unavailable(error)
+        except ApiError as error:
+            answer = error
         except Exception:
             _log.exception("bayeux_request_failed")
             await respond(send, 500, [*_BASE_HEADERS, *cors], envelope(500, "Internal Server Error"))
@@ -136,8 +136,8 @@ class LongPolling:
             return
         batch, cookies = answer
         headers = [*_BASE_HEADERS, *cors, *cookies] if cors or cookies else _BASE_HEADERS
-        answering = Answering(send, headers, array, self._server.hub.limits.duplicate_connect_status)
-        await answering.answer(batch, receive)
+        response = HttpResponse(send, headers, array, self._server.hub.limits)
+        await response.answer(batch, receive)
 
     # -- who asks ---------------------------------------------------------------------------------------------------
 
@@ -218,13 +218,13 @@ class LongPolling:
         body = envelope(405, f"expected POST, or GET with the parameter message (callback-polling), got {scope['method']}")
         await respond(send, 405, [*_BASE_HEADERS, *cors.headers, (b"allow", _METHODS)], body)
 
-    async def _refuse(self, send: Send, fault: ApiError, headers: Headers) -> None:
-        extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (fault.headers or {}).items()]
-        await respond(send, fault.http_status, [*_BASE_HEADERS, *headers, *extra], _json(fault.body()))
+    async def _refuse(self, send: Send, error: ApiError, headers: Headers) -> None:
+        extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (error.headers or {}).items()]
+        await respond(send, error.http_status, [*_BASE_HEADERS, *headers, *extra], _json(error.body()))
 
-    async def _bad_request(self, send: Send, status: int, fault: Exception, headers: Headers) -> None:
+    async def _bad_request(self, send: Send, status: int, error: Exception, headers: Headers) -> None:
         self._server.counters.bad_requests += 1
-        await respond(send, status, [*_BASE_HEADERS, *headers], envelope(status, str(fault)))
+        await respond(send, status, [*_BASE_HEADERS, *headers], envelope(status, str(error)))
 
 
 def _may_be_large(headers: Mapping[bytes, bytes]) -> bool:

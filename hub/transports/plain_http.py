@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from hub.ops.body import BodyBudget, Lease
-from hub.security.headers import first_headers
-from hub.transports.whole_response import AT_ONCE_BYTES, write_whole
+from hub.core.limits import Limits
+from hub.http.body import BodyBudget, Lease
+from hub.http.envelope import ascii_json, failure
+from hub.http.headers import first_headers
+from hub.transports.single_write import SINGLE_WRITE_BYTES, single_write
 
-RESPONSE_TIMEOUT_S = 30.0
-"""How long a response may take to be read. It fits in memory: who needs longer has gone."""
+RESPONSE_TIMEOUT_S: Final = Limits().response_timeout_ms / 1000
+"""Seconds that a client may take to read a response, where the limits of the hub are not known."""
 
 DISCARD_BYTES = 16 * 1024 * 1024
-"""Of a body that is too large, this much is read and thrown away, so that the client gets to read why; then it is cut off."""
+"""So many bytes of a body that is too large are read and dropped, so that the client can read the refusal; then the connection ends."""
 
 _NO_CONTENT = 204
 """Has no body, and may not say how long it is (RFC 9110 section 8.6)."""
@@ -31,8 +33,8 @@ class BodyTooLargeError(ValueError):
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int, bodies: BodyBudget) -> bytes:
-    """The body of a request, with or without ``Content-Length``, which is not believed. How long it may take is the server's to bound
-    (:class:`hub.transports.http_protocol.HubHttpProtocol`): it ends the connection.
+    """Read the body of a request. Its ``Content-Length`` may be missing, and is not relied on. The server bounds how long the body may
+    take to arrive, and ends the connection then (:class:`hub.transports.http_protocol.HubHttpProtocol`).
 
     Raises:
         BodyTooLargeError: more than ``max_bytes``.
@@ -92,24 +94,27 @@ def _too_large(max_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, got more")
 
 
-async def respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-    """Send a whole response; returns when the client or its system has taken it. False when the client was gone by then.
+async def respond(
+    send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout_s: float = RESPONSE_TIMEOUT_S
+) -> bool:
+    """Send a whole response; returns when the client or its system has taken it. False when the client was gone by then, or has not read
+    the response within ``timeout_s`` seconds: then its connection is ended.
 
-    A server may take a send to a lost connection in silence. Where it is the one that the hub runs on, it is asked; under another one such
-    a response counts as written.
+    A server may accept a send to a lost connection without an error. The server of the hub is asked whether the client is there; under
+    another server such a response counts as written.
     """
-    if not any(name == b"connection" for name, _ in headers) and (written := write_whole(send, status, headers, body)) is not None:
+    if not any(name == b"connection" for name, _ in headers) and (written := single_write(send, status, headers, body)) is not None:
         return written
     length = [(b"content-length", b"%d" % len(body))] if status != _NO_CONTENT else []
     start = {"type": "http.response.start", "status": status, "headers": [*headers, *length]}
     server = getattr(send, "__self__", None)
     try:
         await send(start)
-        if len(body) <= AT_ONCE_BYTES:
+        if len(body) <= SINGLE_WRITE_BYTES:
             await send({"type": "http.response.body", "body": body})
         else:
             await send({"type": "http.response.body", "body": body, "more_body": True})
-            async with asyncio.timeout(RESPONSE_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await send({"type": "http.response.body", "body": b""})  # waits until the client has read
     except TimeoutError:
         transport = getattr(server, "transport", None)
@@ -123,4 +128,4 @@ async def respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]
 
 def envelope(code: int, message: str) -> bytes:
     """The body of an error, as the REST API has it (docs/protocol/rest.md#envelope); ASCII."""
-    return json.dumps({"status": {"code": code, "message": message}}, separators=(",", ":")).encode("ascii")
+    return ascii_json(failure(code, message))

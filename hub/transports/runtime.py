@@ -62,8 +62,8 @@ class AsyncioLoop:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            _log.error("background_work_failed", work=task.get_coro().__qualname__, exc_info=fault)  # type: ignore[union-attr]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("background_work_failed", work=task.get_coro().__qualname__, exc_info=error)  # type: ignore[union-attr]
 
     async def close(self) -> None:
         """Cancel what still runs, and wait for its end."""
@@ -101,7 +101,7 @@ class TimerDriver:
                 try:
                     work()
                 except Exception:
-                    # one callback's fault: the timers behind it are still set, and the next sweep fires them
+                    # one callback's error: the timers behind it are still set, and the next sweep fires them
                     _log.exception("timer_failed")
             # thousands that are due at once, as after a lost proxy, fire in slices
             pause_s = 0 if self._timers.overdue else RESOLUTION_S

@@ -82,16 +82,16 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as fault:
-        raise StartError(f"cannot listen on host {host!r}, port {port}: {fault.strerror or fault}") from fault
+    except OSError as error:
+        raise StartError(f"cannot listen on host {host!r}, port {port}: {error.strerror or error}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.setblocking(False)
-    except OSError as fault:
+    except OSError as error:
         listener.close()
-        advice = "; stop what listens there, or choose another port (--port, HUB_PORT)" if fault.errno == errno.EADDRINUSE else ""
-        raise StartError(f"cannot listen on host {host!r}, port {port}: {fault.strerror or fault}{advice}") from fault
+        advice = "; stop what listens there, or choose another port (--port, HUB_PORT)" if error.errno == errno.EADDRINUSE else ""
+        raise StartError(f"cannot listen on host {host!r}, port {port}: {error.strerror or error}{advice}") from error
     return listener
 
 
@@ -238,10 +238,10 @@ async def _drain(
     if not draining.done():
         draining.cancel()
         _log.warning("drain_unfinished", seconds=drain_seconds)
-    # a fault of the drain must not keep the sockets open: it is logged, and the shutdown goes on
-    (fault,) = await asyncio.gather(draining, return_exceptions=True)
-    if isinstance(fault, Exception):
-        _log.error("drain_failed", exc_info=fault)
+    # an error of the drain must not keep the sockets open: it is logged, and the shutdown goes on
+    (error,) = await asyncio.gather(draining, return_exceptions=True)
+    if isinstance(error, Exception):
+        _log.error("drain_failed", exc_info=error)
 
 
 async def _finish(

@@ -48,11 +48,11 @@ class Socket:
     """
 
     __slots__ = (
-        "_at_once",
         "_close",
         "_drain",
         "_drainer",
         "_max_message_bytes",
+        "_on_text",
         "_queue",
         "_queued",
         "_receive",
@@ -67,7 +67,7 @@ class Socket:
         self._max_message_bytes = max_message_bytes
         self._state = _State.NEW
         self._drain: Callable[[], object] | None = None
-        self._at_once: Callable[[bytes], Work | None] | None = None
+        self._on_text: Callable[[bytes], Work | None] | None = None
         # without the fast path only
         self._queue: deque[bytes] = deque()
         self._queued = 0
@@ -85,16 +85,16 @@ class Socket:
             return
         try:
             await self._send({"type": "websocket.accept", "headers": list(headers)})
-        except OSError as fault:  # what ASGI says a send to a lost connection raises
-            self._lost(fault)
+        except OSError as error:  # what ASGI says a send to a lost connection raises
+            self._lost(error)
             return
         self._state = _State.OPEN
         if self._writer is not None:
             self._writer.accepted()
 
-    def on_text(self, at_once: Callable[[bytes], Work | None]) -> None:
-        """Messages that come while :meth:`receive` waits may go to ``at_once``, which returns what is left to do, if anything is."""
-        self._at_once = at_once
+    def on_text(self, on_text: Callable[[bytes], Work | None]) -> None:
+        """Messages that come while :meth:`receive` waits may go to ``on_text``, which returns what is left to do, if anything is."""
+        self._on_text = on_text
 
     async def receive(self) -> bytes | Work | None:
         """The payload of the next text message, not yet checked to be UTF-8; or what :meth:`on_text` left to do with one, to be awaited
@@ -119,9 +119,9 @@ class Socket:
         return None
 
     async def _next(self) -> Message:
-        if self._writer is None or self._at_once is None:
+        if self._writer is None or self._on_text is None:
             return await self._receive()
-        self._writer.listen(self._at_once)
+        self._writer.listen(self._on_text)
         try:
             return await self._receive()
         finally:
@@ -217,13 +217,13 @@ class Socket:
             if self._close is not None:
                 code, reason = self._close
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except (OSError, RuntimeError) as fault:  # OSError by the ASGI specification; servers also raise RuntimeError after a close
-            self._lost(fault)
+        except (OSError, RuntimeError) as error:  # OSError by the ASGI specification; servers also raise RuntimeError after a close
+            self._lost(error)
         finally:
             self._drainer = None
 
-    def _lost(self, fault: Exception) -> None:
-        _log.info("websocket_write_failed", fault=str(fault))
+    def _lost(self, error: Exception) -> None:
+        _log.info("websocket_write_failed", fault=str(error))
         self._state = _State.GONE
         self._queue.clear()
         self._queued = 0

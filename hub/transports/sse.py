@@ -17,15 +17,16 @@ from hub.core.principal import Principal
 from hub.core.subscriptions import SubscribeResult
 from hub.core.timers import Timer
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, gaps, read_request, restart_ms
-from hub.ops.envelope import ApiError, ascii_json, show
-from hub.ops.storage import unavailable
+from hub.http.cors import MAX_AGE, CrossOrigin, Headers
+from hub.http.envelope import ascii_json, show
+from hub.http.error_table import unavailable
+from hub.http.errors import ApiError
+from hub.http.permits import refusal
 from hub.security.connections import admit, connection_of
 from hub.security.gate import Failure, Gate
 from hub.security.origin import header
-from hub.security.rest import refusal
 from hub.security.tickets import Opened
 from hub.storage.transactions import StorageError
-from hub.transports.cors import MAX_AGE, CrossOrigin, Headers
 from hub.transports.plain_http import respond
 
 CUT_OFF_S = 5.0
@@ -108,7 +109,7 @@ class Response:
         elif self._task is not None:
             self._task.cancel()
 
-    # -- what the door calls ----------------------------------------------------------------------------------------
+    # -- what the endpoint calls ----------------------------------------------------------------------------------------
 
     @property
     def gone(self) -> bool:
@@ -174,8 +175,8 @@ class Response:
         self._signal.set()
 
 
-class EventStreamDoor:
-    """A :class:`hub.transports.front.Door`."""
+class EventStreamEndpoint:
+    """A :class:`hub.transports.dispatcher.Endpoint`."""
 
     __slots__ = ("_draining", "_gate", "_hub", "_streams", "counters")
 
@@ -224,13 +225,12 @@ class EventStreamDoor:
         except ApiError as refused:
             await self._refuse(scope, send, cors, refused)
             return
-        except QueryError as fault:
+        except QueryError as error:
             self.counters.bad_requests += 1
-            error = ApiError(400, str(fault), detail={"field": fault.field, "expected": fault.expected, "got": fault.got})
-            await self._refuse(scope, send, cors, error)
+            await self._refuse(scope, send, cors, ApiError.of_error(error))
             return
-        except StorageError as fault:
-            await self._refuse(scope, send, cors, unavailable(fault))
+        except StorageError as error:
+            await self._refuse(scope, send, cors, unavailable(error))
             return
         except Exception:
             _log.exception("event_stream_failed")

@@ -6,7 +6,7 @@ import structlog
 from starlette.types import Scope
 
 from hub.core.errors import CloseCode
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 from hub.security.gate import Caller, Gate
 from hub.storage.transactions import StorageError
 from hub.transports.socket import Socket

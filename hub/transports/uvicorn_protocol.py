@@ -26,18 +26,18 @@ from websockets.typing import StatusLike
 from hub.core.frames import DirectWrite
 from hub.core.limits import Limits
 from hub.core.time_slice import SLICE_S
+from hub.http.headers import forget_headers
 from hub.security.connections import SCOPE_KEY, Connection
-from hub.security.headers import forget_headers
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
-MAX_AT_ONCE = 16
+MAX_EAGER_FRAMES = 16
 """Messages of one read that are handled where they come, as long as a slice is not used up; the others wait for their connection's turn."""
 
 WEBSOCKET_VERSION: Final = "13"
 """The one version of the protocol (RFC 6455 section 4.1)."""
 
 CLOSED_FOR_OTHERS: Final = 4429
-"""The close code of a limit that is reached, as the doors have it."""
+"""The close code of a limit that is reached, as the endpoints have it."""
 
 EARLIEST_PING: Final = 0.85
 """Of the interval, without a word of the peer."""
@@ -59,8 +59,8 @@ def read_handshake(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Req
     try:
         for name, value in headers:
             fields[name.decode("ascii")] = value.strip(b" \t").decode("latin-1")
-    except InvalidHeaderValue as fault:
-        raise ValueError(str(fault)) from None
+    except InvalidHeaderValue as error:
+        raise ValueError(str(error)) from None
     return Request(target.decode("ascii"), fields)
 
 
@@ -74,8 +74,8 @@ class BoundedServerProtocol(ServerProtocol):
 
     max_message_size: int
     """Bytes; a number always, for the hub has a limit."""
-    _most_fragments = 0
-    _most_at_once = 0
+    _max_fragments = 0
+    _max_frames_at_once = 0
     _fragments = 0
     between = False
     """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
@@ -95,8 +95,8 @@ class BoundedServerProtocol(ServerProtocol):
         return bounded
 
     def _bound(self, limits: Limits) -> None:
-        self._most_fragments = limits.max_message_frames
-        self._most_at_once = max(1, limits.max_frames_at_once)
+        self._max_fragments = limits.max_message_frames
+        self._max_frames_at_once = max(1, limits.max_frames_at_once)
 
     def parse(self) -> Generator[None]:
         """As the base class, but for the handshake, which was read when this began."""
@@ -118,15 +118,15 @@ class BoundedServerProtocol(ServerProtocol):
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CONT:
             self._fragments += 1
-            if self._fragments >= self._most_fragments:
-                self._end(CloseCode.MESSAGE_TOO_BIG, f"expected a message in at most {self._most_fragments} frames, got more")
+            if self._fragments >= self._max_fragments:
+                self._end(CloseCode.MESSAGE_TOO_BIG, f"expected a message in at most {self._max_fragments} frames, got more")
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._fragments = 0
         elif frame.opcode is Opcode.CLOSE:
             # control frames may stand between fragments, the last one too (section 5.4): what was begun is given up
             self.current_size = None
-        if len(self.events) >= self._most_at_once:
-            self._end(CloseCode.POLICY_VIOLATION, f"expected at most {self._most_at_once} frames at once, got more")
+        if len(self.events) >= self._max_frames_at_once:
+            self._end(CloseCode.POLICY_VIOLATION, f"expected at most {self._max_frames_at_once} frames at once, got more")
         super().recv_frame(frame)
         self.between = not self.reader.buffer and self.current_size is None
 
@@ -158,7 +158,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._early = b""
         """Frames of a client that did not wait for the answer to its opening handshake: they are read behind it."""
         self._heard_at = self.loop.time()
-        self._at_once: DirectWrite | None = None
+        self._on_text: DirectWrite | None = None
         self._on_drain: Callable[[], None] | None = None
         self._writable_changed: Callable[[DirectWrite | None], object] = _ignore
 
@@ -209,8 +209,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
-        if self._at_once is not None and self.conn.between and self.queue.empty():
-            data = self._take_at_once(data)
+        if self._on_text is not None and self.conn.between and self.queue.empty():
+            data = self._take_eagerly(data)
             if not data:
                 return
         self.conn.between = False
@@ -221,20 +221,20 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         super().data_received(data)
 
-    def _take_at_once(self, data: bytes) -> bytes:
+    def _take_eagerly(self, data: bytes) -> bytes:
         """Hand over the messages that ``data`` begins with, one whole frame each; returns the rest, which is the parser's."""
         start = 0
         until = monotonic() + SLICE_S  # the loop's own clock stands still while a callback runs
-        for count in range(MAX_AT_ONCE):
-            if self._at_once is None or self.conn.state is not State.OPEN or (count and monotonic() > until):
+        for count in range(MAX_EAGER_FRAMES):
+            if self._on_text is None or self.conn.state is not State.OPEN or (count and monotonic() > until):
                 break
             found = whole_text(data, start, self.conn.max_message_size)
             if found is None:
                 break
             payload, start = found
-            begun = self._at_once(payload)
+            begun = self._on_text(payload)
             if begun is not None:
-                self._at_once = None
+                self._on_text = None
                 self._enqueue({"type": "hub.begun", "payload": begun})
         return data[start:] if start else data
 
@@ -253,7 +253,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
-            self.handshake_complete = True  # by a refusal: uvicorn would log a fault of the application
+            self.handshake_complete = True  # by a refusal: uvicorn would log an error of the application
         if self._early and self.handshake_complete:
             early, self._early = self._early, b""
             if not self.close_sent:
@@ -346,8 +346,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     def _tell_writable(self) -> None:
         self._writable_changed(self.direct_write)
 
-    def listen(self, at_once: DirectWrite | None) -> None:
-        self._at_once = at_once
+    def listen(self, on_text: DirectWrite | None) -> None:
+        self._on_text = on_text
 
     def accepted(self) -> None:
         self.request = self.response = cast("Any", None)
@@ -371,8 +371,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             return False
         try:
             self.transport.write(frame)
-        except (RuntimeError, OSError) as fault:
-            _log.info("websocket_write_failed", fault=str(fault))
+        except (RuntimeError, OSError) as error:
+            _log.info("websocket_write_failed", fault=str(error))
             self.transport.abort()
             self._tell_writable()
             return False

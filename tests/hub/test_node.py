@@ -20,14 +20,14 @@ from hub.erasure import Person
 from hub.eventlog.interface import LogInUseError
 from hub.export import ExportCursorError, ExportPage, ExportRecord, ExportSelection, RecordKind
 from hub.family import Context, Family, Parts
+from hub.http.fast_routes import FastRoute
+from hub.http.permits import requires
+from hub.http.routing import HubRoute
 from hub.node import Node
 from hub.offers import Port
-from hub.ops.hot_paths import HotPath
-from hub.ops.routing import HubRoute
 from hub.ops.settings import Settings, SettingsError
 from hub.ops.usable import check_supported
 from hub.security.access import AccessError
-from hub.security.rest import requires
 from hub.storage.lock import InUseError
 
 
@@ -142,9 +142,9 @@ async def test_offers_are_found_in_the_order_of_the_families(tmp_path: Path) -> 
     [
         (Parts(channels=[ChannelDeclaration("/acme/x", DeliveryClass.EVENT, "x", operation="/acme/read")]), "channels"),
         (Parts(routers=[_router("/acme/read")]), "routes"),
-        (Parts(hot_paths=[HotPath("GET", "/acme", "/acme/read", _answer)]), "hot paths"),
+        (Parts(fast_routes=[FastRoute("GET", "/acme", "/acme/read", _answer)]), "fast routes"),
     ],
-    ids=["channels", "routes", "hot paths"],
+    ids=["channels", "routes", "fast routes"],
 )
 async def test_a_family_asks_for_operations_that_a_family_has(tmp_path: Path, parts: Parts, where: str) -> None:
     with pytest.raises(AccessError, match=rf"^family acme: {where}: expected operations of /admin/read, .*; got /acme/read$"):

@@ -1,4 +1,4 @@
-"""WebSocket frames that are nearly right, at both doors of a real server. Meanwhile a client that is right is served."""
+"""WebSocket frames that are nearly right, at both endpoints of a real server. Meanwhile a client that is right is served."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hub.core.limits import Limits
 from tests.hub.transports.bayeux_house import House, until
 from tests.robustness.campaign import long_form, rounds, seconds
 from tests.robustness.corpus.rfc6455 import ASK_BYTES, CLOSE, MAX_MESSAGE, PONG, TEXT, cases, closing, text
-from tests.robustness.doors import BAYEUX, DOORS, PATIENCE_S, Door, connected, doors, errors, frames_of
+from tests.robustness.endpoints import BAYEUX, ENDPOINTS, PATIENCE_S, Endpoint, connected, endpoints, errors, frames_of
 from tests.robustness.mutator import FRAME_TOKENS, JSON_TOKENS, Mutator
 
 AT_ONCE = 16
@@ -34,9 +34,9 @@ def may_be_sent(code: int | None) -> bool:
     return code is None or (1000 <= code <= 1014 and code not in {1004, 1005, 1006}) or 3000 <= code <= 4999
 
 
-async def hostile(house: House, door: Door, payload: bytes) -> None:
+async def hostile(house: House, endpoint: Endpoint, payload: bytes) -> None:
     """One connection; all that the server sends is as it should be."""
-    client = await connected(house.port, door)
+    client = await connected(house.port, endpoint)
     client.writer.write(payload)
     with contextlib.suppress(TimeoutError):
         heard = frames_of(client)
@@ -50,13 +50,13 @@ async def hostile(house: House, door: Door, payload: bytes) -> None:
     await client.close()
 
 
-async def served(house: House, door: Door) -> None:
+async def served(house: House, endpoint: Endpoint) -> None:
     """A client that is right gets its answer, and its connection is closed as it should be."""
     async with asyncio.timeout(PATIENCE_S):
-        client = await connected(house.port, door)
-        client.writer.write(text(door.ask(ASK_BYTES)))
+        client = await connected(house.port, endpoint)
+        client.writer.write(text(endpoint.ask(ASK_BYTES)))
         _, answer = await client.read_frame()
-        assert door.answers(answer) == [True]
+        assert endpoint.answers(answer) == [True]
         client.writer.write(closing(1000))
         assert await client.close_code() == 1000
         await client.close()
@@ -66,19 +66,21 @@ async def campaign(house: House, chance: random.Random, count: int) -> None:
     """Some rounds, each of many connections at once."""
     mutators = [Mutator(chance, FRAME_TOKENS), Mutator(chance, JSON_TOKENS)]
     for _ in range(count):
-        door = chance.choice(DOORS)
-        seeds = [seed for case in cases(door.ask) if 0 < len(seed := b"".join(case.sent)) <= LARGE]
-        seeds.append(text(json.dumps([HELLO]).encode()) if door is BAYEUX else text(b'{"type":"subscribe","id":1,"channels":["/free/a"]}'))
+        endpoint = chance.choice(ENDPOINTS)
+        seeds = [seed for case in cases(endpoint.ask) if 0 < len(seed := b"".join(case.sent)) <= LARGE]
+        seeds.append(
+            text(json.dumps([HELLO]).encode()) if endpoint is BAYEUX else text(b'{"type":"subscribe","id":1,"channels":["/free/a"]}')
+        )
         payloads = [chance.choice(mutators).mutate(chance.choice(seeds)) for _ in range(AT_ONCE)]
-        await asyncio.gather(*(hostile(house, door, payload) for payload in payloads))
-        await served(house, door)
+        await asyncio.gather(*(hostile(house, endpoint, payload) for payload in payloads))
+        await served(house, endpoint)
 
 
 async def run(caplog: pytest.LogCaptureFixture, chance: random.Random) -> None:
     """On one server, which must not log a fault of its own, and lets go of every connection."""
     caplog.set_level(logging.ERROR)
     with capture_logs() as logs:
-        async with doors(limits=Limits(max_request_bytes=MAX_MESSAGE)) as house:
+        async with endpoints(limits=Limits(max_request_bytes=MAX_MESSAGE)) as house:
             await campaign(house, chance, SHORT_ROUNDS)
             await until(lambda: not house.server.registry.websockets)
     assert errors(logs) == []

@@ -18,7 +18,7 @@ from hub.core.limits import Limits
 from tests.hub.transports.bayeux_house import BY_TOKEN, House
 from tests.robustness.campaign import long_form, rounds, seconds
 from tests.robustness.corpus.http import ASK, CASES, MAX_BODY, Case, chunk, chunked, post
-from tests.robustness.doors import PATIENCE_S, doors, errors
+from tests.robustness.endpoints import PATIENCE_S, endpoints, errors
 from tests.robustness.mutator import HTTP_TOKENS, JSON_TOKENS, Mutator
 
 LIMITS = Limits(max_request_bytes=MAX_BODY)
@@ -53,7 +53,7 @@ async def hub(caplog: pytest.LogCaptureFixture) -> AsyncIterator[House]:
     """A server that must not log a fault of its own."""
     caplog.set_level(logging.ERROR)
     with capture_logs() as logs:
-        async with doors(limits=LIMITS) as house:
+        async with endpoints(limits=LIMITS) as house:
             yield house
     assert errors(logs) == []
     assert [record.getMessage() for record in caplog.records] == []

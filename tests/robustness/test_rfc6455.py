@@ -1,4 +1,4 @@
-"""The corpus of RFC 6455 against both doors of a real server, with prebuilt frames and without."""
+"""The corpus of RFC 6455 against both endpoints of a real server, with prebuilt frames and without."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hub.core.limits import Limits
 from tests.hub.transports.bayeux_house import until
 from tests.hub.transports.harness import RawClient
 from tests.robustness.corpus.rfc6455 import ANSWER, ASK_BYTES, CLOSE, EOF, MAX_MESSAGE, PONG, TEXT, Case, cases, close, closing, pong, text
-from tests.robustness.doors import DOORS, PATIENCE_S, Door, connected, doors, errors, frames_of
+from tests.robustness.endpoints import ENDPOINTS, PATIENCE_S, Endpoint, connected, endpoints, errors, frames_of
 
 LIMITS = Limits(max_request_bytes=MAX_MESSAGE)
 DRIPPED_BYTES = 300
 """Cases of up to so many bytes are also sent byte by byte."""
 
 
-async def words(client: RawClient, door: Door) -> AsyncIterator[str]:
+async def words(client: RawClient, endpoint: Endpoint) -> AsyncIterator[str]:
     """What the server sends until the connection ends, in the words of the table."""
     closed = False
     async for opcode, payload in frames_of(client):
         if opcode == TEXT:
-            for answers in door.answers(payload):
+            for answers in endpoint.answers(payload):
                 yield ANSWER if answers else payload.decode()
         elif opcode == CLOSE:
             closed = True
@@ -43,18 +43,18 @@ async def send(client: RawClient, data: bytes, *, drip: bool) -> None:
         await asyncio.sleep(0)
 
 
-async def run(port: int, door: Door, case: Case, *, drip: bool) -> list[str]:
+async def run(port: int, endpoint: Endpoint, case: Case, *, drip: bool) -> list[str]:
     """What becomes of one case on a connection of its own."""
     async with asyncio.timeout(PATIENCE_S):
-        client = await connected(port, door, "Sec-WebSocket-Extensions: permessage-deflate\r\n")
-        heard = words(client, door)
+        client = await connected(port, endpoint, "Sec-WebSocket-Extensions: permessage-deflate\r\n")
+        heard = words(client, endpoint)
         found = []
         await send(client, b"".join(case.sent), drip=drip)
         if case.half_close:
             client.writer.write_eof()
         if goes_on(case):
             found += [await anext(heard, EOF) for _ in case.expected]
-            client.writer.write(text(door.ask(ASK_BYTES)))
+            client.writer.write(text(endpoint.ask(ASK_BYTES)))
             found.append(await anext(heard, EOF))
             client.writer.write(closing(1000))
         found += [word async for word in heard]
@@ -73,20 +73,20 @@ def drips(case: Case) -> bool:
 
 
 @pytest.mark.parametrize("frames", [True, False], ids=["prebuilt frames", "ASGI"])
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.path)
-async def test_corpus(door: Door, frames: bool, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
+async def test_corpus(endpoint: Endpoint, frames: bool, caplog: pytest.LogCaptureFixture) -> None:
     expected = {}
     found = {}
     with capture_logs() as logs:
-        async with doors(limits=LIMITS, frames=frames) as house:
-            for case in cases(door.ask):
+        async with endpoints(limits=LIMITS, frames=frames) as house:
+            for case in cases(endpoint.ask):
                 wanted = case.expected if frames or case.fallback is None else case.fallback
                 wanted = [*wanted, ANSWER, close(1000)] if goes_on(case) else wanted
                 for drip in (False, True) if drips(case) else (False,):
                     name = f"{case.section} {case.name}{', byte by byte' if drip else ''}"
                     assert name not in expected
                     expected[name] = wanted
-                    found[name] = await run(house.port, door, case, drip=drip)
+                    found[name] = await run(house.port, endpoint, case, drip=drip)
             await until(lambda: not house.server.registry.websockets)
     assert {name: what for name, what in found.items() if what != expected[name]} == {}
     assert errors(logs) == []

@@ -16,9 +16,9 @@ from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
 from hub.eventlog.interface import EventLog
 from hub.eventlog.memory import MemoryEventLog
+from hub.http.application import create_app
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
-from hub.ops.rest import create_app
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory

@@ -11,12 +11,13 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
-from channels.interactions.routes import Handlers, create_hot_paths, create_router
+from channels.interactions.routes import Handlers, create_fast_routes, create_router
 from channels.interactions.service import InteractionService
 from channels.interactions.settings import InteractionsSettings
+from hub.http.application import create_app
+from hub.http.fast_router import FastRouter
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
-from hub.ops.rest import create_app
 from hub.outbox.models import OutboxEvent
 from hub.outbox.recorder import EventRecorder
 from hub.security.cookies import CookieSigner
@@ -24,7 +25,6 @@ from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
-from hub.transports.hot_paths import HotPaths
 from tests.support.rest import Callers, Clock, Lookup
 from tests.support.switch import Switch
 
@@ -44,12 +44,12 @@ _calls = Switch()
 
 
 @cache
-def _apps() -> tuple[HotPaths | FastAPI, FastAPI]:
+def _apps() -> tuple[FastRouter | FastAPI, FastAPI]:
     """The short way and the long one. They are built once, over the calls of the reception that is called."""
     clock, metrics, calls = Clock(), Metrics(), cast("Handlers", _calls)
     gate = Gate(Directory(Lookup(CALLERS), clock), clock, CookieSigner(b"0" * 32, clock, lifetime_s=3600))
     app = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
-    return HotPaths(app, create_hot_paths(calls), gate, metrics), app
+    return FastRouter(app, create_fast_routes(calls), gate, metrics), app
 
 
 class Reception:

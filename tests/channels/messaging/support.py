@@ -23,9 +23,9 @@ from fastapi import FastAPI
 from channels.messaging.counters import Counters
 from channels.messaging.family import family
 from hub.family import Context, Parts
+from hub.http.application import create_app
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
-from hub.ops.rest import create_app
 from hub.ops.settings import model_of
 from hub.outbox.guard import Guard
 from hub.outbox.models import RECORDER

@@ -16,9 +16,9 @@ from channels.secure_email.retention import RetentionJob
 from channels.secure_email.routes import Routes
 from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
+from hub.http.application import create_app
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
-from hub.ops.rest import create_app
 from hub.outbox.models import OutboxEvent
 from hub.outbox.recorder import EventRecorder
 from hub.security.cookies import CookieSigner

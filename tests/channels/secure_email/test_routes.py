@@ -12,10 +12,10 @@ import pytest
 
 from channels.events import InteractionStarted, encode_event
 from channels.secure_email.service import Removal
+from hub.http.tracing import Tracing
 from hub.storage.backends import backend_of
 from hub.storage.lock import InUseError
 from hub.storage.transactions import Transactions
-from hub.transports.tracing import Tracing
 from tests.channels.secure_email.support import ANA, DESK, MAILS, PDF, PNG, Office, attached
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

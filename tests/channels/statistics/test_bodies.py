@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from channels.statistics.bodies import parse_request
 from channels.statistics.routes import create_routers
 from hub.core.limits import Limits
-from hub.ops.body import AT_ONCE_BYTES
-from hub.ops.envelope import ApiError, install
+from hub.http.body import INLINE_BYTES
+from hub.http.errors import ApiError
+from hub.http.handlers import install
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
@@ -88,7 +89,7 @@ async def test_where_some_fail_each_is_told(client: httpx.AsyncClient) -> None:
 
 async def test_a_large_request_is_read_and_answered_in_slices_as_a_small_one_is(client: httpx.AsyncClient) -> None:
     items = [named(n) for n in range(2000)]
-    assert len(body(*items)) > AT_ONCE_BYTES
+    assert len(body(*items)) > INLINE_BYTES
     turns = Turns()
     answer = await client.post("/subscriptions", content=body(*items, operationId="sub"))
     taken = turns.stop()
@@ -103,7 +104,7 @@ async def test_a_large_request_is_read_and_answered_in_slices_as_a_small_one_is(
     assert turns.stop() >= 12
 
 
-PADDING = b" " * AT_ONCE_BYTES
+PADDING = b" " * INLINE_BYTES
 
 REFUSED: list[tuple[bytes, str]] = [
     (b"[1]", "body: expected a JSON object, got "),

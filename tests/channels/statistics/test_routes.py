@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from channels.statistics.routes import create_routers
 from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
-from hub.ops.envelope import install
-from hub.ops.routing import WithoutSlash
+from hub.http.handlers import install
+from hub.http.routing import WithoutSlash
 from hub.security.cookies import CookieSigner
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory

@@ -136,6 +136,6 @@ def test_zero_logs_each() -> None:
 
 def test_the_kinds_that_are_remembered_are_bounded() -> None:
     repeats = Repeats(60)
-    for number in range(module.MOST + 5):
+    for number in range(module.MAX_REMEMBERED + 5):
         repeats.passes(Kind("a", str(number), "c", "d"))
-    assert len(repeats._seen) == module.MOST
+    assert len(repeats._seen) == module.MAX_REMEMBERED

@@ -7,16 +7,16 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from hub.core.principal import Principal
+from hub.http.application import create_app
+from hub.http.permits import requires
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
-from hub.ops.rest import create_app
-from hub.security.api import router as security_router
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
 from hub.security.gate import Failure, Gate
 from hub.security.lookup import DatabaseLookup
-from hub.security.rest import requires
+from hub.security.routes import create_router as security_router
 from hub.security.store import Store
 from hub.storage.database import Database
 from hub.storage.transactions import Transactions
@@ -96,7 +96,7 @@ def build_app(gate: Gate) -> FastAPI:
     async def guarded(caller: Annotated[Principal, requires("/statistics/read")]) -> dict[str, str]:
         return {"login": caller.login, "subject": caller.subject}
 
-    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[security_router, routes])
+    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[security_router(gate), routes])
 
 
 def browser(app: FastAPI) -> httpx.AsyncClient:

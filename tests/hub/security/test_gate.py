@@ -3,7 +3,7 @@
 import pytest
 
 from hub.core.principal import Action, Principal, login_key
-from hub.security import directory, gate
+from hub.security import directory
 from hub.security.credentials import MAX_SECRET_LENGTH, hash_secret
 from hub.security.gate import Failure
 from hub.security.roles import Grant
@@ -412,9 +412,9 @@ async def test_a_tenants_own_role_decides_in_that_tenant_only(access_both: Acces
     assert not await access_both.gate.allows(stranger, Action.SUBSCRIBE, "/a/b")
 
 
-async def test_decisions_are_remembered_and_bounded(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_DECISIONS", 2)
+async def test_decisions_are_remembered_and_bounded(access: Access) -> None:
+    made = access.make_gate(max_decisions=2)
     ana = await principal_of(access, await access.token())
     for channel in ("/a", "/b", "/c", "/a"):
-        assert await access.gate.allows(ana, Action.SUBSCRIBE, channel)
-    assert len(access.gate._decisions) == 2
+        assert await made.allows(ana, Action.SUBSCRIBE, channel)
+    assert len(made._decisions) == 2

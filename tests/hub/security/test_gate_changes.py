@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.core.principal import Action, Principal
-from hub.security import directory, gate
+from hub.security import directory
 from hub.security.credentials import hash_secret
 from hub.security.gate import Failure
 from hub.security.roles import Grant
@@ -106,23 +106,24 @@ async def test_a_new_token_is_known_although_it_was_tried_before(access: Access)
     assert await failure(access.gate, bearer(token)) is None
 
 
-async def test_look_ups_are_remembered_and_bounded(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "CACHED", 2)
+async def test_look_ups_are_remembered_and_bounded(access: Access) -> None:
+    made = access.make_gate(max_cached=2)
+    await made.refresh()
     tokens = [await access.token(f"user-{number}") for number in range(3)]
-    counters = access.gate.directory.counters
+    counters = made.directory.counters
     for token in (*tokens, tokens[2]):
-        assert await failure(access.gate, bearer(token)) is None
+        assert await failure(made, bearer(token)) is None
     assert counters.lookups == 3
     for guess in ("x", "y", "z"):
-        assert await failure(access.gate, bearer(guess)) is Failure.BAD_TOKEN
+        assert await failure(made, bearer(guess)) is Failure.BAD_TOKEN
     assert counters.lookups == 6
-    assert await failure(access.gate, bearer(tokens[2])) is None  # guesses push out nobody who is known
+    assert await failure(made, bearer(tokens[2])) is None  # guesses push out nobody who is known
     assert counters.lookups == 6
-    assert await failure(access.gate, bearer(tokens[0])) is None
+    assert await failure(made, bearer(tokens[0])) is None
     assert counters.lookups == 7
     for tenant in ("a", "b", "c"):
-        await access.gate.directory.grants(tenant, frozenset({"admin"}))
-    assert len(access.gate.directory._grants) == 1
+        await made.directory.grants(tenant, frozenset({"admin"}))
+    assert len(made.directory._grants) == 1
 
 
 async def test_a_look_up_that_a_change_overtakes_is_made_again(access: Access) -> None:
@@ -190,15 +191,16 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_running_gate_follows_by_itself(access_both: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REFRESH_S", 0.01)
+async def test_a_running_gate_follows_by_itself(access_both: Access) -> None:
+    access_both.gate = made = access_both.make_gate(refresh_s=0.01)
+    await made.refresh()
     ana = await principal_of(access_both, await access_both.token())
     told: list[directory.Gone] = []
-    access_both.gate.on_revoked.append(told.append)
-    await access_both.gate.start()
+    made.on_revoked.append(told.append)
+    await made.start()
     await access_both.store.remove_token("ana")
     await until(lambda: told)
-    await access_both.gate.stop()
+    await made.stop()
     assert told[0](ana)
 
 
@@ -242,9 +244,10 @@ async def test_a_gate_that_never_ran_can_be_stopped(access: Access) -> None:
     await access.gate.stop()
 
 
-async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "REFRESH_S", 0.01)
-    source = access.gate.directory._database
+async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(access: Access) -> None:
+    made = access.make_gate(refresh_s=0.01)
+    await made.refresh()
+    source = made.directory._database
     down = True
 
     class Flaky:
@@ -259,14 +262,14 @@ async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(a
             return await source.revision()
 
     token = await access.token()
-    assert await failure(access.gate, bearer(token)) is None
-    await access.gate.start()
-    assert await access.gate.readiness() is None
+    assert await failure(made, bearer(token)) is None
+    await made.start()
+    assert await made.readiness() is None
     with capture_logs():
-        access.gate.directory._database = Flaky()
-        await until(lambda: access.gate._trouble is not None)
-    assert await access.gate.readiness() == "the database does not answer: ConnectionError"
-    assert await failure(access.gate, bearer(token)) is None
+        made.directory._database = Flaky()
+        await until(lambda: made._trouble is not None)
+    assert await made.readiness() == "the database does not answer: ConnectionError"
+    assert await failure(made, bearer(token)) is None
     down = False
-    await until(lambda: access.gate._trouble is None)
-    await access.gate.stop()
+    await until(lambda: made._trouble is None)
+    await made.stop()

@@ -6,7 +6,7 @@ import pytest
 from starlette.types import Scope
 from structlog.testing import capture_logs
 
-from hub.ops.envelope import ApiError
+from hub.http.errors import ApiError
 from hub.ops.settings import SettingsError, load
 from hub.security.gate import Gate
 from hub.security.hosts import DemoGuard, Hosts

@@ -9,13 +9,13 @@ import pytest
 from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.security.credentials import Credential
-from hub.security.directory import AT_ONCE, Directory
+from hub.security.directory import SLICE_ITEMS, Directory
 from hub.security.roles import Grants
 from hub.security.tickets import Tickets
 from tests.support.turns import Turns
 from tests.world import ManualClock
 
-MANY = 3 * AT_ONCE + 10
+MANY = 3 * SLICE_ITEMS + 10
 PIECES = 3
 
 
@@ -77,7 +77,7 @@ async def test_after_a_change_some_are_asked_for_at_a_time(clock: ManualClock) -
     gone = await directory.refresh()
     assert gone is not None
     assert [number for number in range(MANY) if gone(who(number))] == [7, MANY - 1]
-    assert tokens.asked == [AT_ONCE] * PIECES + [10]
+    assert tokens.asked == [SLICE_ITEMS] * PIECES + [10]
     assert await directory.refresh() is None
 
 

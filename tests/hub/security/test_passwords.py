@@ -1,7 +1,6 @@
 import pytest
 
 from hub.core.limits import Limits
-from hub.security import passwords
 from hub.security.passwords import FailureBrake, hash_password, verify_built_in, verify_password
 from tests.world import ManualClock
 
@@ -55,9 +54,8 @@ def test_a_success_forgets_the_failures(clock: ManualClock) -> None:
     assert brake.wait_s("a", "ana") == 0
 
 
-def test_the_brake_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_MAX_WATCHED", 3)
-    brake = FailureBrake(clock)
+def test_the_brake_is_bounded(clock: ManualClock) -> None:
+    brake = FailureBrake(clock, max_watched=3)
     for number in range(10):
         brake.tried("a", str(number))
     assert len(brake._failures) == 3

@@ -1,4 +1,4 @@
-"""A hub with the Bayeux door on a real server; who comes in is somebody of the tenant demo."""
+"""A hub with the Bayeux endpoint on a real server; who comes in is somebody of the tenant demo."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hub.bayeux.server import BayeuxServer
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.security.gate import Gate
-from hub.transports.bayeux import BayeuxDoor
-from hub.transports.front import Front
+from hub.transports.bayeux import BayeuxEndpoint
+from hub.transports.dispatcher import Dispatcher
 from hub.transports.runtime import TimerDriver
-from tests.hub.transports.door_house import BEARER as BEARER
-from tests.hub.transports.door_house import House as DoorHouse
+from tests.hub.transports.endpoint_house import BEARER as BEARER
+from tests.hub.transports.endpoint_house import House as EndpointHouse
 from tests.hub.transports.harness import listening
 
 PATH = "/cometd"
@@ -36,17 +36,17 @@ BY_TOKEN = {**HANDSHAKE, "ext": {"authentication": {"token": "demo-token"}}}
 Json = dict[str, Any]
 
 
-class House(DoorHouse[BayeuxDoor]):
-    """The hub, its door, and clients of it."""
+class House(EndpointHouse[BayeuxEndpoint]):
+    """The hub, its endpoint, and clients of it."""
 
     server: BayeuxServer
 
     def __init__(self, *, open_to_all: bool, limits: Limits) -> None:
-        super().__init__(self._door, open_to_all=open_to_all, limits=limits)
+        super().__init__(self._endpoint, open_to_all=open_to_all, limits=limits)
 
-    def _door(self, hub: Hub, gate: Gate) -> BayeuxDoor:
+    def _endpoint(self, hub: Hub, gate: Gate) -> BayeuxEndpoint:
         self.server = BayeuxServer(hub, gate)
-        return BayeuxDoor(self.server, gate)
+        return BayeuxEndpoint(self.server, gate)
 
     def client(self, path: str = PATH, **headers: str) -> Client:
         return Client(self, path, headers)
@@ -74,7 +74,7 @@ async def house(*, open_to_all: bool = False, limits: Limits | None = None, fram
         await send({"type": "http.response.body", "body": b""})
 
     try:
-        async with listening(Front([built.door], nothing_else), limits=limits, frames=frames) as built.port:
+        async with listening(Dispatcher([built.endpoint], nothing_else), limits=limits, frames=frames) as built.port:
             yield built
     finally:
         await driver.stop()

@@ -272,7 +272,7 @@ async def test_many_slow_readers_share_a_budget_and_cost_the_others_nothing() ->
 async def test_drain_closes_with_1012(built: House) -> None:
     async with built.connect() as socket:
         await opened(socket)
-        draining = asyncio.create_task(built.door.drain(0.05))
+        draining = asyncio.create_task(built.endpoint.drain(0.05))
         assert await close_code(socket) == 1012
         await draining
     async with built.connect() as socket:

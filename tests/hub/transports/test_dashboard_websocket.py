@@ -1,4 +1,4 @@
-"""The door /ws on the wire: a real server, a real gate, real clients."""
+"""The endpoint /ws on the wire: a real server, a real gate, real clients."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from hub.core.limits import Limits
 from hub.core.principal import login_key
-from hub.transports.dashboard_websocket import DashboardDoor
-from tests.hub.transports.door_house import BEARER, House
-from tests.hub.transports.door_house import house as build_house
+from hub.transports.dashboard_websocket import DashboardEndpoint
+from tests.hub.transports.endpoint_house import BEARER, House
+from tests.hub.transports.endpoint_house import house as build_house
 from tests.hub.transports.harness import RawClient
 
 
-def house(**options: Any) -> AbstractAsyncContextManager[House[DashboardDoor]]:
-    return build_house(DashboardDoor, **options)
+def house(**options: Any) -> AbstractAsyncContextManager[House[DashboardEndpoint]]:
+    return build_house(DashboardEndpoint, **options)
 
 
 async def read(client: ClientConnection) -> list[Any]:
@@ -78,7 +78,7 @@ async def test_bad_headers_are_accepted_and_closed_4401_never_skipped(headers: d
             headers = headers | {"Cookie": await hub.cookie()}
         async with connect(f"ws://127.0.0.1:{hub.port}/ws?ticket=x", additional_headers=headers) as client:
             assert await code_of(client) == 4401
-        assert hub.door.counters.not_authenticated == 1
+        assert hub.endpoint.counters.not_authenticated == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_plain_http_is_told_to_upgrade(method: str) -> None:
 
 
 def test_the_door_serves_its_path_alone() -> None:
-    serves = DashboardDoor.serves
+    serves = DashboardEndpoint.serves
     assert [serves(None, path) for path in ("/ws", "/ws/", "/wsx", "/ws/x", "/")] == [True, True, False, False, False]  # type: ignore[arg-type]
 
 
@@ -234,12 +234,12 @@ async def test_draining_closes_1012_and_lets_nobody_in() -> None:
     async with house() as hub, hub.connect(**BEARER) as first, hub.connect(**BEARER) as second:
         await read(first)
         await read(second)
-        await hub.door.drain(0.1)
+        await hub.endpoint.drain(0.1)
         assert await code_of(first) == 1012
         assert await code_of(second) == 1012
         async with hub.connect(**BEARER) as third:
             assert await code_of(third) == 1012
-        await hub.door.drain(60)  # nobody is here: nothing to wait for
+        await hub.endpoint.drain(60)  # nobody is here: nothing to wait for
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ async def test_draining_closes_1012_and_lets_nobody_in() -> None:
 async def test_draining_takes_the_longer_the_more_there_are(
     monkeypatch: pytest.MonkeyPatch, clients: int, seconds: float, sleeps: int
 ) -> None:
-    made = House(DashboardDoor, open_to_all=True, limits=Limits())
+    made = House(DashboardEndpoint, open_to_all=True, limits=Limits())
     story: list[int] = []
     closed: list[int] = []
 
@@ -260,9 +260,9 @@ async def test_draining_takes_the_longer_the_more_there_are(
         assert duration == 0.05
         story.append(len(closed))
 
-    made.door._conversations.update({Open(): None for _ in range(clients)})  # type: ignore[misc]
+    made.endpoint._conversations.update({Open(): None for _ in range(clients)})  # type: ignore[misc]
     monkeypatch.setattr("hub.transports.dashboard_websocket.asyncio.sleep", sleep)
-    await made.door.drain(seconds)
+    await made.endpoint.drain(seconds)
     assert len(story) == sleeps
     assert closed == [1012] * clients
     assert story == [round((number + 1) * clients / (sleeps + 1)) for number in range(sleeps)]  # evenly

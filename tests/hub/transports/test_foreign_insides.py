@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.server import ServerProtocol
 
-from hub.transports import http_protocol, http_request, server, uvicorn_protocol, whole_response
+from hub.transports import http_protocol, http_request, server, single_write, uvicorn_protocol
 from hub.transports.http_protocol import HubConfig, HubHttpProtocol
 from hub.transports.http_request import EndsByClosing, ReadFlow
 from hub.transports.server import HubServer
@@ -72,7 +72,7 @@ CALLED_BY_THE_BASE = {
 """Methods of ours that take effect since the base, or its event loop, calls them by these names."""
 
 VARIABLES = [
-    (whole_response, "cycle", RequestResponseCycle),
+    (single_write, "cycle", RequestResponseCycle),
     (http_protocol, "cycle", RequestResponseCycle),
     (server, "server", uvicorn.Server),
 ]
@@ -185,7 +185,7 @@ def test_versions_are_kept_below_the_next_minor_one(package: str) -> None:
 
 def test_nothing_else_derives_from_theirs() -> None:
     """A class that is added to the transports is added to this test."""
-    modules = (http_protocol, http_request, server, uvicorn_protocol, whole_response)
+    modules = (http_protocol, http_request, server, uvicorn_protocol, single_write)
     found = {
         kind
         for module in modules

@@ -7,6 +7,7 @@ import gzip
 import json
 import socket as sockets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from hub.bayeux.server import BayeuxServer
 from hub.bayeux.session import ServerSession
 from hub.core.limits import Limits
 from hub.transports import plain_http
-from hub.transports.bayeux import BayeuxDoor
+from hub.transports.bayeux import BayeuxEndpoint
 from tests.hub.transports.bayeux_house import BEARER, BY_TOKEN, HANDSHAKE, PATH, STATISTICS, Client, House, house, until
 
 SUCCESS = {"id": "9", "channel": "/a", "successful": True}
@@ -55,7 +56,7 @@ async def test_every_suffix_is_served(built: House, path: str, suffix: str) -> N
 
 @pytest.mark.parametrize("path", ["/cometdx", "/comet", "/", "/statistics/v3", "/statistics/v3/notificationsx", "/x/cometd"])
 def test_other_paths_are_not_served(path: str) -> None:
-    assert not BayeuxDoor.serves(None, path)  # type: ignore[arg-type]
+    assert not BayeuxEndpoint.serves(None, path)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "PATCH"])
@@ -474,11 +475,10 @@ async def test_client_that_goes_while_it_reads_loses_nothing() -> None:
     assert [reply["data"]["n"] for reply in replies if "data" in reply] == list(range(MUCH))
 
 
-async def test_client_that_stops_reading_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with house(limits=LARGE) as built, built.client() as client:
+async def test_client_that_stops_reading_is_cut_off() -> None:
+    async with house(limits=replace(LARGE, response_timeout_ms=100)) as built, built.client() as client:
         await client.opened("/a")
         raw = await _raw_hold(built, client)
-        monkeypatch.setattr(plain_http, "RESPONSE_TIMEOUT_S", 0.1)
         session = await _answer_much(built, client)
         await until(lambda: len(session.queue) == MUCH)
         raw.close()
@@ -506,7 +506,7 @@ async def test_drain_sends_clients_away(built: House) -> None:
     async with built.client() as client:
         await client.opened()
         held = await client.hold()
-        await built.door.drain(0.05)
+        await built.endpoint.drain(0.05)
         (reply,) = (await held).json()
         assert reply["advice"]["reconnect"] == "handshake"
         assert 0 < reply["advice"]["interval"] <= 5000
@@ -520,7 +520,7 @@ async def test_drain_of_many_takes_its_time(built: House) -> None:
     for client in clients:
         await client.opened()
         held.append(await client.hold())
-    await built.door.drain(0.1)
+    await built.endpoint.drain(0.1)
     assert [(await task).json()[0]["advice"]["reconnect"] for task in held] == ["handshake"] * 4
     for client in clients:
         await client.http.aclose()
@@ -547,20 +547,18 @@ async def test_server_that_raises_at_a_lost_connection() -> None:
     assert not await plain_http.respond(send, 200, [], b"x")
 
 
-async def test_stalled_send_under_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_http, "RESPONSE_TIMEOUT_S", 0.01)
-
+async def test_stalled_send_under_another_server() -> None:
     async def send(message: Any) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body"):
             await asyncio.Event().wait()
 
-    assert not await plain_http.respond(send, 200, [], b"x" * 100_000)
+    assert not await plain_http.respond(send, 200, [], b"x" * 100_000, timeout_s=0.01)
 
 
 async def test_door_in_process() -> None:
-    """httpx's own transport is another ASGI server: the door relies on nothing but ASGI."""
+    """httpx's own transport is another ASGI server: the endpoint relies on nothing but ASGI."""
     async with house() as built:
-        app = httpx.ASGITransport(app=built.door)
+        app = httpx.ASGITransport(app=built.endpoint)
         async with httpx.AsyncClient(transport=app, base_url="http://hub") as client:
             response = await client.post(PATH, content=json.dumps([BY_TOKEN]))
     assert response.json()[0]["successful"]
@@ -568,7 +566,7 @@ async def test_door_in_process() -> None:
 
 async def test_secure_cookies_under_tls() -> None:
     async with house() as built:
-        app = httpx.ASGITransport(app=built.door)
+        app = httpx.ASGITransport(app=built.endpoint)
         async with httpx.AsyncClient(transport=app, base_url="https://hub") as client:
             response = await client.post(PATH, content=json.dumps([BY_TOKEN]))
     assert response.headers["set-cookie"].endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")

@@ -1,4 +1,4 @@
-"""One WebSocket as the doors use it: the fast path and the fallback behave alike."""
+"""One WebSocket as the endpoints use it: the fast path and the fallback behave alike."""
 
 from __future__ import annotations
 

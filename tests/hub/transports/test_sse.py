@@ -1,4 +1,4 @@
-"""The door /events on the wire: a real server, a real gate, clients that read and that do not."""
+"""The endpoint /events on the wire: a real server, a real gate, clients that read and that do not."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from websockets.exceptions import InvalidStatus
 
 from hub.core.limits import Limits
 from hub.core.principal import Principal
-from hub.transports.sse import EventStreamDoor
-from tests.hub.transports.door_house import BEARER, House
-from tests.hub.transports.door_house import house as build_house
+from hub.transports.sse import EventStreamEndpoint
+from tests.hub.transports.endpoint_house import BEARER, House
+from tests.hub.transports.endpoint_house import house as build_house
 
 WITHIN_S = 10.0
 
 
 @asynccontextmanager
-async def house(**options: Any) -> AsyncIterator[House[EventStreamDoor]]:
-    async with build_house(EventStreamDoor, **options) as made:
+async def house(**options: Any) -> AsyncIterator[House[EventStreamEndpoint]]:
+    async with build_house(EventStreamEndpoint, **options) as made:
         try:
             yield made
         finally:
-            await made.door.drain(0.0)
-            await until(lambda: len(made.door) == 0)
+            await made.endpoint.drain(0.0)
+            await until(lambda: len(made.endpoint) == 0)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -38,7 +38,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-def http(hub: House[EventStreamDoor], **headers: str) -> httpx.AsyncClient:
+def http(hub: House[EventStreamEndpoint], **headers: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{hub.port}", headers=headers, timeout=WITHIN_S)
 
 
@@ -74,14 +74,14 @@ class Stream:
 
 
 @asynccontextmanager
-async def stream(hub: House[EventStreamDoor], *channels: str, **headers: str) -> AsyncIterator[Stream]:
+async def stream(hub: House[EventStreamEndpoint], *channels: str, **headers: str) -> AsyncIterator[Stream]:
     query = [("channel", channel) for channel in channels]
     async with http(hub, **(headers or BEARER)) as client, client.stream("GET", "/events", params=query) as response:
         assert response.status_code == 200, await response.aread()
         yield Stream(response)
 
 
-def raw(hub: House[EventStreamDoor]) -> AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+def raw(hub: House[EventStreamEndpoint]) -> AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A client that reads when the test does, and with a small buffer."""
 
     @asynccontextmanager
@@ -351,7 +351,7 @@ async def test_drain_spreads_the_return_and_refuses_what_is_new() -> None:
     async with house() as hub, stream(hub, "/a") as events, http(hub, **BEARER) as client:
         await events.block()
         await hub.emit("/a", b"1")
-        await hub.door.drain(0.2)
+        await hub.endpoint.drain(0.2)
         assert (await events.event())["data"] == 1
         assert int((await events.block())["retry"]) >= 0
         await events.ended()
@@ -365,7 +365,7 @@ async def test_a_client_that_does_not_read_costs_the_others_nothing(frames: bool
     limits = Limits(max_queue_bytes=64 * 1024)
     async with house(limits=limits, frames=frames) as hub, raw(hub) as (_, writer), stream(hub, "/a") as events:
         writer.write(b"GET /events?channel=/a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer demo-token\r\n\r\n")
-        await until(lambda: len(hub.door) == 2)
+        await until(lambda: len(hub.endpoint) == 2)
         payload = b'"%s"' % (b"x" * 8000)
         sent = 0
         while not hub.hub.counters.dropped and sent < 5000:
@@ -379,7 +379,7 @@ async def test_a_client_that_does_not_read_costs_the_others_nothing(frames: bool
 async def test_a_log_stream_that_does_not_read_is_ended_to_resume() -> None:
     async with house(limits=Limits(max_queue_bytes=64 * 1024)) as hub, raw(hub) as (reader, writer):
         writer.write(b"GET /events?channel=/log/a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer demo-token\r\n\r\n")
-        await until(lambda: len(hub.door) == 1)
+        await until(lambda: len(hub.endpoint) == 1)
         payload = b'"%s"' % (b"x" * 8000)
         for _ in range(5000):
             if not hub.hub.sessions.by_id:

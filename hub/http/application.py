@@ -1,0 +1,168 @@
+"""The REST application: it puts together the routers of all parts, CORS, the answers to exceptions and ``/openapi.json``."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub import __version__
+from hub.core.limits import Limits
+from hub.http.assets import Asset
+from hub.http.error_table import ErrorTable
+from hub.http.fast_routes import OpenRoute
+from hub.http.handlers import install
+from hub.http.openapi import describe, operation_id
+from hub.http.responses import EnvelopeResponse
+from hub.http.routing import WithoutSlash, adopt
+from hub.ops.health import Health
+from hub.ops.metrics import Metrics, RequestTimer
+from hub.ops.routes import create_open_routes, create_router
+from hub.security.gate import Gate
+from hub.security.origin import header
+
+TITLE: Final = "CX Event Hub"
+
+CORS_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Last-Event-ID",
+    "traceparent",
+    "X-Api-Key",
+    "X-B3-SpanId",
+    "X-B3-SnapId",
+    "X-B3-TraceId",
+    "X-Gws-Unstable",
+    "X-Request-Id",
+    "X-Requested-With",
+)
+"""Request headers that pages of other origins may send (docs/protocol/rest.md#headers-of-other-origins; one of them is spelt as the Java
+library does).
+"""
+
+_DESCRIPTION: Final = (
+    "The REST face of the hub. Every answer is an envelope: `status.code` 0 is done, 1 sent, 2 partly done, else an error."
+)
+
+
+def create_app(
+    *,
+    gate: Gate,
+    metrics: Metrics,
+    health: Health,
+    routers: Sequence[APIRouter] = (),
+    routes: Sequence[BaseRoute] = (),
+    limits: Limits | None = None,
+    errors: ErrorTable | None = None,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+) -> FastAPI:
+    """Put the REST application together. ``app.state.open_routes`` are those of its paths that anybody may ask for.
+
+    Args:
+        gate: who identifies callers; :func:`hub.http.permits.requires` finds it in ``app.state.gate``. Its allowed origins may call from a
+            browser (CORS), with credentials, so there is never a ``*`` among them.
+        metrics: what ``/metrics`` shows.
+        health: what ``/livez`` and ``/readyz`` show.
+        routers: the REST routes of every part, which ``/openapi.json`` describes.
+        routes: plain routes beside them: pages and files. They come last, so that they cannot hide the API.
+        limits: the bounds of requests; ``app.state.limits``.
+        errors: how exceptions are answered, complete; ``app.state.errors``.
+        lifespan: runs around the server's life.
+    """
+    app = FastAPI(
+        title=TITLE,
+        version=__version__,
+        description=_DESCRIPTION,
+        default_response_class=EnvelopeResponse,
+        openapi_url=None,  # theirs is made on the event loop, which it holds for half a second; see OpenApiDocument
+        docs_url=None,  # the usual pages load scripts from elsewhere
+        redoc_url=None,
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        generate_unique_id_function=operation_id,
+        lifespan=lifespan,
+    )
+    app.state.gate = gate
+    app.state.metrics = metrics
+    app.state.health = health
+    app.state.limits = limits = limits or Limits()
+    app.state.errors = errors = errors or ErrorTable(limits.max_errors_told)
+    install(app, errors)
+    app.add_middleware(RequestTimer, metrics=metrics)
+    if gate.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(gate.allowed_origins),
+            allow_credentials=True,
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=list(CORS_HEADERS),
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+    app.add_middleware(OriginWatch, gate=gate)  # around the former, which answers preflights by itself
+    all_routers = (create_router(health, metrics), *routers)
+    adopt(all_routers)
+    for router in all_routers:
+        app.include_router(router)
+    document = OpenApiDocument(app)
+    app.state.open_routes = [OpenRoute("/openapi.json", document.answer), *create_open_routes(health)]
+    app.add_route("/openapi.json", document.answer, methods=["GET"], include_in_schema=False)
+    app.router.routes.extend(routes)
+    app.router.redirect_slashes = False
+    app.router.default = WithoutSlash(app.router)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def compile_routes(app: FastAPI) -> None:
+    """Have FastAPI build now what it builds at the first request to each router: validators, serializers and handlers of its operations.
+
+    All together they take a quarter of a second, which is to be spent before the port opens.
+    """
+    nowhere: Scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": [], "query_string": b""}
+    for route in app.router.routes:
+        route.matches(nowhere)
+
+
+class OpenApiDocument:
+    """``/openapi.json``: made in a thread when it is first asked for, then kept as the bytes of its answers."""
+
+    __slots__ = ("_app", "_asset", "_lock")
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._lock = asyncio.Lock()
+        self._asset: Asset | None = None
+
+    def _make(self) -> Asset:
+        return Asset(bytes(JSONResponse(self._app.openapi()).body), "application/json")
+
+    async def answer(self, request: Request) -> Response:
+        """The document; callers that come while it is made wait for it."""
+        if self._asset is None:
+            async with self._lock:
+                if self._asset is None:
+                    self._asset = await asyncio.to_thread(self._make)
+        return self._asset.respond(request)
+
+
+class OriginWatch:
+    """Middleware that logs origins whose pages may not read the answers, since a browser does not tell its page why."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self.app = app
+        self.gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and header(scope, b"origin") is not None:
+            self.gate.from_own_page(scope)
+        await self.app(scope, receive, send)

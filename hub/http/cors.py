@@ -1,0 +1,28 @@
+"""Cross-origin requests of browsers (Fetch standard, section 3.2): only pages of this hub and of allowed origins may read answers."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+from hub.security.gate import Gate
+from hub.security.origin import header
+
+Headers = list[tuple[bytes, bytes]]
+
+MAX_AGE = (b"access-control-max-age", b"600")
+"""Seconds that a browser may remember a preflight's answer."""
+
+
+class CrossOrigin:
+    """What the answer to one request says about its origin. ``headers`` go with every answer; they are empty without ``Origin``."""
+
+    __slots__ = ("allowed", "headers")
+
+    def __init__(self, gate: Gate, scope: Scope) -> None:
+        origin = header(scope, b"origin")
+        self.allowed = origin is not None and gate.from_own_page(scope)
+        """Whether the request comes from a page that may read the answer."""
+        self.headers: Headers = [] if origin is None else [(b"vary", b"origin")]
+        if origin is not None and self.allowed:
+            # echoed, not a wildcard: cookies go along
+            self.headers += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"access-control-allow-credentials", b"true")]

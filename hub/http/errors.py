@@ -1,0 +1,74 @@
+"""What goes wrong with a REST call: an answer that is an error, and a field that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from hub.http.envelope import failure, show
+
+
+class FieldError(ValueError):
+    """A field of what was asked for is wrong. Code below the routes raises it; the answer of a REST call is 400.
+
+    ``field`` names the field, ``expected`` says in words what it may be, ``got`` says in words what came. For a value that came, see
+    :meth:`of_value`.
+    """
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got}")
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+    @classmethod
+    def of_value(cls, field: str, expected: str, value: object) -> Self:
+        """The error for a value, which is shown as JSON, cut to 120 characters."""
+        return cls(field, expected, show(value))
+
+
+class ApiError(Exception):
+    """A REST request that is refused.
+
+    ``http_status`` is the status line; ``code`` what ``status.code`` says, the HTTP status unless an API has codes of its own; ``detail``
+    an object with more, by habit ``field``, ``expected`` and ``got``; ``errors`` the failures of a bulk request, each
+    ``{"status": {...}}``; ``headers`` further response headers.
+    """
+
+    def __init__(
+        self,
+        http_status: int,
+        message: str,
+        *,
+        code: int | str | None = None,
+        detail: dict[str, Any] | None = None,
+        errors: list[dict[str, Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.message = message
+        self.code = http_status if code is None else code
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+
+    @classmethod
+    def of_field(cls, field: str, expected: str, got: object, *, http_status: int = 400) -> ApiError:
+        """A field of the request is wrong: the message names it, what was expected, and the value that came (cut to 120 characters)."""
+        return cls.in_words(field, expected, show(got), http_status=http_status)
+
+    @classmethod
+    def in_words(cls, field: str, expected: str, got: str, *, http_status: int = 400, headers: Mapping[str, str] | None = None) -> ApiError:
+        """As :meth:`of_field`; ``got`` says in words what came."""
+        detail = {"field": field, "expected": expected, "got": got}
+        return cls(http_status, f"{field}: expected {expected}, got {got}", detail=detail, headers=headers)
+
+    @classmethod
+    def of_error(cls, error: FieldError, *, within: str = "", http_status: int = 400) -> ApiError:
+        """The answer to a :class:`FieldError`; ``within`` is put in front of the field's name, such as ``data.``."""
+        return cls.in_words(f"{within}{error.field}", error.expected, error.got, http_status=http_status)
+
+    def body(self) -> dict[str, Any]:
+        """The envelope of this error."""
+        return failure(self.code, self.message, self.detail, errors=self.errors)

@@ -1,0 +1,116 @@
+"""Serves fast routes in front of the REST application, without its framework (docs/adr/fast-routes.md).
+
+The framework calls several layers of middleware, finds a route and solves its dependencies. For each request this takes several times as
+long as the operation itself, where the operation is small or its answer was made before. A fast route serves plain requests alone: the
+parameters in the path have ordinary characters, and there is no ``Origin``. All other requests go on to the REST application, which has
+the same operation, describes it in ``/openapi.json`` and answers in the same words.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub.http.envelope import failure
+from hub.http.error_table import ErrorTable
+from hub.http.fast_routes import FastRoute, OpenRoute
+from hub.http.method import asked_method
+from hub.http.permits import permit
+from hub.http.responses import EnvelopeResponse, respond_error
+from hub.http.tracing import access, request_id, trace_id
+from hub.ops.metrics import Metrics
+from hub.security.gate import Gate
+
+_log = structlog.get_logger(__name__)
+
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_ORDINARY: Final = r"((?!ext_)[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
+"""What a parameter looks like here: an id of ours, a name. What looks otherwise is the router's to check."""
+
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class _Route(NamedTuple):
+    """What is shown of a request: its template."""
+
+    path: str
+
+
+class FastRouter:
+    """ASGI in front of the REST application."""
+
+    __slots__ = ("_app", "_errors", "_gate", "_metrics", "_open", "_routes")
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Sequence[FastRoute],
+        gate: Gate,
+        metrics: Metrics,
+        open_routes: Sequence[OpenRoute] = (),
+        errors: ErrorTable | None = None,
+    ) -> None:
+        """``errors``: how exceptions are answered, the same as those of ``app``."""
+        self._app = app
+        self._errors = errors or ErrorTable()
+        self._gate = gate
+        self._metrics = metrics
+        self._open = {each.path: each for each in open_routes}
+        self._routes = [(each.method, re.compile(_PARAMETER.sub(_ORDINARY, each.path)), each) for each in routes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            method, path = scope["method"], scope["path"]
+            if method == "GET" and (open_route := self._open.get(path)) is not None and _of_no_page(scope):
+                await self._serve(scope, receive, send, path, open_route.respond)
+                return
+            for fast_method, pattern, route in self._routes:
+                if method == fast_method and (found := pattern.fullmatch(path)) is not None:
+                    if _of_no_page(scope):
+                        await self._serve(scope, receive, send, route.path, partial(self._permitted, route, found.groups()))
+                        return
+                    break
+        await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, path: str, answer: Answer) -> None:
+        headers = scope["headers"]
+        scope["route"] = _Route(path)
+        identifier = request_id(headers)
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=identifier, trace_id=trace_id(headers)):
+            request = Request(scope, receive, send)
+            try:
+                response = await answer(request)
+            except Exception as error:
+                response = self._failed(error, request, path)
+            response.raw_headers.append((b"x-request-id", identifier.encode("ascii")))
+            try:
+                await response(scope, receive, send)
+            finally:
+                seconds = time.perf_counter() - began
+                self._metrics.observe_request(asked_method(scope), path, response.status_code, seconds)
+                access(scope, response.status_code, seconds)
+
+    def _failed(self, error: Exception, request: Request, path: str) -> Response:
+        known = self._errors.answer(error, request)
+        if known is not None:
+            return respond_error(known)
+        _log.exception("request failed", method=request.method, path=path)
+        return EnvelopeResponse(failure(500, "the server failed to answer; its log says why"), 500)
+
+    async def _permitted(self, route: FastRoute, parameters: Sequence[str], request: Request) -> Response:
+        caller = await permit(self._gate, request.scope, route.operation)
+        return await route.serve(request, caller, *parameters)
+
+
+def _of_no_page(scope: Scope) -> bool:
+    return not any(name == b"origin" for name, _ in scope["headers"])

@@ -1,0 +1,73 @@
+"""How an application answers a call that raised an exception: by the table of errors, always in the envelope."""
+
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hub.http.envelope import failure
+from hub.http.error_table import ErrorTable
+from hub.http.errors import ApiError
+from hub.http.method import asked_method
+from hub.http.responses import EnvelopeResponse, respond_error
+
+_log = structlog.get_logger(__name__)
+
+
+class Failsafe:
+    """Turns what nobody expected into a 500 envelope, and logs it. Starlette's own handler would raise it once more behind the response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            if started:
+                raise  # half a response is out: only the server can still end the connection
+            body = EnvelopeResponse(failure(500, "the server failed to answer; its log says why"), 500)
+            await body(scope, receive, send)
+
+
+def install(app: FastAPI, errors: ErrorTable | None = None) -> None:
+    """Send every error of ``app`` in the envelope: what ``errors`` has answers for, 404, 405, and what nobody expected (500, logged).
+
+    Types that are added to ``errors`` later are not known to ``app``.
+    """
+    table = ErrorTable() if errors is None else errors
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        answer = table.answer(error, request)
+        assert answer is not None  # it is called for the types of the table
+        return respond_error(answer)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = str(error.detail)
+        if error.status_code == HTTPStatus.NOT_FOUND and message == HTTPStatus.NOT_FOUND.phrase:
+            message = f"there is nothing at {request.url.path}"
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            message = f"expected {allowed}, got {asked_method(request.scope)}"
+        return respond_error(ApiError(error.status_code, message, headers=error.headers))
+
+    for kind in table:
+        app.add_exception_handler(kind, on_error)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_middleware(Failsafe)

@@ -1,0 +1,27 @@
+"""The headers of a request by name. Several parts look for headers that few requests have: one dictionary serves them all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import Scope
+
+_KEY: Final = "hub.headers"
+
+
+def first_headers(scope: Scope) -> dict[bytes, bytes]:
+    """The first header of each name, in lower case; the dictionary is made once for each request. Where a name may stand several times and
+    all of them count, this says whether there is one.
+    """
+    headers = scope["headers"]
+    made = scope.get(_KEY)
+    if made is None or made[0] is not headers:
+        made = scope[_KEY] = headers, dict(reversed(headers))
+    found: dict[bytes, bytes] = made[1]
+    return found
+
+
+def forget_headers(scope: Scope) -> None:
+    """Drop all headers, so that a WebSocket does not hold them as long as it is open."""
+    scope["headers"] = []
+    scope.pop(_KEY, None)

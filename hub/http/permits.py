@@ -1,0 +1,161 @@
+"""REST operations ask the gate: a FastAPI dependency that yields the principal or answers as docs/protocol/credentials.md#refusals says."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+from hub.core.principal import Action, Principal
+from hub.http.errors import ApiError
+from hub.security.cookies import SIGN_IN_COOKIE
+from hub.security.gate import Failure, Gate
+from hub.storage.transactions import StorageError
+
+_CALLER: Final = "hub.caller"
+"""Where the scope of a request has who sent it, once that is known."""
+
+_log = structlog.get_logger(__name__)
+
+# what /openapi.json says; the gate itself reads the request
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A token: `Authorization: Bearer T`.")
+_KEY: Final = APIKeyHeader(name="x-api-key", auto_error=False, scheme_name="apiKey", description="An API key, alone or beside a token.")
+_COOKIE: Final = APIKeyCookie(
+    name=SIGN_IN_COOKIE, auto_error=False, scheme_name="cookie", description="The cookie of `POST /api/v1/sign-in`, for browsers."
+)
+
+
+class UnknownKeyError(ApiError):
+    """403 with the body that Genesys' API gateway answers an unknown key with: no envelope (docs/protocol/credentials.md#refusals)."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "Forbidden")
+
+    def body(self) -> dict[str, Any]:
+        return {"message": "Forbidden"}
+
+
+def refusal(failure: Failure) -> ApiError:
+    """The HTTP answer to a caller whom the gate did not identify (docs/protocol/credentials.md#refusals)."""
+    if failure is Failure.UNKNOWN_KEY:
+        return UnknownKeyError()
+    if failure in (Failure.TENANT_MISMATCH, Failure.FOREIGN_ORIGIN):
+        return ApiError(403, failure.value)
+    return ApiError(401, failure.value, headers={"WWW-Authenticate": "Bearer"})
+
+
+async def identify(gate: Gate, scope: Scope) -> Principal:
+    """Who sent a request.
+
+    Raises:
+        ApiError: nobody who is known: see :func:`requires`; 503, the database does not answer.
+    """
+    try:
+        caller = await gate.identify(scope)
+    except StorageError:
+        _log.exception("a caller could not be identified")
+        message = "credentials cannot be looked up now: the database does not answer"
+        raise ApiError(503, message, headers={"Retry-After": "1"}) from None
+    if caller.principal is None:
+        assert caller.failure is not None
+        raise refusal(caller.failure)
+    return caller.principal
+
+
+async def permit(gate: Gate, scope: Scope, operation: str) -> Principal:
+    """Who sent a request, if they may do ``operation``.
+
+    Raises:
+        ApiError: they may not, or it is not known who it is: see :func:`requires`.
+    """
+    principal = await identify(gate, scope)
+    await _allow(gate, principal, operation)
+    return principal
+
+
+async def _allow(gate: Gate, principal: Principal, operation: str) -> None:
+    if not await gate.allows(principal, Action.CALL, operation):
+        raise ApiError(403, f"this credential may not {gate.summary_of(operation)}", detail={"operation": operation})
+
+
+async def _identify(
+    request: Request,
+    _bearer: Annotated[Any, Security(_BEARER)] = None,
+    _key: Annotated[Any, Security(_KEY)] = None,
+    _cookie: Annotated[Any, Security(_COOKIE)] = None,
+) -> Principal:
+    known: Principal | None = request.scope.get(_CALLER)
+    return known if known is not None else await identify(request.app.state.gate, request.scope)
+
+
+class Permission:
+    """A dependency that yields the :class:`Principal` of a caller who may do ``operation``."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+
+    async def __call__(self, request: Request, principal: Annotated[Principal, Depends(_identify)]) -> Principal:
+        await _allow(request.app.state.gate, principal, self.operation)
+        return principal
+
+
+async def permit_before_body(request: Request, dependencies: Iterable[Any]) -> None:
+    """Ask what a route's dependencies ask of a caller, before anything of the body is read; FastAPI reads it first.
+
+    Args:
+        request: the request; who sent it is kept in its scope.
+        dependencies: what the route depends on, as callables.
+
+    Raises:
+        ApiError: as :func:`requires` answers.
+    """
+    for each in dependencies:
+        if each is _identify or isinstance(each, Permission):
+            principal = await _identify(request)
+            request.scope[_CALLER] = principal
+            if isinstance(each, Permission):
+                await _allow(request.app.state.gate, principal, each.operation)
+
+
+def requires(operation: str) -> Any:
+    """A dependency that yields the :class:`Principal` of a caller who may do ``operation``.
+
+    Use it as a default, ``caller: Principal = requires("/statistics/read")``, or within ``Annotated``.
+
+    Answers 401 in the envelope for a missing, expired or wrong token, 403 ``{"message":"Forbidden"}`` for an unknown API key, 403 in the
+    envelope for who may not.
+
+    ``operation`` is one of a family's (:attr:`hub.family.Family.operations`); a hub with a route that asks for another one does not start.
+    """
+    return Depends(Permission(operation))
+
+
+def authenticated() -> Any:
+    """A dependency that yields the :class:`Principal` of any caller with a good credential."""
+    return Depends(_identify)
+
+
+def operations_asked(routers: Iterable[APIRouter]) -> set[str]:
+    """The operations that the routes of some routers ask for."""
+    found: set[str] = set()
+    waiting: list[BaseRoute] = [route for router in routers for route in router.routes]
+    while waiting:
+        route = waiting.pop()
+        inner = getattr(route, "original_router", None)  # FastAPI keeps an included router as one route
+        if isinstance(inner, APIRouter):
+            waiting += inner.routes
+        elif isinstance(route, APIRoute):
+            found |= _operations_of(route.dependant)
+    return found
+
+
+def _operations_of(dependant: Dependant) -> set[str]:
+    own = {dependant.call.operation} if isinstance(dependant.call, Permission) else set()
+    return own.union(*(_operations_of(inner) for inner in dependant.dependencies))

@@ -1,0 +1,164 @@
+"""Checks of every REST operation before its body is read: the caller, the size of the body, and the number of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from hub.core.json_validation import BadJsonError, check_nul, guard
+from hub.core.limits import Limits
+from hub.http.body import bounded, check_announced, check_members, limit_of, read_body
+from hub.http.errors import ApiError
+from hub.http.permits import permit_before_body
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_NO_BODY: Final = frozenset({"GET", "HEAD"})
+
+
+class HubRoute(APIRoute):
+    """An operation of the REST API. FastAPI reads and parses a body before it asks the dependencies; this asks those that say who may call
+    first, then reads what fits the operation, and hands on what can be validated within a slice of the event loop.
+
+    A route class of a family's own derives from it; it asks ``app.state.errors`` what an exception means, and answers in its own form.
+    """
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        dependencies = list(_callables(self.dependant))
+        optional = frozenset(
+            field.alias.encode()
+            for each in _dependants(self.dependant)
+            for field in each.query_params
+            if not field.field_info.is_required()
+        )
+        parsed = self.body_field is not None
+        endpoint = self.endpoint
+
+        async def answer(request: Request) -> Response:
+            limits: Limits = request.app.state.limits
+            await permit_before_body(request, dependencies)
+            _check_query(request, limits, optional)
+            if request.method in _NO_BODY:
+                return await handle(request)
+            limit = limit_of(endpoint, limits)
+            check_announced(request, limit)
+            receive = bounded(request.receive, limit)
+            if parsed:
+                body = _checked(request, await read_body(Request(request.scope, receive), limit), limits)
+                receive = _replayed(body, receive)
+            return await handle(Request(request.scope, receive))
+
+        return answer
+
+
+class WithoutSlash:
+    """Serve a path that does not exist as the same path without its trailing slash, if that exists.
+
+    A redirect would lose the body with some clients, and the credential with others.
+    """
+
+    __slots__ = ("_nothing", "_router")
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._nothing = router.default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            path = scope["path"].removesuffix("/")
+            bare = {**scope, "path": path}
+            if path and any(route.matches(bare)[0] is not Match.NONE for route in self._router.routes):
+                scope["path"] = path
+                await self._router.app(scope, receive, send)
+                return
+        await self._nothing(scope, receive, send)
+
+
+def adopt(routers: Iterable[APIRouter]) -> None:
+    """Make every operation of ``routers`` a :class:`HubRoute`.
+
+    Raises:
+        TypeError: one has a route class of its own that is none: its permission would be asked behind its body.
+    """
+    for router in routers:
+        for route in router.routes:
+            if type(route) is APIRoute:
+                route.__class__ = HubRoute
+            elif isinstance(route, APIRoute) and not isinstance(route, HubRoute):
+                raise TypeError(f"{route.path}: expected a route class that derives from HubRoute, got {type(route).__name__}")
+
+
+def _dependants(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for each in dependant.dependencies:
+        yield from _dependants(each)
+
+
+def _callables(dependant: Dependant) -> Iterator[Any]:
+    """What a route depends on, each behind what it depends on itself."""
+    for each in dependant.dependencies:
+        yield from _callables(each)
+        yield each.call
+
+
+def _check_query(request: Request, limits: Limits, optional: frozenset[bytes]) -> None:
+    """Bound the query, and leave out parameters without a value that may be absent: forms and clients send those that were not filled in.
+
+    Raises:
+        ApiError: 400, more than ``limits.max_query_parameters``.
+    """
+    query: bytes = request.scope["query_string"]
+    if not query:  # nearly always
+        return
+    max_parameters = limits.max_query_parameters
+    if query.count(b"&") >= max_parameters:
+        raise ApiError.of_field("query", f"at most {max_parameters} parameters", query.count(b"&") + 1)
+    if b"=&" not in query and not query.endswith(b"="):
+        return
+    kept = [pair for pair in query.split(b"&") if not (pair.endswith(b"=") and _name(pair) in optional)]
+    request.scope["query_string"] = b"&".join(kept)
+
+
+def _name(pair: bytes) -> bytes:
+    return unquote_plus(pair[:-1].decode("latin-1")).encode()
+
+
+def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
+    """A body that FastAPI parses as JSON, if its headers say so: strict JSON, of so few members that each may be an error.
+
+    Raises:
+        ApiError: 400, it is not; 413, it has more members and elements than ``limits.max_body_members``.
+    """
+    if not body or "json" not in request.headers.get("content-type", "").lower():
+        return body
+    try:
+        text = guard(body, limits.max_json_depth)
+        check_nul(text)
+    except BadJsonError as error:
+        raise ApiError(400, f"body: {error}", detail={"field": "body", "expected": "JSON text", "got": str(error)}) from None
+    check_members(text, limits.max_body_members)
+    return text
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Yield a body that was read, then what follows it."""
+    read = False
+
+    async def replay() -> Message:
+        nonlocal read
+        if read:
+            return await receive()
+        read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

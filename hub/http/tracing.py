@@ -1,0 +1,93 @@
+"""A request id and a trace id for each REST request, on every log line it causes, and one access log line at its end."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hub.http.method import asked_method
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_B3_TRACE_ID = re.compile(rb"(?:[0-9a-fA-F]{16}){1,2}")
+
+_ERROR_BODY = b'{"status":{"code":500,"message":"Internal Server Error"}}'
+
+_access = structlog.get_logger("hub.access")
+_log = structlog.get_logger(__name__)
+
+
+def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's ``X-Request-Id`` when it is 1 to 128 of ``A-Z a-z 0-9 . _ : -``, safe to log and to echo; else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return secrets.token_hex(16)
+
+
+def trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The trace of a request: ``traceparent`` (W3C Trace Context), else ``X-B3-TraceId`` (B3, 64 or 128 bits), else a new one."""
+    b3: str | None = None
+    for name, value in headers:
+        if name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value)) and not value.startswith(b"ff"):
+            return found[1].decode("ascii")
+        if name == b"x-b3-traceid" and _B3_TRACE_ID.fullmatch(value):
+            b3 = value.decode("ascii").lower()
+    return b3 or secrets.token_hex(16)
+
+
+class Tracing:
+    """Plain ASGI around the REST application. Bayeux, `/ws` and `/events` are not traced: a held long-poll lasts minutes."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        identifier = request_id(headers)
+        status = 0  # none was sent
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", identifier.encode("ascii"))]}
+            await send(message)
+
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=identifier, trace_id=trace_id(headers)):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception:
+                # the one place that logs it: raised further, the server would log it once more, without the id
+                _log.exception("request_failed", method=scope["method"], path=_route(scope))
+                if not status:
+                    await _send_error(send_with_id)
+            finally:
+                access(scope, status, time.perf_counter() - began)
+
+
+def access(scope: Scope, status: int, seconds: float) -> None:
+    """The line of the access log for a request that has been answered; ``status`` 0: it was not."""
+    _access.info("request", method=asked_method(scope), path=_route(scope), status=status, ms=round(seconds * 1000, 1))
+
+
+def _route(scope: Scope) -> str:
+    """The template of the route that was found, so that neither ids nor secrets in a path are logged; ``-`` when none was."""
+    return getattr(scope.get("route"), "path", "-")
+
+
+async def _send_error(send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_ERROR_BODY)).encode("ascii"))]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": _ERROR_BODY})

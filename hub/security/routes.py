@@ -1,0 +1,120 @@
+"""REST: signing in and out, who am I, tickets (``/api/v1``, docs/protocol/credentials.md)."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+
+from hub.core.principal import Principal
+from hub.http.body import takes
+from hub.http.errors import ApiError
+from hub.http.permits import authenticated, requires
+from hub.http.responses import respond
+from hub.security.credentials import Credential, hash_secret
+from hub.security.gate import Gate
+from hub.security.models import is_name, is_tenant_name
+from hub.security.origin import is_secure
+from hub.security.passwords import verify_built_in, verify_password
+from hub.security.schemas import Done, MeAnswer, SignIn, TicketAnswer
+from hub.security.tickets import TICKET_S
+
+_FOREIGN: dict[int | str, dict[str, Any]] = {403: {"description": "A page of another origin, which is not allowed."}}
+_WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "The token is unknown or expired, or the password is wrong."}}
+
+
+def create_router(gate: Gate) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api/v1", tags=["Access"])
+
+    @router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer, responses={**_WRONG, **_FOREIGN})
+    @takes(lambda limits: limits.max_sign_in_bytes)
+    async def sign_in(request: Request, body: SignIn) -> Response:
+        """Check a token, or a tenant, user name and password, and set the cookie `HUB_SESSION`, which is a credential from then on.
+
+        After 10 failures within 5 minutes for one address and user, answers 429 until the 5 minutes are over.
+        """
+        if not gate.from_own_page(request.scope):
+            raise ApiError(403, "signing in is for pages of this hub, or of an allowed origin")
+        if _is_token_form(body):
+            credential = await _with_token(gate, body)
+            if credential is None:
+                raise ApiError(401, "the token is unknown or expired")
+        else:
+            address = request.client.host if request.client is not None else ""
+            credential = await _with_password(gate, body, address)
+            if credential is None:
+                raise ApiError(401, "tenant, username or password is wrong")
+        answer = respond(_me(credential.principal()), headers=None)
+        answer.headers.append("Set-Cookie", gate.sign_in_cookie(credential, secure=is_secure(request.scope)))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @router.post("/sign-out", summary="Sign a browser out", response_model=Done, responses=_FOREIGN)
+    async def sign_out(request: Request) -> Response:
+        """Remove the cookie from the browser. To end a credential everywhere, remove it: `hub token remove`."""
+        if not gate.from_own_page(request.scope):
+            raise ApiError(403, "signing out is for pages of this hub, or of an allowed origin")
+        answer = respond(headers=None)
+        answer.headers.append("Set-Cookie", gate.sign_out_cookie(secure=is_secure(request.scope)))
+        return answer
+
+    @router.get("/me", summary="Who am I", response_model=MeAnswer)
+    async def me(caller: Annotated[Principal, authenticated()]) -> Response:
+        """Tenant, subject and roles of the credential that came with the request."""
+        return respond(_me(caller))
+
+    @router.post("/tickets", summary="Get a ticket", response_model=TicketAnswer)
+    async def tickets(caller: Annotated[Principal, requires("/tickets/write")]) -> Response:
+        """A ticket for one WebSocket (`/ws?ticket=...`) or event stream (`/events?ticket=...`), for pages that cannot send headers with
+        them. It is good once, for 30 seconds.
+        """
+        ticket = gate.tickets.issue(caller)
+        if ticket is None:
+            raise ApiError(429, f"too many tickets wait to be used; try again in {TICKET_S} s", headers={"Retry-After": str(TICKET_S)})
+        return respond({"ticket": ticket, "expiresIn": TICKET_S})
+
+    return router
+
+
+def _is_token_form(body: SignIn) -> bool:
+    """Whether the body has a token rather than a user name and password. A body with neither or both is refused."""
+    password_form = {"tenant": body.tenant, "username": body.username, "password": body.password}
+    if body.token is not None:
+        if given := [name for name, value in password_form.items() if value is not None]:
+            raise ApiError.of_field(given[0], "nothing beside token", "a value")
+        return True
+    for name, value in password_form.items():
+        if value is None:
+            expected = "token, or tenant, username and password" if not any(password_form.values()) else "a value"
+            raise ApiError.of_field("body" if not any(password_form.values()) else name, expected, None)
+    return False
+
+
+async def _with_token(gate: Gate, body: SignIn) -> Credential | None:
+    assert body.token is not None
+    return await gate.directory.by_token(hash_secret(body.token))
+
+
+async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential | None:
+    """Find the credential of a user. Failures are limited; those of tokens need no limit, since 256 bits cannot be guessed."""
+    assert body.tenant is not None
+    assert body.username is not None
+    assert body.password is not None
+    who = f"{body.tenant}\x00{body.username}"
+    if (wait := gate.brake.wait_s(address, who)) > 0:
+        raise ApiError(429, f"too many failed sign-ins; try again in {wait} s", headers={"Retry-After": str(wait)})
+    gate.brake.tried(address, who)
+    # names that no tenant or user can have are not asked for: a NUL is an error to PostgreSQL, not a miss
+    known = is_tenant_name(body.tenant) and is_name(body.username)
+    credential, built_in = await gate.directory.by_user(body.tenant, body.username) if known else (None, False)
+    if credential is not None and built_in:
+        good = verify_built_in(body.password, credential.fingerprint)
+    else:
+        good = await verify_password(body.password, None if credential is None else credential.fingerprint)
+    if not good:
+        return None
+    gate.brake.succeeded(address, who)
+    return credential
+
+
+def _me(principal: Principal) -> dict[str, Any]:
+    return {"tenant": principal.tenant, "subject": principal.subject, "roles": sorted(principal.roles)}

@@ -1,0 +1,131 @@
+"""The ASGI application of the hub: it hands a request to the endpoint that serves its path, all others to the REST application."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub.core.limits import Limits
+from hub.http.body import BodyBudget
+from hub.http.envelope import ascii_json, show
+from hub.http.errors import ApiError
+from hub.http.headers import first_headers
+from hub.http.method import serve_head
+from hub.security.hosts import split_host
+
+Guard = Callable[[Scope], ApiError | None]
+"""Says why a request or WebSocket is not let in, whatever its path; None when it is."""
+
+_WITHOUT_HOST: Final = frozenset({"0.9", "1.0"})
+_HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
+"""The characters of a name or address and its port (RFC 3986 section 3.2)."""
+
+
+class Endpoint(Protocol):
+    """The ASGI application of one protocol, without the REST framework: Bayeux, dashboards, Server-Sent Events."""
+
+    def serves(self, path: str) -> bool:
+        """Whether the endpoint serves requests and WebSockets of this path. It is called for each one, must be cheap and must not raise."""
+        ...
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request or WebSocket, as an ASGI application."""
+        ...
+
+
+class Dispatcher:
+    """The ASGI application of the hub. It asks ``guards`` first. Lifespan events go to ``rest``, which starts and stops the services."""
+
+    __slots__ = ("_bodies", "_endpoints", "_guards", "_max_headers", "_rest")
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        rest: ASGIApp,
+        limits: Limits | None = None,
+        bodies: BodyBudget | None = None,
+        guards: Sequence[Guard] = (),
+    ) -> None:
+        """``bodies``: the budget for the bodies of REST requests; endpoints count theirs themselves."""
+        self._endpoints = tuple(endpoints)
+        self._rest = rest
+        self._guards = tuple(guards)
+        limits = limits or Limits()
+        self._max_headers = limits.max_headers
+        self._bodies = bodies or BodyBudget(limits)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "lifespan":
+            for guard in self._guards:
+                if (refusal := guard(scope)) is not None:
+                    return refuse(scope, send, refusal)
+            path: str = scope["path"]
+            headers = scope["headers"]
+            if len(headers) > self._max_headers:
+                return refuse(scope, send, self._too_many_headers(len(headers)))
+            by_name = first_headers(scope)
+            host = by_name.get(b"host")
+            # there can only be two hosts where some name stands twice, which is rare
+            looked_at = host is None or len(by_name) < len(headers) or not _is_host(host)
+            if looked_at and (error := _host_error(scope)) is not None:
+                return refuse(scope, send, error)
+            for endpoint in self._endpoints:
+                if endpoint.serves(path):
+                    return endpoint(scope, receive, send)
+        return self._serve_rest(scope, receive, send) if scope["type"] == "http" else self._rest(scope, receive, send)
+
+    async def _serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lease = self._bodies.lease(scope)
+        try:
+            if scope["method"] == "HEAD":
+                await serve_head(self._rest, scope, lease.metered(scope, receive), send)
+            else:
+                await self._rest(scope, lease.metered(scope, receive), send)
+        finally:
+            lease.release()
+
+    def _too_many_headers(self, got: int) -> ApiError:
+        """431 (RFC 6585 section 5)."""
+        detail = {"field": "headers", "expected": f"at most {self._max_headers} headers", "got": str(got)}
+        message = f"headers: expected at most {self._max_headers}, got {got}"
+        return ApiError(431, message, detail=detail, headers={"Connection": "close"})
+
+
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    """Whether a value can stand in ``Host``. It may be empty, for a target without an authority (RFC 9112 section 3.2)."""
+    return _HOST.fullmatch(value) is not None and (not value or split_host(value.decode("ascii")) is not None)
+
+
+def _host_error(scope: Scope) -> ApiError | None:
+    """The answer 400 to a request without ``Host``, with several, or with one that is malformed: a proxy may have used another value
+    (RFC 9112 section 3.2). HTTP/1.0 does not know the header.
+    """
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) == 1 and _is_host(hosts[0]):
+        return None
+    if not hosts:
+        if scope.get("http_version", "1.1") in _WITHOUT_HOST:
+            return None
+        got = "nothing"
+    else:
+        got = "several" if len(hosts) > 1 else show(hosts[0].decode("latin-1"))
+    expected = "one name or address, with or without a port"
+    return ApiError(400, f"Host: expected {expected}, got {got}", detail={"field": "Host", "expected": expected, "got": got})
+
+
+async def refuse(scope: Scope, send: Send, error: ApiError) -> None:
+    """Answer a request, or a WebSocket before it is one, with an error."""
+    websocket = scope["type"] == "websocket"
+    lead = "websocket.http" if websocket else "http"
+    body = ascii_json(error.body())
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+    if websocket:  # the server adds it to all other answers
+        headers.append((b"x-content-type-options", b"nosniff"))
+    headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (error.headers or {}).items()]
+    await send({"type": f"{lead}.response.start", "status": error.http_status, "headers": headers})
+    await send({"type": f"{lead}.response.body", "body": body})
