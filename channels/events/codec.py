@@ -83,8 +83,8 @@ def decode_event(record: bytes) -> Event:
     try:
         raw = _record_decoder.decode(record)
         return Event(raw.type, raw.time, raw.source, raw.id, decode_data(raw.type, raw.data), raw.untimed)
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as fault:
-        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {error!r}") from error
 
 
 def decode_identity(record: bytes) -> tuple[str, str, int]:
@@ -95,6 +95,6 @@ def decode_identity(record: bytes) -> tuple[str, str, int]:
     """
     try:
         identity = _identity_decoder.decode(record)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
-        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {fault!r}") from fault
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(f"expected a record of the event log, got {record[:80]!r}: {error!r}") from error
     return identity.source, identity.id, identity.arrived

@@ -48,8 +48,8 @@ def structured(headers: Headers, body: bytes) -> bytes:
     if body.strip():
         try:
             event["data"] = msgspec.json.decode(body, type=msgspec.Raw)  # one value and nothing behind it
-        except msgspec.DecodeError as fault:
-            raise EventError("data", "JSON text", f"a fault: {fault}") from None
+        except msgspec.DecodeError as error:
+            raise EventError("data", "JSON text", f"a fault: {error}") from None
         except RecursionError:
             raise EventError("data", "JSON text of bounded depth", "arrays and objects that are nested too deep") from None
     return msgspec.json.encode(event)
@@ -92,6 +92,6 @@ def _unescaped(quoted: bytes) -> bytes:
     return bytes(plain)
 
 
-def of_headers(fault: EventError) -> EventError:
-    """The same fault, with the header named where an attribute is meant."""
-    return EventError(f"{PREFIX}{fault.field}", fault.expected, fault.got) if fault.field in ATTRIBUTES else fault
+def of_headers(error: EventError) -> EventError:
+    """The same error, with the header named where an attribute is meant."""
+    return EventError(f"{PREFIX}{error.field}", error.expected, error.got) if error.field in ATTRIBUTES else error

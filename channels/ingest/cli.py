@@ -67,8 +67,8 @@ def register(app: typer.Typer) -> None:
         converter = Converter(_zone(zone)) if written is Format.QUEUE_LOG else None
         try:
             stream = open_recording(file)
-        except OSError as fault:
-            raise typer.BadParameter(f"cannot read {file}: {fault.strerror}", param_hint="FILE") from None
+        except OSError as error:
+            raise typer.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="FILE") from None
 
         def events(progress: Progress) -> AsyncIterator[Due]:
             read = read_events(stream) if converter is None else converted(stream, progress.refuse, converter)
@@ -81,8 +81,8 @@ def register(app: typer.Typer) -> None:
                 code = asyncio.run(
                     console.run(events, client_of(Producer, url, token=token, api_key=api_key, give_up_s=give_up, past=recorded))
                 )
-        except RecordingError as fault:
-            raise typer.BadParameter(f"{file}: {fault}", param_hint="FILE") from None
+        except RecordingError as error:
+            raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from None
         if converter is not None:
             _tell(converter)
         raise typer.Exit(code)

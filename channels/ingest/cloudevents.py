@@ -60,12 +60,12 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
         # nothing is kept of what guard escapes: it is asked about the depth and about UTF-8 in one go
         text = guard(bytes(payload), max_depth, numbers=False)  # those of data are checked by name below
         attributes = _attributes.decode(text)
-    except BadJsonError as fault:
-        raise _of_text("event", str(fault)) from None
-    except msgspec.ValidationError as fault:
-        raise _explain(fault, text, "", _Attributes) from None
-    except msgspec.DecodeError as fault:
-        raise EventError("event", "JSON text", f"a fault: {fault}") from None
+    except BadJsonError as error:
+        raise _of_text("event", str(error)) from None
+    except msgspec.ValidationError as error:
+        raise _explain(error, text, "", _Attributes) from None
+    except msgspec.DecodeError as error:
+        raise EventError("event", "JSON text", f"a fault: {error}") from None
     if attributes.data_base64 != _ABSENT:
         raise EventError("data_base64", "no such attribute: data is a JSON object", show_raw(attributes.data_base64))
     shape = EVENT_TYPES.get(attributes.type)
@@ -75,18 +75,18 @@ def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int
         raise EventError("data", f"an object with the fields of {attributes.type}", "nothing")
     try:
         data = _data(attributes.type, bytes(attributes.data))
-    except msgspec.ValidationError as fault:
-        if isinstance(fault.__cause__, NumberError):
-            raise EventError(f"data.{fault.__cause__.path}", NUMBERS, fault.__cause__.got) from None
-        raise _explain(fault, bytes(attributes.data), "data", shape) from None
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, NumberError):
+            raise EventError(f"data.{error.__cause__.path}", NUMBERS, error.__cause__.got) from None
+        raise _explain(error, bytes(attributes.data), "data", shape) from None
     try:
         check_nul(bytes(attributes.data))
-    except BadJsonError as fault:
-        raise _of_text("data", str(fault)) from None
+    except BadJsonError as error:
+        raise _of_text("data", str(error)) from None
     try:
         time_ms = arrived_ms if attributes.time is None else parse_time(attributes.time)
-    except ValueError as fault:
-        raise EventError("time", str(fault), show(attributes.time)) from None
+    except ValueError as error:
+        raise EventError("time", str(error), show(attributes.time)) from None
     return Event(attributes.type, time_ms, attributes.source, attributes.id, data, attributes.time is None)
 
 
@@ -121,8 +121,8 @@ def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:
         if start == b"{" and one:
             return [msgspec.json.decode(body, type=msgspec.Raw)]
         msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError as fault:
-        raise EventError("body", "JSON text", "nothing" if not start else f"a fault: {fault}") from None
+    except msgspec.DecodeError as error:
+        raise EventError("body", "JSON text", "nothing" if not start else f"a fault: {error}") from None
     except RecursionError:
         raise EventError("body", "JSON text of bounded depth", "arrays and objects that are nested too deep") from None
     raise EventError("body", expected, {b"[": "an array", b"{": "an object"}.get(start) or show_raw(body))
@@ -164,14 +164,14 @@ def _of_text(field: str, text: str) -> EventError:
     return EventError(field, expected, got)
 
 
-def _explain(fault: msgspec.ValidationError, text: bytes, root: str, shape: type[msgspec.Struct]) -> EventError:
+def _explain(error: msgspec.ValidationError, text: bytes, root: str, shape: type[msgspec.Struct]) -> EventError:
     """msgspec says where and what was expected; this adds what came, and says it in the words of JSON rather than of Python."""
     try:
         value = _loads(text)
     except ValueError as malformed:  # further on than msgspec came
         return EventError(root or "event", "JSON text", f"a fault: {malformed}")
-    placed = _PLACE.fullmatch(str(fault))
-    what, path = (placed["what"], placed["path"]) if placed else (str(fault), "")
+    placed = _PLACE.fullmatch(str(error))
+    what, path = (placed["what"], placed["path"]) if placed else (str(error), "")
     field = f"{root}{path}".lstrip(".") or "event"
     if missing := _MISSING.fullmatch(what):
         return EventError(f"{root}{path}.{missing['name']}".lstrip("."), "a value", "nothing")

@@ -60,8 +60,8 @@ async def read_events(
         rest = [piece async for piece in pieces]
         try:
             events = _array.decode(head + b"".join(rest))
-        except (msgspec.DecodeError, RecursionError) as fault:
-            raise RecordingError(f"expected a JSON array of events, got a fault: {fault}") from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise RecordingError(f"expected a JSON array of events, got a fault: {error}") from None
         for number, event in enumerate(events, 1):
             yield f"event {number}", bytes(event)
         return
@@ -112,8 +112,8 @@ async def _read_pieces(stream: io.FileIO, read_bytes: int) -> AsyncIterator[byte
                 while unpack.eof and unpack.unused_data:
                     rest, unpack = unpack.unused_data, zlib.decompressobj(_GZIP_WINDOW)
                     yield unpack.decompress(rest)
-            except zlib.error as fault:
-                raise RecordingError(f"expected gzip data, got a fault: {fault}") from None
+            except zlib.error as error:
+                raise RecordingError(f"expected gzip data, got a fault: {error}") from None
         piece = await _read(stream, read_bytes)
     if packed and not unpack.eof:
         raise RecordingError("expected the end of the gzip data, the file ends before it")
@@ -124,11 +124,11 @@ async def _read(stream: io.FileIO, read_bytes: int) -> bytes:
     loop = asyncio.get_running_loop()
     piece: asyncio.Future[bytes] = loop.create_future()
 
-    def settle(data: bytes | None, fault: OSError | None) -> None:
+    def settle(data: bytes | None, error: OSError | None) -> None:
         if piece.done():
             return
-        if fault is not None:
-            piece.set_exception(RecordingError(f"cannot be read: {fault.strerror}"))
+        if error is not None:
+            piece.set_exception(RecordingError(f"cannot be read: {error.strerror}"))
         else:
             piece.set_result(data or b"")
 
@@ -137,8 +137,8 @@ async def _read(stream: io.FileIO, read_bytes: int) -> bytes:
         problem: OSError | None = None
         try:
             data = stream.read(read_bytes)
-        except OSError as fault:
-            problem = fault
+        except OSError as error:
+            problem = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, data, problem)
 
@@ -158,8 +158,8 @@ async def converted(stream: io.FileIO, refuse: Refuse, converter: Converter) -> 
     async for place, line in read_lines(stream):
         try:
             events = converter.take(line.decode("utf-8", "replace"))
-        except LineError as fault:
-            refuse(str(fault), place)
+        except LineError as error:
+            refuse(str(error), place)
             continue
         for event in events:
             yield place, encode_cloudevent(event)
@@ -170,8 +170,8 @@ async def as_recorded(events: Places, refuse: Refuse) -> AsyncIterator[Due]:
     async for place, text in events:
         try:
             time_ms = _time_of(_attributes(text))
-        except ValueError as fault:
-            refuse(str(fault), place)
+        except ValueError as error:
+            refuse(str(error), place)
             continue
         yield Due(0.0, text, time_ms, place)
 
@@ -186,8 +186,8 @@ async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float
         try:
             attributes = _attributes(text)
             time_ms = _time_of(attributes)
-        except ValueError as fault:
-            refuse(str(fault), place)
+        except ValueError as error:
+            refuse(str(error), place)
             continue
         if first_ms is None:
             first_ms = time_ms
@@ -199,8 +199,8 @@ async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float
 def _attributes(text: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _object.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
-        raise ValueError(f"expected an event as a JSON object, got a fault: {fault}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"expected an event as a JSON object, got a fault: {error}") from None
 
 
 def _time_of(attributes: dict[str, msgspec.Raw]) -> int:
@@ -208,5 +208,5 @@ def _time_of(attributes: dict[str, msgspec.Raw]) -> int:
         raise ValueError("time: expected an RFC 3339 time, got nothing")
     try:
         return parse_time(msgspec.json.decode(attributes["time"], type=str))
-    except ValueError as fault:  # msgspec's errors are ValueErrors too
-        raise ValueError(f"time: expected {fault}, got {bytes(attributes['time'])[:60].decode(errors='replace')}") from None
+    except ValueError as error:  # msgspec's errors are ValueErrors too
+        raise ValueError(f"time: expected {error}, got {bytes(attributes['time'])[:60].decode(errors='replace')}") from None

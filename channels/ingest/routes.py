@@ -80,8 +80,8 @@ class Ingest:
         counters.refused_invalid += len(failures)
         try:
             outcomes = await self._sequencer.accept(tenant, [event for _, event in events], past=past)
-        except EventSinkError as fault:
-            raise ApiError(503, f"nothing was taken, try again: {fault}", headers={"Retry-After": "1"}) from fault
+        except EventSinkError as error:
+            raise ApiError(503, f"nothing was taken, try again: {error}", headers={"Retry-After": "1"}) from error
         for (index, event), outcome in zip(events, outcomes, strict=True):
             if outcome not in (ACCEPTED, DUPLICATE):
                 refused = refusal(outcome, event)
@@ -99,8 +99,8 @@ class Ingest:
             if kind == BINARY:
                 return (structured(request.headers.raw, body),)
             return split_document(body, one=kind in (ONE, PLAIN), many=kind in (BATCH, PLAIN))
-        except EventError as fault:
-            raise ApiError(400, str(fault), detail=_detail(fault)) from None
+        except EventError as error:
+            raise ApiError(400, str(error), detail=_detail(error)) from None
 
     async def _parse(
         self,
@@ -127,8 +127,8 @@ class Ingest:
             try:
                 events.append((index, parse_event(part, arrived_ms=arrived_ms, max_depth=self._settings.max_depth)))
             except EventError as refused:
-                fault = refused if in_words_of is None else in_words_of(refused)
-                failures.append({"index": index, "status": status(400, str(fault), _detail(fault))})
+                error = refused if in_words_of is None else in_words_of(refused)
+                failures.append({"index": index, "status": status(400, str(error), _detail(error))})
             if time_slice.used_up:
                 await time_slice.checkpoint()
         return events, failures, count
@@ -191,8 +191,8 @@ def _index(failed: dict[str, Any]) -> int:
     return index
 
 
-def _detail(fault: EventError) -> dict[str, str]:
-    return {"field": fault.field, "expected": fault.expected, "got": fault.got}
+def _detail(error: EventError) -> dict[str, str]:
+    return {"field": error.field, "expected": error.expected, "got": error.got}
 
 
 async def _check_utf8(body: bytes, time_slice: TimeSlice) -> None:
@@ -205,8 +205,8 @@ async def _check_utf8(body: bytes, time_slice: TimeSlice) -> None:
             if time_slice.used_up:
                 await time_slice.checkpoint()
         decoder.decode(b"", final=True)
-    except UnicodeDecodeError as fault:
-        got = f"the byte 0x{fault.object[fault.start]:02x}"
+    except UnicodeDecodeError as error:
+        got = f"the byte 0x{error.object[error.start]:02x}"
         raise ApiError(400, f"body: expected UTF-8, got {got}", detail={"field": "body", "expected": "UTF-8", "got": got}) from None
 
 

@@ -113,8 +113,8 @@ def _writing(file: Path, option: str) -> Iterator[None]:
     """What goes wrong with a file that is written is said of its option."""
     try:
         yield
-    except OSError as fault:
-        raise typer.BadParameter(f"cannot write {file}: {fault.strerror or fault}", param_hint=option) from None
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {file}: {error.strerror or error}", param_hint=option) from None
 
 
 class Live:

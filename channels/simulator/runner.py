@@ -74,7 +74,7 @@ class Runner:
     last), so that the day's totals are not zero; then it goes on with the clock. Agents and interactions of an earlier run are ended first.
     """
 
-    __slots__ = ("_clock", "_eventlog", "_find_sink", "_first_pause_s", "_settings", "_sink", "_task", "_zone", "counters", "fault")
+    __slots__ = ("_clock", "_eventlog", "_find_sink", "_first_pause_s", "_settings", "_sink", "_task", "_zone", "counters", "error")
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Runner:
     ) -> None:
         """``first_pause_s``: seconds until events that could not be written are sent again; the pause doubles each time, up to 10 s."""
         self.counters = Counters()
-        self.fault: str | None = None
+        self.error: str | None = None
         """Why the simulator stopped; None while it runs."""
         self._settings = settings
         self._eventlog = eventlog
@@ -112,13 +112,13 @@ class Runner:
 
     async def readiness(self) -> str | None:
         """For ``/readyz``: whether it runs."""
-        return self.fault
+        return self.error
 
     async def _run_logged(self) -> None:
         try:
             await self._run()
-        except Exception as fault:
-            self.fault = f"the simulator stopped: {fault}"
+        except Exception as error:
+            self.error = f"the simulator stopped: {error}"
             _log.exception("simulator stopped")
 
     async def _run(self) -> None:
@@ -169,9 +169,9 @@ class Runner:
             try:
                 outcomes = await self._sink.accept(TENANT, batch, past=True)
                 break
-            except EventSinkError as fault:
+            except EventSinkError as error:
                 self.counters.retries += 1
-                _log.warning("simulated events not taken, trying again", reason=str(fault), pause_s=pause_s)
+                _log.warning("simulated events not taken, trying again", reason=str(error), pause_s=pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _MAX_PAUSE_S)
         self.counters.events += len(batch)

@@ -88,8 +88,8 @@ async def encode_list(items: Sequence[T], shown: Callable[[T], dict[str, Any]]) 
 def _load(raw: bytes | msgspec.Raw) -> Any:
     try:
         return orjson.loads(memoryview(raw))
-    except orjson.JSONDecodeError as fault:
-        raise _no_json(fault) from None
+    except orjson.JSONDecodeError as error:
+        raise _no_json(error) from None
 
 
 def _decode(raw: bytes | msgspec.Raw, shape: type[T], field: str, expected: str) -> T:
@@ -97,12 +97,12 @@ def _decode(raw: bytes | msgspec.Raw, shape: type[T], field: str, expected: str)
         return msgspec.json.decode(raw, type=shape)
     except msgspec.ValidationError:
         raise ApiError.of_field(field, expected, _start_of(raw)) from None
-    except msgspec.DecodeError as fault:
-        raise _no_json(fault) from None
+    except msgspec.DecodeError as error:
+        raise _no_json(error) from None
 
 
-def _no_json(fault: Exception) -> ApiError:
-    return ApiError(400, f"body: expected a JSON object, got {fault}", detail={"field": "body"})
+def _no_json(error: Exception) -> ApiError:
+    return ApiError(400, f"body: expected a JSON object, got {error}", detail={"field": "body"})
 
 
 def _start_of(raw: bytes | msgspec.Raw) -> str:

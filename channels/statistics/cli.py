@@ -87,8 +87,8 @@ async def _delete(place: str, headers: dict[str, str]) -> tuple[int, str]:
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 said = "no message"
             return answer.status, said if answer.status == HTTPStatus.NOT_FOUND else f"{place} answered HTTP {answer.status}: {said}"
-    except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-        return 0, f"{place} cannot be reached: {str(fault) or type(fault).__name__}"
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return 0, f"{place} cannot be reached: {str(error) or type(error).__name__}"
 
 
 def _print_list(entries: list[Predefined]) -> None:

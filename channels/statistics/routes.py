@@ -67,10 +67,10 @@ class _Route(HubRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
-            except UnavailableError as fault:
-                raise ApiError(503, str(fault)) from None
-            except (ItemError, DefinitionError, LimitError) as fault:
-                raise ApiError(400, str(fault), detail={"field": fault.field}) from None
+            except UnavailableError as error:
+                raise ApiError(503, str(error)) from None
+            except (ItemError, DefinitionError, LimitError) as error:
+                raise ApiError(400, str(error), detail={"field": error.field}) from None
 
         return answer
 
@@ -246,8 +246,8 @@ def _administration(server: StatServer) -> APIRouter:
         """Restore the statistics from the log and go AVAILABLE."""
         try:
             await server.start_service(caller.tenant)
-        except EventLogError as fault:
-            raise ApiError(503, f"the statistics cannot be restored: {fault}") from fault
+        except EventLogError as error:
+            raise ApiError(503, f"the statistics cannot be restored: {error}") from error
         return EnvelopeResponse(ok(_report(await server.report(caller.tenant))))
 
     return admin

@@ -252,8 +252,8 @@ def _mask(field: str, raw: object, subject: Subject, object_type: ObjectType) ->
         vocabulary = AGENT_ACTIONS if subject is Subject.DN_ACTION else AGENT_STATUSES
     try:
         return parse_mask(_text(field, raw), vocabulary)
-    except MaskError as fault:
-        raise DefinitionError(field, str(fault)) from None
+    except MaskError as error:
+        raise DefinitionError(field, str(error)) from None
 
 
 def _rel_mask(given: dict[str, object], category: Category, subject: Subject, object_type: ObjectType) -> frozenset[str] | None:
@@ -276,8 +276,8 @@ def _profile(given: dict[str, object]) -> TimeProfile:
         return TimeProfile.parse(_text("dynamicTimeProfile", raw))
     except DefinitionError:
         raise
-    except ValueError as fault:
-        raise DefinitionError("dynamicTimeProfile", str(fault)) from None
+    except ValueError as error:
+        raise DefinitionError("dynamicTimeProfile", str(error)) from None
 
 
 _RANGE = re.compile(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*")

@@ -251,8 +251,8 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
     """
     try:
         saved = msgspec.msgpack.decode(state, type=_State)
-    except msgspec.DecodeError as fault:
-        raise SnapshotError(f"the saved state cannot be read: {fault}") from None
+    except msgspec.DecodeError as error:
+        raise SnapshotError(f"the saved state cannot be read: {error}") from None
     if saved.version not in READABLE:
         raise SnapshotError(f"expected a saved state of version {' or '.join(map(str, READABLE))}; got version {saved.version}")
     centre = Centre(Calendar(zone, saved.now_ms))

@@ -66,11 +66,11 @@ def parse_item(item: object, taken: set[str], *, by_name_only: bool = False) -> 
         object_id = check_id("objectId", item.get("objectId"))
         object_type = parse_object_type(item.get("objectType"))
         name, opened = _statistic(item, object_type, by_name_only)
-    except (ItemError, DefinitionError) as fault:
+    except (ItemError, DefinitionError) as error:
         return Refusal(
             statistic_id,
-            fault.field,
-            str(fault),
+            error.field,
+            str(error),
             name=_legible(item.get("name")),
             object_id=_legible(item.get("objectId")),
             object_type=_legible(item.get("objectType")),

@@ -95,9 +95,9 @@ class StateStore:
             for position, record in chunk:
                 try:
                     event = decode_event(record)
-                except (msgspec.DecodeError, ValueError) as fault:
+                except (msgspec.DecodeError, ValueError) as error:
                     # a record of another version: the rest of the day is worth more than a refusal to start
-                    _log.error("an event of the log cannot be read", tenant=name, position=position, error=str(fault))
+                    _log.error("an event of the log cannot be read", tenant=name, position=position, error=str(error))
                     self._counters.events_skipped += 1
                     tenant.position = position
                     continue
@@ -115,15 +115,15 @@ class StateStore:
         position, raw = saved
         try:
             # nobody else knows the engine yet: a thread may build it
-            engine, held, faults = await self._in_thread(lambda: _decode_state(raw, self._zone, self._settings))
-        except (msgspec.DecodeError, ValueError) as fault:
-            _log.error("a snapshot cannot be read: totals are rebuilt from what the log still holds", tenant=name, error=str(fault))
+            engine, held, errors = await self._in_thread(lambda: _decode_state(raw, self._zone, self._settings))
+        except (msgspec.DecodeError, ValueError) as error:
+            _log.error("a snapshot cannot be read: totals are rebuilt from what the log still holds", tenant=name, error=str(error))
             return self.empty(), 0
         tenant = Tenant(engine, self._settings, self._counters, self._clock)
         tenant.position = position
         for event in held:
             tenant.hold(event)
-        for unreadable in faults:
+        for unreadable in errors:
             _log.error("an event that waited for its time cannot be read", tenant=name, error=str(unreadable))
             self._counters.events_skipped += 1
         return tenant, position
@@ -189,10 +189,10 @@ def _decode_state(raw: bytes, zone: ZoneInfo, settings: StatisticsSettings) -> t
         raise ValueError(f"expected a state of version {STATE_VERSION}, got {state.version}")
     engine = Engine.restore(state.engine, zone=zone, lifetimes=settings.lifetimes(), bounds=settings.bounds())
     held: list[Event] = []
-    faults: list[ValueError] = []
+    errors: list[ValueError] = []
     for record in state.held:
         try:
             held.append(decode_event(record))
-        except ValueError as fault:
-            faults.append(fault)
-    return engine, held, faults
+        except ValueError as error:
+            errors.append(error)
+    return engine, held, errors

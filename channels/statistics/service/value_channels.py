@@ -26,5 +26,5 @@ def parse_values_channel(channel: str) -> Wanted:
         object_type = parse_object_type(raw_type)
         check_id("objectId", object_id)
         return Wanted("", object_type, object_id, name, predefined(name, object_type))
-    except (ItemError, DefinitionError) as fault:
-        raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(fault), channel=channel) from None
+    except (ItemError, DefinitionError) as error:
+        raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(error), channel=channel) from None

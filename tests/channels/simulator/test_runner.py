@@ -52,7 +52,7 @@ def _runner(sink: Sink, clock: ManualClock, first_pause_s: float = 0.5) -> Runne
 
 async def _run_until(runner: Runner, reached: Callable[[], bool]) -> None:
     for _ in range(5_000):
-        if reached() or runner.fault:
+        if reached() or runner.error:
             return
         await asyncio.sleep(0.002)
     raise AssertionError("not reached")
@@ -172,7 +172,7 @@ async def test_refused_events_are_counted_and_it_goes_on() -> None:
     await _run_until(runner, _reached(sink, clock))
     await runner.stop()
     assert runner.counters.refused > 0
-    assert runner.fault is None
+    assert runner.error is None
 
 
 async def test_a_fault_is_told_by_readiness() -> None:
@@ -180,7 +180,7 @@ async def test_a_fault_is_told_by_readiness() -> None:
     await sink.log.append(TENANT, EVENT_STREAM, [b"no record"])
     runner = _runner(sink, clock)
     await runner.start()
-    await _run_until(runner, lambda: runner.fault is not None)
+    await _run_until(runner, lambda: runner.error is not None)
     assert "expected a record of the event log" in str(await runner.readiness())
     await runner.stop()
 
