@@ -41,7 +41,7 @@ _UTF8_AT_ONCE = 256 * 1024
 
 
 class Ingest:
-    """One request: read, split, check, take. Every step gives way to the event loop in slices."""
+    """Takes the events of a request: it reads, splits and checks the body, in slices, and passes the events to the sequencer."""
 
     __slots__ = ("_clock", "_loop", "_sequencer", "_settings")
 
@@ -154,7 +154,7 @@ def content_type(request: Request) -> str:
 
 def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MAX_ERRORS_TOLD) -> Response:
     """200 with the figures, ``status.code`` 2 when some events failed; 400 when none of ``count`` events was good (a repeat is good).
-    At most ``most`` failures are told; ``status.detail.moreErrors`` counts the others.
+    At most ``most`` failures are listed; ``status.detail.moreErrors`` counts the others.
     """
     data = {"accepted": accepted, "duplicates": duplicates}
     failures.sort(key=_index)
@@ -179,10 +179,10 @@ _REFUSED = re.compile(r"(?P<field>[A-Za-z.]+): expected (?P<expected>.*)[,;] got
 def refusal(outcome: str, event: Event) -> EventError:
     """The error of an event that a consumer refused, from the text of :class:`channels.events.RefusedEventError`.
 
-    A text of another form is told whole, with the time that came: its time is at fault.
+    A text of another form is given as a whole, with the time of the event: its time is what is wrong.
     """
-    if told := _REFUSED.fullmatch(outcome):
-        return EventError(told["field"], told["expected"], told["got"])
+    if parts := _REFUSED.fullmatch(outcome):
+        return EventError(parts["field"], parts["expected"], parts["got"])
     return EventError("time", f"one that is in order ({outcome})", show(format_time(event.time_ms)))
 
 

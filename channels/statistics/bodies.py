@@ -1,4 +1,4 @@
-"""What requests for several statistics say and are told: read and written in pieces where they are large, for the event loop has others."""
+"""Bodies of requests and responses with several statistics. Large ones are parsed and encoded in pieces, so that the event loop goes on."""
 
 from __future__ import annotations
 

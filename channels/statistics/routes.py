@@ -110,12 +110,12 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
 
         When some statistics fail the status code is 2 and `errors` says which; when all fail the answer is 400.
         """
-        told = _verbose(verbose)
+        described_too = _verbose(verbose)
         operation_id, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes)
         name = None if operation_id is None else check_id("operationId", operation_id)
-        done = await server.open_subscription(_login(caller), name, items, verbose=told)
+        done = await server.open_subscription(_login(caller), name, items, verbose=described_too)
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
-        return _answer(done, errors, await _subscription(done, told))
+        return _answer(done, errors, await _subscription(done, described_too))
 
     @api.get(
         "/subscriptions/{id}/statistic-values",
@@ -133,7 +133,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         caller: Principal = requires("/statistics/read"),
     ) -> Response:
         """The present values of the statistics of a subscription."""
-        told = _verbose(verbose)
+        described_too = _verbose(verbose)
         try:
             done = await server.peek_subscription(_login(caller), identifier, statistic_ids or [])
         except UnknownSubscriptionError:
@@ -141,7 +141,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
                 404, f"id: expected a subscription of this login, got {identifier}", detail={"field": "id", "subscriptionId": identifier}
             ) from None
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
-        return _answer(done, errors, await _subscription(done, told), none=404)
+        return _answer(done, errors, await _subscription(done, described_too), none=404)
 
     @api.delete(
         "/subscriptions/{id}",
@@ -259,10 +259,10 @@ def _login(caller: Principal) -> Login:
 
 def _verbose(value: str | None) -> bool:
     """Whether to name what each statistic is."""
-    told = None if value is None else value.upper()
-    if told not in (None, "INFO", "OFF"):
+    wanted = None if value is None else value.upper()
+    if wanted not in (None, "INFO", "OFF"):
         raise ApiError.of_field("verbose", "INFO or OFF", value)
-    return told != "OFF"
+    return wanted != "OFF"
 
 
 async def _subscription(done: Readings, verbose: bool) -> dict[str, Any]:

@@ -65,8 +65,8 @@ class Accumulator(Tally, Generic[W]):
         """Whether more is to be done than to count for the day: somebody watches, or another window is open."""
 
     def watch(self, statistic: W) -> bool:
-        """A statistic looks at this from now on. True when the board then has to say what goes on: it is the first, or the first
-        that asks for the oldest.
+        """Add a statistic that looks at this. True if the board then has to say what goes on, because this is the first, or the first that
+        asks for the oldest.
         """
         self.watchers[statistic] = None
         self.hooked = True
@@ -78,7 +78,7 @@ class Accumulator(Tally, Generic[W]):
         return len(self.watchers) == 1
 
     def unwatch(self, statistic: W) -> None:
-        """A statistic looks at this no more."""
+        """Remove a statistic that looked at this."""
         del self.watchers[statistic]
         self._oldest_users -= statistic.wants_oldest
         if not self._oldest_users:
@@ -90,7 +90,7 @@ class Accumulator(Tally, Generic[W]):
     # -- what goes on, while it is watched ----------------------------------------------------------------------------
 
     def see(self, span: Span, from_ms: int) -> None:
-        """Something goes on, and counts here since a moment; it may be known already."""
+        """Note something that goes on, and counts here since ``from_ms``. It may be known already."""
         if span not in self.ongoing:
             self.ongoing[span] = from_ms
             self.started_s += span.start_s
@@ -101,7 +101,7 @@ class Accumulator(Tally, Generic[W]):
             heappush(self._oldest, (span.start_s, next(_number), span))
 
     def _unsee(self, span: Span) -> None:
-        """It goes on no more."""
+        """Forget something that went on."""
         from_ms = self.ongoing.pop(span, None)
         if from_ms is None:
             return
@@ -151,14 +151,14 @@ class Accumulator(Tally, Generic[W]):
     # -- windows ------------------------------------------------------------------------------------------------------
 
     def add_window(self, window: Window) -> None:
-        """One more window is open on the board."""
+        """Add a tally for a window that was opened on the board."""
         tally = Tally(window.since_ms)
         tally.going_s = self._going_since(tally.since_ms)
         self.extra.append(tally)
         self.hooked = True
 
     def remove_window(self, index: int) -> None:
-        """A window other than the daily one is closed."""
+        """Remove the tally of a window that was closed; it is not the daily one."""
         del self.extra[index - 1]
         self.hooked = bool(self.watchers or self.extra)
 
@@ -184,13 +184,13 @@ class Accumulator(Tally, Generic[W]):
     # -- what begins and ends -----------------------------------------------------------------------------------------
 
     def began(self, span: Span, from_ms: int) -> None:
-        """Something goes on, and counts here since a moment. Needed only where ``hooked``."""
+        """Note that something began, and counts here since ``from_ms``. It is needed only where ``hooked`` is true."""
         if self.watchers:
             self.see(span, from_ms)
             self.touch()
 
     def ended(self, span: Span, from_ms: int, at_ms: int, *, completed: bool) -> None:
-        """Something that counted since ``from_ms`` is over, or (``completed`` false) whose it is left the group.
+        """Count something that counted since ``from_ms`` and is over. If ``completed`` is false it goes on, but its object left the group.
 
         A status, or an action that belongs to no interaction, that lasted no time leaves no trace.
         """
@@ -204,7 +204,7 @@ class Accumulator(Tally, Generic[W]):
             self.tell_end(span, from_ms, at_ms, counts=counts)
 
     def tell_end(self, span: Span, from_ms: int, at_ms: int, *, counts: bool) -> None:
-        """What is to be done for other windows than the daily one, and for those who watch, when something is over."""
+        """Count something that is over in the windows other than the daily one, and mark the watchers as changed."""
         if self.extra:
             self.refresh()
             for tally in self.extra:
@@ -214,7 +214,7 @@ class Accumulator(Tally, Generic[W]):
             self.touch()
 
     def occurred(self, at_ms: int, duration: int) -> None:
-        """An instantaneous action occurred; a retrospective one tells a duration in seconds."""
+        """Count an instantaneous action. A retrospective one has a duration, in seconds."""
         self.refresh()
         if at_ms >= self.since_ms:
             self.add(duration)
@@ -222,7 +222,7 @@ class Accumulator(Tally, Generic[W]):
             self.tell_occurrence(at_ms, duration)
 
     def completed(self, from_ms: int, at_ms: int) -> None:
-        """An instantaneous action tells of something that lasted since ``from_ms``: each window counts the seconds that lie in it."""
+        """Count an instantaneous action for something that lasted since ``from_ms``: each window counts the seconds that lie in it."""
         self.refresh()
         for tally in (self, *self.extra):
             if at_ms >= tally.since_ms:
@@ -230,7 +230,7 @@ class Accumulator(Tally, Generic[W]):
         self.touch()
 
     def followed(self, of_ms: int, at_ms: int, duration: int) -> None:
-        """An instantaneous action of ``duration`` seconds belongs to the windows in which lies ``of_ms``, the end of what it follows."""
+        """Count an instantaneous action of ``duration`` seconds in the windows that contain ``of_ms``, the end of what it follows."""
         self.refresh()
         for tally in (self, *self.extra):
             if at_ms >= of_ms >= tally.since_ms:
@@ -238,7 +238,7 @@ class Accumulator(Tally, Generic[W]):
         self.touch()
 
     def tell_occurrence(self, at_ms: int, duration: int) -> None:
-        """What is to be done for other windows than the daily one, and for those who watch, when something occurs."""
+        """Count an instantaneous action in the windows other than the daily one, and mark the watchers as changed."""
         if self.extra:
             self.refresh()
             for tally in self.extra:
@@ -248,7 +248,7 @@ class Accumulator(Tally, Generic[W]):
             self.touch()
 
     def touch(self) -> None:
-        """Tell those who watch."""
+        """Mark the watchers as changed."""
         changed = self._changed
         for statistic in self.watchers:
             changed[statistic] = None

@@ -1,6 +1,6 @@
 """Whether there is room for what an event would add: objects, groups, members, interactions, media.
 
-Events are checked before they are applied, many of them at a time: what those that were let pass will add is counted as if it were there.
+Many events are checked before the first of them is applied. So what admitted events will add is counted as if it were there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _named(shape: type[EventData]) -> tuple[tuple[str, str, str], ...]:
     """(field, kind of object, the field's name on the wire) of what an event of a type names."""
     named = [(field, *_FIELDS[field]) for field in shape.__struct_fields__ if field in _FIELDS]
     if shape is events.InteractionDistributed:
-        named = [each for each in named if each[1] == "queue"]  # to whom it goes is told by the event that rings there
+        named = [each for each in named if each[1] == "queue"]  # the event that rings there names the agent
     if shape in (events.InteractionStarted, events.InteractionFinished):
         named.append(("media", "area", "media"))
     return tuple(named)
@@ -60,7 +60,7 @@ _REOPENING = frozenset({events.InteractionQueued, events.InteractionStarted})
 
 
 def media_of(data: Any) -> tuple[str, ...]:
-    """The media that an event names, as they are told apart."""
+    """The media that an event names, in the form in which they are kept."""
     named: str | tuple[str, ...] | None = getattr(data, "media", None)
     if named is None:
         return ()
@@ -76,7 +76,7 @@ _Key = tuple[str, str]
 
 
 class _Promise:
-    """What one event that was let pass will add."""
+    """What one admitted event will add."""
 
     __slots__ = ("at_ms", "groups", "interaction", "joins", "media", "objects", "part")
 
@@ -100,7 +100,7 @@ class _Promise:
 
 
 class Admission:
-    """Counts what is there and what is promised."""
+    """Counts what is there, and what admitted events will add."""
 
     __slots__ = (
         *("_bounds", "_centre", "_groups", "_interactions", "_joins", "_media", "_members", "_objects", "_parts", "_parts_of_agent"),

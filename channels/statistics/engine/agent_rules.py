@@ -196,7 +196,7 @@ class AgentRules:
         return any(p.customer_ms is not None and p.customer_ms >= handled_ms for p in medium.parties.values())
 
     def _end_wrap(self, agent: Agent, medium: Medium, at_ms: int) -> None:
-        """After-call work is over: count it for its call, and tell the queue that the interaction came from."""
+        """End after-call work: count it for its call, and for the queue that the interaction came from."""
         self.end_wrap_of_call(agent, medium, at_ms)
         queue_id, medium.wrap_queue = medium.wrap_queue, None
         span = medium.mode_span

@@ -46,7 +46,7 @@ class AreaRules:
             self._centre.areas[interaction.area].occur("InteractionDistributed", interaction.area, at_ms, waited_s)
 
     def deleted(self, interaction: Interaction, at_ms: int) -> None:
-        """It is over: the action tells how long it was in the area, from start to end."""
+        """End its stay: the action has the time it was in the area, from start to end."""
         self._leave(interaction, at_ms)
         if interaction.area is not None:
             lasted_s = max(0, at_ms // 1000 - interaction.entered_s)

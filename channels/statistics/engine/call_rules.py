@@ -268,7 +268,7 @@ class CallRules:
             self._stop_ringing(party, "CallAbandonedFromRinging", at_ms, tell_queue=False)
 
     def started(self, data: events.InteractionStarted, at_ms: int) -> None:
-        """Exists from now on, and tells its medium: it enters the staging area of that."""
+        """Start an interaction: it enters the staging area of its medium."""
         self._areas.enter(self._queues.reopened(data.interaction_id, data.media), data.media, at_ms)
 
     def finished(self, data: events.InteractionFinished, at_ms: int) -> None:

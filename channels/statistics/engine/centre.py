@@ -13,7 +13,7 @@ from channels.statistics.engine.statistic import Statistic
 
 
 class Centre:
-    """Everything that is known of one contact centre."""
+    """All objects and interactions of one contact centre."""
 
     __slots__ = (
         "_absent",
@@ -63,27 +63,27 @@ class Centre:
         self.most_idle = DEFAULT_BOUNDS.interactions
         """How many of these there may be: beyond, the one heard of least recently is forgotten."""
         self.media: set[str] = {VOICE}
-        """Media that events named."""
+        """Media that were named by events."""
 
     def _new_group(self, identifier: str) -> Group:
         return Group(identifier, self.calendar, self.changed)
 
     def any_agent(self, identifier: str) -> Agent:
-        """The agent of an id, known or made up for the sake of somebody who asks."""
+        """The agent of an id. If no event named it, it is made, so that a statistic can be opened on it."""
         agent = self.agents.get(identifier)
         if agent is None:
             agent = self.agents[identifier] = Agent(identifier, self.calendar, self.changed, self.calendar.now_ms)
         return agent
 
     def any_queue(self, identifier: str) -> Queue:
-        """The queue of an id, known or made up for the sake of somebody who asks."""
+        """The queue of an id. If no event named it, it is made, so that a statistic can be opened on it."""
         queue = self.queues.get(identifier)
         if queue is None:
             queue = self.queues[identifier] = Queue(identifier, self.calendar, self.changed)
         return queue
 
     def any_area(self, media: str) -> Queue:
-        """The staging area of a medium, known or made up for the sake of somebody who asks."""
+        """The staging area of a medium. If no event named it, it is made, so that a statistic can be opened on it."""
         media = medium_name(media)
         area = self.areas.get(media)
         if area is None:
@@ -91,7 +91,7 @@ class Centre:
         return area
 
     def any_group(self, kind: str, identifier: str) -> Group:
-        """The group of a kind (``agents``, ``queues``) and id, known or made up for the sake of somebody who asks."""
+        """The group of a kind (``agents``, ``queues``) and id, made if no event named it, so that a statistic can be opened on it."""
         groups = self.groups_of(kind)
         group = groups.get(identifier)
         if group is None:
@@ -109,7 +109,7 @@ class Centre:
         return self.queue_groups if object_type is ObjectType.GROUP_QUEUES else self.queues
 
     def drop_unheard(self, object_type: ObjectType, identifier: str) -> None:
-        """Forget an object that no event spoke of and nobody asks for any more."""
+        """Forget an object that no event named, once no statistic is open on it."""
         if object_type is ObjectType.STAGING_AREA:
             identifier = medium_name(identifier)
         found = self.of(object_type).get(identifier)
@@ -124,7 +124,7 @@ class Centre:
         return self.groups if kind == "agents" else self.queue_groups
 
     def agent(self, identifier: str, at_ms: int) -> Agent:
-        """The agent that an event speaks of."""
+        """The agent that an event names."""
         agent = self.agents.get(identifier)
         if agent is None:
             agent = self.agents[identifier] = Agent(identifier, self.calendar, self.changed, at_ms)
@@ -138,7 +138,7 @@ class Centre:
         return agent
 
     def queue(self, identifier: str, at_ms: int) -> Queue:
-        """The queue that an event speaks of."""
+        """The queue that an event names."""
         queue = self.any_queue(identifier)
         if not queue.heard:
             queue.heard = True
@@ -150,7 +150,7 @@ class Centre:
         return queue
 
     def area(self, media: str, at_ms: int) -> Queue:
-        """The staging area of the medium that an event speaks of."""
+        """The staging area of the medium that an event names."""
         area = self.any_area(media)
         if not area.heard:
             area.heard = True
@@ -159,7 +159,7 @@ class Centre:
         return area
 
     def group(self, kind: str, identifier: str, at_ms: int) -> Group:
-        """The group that an event speaks of."""
+        """The group that an event names."""
         group = self.any_group(kind, identifier)
         if not group.heard:
             group.heard = True
@@ -219,7 +219,7 @@ class Centre:
         group.guests.clear()
 
     def miss(self, kind: str, identifier: str, group: Group) -> None:
-        """An agent or queue that is forgotten is on the list of a group."""
+        """Note that a group lists an agent or queue that was forgotten."""
         group.absent.add(identifier)
         self._absent.setdefault((kind, identifier), set()).add(group.id)
 
@@ -231,7 +231,7 @@ class Centre:
             group.leave(member, self.calendar.now_ms)
 
     def _rejoin(self, kind: str, member: Agent | Queue, at_ms: int) -> None:
-        """It was forgotten, and is on the lists of groups."""
+        """Join the groups that list a member which had been forgotten."""
         for group_id in self._absent.pop((kind, member.id), ()):
             group = self.groups_of(kind)[group_id]
             group.absent.discard(member.id)
@@ -248,7 +248,7 @@ class Centre:
         return self.live.get(identifier) or self.idle.get(identifier)
 
     def interaction(self, identifier: str, media: str | None) -> Interaction | None:
-        """The interaction that an event speaks of; None when it is over."""
+        """The interaction that an event names; None if it is over."""
         interaction = self.known(identifier)
         if interaction is None:
             interaction = Interaction(identifier, medium_name(media))
@@ -261,7 +261,7 @@ class Centre:
             del self.idle[next(iter(self.idle))]
 
     def file(self, interaction: Interaction) -> None:
-        """Put an interaction where it belongs after something was heard of it."""
+        """Move an interaction to the end of the list it belongs to, after an event named it."""
         identifier = interaction.id
         queue = None if interaction.queue is None else self.queues.get(interaction.queue)
         waits = queue is not None and identifier in queue.waiting
@@ -279,5 +279,5 @@ class Centre:
 
 
 def medium_name(media: str | None) -> str:
-    """Media are told apart without regard to case; voice when none is given."""
+    """The name under which a medium is kept: media differ without regard to case. It is voice if none is given."""
     return VOICE if media is None else media.lower()

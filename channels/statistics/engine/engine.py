@@ -1,4 +1,4 @@
-"""The statistics engine of one tenant: events in, values out. Pure: it reads no clock and does no I/O; time is what it is told."""
+"""The statistics engine of one tenant: events in, values out. Pure: it does no I/O and reads no clock; its callers pass the time."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Engine:
         return self._calendar.now_ms
 
     def check(self, event: Event, present_ms: int | None = None) -> None:
-        """See whether an event can be taken still. An event without a time of its own, or one that ends something, always can: it is taken
-        at the time of the newest event of its object. So can every event of an object whose last event lies after ``present_ms``.
+        """See whether an event comes in order. An event without a time of its own, or one that ends something, can always be taken: it
+        counts at the time of the newest event of its object. So can every event of an object whose last event lies after ``present_ms``.
 
         Raises:
             channels.events.LateEventError: it is older than the last event of what it is about: of its agents, or, for what happens to an
@@ -57,8 +57,8 @@ class Engine:
         self._machine.check(event, present_ms)
 
     def admit(self, event: Event) -> None:
-        """See whether there is room for what an event would add. What one adds that is let pass counts from now on, as if it were there,
-        until :meth:`apply` or :meth:`skip` says what became of it.
+        """See whether there is room for what an event would add. If there is, it counts as added from now on, until the event is passed to
+        :meth:`apply` or :meth:`skip`.
 
         Raises:
             channels.events.RefusedEventError: one of :class:`Bounds` would be passed; the text names the field and the bound.
@@ -66,12 +66,12 @@ class Engine:
         self._machine.admit(event)
 
     def skip(self, event: Event) -> None:
-        """An event that was admitted is not going to be applied."""
+        """Say that an event that was admitted will not be applied."""
         self._machine.settle(event)
 
     def apply(self, event: Event) -> None:
-        """Take an event that :meth:`check` let pass. It counts at its own time, which may lie before engine time; one that is never late
-        counts at the time of the newest event of its object if that is later.
+        """Apply an event that passed :meth:`check`. It counts at its own time, which may lie before engine time. One that is never late
+        counts at the time of the newest event of its object, if that is later.
         """
         self.advance(event.time_ms)
         self._machine.take(event)
@@ -89,7 +89,7 @@ class Engine:
         self._machine.settle(event)
 
     def clear(self, interaction_id: str) -> bool:
-        """End an interaction now, whatever goes on in it. False when nothing goes on in one of this id."""
+        """End an interaction now, whatever goes on in it. False if nothing goes on in an interaction of this id."""
         interaction = self._centre.live.get(interaction_id)
         if interaction is None:
             return False
@@ -97,11 +97,11 @@ class Engine:
         return True
 
     def forget_unheard(self) -> Iterator[int]:
-        """Forget the objects that nothing was heard of for their lifetime, and on which nothing is open, in pieces: how many each did."""
+        """Forget the objects that no event named within their lifetime and on which nothing is open, in pieces. Each yields how many."""
         return forget_unheard(self._centre, self._calendar.now_ms - self._lifetimes.object_ms)
 
     def end_lost_logins(self) -> Iterator[int]:
-        """Log out the agents of whom nothing was heard for the lifetime of a login, in pieces: how many each did."""
+        """Log out the agents whom no event named within the lifetime of a login, in pieces. Each yields how many."""
         return end_lost_logins(self._centre, self._machine.agents, self._lifetimes.login_ms)
 
     @property
@@ -111,7 +111,7 @@ class Engine:
 
     @property
     def object_count(self) -> int:
-        """How many agents, queues, groups and staging areas events named."""
+        """How many agents, queues, groups and staging areas were named by events."""
         return self._centre.heard
 
     def advance(self, now_ms: int) -> None:
@@ -129,8 +129,8 @@ class Engine:
         self._machine.look_again()
 
     def has_room(self, definition: Definition, most: int) -> bool:
-        """Whether a statistic can be opened without more than ``most`` different time profiles: each is a further tally of whatever its
-        object counts, which every event has to keep.
+        """Whether a statistic can be opened without exceeding ``most`` different time profiles. Each profile adds a tally to all that its
+        object counts, which every event has to update.
         """
         return self._calendar.has_room(definition.profile, most)
 
@@ -261,7 +261,7 @@ class Engine:
 
 
 def _at_once(steps: Generator[None, None, T]) -> T:
-    """All pieces one after the other."""
+    """Do all pieces, one after the other, and return the result."""
     while True:
         try:
             next(steps)

@@ -33,7 +33,7 @@ _FORGET_AT_ONCE = 64
 
 
 class Machine:
-    """Takes events in their order, and lets the rules say what each of them means."""
+    """Applies events in their order. The rules define what each of them means."""
 
     __slots__ = ("_admission", "_calls", "_centre", "_forget_at_ms", "_handlers", "_lifetimes", "agents")
 
@@ -85,7 +85,7 @@ class Machine:
                 )
 
     def admit(self, event: Event) -> None:
-        """Refuse an event that would add more than there may be; what one adds that is let pass is counted until :meth:`settle`.
+        """Refuse an event that would add more than there may be. What an admitted event adds is counted until :meth:`settle`.
 
         Raises:
             RefusedEventError: it would; the text names the field, the bound and what is too much.
@@ -93,7 +93,7 @@ class Machine:
         self._admission.check(event)
 
     def settle(self, event: Event) -> None:
-        """An event that was admitted was applied, or is not going to be."""
+        """Say that an admitted event was applied, or will not be."""
         self._admission.settle(event)
 
     def take(self, event: Event) -> None:
@@ -127,7 +127,7 @@ class Machine:
                 centre.file(interaction)
 
     def _concerns(self, data: Any) -> Sequence[tuple[str, Agent | Interaction | Group]]:
-        """The known objects whose order an event keeps to, with what they are called."""
+        """The known objects by which an event is ordered, each with the word for it."""
         found: Agent | Interaction | Group | None
         match _PLANS[type(data)].order:
             case "agent":
@@ -147,7 +147,7 @@ class Machine:
                 return () if found is None else (("group", found),)
 
     def forget(self) -> None:
-        """Drop the interactions that are over, and finish those of which nothing was heard for very long: some at each call."""
+        """Forget interactions that are over, and finish those that no event named within their lifetime: some at each call."""
         now_ms = self._centre.calendar.now_ms
         if now_ms < self._forget_at_ms:
             return
@@ -177,14 +177,14 @@ class Machine:
                 self._look_again(now_ms)
 
     def look_again(self) -> None:
-        """Time was set back: look for interactions that are over as if for the first time."""
+        """Look for interactions to forget at the next call, since time was set back."""
         self._forget_at_ms = LONG_AGO_MS
 
     def _look_again(self, at_ms: int) -> None:
         self._forget_at_ms = min(self._forget_at_ms, at_ms)
 
     def end(self, interaction: Interaction, at_ms: int) -> None:
-        """Finish an interaction of which no event says so, and forget it."""
+        """Finish an interaction without an event, and forget it."""
         self._calls.finish(interaction, at_ms)
         self._centre.live.pop(interaction.id, None)
         self._centre.calls.pop(interaction.id, None)

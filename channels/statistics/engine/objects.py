@@ -46,9 +46,9 @@ class Member(ABC):
         self.calendar = calendar
         self.board = Board(calendar, changed, self)
         self.heard = False
-        """Whether an event spoke of it. One that was only asked for is forgotten when nobody asks any more."""
+        """Whether an event named it. If not, it is forgotten once no statistic is open on it."""
         self.heard_ms = LONG_AGO_MS
-        """Time of the newest event that spoke of it."""
+        """Time of the newest event that named it."""
         self.groups: dict[str, Group] = {}
         self.fans: dict[Key, Fan] = {}
 
@@ -65,7 +65,7 @@ class Member(ABC):
         yield self.spans()
 
     def fan(self, key: Key) -> Fan:
-        """Where a thing counts."""
+        """The accumulators in which a key counts."""
         fan = self.fans.get(key)
         if fan is None:
             groups = ((group.board.at(key), group.members[self.id][1]) for group in self.groups.values())
@@ -73,7 +73,7 @@ class Member(ABC):
         return fan
 
     def begin(self, key: Key, at_ms: int) -> Span:
-        """Something begins."""
+        """Begin a span, on the own board and those of all groups."""
         span = Span(key, at_ms)
         for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
             if accumulator.hooked:
@@ -81,15 +81,15 @@ class Member(ABC):
         return span
 
     def end(self, span: Span, at_ms: int) -> int:
-        """Something is over. Returns how long it lasted, in seconds.
+        """End a span. Returns how long it lasted, in seconds.
 
-        Nearly all that ends began in the window of the day and after joining the group, and lasted some time: then its duration is all
-        there is to note.
+        Nearly all spans began in the window of the day and after the member joined the group, and lasted some time. Of these only the
+        duration is kept.
         """
         key = span.key
         start_ms = span.start_ms
         fan = self.fans.get(key) or self.fan(key)
-        if start_ms == at_ms and not fan[0][0].keeps_zero:  # it leaves no trace, but those who watch have seen it begin
+        if start_ms == at_ms and not fan[0][0].keeps_zero:  # it counts nowhere, but the watchers were told that it began
             for accumulator, _ in fan:
                 if accumulator.hooked:
                     accumulator.tell_end(span, start_ms, at_ms, counts=False)
@@ -110,7 +110,7 @@ class Member(ABC):
         return duration
 
     def occur(self, name: str, media: str, at_ms: int, duration: int = 0) -> None:
-        """An instantaneous action; ``duration`` in seconds."""
+        """Count an instantaneous action; ``duration`` in seconds."""
         key = (ACTION, name, media)
         day_ms = self.calendar.daily.reset_ms
         for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
@@ -126,7 +126,7 @@ class Member(ABC):
                     accumulator.occurred(at_ms, duration)
 
     def complete(self, name: str, media: str, from_ms: int, at_ms: int) -> None:
-        """An instantaneous action that tells how long something lasted, of which each window counts what lies in it."""
+        """Count an instantaneous action for something that lasted since ``from_ms``. Each window counts what lies in it."""
         key = (ACTION, name, media)
         day_ms = self.calendar.daily.reset_ms
         for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
@@ -138,7 +138,7 @@ class Member(ABC):
                 accumulator.completed(from_ms, at_ms)
 
     def follow(self, name: str, media: str, of_ms: int, at_ms: int, duration: int) -> None:
-        """An instantaneous action that belongs to what ended at ``of_ms``, and counts in the windows and groups that count that."""
+        """Count an instantaneous action that belongs to what ended at ``of_ms``, in the windows and groups in which that counts."""
         key = (ACTION, name, media)
         for accumulator, joined_ms in self.fans.get(key) or self.fan(key):
             if of_ms >= joined_ms:
@@ -155,7 +155,7 @@ class Group:
         self.board = Board(calendar, changed, self)
         self.heard = False
         self.heard_ms = LONG_AGO_MS
-        """Time of the newest event that spoke of it."""
+        """Time of the newest event that named it."""
         self.last_ms = LONG_AGO_MS
         """Time of the last ``cx.group.changed``."""
         self.members: dict[str, tuple[Member, int]] = {}
@@ -333,7 +333,7 @@ def highest(found: Iterable[Medium], media: frozenset[str] | None = None) -> tup
 
 
 class Agent(Member):
-    """An agent. One that nobody has heard of is logged out."""
+    """An agent. One that no event named is logged out."""
 
     __slots__ = ("clock_ms", "last_ms", "last_released", "logged_out", "media", "place", "states", "status")
 
@@ -342,7 +342,7 @@ class Agent(Member):
         self.last_ms = LONG_AGO_MS
         """Time of the last event about this agent."""
         self.clock_ms = at_ms
-        """Time up to which this agent's history is written; what happens later is never written before it."""
+        """Time up to which this agent's history is complete. Nothing is dated before it any more."""
         self.place: str | None = None
         """Where the agent logged in last."""
         self.media: dict[str, Medium] = {}
@@ -355,7 +355,7 @@ class Agent(Member):
         """The state as subscribers see it, on all media or on some, until something changes."""
 
     def at(self, at_ms: int) -> int:
-        """The moment at which something happens to the agent: never before what is written of the agent already."""
+        """The moment at which something happens to the agent: ``at_ms``, or the end of the agent's history so far if that is later."""
         if at_ms < self.clock_ms:
             return self.clock_ms
         self.clock_ms = at_ms
@@ -370,8 +370,8 @@ class Agent(Member):
         self.status = self.begin((STATUS, "LoggedOut", ""), at_ms)
 
     def vanish(self) -> None:
-        """Take back the history of an agent that no event spoke of, without a trace in any total."""
-        assert self.logged_out is not None, "who was never heard of is logged out"
+        """Take back the history of an agent that no event named, so that no total contains it."""
+        assert self.logged_out is not None, "an agent that no event named is logged out"
         self.end(self.logged_out, self.logged_out.start_ms)
         self.end(self.status, self.status.start_ms)
 
@@ -386,10 +386,7 @@ class Agent(Member):
             yield from medium.spans()
 
     def settle(self, medium: Medium, at_ms: int) -> None:
-        """Something changed on a medium: begin and end what follows from it.
-
-        That is the mode's action, the medium's status, and the agent's status.
-        """
+        """Begin and end what follows from a change on a medium: the action of its mode, its status, and the agent's status."""
         wanted: str | None = medium.mode
         if medium.login is None or (wanted == WAIT_FOR_NEXT_CALL and medium.busy()):
             wanted = None
@@ -408,7 +405,7 @@ class Agent(Member):
         self.settle_status(at_ms)
 
     def settle_status(self, at_ms: int) -> None:
-        """Let the agent's own status follow those of the media."""
+        """Derive the agent's own status from those of the media."""
         if len(self.media) == 1:  # as nearly always: no need to compare
             (medium,) = self.media.values()
             name = LOGGED_OUT if medium.login is None or medium.status is None else medium.status.key[1]
@@ -420,7 +417,7 @@ class Agent(Member):
         self.touch()
 
     def touch(self) -> None:
-        """The state changed, the agent's and that of each of its groups."""
+        """Mark the state of the agent and of each of its groups as changed."""
         if self.states:
             self.states = {}
         if self.board.state_statistics:
@@ -453,7 +450,7 @@ class Queue(Member):
 
 
 class Interaction:
-    """A call, a chat, a message: where it waits, who takes part."""
+    """A call, a chat or a message: where it waits, and who takes part."""
 
     __slots__ = ("area", "entered_s", "finished", "id", "last_ms", "media", "parties", "queue", "touched_ms", "user_data", "visits")
 
@@ -473,5 +470,5 @@ class Interaction:
         self.last_ms = LONG_AGO_MS
         """Time of the last event about the interaction as such, its waiting and its end; an agent's part has the agent's order."""
         self.touched_ms = 0
-        """Engine time at which it was last heard of."""
+        """Engine time at which an event named it last."""
         self.finished = False

@@ -51,7 +51,7 @@ class QueueRules:
         queue.waiting[interaction.id] = queue.begin((ACTION, CALL_WAIT, interaction.media), at_ms)
 
     def leave(self, interaction: Interaction, queue_id: str, action: str, at_ms: int) -> bool:
-        """Stop waiting, by an action that tells how long it was. False when the interaction does not wait there."""
+        """Stop waiting, by an action whose duration is the time waited. False if the interaction does not wait there."""
         queue = self._centre.queues.get(queue_id)
         span = None if queue is None else queue.waiting.pop(interaction.id, None)
         if queue is None or span is None:

@@ -1,4 +1,4 @@
-"""Objects that nothing was heard of for long are forgotten, so that ids that come once do not fill the memory.
+"""Objects that no event named for long are forgotten, so that ids that come only once do not fill the memory.
 
 A login is something that is open: who is logged in stays on the wall, however quiet. A login whose logout was lost would stay for ever, so
 after a longer silence it is over.

@@ -1,7 +1,7 @@
-"""Time that was ahead is set back: a clock was wrong for a while, and is right again.
+"""Setting engine time back, after a clock was ahead for a while.
 
-What began in the time that never came begins now; what was counted in it is counted no more, since its durations mean nothing. Totals that
-nothing touched meanwhile are those of the day that goes on.
+Spans that began after the present begin now. Tallies of windows that began after it are reset, since their durations mean nothing. Totals
+that nothing changed meanwhile stay, and the day goes on.
 """
 
 from __future__ import annotations

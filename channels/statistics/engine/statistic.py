@@ -31,7 +31,7 @@ class Board:
         """The open ones of category CurrentState."""
 
     def at(self, key: Key) -> Accumulator[Statistic]:
-        """The accumulator of a thing; it is made when the thing first happens here, so nothing of it goes on yet."""
+        """The accumulator of a key. It is made when the first span of the key begins here, so that nothing of it goes on yet."""
         found = self.accumulators.get(key)
         if found is None:
             found = self.accumulators[key] = Accumulator(key, self.windows, self.changed)
@@ -40,8 +40,8 @@ class Board:
         return found
 
     def look(self, accumulators: Sequence[Accumulator[Statistic]]) -> Iterator[None]:
-        """Find out what goes on of the things that are watched from now on: in one walk, and in pieces, for a group may have thousands of
-        members. What begins and ends between two pieces is seen as it does; values can be read after the last.
+        """Note what goes on of the things that are watched from now on, in one walk, and in pieces, since a group may have thousands of
+        members. What begins and ends between two pieces is noted when it does. Values can be read after the last piece.
         """
         if not accumulators:
             return
@@ -58,12 +58,12 @@ class Board:
                 yield
 
     def touch(self) -> None:
-        """The state of the object changed."""
+        """Mark the CurrentState statistics of the object as changed."""
         for statistic in self.state_statistics:
             self.changed[statistic] = None
 
     def open_window(self, profile: TimeProfile) -> Window:
-        """Share a window; one that is not open yet begins now."""
+        """Use the window of a profile. If none is open, one begins now."""
         window = next((window for window in self.windows if window.profile == profile), None)
         if window is None:
             window = Window(profile, self.calendar.acquire(profile), self.calendar.now_ms)

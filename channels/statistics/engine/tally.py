@@ -1,4 +1,4 @@
-"""Tallies: how much of one thing is over within one growing window, and what a window and something that goes on are.
+"""Tallies, windows and spans. A tally counts what is over of one thing within one growing window.
 
 Durations follow Stat Server's rule: both timestamps are cut to whole seconds before they are subtracted (09:00:00.900 to 09:00:02.100 is
 two seconds). Which window a moment belongs to is decided in milliseconds; a reset belongs to the window that it begins. The result does not
@@ -18,7 +18,7 @@ Key = tuple[str, str, str]
 
 
 class Span:
-    """Something that goes on: an action or a status, since when."""
+    """An action or a status that goes on, and since when."""
 
     __slots__ = ("key", "start_ms", "start_s")
 
@@ -34,11 +34,11 @@ class Span:
 
 
 class Source(Protocol):
-    """Whose board it is: knows what goes on."""
+    """The owner of a board, which knows what goes on."""
 
     def going_on(self) -> Iterable[Sequence[tuple[Span, int]]]:
-        """What goes on, each with the millisecond since when it counts here, in pieces. What a piece holds goes on when it is handed out;
-        between two pieces things may begin and end.
+        """What goes on, each with the millisecond since which it counts here, in pieces. All of a piece goes on when the piece is yielded;
+        between two pieces spans may begin and end.
         """
         ...
 
@@ -51,7 +51,7 @@ LOOK_AT_ONCE = 128
 
 
 class Tally:
-    """What is over, as far as it belongs to a window."""
+    """The counts and durations of what is over, as far as it belongs to one window."""
 
     __slots__ = ("_count", "_whole", "adjust", "counts", "going_s", "recent", "since_ms")
 
@@ -103,7 +103,7 @@ class Tally:
         self.recent = array("q", recent)
 
     def end(self, span: Span, from_ms: int, at_ms: int, *, is_status: bool, counts: bool) -> None:
-        """Something is over that counted here since ``from_ms``; ``counts`` is false for what adds its time only."""
+        """Count something that is over and counted here since ``from_ms``. If ``counts`` is false only its time is added."""
         if at_ms < self.since_ms or (is_status and at_ms == self.since_ms):
             return
         at_s = at_ms // 1000
@@ -113,7 +113,7 @@ class Tally:
             self.adjust -= at_s - span.start_s
 
     def add(self, duration: int) -> None:
-        """Count one that is over, with its duration in seconds."""
+        """Add one duration in seconds."""
         self.recent.append(duration)
         if len(self.recent) >= FOLD_AT:
             self.fold()

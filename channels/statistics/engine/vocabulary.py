@@ -1,7 +1,7 @@
 """The names that masks are made of: statuses with their priority, actions of agents, queues and staging areas (Stat Server's terms).
 
-A *durable* action lasts; an *instantaneous* one happens at one moment, some of them (the retrospective ones) with a duration to tell:
-``CallAnswered`` tells how long the caller waited. A *status* is the durable action of the highest priority at a time.
+A *durable* action lasts; an *instantaneous* one happens at one moment, some of them (the retrospective ones) with a duration:
+that of ``CallAnswered`` is the time that the caller waited. A *status* is the durable action of the highest priority at a time.
 
 Some names below never occur here, because no event of the hub's vocabulary yields them (``OffHook``, ``Monitored``, ``CallConferenceMade``
 and others). They are accepted in masks all the same: definitions written for Stat Server name them. ``CustomerCallHandled`` and

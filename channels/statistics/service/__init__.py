@@ -1,1 +1,1 @@
-"""The stat server as a service: who owns a tenant's statistics, their subscriptions, and when a change is told."""
+"""The stat server: it owns the statistics of each tenant and their subscriptions, and sends notifications of what changed."""

@@ -77,6 +77,6 @@ class Counters:
     snapshot_failures: int = 0
     """Snapshots that could not be taken or written."""
     tick_failures: int = 0
-    """Notifications that could not be told, and whole ticks that failed."""
+    """Notifications that could not be sent, and whole ticks that failed."""
     housekeeping_failures: int = 0
     """Rounds of housekeeping that failed."""

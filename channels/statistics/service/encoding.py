@@ -1,4 +1,4 @@
-"""Values as JSON, each computed and encoded once for all who are told it; the state of a large group in slices."""
+"""Values as JSON. Each is computed and encoded once for all recipients; the state of a large group in slices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hub.core.time_slice import TimeSlice
 
 
 class Encoder:
-    """Values at one moment, each computed and encoded once however many have the statistic open. What it awaits is ``time_slice``."""
+    """Values at one moment, each computed and encoded once, however many subscriptions have the statistic open. Large ones are made in
+    slices, with ``time_slice``.
+    """
 
     __slots__ = ("_engine", "_tails", "_time_slice", "_values")
 
@@ -22,7 +24,7 @@ class Encoder:
         self._tails: dict[Statistic, bytes] = {}
 
     async def value(self, statistic: Statistic) -> Value:
-        """The value."""
+        """The value of a statistic."""
         value = self._values.get(statistic)
         if value is None:
             if statistic.takes_pieces:
@@ -33,7 +35,7 @@ class Encoder:
         return value
 
     async def tail(self, statistic: Statistic) -> bytes:
-        """The end of every item of the statistic: its value and timestamp. The same bytes serve everyone who has it open."""
+        """The end of every item of the statistic: its value and timestamp. All subscriptions that have it open share the bytes."""
         tail = self._tails.get(statistic)
         if tail is None:
             value = await self.value(statistic)

@@ -1,4 +1,4 @@
-"""What a stat server does now and then: silent logins end, states are saved and the log behind them trimmed, objects forgotten."""
+"""Periodical work of a stat server: idle logins are ended, states are saved, the log is trimmed, objects are forgotten."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def catch_up(tenant: Tenant, time_slice: TimeSlice) -> None:
 
 
 class Housekeeper:
-    """Looks after all tenants of one stat server."""
+    """The periodical work for all tenants of one stat server."""
 
     __slots__ = ("_clock", "_counters", "_entries", "_hub", "_settings", "_store")
 
@@ -51,7 +51,9 @@ class Housekeeper:
         self._entries = entries
 
     async def run(self) -> None:
-        """End the subscriptions of logins that are gone silent, save snapshots that are due, trim the log behind them."""
+        """End the subscriptions of idle logins, save the snapshots that are due, and trim the log behind them. A failure for one tenant is
+        logged and counted, and keeps nothing from the others.
+        """
         for name, entry in list(self._entries.items()):
             try:
                 await self._run_for(name, entry)
@@ -75,7 +77,9 @@ class Housekeeper:
             await self.save(name, entry)
 
     async def _forget(self, name: str, entry: TenantEntry) -> None:
-        """End logins that were lost, and forget the objects that nothing was heard of for long, a few times within their lifetime."""
+        """Log out agents whose logout was lost, and forget objects that no event named for long. It is done a few times within these
+        lifetimes.
+        """
         every_s = min(_FORGET_EVERY_S, self._settings.forget_after_s / 4, self._settings.agent_idle_s / 4)
         if round(self._clock.monotonic() * 1000) < entry.forgot_ms + every_s * 1000:
             return
@@ -101,7 +105,7 @@ class Housekeeper:
             _log.info("objects were forgotten", tenant=name, objects=forgotten, unheard_for_s=self._settings.forget_after_s)
 
     async def save(self, name: str, entry: TenantEntry) -> None:
-        """Save one tenant's state; a failure of any kind is logged and counted, and tried again after ``snapshot_s``."""
+        """Save the state of one tenant. A failure of any kind is logged and counted; the next try is after ``snapshot_s``."""
         entry.saved_ms = round(self._clock.monotonic() * 1000)
         changes = 0
         try:
@@ -121,7 +125,7 @@ class Housekeeper:
             await self._trim(name, entry)
             entry.failing = False
         except Exception:
-            # the disk, or a state that has no form: the totals live on, and so must the saving of the other tenants
+            # the disk failed, or the state cannot be encoded: this tenant goes on, and the others must be saved
             self._counters.snapshot_failures += 1
             entry.failing = True
             if entry.tenant is not None:
@@ -129,7 +133,7 @@ class Housekeeper:
             _log.exception("a snapshot could not be saved", tenant=name)
 
     async def _trim(self, name: str, entry: TenantEntry) -> None:
-        """Forget events behind the snapshot that are in the log for longer than repeats are looked for."""
+        """Trim the events that the snapshot holds and that are older than ``retain_s``, for which repeats are looked for in the log."""
         old = round(self._clock.monotonic() * 1000) - self._settings.retain_s * 1000
         while entry.arrivals and entry.arrivals[0][0] <= old:
             entry.cut = entry.arrivals.popleft()[1]

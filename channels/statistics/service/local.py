@@ -1,7 +1,7 @@
-"""The stat server of this process: the :class:`StatServer` around one engine for each tenant.
+"""The stat server of this process, with one engine for each tenant.
 
-One lock a tenant keeps the few things apart that take more than one slice of the loop: a tick, a snapshot, a large request. Events come in
-between their slices; subscriptions may end between them.
+A tick, a snapshot and a large request take more than one slice of the event loop. They hold the lock of their tenant, so that only one of
+them runs at a time. Between their slices events are taken, and subscriptions may end.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class LocalStatServer:
         self._tasks: list[asyncio.Task[None]] = []
         hub.logins.on_gone.append(self._login_gone)
 
-    # -- life -------------------------------------------------------------------------------------------------------
+    # -- start and stop -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Restore every tenant that has a log, then begin to notify.
+        """Restore every tenant that has a log, then start to send notifications.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -96,7 +96,7 @@ class LocalStatServer:
         self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._run_housekeeping_forever())]
 
     async def stop(self) -> None:
-        """Cease to notify and save what is not saved yet, also when something of it failed."""
+        """Stop sending notifications, and save every tenant that changed since its last snapshot, also if a task failed."""
         self._stopping.set()
         self._wake.set()
         for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
@@ -118,7 +118,7 @@ class LocalStatServer:
             await self.start_service(name)
 
     async def failing(self) -> str | None:
-        """For ``/readyz``: what is wrong, or None."""
+        """For ``/readyz``: what is wrong, or None if all is well."""
         if not self._tasks:
             return "the stat server has not been started"
         if any(task.done() for task in self._tasks):
@@ -128,7 +128,7 @@ class LocalStatServer:
     async def _notify_forever(self) -> None:
         pause = self._settings.tick_ms / 1000
         while not self._stopping.is_set():
-            # the first change after a quiet time is told at once, those that follow it within a tick together
+            # the first change after a quiet time is sent at once; those that follow it within a tick are sent together
             try:
                 await asyncio.wait_for(self._wake.wait(), pause)
             except TimeoutError:
@@ -139,11 +139,11 @@ class LocalStatServer:
             except Exception:
                 self.counters.tick_failures += 1
                 _log.exception("a round of notifications failed")
-            await self._until_told(pause)
+            await self._until_sent(pause)
             await asyncio.sleep(pause)
 
-    async def _until_told(self, at_most_s: float) -> None:
-        """Let what was told leave: while clients are still being served, further changes are better told together than one by one."""
+    async def _until_sent(self, at_most_s: float) -> None:
+        """Wait until the fan-outs of this round are done, for ``at_most_s``: meanwhile further changes are better sent together."""
         for _ in range(8):
             if not self._hub.fan_outs.jobs:
                 return
@@ -174,7 +174,11 @@ class LocalStatServer:
 
     @asynccontextmanager
     async def _using(self, name: str) -> AsyncIterator[Tenant]:
-        """The tenant at the present moment, for this caller alone."""
+        """The tenant, brought to the present, while its lock is held.
+
+        Raises:
+            UnavailableError: the service is UNAVAILABLE.
+        """
         entry = self._entry(name)
         async with entry.lock:
             if entry.tenant is None:
@@ -185,7 +189,9 @@ class LocalStatServer:
     # -- events (EventConsumer) -------------------------------------------------------------------------------------
 
     def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
-        """See :meth:`channels.events.EventConsumer.check`. While unavailable every event is let pass: the log keeps it for the restart."""
+        """See :meth:`channels.events.EventConsumer.check`. While the service is unavailable every event passes: the log keeps it for the
+        restart.
+        """
         if (present := self._entry(tenant).tenant) is not None:
             present.check(event, past=past)
 
@@ -199,7 +205,7 @@ class LocalStatServer:
                 present.put(position, event)
         time_slice = self._time_slice()
         while present is not None and present.step() and not time_slice.used_up:
-            pass  # what is not done in this slice is done by the next tick, or by whoever asks
+            pass  # the rest is done by the next tick, or by the next request
         now = self._now_ms()
         if events and (not entry.arrivals or entry.arrivals[-1][0] <= now - 1000):
             entry.arrivals.append((now, entry.seen))
@@ -208,7 +214,7 @@ class LocalStatServer:
     # -- notification -----------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Tell what is due, of every tenant."""
+        """Send the notifications that are due, of every tenant."""
         for name, entry in list(self._entries.items()):
             try:
                 async with entry.lock:
@@ -303,7 +309,9 @@ class LocalStatServer:
             present.changes += 1
         self.counters.interactions_cleared += 1
         self._wake.set()
-        await self._housekeeper.save(tenant, self._entry(tenant))  # no event says so: without a snapshot a restart would bring it back
+        await self._housekeeper.save(
+            tenant, self._entry(tenant)
+        )  # the log has no event of it: without a snapshot a restart would bring it back
         return True
 
     def _check_count(self, items: Sequence[object]) -> None:
@@ -346,7 +354,7 @@ class LocalStatServer:
     async def present_values(self, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
         """See :meth:`StatServer.present_values`."""
         with suppress(UnavailableError):
-            async with self._using(tenant) as present:  # no tick tells anything meanwhile
+            async with self._using(tenant) as present:  # the lock keeps a tick from sending newer values meanwhile
                 time_slice = self._time_slice()
                 encoder = Encoder(present.engine, time_slice)
                 if (exact := present.values.get(pattern)) is not None:

@@ -1,4 +1,4 @@
-"""The JSON of what the stat server tells: built from parts that are encoded once and shared (docs/protocol/statistics.md#notifications)."""
+"""The JSON of notifications, built from parts that are encoded once and shared (docs/protocol/statistics.md#notifications)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def value_head(name: str, object_id: str, object_type: str) -> bytes:
 
 
 def described(name: str | None, object_id: str, object_type: str) -> dict[str, str]:
-    """What a statistic is: ``name`` (of a predefined one), ``objectId``, ``objectType``."""
+    """The members that describe a statistic: ``name`` (of a predefined one), ``objectId``, ``objectType``."""
     known = {} if name is None else {"name": name}
     return known | {"objectId": object_id, "objectType": object_type}
 
 
 def encoding_value(value: Value, timestamp_ms: int) -> Generator[None, None, list[bytes]]:
-    """A value as JSON, in parts: one, or as many as the state of a large group takes; a part is made in each piece of the work."""
+    """A value as JSON, in one part, or in several where it is the state of a large group. The generator yields between the parts."""
     found = value.to_json(timestamp_ms)
     state = value.state_value
     trees = None if state is None else state.get(AGENTS)
@@ -51,18 +51,18 @@ def encoding_value(value: Value, timestamp_ms: int) -> Generator[None, None, lis
 
 
 def item_tail(value_json: Sequence[bytes], value: Value, timestamp_ms: int) -> bytes:
-    """The tail of an item: value, that it is empty if so, and timestamp."""
+    """The end of an item: the value, ``empty`` if it is the average or percentage of nothing, and the timestamp in ms."""
     beside = b',"empty":true' if value.empty else b""
     return b"".join((b',"value":', *value_json, b'%b,"timestamp":%d}' % (beside, timestamp_ms)))
 
 
 def statistic_update(items: Sequence[bytes]) -> bytes:
-    """One notification with all of a login's items."""
+    """One ``StatisticUpdate`` with these items."""
     first, *others = items or (b"",)
     following = (part for item in others for part in (b",", item))
     return b"".join((b'{"name":"StatisticUpdate","topic":"%b","data":{"statistics":[' % UPDATES.encode(), first, *following, b"]}}"))
 
 
 def service_state_change(state: ServiceState) -> bytes:
-    """The notification of a service state."""
+    """One ``ServiceStateChange``."""
     return b'{"name":"ServiceStateChange","topic":"%b","data":{"serviceState":"%b"}}' % (SERVICE.encode(), state.value.encode())

@@ -1,4 +1,4 @@
-"""What a REST call asks for, item by item, checked field by field (docs/protocol/statistics.md#requests)."""
+"""The items of REST requests, each checked field by field (docs/protocol/statistics.md#requests)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ID_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One statistic that is asked for. ``name`` is None where the request brought a definition of its own."""
+    """One statistic that a request asks for. ``name`` is None if the request has a definition of its own."""
 
     statistic_id: str
     object_type: ObjectType
@@ -26,9 +26,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One statistic that cannot be had: which field, what was expected and what came.
+    """One statistic that is refused. ``message`` says which field is wrong, what was expected and what came.
 
-    ``name``, ``object_id`` and ``object_type`` are what was asked for, as far as it is legible.
+    ``name``, ``object_id`` and ``object_type`` are those of the request, as far as they can be shown.
     """
 
     statistic_id: str | None
@@ -49,8 +49,8 @@ class ItemError(ValueError):
 
 
 def parse_item(item: object, taken: set[str], *, by_name_only: bool = False) -> Wanted | Refusal:
-    """Check one element of ``data.statistics``; ``taken`` holds the statistic ids of the same request and gets this one's: one that came
-    before is refused (docs/protocol/statistics.md#ids).
+    """Check one element of ``data.statistics``. ``taken`` holds the statistic ids of the items before it, and this one's is added; an id
+    that was used before is refused (docs/protocol/statistics.md#ids).
 
     With ``by_name_only`` an item is ``{name, objectId, objectType}`` as for get-statistic-ex, and has no ``statisticId``.
     """

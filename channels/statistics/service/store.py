@@ -21,15 +21,16 @@ from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
 
 OWNER = "statistics"
-"""Under which name the snapshots are kept."""
+"""The name under which the event log keeps the snapshots."""
 
 STATE_VERSION = 1
 
 T = TypeVar("T")
 
 CAPTURE_SWITCH_S = 0.0005
-"""While a state is captured or restored in a thread the event loop gets the interpreter back within this time; the default, 5 ms, is what a
-slow flush takes already."""
+"""Seconds after which a thread that captures or restores a state lets the event loop have the interpreter. Python's default of 5 ms would
+double the time of a flush.
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class StateStore:
         return await self._log.tenants(EVENT_STREAM)
 
     def empty(self) -> Tenant:
-        """A tenant that nothing is known of."""
+        """A new tenant, without events."""
         # time that only events move begins before every event
         now_ms = self._clock.wall_ms() if self._settings.clock == "wall" else 0
         return Tenant(self._engine(now_ms), self._settings, self._counters, self._clock)
@@ -83,7 +84,7 @@ class StateStore:
         return tenant, snapshot_position
 
     async def replay(self, name: str, tenant: Tenant, time_slice: TimeSlice) -> None:
-        """Take what the log holds behind the tenant's position.
+        """Take the events of the log behind the tenant's position.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -96,7 +97,7 @@ class StateStore:
                 try:
                     event = decode_event(record)
                 except (msgspec.DecodeError, ValueError) as error:
-                    # a record of another version: the rest of the day is worth more than a refusal to start
+                    # perhaps it is of another version: the hub starts without it rather than not at all
                     _log.error("an event of the log cannot be read", tenant=name, position=position, error=str(error))
                     self._counters.events_skipped += 1
                     tenant.position = position
@@ -114,7 +115,7 @@ class StateStore:
             return self.empty(), 0
         position, raw = saved
         try:
-            # nobody else knows the engine yet: a thread may build it
+            # nothing else uses the engine yet, so a thread may build it
             engine, held, errors = await self._in_thread(lambda: _decode_state(raw, self._zone, self._settings))
         except (msgspec.DecodeError, ValueError) as error:
             _log.error("a snapshot cannot be read: totals are rebuilt from what the log still holds", tenant=name, error=str(error))
@@ -129,7 +130,7 @@ class StateStore:
         return tenant, position
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do long work beside the event loop, which gets its turn all the while."""
+        """Do long work in a thread. The event loop goes on meanwhile."""
         self._threads += 1
         if self._threads == 1:
             self._switch_s = sys.getswitchinterval()
@@ -142,9 +143,9 @@ class StateStore:
                 sys.setswitchinterval(self._switch_s)
 
     async def capture(self, tenant: Tenant) -> tuple[int, bytes]:
-        """The tenant's state as bytes, and the position it is of. The engine is read in a thread; until it is done the tenant is frozen.
+        """The position of the tenant and its state as bytes. A thread reads the engine; the tenant is frozen until it is done.
 
-        The caller sees to it that nobody else reads or opens statistics meanwhile, and that no event is applied in part.
+        The caller holds the tenant's lock, so that nobody reads or opens statistics meanwhile, and no event is applied in part.
         """
         tenant.freeze()
         try:
@@ -156,7 +157,7 @@ class StateStore:
         return position, state
 
     async def save(self, name: str, position: int, state: bytes) -> None:
-        """Keep a captured state.
+        """Save a captured state.
 
         Raises:
             EventLogError: it could not be written.
@@ -179,7 +180,7 @@ def _encode_state(tenant: Tenant) -> bytes:
 
 
 def _decode_state(raw: bytes, zone: ZoneInfo, settings: StatisticsSettings) -> tuple[Engine, list[Event], list[ValueError]]:
-    """The engine of a snapshot, the events that waited, and what is wrong with those of them that cannot be read.
+    """The engine of a snapshot, the events that waited for their time, and the errors of those that cannot be read.
 
     Raises:
         msgspec.DecodeError, ValueError: not a state of this version.

@@ -24,15 +24,15 @@ _log = structlog.get_logger(__name__)
 
 
 class AheadEventError(LateEventError):
-    """An event lies further in the future than the stat server accepts; it is refused like a late one: its time is at fault."""
+    """An event lies further in the future than ``max_ahead_s`` allows. Like a late event it is refused for its time."""
 
 
 class BehindEventError(LateEventError):
-    """An event is older than the stat server accepts."""
+    """An event is older than ``max_behind_s`` allows."""
 
 
 class HeldEventError(LateEventError):
-    """An event lies a little ahead, and as many wait for their time as may."""
+    """An event lies a little ahead, and ``max_held`` events wait for their time already."""
 
 
 _AT_ONCE = 32
@@ -43,11 +43,11 @@ _LONG_LIST = 64
 
 
 class Tenant:
-    """State of one tenant. Times named ``now_ms`` are monotonic milliseconds; the engine's own time is that of the events.
+    """The state of one tenant. Times named ``now_ms`` are monotonic milliseconds; the engine's own time is that of the events.
 
-    What comes in by the thousand waits in a line: events, and statistics that are to be closed. :meth:`step` does a small piece of it, so
-    that whoever calls it can let others go on between two. While :attr:`frozen` (the state is being saved in a thread) the engine must not
-    change: all of it waits for :meth:`thaw`.
+    Events, and statistics that have to be closed, may come by the thousand. They wait in queues, and :meth:`step` does a small piece of the
+    work, so that its caller can give way to others between two calls. While :attr:`frozen` is true a thread reads the engine, which must
+    not change: then all of it waits for :meth:`thaw`.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class Tenant:
         # events
         self.engine = engine
         self.position = 0
-        """Of the last event that was taken from the log."""
+        """Position of the last event that was taken from the log."""
         self.changes = 0
         """Events since the last snapshot."""
         self._newest_ms = engine.now_ms
@@ -90,7 +90,7 @@ class Tenant:
         self.frozen = False
         self._backlog: deque[tuple[int, Event]] = deque()
         self._working: Iterator[object] | None = None
-        """An event that is applied in pieces, and is not done."""
+        """The rest of the work for an event that is applied in pieces; None if there is none."""
         self._closing: deque[OpenStatistic] = deque()
 
     # -- events -----------------------------------------------------------------------------------------------------
@@ -140,11 +140,11 @@ class Tenant:
         return self._clock.wall_ms() if self._settings.clock == "wall" else None
 
     def put(self, position: int, event: Event) -> None:
-        """Put one event of the log in the line."""
+        """Queue one event of the log."""
         self._backlog.append((position, event))
 
     def step(self) -> bool:
-        """Do one piece of what waits, some milliseconds at most. False when nothing waits, or nothing may be done now."""
+        """Do one piece of the work that waits, a few milliseconds at most. False if nothing waits, or if the tenant is frozen."""
         if self.frozen:
             return False
         if self._working is not None:
@@ -170,12 +170,12 @@ class Tenant:
 
     @property
     def waiting(self) -> int:
-        """How many events wait in the line."""
+        """How many events wait in the queue."""
         return len(self._backlog)
 
     @property
     def halfway(self) -> bool:
-        """Whether an event is applied in part: no state of this moment can be gone on from."""
+        """Whether an event is applied in part. A state that is saved now could not be continued."""
         return self._working is not None
 
     def _take(self, position: int, event: Event) -> None:
@@ -201,7 +201,7 @@ class Tenant:
         return present_ms is not None and self.engine.now_ms > present_ms + self._settings.max_ahead_s * 1000
 
     def _set_back(self) -> Iterator[object]:
-        """Bring the engine's time, and the events that wait for a time that does not come soon, back to the present."""
+        """Set the engine's time back to the present, and the times of waiting events that lie too far ahead."""
         horizon_ms, present_ms = self._horizon_ms(), self._clock.wall_ms()
         reach_ms = self._settings.max_ahead_s * 1000
         _log.warning(
@@ -215,15 +215,15 @@ class Tenant:
         heapify(self._held)
 
     def _sane_ms(self, time_ms: int) -> int:
-        """The time of an event of the log; that of one which lies further ahead than any may is the present."""
+        """The time of an event of the log; the present for an event that lies further ahead than ``max_ahead_s``."""
         present_ms = self._present_ms()
         if present_ms is None or time_ms <= present_ms + self._settings.max_ahead_s * 1000:
             return time_ms
         return min(self._newest_ms, present_ms)
 
     def replay(self, position: int, event: Event, reach_ms: int) -> Iterator[object]:
-        """Take one event while the log is read again: in the order of the times, as far as events within ``reach_ms`` can be out of it.
-        The work is done as the iterator is followed.
+        """Take one event while the log is read again. Events are applied in the order of their times: one is held back until an event comes
+        that is ``reach_ms`` newer. The work is done while the iterator is consumed.
         """
         self.position = position
         self.changes += 1
@@ -237,17 +237,17 @@ class Tenant:
         return self.release(min(self._newest_ms - reach_ms, self._horizon_ms()))
 
     def hold(self, event: Event) -> None:
-        """Let an event wait; :meth:`release` takes them in the order of their times, those of one time as they came."""
+        """Hold an event back. :meth:`release` applies these in the order of their times, those of one time in the order of arrival."""
         heappush(self._held, (event.time_ms, next(self._order), event))
 
     def release(self, up_to_ms: int) -> Iterator[object]:
-        """Apply what was held back, up to and with a time, in pieces."""
+        """Apply the held events up to and with a time, in pieces."""
         while self._held and self._held[0][0] <= up_to_ms:
             yield from self._pieces(heappop(self._held)[2])
             yield None
 
     def held(self) -> list[Event]:
-        """The events that wait for their time, as they came."""
+        """The events that wait for their time, in the order of arrival."""
         return [event for _, _, event in sorted(self._held, key=lambda entry: entry[1])]
 
     @property
@@ -256,17 +256,17 @@ class Tenant:
         return len(self._held)
 
     def catch_up(self) -> None:
-        """Let the engine's time pass up to the present. What waits is to be done before (:meth:`step`)."""
+        """Let the engine's time pass up to the present. The caller has done all that waited before, by :meth:`step`."""
         if self._settings.clock == "wall" and self._working is None:
             self.engine.advance(self._horizon_ms())
 
     def _horizon_ms(self) -> int:
-        """Events up to this time are taken: the clock that counts, less the watermark."""
+        """The time up to which events are applied: that of the clock that counts, less the watermark."""
         now = self._clock.wall_ms() if self._settings.clock == "wall" else self._newest_ms
         return now - int(self._settings.watermark_s * 1000)
 
     def _begin(self, event: Event) -> None:
-        """Apply an event, or begin to if it is many pieces."""
+        """Apply an event. Only begin to if it is long: then :meth:`step` does the rest."""
         if isinstance(event.data, GroupChanged) and len(event.data.members) > _LONG_LIST:
             self._working = self._pieces(event)
             return
@@ -283,7 +283,7 @@ class Tenant:
             self._counters.events_applied += 1
 
     def _dated(self, event: Event) -> Event:
-        """The event with a time that can be: one that waited may bear the time of a clock that was ahead."""
+        """The event with a possible time: one that waited may have the time of a clock that was ahead."""
         sane_ms = self._sane_ms(event.time_ms)
         if sane_ms == event.time_ms:
             return event
@@ -291,7 +291,7 @@ class Tenant:
         return structs.replace(event, time_ms=sane_ms)
 
     def _is_due(self, event: Event) -> bool:
-        """Whether an event can be applied still; one that cannot is counted."""
+        """Whether an event can still be applied. One that cannot is counted as skipped."""
         # while this event waited (for its time, for a snapshot, or for its commit) a newer one of the same object may have been released
         try:
             self.engine.check(event, self._present_ms())
@@ -302,7 +302,7 @@ class Tenant:
         return True
 
     def freeze(self) -> None:
-        """The engine's state is being read by another thread: change nothing until :meth:`thaw`.
+        """Change nothing until :meth:`thaw`, since another thread reads the engine.
 
         Raises:
             RuntimeError: an event is applied in part (:attr:`halfway`).
@@ -312,14 +312,14 @@ class Tenant:
         self.frozen = True
 
     def thaw(self) -> None:
-        """What waited may be done, by :meth:`step`."""
+        """Allow changes again. :meth:`step` does what waited."""
         self.frozen = False
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
     def opening(self, target: str, wanted: Wanted, head: bytes, now_ms: int) -> Generator[None, None, OpenStatistic]:
-        """Open one statistic, in pieces (:meth:`Engine.opening`); ``last`` of it is its present value. Nothing is open when the generator
-        is closed before its end.
+        """Open one statistic, in pieces (:meth:`Engine.opening`). Its ``last`` is its present value. If the generator is closed before its
+        end, nothing is open.
         """
         statistic = yield from self.engine.opening(wanted.opened.definition, wanted.object_type, wanted.object_id)
         try:
@@ -370,7 +370,7 @@ class Tenant:
             self._counters.subscriptions_closed += 1
 
     def discard(self, subscription: Subscription) -> None:
-        """Close the statistics of a subscription that is known no more, or never was."""
+        """Close the statistics of a subscription that was removed, or was never registered."""
         if not self.frozen and len(subscription.statistics) <= _AT_ONCE:
             for opened in subscription.statistics.values():
                 self._close(opened)

@@ -1,4 +1,4 @@
-"""What the local stat server keeps of a tenant beside its statistics: service state, locks, and where the log stands."""
+"""What the local stat server keeps of a tenant beside its statistics: the service state, locks, and positions of the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from channels.statistics.service.tenant import Tenant
 
 
 class TenantEntry:
-    """A tenant, available or not."""
+    """The entry of one tenant, whose service may be available or not."""
 
     __slots__ = (
         "arrivals",
@@ -34,7 +34,7 @@ class TenantEntry:
         self.changing = asyncio.Lock()
         """Held while the service starts or stops."""
         self.lock = asyncio.Lock()
-        """Held by whoever reads or opens statistics in more than one slice, and while a snapshot is taken."""
+        """Held by each request that reads or opens statistics in more than one slice, and while a snapshot is taken."""
         self.watched: dict[str, Wanted] = {}
         """Values channels with a subscriber; they outlive an unavailable service."""
         # the log
@@ -46,9 +46,9 @@ class TenantEntry:
         self.saved_ms = now_ms
         """When saving was tried last, monotonic."""
         self.forgot_ms = now_ms
-        """When objects were looked for that are to be forgotten, monotonic."""
+        """When housekeeping looked last for objects to forget, monotonic."""
         self.failing = False
         self.arrivals: deque[tuple[int, int]] = deque()
-        """(monotonic ms, position), about one a second: how long an event is in the log."""
+        """Pairs of monotonic ms and position, about one a second: they say how long an event has been in the log."""
         self.cut = 0
-        """Events up to here are older than the log must keep."""
+        """Position up to which the log may be trimmed: events up to here are older than ``retain_s``."""

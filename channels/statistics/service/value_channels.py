@@ -1,4 +1,4 @@
-"""``/statistics/v3/values/{objectType}/{objectId}/{name}``: which statistic a channel stands for
+"""The statistic that a channel ``/statistics/v3/values/{objectType}/{objectId}/{name}`` stands for
 (docs/protocol/statistics.md#values-channels).
 """
 
