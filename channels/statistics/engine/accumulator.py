@@ -187,7 +187,7 @@ class Accumulator(Tally, Generic[W]):
         """Note that something began, and counts here since ``from_ms``. It is needed only where ``hooked`` is true."""
         if self.watchers:
             self.see(span, from_ms)
-            self.touch()
+            self._changed.update(self.watchers)
 
     def ended(self, span: Span, from_ms: int, at_ms: int, *, completed: bool) -> None:
         """Count something that counted since ``from_ms`` and is over. If ``completed`` is false it goes on, but its object left the group.
@@ -211,7 +211,7 @@ class Accumulator(Tally, Generic[W]):
                 tally.end(span, from_ms, at_ms, is_status=self.is_status, counts=counts)
         if self.watchers:
             self._unsee(span)
-            self.touch()
+            self._changed.update(self.watchers)
 
     def occurred(self, at_ms: int, duration: int) -> None:
         """Count an instantaneous action. A retrospective one has a duration, in seconds."""
@@ -245,10 +245,8 @@ class Accumulator(Tally, Generic[W]):
                 if at_ms >= tally.since_ms:
                     tally.add(duration)
         if self.watchers:
-            self.touch()
+            self._changed.update(self.watchers)
 
     def touch(self) -> None:
         """Mark the watchers as changed."""
-        changed = self._changed
-        for statistic in self.watchers:
-            changed[statistic] = None
+        self._changed.update(self.watchers)

@@ -59,8 +59,7 @@ class Board:
 
     def touch(self) -> None:
         """Mark the CurrentState statistics of the object as changed."""
-        for statistic in self.state_statistics:
-            self.changed[statistic] = None
+        self.changed.update(self.state_statistics)
 
     def open_window(self, profile: TimeProfile) -> Window:
         """Use the window of a profile. If none is open, one begins now."""
