@@ -23,7 +23,7 @@ class LazyCommand(NamedTuple):
     """``module:function``; the function takes a :class:`typer.Typer` and adds the command, or the group of commands, of this name to it."""
     help: str
     """The command's own one-line help, for the listing; ``tests/test_commands.py`` holds that it is the same."""
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[object, ...] = ()
     """What the function takes beside the :class:`typer.Typer`."""
 
 
