@@ -3,6 +3,7 @@
 import uuid
 
 from channels.events import EVENT_CONSUMERS, EVENT_SINK
+from channels.interactions.errors import register_errors
 from channels.interactions.event_consumer import EventLogConsumer
 from channels.interactions.models import Interaction
 from channels.interactions.publisher import CHANNELS, InteractionPublisher
@@ -17,6 +18,7 @@ from hub.family import Context, Parts
 
 def build(context: Context) -> Parts:
     """The parts of the family, for one hub."""
+    register_errors(context.errors)
     settings = context.section("interactions", InteractionsSettings)
     interactions = InteractionService(context.outbox, context.hosts.own_url, context.clock, settings.max_user_data_bytes)
     consumer = EventLogConsumer(interactions, context.transactions, context.eventlog)

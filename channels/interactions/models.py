@@ -1,4 +1,4 @@
-"""An interaction, the key by which it is found, what caused a change, and the errors of a key."""
+"""An interaction, the key by which it is found, and what caused a change."""
 
 from __future__ import annotations
 
@@ -53,20 +53,3 @@ class Cause(NamedTuple):
     """The URL by which readers of the event reach the hub, without a slash at its end."""
     trace_id: str = ""
     """``X-B3-TraceId`` of the call; empty for none."""
-
-
-class UnknownInteractionError(LookupError):
-    """There is no interaction of this key."""
-
-    def __init__(self, key: Key) -> None:
-        super().__init__(key.value)
-        self.key = key
-
-
-class KnownInteractionError(ValueError):
-    """The service has an interaction of this external id: the one with the id ``id``."""
-
-    def __init__(self, external_id: str, identifier: str) -> None:
-        super().__init__(external_id)
-        self.external_id = external_id
-        self.id = identifier

@@ -11,7 +11,7 @@ from channels.events import NumberError, check_numbers, format_time, parse_time
 from channels.interactions.schemas import Change, Create, Stop
 from hub.core.json_validation import BadJsonError, check_nul, without_nulls
 from hub.http.envelope import show
-from hub.http.errors import ApiError
+from hub.http.errors import ApiError, FieldError
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The name of an open media service."""
@@ -35,16 +35,16 @@ def parse(shape: type[T], body: bytes, *, required: bool) -> T:
     """The request in a body ``{"data": {...}}``. Unless it is ``required``, an empty body is an empty request.
 
     Raises:
-        ApiError: 400, naming the field, what was expected and what came.
+        ApiError, FieldError: 400, naming the field and what was expected.
     """
     if not body.strip():
         if required:
-            raise ApiError.of_field("body", 'an object {"data": {...}}', None)
+            raise FieldError.of_value("body", 'an object {"data": {...}}', None)
         return shape()
     wrapped = _decode(_wrapped, body, "")
     if bytes(wrapped.data).strip() == b"null":
         if required:
-            raise ApiError.of_field("data", "an object", None)
+            raise FieldError.of_value("data", "an object", None)
         return shape()
     wanted = _decode(_decoders[shape], without_nulls(bytes(wrapped.data)), "data")
     try:
@@ -66,24 +66,25 @@ def check_user_data(field: str, user_data: dict[str, Any], size: int, limit: int
     """Refuse user data that JSON allows and the hub cannot keep. ``size`` is its bytes as JSON.
 
     Raises:
-        ApiError: 400, a number of more than 64 bits, or more bytes than ``limit``.
+        ApiError: 400, a number of more than 64 bits.
+        FieldError: more bytes than ``limit``.
     """
     try:
         check_numbers(field, user_data)
     except NumberError as error:
         raise ApiError(400, str(error), detail={"field": error.path, "expected": "a number of at most 64 bits", "got": error.got}) from None
     if size > limit:
-        raise ApiError.of_field(field, f"at most {limit} bytes as JSON", size)
+        raise FieldError.of_value(field, f"at most {limit} bytes as JSON", size)
 
 
 def check_service(service: str) -> str:
     """Check the name of a service, and return it.
 
     Raises:
-        ApiError: 400, it cannot be one.
+        FieldError: it cannot be one.
     """
     if not SERVICE.fullmatch(service):
-        raise ApiError.of_field("openMediaService", "1 to 64 letters, digits, dots, hyphens and underscores", service)
+        raise FieldError.of_value("openMediaService", "1 to 64 letters, digits, dots, hyphens and underscores", service)
     return service
 
 
@@ -92,14 +93,14 @@ def checked_received_at(text: str | None) -> str | None:
     3339 (:func:`channels.events.parse_time` takes other forms too).
 
     Raises:
-        ApiError: 400, it is no time.
+        FieldError: it is no time.
     """
     if text is None:
         return None
     try:
         time_ms = parse_time(text)
     except ValueError:
-        raise ApiError.of_field("data.receivedAt", "a time of RFC 3339 such as 2026-11-26T08:00:00Z", text) from None
+        raise FieldError.of_value("data.receivedAt", "a time of RFC 3339 such as 2026-11-26T08:00:00Z", text) from None
     return text if _RFC_3339.fullmatch(text) else format_time(time_ms)
 
 
@@ -112,7 +113,7 @@ _BOUND: Final = re.compile(r"Expected (?P<expected>.*)", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
 
-def _refusal(error: Exception, root: str) -> ApiError:
+def _refusal(error: Exception, root: str) -> ApiError | FieldError:
     """The error of the decoder in the hub's words. ``root`` is the member that was decoded, empty for the whole body."""
     text = str(error)
     at = _AT.fullmatch(text)
@@ -121,13 +122,9 @@ def _refusal(error: Exception, root: str) -> ApiError:
     named = field or "body"
     if unknown := _UNKNOWN.fullmatch(what):
         within = f"{field}.{unknown['name']}" if field else unknown["name"]
-        return ApiError.of_field(within, f"no other member of {named} than the documented ones", unknown["name"])
+        return FieldError.of_value(within, f"no other member of {named} than the documented ones", unknown["name"])
     if found := _EXPECTED.fullmatch(what):
-        return ApiError(
-            400,
-            f"{named}: expected {found['expected']}, got {found['got']}",
-            detail={"field": named, "expected": found["expected"], "got": found["got"]},
-        )
+        return FieldError(named, found["expected"], found["got"])
     if bound := _BOUND.fullmatch(what):
         expected = f"names with a {bound['expected']}" if at and at["key"] else f"a {bound['expected']}"
         return ApiError(400, f"{named}: expected {expected}, got something else", detail={"field": named, "expected": expected})
@@ -135,4 +132,4 @@ def _refusal(error: Exception, root: str) -> ApiError:
         return ApiError(
             400, f"{named}: expected numbers that a double holds", detail={"field": named, "expected": "numbers that a double holds"}
         )
-    return ApiError.of_field(named, "JSON", show(what))
+    return FieldError.of_value(named, "JSON", show(what))

@@ -5,31 +5,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from channels.interactions import store
-from channels.interactions.models import BY_EVENT, Cause, Interaction, Key, KnownInteractionError, UnknownInteractionError
+from channels.interactions.errors import UnknownInteractionError
+from channels.interactions.models import BY_EVENT, Cause, Interaction, Key
 from channels.interactions.parsing import check_service, check_user_data, checked_received_at, parse
 from channels.interactions.schemas import ANSWERS, NO_NUL, Change, Create, InteractionAnswer, InteractionsAnswer, Stop, body_of
 from channels.interactions.serializers import PATH as INTERACTIONS
 from channels.interactions.serializers import interaction_entry
 from channels.interactions.service import BY_REST, InteractionService
 from channels.interactions.settings import InteractionsSettings
-from channels.interactions.state_machine import IllegalActionError, PropertyError, State
+from channels.interactions.state_machine import State
 from hub.core.principal import Principal
 from hub.http.body import apart, read_body, takes
-from hub.http.envelope import ok
-from hub.http.error_table import unavailable
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.http.fast_routes import FastRoute
 from hub.http.permits import requires
-from hub.http.responses import EnvelopeResponse
+from hub.http.responses import respond
 from hub.security.hosts import Hosts
-from hub.storage.transactions import Operation, StorageError, T, Transaction, Transactions
+from hub.storage.transactions import Transaction, Transactions
 
 OPEN_MEDIA: Final = "/nexus/v3/openmedia"
 
@@ -38,7 +36,6 @@ MAX_PAGE: Final = 500
 
 MAX_BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
 
-_NO_STORE: Final = {"Cache-Control": "no-store"}
 _TRACE: Final = re.compile(r"[0-9A-Fa-f-]{16,36}")
 """``X-B3-TraceId``: 64 or 128 bits in hex; Genesys sends UUIDs."""
 
@@ -54,7 +51,7 @@ Writer = Annotated[Principal, requires("/interactions/write")]
 
 
 class Handlers:
-    """What the routes do."""
+    """What the routes do, those of FastAPI and the fast ones."""
 
     __slots__ = ("_hosts", "_interactions", "_settings", "_transactions")
 
@@ -72,13 +69,13 @@ class Handlers:
         wanted = await apart(len(body), lambda: self._new(body))
         media = self._settings.service_media.get(service, self._settings.media)
         cause = Cause(BY_REST, base_url, trace_of(request))
-        made = await self._write(lambda tx: self._interactions.open(tx, tenant, service, media, wanted, cause))
+        made = await self._transactions.write(lambda tx: self._interactions.open(tx, tenant, service, media, wanted, cause))
         return _answer(made, base_url)
 
     async def get(self, request: Request, tenant: str, service: str | None, key: Key) -> Response:
         """See the route."""
         base_url = self._hosts.base_url(request.scope)
-        return _answer(await self._read(lambda tx: store.find(tx, tenant, key, service)), base_url)
+        return _answer(await self._transactions.read(lambda tx: store.find(tx, tenant, key, service)), base_url)
 
     async def by_either_id(self, request: Request, tenant: str, identifier: str) -> Response:
         """See the route."""
@@ -93,7 +90,7 @@ class Handlers:
                 except UnknownInteractionError:
                     raise unknown from None
 
-        return _answer(await self._read(find), base_url)
+        return _answer(await self._transactions.read(find), base_url)
 
     async def update(self, request: Request, tenant: str, service: str, key: Key) -> Response:
         """See the route."""
@@ -114,7 +111,7 @@ class Handlers:
             self._check_user_data("userData", made.user_data)
             return made
 
-        made = await self._write(write)
+        made = await self._transactions.write(write)
         self._interactions.counters.updated += 1
         return _answer(made, base_url)
 
@@ -124,18 +121,18 @@ class Handlers:
         body = await read_body(request, MAX_BODY_BYTES)
         wanted = await apart(len(body), lambda: parse(Stop, body, required=False))
         cause = Cause(BY_REST, base_url, trace_of(request))
-        stopped = await self._write(lambda tx: self._interactions.stop(tx, tenant, key, service, wanted, cause))
+        stopped = await self._transactions.write(lambda tx: self._interactions.stop(tx, tenant, key, service, wanted, cause))
         return _answer(stopped, base_url)
 
     async def page(self, request: Request, tenant: str, state: State | None, media: str | None, limit: int, cursor: str | None) -> Response:
         """See the route."""
         base_url = self._hosts.base_url(request.scope)
         before = _before(cursor)
-        found = await self._read(lambda tx: store.page(tx, tenant, state=state, media=media, before=before, limit=limit))
+        found = await self._transactions.read(lambda tx: store.page(tx, tenant, state=state, media=media, before=before, limit=limit))
         data: dict[str, Any] = {"interactions": [interaction_entry(each, base_url) for each in found]}
         if len(found) == limit:
             data["cursor"] = f"{found[-1].created_ms}.{found[-1].id}"
-        return EnvelopeResponse(ok(data), headers=_NO_STORE)
+        return respond(data)
 
     def _new(self, body: bytes) -> Create:
         wanted = parse(Create, body, required=False)
@@ -153,32 +150,9 @@ class Handlers:
         if user_data:
             check_user_data(field, user_data, len(msgspec.json.encode(user_data)), self._settings.max_user_data_bytes)
 
-    async def _write(self, operation: Operation[T]) -> T:
-        return await self._told(self._transactions.write, operation)
-
-    async def _read(self, operation: Operation[T]) -> T:
-        return await self._told(self._transactions.read, operation)
-
-    async def _told(self, run: Callable[[Operation[T]], Any], operation: Operation[T]) -> T:
-        try:
-            return await run(operation)  # type: ignore[no-any-return]
-        except UnknownInteractionError as error:
-            field = "externalId" if error.key.external else "interactionId"
-            raise ApiError.of_field(field, "an interaction of this tenant and service", error.key.value, http_status=404) from None
-        except KnownInteractionError as error:
-            detail = {"field": "data.externalId", "expected": "one that is new", "got": error.external_id, "interactionId": error.id}
-            message = f"data.externalId: expected one that is new, got that of the interaction {error.id}"
-            raise ApiError(409, message, detail=detail) from None
-        except IllegalActionError as error:
-            raise ApiError(400, str(error), detail={"field": "state", "state": error.state.value, "action": error.action.value}) from None
-        except PropertyError as error:
-            raise ApiError.of_field(f"data.{error.field}", error.expected, error.got) from None
-        except StorageError as error:
-            raise unavailable(error) from error
-
 
 def _answer(interaction: Interaction, base_url: str) -> Response:
-    return EnvelopeResponse(ok(interaction_entry(interaction, base_url)), headers=_NO_STORE)
+    return respond(interaction_entry(interaction, base_url))
 
 
 def trace_of(request: Request) -> str:
@@ -192,7 +166,7 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
         return None
     found = _CURSOR.fullmatch(cursor)
     if found is None or "\0" in cursor:
-        raise ApiError.of_field("cursor", "`data.cursor` of the page before", cursor)
+        raise FieldError.of_value("cursor", "`data.cursor` of the page before", cursor)
     return int(found[1]), found[2]
 
 

@@ -11,7 +11,8 @@ import orjson
 
 from channels.interactions import store
 from channels.interactions.counters import Counters
-from channels.interactions.models import Cause, Interaction, Key, KnownInteractionError
+from channels.interactions.errors import KnownInteractionError
+from channels.interactions.models import Cause, Interaction, Key
 from channels.interactions.schemas import Create, Stop
 from channels.interactions.serializers import FINISHED, STARTED, SUBTYPES, webhook_body
 from channels.interactions.state_machine import IllegalActionError, State

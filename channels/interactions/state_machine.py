@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Final
 
+from hub.http.errors import FieldError
+
 
 class State(StrEnum):
     """The state of an interaction."""
@@ -46,14 +48,8 @@ class IllegalActionError(ValueError):
         self.action = action
 
 
-class PropertyError(ValueError):
-    """A change of properties is impossible. ``field`` names the property, ``expected`` says what it may be, ``got`` is what came."""
-
-    def __init__(self, field: str, expected: str, got: object) -> None:
-        super().__init__(f"{field}: expected {expected}, got {got!r}")
-        self.field = field
-        self.expected = expected
-        self.got = got
+class PropertyError(FieldError):
+    """A change of properties is impossible. ``field`` names the property within ``data``."""
 
 
 def allowed_in(state: State) -> tuple[Action, ...]:
@@ -92,11 +88,11 @@ def change(properties: dict[str, Any], changed: dict[str, Any], added: dict[str,
     for field, names in (("changedProperties", changed), ("addedProperties", added), ("deletedProperties", deleted)):
         for name in names:
             if name in seen:
-                raise PropertyError(f"{field}.{name}", "a property that is named once", name)
+                raise PropertyError.of_value(f"{field}.{name}", "a property that is named once", name)
             seen.add(name)
             if field == "addedProperties" and name in properties and not same(properties[name], added[name]):
-                raise PropertyError(f"{field}.{name}", "a property that is not there yet: changedProperties changes one", name)
+                raise PropertyError.of_value(f"{field}.{name}", "a property that is not there yet: changedProperties changes one", name)
             if field == "changedProperties" and name not in properties:
-                raise PropertyError(f"{field}.{name}", "a property that is there", name)
+                raise PropertyError.of_value(f"{field}.{name}", "a property that is there", name)
     gone = set(deleted)
     return {**{name: value for name, value in properties.items() if name not in gone}, **changed, **added}

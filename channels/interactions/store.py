@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from channels.interactions.models import Interaction, Key, KnownInteractionError, UnknownInteractionError
+from channels.interactions.errors import KnownInteractionError, UnknownInteractionError
+from channels.interactions.models import Interaction, Key
 from channels.interactions.state_machine import Action, PropertyError, State, change, follow, same
 from hub.storage.transactions import Row, Transaction
 

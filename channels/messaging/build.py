@@ -2,6 +2,7 @@
 
 from channels.messaging import routes_channels, routes_messages, routes_third_party
 from channels.messaging.counters import Counters
+from channels.messaging.errors import register_errors
 from channels.messaging.media_files import MediaFolder
 from channels.messaging.media_links import MediaLinks
 from channels.messaging.message_status import StatusWriter
@@ -27,6 +28,7 @@ CHANNELS = "/nexus/v3/channels/**"
 
 def build(context: Context) -> Parts:
     """The parts of the family, for one hub."""
+    register_errors(context.errors)
     settings = context.section("messaging", MessagingSettings)
     transactions, clock, outbox = context.transactions, context.clock, context.outbox
     counters = Counters()

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from channels.messaging.service_channels import Change, ChannelExistsError, ChannelService, Managed, UnknownChannelError
+from channels.messaging.errors import ChannelExistsError, UnknownChannelError
+from channels.messaging.service_channels import Change, ChannelService, Managed
 from channels.messaging.settings import MessagingSettings
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings

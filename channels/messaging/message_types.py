@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from channels.messaging.schemas import InboundContent, InboundRichMedia, MediaPart, Outbound, OutboundRichMedia, OutMediaPart
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 
 EMAIL: Final = "email"
 """The type of the channels that carry e-mails. They carry nothing else, and other channels carry no e-mails."""
@@ -19,11 +19,11 @@ def check_message_type(channel_type: str, message_type: str, field: str) -> None
     """Refuse a message that a channel cannot carry.
 
     Raises:
-        ApiError: 400.
+        FieldError: it cannot.
     """
     carried = _OF_EMAIL if channel_type == EMAIL else _OF_OTHERS
     if message_type not in carried:
-        raise ApiError.of_field(field, f"{' or '.join(carried)}, which channels of type {channel_type} carry", message_type)
+        raise FieldError.of_value(field, f"{' or '.join(carried)}, which channels of type {channel_type} carry", message_type)
 
 
 def media_urls(message: InboundContent | Outbound) -> Iterator[tuple[str, str]]:

@@ -12,10 +12,6 @@ from channels.messaging.state_machine import ACCEPTED, RecipientStatus, State
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 
 
-class ChannelGoneError(Exception):
-    """The channel was removed while a request was under way."""
-
-
 class Channel(NamedTuple):
     """A channel of a tenant. Its secrets and its webhook are those of the outbox endpoint that it owns."""
 

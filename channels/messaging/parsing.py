@@ -11,7 +11,7 @@ from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, che
 from channels.messaging.settings import MessagingSettings
 from hub.core.json_validation import BadJsonError, check_nul, guard
 from hub.http.body import check_members
-from hub.http.errors import ApiError
+from hub.http.errors import ApiError, FieldError
 
 
 class Written(NamedTuple):
@@ -32,15 +32,15 @@ def read_inbound(body: bytes, settings: MessagingSettings, max_members: int) -> 
     """The messages of ``{"messages": [...]}``. ``max_members`` (``limits.max_body_members``) bounds each of them.
 
     Raises:
-        ApiError: 400 with the field, what was expected, what came; 413 too many, or one with more members.
+        ApiError, FieldError: 400 with the field, what was expected, what came; 413 too many, or one with more members.
     """
     text = _guarded(body, settings.max_depth)
     value = _loaded(text)
     if not isinstance(value, dict):
-        raise ApiError.of_field("body", 'an object with "messages"', value)
+        raise FieldError.of_value("body", 'an object with "messages"', value)
     messages = value.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise ApiError.of_field("messages", "an array of at least one message", messages)
+        raise FieldError.of_value("messages", "an array of at least one message", messages)
     if len(messages) > settings.max_messages:
         raise ApiError.of_field("messages", f"at most {settings.max_messages}", len(messages), http_status=413)
     raw = _decoder.decode(text).messages
@@ -55,7 +55,7 @@ def read_outbound(body: bytes, settings: MessagingSettings, max_members: int) ->
     """The one message of a request, and its JSON text. ``max_members`` (``limits.max_body_members``) bounds it.
 
     Raises:
-        ApiError: 400 with the field, what was expected, what came; 413 it has more members.
+        ApiError, FieldError: 400 with the field, what was expected, what came; 413 it has more members.
     """
     text = _guarded(body, settings.max_depth)
     check_members(text, max_members)
@@ -87,4 +87,4 @@ def _loaded(text: bytes) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         got = "nothing" if not text.strip() else f"a fault: {error}"
-        raise ApiError(400, f"body: expected JSON text, got {got}", detail={"field": "body", "expected": "JSON text", "got": got}) from None
+        raise FieldError("body", "JSON text", got) from None

@@ -16,19 +16,15 @@ from channels.messaging.schemas_channels import (
     NewChannelSecret,
 )
 from channels.messaging.serializers import channel_entry
-from channels.messaging.service_channels import Change, ChannelExistsError, ChannelService, UnknownChannelError, unknown_channel
+from channels.messaging.service_channels import Change, ChannelService
 from hub.core.principal import Principal
-from hub.http.envelope import ok
-from hub.http.error_table import unavailable
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.http.permits import requires
-from hub.http.responses import EnvelopeResponse
+from hub.http.responses import respond
 from hub.outbox.administration import EndpointError
-from hub.storage.transactions import Operation, StorageError, T, Transactions
+from hub.storage.transactions import Operation, T, Transactions
 
 _log = structlog.get_logger(__name__)
-
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such channel."}}
@@ -45,39 +41,25 @@ def create_router(transactions: Transactions, service: ChannelService) -> APIRou
         try:
             return await transactions.write(operation)
         except EndpointError as error:
-            raise ApiError.of_field(error.field, error.expected, error.got) from None
-        except UnknownChannelError as error:
-            raise unknown_channel(str(error)) from None
-        except ChannelExistsError as error:
-            raise ApiError.of_field("id", "an id that the tenant has no channel of yet", str(error), http_status=409) from None
-        except StorageError as error:
-            raise unavailable(error) from error
-
-    async def read(operation: Operation[T]) -> T:
-        try:
-            return await transactions.read(operation)
-        except UnknownChannelError as error:
-            raise unknown_channel(str(error)) from None
-        except StorageError as error:
-            raise unavailable(error) from error
+            raise FieldError.of_value(error.field, error.expected, error.got) from None
 
     @router.get("/channels", summary="All channels", response_model=ChannelsAnswer)
     async def channels(caller: Annotated[Principal, requires("/messaging/read")]) -> Response:
         """The messaging channels of the tenant, in the order of their ids."""
-        found = await read(lambda tx: service.all(tx, caller.tenant))
-        return _answer({"channels": [channel_entry(each) for each in found]})
+        found = await transactions.read(lambda tx: service.all(tx, caller.tenant))
+        return respond({"channels": [channel_entry(each) for each in found]})
 
     @router.post("/channels", summary="Add a channel", response_model=ChannelWithSecretAnswer, responses=_EXISTS)
     async def add(caller: Annotated[Principal, requires("/messaging/admin")], body: NewChannel) -> Response:
         """Add a messaging channel. The answer has its secret, which is not shown again."""
         made, secret = await write(lambda tx: service.add(tx, caller.tenant, body.id, _change(body), body.secret))
         _log.info("messaging_channel_added", tenant=caller.tenant, by=caller.subject, channel=made.channel.id)
-        return _answer({**channel_entry(made), "secret": secret})
+        return respond({**channel_entry(made), "secret": secret})
 
     @router.get("/channels/{channelId}", summary="One channel", response_model=ChannelAnswer, responses=UNKNOWN)
     async def channel(caller: Annotated[Principal, requires("/messaging/read")], identifier: ChannelId) -> Response:
         """One channel."""
-        return _answer(channel_entry(await read(lambda tx: service.find(tx, caller.tenant, identifier))))
+        return respond(channel_entry(await transactions.read(lambda tx: service.find(tx, caller.tenant, identifier))))
 
     @router.patch("/channels/{channelId}", summary="Change a channel", response_model=ChannelAnswer, responses=UNKNOWN)
     async def change(caller: Annotated[Principal, requires("/messaging/admin")], identifier: ChannelId, body: ChannelChange) -> Response:
@@ -85,14 +67,14 @@ def create_router(transactions: Transactions, service: ChannelService) -> APIRou
         made = await write(lambda tx: service.change(tx, caller.tenant, identifier, _change(body)))
         fields = sorted(body.model_fields_set)
         _log.info("messaging_channel_changed", tenant=caller.tenant, by=caller.subject, channel=identifier, fields=fields)
-        return _answer(channel_entry(made))
+        return respond(channel_entry(made))
 
     @router.delete("/channels/{channelId}", summary="Remove a channel", response_model=ChannelAnswer, responses=UNKNOWN)
     async def remove(caller: Annotated[Principal, requires("/messaging/admin")], identifier: ChannelId) -> Response:
         """Remove a channel with its messages and media. Pending deliveries to its webhook are dead and cannot be replayed."""
         gone = await write(lambda tx: service.remove(tx, caller.tenant, identifier))
         _log.info("messaging_channel_removed", tenant=caller.tenant, by=caller.subject, channel=identifier)
-        return _answer(channel_entry(gone))
+        return respond(channel_entry(gone))
 
     @router.post(
         "/channels/{channelId}/rotate-secret", summary="Rotate the secret", response_model=ChannelWithSecretAnswer, responses=UNKNOWN
@@ -103,13 +85,9 @@ def create_router(transactions: Transactions, service: ChannelService) -> APIRou
         """Another secret. The one before is good beside it for 24 hours (`outbox.secret_overlap_h`)."""
         made, secret = await write(lambda tx: service.rotate(tx, caller.tenant, identifier, body.secret if body else None))
         _log.info("messaging_channel_secret_rotated", tenant=caller.tenant, by=caller.subject, channel=identifier)
-        return _answer({**channel_entry(made), "secret": secret})
+        return respond({**channel_entry(made), "secret": secret})
 
     return router
-
-
-def _answer(data: dict[str, Any]) -> Response:
-    return EnvelopeResponse(ok(data), headers=_NO_STORE)
 
 
 def _change(body: ChannelChange) -> Change:

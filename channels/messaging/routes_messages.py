@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from channels.messaging import store_channels, store_messages
+from channels.messaging.errors import UnknownChannelError, UnknownMessageError
 from channels.messaging.models import Channel, Direction, Message, MessageId
 from channels.messaging.parsing import read_outbound
 from channels.messaging.routes_channels import UNKNOWN, ChannelId
-from channels.messaging.routes_third_party import BYTES, FORM, LARGE, TRACE, UNSUPPORTED, MediaId, faults
+from channels.messaging.routes_third_party import BYTES, FORM, LARGE, TRACE, UNSUPPORTED, MediaId
 from channels.messaging.schemas import OUTBOUND, json_schema
 from channels.messaging.schemas_messages import MessageAnswer, MessagesAnswer
 from channels.messaging.schemas_third_party import MediumAnswer
 from channels.messaging.serializers import media_entry, message_entry
-from channels.messaging.service_channels import unknown_channel
 from channels.messaging.service_media import MediaService
 from channels.messaging.service_outbound import OutboundService
 from channels.messaging.settings import MessagingSettings
@@ -23,17 +23,14 @@ from channels.messaging.signature import CHANNEL_ID, trace_id
 from channels.messaging.state_machine import State
 from hub.core.principal import Principal
 from hub.http.body import apart, read_body, takes
-from hub.http.envelope import ok
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.http.permits import requires
-from hub.http.responses import EnvelopeResponse
+from hub.http.responses import respond
 from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
 
 MAX_PAGE: int = 1_000
 """Entries of one page."""
-
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such channel, or that no such message or media."}}
@@ -52,7 +49,7 @@ def create_router(
             await transactions.read(lambda tx: store_channels.find(tx, tenant, identifier)) if CHANNEL_ID.fullmatch(identifier) else None
         )
         if found is None:
-            raise unknown_channel(identifier)
+            raise UnknownChannelError(identifier)
         return found
 
     @router.post(
@@ -67,15 +64,14 @@ def create_router(
         """Send a message by the channel's webhook. When this is answered it is on disk, and goes out in the order of its recipient's
         messages; what becomes of it is told on the hub's channel `/nexus/v3/channels/{channelId}/messages`, and here.
         """
-        with faults():
-            body = await read_body(request, settings.max_body_bytes)
-            most: int = request.app.state.limits.max_body_members
-            content, raw = await apart(len(body), lambda: read_outbound(body, settings, most))
-            if not CHANNEL_ID.fullmatch(channel):
-                raise unknown_channel(channel)
-            base_url = hosts.base_url(request.scope)
-            sent = await outgoing.send(caller.tenant, channel, content, raw, base_url=base_url, trace_id=trace_id(request))
-        return _answer(message_entry(sent.channel.id, sent.message, content=False))
+        body = await read_body(request, settings.max_body_bytes)
+        most: int = request.app.state.limits.max_body_members
+        content, raw = await apart(len(body), lambda: read_outbound(body, settings, most))
+        if not CHANNEL_ID.fullmatch(channel):
+            raise UnknownChannelError(channel)
+        base_url = hosts.base_url(request.scope)
+        sent = await outgoing.send(caller.tenant, channel, content, raw, base_url=base_url, trace_id=trace_id(request))
+        return respond(message_entry(sent.channel.id, sent.message, content=False))
 
     @router.get("/channels/{channelId}/messages", summary="Messages of a channel", response_model=MessagesAnswer)
     async def messages(
@@ -89,16 +85,15 @@ def create_router(
         """The messages of a channel in both directions, the newest first, without what they say."""
         before = None if cursor is None else MessageId.parse(cursor)
         if cursor is not None and before is None:
-            raise ApiError.of_field("cursor", "the cursor of the page before", cursor)
-        with faults():
-            known = await find(caller.tenant, channel)
-            found = await transactions.read(
-                lambda tx: store_messages.page(tx, known.number, state=state, direction=direction, before=before, limit=limit)
-            )
+            raise FieldError.of_value("cursor", "the cursor of the page before", cursor)
+        known = await find(caller.tenant, channel)
+        found = await transactions.read(
+            lambda tx: store_messages.page(tx, known.number, state=state, direction=direction, before=before, limit=limit)
+        )
         data: dict[str, Any] = {"messages": [message_entry(known.id, each, content=False) for each in found]}
         if len(found) == limit:
             data["cursor"] = str(found[-1].id)
-        return _answer(data)
+        return respond(data)
 
     @router.get("/channels/{channelId}/messages/{messageId}", summary="One message", response_model=MessageAnswer, responses=_UNKNOWN)
     async def message(
@@ -108,14 +103,13 @@ def create_router(
     ) -> Response:
         """One message, with what it says."""
         wanted = MessageId.parse(identifier)
-        with faults():
-            known = await find(caller.tenant, channel)
-            found: Message | None = None
-            if wanted is not None:
-                found = await transactions.read(lambda tx: store_messages.by_id(tx, known.number, wanted))
+        known = await find(caller.tenant, channel)
+        found: Message | None = None
+        if wanted is not None:
+            found = await transactions.read(lambda tx: store_messages.by_id(tx, known.number, wanted))
         if found is None:
-            raise ApiError.of_field("messageId", "the id of a message of this channel that is kept", identifier, http_status=404)
-        return _answer(message_entry(known.id, found, content=True))
+            raise UnknownMessageError(identifier)
+        return respond(message_entry(known.id, found, content=True))
 
     @router.post(
         "/channels/{channelId}/media",
@@ -129,10 +123,9 @@ def create_router(
         """Upload a file, to be named by its `url` in a RichMedia message. The third party gets a link to it that is good for
         `messaging.media_link_hours`.
         """
-        with faults():
-            known = await find(caller.tenant, channel)
-            stored = await media.store(known, request, await read_body(request, media.limit))
-        return _answer({**media_entry(stored)})
+        known = await find(caller.tenant, channel)
+        stored = await media.store(known, request, await read_body(request, media.limit))
+        return respond(media_entry(stored))
 
     @router.get(
         "/channels/{channelId}/media/{mediaId}",
@@ -142,17 +135,11 @@ def create_router(
     )
     async def download(caller: Annotated[Principal, requires("/messaging/read")], channel: ChannelId, identifier: MediaId) -> Response:
         """Download what a `genesys://nexus/{mediaId}` of a message stands for."""
-        with faults():
-            return await media.fetch(await media.find(await find(caller.tenant, channel), identifier))
+        return await media.fetch(await media.find(await find(caller.tenant, channel), identifier))
 
     @router.delete("/channels/{channelId}/media/{mediaId}", summary="Delete a file", response_model=MediumAnswer, responses=_UNKNOWN)
     async def delete(caller: Annotated[Principal, requires("/messaging/write")], channel: ChannelId, identifier: MediaId) -> Response:
         """Delete a file; links to it end."""
-        with faults():
-            return _answer({**media_entry(await media.remove(await find(caller.tenant, channel), identifier))})
+        return respond(media_entry(await media.remove(await find(caller.tenant, channel), identifier)))
 
     return router
-
-
-def _answer(data: dict[str, Any]) -> Response:
-    return EnvelopeResponse(ok(data), headers=_NO_STORE)

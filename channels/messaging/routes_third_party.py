@@ -14,24 +14,19 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from channels.messaging.counters import Counters
 from channels.messaging.media_files import is_id
 from channels.messaging.media_links import MediaLinks
-from channels.messaging.models import ChannelGoneError
 from channels.messaging.parsing import read_inbound
 from channels.messaging.schemas import INBOUND, json_schema
 from channels.messaging.schemas_third_party import IdsAnswer, MediumAnswer
 from channels.messaging.serializers import media_entry
-from channels.messaging.service_channels import unknown_channel
 from channels.messaging.service_inbound import InboundService
 from channels.messaging.service_media import FIELD, MediaService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
 from hub.http.body import GZIP, apart, content_encoding, takes
-from hub.http.envelope import ok
-from hub.http.error_table import unavailable
-from hub.http.errors import ApiError
+from hub.http.errors import ApiError, FieldError
 from hub.http.inflate import inflate
 from hub.http.openapi import SECURITY_SCHEMES
-from hub.http.responses import EnvelopeResponse
-from hub.storage.transactions import StorageError
+from hub.http.responses import respond
 
 _log = structlog.get_logger(__name__)
 
@@ -146,16 +141,15 @@ def create_router(
     @takes(settings.max_body_bytes)
     async def messages(request: Request, channel: ChannelId) -> Response:
         """Take messages from consumers, and receipts of messages to them. All of a request is taken, and on disk, or nothing is."""
-        with faults():
-            signed = await signatures.check(request, channel, settings.max_body_bytes, GZIP)
-            with _counted(counters):
-                most: int = request.app.state.limits.max_body_members
-                body = signed.body
-                if content_encoding(request, GZIP) == GZIP:
-                    body = await inflate(request, body, settings.max_body_bytes, partial(asyncio.sleep, 0))
-                written = await apart(len(body), lambda: read_inbound(body, settings, most))
-                ids = await inbox.take(signed.channel, written, signed.trace_id)
-        return EnvelopeResponse(ok({"ids": ids} if ids else None))
+        signed = await signatures.check(request, channel, settings.max_body_bytes, GZIP)
+        with _counted(counters):
+            most: int = request.app.state.limits.max_body_members
+            body = signed.body
+            if content_encoding(request, GZIP) == GZIP:
+                body = await inflate(request, body, settings.max_body_bytes, partial(asyncio.sleep, 0))
+            written = await apart(len(body), lambda: read_inbound(body, settings, most))
+            ids = await inbox.take(signed.channel, written, signed.trace_id)
+        return respond({"ids": ids} if ids else None, headers=None)
 
     @router.post(
         "/{channelId}/media",
@@ -167,11 +161,10 @@ def create_router(
     @takes(media.limit)
     async def upload(request: Request, channel: ChannelId) -> Response:
         """Upload a file, to be named by its `url` in a RichMedia message."""
-        with faults():
-            signed = await signatures.check(request, channel, media.limit)
-            with _counted(counters):
-                stored = await media.store(signed.channel, request, signed.body)
-        return EnvelopeResponse(ok(media_entry(stored)))
+        signed = await signatures.check(request, channel, media.limit)
+        with _counted(counters):
+            stored = await media.store(signed.channel, request, signed.body)
+        return respond(media_entry(stored), headers=None)
 
     @router.get(
         "/{channelId}/media/{mediaId}",
@@ -192,14 +185,13 @@ def create_router(
         signature: Annotated[str | None, Query(description="Of a link in an outgoing message.")] = None,
     ) -> Response:
         """Download a file: signed like every request of a third party, or by a link that an outgoing message had."""
-        with faults():
-            if signature is not None:
-                if expires is None or not is_id(identifier) or not links.good(channel, identifier, expires, signature):
-                    counters.refused_signatures += 1
-                    raise ApiError.of_field("signature", "a link of this hub that has not run out", signature, http_status=403)
-                return await media.fetch(await media.by_link(channel, identifier))
-            signed = await signatures.check(request, channel, settings.max_body_bytes)
-            return await media.fetch(await media.find(signed.channel, identifier))
+        if signature is not None:
+            if expires is None or not is_id(identifier) or not links.good(channel, identifier, expires, signature):
+                counters.refused_signatures += 1
+                raise ApiError.of_field("signature", "a link of this hub that has not run out", signature, http_status=403)
+            return await media.fetch(await media.by_link(channel, identifier))
+        signed = await signatures.check(request, channel, settings.max_body_bytes)
+        return await media.fetch(await media.find(signed.channel, identifier))
 
     @router.delete(
         "/{channelId}/media/{mediaId}",
@@ -209,9 +201,8 @@ def create_router(
     )
     async def delete(request: Request, channel: ChannelId, identifier: MediaId) -> Response:
         """Delete a file that was uploaded; links to it end."""
-        with faults():
-            signed = await signatures.check(request, channel, settings.max_body_bytes)
-            return EnvelopeResponse(ok(media_entry(await media.remove(signed.channel, identifier))))
+        signed = await signatures.check(request, channel, settings.max_body_bytes)
+        return respond(media_entry(await media.remove(signed.channel, identifier)), headers=None)
 
     return router
 
@@ -220,20 +211,6 @@ def create_router(
 def _counted(counters: Counters) -> Iterator[None]:
     try:
         yield
-    except ApiError:
+    except (ApiError, FieldError):
         counters.refused_requests += 1
         raise
-
-
-@contextmanager
-def faults() -> Iterator[None]:
-    """Turns what the parts below raise into answers."""
-    try:
-        yield
-    except ChannelGoneError as error:
-        raise unknown_channel(str(error)) from None
-    except StorageError as error:
-        raise unavailable(error) from error
-    except OSError as error:
-        _log.error("media_not_stored", exc_info=error)
-        raise ApiError(503, "media cannot be stored or read now: try again", headers={"Retry-After": "1"}) from error

@@ -24,7 +24,7 @@ from pydantic import (
 
 from channels.messaging.media_links import SCHEME
 from channels.messaging.state_machine import REASONS
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.http.validation import of_validation
 
 MAX_ID_LENGTH: Final = 255
@@ -320,14 +320,14 @@ def check(value: object, models: Mapping[str, type[_M]], place: tuple[str | int,
     """A message as the model of its type; ``place`` is where in the request it stands.
 
     Raises:
-        ApiError: 400 with the field, what was expected, what came.
+        ApiError, FieldError: 400 with the field, what was expected, what came.
     """
     if not isinstance(value, dict):
-        raise ApiError.of_field(_path(place) or "body", "a message (a JSON object)", value)
+        raise FieldError.of_value(_path(place) or "body", "a message (a JSON object)", value)
     kind = value.get("type")
     model = models.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise ApiError.of_field(_path((*place, "type")), f"one of {', '.join(models)}", kind)
+        raise FieldError.of_value(_path((*place, "type")), f"one of {', '.join(models)}", kind)
     try:
         return model.model_validate(value)
     except ValidationError as error:

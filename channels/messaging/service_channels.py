@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from channels.messaging import store_channels
+from channels.messaging.errors import ChannelExistsError, UnknownChannelError
 from channels.messaging.models import Channel
 from channels.messaging.schemas import MAX_ID_LENGTH
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.ports import Clock
-from hub.http.errors import ApiError
 from hub.outbox import endpoint_store
 from hub.outbox.administration import EndpointError, checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.guard import Guard
@@ -33,14 +33,6 @@ POLICY: Final = Policy(Success.ANY_2XX, timeout_ms=10_000, refusal_is_final=True
 NO_WEBHOOK: Final = "the channel has no webhook"
 
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-
-
-class UnknownChannelError(LookupError):
-    """The tenant has no channel of this id."""
-
-
-class ChannelExistsError(Exception):
-    """The tenant has a channel of this id already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +194,6 @@ class ChannelService:
                 raise EndpointError("enabled", "false, since the channel has no webhook", True)
             endpoint = switched(endpoint, change.enabled)
         return Managed(channel, endpoint)
-
-
-def unknown_channel(identifier: str) -> ApiError:
-    """404, for those who may know which channels there are."""
-    return ApiError.of_field("channelId", "a messaging channel of this tenant", identifier, http_status=404)
 
 
 def _checked_text(field: str, text: str) -> str:

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 
 from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
+from channels.messaging.errors import ChannelGoneError
 from channels.messaging.media_files import is_id
 from channels.messaging.media_links import SCHEME
 from channels.messaging.message_status import StatusWriter, conversation
 from channels.messaging.message_types import check_message_type, media_urls
-from channels.messaging.models import Channel, ChannelGoneError, Direction, Message, MessageId, Receipt, Recipient
+from channels.messaging.models import Channel, Direction, Message, MessageId, Receipt, Recipient
 from channels.messaging.parsing import Written
 from channels.messaging.schemas import InboundContent, InboundReceipt
 from channels.messaging.serializers import party
 from channels.messaging.state_machine import RECEIVED, Transition
 from hub.core.ports import Clock
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.storage.transactions import Transaction, Transactions
 
 
@@ -50,7 +51,7 @@ class InboundService:
         the id that it got then.
 
         Raises:
-            ApiError: 400, a message names media that the channel does not have, or is of a type that the channel does not carry.
+            FieldError: a message names media that the channel does not have, or is of a type that the channel does not carry.
             ChannelGoneError: it was removed meanwhile.
             StorageError: the database cannot be written.
         """
@@ -58,7 +59,7 @@ class InboundService:
             if not isinstance(each.message, InboundReceipt):
                 check_message_type(channel.type, each.message.type, f"messages.{index}.type")
             elif each.message.reasons and each.message.status != "Failed":
-                raise ApiError.of_field(
+                raise FieldError.of_value(
                     f"messages.{index}.reasons", "none, since the status is not Failed", [r.code for r in each.message.reasons]
                 )
         return await self._transactions.write(lambda tx: self._take(tx, channel, written, trace_id))
@@ -103,7 +104,7 @@ class InboundService:
             if url.startswith(SCHEME):
                 known = url.removeprefix(SCHEME)
                 if not is_id(known) or store_media.find(tx, channel.number, known) is None:
-                    raise ApiError.of_field(f"messages.{index}.{field}", f"{SCHEME} and the id of a media resource of this channel", url)
+                    raise FieldError.of_value(f"messages.{index}.{field}", f"{SCHEME} and the id of a media resource of this channel", url)
         message = Message(
             channel=channel.number,
             id=identifier,

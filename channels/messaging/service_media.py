@@ -12,11 +12,12 @@ from starlette.responses import Response, StreamingResponse
 
 from channels.messaging import store_channels, store_media
 from channels.messaging.counters import Counters
+from channels.messaging.errors import ChannelGoneError, UnknownMediaError, files
 from channels.messaging.media_files import MediaFolder, clean_name, disposition, is_id, new_id
-from channels.messaging.models import Channel, ChannelGoneError, MediaResource
+from channels.messaging.models import Channel, MediaResource
 from channels.messaging.settings import MessagingSettings
 from hub.core.ports import Clock
-from hub.http.errors import ApiError
+from hub.http.errors import ApiError, FieldError
 from hub.http.filetypes import FileTypeError, check_file
 from hub.storage.transactions import Transaction, Transactions
 
@@ -59,9 +60,10 @@ class MediaService:
         """Store the file of a form. It is on disk when this returns.
 
         Raises:
-            ApiError: 400 no such form, 413 too large, 415 of a type that is not taken or not what was said of it.
+            FieldError: it is no such form.
+            ApiError: 413 too large, 415 of a type that is not taken or not what was said of it.
             ChannelGoneError: the channel was removed meanwhile.
-            OSError: the file could not be written.
+            MediaUnavailableError: the file could not be written.
             StorageError: the database could not be written; the file is gone again.
         """
         upload = await asyncio.to_thread(_read_form, request.headers.get("content-type", ""), body)
@@ -74,11 +76,13 @@ class MediaService:
         except FileTypeError as error:
             raise ApiError.of_field(f"{FIELD}.{error.field}", error.expected, error.got, http_status=415) from None
         resource = MediaResource(new_id(), channel.number, upload.filename, mimetype, len(upload.content), self._clock.wall_ms())
-        await asyncio.to_thread(self._folder.write, resource.id, upload.content)
+        with files():
+            await asyncio.to_thread(self._folder.write, resource.id, upload.content)
         try:
             await self._transactions.write(lambda tx: _insert(tx, channel, resource))
         except Exception:
-            await asyncio.to_thread(self._folder.remove, resource.id)
+            with files():
+                await asyncio.to_thread(self._folder.remove, resource.id)
             raise
         self._counters.media_stored += 1
         return resource
@@ -87,36 +91,38 @@ class MediaService:
         """Find a media resource of a channel.
 
         Raises:
-            ApiError: 404 there is none.
+            UnknownMediaError: there is none.
             StorageError: the database cannot be read.
         """
         found = await self._transactions.read(lambda tx: store_media.find(tx, channel.number, identifier)) if is_id(identifier) else None
         if found is None:
-            raise unknown_media(identifier)
+            raise UnknownMediaError(identifier)
         return found
 
     async def by_link(self, channel: str, identifier: str) -> MediaResource:
         """Find the media resource that a link with a good signature names.
 
         Raises:
-            ApiError: 404 it was removed since.
+            UnknownMediaError: it was removed since.
             StorageError: the database cannot be read.
         """
         found = await self._transactions.read(lambda tx: store_media.by_link(tx, channel, identifier))
         if found is None:
-            raise unknown_media(identifier)
+            raise UnknownMediaError(identifier)
         return found
 
     async def fetch(self, resource: MediaResource) -> Response:
         """Send the bytes, in pieces, with headers that make a browser save them and run nothing.
 
         Raises:
-            ApiError: 404 the file is gone.
+            UnknownMediaError: the file is gone.
+            MediaUnavailableError: the file cannot be opened.
         """
-        try:
-            file = await asyncio.to_thread(self._folder.open, resource.id)
-        except FileNotFoundError:
-            raise unknown_media(resource.id) from None
+        with files():
+            try:
+                file = await asyncio.to_thread(self._folder.open, resource.id)
+            except FileNotFoundError:
+                raise UnknownMediaError(resource.id) from None
 
         async def pieces() -> AsyncIterator[bytes]:
             try:
@@ -141,20 +147,16 @@ class MediaService:
         """Remove a media resource. Links to it answer 404 from then on.
 
         Raises:
-            ApiError: 404 there is none.
+            UnknownMediaError: there is none.
             StorageError: the database cannot be written.
         """
         found = await self.find(channel, identifier)
         if not await self._transactions.write(lambda tx: store_media.remove(tx, identifier)):
-            raise unknown_media(identifier)  # another request has removed it meanwhile
-        await asyncio.to_thread(self._folder.remove, identifier)
+            raise UnknownMediaError(identifier)  # another request has removed it meanwhile
+        with files():
+            await asyncio.to_thread(self._folder.remove, identifier)
         self._counters.media_removed += 1
         return found
-
-
-def unknown_media(identifier: str) -> ApiError:
-    """404."""
-    return ApiError.of_field("mediaId", "a media resource of this channel", identifier, http_status=404)
 
 
 def _insert(tx: Transaction, channel: Channel, resource: MediaResource) -> None:
@@ -167,14 +169,15 @@ def _read_form(content_type: str, body: bytes) -> _Upload:
     """The file of a ``multipart/form-data`` body (RFC 7578).
 
     Raises:
-        ApiError: 400 there is none, or more than one; 415 it is no form.
+        FieldError: there is none, or more than one.
+        ApiError: 415, it is no form.
     """
     kind, options = multipart.parse_options_header(content_type)
     if kind != "multipart/form-data":
         raise ApiError.of_field("Content-Type", "multipart/form-data", content_type or None, http_status=415)
     boundary = options.get("boundary", "")
     if not 1 <= len(boundary) <= 70 or not boundary.isascii():
-        raise ApiError.of_field("Content-Type", "multipart/form-data with a boundary of 1 to 70 characters", content_type)
+        raise FieldError.of_value("Content-Type", "multipart/form-data with a boundary of 1 to 70 characters", content_type)
     found: list[tuple[multipart.MultipartSegment, list[bytes]]] = []
     pieces: list[bytes] = []
     try:
@@ -187,11 +190,11 @@ def _read_form(content_type: str, body: bytes) -> _Upload:
                 elif event is not None:
                     pieces.append(bytes(event))
     except multipart.MultipartError as error:
-        raise ApiError.of_field("body", f"a form of multipart/form-data ({error})", f"{len(body)} bytes") from None
+        raise FieldError.of_value("body", f"a form of multipart/form-data ({error})", f"{len(body)} bytes") from None
     if len(found) != 1:
-        raise ApiError.of_field(FIELD, "one file in the form", "nothing" if not found else f"{len(found)} files")
+        raise FieldError.of_value(FIELD, "one file in the form", "nothing" if not found else f"{len(found)} files")
     segment, content = found[0]
     if not any(content):
-        raise ApiError.of_field(FIELD, "a file that is not empty", "0 bytes")
+        raise FieldError.of_value(FIELD, "a file that is not empty", "0 bytes")
     declared = segment.header("Content-Type")
     return _Upload(clean_name(segment.filename), declared or None, b"".join(content))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
+from channels.messaging.errors import NoWebhookError, UnknownChannelError
 from channels.messaging.media_files import is_id
 from channels.messaging.media_links import SCHEME, MediaLinks
 from channels.messaging.message_status import OUTGOING, StatusWriter, conversation
@@ -13,11 +14,10 @@ from channels.messaging.message_types import EMAIL, check_message_type, media_ur
 from channels.messaging.models import Channel, Direction, MediaResource, Message, MessageId, Recipient
 from channels.messaging.schemas import Outbound, OutboundEmailChannel, OutParty
 from channels.messaging.serializers import party, webhook_body
-from channels.messaging.service_channels import unknown_channel
 from channels.messaging.state_machine import State
 from hub.core.ports import Clock
 from hub.http.envelope import ascii_json
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.outbox import endpoint_store
 from hub.outbox.models import Recorder
 from hub.storage.transactions import Transaction, Transactions
@@ -49,7 +49,9 @@ class OutboundService:
         """Take a message. A repeat yields the first one. ``base_url`` is the URL by which third parties reach the hub, for links to media.
 
         Raises:
-            ApiError: 400 the channel does not carry it, or the media are not there; 404 no such channel; 409 it has no webhook.
+            FieldError: the channel does not carry the message, or has no such media.
+            UnknownChannelError: there is no such channel.
+            NoWebhookError: the channel has no webhook.
             StorageError: the database cannot be written.
         """
         return await self._transactions.write(lambda tx: self._send(tx, tenant, channel, content, raw, base_url, trace_id))
@@ -57,18 +59,18 @@ class OutboundService:
     def _send(self, tx: Transaction, tenant: str, name: str, content: Outbound, raw: bytes, base_url: str, trace_id: str) -> Sent:
         channel = store_channels.find(tx, tenant, name)
         if channel is None:
-            raise unknown_channel(name)
+            raise UnknownChannelError(name)
         check_message_type(channel.type, content.type, "type")
         endpoint = endpoint_store.find(tx, tenant, channel.endpoint)
         if endpoint is None or not endpoint.url:
-            raise ApiError(409, f"channel {name} has no webhook: expected one, got none", detail={"field": "webhook", "expected": "a URL"})
+            raise NoWebhookError(name)
         own_id = content.channel.messageId
         if own_id is not None and MessageId.parse(own_id) is not None:
-            raise ApiError.of_field("channel.messageId", "an id of another form than the hub's own", own_id)
+            raise FieldError.of_value("channel.messageId", "an id of another form than the hub's own", own_id)
         now_ms = self._clock.wall_ms()
         taken = store_channels.take_ids(tx, channel.number, 1, now_ms)
         if taken is None:
-            raise unknown_channel(name)
+            raise UnknownChannelError(name)
         if own_id is not None and (before := store_messages.by_own_id(tx, channel.number, Direction.OUTBOUND, own_id)) is not None:
             tx.after_commit(self._count_repeat)
             return Sent(channel, before)
@@ -116,7 +118,7 @@ class OutboundService:
                 identifier = url.removeprefix(SCHEME)
                 resource = store_media.find(tx, channel.number, identifier) if is_id(identifier) else None
                 if resource is None:
-                    raise ApiError.of_field(field, f"{SCHEME} and the id of a media resource of this channel", url)
+                    raise FieldError.of_value(field, f"{SCHEME} and the id of a media resource of this channel", url)
                 found[url] = (self._links.make(base_url, channel.id, identifier), resource)
         return found
 
@@ -131,12 +133,12 @@ def _sender(channel: Channel, given: OutParty | None) -> dict[str, Any]:
     """The sender of a message.
 
     Raises:
-        ApiError: 400, an e-mail that does not say it, on a channel that has no sender of its own.
+        FieldError: an e-mail does not name it, and the channel has no sender of its own.
     """
     if given is not None:
         return party(given)
     if channel.sender_id is not None:
         return party(Recipient(channel.sender_id, channel.sender_name))
     if channel.type == EMAIL:
-        raise ApiError.of_field("channel.from", "an address, since the channel has no sender of its own", None)
+        raise FieldError.of_value("channel.from", "an address, since the channel has no sender of its own", None)
     return {"id": channel.id}

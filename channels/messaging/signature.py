@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from channels.messaging import store_channels
 from channels.messaging.counters import Counters
+from channels.messaging.errors import files
 from channels.messaging.models import Channel
 from channels.messaging.spool import Spool, Spooled
 from hub.core.ports import Clock
@@ -70,24 +71,28 @@ class Signatures:
             ApiError: 401 without ``x-ccid`` or a signature, or with a malformed one; 403 a signature that does not fit; 404 no such
                 channel, for who signs with the secret of another one; 413 a body beyond ``limit`` bytes; 415 see
                 :func:`hub.http.body.content_encoding`; 429 or 503 with ``Retry-After`` when the budget of bodies is used up.
-            OSError: the body could not be written to a file.
+            MediaUnavailableError: the body could not be written to a file, or read back.
             StorageError: the database cannot be read.
         """
         try:
-            tenant = _tenant(request)
-            signatures = _signatures(request)
-            content_encoding(request, *encodings)
-            check_announced(request, limit)
-            named, secrets = await self._named(tenant, channel)
-            trial = _Trial(secrets or (_NOBODY,), signatures, self._clock.wall_ms())
-            async with self._spool.receive(request, (tenant, channel), limit, trial.hashers) as spooled:
-                if trial.fits() and named is not None:
-                    admit(request.scope)
-                    return Signed(named, await spooled.read(), trace_id(request))
-                raise await self._refusal(tenant, channel, named, spooled, signatures)
+            with files():
+                return await self._check(request, channel, limit, encodings)
         except ApiError:
             self._counters.refused_signatures += 1
             raise
+
+    async def _check(self, request: Request, channel: str, limit: int, encodings: tuple[str, ...]) -> Signed:
+        tenant = _tenant(request)
+        signatures = _signatures(request)
+        content_encoding(request, *encodings)
+        check_announced(request, limit)
+        named, secrets = await self._named(tenant, channel)
+        trial = _Trial(secrets or (_NOBODY,), signatures, self._clock.wall_ms())
+        async with self._spool.receive(request, (tenant, channel), limit, trial.hashers) as spooled:
+            if trial.fits() and named is not None:
+                admit(request.scope)
+                return Signed(named, await spooled.read(), trace_id(request))
+            raise await self._refusal(tenant, channel, named, spooled, signatures)
 
     async def _named(self, tenant: str, identifier: str) -> tuple[Channel | None, Sequence[Secret]]:
         """The channel that a request names, and its secrets; None for an unknown one."""

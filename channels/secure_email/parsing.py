@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import msgspec
 import orjson
+from starlette.requests import Request
 
 from channels.secure_email.models import MAX_ADDRESS, Attachment, Direction, Draft, is_address
 from channels.secure_email.responses import Code, MailError
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.json_validation import BadJsonError, check_nul, check_syntax, guard
+from hub.http.body import read_body
 from hub.http.envelope import show
-from hub.http.errors import ApiError
+from hub.http.errors import ApiError, FieldError
 from hub.http.filetypes import FileTypeError, check_file
 
 MAX_DEPTH: Final = 64
@@ -63,22 +65,39 @@ class Envelope:
     data: Raws
 
 
+async def read_json_body(request: Request, limit: int) -> bytes:
+    """The body of a request that is JSON by its headers, or says nothing.
+
+    Raises:
+        ApiError: 413 more than ``limit`` bytes, 415 another content type or an encoding, 400 it ended before it was whole.
+    """
+    given = request.headers.get("content-type", "")
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    if kind not in ("", "application/json") and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise ApiError.of_field("Content-Type", "application/json", given, http_status=415)
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip('" ') not in ("utf-8", "utf8", "us-ascii"):
+            raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
+    return await read_body(request, limit)
+
+
 def open_envelope(body: bytes) -> Envelope:
     """``{"data":{...},"operationId":...}``.
 
     Raises:
-        ApiError: it is not; 400.
+        FieldError: it is not.
     """
     try:
         text = guard(body, MAX_DEPTH)
         check_syntax(text)
     except BadJsonError as error:
         expected, _, got = str(error).removeprefix("expected ").partition(", got ")
-        raise _wrong("body", expected, got) from None
+        raise FieldError("body", expected, got) from None
     members = _object("body", msgspec.Raw(text), "a JSON object")
     operation_id = _optional_text(members, "operationId", "operationId", MAX_NAME)
     if "data" not in members:
-        raise _wrong("data", "an object: what is to be sent", "nothing")
+        raise FieldError("data", "an object: what is to be sent", "nothing")
     return Envelope(operation_id, _object("data", members["data"], "an object: what is to be sent"))
 
 
@@ -86,7 +105,8 @@ def read_draft(data: Raws, direction: Direction, settings: SecureEmailSettings) 
     """Check the ``data`` of a request.
 
     Raises:
-        ApiError: a field is wrong, 400; more than may be sent, 413.
+        FieldError: a field is wrong.
+        ApiError: 413, more than may be sent.
     """
     rest = dict(data)
     people = {name: _person(rest, fields) for name, fields in _PERSON_FIELDS[direction].items()}
@@ -102,7 +122,7 @@ def read_draft(data: Raws, direction: Direction, settings: SecureEmailSettings) 
     attachments = _attachments(rest, settings)
     user_data = _user_data(rest, settings.max_user_data_bytes)
     if not (subject or text or html or attachments or user_data != "{}"):
-        raise _wrong("data", "something to send: a subject, a text, an attachment or a field of a form", "nothing")
+        raise FieldError("data", "something to send: a subject, a text, an attachment or a field of a form", "nothing")
     return Draft(
         sender=people["sender"],
         sender_name=names["sender_name"],
@@ -125,9 +145,8 @@ def public_user_data(user_data: str) -> Raws:
 # -- fields -------------------------------------------------------------------------------------------------------------
 
 
-def _wrong(field: str, expected: str, got: str, http_status: int = 400) -> ApiError:
-    """:meth:`ApiError.of_field` for what came in words."""
-    return ApiError(http_status, f"{field}: expected {expected}, got {got}", detail={"field": field, "expected": expected, "got": got})
+def _too_much(field: str, expected: str, got: str) -> ApiError:
+    return ApiError.in_words(field, expected, got, http_status=413)
 
 
 def _loads(raw: msgspec.Raw) -> Any:
@@ -138,7 +157,7 @@ def _object(field: str, raw: msgspec.Raw, expected: str) -> Raws:
     try:
         return _raws.decode(raw)
     except msgspec.ValidationError:
-        raise ApiError.of_field(field, expected, _loads(raw)) from None
+        raise FieldError.of_value(field, expected, _loads(raw)) from None
 
 
 def _take(members: Raws, names: tuple[str, ...]) -> tuple[str, Any]:
@@ -150,7 +169,7 @@ def _take(members: Raws, names: tuple[str, ...]) -> tuple[str, Any]:
         if value is not None:
             found.append((name, value))
     if len(found) > 1 and any(value != found[0][1] for _, value in found):
-        raise _wrong(f"data.{found[1][0]}", f"the same as data.{found[0][0]}", show(found[1][1]))
+        raise FieldError(f"data.{found[1][0]}", f"the same as data.{found[0][0]}", show(found[1][1]))
     return found[0] if found else (names[0], None)
 
 
@@ -159,7 +178,7 @@ def _optional_text(members: Raws, field: str, name: str, limit: int, *, empty: b
     if value is None:
         return None
     if not isinstance(value, str) or not (empty or value) or len(value) > limit or _CONTROL.search(value):
-        raise ApiError.of_field(field, f"text of {0 if empty else 1} to {limit} characters in one line", value)
+        raise FieldError.of_value(field, f"text of {0 if empty else 1} to {limit} characters in one line", value)
     return value
 
 
@@ -188,11 +207,11 @@ def _long_text(members: Raws, names: tuple[str, ...], limit: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ApiError.of_field(f"data.{name}", "text", value)
+        raise FieldError.of_value(f"data.{name}", "text", value)
     if "\x00" in value:
-        raise _wrong(f"data.{name}", "text", f"a NUL character at {value.index(chr(0))}")
+        raise FieldError(f"data.{name}", "text", f"a NUL character at {value.index(chr(0))}")
     if (size := len(value.encode())) > limit:
-        raise _wrong(f"data.{name}", f"at most {limit} bytes", f"{size}", 413)
+        raise _too_much(f"data.{name}", f"at most {limit} bytes", f"{size}")
     return value
 
 
@@ -201,7 +220,7 @@ def _mail_id(members: Raws) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or (identifier := parse_id(value)) is None:
-        raise ApiError.of_field("data.inReplyTo", "the secureMailId that is answered", value)
+        raise FieldError.of_value("data.inReplyTo", "the secureMailId that is answered", value)
     return identifier
 
 
@@ -227,14 +246,14 @@ def _user_data(members: Raws, limit: int) -> str:
         fields.update(_object("data.userData", given, "an object"))
     for key in fields:
         if len(key) > MAX_FIELD_NAME:
-            raise ApiError.of_field("data.userData", f"keys of at most {MAX_FIELD_NAME} characters", key)
+            raise FieldError.of_value("data.userData", f"keys of at most {MAX_FIELD_NAME} characters", key)
     text = msgspec.json.encode(fields).decode()
     try:
         check_nul(text.encode())
     except BadJsonError:
-        raise _wrong("data.userData", "text without NUL (U+0000)", "one with it") from None
+        raise FieldError("data.userData", "text without NUL (U+0000)", "one with it") from None
     if (size := len(text.encode())) > limit:
-        raise _wrong("data.userData", f"at most {limit} bytes as JSON", f"{size}", 413)
+        raise _too_much("data.userData", f"at most {limit} bytes as JSON", f"{size}")
     return text
 
 
@@ -248,9 +267,9 @@ def _attachments(members: Raws, settings: SecureEmailSettings) -> tuple[Attachme
     try:
         parts = _list_of_raws.decode(raw)
     except msgspec.ValidationError:
-        raise ApiError.of_field("data.attachments", "a list", _loads(raw)) from None
+        raise FieldError.of_value("data.attachments", "a list", _loads(raw)) from None
     if len(parts) > settings.max_attachments:
-        raise _wrong("data.attachments", f"at most {settings.max_attachments}", f"{len(parts)}", 413)
+        raise _too_much("data.attachments", f"at most {settings.max_attachments}", f"{len(parts)}")
     return tuple(_attachment(part, number, settings) for number, part in enumerate(parts, 1))
 
 
@@ -263,16 +282,16 @@ def _attachment(raw: msgspec.Raw, number: int, settings: SecureEmailSettings) ->
     }
     filename = members.get("filename")
     if not isinstance(filename, str) or not _good_filename(filename):
-        raise ApiError.of_field(f"{field}.filename", f"a name of 1 to {MAX_FILENAME} characters without folders", filename)
+        raise FieldError.of_value(f"{field}.filename", f"a name of 1 to {MAX_FILENAME} characters without folders", filename)
     declared = members.get("contentType")
     if declared is not None and not isinstance(declared, str):
-        raise ApiError.of_field(f"{field}.contentType", "a type such as application/pdf", declared)
+        raise FieldError.of_value(f"{field}.contentType", "a type such as application/pdf", declared)
     encoded = members.get("content")
     if not isinstance(encoded, str):
-        raise ApiError.of_field(f"{field}.content", "the file in base64", encoded)
+        raise FieldError.of_value(f"{field}.content", "the file in base64", encoded)
     content = _decoded(f"{field}.content", encoded)
     if len(content) > settings.max_attachment_bytes:
-        raise _wrong(f"{field}.content", f"at most {settings.max_attachment_bytes} bytes", f"{len(content)}", 413)
+        raise _too_much(f"{field}.content", f"at most {settings.max_attachment_bytes} bytes", f"{len(content)}")
     try:
         kind = check_file(content, filename=filename, declared=declared, allowed=settings.allowed_types)
     except FileTypeError as error:
@@ -297,4 +316,6 @@ def _decoded(field: str, text: str) -> bytes:
     try:
         return binascii.a2b_base64(text.replace("\r", "").replace("\n", "").encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError) as error:
-        raise _wrong(field, "base64", f"a fault: {error}" if isinstance(error, binascii.Error) else "characters outside ASCII") from None
+        raise FieldError(
+            field, "base64", f"a fault: {error}" if isinstance(error, binascii.Error) else "characters outside ASCII"
+        ) from None

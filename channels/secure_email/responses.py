@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 import structlog
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,19 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from hub.http.envelope import show
-from hub.http.error_table import unavailable
-from hub.http.errors import ApiError
+from hub.http.error_table import ErrorTable
+from hub.http.errors import ApiError, FieldError
 from hub.http.permits import UnknownKeyError
-from hub.http.responses import EnvelopeResponse
+from hub.http.responses import NO_STORE, EnvelopeResponse
 from hub.http.routing import HubRoute
-from hub.http.validation import of_validation
 from hub.security.gate import Failure
-from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)
-
-NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class Code(StrEnum):
@@ -74,12 +68,12 @@ _OF_STATUS: Final = {
 }
 
 
-class MailError(ApiError):
-    """A refusal that has one of the string codes of its own. Outside of ``/nexus`` its code is the HTTP status, as everywhere."""
+class MailError(FieldError):
+    """A field is wrong, and this family has a string code for that. Outside of ``/nexus`` it is answered as every :class:`FieldError`."""
 
-    def __init__(self, result: Code, field: str, expected: str, got: str) -> None:
-        super().__init__(400, f"{field}: expected {expected}, got {got}", detail={"field": field, "expected": expected, "got": got})
-        self.result = result
+    def __init__(self, code: Code, field: str, expected: str, got: str) -> None:
+        super().__init__(field, expected, got)
+        self.code = code
 
 
 def answer(request: Request, **members: Any) -> Response:
@@ -88,15 +82,14 @@ def answer(request: Request, **members: Any) -> Response:
     return EnvelopeResponse({**head, **members}, headers=NO_STORE)
 
 
-def refused(request: Request, error: ApiError) -> Response:
-    """An error in the shape of this family. An unknown API key has no envelope (docs/protocol/credentials.md#refusals)."""
+def refused(request: Request, error: ApiError, code: Code | None = None) -> Response:
+    """An error in the shape of this family; without ``code`` that of its HTTP status. An unknown API key has no envelope
+    (docs/protocol/credentials.md#refusals).
+    """
     headers = {**NO_STORE, **(error.headers or {})}
     if isinstance(error, UnknownKeyError):
         return EnvelopeResponse(error.body(), error.http_status, headers)
-    if isinstance(error, MailError):
-        code = error.result
-    else:
-        code = _OF_GATE.get(error.message) or _OF_STATUS.get(error.http_status, Code.FAILURE)
+    code = code or _OF_GATE.get(error.message) or _OF_STATUS.get(error.http_status, Code.FAILURE)
     field = str((error.detail or {}).get("field", ""))
     return EnvelopeResponse(_head(request, code, error.message, field), error.http_status, headers)
 
@@ -121,15 +114,15 @@ class MailRoute(HubRoute):
         async def respond(request: Request) -> Response:
             try:
                 return await handle(request)
-            except ApiError as error:
-                return refused(request, error)
-            except RequestValidationError as error:
-                return refused(request, of_validation(error))
-            except StorageError as error:
-                return refused(request, unavailable(error))
+            except MailError as error:
+                return refused(request, ApiError.of_error(error), error.code)
             except HTTPException as error:
                 return refused(request, ApiError(error.status_code, str(error.detail), headers=error.headers))
-            except Exception:
+            except Exception as error:
+                errors: ErrorTable = request.app.state.errors
+                known = errors.answer(error, request)
+                if known is not None:
+                    return refused(request, known)
                 _log.exception("request failed", method=request.method, path=self.path)
                 return refused(request, ApiError(500, "the server failed to answer; its log says why"))
 
@@ -158,9 +151,8 @@ class Elsewhere:
         if allowed := self._methods(request.scope):
             shown = ", ".join(sorted(allowed))
             return refused(request, ApiError(405, f"expected {shown}, got {request.method}", headers={"Allow": shown}))
-        nothing = MailError(Code.INVALID_ENDPOINT, "path", "a call of secure e-mail", show(path))
-        nothing.http_status = 404
-        return refused(request, nothing)
+        nothing = ApiError.of_field("path", "a call of secure e-mail", path, http_status=404)
+        return refused(request, nothing, Code.INVALID_ENDPOINT)
 
     def _methods(self, scope: Mapping[str, Any]) -> set[str]:
         return {method for call in self._calls if call.matches(dict(scope))[0] is not Match.NONE for method in call.methods or ()}

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import Route
 
+from channels.secure_email.errors import UnknownMailError
 from channels.secure_email.models import (
     DEFAULT_BOX,
     MAX_ADDRESS,
@@ -24,9 +25,8 @@ from channels.secure_email.models import (
     is_address,
     mailbox_address,
 )
-from channels.secure_email.parsing import Envelope, open_envelope, parse_id, public_user_data, read_draft
-from channels.secure_email.reading import read_json_body
-from channels.secure_email.responses import NO_STORE, Elsewhere, MailRoute, answer
+from channels.secure_email.parsing import Envelope, open_envelope, parse_id, public_user_data, read_draft, read_json_body
+from channels.secure_email.responses import Elsewhere, MailRoute, answer
 from channels.secure_email.schemas import (
     CountSecureMailResponse,
     CreateSecureMailResponse,
@@ -40,21 +40,18 @@ from channels.secure_email.schemas import (
     request_body,
 )
 from channels.secure_email.serializers import mail_entry
-from channels.secure_email.service import MailService, Removal, unknown
+from channels.secure_email.service import MailService, Removal
 from channels.secure_email.settings import SecureEmailSettings
 from hub.core.principal import Principal
 from hub.http.body import apart, takes
-from hub.http.envelope import ok
-from hub.http.error_table import unavailable
-from hub.http.errors import ApiError
+from hub.http.errors import ApiError, FieldError
 from hub.http.method import asked_method
 from hub.http.permits import requires
-from hub.http.responses import EnvelopeResponse
+from hub.http.responses import NO_STORE, respond
 from hub.security.hosts import Hosts
-from hub.storage.transactions import StorageError
 
 BASE: Final = "/nexus/v3/securemail"
-DESK: Final = "/api/v1/securemail"
+REPLIES: Final = "/api/v1/securemail"
 
 MAX_PAGE: Final = 1000
 """Mails of one page."""
@@ -94,7 +91,7 @@ _BAD_BODY: Final[dict[int | str, dict[str, Any]]] = {
     415: {"description": "The body is not JSON by its headers: `INVALID_TRANSPORT`.", "content": _FAILURE},
     429: {"description": "Bodies of this address take what they may: `FAILURE`.", "content": _FAILURE},
 }
-_DESK_FAILURES: Final[dict[int | str, dict[str, Any]]] = {
+_REPLY_FAILURES: Final[dict[int | str, dict[str, Any]]] = {
     413: {"description": "More than may be sent.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
     415: {"description": "The body is not JSON.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}},
 }
@@ -142,185 +139,179 @@ Removing = Annotated[
 ]
 
 
-class Routes:
-    """The calls, over the mailboxes."""
+def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> APIRouter:
+    """The calls of ``/nexus/v3/securemail``."""
+    router = APIRouter(prefix=BASE, tags=["Secure e-mail"], route_class=MailRoute, responses=_FAILURES)
 
-    def __init__(self, mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> None:
-        self._mails = mails
-        self._settings = settings
-        self._hosts = hosts
+    @router.get(
+        "", summary="Get secure emails", response_model=None, responses={200: {"model": ListSecureMailResponse, "description": "Ok"}}
+    )
+    async def page(
+        request: Request,
+        caller: Annotated[Principal, requires(READ)],
+        address: Address,
+        status: Status = "all",
+        index: Annotated[int, Query(ge=0, le=LAST, description="How many to leave out, from the newest.")] = 0,
+        count: Annotated[int, Query(ge=0, le=MAX_PAGE, description="How many to return at most.")] = 10,
+        securebox: Securebox = None,
+        direction: Way = "all",
+    ) -> Response:
+        """The secure e-mails of a consumer, the newest first, without their texts. One who never had any has an empty list."""
+        box = _box(caller, address, securebox)
+        found = await mails.page(box, _wanted(status, direction), index=index, count=count)
+        base = _base(request, hosts)
+        return await apart(len(found) * _ENTRY_BYTES, lambda: answer(request, data=[mail_entry(each, base) for each in found]))
 
-    def routers(self) -> tuple[list[APIRouter], list[Route]]:
-        """The routers, and the plain routes that answer where no call is."""
-        nexus = self._nexus()
-        calls = [route for route in nexus.routes if isinstance(route, APIRoute)]
-        elsewhere = Elsewhere(calls)
-        return [nexus, self._desk()], [Route(BASE, elsewhere), Route(f"{BASE}/{{rest:path}}", elsewhere)]
+    @router.post(
+        "",
+        summary="Send secure email",
+        response_model=None,
+        responses={200: {"model": CreateSecureMailResponse, "description": "Ok"}, **_BAD_BODY},
+        openapi_extra=request_body(SendRequest),
+    )
+    @takes(settings.max_body_bytes)
+    async def send(request: Request, caller: Annotated[Principal, requires(WRITE)], securebox: Securebox = None) -> Response:
+        """Send a secure e-mail for a consumer to the contact centre. An interaction of type email starts with it."""
+        box = _securebox(securebox)
+        try:
+            base = _base(request, hosts)  # before anything is done: it may be refused
+            _, draft = await _draft(request, settings, Direction.INBOUND)
+            identifier = await mails.receive(caller.tenant, box or DEFAULT_BOX, draft)
+        except (ApiError, FieldError):
+            mails.counters.refused += 1
+            raise
+        return answer(request, secureMailId=identifier, selfUri=f"{base}/{identifier}")
 
-    def _nexus(self) -> APIRouter:
-        router = APIRouter(prefix=BASE, tags=["Secure e-mail"], route_class=MailRoute, responses=_FAILURES)
+    @router.get(
+        "/count",
+        summary="Get a count of unread, read or all secure emails",
+        response_model=None,
+        responses={200: {"model": CountSecureMailResponse, "description": "Ok"}},
+    )
+    async def count(
+        request: Request,
+        caller: Annotated[Principal, requires(READ)],
+        address: Address,
+        status: Status = "all",
+        securebox: Securebox = None,
+        direction: Way = "all",
+    ) -> Response:
+        """How many secure e-mails a consumer has."""
+        number = await mails.count(_box(caller, address, securebox), _wanted(status, direction))
+        return answer(request, data={"count": number})
 
-        @router.get(
-            "", summary="Get secure emails", response_model=None, responses={200: {"model": ListSecureMailResponse, "description": "Ok"}}
-        )
-        async def page(
-            request: Request,
-            caller: Annotated[Principal, requires(READ)],
-            address: Address,
-            status: Status = "all",
-            index: Annotated[int, Query(ge=0, le=LAST, description="How many to leave out, from the newest.")] = 0,
-            count: Annotated[int, Query(ge=0, le=MAX_PAGE, description="How many to return at most.")] = 10,
-            securebox: Securebox = None,
-            direction: Way = "all",
-        ) -> Response:
-            """The secure e-mails of a consumer, the newest first, without their texts. One who never had any has an empty list."""
-            box = _box(caller, address, securebox)
-            found = await self._mails.page(box, _wanted(status, direction), index=index, count=count)
-            base = self._base(request)
-            return await apart(len(found) * _ENTRY_BYTES, lambda: answer(request, data=[mail_entry(each, base) for each in found]))
+    @router.get(
+        "/{secureMailId}",
+        summary="Get secure email content",
+        response_model=None,
+        responses={200: {"model": RetrieveSecureMailResponse, "description": "Ok"}, **_NO_SUCH},
+    )
+    async def find(
+        request: Request,
+        caller: Annotated[Principal, requires(READ)],
+        identifier: MailId,
+        read: Annotated[bool, Query(description="Mark it as read, and stop the interaction of an inbound one.")] = False,
+        attachments: Annotated[bool, Query(description="Whether to send the contents of its attachments.")] = True,
+    ) -> Response:
+        """A secure e-mail with its texts and attachments. With `read=true` the credential must be one that may write, too."""
+        known = _known(identifier)
+        if read:
+            await _MAY_WRITE(request, caller)
+        if read and asked_method(request.scope) != "HEAD":  # which is safe (RFC 9110 section 9.2.1): nobody has read it by that
+            found = await mails.read(caller.tenant, known, contents=attachments)
+        else:
+            found = await mails.find(caller.tenant, known, contents=attachments)
+        base = _base(request, hosts)
+        return await apart(_size(found), lambda: answer(request, secureMail=mail_entry(found, base)))
 
-        @router.post(
-            "",
-            summary="Send secure email",
-            response_model=None,
-            responses={200: {"model": CreateSecureMailResponse, "description": "Ok"}, **_BAD_BODY},
-            openapi_extra=request_body(SendRequest),
-        )
-        @takes(self._settings.max_body_bytes)
-        async def send(request: Request, caller: Annotated[Principal, requires(WRITE)], securebox: Securebox = None) -> Response:
-            """Send a secure e-mail for a consumer to the contact centre. An interaction of type email starts with it."""
-            box = _securebox(securebox)
-            try:
-                base = self._base(request)  # before anything is done: it may be refused
-                _, draft = await self._draft(request, Direction.INBOUND)
-                identifier = await self._mails.receive(caller.tenant, box or DEFAULT_BOX, draft)
-            except ApiError:
-                self._mails.counters.refused += 1
-                raise
-            return answer(request, secureMailId=identifier, selfUri=f"{base}/{identifier}")
+    @router.delete(
+        "/{secureMailId}",
+        summary="Mark as read or delete a secure email",
+        response_model=None,
+        responses={200: {"model": RetrieveSecureMailResponse, "description": "Ok"}, **_NO_SUCH},
+    )
+    async def remove(
+        request: Request, caller: Annotated[Principal, requires(WRITE)], identifier: MailId, remove: Removing = "read"
+    ) -> Response:
+        """Mark a secure e-mail as read or as deleted, or remove it for good. Each stops the interaction of an inbound one."""
+        removal = Removal(remove) if remove in ("delete", "purge") else Removal.READ
+        found = await mails.remove(caller.tenant, _known(identifier), removal)
+        base = _base(request, hosts)
+        return await apart(_size(found), lambda: answer(request, secureMail=mail_entry(found, base)))
 
-        @router.get(
-            "/count",
-            summary="Get a count of unread, read or all secure emails",
-            response_model=None,
-            responses={200: {"model": CountSecureMailResponse, "description": "Ok"}},
-        )
-        async def count(
-            request: Request,
-            caller: Annotated[Principal, requires(READ)],
-            address: Address,
-            status: Status = "all",
-            securebox: Securebox = None,
-            direction: Way = "all",
-        ) -> Response:
-            """How many secure e-mails a consumer has."""
-            number = await self._mails.count(_box(caller, address, securebox), _wanted(status, direction))
-            return answer(request, data={"count": number})
+    @router.get(
+        "/{secureMailId}/userdata",
+        summary="Get secure email userdata",
+        response_model=None,
+        responses={200: {"model": RetrieveSecureMailUserdataResponse, "description": "Ok"}, **_NO_SUCH},
+    )
+    async def user_data(request: Request, caller: Annotated[Principal, requires(READ)], identifier: MailId) -> Response:
+        """The userdata of a secure e-mail, without internal keys: those that begin with `_`."""
+        text = await mails.user_data(caller.tenant, _known(identifier))
+        public = {key: orjson.Fragment(bytes(value)) for key, value in public_user_data(text).items()}
+        return answer(request, data=public)
 
-        @router.get(
-            "/{secureMailId}",
-            summary="Get secure email content",
-            response_model=None,
-            responses={200: {"model": RetrieveSecureMailResponse, "description": "Ok"}, **_NO_SUCH},
-        )
-        async def find(
-            request: Request,
-            caller: Annotated[Principal, requires(READ)],
-            identifier: MailId,
-            read: Annotated[bool, Query(description="Mark it as read, and stop the interaction of an inbound one.")] = False,
-            attachments: Annotated[bool, Query(description="Whether to send the contents of its attachments.")] = True,
-        ) -> Response:
-            """A secure e-mail with its texts and attachments. With `read=true` the credential must be one that may write, too."""
-            known = _known(identifier)
-            if read:
-                await _MAY_WRITE(request, caller)
-            if read and asked_method(request.scope) != "HEAD":  # which is safe (RFC 9110 section 9.2.1): nobody has read it by that
-                found = await self._mails.read(caller.tenant, known, contents=attachments)
-            else:
-                found = await self._mails.find(caller.tenant, known, contents=attachments)
-            base = self._base(request)
-            return await apart(_size(found), lambda: answer(request, secureMail=mail_entry(found, base)))
+    @router.get("/{secureMailId}/attachments/{number}", summary="Get an attachment", response_class=Response, responses=_FILE)
+    async def attachment(
+        caller: Annotated[Principal, requires(READ)],
+        identifier: MailId,
+        number: Annotated[int, Path(ge=1, le=LAST, description="Which, from 1.")],
+    ) -> Response:
+        """One attachment, as a file to be saved."""
+        found = await mails.attachment(caller.tenant, _known(identifier), number)
+        assert found.content is not None
+        kind = "application/octet-stream" if found.content_type in _NEVER_SHOWN else found.content_type
+        headers = {**_FILE_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(found.filename)}
+        return Response(found.content, headers=headers)
 
-        @router.delete(
-            "/{secureMailId}",
-            summary="Mark as read or delete a secure email",
-            response_model=None,
-            responses={200: {"model": RetrieveSecureMailResponse, "description": "Ok"}, **_NO_SUCH},
-        )
-        async def remove(
-            request: Request, caller: Annotated[Principal, requires(WRITE)], identifier: MailId, remove: Removing = "read"
-        ) -> Response:
-            """Mark a secure e-mail as read or as deleted, or remove it for good. Each stops the interaction of an inbound one."""
-            removal = Removal(remove) if remove in ("delete", "purge") else Removal.READ
-            found = await self._mails.remove(caller.tenant, _known(identifier), removal)
-            base = self._base(request)
-            return await apart(_size(found), lambda: answer(request, secureMail=mail_entry(found, base)))
+    return router
 
-        @router.get(
-            "/{secureMailId}/userdata",
-            summary="Get secure email userdata",
-            response_model=None,
-            responses={200: {"model": RetrieveSecureMailUserdataResponse, "description": "Ok"}, **_NO_SUCH},
-        )
-        async def user_data(request: Request, caller: Annotated[Principal, requires(READ)], identifier: MailId) -> Response:
-            """The userdata of a secure e-mail, without internal keys: those that begin with `_`."""
-            text = await self._mails.user_data(caller.tenant, _known(identifier))
-            public = {key: orjson.Fragment(bytes(value)) for key, value in public_user_data(text).items()}
-            return answer(request, data=public)
 
-        @router.get("/{secureMailId}/attachments/{number}", summary="Get an attachment", response_class=Response, responses=_FILE)
-        async def attachment(
-            caller: Annotated[Principal, requires(READ)],
-            identifier: MailId,
-            number: Annotated[int, Path(ge=1, le=LAST, description="Which, from 1.")],
-        ) -> Response:
-            """One attachment, as a file to be saved."""
-            found = await self._mails.attachment(caller.tenant, _known(identifier), number)
-            assert found.content is not None
-            kind = "application/octet-stream" if found.content_type in _NEVER_SHOWN else found.content_type
-            headers = {**_FILE_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(found.filename)}
-            return Response(found.content, headers=headers)
+def create_fallback(router: APIRouter) -> list[Route]:
+    """Plain routes for paths below that of :func:`create_router` where it has no call: their errors have the same shape."""
+    fallback = Elsewhere([route for route in router.routes if isinstance(route, APIRoute)])
+    return [Route(BASE, fallback), Route(f"{BASE}/{{rest:path}}", fallback)]
 
-        return router
 
-    def _desk(self) -> APIRouter:
-        router = APIRouter(tags=["Secure e-mail"])
+def create_reply_router(mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> APIRouter:
+    """The call of ``/api/v1/securemail``."""
+    router = APIRouter(tags=["Secure e-mail"])
 
-        @router.post(
-            DESK,
-            summary="Send secure email to a consumer",
-            response_model=None,
-            responses={200: {"model": SentSecureMailResponse, "description": "Ok"}, **_DESK_FAILURES},
-            openapi_extra=request_body(ReplyRequest),
-        )
-        @takes(self._settings.max_body_bytes)
-        async def reply(request: Request, caller: Annotated[Principal, requires(REPLY)], securebox: Securebox = None) -> Response:
-            """Put a secure e-mail of the contact centre into a consumer's mailbox, as an answer (`inReplyTo`) or of its own accord."""
-            box = _securebox(securebox)
-            try:
-                base = self._base(request)  # before anything is done: it may be refused
-                envelope, draft = await self._draft(request, Direction.OUTBOUND)
-                identifier = await self._mails.send(caller.tenant, box, draft)
-            except StorageError as error:
-                raise unavailable(error) from error
-            except ApiError:
-                self._mails.counters.refused += 1
-                raise
-            data = {"secureMailId": identifier, "selfUri": f"{base}/{identifier}"}
-            if envelope.operation_id is not None:
-                data["operationId"] = envelope.operation_id
-            return EnvelopeResponse(ok(data), headers=NO_STORE)
+    @router.post(
+        REPLIES,
+        summary="Send secure email to a consumer",
+        response_model=None,
+        responses={200: {"model": SentSecureMailResponse, "description": "Ok"}, **_REPLY_FAILURES},
+        openapi_extra=request_body(ReplyRequest),
+    )
+    @takes(settings.max_body_bytes)
+    async def reply(request: Request, caller: Annotated[Principal, requires(REPLY)], securebox: Securebox = None) -> Response:
+        """Put a secure e-mail of the contact centre into a consumer's mailbox, as an answer (`inReplyTo`) or of its own accord."""
+        box = _securebox(securebox)
+        try:
+            base = _base(request, hosts)  # before anything is done: it may be refused
+            envelope, draft = await _draft(request, settings, Direction.OUTBOUND)
+            identifier = await mails.send(caller.tenant, box, draft)
+        except (ApiError, FieldError):
+            mails.counters.refused += 1
+            raise
+        data = {"secureMailId": identifier, "selfUri": f"{base}/{identifier}"}
+        if envelope.operation_id is not None:
+            data["operationId"] = envelope.operation_id
+        return respond(data)
 
-        return router
+    return router
 
-    async def _draft(self, request: Request, direction: Direction) -> tuple[Envelope, Draft]:
-        body = await read_json_body(request, self._settings.max_body_bytes)
-        envelope = await apart(len(body), lambda: open_envelope(body))
-        request.state.operation_id = envelope.operation_id
-        return envelope, await apart(len(body), lambda: read_draft(envelope.data, direction, self._settings))
 
-    def _base(self, request: Request) -> str:
-        return f"{self._hosts.base_url(request.scope)}{BASE}"
+async def _draft(request: Request, settings: SecureEmailSettings, direction: Direction) -> tuple[Envelope, Draft]:
+    body = await read_json_body(request, settings.max_body_bytes)
+    envelope = await apart(len(body), lambda: open_envelope(body))
+    request.state.operation_id = envelope.operation_id
+    return envelope, await apart(len(body), lambda: read_draft(envelope.data, direction, settings))
+
+
+def _base(request: Request, hosts: Hosts) -> str:
+    return f"{hosts.base_url(request.scope)}{BASE}"
 
 
 def _size(found: MailWithAttachments) -> int:
@@ -337,13 +328,13 @@ def _disposition(filename: str) -> str:
 def _box(caller: Principal, address: str, securebox: str | None) -> Mailbox:
     if not is_address(address):
         hint = ", with + written as %2B" if " " in address else ""
-        raise ApiError.of_field("address", f"an e-mail address of at most {MAX_ADDRESS} characters{hint}", address)
+        raise FieldError.of_value("address", f"an e-mail address of at most {MAX_ADDRESS} characters{hint}", address)
     return Mailbox(caller.tenant, mailbox_address(address), _securebox(securebox) or DEFAULT_BOX)
 
 
 def _securebox(name: str | None) -> str | None:
     if name is not None and SECUREBOX.fullmatch(name) is None:
-        raise ApiError.of_field("securebox", "3 to 16 of A-Z, a-z, 0-9", name)
+        raise FieldError.of_value("securebox", "3 to 16 of A-Z, a-z, 0-9", name)
     return name
 
 
@@ -358,5 +349,5 @@ def _known(identifier: str) -> str:
     """An id that can be looked for; others are of no mail."""
     known = parse_id(identifier)
     if known is None:
-        raise unknown(identifier)
+        raise UnknownMailError(identifier)
     return known

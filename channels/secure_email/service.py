@@ -10,6 +10,7 @@ import msgspec
 
 from channels.secure_email import store
 from channels.secure_email.counters import Counters
+from channels.secure_email.errors import UnknownAttachmentError, UnknownMailError
 from channels.secure_email.models import (
     CLOSED,
     MEDIA,
@@ -23,7 +24,7 @@ from channels.secure_email.models import (
     mailbox_address,
 )
 from hub.core.ports import Clock
-from hub.http.errors import ApiError
+from hub.http.errors import FieldError
 from hub.outbox.models import NO_ENDPOINT, Recorder
 from hub.storage.transactions import T, Transaction, Transactions
 
@@ -64,7 +65,7 @@ class MailService:
         """Take an inbound mail: it is unread, and its interaction starts. Returns its id when it is on disk.
 
         Raises:
-            ApiError: ``draft.in_reply_to`` is no mail of this mailbox.
+            FieldError: ``draft.in_reply_to`` is no mail of this mailbox.
             StorageError: the database cannot be written.
         """
         assert draft.sender is not None
@@ -99,7 +100,7 @@ class MailService:
         has its subject unless the draft has one. ``securebox`` None: that of the answered mail, else the mailbox without a name.
 
         Raises:
-            ApiError: the mail that is answered is none of this tenant, or of another mailbox than the caller said.
+            FieldError: the mail that is answered is none of this tenant, or of another mailbox than the caller said.
             StorageError: the database cannot be written.
         """
         identifier = str(uuid.uuid4())
@@ -157,7 +158,7 @@ class MailService:
         """A mail as it is.
 
         Raises:
-            ApiError: 404, the tenant has no such mail.
+            UnknownMailError: the tenant has no such mail.
             StorageError: the database cannot be read.
         """
 
@@ -170,7 +171,7 @@ class MailService:
         """The userdata of a mail as JSON text, internal keys and all.
 
         Raises:
-            ApiError: 404, the tenant has no such mail.
+            UnknownMailError: the tenant has no such mail.
             StorageError: the database cannot be read.
         """
 
@@ -183,7 +184,7 @@ class MailService:
         """One attachment with its content.
 
         Raises:
-            ApiError: 404, the tenant has no such mail, or the mail no such attachment.
+            UnknownAttachmentError: the tenant has no such mail, or the mail no such attachment.
             StorageError: the database cannot be read.
         """
 
@@ -192,7 +193,7 @@ class MailService:
 
         found = await self._transactions.read(find)
         if found is None:
-            raise ApiError.of_field("number", f"an attachment of the secure e-mail {identifier}", number, http_status=404)
+            raise UnknownAttachmentError(identifier, number)
         return found
 
     # -- changing ---------------------------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class MailService:
         """Mark a mail as read, and stop the interaction of an inbound one; returns the mail. A second time changes nothing.
 
         Raises:
-            ApiError: 404, the tenant has no such mail.
+            UnknownMailError: the tenant has no such mail.
             StorageError: the database cannot be written.
         """
         found = await self._change(tenant, identifier, Removal.READ)
@@ -213,7 +214,7 @@ class MailService:
         where it is purged, without the contents of its attachments.
 
         Raises:
-            ApiError: 404, the tenant has no such mail.
+            UnknownMailError: the tenant has no such mail.
             StorageError: the database cannot be written.
         """
         return await self._change(tenant, identifier, removal)
@@ -262,16 +263,11 @@ def _answered(tx: Transaction, tenant: str, identifier: str, box: Mailbox | None
     """Find the mail that another one answers. If ``box`` is given, it must be of that mailbox."""
     found = store.find(tx, tenant, identifier, contents=False)
     if found is None or (box is not None and (found.mail.address, found.mail.securebox) != (box.address, box.securebox)):
-        raise ApiError.of_field("data.inReplyTo", "a secure e-mail of this mailbox", identifier)
+        raise FieldError.of_value("data.inReplyTo", "a secure e-mail of this mailbox", identifier)
     return found
 
 
 def _there(found: T | None, identifier: str) -> T:
     if found is None:
-        raise unknown(identifier)
+        raise UnknownMailError(identifier)
     return found
-
-
-def unknown(identifier: str) -> ApiError:
-    """404: the tenant has no such mail."""
-    return ApiError.of_field("secureMailId", "a secure e-mail of this contact centre", identifier, http_status=404)

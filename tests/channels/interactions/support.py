@@ -11,10 +11,12 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
+from channels.interactions.errors import register_errors
 from channels.interactions.routes import Handlers, create_fast_routes, create_router
 from channels.interactions.service import InteractionService
 from channels.interactions.settings import InteractionsSettings
 from hub.http.application import create_app
+from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
@@ -48,8 +50,10 @@ def _apps() -> tuple[FastRouter | FastAPI, FastAPI]:
     """The short way and the long one. They are built once, over the calls of the reception that is called."""
     clock, metrics, calls = Clock(), Metrics(), cast("Handlers", _calls)
     gate = Gate(Directory(Lookup(CALLERS), clock), clock, CookieSigner(b"0" * 32, clock, lifetime_s=3600))
-    app = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)])
-    return FastRouter(app, create_fast_routes(calls), gate, metrics), app
+    errors = ErrorTable()
+    register_errors(errors)
+    app = create_app(gate=gate, metrics=metrics, health=Health(), routers=[create_router(calls)], errors=errors)
+    return FastRouter(app, create_fast_routes(calls), gate, metrics, errors=errors), app
 
 
 class Reception:

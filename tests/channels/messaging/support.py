@@ -198,8 +198,9 @@ def _build(outbox: str, messaging: str) -> tuple[Parts, FastAPI, Path]:
     gate = Gate(Directory(Lookup(CALLERS), Clock()), Clock(), CookieSigner(b"0" * 32, Clock(), lifetime_s=3600))
     hub, unused, transactions, recorder = (cast("Any", each) for each in (_heard, None, _transactions, _outbox))
     offered = [Parts(offers=[RECORDER.offer(recorder)])]
-    parts = family.build(Context(chosen, hub, unused, gate, clock, transactions, offered, Hosts.of(chosen)))
-    return parts, create_app(gate=gate, metrics=Metrics(), health=Health(), routers=parts.routers), folder
+    context = Context(chosen, hub, unused, gate, clock, transactions, offered, Hosts.of(chosen))
+    parts = family.build(context)
+    return parts, create_app(gate=gate, metrics=Metrics(), health=Health(), routers=parts.routers, errors=context.errors), folder
 
 
 class Exchange:

@@ -11,12 +11,14 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
+from channels.secure_email.errors import register_errors
 from channels.secure_email.publisher import InteractionPublisher
 from channels.secure_email.retention import RetentionJob
-from channels.secure_email.routes import Routes
+from channels.secure_email.routes import create_fallback, create_reply_router, create_router
 from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
 from hub.http.application import create_app
+from hub.http.error_table import ErrorTable
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.outbox.models import OutboxEvent
@@ -55,8 +57,18 @@ def _app(settings: SecureEmailSettings) -> FastAPI:
     """The calls, built once for each settings, over the mails of the office that is called."""
     clock = Clock()
     gate = Gate(Directory(Lookup(CALLERS), clock), clock, CookieSigner(b"0" * 32, clock, lifetime_s=3600))
-    routers, elsewhere = Routes(cast("MailService", _mails), settings, Hosts(public_url="https://hub.example.com")).routers()
-    return create_app(gate=gate, metrics=Metrics(), health=Health(), routers=routers, routes=elsewhere)
+    given = (cast("MailService", _mails), settings, Hosts(public_url="https://hub.example.com"))
+    router = create_router(*given)
+    errors = ErrorTable()
+    register_errors(errors)
+    return create_app(
+        gate=gate,
+        metrics=Metrics(),
+        health=Health(),
+        routers=[router, create_reply_router(*given)],
+        routes=create_fallback(router),
+        errors=errors,
+    )
 
 
 class Office:
