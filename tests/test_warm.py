@@ -59,7 +59,7 @@ def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 def answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/livez", timeout=20).status_code == httpx.codes.OK
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):  # it may end while it is asked
         return False
 
 
