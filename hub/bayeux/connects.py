@@ -97,7 +97,7 @@ class Connects:
         held.finish()
 
     def reply(self, session: ServerSession, beginning: bytes, timesync: Timesync | None, advice: bytes) -> bytes:
-        """A good reply to a connect, with the members of the protocol's extensions. Take its messages from the queue before."""
+        """A good reply to a connect, with the members of the protocol's extensions. Its messages have been taken from the queue."""
         if session.acknowledged is None and timesync is None and not session.replay:  # nearly always
             return success(beginning, advice)
         members: dict[str, bytes] = {}
@@ -107,7 +107,7 @@ class Connects:
             members["timesync"] = timesync.member(session.hub.clock.wall_ms())
         if session.replay and session.recovery is None and not session.queue:
             position = session.hub.positions.newest(session.principal.tenant)
-            # who hears nothing for long must not fall behind what is kept
+            # the position of a client that hears nothing for long must not fall behind the records that the log keeps
             if position is not None and position > session.sent_position:
                 session.sent_position = position
                 members["replay"] = b"%d" % position
