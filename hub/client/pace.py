@@ -10,7 +10,6 @@ from hub.client.producer import Outcome, Producer
 
 BATCH_S: Final = 0.02
 BATCH_EVENTS: Final = 1_000
-BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
 class Due(NamedTuple):
@@ -57,9 +56,16 @@ class Progress:
 
 
 async def send_paced(
-    events: AsyncIterator[Due], producer: Producer, progress: Progress, *, stop: asyncio.Event, on_batch: Callable[[], None]
+    events: AsyncIterator[Due],
+    producer: Producer,
+    progress: Progress,
+    *,
+    stop: asyncio.Event,
+    on_batch: Callable[[], None],
+    batch_bytes: int = 4 * 1024 * 1024,
 ) -> None:
-    """Send every event when it is due, until there are no more or ``stop`` is set. None is sent before its time.
+    """Send every event when it is due, until there are no more or ``stop`` is set. None is sent before its time. A request has at most
+    :data:`BATCH_EVENTS` events, and ends with the one that makes it ``batch_bytes`` or more.
 
     Raises:
         ProducerError: the hub stayed away or refuses whole requests.
@@ -102,7 +108,7 @@ async def send_paced(
                     break
             batch.append(due)
             size += len(due.payload)
-            if len(batch) >= BATCH_EVENTS or size >= BATCH_BYTES:
+            if len(batch) >= BATCH_EVENTS or size >= batch_bytes:
                 await flush()
         await flush()
     finally:

@@ -15,8 +15,7 @@ CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 
 _AGAIN = frozenset({429, 502, 503, 504})
 """Answers that say "not now": the hub is starting, draining, or cannot write."""
-_BACKOFF_FIRST_S = 0.2
-_BACKOFF_MAX_S = 5.0
+_MAX_BACKOFF_S = 5.0
 
 
 class ProducerError(Exception):
@@ -51,15 +50,18 @@ class Producer:
         token: A bearer token, or empty.
         api_key: An API key, or empty.
         give_up_s: Seconds of failing without a break after which :meth:`send` raises.
+        backoff_s: The pause before the second try; each pause is twice as long as the one before it, up to 5 s.
         past: Whether events may be older than the hub takes otherwise; the credential needs the operation ``/ingest/past``.
 
     Raises:
         ValueError: ``url``, or what the proxy's variable has, is no address.
     """
 
-    __slots__ = ("_endpoint", "_give_up_s", "_headers", "_proxy", "_session", "_stopping", "_url", "retries")
+    __slots__ = ("_backoff_s", "_endpoint", "_give_up_s", "_headers", "_proxy", "_session", "_stopping", "_url", "retries")
 
-    def __init__(self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0, past: bool = False) -> None:
+    def __init__(
+        self, url: str, *, token: str = "", api_key: str = "", give_up_s: float = 60.0, backoff_s: float = 0.2, past: bool = False
+    ) -> None:
         base = base_url(url)
         self._url = str(base).rstrip("/")
         self._endpoint = f"{self._url}{PATH}" + ("?past=true" if past else "")
@@ -70,6 +72,7 @@ class Producer:
         if api_key:
             self._headers["x-api-key"] = api_key
         self._give_up_s = give_up_s
+        self._backoff_s = backoff_s
         self._session: aiohttp.ClientSession | None = None
         self._stopping = asyncio.Event()
         self.retries = 0
@@ -95,7 +98,7 @@ class Producer:
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._give_up_s
-        pause_s = _BACKOFF_FIRST_S
+        pause_s = self._backoff_s
         while True:
             try:
                 http_status, answer = await self._post(b"[" + b",".join(events) + b"]")
@@ -115,7 +118,7 @@ class Producer:
                 raise ProducerError(f"{self._url} did not take events for {self._give_up_s:g} s; last: {reason}")
             self.retries += 1
             await self._pause(pause_s)
-            pause_s = min(pause_s * 2, _BACKOFF_MAX_S)
+            pause_s = min(pause_s * 2, _MAX_BACKOFF_S)
         if http_status == 413 and len(events) > 1:
             return await self._halves(events)
         return self._read(http_status, answer, len(events))

@@ -1,9 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-import pytest
-
-from hub.client import pace
 from hub.client.pace import Due, Progress, send_paced
 from hub.client.producer import Outcome, Producer
 from tests.hub.client.fake_hub import FakeHub, taken
@@ -18,10 +15,10 @@ def _due(number: int, at_s: float = 0.0) -> Due:
     return Due(at_s, b'{"id":%d}' % number, number, f"line {number}")
 
 
-async def _send(hub: FakeHub, events: AsyncIterator[Due], stop: asyncio.Event | None = None) -> Progress:
+async def _send(hub: FakeHub, events: AsyncIterator[Due], stop: asyncio.Event | None = None, **bounds: int) -> Progress:
     progress = Progress()
     async with hub.running(), Producer(hub.url) as producer:
-        await send_paced(events, producer, progress, stop=stop or asyncio.Event(), on_batch=lambda: None)
+        await send_paced(events, producer, progress, stop=stop or asyncio.Event(), on_batch=lambda: None, **bounds)
     return progress
 
 
@@ -37,10 +34,9 @@ async def test_what_is_due_at_once_leaves_in_batches_of_1000() -> None:
     assert [event["id"] for _, events in hub.requests for event in events] == list(range(2_500))
 
 
-async def test_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "BATCH_BYTES", 20)
+async def test_a_batch_is_bounded_in_bytes() -> None:
     hub = FakeHub()
-    await _send(hub, _source(_due(number) for number in range(4)))
+    await _send(hub, _source(_due(number) for number in range(4)), batch_bytes=20)
     assert _sizes(hub) == [3, 1]
 
 

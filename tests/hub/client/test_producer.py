@@ -1,15 +1,15 @@
 import asyncio
+from typing import Any
 
 import pytest
 
-from hub.client import producer as module
 from hub.client.producer import Producer, ProducerError
 from tests.hub.client.fake_hub import FakeHub, taken
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BACKOFF_FIRST_S", 0.001)
+def impatient(url: str, **options: Any) -> Producer:
+    """One that tries again at once."""
+    return Producer(url, backoff_s=0.001, **options)
 
 
 def _refused(index: int, message: str) -> dict[str, object]:
@@ -17,7 +17,7 @@ def _refused(index: int, message: str) -> dict[str, object]:
 
 
 async def test_a_batch_is_one_request_with_the_credentials() -> None:
-    async with FakeHub().running() as hub, Producer(hub.url + "/", token="T", api_key="K") as producer:
+    async with FakeHub().running() as hub, impatient(hub.url + "/", token="T", api_key="K") as producer:
         outcome = await producer.send([b'{"id":"1"}', b'{"id":"2"}'])
     ((headers, events),) = hub.requests
     assert events == [{"id": "1"}, {"id": "2"}]
@@ -27,14 +27,14 @@ async def test_a_batch_is_one_request_with_the_credentials() -> None:
 
 
 async def test_no_credentials_no_headers() -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         await producer.send([b"{}"])
     assert not {"Authorization", "x-api-key"} & set(hub.requests[0][0])
 
 
 @pytest.mark.parametrize("refused", [[_refused(1, "bad")], [_refused(0, "worse"), _refused(1, "bad")]])
 async def test_refused_events_are_named(refused: list[dict[str, object]]) -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         hub.answers = [taken(2, refused)]
         outcome = await producer.send([b"{}", b"{}"])
     assert outcome.refused[-1] == (1, "bad")
@@ -43,7 +43,7 @@ async def test_refused_events_are_named(refused: list[dict[str, object]]) -> Non
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_a_hub_that_is_away_is_asked_again(status: int) -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         hub.answers = [(status, {"status": {"code": status, "message": "later"}}), (status, "no JSON")]
         outcome = await producer.send([b"{}"])
     assert outcome.accepted == 1
@@ -54,7 +54,7 @@ async def test_a_hub_that_comes_back_gets_the_batch() -> None:
     hub = FakeHub()
     async with hub.running():
         pass
-    async with Producer(hub.url) as producer:
+    async with impatient(hub.url) as producer:
         sending = asyncio.create_task(producer.send([b"{}"]))
         while not producer.retries:
             await asyncio.sleep(0.001)
@@ -66,13 +66,13 @@ async def test_a_hub_that_stays_away_is_given_up() -> None:
     hub = FakeHub()
     async with hub.running():
         pass
-    async with Producer(hub.url, give_up_s=0.01) as producer:
+    async with impatient(hub.url, give_up_s=0.01) as producer:
         with pytest.raises(ProducerError, match=r"did not take events for 0\.01 s"):
             await producer.send([b"{}"])
 
 
 async def test_who_wants_to_end_does_not_wait() -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         hub.answers = [(503, {})] * 1000
         sending = asyncio.create_task(producer.send([b"{}"]))
         while not producer.retries:
@@ -83,7 +83,7 @@ async def test_who_wants_to_end_does_not_wait() -> None:
 
 
 async def test_a_request_that_is_too_large_is_halved() -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         too_large = (413, {"status": {"code": 413, "message": "too large"}})
         hub.answers = [too_large, taken(2, [_refused(1, "bad")]), too_large, taken(1), taken(1, [_refused(0, "worse")])]
         outcome = await producer.send([b'{"id":%d}' % number for number in range(4)])
@@ -93,7 +93,7 @@ async def test_a_request_that_is_too_large_is_halved() -> None:
 
 
 async def test_one_event_that_is_too_large_is_refused() -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         hub.answers = [(413, {"status": {"code": 413, "message": "too large"}})]
         assert (await producer.send([b"{}"])).refused == [(0, "too large")]
 
@@ -111,7 +111,7 @@ async def test_one_event_that_is_too_large_is_refused() -> None:
     ],
 )
 async def test_what_cannot_get_better_is_an_error_that_helps(status: int, body: object, expected: str) -> None:
-    async with FakeHub().running() as hub, Producer(hub.url) as producer:
+    async with FakeHub().running() as hub, impatient(hub.url) as producer:
         hub.answers = [(status, body)]
         with pytest.raises(ProducerError, match=expected):
             await producer.send([b"{}", b"{}"])
