@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from heapq import nsmallest
+from operator import itemgetter
 from typing import Final
 
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Loop
+from hub.core.time_slice import TimeSlice
 from hub.outbox import delivery_store
 from hub.outbox.delivery_store import Claim
 from hub.outbox.endpoint_cache import EndpointCache
@@ -19,23 +22,26 @@ QUEUES_AT_ONCE: Final = 64
 """Endpoints whose deliveries one transaction claims."""
 
 
-def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]]) -> list[tuple[str, str, EndpointQueue]]:
-    """Order queues by turns of tenants: one of each tenant, then another of each; within a tenant the one that waited longest comes
-    first.
+WALK: Final = 64
+"""Endpoints that are looked at between two checkpoints of the time slice."""
+
+
+def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], limit: int) -> list[tuple[str, str, EndpointQueue]]:
+    """The first ``limit`` queues by turns of tenants: one of each tenant, then another of each; within a tenant the one that waited longest
+    comes first.
     """
     ranked = [
         (rank, turn, tenant, identifier, queue)
         for tenant, queues in ready.items()
-        for rank, (turn, identifier, queue) in enumerate(sorted(queues, key=lambda each: each[0]))
+        for rank, (turn, identifier, queue) in enumerate(nsmallest(limit, queues, key=itemgetter(0)))
     ]
-    ranked.sort(key=lambda each: each[:2])
-    return [(tenant, identifier, queue) for _, _, tenant, identifier, queue in ranked]
+    return [(tenant, identifier, queue) for _, _, tenant, identifier, queue in nsmallest(limit, ranked, key=itemgetter(0, 1))]
 
 
 class Claimer:
     """Of one process. What it claims goes into the queues."""
 
-    __slots__ = ("_cache", "_clock", "_held", "_lease_until_ms", "_order_ms", "_owner", "_timing", "_transactions", "_turns")
+    __slots__ = ("_cache", "_clock", "_held", "_lease_until_ms", "_loop", "_order_ms", "_owner", "_timing", "_transactions", "_turns")
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Claimer:
         transactions: Transactions,
         cache: EndpointCache,
         clock: Clock,
+        loop: Loop,
         held: Pool,
         order_s: float,
         timing: Timing,
@@ -56,6 +63,7 @@ class Claimer:
         self._transactions = transactions
         self._cache = cache
         self._clock = clock
+        self._loop = loop
         self._held = held
         self._order_ms = round(order_s * 1000)
         self._timing = timing
@@ -69,10 +77,10 @@ class Claimer:
         Raises:
             StorageError: the database cannot be written; the queues will be looked at again.
         """
-        now = self._clock.monotonic()
-        wanted, next_at = self._wanted(queues, now)
+        ready, next_at = await self._ready(queues)
+        wanted = self._reserve(ready, queues)
         if not wanted:
-            return max(0.0, next_at - now)
+            return max(0.0, next_at - self._clock.monotonic())
         claims = await self._ask(wanted)
         now = self._clock.monotonic()
         wall_ms = self._clock.wall_ms()
@@ -90,12 +98,15 @@ class Claimer:
             begin(identifier, queue)
         return 0.0
 
-    def _wanted(self, queues: Mapping[str, EndpointQueue], now: float) -> tuple[list[tuple[str, EndpointQueue, int]], float]:
-        """The endpoints to ask for, each with a number of deliveries that it has reserved places for; and when the next one is due."""
+    async def _ready(self, queues: Mapping[str, EndpointQueue]) -> tuple[dict[str, list[tuple[int, str, EndpointQueue]]], float]:
+        """The queues to ask for, by tenant, each with its turn; and when the next one is due."""
+        time_slice = TimeSlice(self._clock, self._loop)
+        now = self._clock.monotonic()
         next_at = now + self._timing.look_s
         ready: dict[str, list[tuple[int, str, EndpointQueue]]] = {}
-        """By tenant."""
-        for identifier, queue in queues.items():
+        for number, (identifier, queue) in enumerate(list(queues.items()), 1):
+            if not number % WALK:
+                await time_slice.checkpoint()
             if queue.due is None:
                 continue
             endpoint = self._cache.get(identifier)
@@ -106,21 +117,28 @@ class Claimer:
                 next_at = min(next_at, begins)
             elif queue.wants_more(now):
                 ready.setdefault(endpoint.tenant, []).append((queue.turn, identifier, queue))
+        return ready, next_at
+
+    def _reserve(
+        self, ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], queues: Mapping[str, EndpointQueue]
+    ) -> list[tuple[str, EndpointQueue, int]]:
+        """Of these queues those whose turn it is, each with a number of deliveries that places are reserved for."""
+        now = self._clock.monotonic()
+        with_room = {tenant: queues for tenant, queues in ready.items() if self._held.of(tenant).room > 0}
         wanted: list[tuple[str, EndpointQueue, int]] = []
-        for tenant, identifier, queue in in_turn(ready):
+        for tenant, identifier, queue in in_turn(with_room, QUEUES_AT_ONCE):
             room = self._held.of(tenant).room
-            if room <= 0:
-                continue
             # a share for each of its endpoints, rather than all for the first of them
             limit = min(queue.space(now), room, max(queue.limit, room // len(ready[tenant])))
+            # others may have taken the room meanwhile, or the endpoint was removed
+            if limit <= 0 or queues.get(identifier) is not queue:
+                continue
             queue.held += limit
             queue.turn = next(self._turns)
             queue.due = None
             queue.looking = True
             wanted.append((identifier, queue, limit))
-            if len(wanted) == QUEUES_AT_ONCE:
-                break
-        return wanted, next_at
+        return wanted
 
     async def _ask(self, wanted: list[tuple[str, EndpointQueue, int]]) -> list[Claim]:
         now_ms = self._clock.wall_ms()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Loop
 from hub.core.time_slice import TimeSlice
 from hub.outbox.claimer import Claimer
 from hub.outbox.counters import Counters
@@ -49,6 +49,7 @@ class DeliveryWorker:
         cache: EndpointCache,
         sender: Sends,
         clock: Clock,
+        loop: Loop,
         counters: Counters,
         settings: OutboxSettings,
         operations: Operations,
@@ -76,6 +77,7 @@ class DeliveryWorker:
             transactions=transactions,
             cache=cache,
             clock=clock,
+            loop=loop,
             held=self._held_pool,
             order_s=settings.order_s,
             timing=timing,

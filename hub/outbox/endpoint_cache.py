@@ -42,7 +42,12 @@ class EndpointCache:
                 return False
             by_id: dict[str, Endpoint] = {}
             by_tenant: dict[str, dict[str, Endpoint]] = {}
-            for endpoint in endpoints:
+            endpoints.reverse()
+            while endpoints:  # one by one, since to free thousands of objects at once takes long, too
+                endpoint = endpoints.pop()
+                before = self._by_id.get(endpoint.id)
+                if before == endpoint:
+                    endpoint = before
                 by_id[endpoint.id] = endpoint
                 by_tenant.setdefault(endpoint.tenant, {})[endpoint.id] = endpoint
                 await time_slice.checkpoint()

@@ -74,6 +74,7 @@ class Outbox:
             cache=self.cache,
             sender=sender,
             clock=clock,
+            loop=loop,
             counters=self.counters,
             settings=settings,
             operations=self._operations,

@@ -198,7 +198,8 @@ async def test_an_endpoint_that_was_read_again_during_the_request_is_disabled_to
     made = House(light_transactions, timing=replace(SOON, follow_s=3600))
 
     async def gone(event: OutboxEvent, attempt: int) -> Outcome:
-        await made.transactions.write(lambda tx: tx.run("UPDATE outbox_revision SET number = number + 1"))
+        changed = endpoint(description="changed by another process")
+        await made.transactions.write(lambda tx: endpoint_store.save(tx, changed))
         assert await made.outbox.cache.refresh(a_slice())
         return outcome(410)
 
