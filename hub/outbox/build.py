@@ -8,13 +8,14 @@ from hub.outbox.example import Example, Examples, GenericExample
 from hub.outbox.guard import Guard
 from hub.outbox.models import RECORDER
 from hub.outbox.operations import CHANNEL
-from hub.outbox.routes import create_router
+from hub.outbox.routes import create_router, register_errors
 from hub.outbox.sender import Sender
 from hub.outbox.service import Outbox
 
 
 def build(context: Context) -> Parts:
     """The outbox, which the families record events in, and the API of its endpoints and deliveries."""
+    register_errors(context.errors)
     settings, clock = context.settings.outbox, context.clock
     guard = Guard(settings.allowed_networks, settings.https_only)
     sender = Sender(guard, clock, settings)

@@ -10,11 +10,10 @@ from fastapi import APIRouter, Path, Query, Response
 
 from hub.core.ports import Clock
 from hub.core.principal import Principal
-from hub.http.envelope import ok
-from hub.http.error_table import unavailable
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.permits import requires
-from hub.http.responses import EnvelopeResponse
+from hub.http.responses import respond
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
@@ -35,7 +34,6 @@ from hub.outbox.schemas import (
     Span,
 )
 from hub.outbox.service import Outbox
-from hub.storage.transactions import Operation, StorageError, T
 
 _log = structlog.get_logger(__name__)
 
@@ -45,8 +43,6 @@ MAX_PAGE: int = 1_000
 REPLAYED_AT_ONCE: int = 500
 """Deliveries that one transaction replays. Other transactions run between two of them."""
 
-_NO_STORE = {"Cache-Control": "no-store"}
-
 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such endpoint or delivery."}}
 _BUSY: dict[int | str, dict[str, Any]] = {503: {"description": "The database cannot be reached; nothing was changed."}}
@@ -55,33 +51,24 @@ Identifier = Annotated[str, Path(alias="id", max_length=64)]
 Number = Annotated[int, Path(alias="id", ge=1, le=LATEST_MS)]
 
 
+def register_errors(errors: ErrorTable) -> None:
+    """Say how errors of the outbox are answered."""
+    errors.add(EndpointError, lambda error: ApiError.of_field(error.field, error.expected, error.got))
+    errors.add(UnknownEndpointError, lambda error: _unknown_endpoint(str(error)))
+    errors.add(TooManyExamplesError, 429)
+
+
 def create_router(outbox: Outbox, administration: Administration, examples: Examples, clock: Clock) -> APIRouter:
-    """The routes."""
+    """Make the routes. Their errors are answered by the table of :func:`register_errors`."""
     router = APIRouter(prefix="/api/v1", tags=["Webhooks"], responses=_BUSY)
 
-    async def write(operation: Operation[T]) -> T:
-        try:
-            return await outbox.transactions.write(operation)
-        except EndpointError as error:
-            raise ApiError.of_field(error.field, error.expected, error.got) from None
-        except UnknownEndpointError as error:
-            raise _unknown_endpoint(str(error)) from None
-        except StorageError as error:
-            raise unavailable(error) from error
-
-    async def read(operation: Operation[T]) -> T:
-        try:
-            return await outbox.transactions.read(operation)
-        except UnknownEndpointError as error:
-            raise _unknown_endpoint(str(error)) from None
-        except StorageError as error:
-            raise unavailable(error) from error
+    write, read = outbox.transactions.write, outbox.transactions.read
 
     @router.get("/endpoints", summary="All endpoints", response_model=EndpointsAnswer)
     async def endpoints(caller: Annotated[Principal, requires("/endpoints/read")]) -> Response:
         """Where webhooks go, the oldest endpoint first."""
         found = await read(lambda tx: administration.all(tx, caller.tenant))
-        return _answer({"endpoints": [_entry(each) for each in found]})
+        return respond({"endpoints": [_entry(each) for each in found]})
 
     @router.post("/endpoints", summary="Add an endpoint", response_model=EndpointWithSecretAnswer)
     async def add(caller: Annotated[Principal, requires("/endpoints/write")], body: NewEndpoint) -> Response:
@@ -89,12 +76,12 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         change = _change(body)
         made, secret = await write(lambda tx: administration.add(tx, caller.tenant, change, body.secret))
         _log.info("endpoint_added", tenant=caller.tenant, by=caller.subject, endpoint=made.id, url=made.url)
-        return _answer({**_entry(made), "secret": secret})
+        return respond({**_entry(made), "secret": secret})
 
     @router.get("/endpoints/{id}", summary="One endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def endpoint(caller: Annotated[Principal, requires("/endpoints/read")], identifier: Identifier) -> Response:
         """One endpoint."""
-        return _answer(_entry(await read(lambda tx: administration.find(tx, caller.tenant, identifier))))
+        return respond(_entry(await read(lambda tx: administration.find(tx, caller.tenant, identifier))))
 
     @router.patch("/endpoints/{id}", summary="Change an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def change(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: EndpointChange) -> Response:
@@ -102,14 +89,14 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         wanted = _change(body)
         made = await write(lambda tx: administration.change(tx, caller.tenant, identifier, wanted))
         _log.info("endpoint_changed", tenant=caller.tenant, by=caller.subject, endpoint=made.id, fields=sorted(body.model_fields_set))
-        return _answer(_entry(made))
+        return respond(_entry(made))
 
     @router.delete("/endpoints/{id}", summary="Remove an endpoint", response_model=EndpointAnswer, responses=_UNKNOWN)
     async def remove(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier) -> Response:
         """Remove an endpoint. Its pending deliveries are dead and cannot be replayed."""
         gone = await write(lambda tx: administration.remove(tx, caller.tenant, identifier))
         _log.info("endpoint_removed", tenant=caller.tenant, by=caller.subject, endpoint=gone.id, url=gone.url)
-        return _answer(_entry(gone))
+        return respond(_entry(gone))
 
     @router.post("/endpoints/{id}/rotate-secret", summary="Rotate the secret", response_model=EndpointWithSecretAnswer, responses=_UNKNOWN)
     async def rotate(
@@ -118,7 +105,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         """Another secret. The one before signs beside it for 24 hours (`outbox.secret_overlap_h`)."""
         made, secret = await write(lambda tx: administration.rotate(tx, caller.tenant, identifier, body.secret if body else None))
         _log.info("endpoint_secret_rotated", tenant=caller.tenant, by=caller.subject, endpoint=made.id)
-        return _answer({**_entry(made), "secret": secret})
+        return respond({**_entry(made), "secret": secret})
 
     @router.post(
         "/endpoints/{id}/send-example",
@@ -133,13 +120,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
     ) -> Response:
         """POST an example to the endpoint now, once, whether it is enabled or not, and return what it answered."""
         found = await read(lambda tx: administration.find(tx, caller.tenant, identifier))
-        try:
-            attempt = await examples.send(found, type)
-        except TooManyExamplesError as error:
-            raise ApiError(429, str(error)) from None
-        except EndpointError as error:
-            raise ApiError.of_field(error.field, error.expected, error.got) from None
-        return _answer(_attempt(attempt))
+        return respond(_attempt(await examples.send(found, type)))
 
     @router.post("/endpoints/{id}/replay", summary="Replay a span of time", response_model=ReplayedAnswer, responses=_UNKNOWN)
     async def replay_span(caller: Annotated[Principal, requires("/endpoints/write")], identifier: Identifier, body: Span) -> Response:
@@ -163,7 +144,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
                 break
         outbox.replayed(identifier, total)
         _log.info("deliveries_replayed", tenant=caller.tenant, by=caller.subject, endpoint=identifier, deliveries=total)
-        return _answer({"replayed": total})
+        return respond({"replayed": total})
 
     @router.get("/deliveries", summary="What was delivered", response_model=DeliveriesAnswer)
     async def deliveries(
@@ -182,7 +163,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         data: dict[str, Any] = {"deliveries": [_delivery(each) for each in found]}
         if len(found) == limit:
             data["cursor"] = str(found[-1].id)
-        return _answer(data)
+        return respond(data)
 
     @router.get("/deliveries/{id}", summary="One delivery", response_model=DeliveryAnswer, responses=_UNKNOWN)
     async def delivery(caller: Annotated[Principal, requires("/endpoints/read")], number: Number) -> Response:
@@ -191,7 +172,7 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
         if found is None:
             raise _unknown_delivery(number)
         shown, payload, attempts = found
-        return _answer(
+        return respond(
             {**_delivery(shown), "payload": payload.decode("utf-8", "replace"), "log": [_attempt(attempt) for attempt in attempts]}
         )
 
@@ -213,13 +194,9 @@ def create_router(outbox: Outbox, administration: Administration, examples: Exam
             raise ApiError(409, f"the endpoint {endpoint} of delivery {number} was removed")
         outbox.replayed(endpoint, 1)
         _log.info("deliveries_replayed", tenant=caller.tenant, by=caller.subject, endpoint=endpoint, deliveries=1)
-        return _answer({"replayed": 1})
+        return respond({"replayed": 1})
 
     return router
-
-
-def _answer(data: dict[str, Any]) -> Response:
-    return EnvelopeResponse(ok(data), headers=_NO_STORE)
 
 
 def _change(body: EndpointChange) -> Change:
