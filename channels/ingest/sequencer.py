@@ -8,8 +8,7 @@ reading the log again rebuilds their state. Calls that come while a batch is und
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
@@ -25,8 +24,8 @@ from channels.events import (
     decode_identity,
     encode_event,
 )
+from channels.ingest.counters import Counters
 from channels.ingest.deduplication import Deduplicator, key_of
-from hub.core.metric import CounterFamily
 from hub.core.ports import Clock, Loop
 from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
@@ -38,55 +37,6 @@ _TAIL_GROWTH = 4
 _CONSUME_AT_ONCE = 64
 _BATCH = 2_000
 """Events of the calls that share a batch; a call with more is a batch of its own."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What ingest counts; ``/metrics`` reads them."""
-
-    METRICS: ClassVar = (
-        CounterFamily(
-            "events",
-            "Events in, by outcome: `late` were refused for their time, `limit` as one too many of something.",
-            "outcome",
-            {
-                "accepted": "accepted",
-                "duplicates": "duplicate",
-                "refused_invalid": "invalid",
-                "refused_late": "late",
-                "refused_limit": "limit",
-            },
-        ),
-        CounterFamily(
-            "requests_refused",
-            "Whole requests that were refused: content type, size, malformed.",
-            "",
-            {"refused_requests": ""},
-        ),
-    )
-
-    requests: int = 0
-    """Requests with events."""
-    bytes: int = 0
-    """Bytes of request bodies that were read."""
-    accepted: int = 0
-    """Events that were taken."""
-    duplicates: int = 0
-    """Events that had been taken before."""
-    refused_invalid: int = 0
-    """Events that are no CloudEvents of a known type and shape."""
-    refused_late: int = 0
-    """Events that a consumer refused for their time: older than what it took already, too old, or too far ahead."""
-    refused_limit: int = 0
-    """Events that a consumer refused because they were one too many of something."""
-    refused_requests: int = 0
-    """Whole requests: content type, size, malformed."""
-    log_failures: int = 0
-    """Calls that the event log could not write."""
-    consumer_faults: int = 0
-    """Exceptions of consumers for events that they had let pass."""
-    forgotten_early: int = 0
-    """Repeats that would no longer be recognised within their window, because there were too many."""
 
 
 class _Call(NamedTuple):

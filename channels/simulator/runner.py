@@ -21,6 +21,7 @@ from channels.events import (
     decode_event,
 )
 from channels.simulator.centre import DAY_MS, HOUR_MS, demo_centre
+from channels.simulator.counters import Counters
 from channels.simulator.model import Model
 from channels.simulator.settings import SimulatorSettings
 from hub.core.ports import Clock
@@ -43,18 +44,6 @@ _LOOK_BACK: Final = 20_000
 _TICK_S: Final = 0.02
 _LOOK_AT_CLOCK_S: Final = 0.5
 _MAX_PAUSE_S: Final = 10.0
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the simulator counts; ``/metrics`` reads them."""
-
-    events: int = 0
-    """Events that the simulated centre made."""
-    refused: int = 0
-    """Events of the simulated centre that ingest refused."""
-    retries: int = 0
-    """Batches that were offered again because the event log could not be written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from channels.statistics.bodies import encode_list, parse_request
 from channels.statistics.engine.definition import DefinitionError
+from channels.statistics.parsing import encode_list, parse_request
 from channels.statistics.schemas import (
     ObjectsResponse,
     PeekedStatisticResponse,

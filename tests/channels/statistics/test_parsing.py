@@ -10,7 +10,7 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from channels.statistics.bodies import parse_request
+from channels.statistics.parsing import parse_request
 from channels.statistics.routes import create_routers
 from hub.core.limits import Limits
 from hub.http.body import INLINE_BYTES
