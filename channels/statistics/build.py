@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from channels.events import EVENT_CONSUMERS
 from channels.statistics.channels import declarations
-from channels.statistics.routes import create_routers
+from channels.statistics.routes import create_routers, register_errors
 from channels.statistics.service.local import LocalStatServer
 from channels.statistics.settings import StatisticsSettings
 from hub.core.metric import Gauge
@@ -30,6 +30,7 @@ def _gauges(server: LocalStatServer) -> list[Gauge]:
 
 def build(context: Context) -> Parts:
     """The stat server of this process, its REST API and its channels."""
+    register_errors(context.errors)
     server = LocalStatServer(
         hub=context.hub, eventlog=context.eventlog, clock=context.clock, settings=context.section("statistics", StatisticsSettings)
     )

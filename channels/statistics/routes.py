@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import orjson
@@ -38,10 +37,10 @@ from hub.core.principal import Principal
 from hub.eventlog.interface import EventLogError
 from hub.http.body import read_body, takes
 from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, ok, status, with_more
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.permits import requires
 from hub.http.responses import EnvelopeResponse
-from hub.http.routing import HubRoute
 
 BASE = "/statistics/v3"
 ADMIN = "/api/v1"
@@ -58,21 +57,22 @@ Verbose = Annotated[
 ]
 
 
-class _Route(HubRoute):
-    """Turns what the stat server refuses into the envelope."""
+def register_errors(errors: ErrorTable) -> None:
+    """Say how the errors of the stat server are answered."""
+    errors.add(UnavailableError, 503)
+    errors.add(
+        UnknownSubscriptionError,
+        lambda error: ApiError(
+            404, f"id: expected a subscription of this login, got {error}", detail={"field": "id", "subscriptionId": str(error)}
+        ),
+    )
+    errors.add(ItemError, _of_field)
+    errors.add(DefinitionError, _of_field)
+    errors.add(LimitError, _of_field)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except UnavailableError as error:
-                raise ApiError(503, str(error)) from None
-            except (ItemError, DefinitionError, LimitError) as error:
-                raise ApiError(400, str(error), detail={"field": error.field}) from None
-
-        return answer
+def _of_field(error: ItemError | DefinitionError | LimitError) -> ApiError:
+    return ApiError(400, str(error), detail={"field": error.field})
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
 
 def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter]:
     """The Statistics API and its administration, over one stat server. Bodies above ``max_body_bytes`` are refused with 413."""
-    api = APIRouter(prefix=BASE, tags=["Statistics"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
+    api = APIRouter(prefix=BASE, tags=["Statistics"], default_response_class=EnvelopeResponse, responses=_FAILURES)
 
     @api.post(
         "/subscriptions",
@@ -134,12 +134,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
     ) -> Response:
         """The present values of the statistics of a subscription."""
         described_too = _verbose(verbose)
-        try:
-            done = await server.peek_subscription(_login(caller), identifier, statistic_ids or [])
-        except UnknownSubscriptionError:
-            raise ApiError(
-                404, f"id: expected a subscription of this login, got {identifier}", detail={"field": "id", "subscriptionId": identifier}
-            ) from None
+        done = await server.peek_subscription(_login(caller), identifier, statistic_ids or [])
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
         return _answer(done, errors, await _subscription(done, described_too), none=404)
 
@@ -199,7 +194,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
 
 
 def _administration(server: StatServer) -> APIRouter:
-    admin = APIRouter(prefix=ADMIN, tags=["Stat server"], route_class=_Route, default_response_class=EnvelopeResponse, responses=_FAILURES)
+    admin = APIRouter(prefix=ADMIN, tags=["Stat server"], default_response_class=EnvelopeResponse, responses=_FAILURES)
 
     @admin.get("/objects/{objectType}", summary="List the known objects", response_model=None, responses={200: {"model": ObjectsResponse}})
     async def list_objects(

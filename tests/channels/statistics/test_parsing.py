@@ -11,11 +11,13 @@ import pytest
 from fastapi import FastAPI
 
 from channels.statistics.parsing import parse_request
-from channels.statistics.routes import create_routers
+from channels.statistics.routes import create_routers, register_errors
 from hub.core.limits import Limits
 from hub.http.body import INLINE_BYTES
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.handlers import install
+from hub.http.routing import adopt
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
@@ -34,8 +36,12 @@ def centre() -> Centre:
 @pytest.fixture
 async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    install(app)
-    for router in create_routers(centre.server, max_body_bytes=MAX_BODY):
+    app.state.errors = errors = ErrorTable()
+    register_errors(errors)
+    install(app, errors)
+    routers = create_routers(centre.server, max_body_bytes=MAX_BODY)
+    adopt(routers)
+    for router in routers:
         app.include_router(router)
     app.state.limits = Limits()
     app.state.gate = Gate(Directory(Credentials(), centre.clock), centre.clock, CookieSigner(b"s" * 32, centre.clock, lifetime_s=60))

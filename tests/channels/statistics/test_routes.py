@@ -10,11 +10,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from channels.statistics.routes import create_routers
+from channels.statistics.routes import create_routers, register_errors
 from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
+from hub.http.error_table import ErrorTable
 from hub.http.handlers import install
-from hub.http.routing import WithoutSlash
+from hub.http.routing import WithoutSlash, adopt
 from hub.security.cookies import CookieSigner
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
@@ -67,8 +68,12 @@ def centre() -> Centre:
 @pytest.fixture
 async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
-    install(app)
-    for router in create_routers(centre.server, max_body_bytes=MAX_BODY):
+    app.state.errors = errors = ErrorTable()
+    register_errors(errors)
+    install(app, errors)
+    routers = create_routers(centre.server, max_body_bytes=MAX_BODY)
+    adopt(routers)
+    for router in routers:
         app.include_router(router)
     app.router.redirect_slashes, app.router.default = False, WithoutSlash(app.router)
     app.state.limits = Limits()
