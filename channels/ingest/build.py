@@ -1,8 +1,9 @@
 """What event ingestion puts into a hub: the sequencer and ``POST /ingest/v1/events``."""
 
 from channels.events import EVENT_CONSUMERS, EVENT_SINK
-from channels.ingest import routes, schemas
+from channels.ingest.routes import create_router, open_routes, register_errors
 from channels.ingest.sequencer import Sequencer
+from channels.ingest.service import Ingest
 from channels.ingest.settings import IngestSettings
 from hub.family import Context, Parts
 
@@ -10,6 +11,7 @@ from hub.family import Context, Parts
 def build(context: Context) -> Parts:
     """The sequencer and the API that feeds it."""
     settings = context.section("ingest", IngestSettings)
+    register_errors(context.errors)
     sequencer = Sequencer(
         eventlog=context.eventlog,
         clock=context.clock,
@@ -18,10 +20,10 @@ def build(context: Context) -> Parts:
         repeats_s=settings.repeats_s,
         repeats_max=settings.repeats_max,
     )
-    ingest = routes.Ingest(sequencer=sequencer, settings=settings, clock=context.clock, loop=context.hub.loop)
+    ingest = Ingest(sequencer=sequencer, settings=settings, clock=context.clock, loop=context.hub.loop)
     return Parts(
-        routers=[routes.create_router(ingest), schemas.router],
-        open_routes=schemas.open_routes(),
+        routers=[create_router(ingest)],
+        open_routes=open_routes(),
         services=[sequencer],
         offers=[EVENT_SINK.offer(sequencer)],
         counters={"ingest": sequencer.counters},

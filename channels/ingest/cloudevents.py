@@ -16,6 +16,7 @@ import msgspec
 from channels.events import EVENT_TYPES, NUMBERS, Event, EventData, NumberError, decode_data, parse_time
 from hub.core.json_validation import BadJsonError, check_nul, guard, replace_lone_surrogates, without_nulls
 from hub.http.envelope import show
+from hub.http.errors import FieldError
 
 SPECVERSION: Final = "1.0"
 
@@ -40,14 +41,8 @@ _attributes = msgspec.json.Decoder(_Attributes)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class EventError(ValueError):
+class EventError(FieldError):
     """One event is refused. ``field`` is where (a path from the event's top, like ``data.agentId``), ``expected`` and ``got`` say why."""
-
-    def __init__(self, field: str, expected: str, got: str) -> None:
-        super().__init__(f"{field}: expected {expected}, got {got}")
-        self.field = field
-        self.expected = expected
-        self.got = got
 
 
 def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int) -> Event:

@@ -1,155 +1,27 @@
-"""``POST /ingest/v1/events``: CloudEvents in (docs/protocol/events.md#requests)."""
+"""``POST /ingest/v1/events``: CloudEvents in (docs/protocol/events.md#requests); and the JSON Schemas of the event types."""
 
-import codecs
-import re
-from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from channels.events import ACCEPTED, DUPLICATE, EVENT_TYPES, Event, EventSinkError, format_time
-from channels.ingest.binary_mode import is_binary, is_json, of_headers, structured
-from channels.ingest.cloudevents import EventError, parse_event, split_document, split_lines
-from channels.ingest.sequencer import Sequencer
-from channels.ingest.settings import IngestSettings
-from hub.core.ports import Clock, Loop
+from channels.events import EVENT_TYPES, EventSinkError
+from channels.ingest.schemas import PATH, SchemaResponse, schema_list, schema_of
+from channels.ingest.service import BATCH, LINE_TYPES, ONE, PLAIN, Ingest
 from hub.core.principal import Principal
-from hub.core.time_slice import TimeSlice
-from hub.http.body import GZIP, content_encoding, read_body, takes
-from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, failure, ok, show, status, with_more
+from hub.http.body import takes
+from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, failure, ok, with_more
+from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
-from hub.http.inflate import inflate
+from hub.http.fast_routes import OpenRoute
 from hub.http.permits import permit, requires
 from hub.http.responses import EnvelopeResponse
 
-ONE: Final = "application/cloudevents+json"
-BATCH: Final = "application/cloudevents-batch+json"
-LINES: Final = "application/x-ndjson"
-LINE_TYPES: Final = (LINES, "application/ndjson", "application/jsonl")
-"""One format under the three names that it has."""
-PLAIN: Final = "application/json"
-STRUCTURED: Final = (ONE, BATCH, *LINE_TYPES)
-"""Types that say how events lie in the body, whatever the headers are."""
-CONTENT_TYPES: Final = (*STRUCTURED, PLAIN)
-"""What the body may be; ``application/json`` is one event or an array of them, or the data of an event whose attributes are headers."""
-BINARY: Final = "binary"
-"""The binary content mode, :mod:`channels.ingest.binary_mode`: any JSON type, or none, beside ``ce-`` headers."""
 
-_UTF8_AT_ONCE = 256 * 1024
-
-
-class Ingest:
-    """Takes the events of a request: it reads, splits and checks the body, in slices, and passes the events to the sequencer."""
-
-    __slots__ = ("_clock", "_loop", "_sequencer", "_settings")
-
-    def __init__(self, *, sequencer: Sequencer, settings: IngestSettings, clock: Clock, loop: Loop) -> None:
-        self._sequencer = sequencer
-        self._settings = settings
-        self._clock = clock
-        self._loop = loop
-
-    @property
-    def max_body_bytes(self) -> int:
-        """Bytes that a request may have."""
-        return self._settings.max_body_bytes
-
-    async def post(self, request: Request, tenant: str, *, past: bool = False) -> Response:
-        """Take the events of a request for a tenant; with ``past`` the limit on their age does not apply.
-
-        Raises:
-            ApiError: 400 malformed, 413 too large or too many, 415 of an unknown content type, 503 the event log could not be written.
-        """
-        counters = self._sequencer.counters
-        counters.requests += 1
-        arrived_ms = self._clock.wall_ms()
-        time_slice = TimeSlice(self._clock, self._loop)
-        try:
-            kind = content_type(request)
-            body = await read_body(request, self._settings.max_body_bytes, GZIP)
-            counters.bytes += len(body)
-            if content_encoding(request, GZIP) == GZIP:
-                body = await inflate(request, body, self._settings.max_body_bytes, time_slice.checkpoint)
-            parts = await self._split(kind, body.removeprefix(codecs.BOM_UTF8), request, time_slice)
-            events, failures, count = await self._parse(parts, arrived_ms, time_slice, of_headers if kind == BINARY else None)
-        except ApiError:
-            counters.refused_requests += 1
-            raise
-        counters.refused_invalid += len(failures)
-        try:
-            outcomes = await self._sequencer.accept(tenant, [event for _, event in events], past=past)
-        except EventSinkError as error:
-            raise ApiError(503, f"nothing was taken, try again: {error}", headers={"Retry-After": "1"}) from error
-        for (index, event), outcome in zip(events, outcomes, strict=True):
-            if outcome not in (ACCEPTED, DUPLICATE):
-                refused = refusal(outcome, event)
-                failures.append({"index": index, "status": status(400, str(refused), _detail(refused))})
-        most: int = request.app.state.limits.max_errors_told
-        return answer(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count, most)
-
-    async def _split(self, kind: str, body: bytes, request: Request, time_slice: TimeSlice) -> Iterable[bytes | msgspec.Raw]:
-        """The events of a request, still as text."""
-        if kind in LINE_TYPES:
-            # each line is an event for itself: what is wrong with one is its own failure
-            return split_lines(body)
-        await _check_utf8(body, time_slice)
-        try:
-            if kind == BINARY:
-                return (structured(request.headers.raw, body),)
-            return split_document(body, one=kind in (ONE, PLAIN), many=kind in (BATCH, PLAIN))
-        except EventError as error:
-            raise ApiError(400, str(error), detail=_detail(error)) from None
-
-    async def _parse(
-        self,
-        parts: Iterable[bytes | msgspec.Raw],
-        arrived_ms: int,
-        time_slice: TimeSlice,
-        in_words_of: Callable[[EventError], EventError] | None,
-    ) -> tuple[list[tuple[int, Event]], list[dict[str, Any]], int]:
-        """The good events with their indices, the failures, and how many there were in all; ``in_words_of`` names the fields of failures as
-        the caller has them.
-        """
-        limit = self._settings.max_events
-        events: list[tuple[int, Event]] = []
-        failures: list[dict[str, Any]] = []
-        count = 0
-        for index, part in enumerate(parts):
-            count = index + 1
-            if count > limit:
-                raise ApiError(
-                    413,
-                    f"body: expected at most {limit} events, got more",
-                    detail={"field": "body", "expected": f"at most {limit} events", "got": "more"},
-                )
-            try:
-                events.append((index, parse_event(part, arrived_ms=arrived_ms, max_depth=self._settings.max_depth)))
-            except EventError as refused:
-                error = refused if in_words_of is None else in_words_of(refused)
-                failures.append({"index": index, "status": status(400, str(error), _detail(error))})
-            if time_slice.used_up:
-                await time_slice.checkpoint()
-        return events, failures, count
-
-
-def content_type(request: Request) -> str:
-    """Which of :data:`CONTENT_TYPES` the body is.
-
-    Raises:
-        ApiError: 415, another one, or text that is not plain UTF-8.
-    """
-    given = request.headers.get("content-type", "")
-    kind, *parameters = (part.strip().lower() for part in given.split(";"))
-    in_headers = is_binary(request.headers.raw) and (not kind or is_json(kind))
-    if kind not in CONTENT_TYPES and not in_headers:
-        raise ApiError.of_field("Content-Type", f"one of {', '.join(CONTENT_TYPES)}", given or None, http_status=415)
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
-            raise ApiError.of_field("Content-Type", "charset=utf-8", given, http_status=415)
-    return BINARY if in_headers and kind not in STRUCTURED else kind
+def register_errors(errors: ErrorTable) -> None:
+    """Say how the errors of ingest are answered."""
+    errors.add(EventSinkError, lambda error: ApiError(503, f"nothing was taken, try again: {error}", headers={"Retry-After": "1"}))
 
 
 def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MAX_ERRORS_TOLD) -> Response:
@@ -173,41 +45,9 @@ def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count
     return EnvelopeResponse({**failure(400, message, detail, errors=failures[:most]), "data": data}, 400)
 
 
-_REFUSED = re.compile(r"(?P<field>[A-Za-z.]+): expected (?P<expected>.*)[,;] got (?P<got>.*)", re.DOTALL)
-
-
-def refusal(outcome: str, event: Event) -> EventError:
-    """The error of an event that a consumer refused, from the text of :class:`channels.events.RefusedEventError`.
-
-    A text of another form is given as a whole, with the time of the event: its time is what is wrong.
-    """
-    if parts := _REFUSED.fullmatch(outcome):
-        return EventError(parts["field"], parts["expected"], parts["got"])
-    return EventError("time", f"one that is in order ({outcome})", show(format_time(event.time_ms)))
-
-
 def _index(failed: dict[str, Any]) -> int:
     index: int = failed["index"]
     return index
-
-
-def _detail(error: EventError) -> dict[str, str]:
-    return {"field": error.field, "expected": error.expected, "got": error.got}
-
-
-async def _check_utf8(body: bytes, time_slice: TimeSlice) -> None:
-    if body.isascii():
-        return
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for at in range(0, len(body), _UTF8_AT_ONCE):
-            decoder.decode(body[at : at + _UTF8_AT_ONCE])
-            if time_slice.used_up:
-                await time_slice.checkpoint()
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        got = f"the byte 0x{error.object[error.start]:02x}"
-        raise ApiError(400, f"body: expected UTF-8, got {got}", detail={"field": "body", "expected": "UTF-8", "got": got}) from None
 
 
 _PAST: Final = "`true`: events may be older than `statistics.max_behind_s`, for recordings. Needs the operation `/ingest/past`."
@@ -259,7 +99,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def create_router(ingest: Ingest) -> APIRouter:
-    """The route of ``ingest``."""
+    """The routes of ``ingest``, and those of the JSON Schemas."""
     router = APIRouter(prefix="/ingest/v1", tags=["Events"])
 
     @router.post("/events", summary="Send events", responses=_ANSWERS, openapi_extra={"requestBody": _REQUEST_BODY})
@@ -273,6 +113,30 @@ def create_router(ingest: Ingest) -> APIRouter:
         wanted = _is_true("past", past)
         if wanted:
             await permit(request.app.state.gate, request.scope, "/ingest/past")
-        return await ingest.post(request, caller.tenant, past=wanted)
+        most: int = request.app.state.limits.max_errors_told
+        return answer(*await ingest.post(request, caller.tenant, past=wanted), most)
+
+    router.get("/schemas", summary="The event types, each with the address of its schema")(list_schemas)
+    router.get(
+        "/schemas/{event_type}",
+        summary="The JSON Schema of the data of one event type",
+        response_class=SchemaResponse,
+        responses={404: {"description": "There is no such event type."}},
+    )(get_schema)
 
     return router
+
+
+async def list_schemas(request: Request) -> Response:
+    return schema_list().respond(request)
+
+
+async def get_schema(request: Request, event_type: str) -> Response:
+    if event_type not in EVENT_TYPES:
+        raise ApiError.of_field("type", f"one of {', '.join(EVENT_TYPES)}", event_type, http_status=404)
+    return schema_of(event_type).respond(request)
+
+
+def open_routes() -> list[OpenRoute]:
+    """The same, for :class:`hub.http.fast_router.FastRouter`."""
+    return [OpenRoute(PATH, list_schemas), *(OpenRoute(f"{PATH}/{name}", partial(get_schema, event_type=name)) for name in EVENT_TYPES)]

@@ -11,12 +11,14 @@ import httpx
 import uvicorn
 
 from channels.events import EVENT_STREAM, Event, LateEventError, decode_event, format_time
-from channels.ingest import routes, schemas
+from channels.ingest.routes import create_router, register_errors
 from channels.ingest.sequencer import Sequencer
+from channels.ingest.service import Ingest
 from channels.ingest.settings import IngestSettings
 from hub.eventlog.interface import EventLog
 from hub.eventlog.memory import MemoryEventLog
 from hub.http.application import create_app
+from hub.http.error_table import ErrorTable
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.security.cookies import CookieSigner
@@ -95,8 +97,10 @@ class Ingesting:
             repeats_max=self.settings.repeats_max,
         )
         gate = Gate(Directory(InRole(role), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        ingest = routes.Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock, loop=loop)
-        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[routes.create_router(ingest), schemas.router])
+        ingest = Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock, loop=loop)
+        errors = ErrorTable()
+        register_errors(errors)
+        self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[create_router(ingest)], errors=errors)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from channels.ingest.routes import BATCH, LINE_TYPES, LINES, ONE, PLAIN
+from channels.ingest.service import BATCH, LINE_TYPES, LINES, ONE, PLAIN
 from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, cloudevent, noon
 
 EVENTS = "/ingest/v1/events"

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from channels.events import EVENT_TYPES, AgentReady, Event
-from channels.ingest.routes import BATCH, CONTENT_TYPES, LINES, ONE, PLAIN, refusal
+from channels.ingest.service import BATCH, CONTENT_TYPES, LINES, ONE, PLAIN, refusal
 from hub.eventlog.memory import MemoryEventLog
 from tests.channels.examples import WHOLE
 from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, cloudevent, noon
