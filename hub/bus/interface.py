@@ -77,6 +77,9 @@ class Receiver(Protocol):
 class Bus(Protocol):
     """What connects nodes. It never delivers to a node an ``event`` or ``state`` envelope that this node published, and no envelope twice.
 
+    What is for all logins of a subject (:func:`hub.core.principal.subject_audience`) comes to every node that is subscribed to any topic of
+    the tenant.
+
     Calls of :meth:`subscribe` and :meth:`unsubscribe` take effect in the order in which they are made, also while a confirmation is under
     way.
     """

@@ -7,16 +7,18 @@ from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry
 from hub.core.ports import Clock, Loop
 from hub.core.positions import Positions
+from hub.core.principal import SUBJECT
 from hub.core.publisher import Publisher
 from hub.core.sessions import Sessions
 from hub.core.snapshots import Snapshots
+from hub.core.subjects import SubjectSessions
 from hub.core.time_slice import TimeSlice
 
 
 class BusReceiver:
     """The :class:`hub.bus.interface.Receiver` of a hub."""
 
-    __slots__ = ("_clock", "_counters", "_loop", "_positions", "_publisher", "_registry", "_sessions", "_snapshots")
+    __slots__ = ("_clock", "_counters", "_loop", "_positions", "_publisher", "_registry", "_sessions", "_snapshots", "_subjects")
 
     def __init__(
         self,
@@ -25,6 +27,7 @@ class BusReceiver:
         positions: Positions,
         sessions: Sessions,
         snapshots: Snapshots,
+        subjects: SubjectSessions,
         registry: ChannelRegistry,
         counters: Counters,
         loop: Loop,
@@ -34,6 +37,7 @@ class BusReceiver:
         self._positions = positions
         self._sessions = sessions
         self._snapshots = snapshots
+        self._subjects = subjects
         self._registry = registry
         self._counters = counters
         self._loop = loop
@@ -41,8 +45,11 @@ class BusReceiver:
 
     def on_envelope(self, envelope: Envelope) -> None:
         """Deliver a message from another node, or from the log."""
+        tenant, audience, _ = envelope.topic
+        if audience.startswith(SUBJECT):
+            self._subjects.hear(tenant, audience.removeprefix(SUBJECT))
         if envelope.position is not None:
-            self._positions.advance(envelope.topic.tenant, envelope.position)
+            self._positions.advance(tenant, envelope.position)
         self._publisher.deliver(envelope)
 
     def on_position(self, tenant: str, position: int) -> None:

@@ -110,6 +110,7 @@ class Hub:
                 positions=self.positions,
                 sessions=self.sessions,
                 snapshots=self.snapshots,
+                subjects=self.subjects,
                 registry=registry,
                 counters=self.counters,
                 loop=loop,

@@ -49,6 +49,10 @@ def login_key(tenant: str, subject: str, discriminator: str) -> str:
     return hashlib.blake2b("\x00".join((tenant, subject, discriminator)).encode(), digest_size=16).hexdigest()
 
 
+SUBJECT = "@"
+"""Begins the audience of a topic that is for all logins of one subject. That of a login is a hash in hex and never begins so."""
+
+
 def subject_audience(subject: str) -> str:
-    """The audience of a topic that is for all logins of one subject. That of a login is a hash in hex and never begins so."""
-    return f"@{subject}"
+    """The audience of a topic that is for all logins of one subject."""
+    return f"{SUBJECT}{subject}"

@@ -18,8 +18,8 @@ Key = tuple[str, str]
 
 class SubjectSessions:
     """The sessions of each subject on this node. Once a message was addressed to a subject, the subscriptions of its sessions stand in the
-    router a second time, for the audience of the subject, until its last session ends. So a subject costs nothing before. The bus of one
-    process hands over each message, subscribed or not; a bus that connects nodes has to be subscribed to these topics as well.
+    router a second time, for the audience of the subject, until its last session ends. So a subject costs nothing before. A bus brings what
+    is for a subject to every node that is subscribed to anything of the tenant.
     """
 
     __slots__ = ("_addressed", "_router", "_sessions")
@@ -80,6 +80,23 @@ class SubjectSessions:
         finally:
             addressed.publishing -= 1
             self._forget(key)
+
+    def hear(self, tenant: str, subject: str) -> None:
+        """A message to a subject came from another node: all its sessions here are about to hear it. Only the first one of a subject costs
+        something, for each of its sessions.
+        """
+        key = tenant, subject
+        sessions = self._sessions.get(key)
+        if sessions is None:
+            return
+        addressed = self._addressed.get(key)
+        if addressed is None:
+            addressed = self._addressed[key] = _Addressed(key)
+        if not addressed.complete:
+            for session in sessions:
+                for pattern in session.subscriptions:
+                    addressed.add(self._router, session, pattern)
+            addressed.complete = True
 
     def _forget(self, key: Key) -> None:
         addressed = self._addressed.get(key)

@@ -183,6 +183,7 @@ class Commands:
         """Close the connections; no call is made after this."""
         self._closed = True
         await self._drop_idle()
+        await asyncio.sleep(0)  # until their sockets are closed
 
     async def _with_link(self, work: Callable[[_Link], Awaitable[Answer]], timeout_s: float | None = None) -> Answer:
         limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)

@@ -9,12 +9,10 @@ from urllib.parse import quote
 
 from hub.core.channels import candidates
 from hub.core.message import Topic
+from hub.core.principal import SUBJECT
 
 MAX_CACHED_TOPICS = 10_000
 """Topics whose channels are remembered; beyond that all are forgotten at once."""
-
-SUBJECT = "@"
-"""What the audience of a topic for all logins of one subject begins with (:func:`hub.core.principal.subject_audience`)."""
 
 
 def encode_tenant(tenant: str) -> str:
@@ -61,8 +59,7 @@ class Names:
 
     def subscription(self, topic: Topic) -> bytes:
         """The channel by which a subscriber of ``topic``, whose channel may be a pattern, is reached."""
-        names = self.of(topic.tenant)
-        return names.subjects if topic.audience.startswith(SUBJECT) else names.channel(topic.audience, topic.channel)
+        return self.of(topic.tenant).channel(topic.audience, topic.channel)
 
 
 class TenantNames:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 REDIS_VERSION: Final = (7, 0)
 VALKEY_VERSION: Final = (7, 2)
+
+
+class UnusableRedisError(Exception):
+    """A Redis that is there, and that the hub cannot use: what was expected, what came, and what to do."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
 
 
 class ServerInfo(NamedTuple):

@@ -33,6 +33,8 @@ class Gate:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for _ in range(3):  # until the sockets are closed
+            await asyncio.sleep(0)
 
     def hold(self, *lines: str) -> None:
         """Let nothing through on these lines."""

@@ -15,11 +15,13 @@ from hub.bus.redis.publisher import Outgoing, Publisher
 from hub.bus.redis.subscriptions import Subscriptions
 from hub.bus.redis.tuning import Counters, Tuning
 from hub.core.message import Topic
+from hub.eventlog.channel_log import Retention
 from hub.eventlog.channel_log_redis import GUARD_US, RedisChannelLog
-from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
-from hub.redis.endpoint import Endpoint
+from hub.redis.commands import Commands, Durability, RedisRefusedError, RedisUnavailableError
+from hub.redis.endpoint import Endpoint, UrlEndpoint
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
+from hub.redis.server import UnusableRedisError
 
 _log = structlog.get_logger(__name__)
 
@@ -30,12 +32,8 @@ MAX_LOGINS: Final = 1024
 """Logins of one message."""
 
 
-class UnusableRedisError(Exception):
-    """A Redis that is there, and that the hub cannot use: what was expected, and what came."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
+LOOK_S: Final = 0.5
+"""Seconds for which an answer of ``/readyz`` about Redis holds."""
 
 
 class RedisBus:
@@ -45,7 +43,8 @@ class RedisBus:
         "_commands",
         "_endpoint",
         "_guard_us",
-        "_log",
+        "_look",
+        "_look_again",
         "_names",
         "_publisher",
         "_scripts",
@@ -53,6 +52,7 @@ class RedisBus:
         "_subscriptions",
         "_tuning",
         "counters",
+        "log",
         "node",
     )
 
@@ -69,23 +69,25 @@ class RedisBus:
         guard_us: int = GUARD_US,
     ) -> None:
         """``commands`` and ``log`` stay open when the bus is closed. ``node``: this process's name among all, drawn if it is not given."""
+        self.log = log
         self.node = node or secrets.token_hex(INCARNATION_BYTES)
         self.counters = Counters()
         self._endpoint = endpoint
         self._commands = commands
-        self._log = log
         self._names = names
         self._scripts = scripts or Scripts()
         self._tuning = tuning or Tuning()
         self._guard_us = guard_us
         self._sequence = 0
+        self._look_again = 0.0
+        self._look: asyncio.Task[str | None] | None = None
         self._publisher: Publisher | None = None
         self._subscriptions: Subscriptions | None = None
 
     def attach(self, receiver: Receiver) -> None:
         """See :meth:`Bus.attach`."""
         self._subscriptions = Subscriptions(
-            self._endpoint, self._commands, self._log, self._names, self.node, receiver, self._tuning, self.counters
+            self._endpoint, self._commands, self.log, self._names, self.node, receiver, self._tuning, self.counters
         )
         self._publisher = Publisher(
             self._commands,
@@ -114,8 +116,9 @@ class RedisBus:
         self._heard.start()
 
     async def stop(self) -> None:
-        """As :meth:`close`, as a service."""
+        """As a service of the node, which is over: finish what is under way and close every connection, the log's too."""
         await self.close()
+        await self._commands.close()
 
     @property
     def _heard(self) -> Subscriptions:
@@ -181,7 +184,14 @@ class RedisBus:
     # -- how it is --------------------------------------------------------------------------------------------------
 
     async def trouble(self) -> str | None:
-        """Why Redis does not serve anybody; None: it answers."""
+        """Why Redis does not serve anybody; None: it answers. It is asked once in ``LOOK_S`` at most, for anybody may call ``/readyz``."""
+        loop = asyncio.get_running_loop()
+        if self._look is None or (self._look.done() and loop.time() >= self._look_again):
+            self._look_again = loop.time() + LOOK_S
+            self._look = loop.create_task(self._find_trouble(), name="hub.bus.redis.look")
+        return await asyncio.shield(self._look)
+
+    async def _find_trouble(self) -> str | None:
         try:
             problems = (await self._commands.look()).problems()
         except (RedisUnavailableError, RedisRefusedError):
@@ -214,3 +224,15 @@ class RedisBus:
             await self._publisher.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
+
+
+def open_bus(url: str, prefix: str, durability: Durability, retention: Retention) -> RedisBus:
+    """The bus of a node, and its log, over one Redis. Nothing is connected before :meth:`RedisBus.start`.
+
+    Raises:
+        ValueError: it is no URL of a Redis.
+    """
+    endpoint = UrlEndpoint(url)
+    commands = Commands(endpoint, durability=durability)
+    names = Names(prefix)
+    return RedisBus(endpoint, commands, RedisChannelLog(commands, names, retention), names)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import hiredis
 import structlog
@@ -47,8 +47,7 @@ class SubscriberConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -163,7 +162,7 @@ async def connect(
                 )
             credentials = (b"AUTH", address.username or "default", address.password) if address.password else ()
             text = await connection.ask((b"HELLO", 3, *credentials), (b"CLIENT", b"SETNAME", b"hub-subscriber"), (b"INFO",))
-            connection.server = ServerInfo.of(bytes(text))
+            connection.server = ServerInfo.of(text)
     except (TimeoutError, OSError) as error:
         if connection is not None:
             connection.abort("no answer")

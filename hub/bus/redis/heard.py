@@ -18,7 +18,8 @@ from hub.bus.redis.envelopes import Received
 from hub.bus.redis.tuning import Counters, Tuning
 from hub.core.channels import candidates
 from hub.core.message import Topic
-from hub.redis.names import SUBJECT, TenantNames
+from hub.core.principal import SUBJECT
+from hub.redis.names import TenantNames
 
 _log = structlog.get_logger(__name__)
 
@@ -93,10 +94,15 @@ class Heard:
             if topic in self.topics:
                 continue
             self.topics.add(topic)
-            self.needed[channel] = self.needed.get(channel, 0) + 1
-            if _is_login(topic.audience):
+            for each in self._needed_for(topic, channel):
+                self.needed[each] = self.needed.get(each, 0) + 1
+            if topic.audience:
                 self.audiences[topic.audience] = self.audiences.get(topic.audience, 0) + 1
-                self.needed[self.names.logins] = self.needed.get(self.names.logins, 0) + 1
+
+    def _needed_for(self, topic: Topic, channel: bytes) -> tuple[bytes, ...]:
+        """Who hears any topic also hears what is for a subject, and a login's also what is for many logins."""
+        names = self.names
+        return (channel, names.subjects, names.logins) if topic.audience else (channel, names.subjects)
 
     def unwant(self, topics: Iterable[tuple[Topic, bytes]]) -> list[bytes]:
         """The reverse; returns the channels that are not needed any more."""
@@ -105,13 +111,11 @@ class Heard:
             if topic not in self.topics:
                 continue
             self.topics.remove(topic)
-            of_topic = [channel]
-            if _is_login(topic.audience):
-                of_topic.append(self.names.logins)
+            if topic.audience:
                 self.audiences[topic.audience] -= 1
                 if not self.audiences[topic.audience]:
                     del self.audiences[topic.audience]
-            for each in of_topic:
+            for each in self._needed_for(topic, channel):
                 self.needed[each] -= 1
                 if not self.needed[each]:
                     del self.needed[each]
@@ -121,7 +125,7 @@ class Heard:
     def wants(self, topic: Topic) -> bool:
         """Whether a message of ``topic`` is for somebody here."""
         if topic.audience.startswith(SUBJECT):
-            return self.names.subjects in self.needed
+            return bool(self.topics)
         return any(topic._replace(channel=pattern) in self.topics for pattern in candidates(topic.channel))
 
     # -- what comes -------------------------------------------------------------------------------------------------
@@ -219,13 +223,10 @@ class Heard:
 
     def begin_reading(self, top: int, floor: int, seam: int) -> bool:
         """Redis is there again and says how far the log reaches; returns whether what was missed is to be read from it, up to ``top``."""
-        if self.position is None:
-            self.finish(top)
-            return False
+        assert self.position is not None  # else nothing is broken
         if self.position < seam:
             self._reset(seam)
-            self.finish(top)
-            return False
+            self.position = seam
         if self.position < floor:
             self._receiver.on_gap(Gap(self.name, self.position, top))
             self.finish(top)
@@ -275,7 +276,3 @@ class Heard:
     def release(self) -> None:
         """Nobody needs to wait any more."""
         self._reach(2**63)
-
-
-def _is_login(audience: str) -> bool:
-    return bool(audience) and not audience.startswith(SUBJECT)

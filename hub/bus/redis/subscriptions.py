@@ -134,6 +134,7 @@ class Subscriptions:
             await asyncio.wait(tasks)
         for heard in self._tenants.values():
             heard.release()
+        await asyncio.sleep(0)  # until the socket is closed
 
     @property
     def trouble(self) -> str | None:
@@ -165,8 +166,6 @@ class Subscriptions:
             heard = self._tenants[tenant] = Heard(tenant, self._names.of(tenant), self._receiver, self._tuning, self._counters)
         heard.want([(topic, self._names.subscription(topic)) for topic in topics])
         channels = {self._names.subscription(topic) for topic in topics}
-        if heard.names.logins in heard.needed and heard.names.logins not in heard.channels:
-            channels.add(heard.names.logins)
         deadline = self._loop.time() + self._tuning.subscribe_s
         try:
             async with asyncio.timeout_at(deadline):
@@ -175,7 +174,8 @@ class Subscriptions:
                     if self._connection is None:
                         continue
                     confirmed: asyncio.Future[int] = self._loop.create_future()
-                    self._subscribe(self._connection, heard, channels & heard.needed.keys(), confirmed)
+                    wanted = (channels & heard.needed.keys()) | (heard.needed.keys() - heard.channels)
+                    self._subscribe(self._connection, heard, wanted, confirmed)
                     try:
                         return dict.fromkeys(topics, await confirmed)
                     except ConnectionLostError:
@@ -255,7 +255,7 @@ class Subscriptions:
             top, floor, run, seam = reply
             if None in reply or run.decode() != connection.server.run or int(top) < (heard.position or 0):
                 if tries >= OPEN_TRIES:
-                    connection.abort("commands reach another server")
+                    self._give_up(connection, "commands reach another server")
                     failed(ConnectionLostError("commands reach another server"))
                 else:
                     self._spawn(self._open(connection, heard, told, failed, tries + 1))
@@ -303,39 +303,46 @@ class Subscriptions:
         shortest, longest = self._tuning.reconnect_s
         pause = shortest
         while True:
-            ended = asyncio.Event()
+            began = self._loop.time()
             try:
-                address = await self._endpoint.address()
-                connection = await connect(address, self.on_message, partial(self._lost, ended), self._tuning.liveness_s)
-                if problems := connection.server.problems():
-                    connection.abort(problems[0])
-                    raise ConnectionLostError(problems[0])
+                await self._connect_and_watch()
             except ConnectionLostError as error:
                 self._down(str(error))
-                await asyncio.sleep(pause * _JITTER.uniform(0.5, 1))
-                pause = min(2 * pause, longest)
-                continue
-            began = self._loop.time()
-            self._counters.connected += 1
-            try:
-                await self._resubscribe(connection)
-                if self._distrusted and (reason := await self._look(connection)):
-                    connection.abort(reason)
-                if connection.lost is None:
-                    self._distrusted = False
-                    self._connection = connection
-                    self._down_since = None
-                    self._connected.set()
-                    await self._watch(connection, ended)
-            finally:
-                connection.abort("closed")
-                self._lost(ended)
-            self._down(connection.lost or "")
-            _log.warning("redis_subscriber_lost", reason=connection.lost, address=str(address))
+            except Exception:  # a fault of the hub: without this task nobody would hear anything again
+                _log.exception("subscriber_failed")
+                self._down("a fault of the hub")
             if self._loop.time() - began > 10 * longest:
                 pause = shortest
             await asyncio.sleep(pause * _JITTER.uniform(0.5, 1))
             pause = min(2 * pause, longest)
+
+    async def _connect_and_watch(self) -> None:
+        """Connect, subscribe to everything, and return when the connection has ended.
+
+        Raises:
+            ConnectionLostError: nobody is there, or a Redis that cannot be used.
+        """
+        ended = asyncio.Event()
+        address = await self._endpoint.address()
+        connection = await connect(address, self.on_message, partial(self._lost, ended), self._tuning.liveness_s)
+        try:
+            if problems := connection.server.problems():
+                raise ConnectionLostError(problems[0])
+            self._counters.connected += 1
+            await self._resubscribe(connection)
+            if self._distrusted and (reason := await self._look(connection)) is not None:
+                self._give_up(connection, reason)
+            if connection.lost is None:
+                self._distrusted = False
+                self._connection = connection
+                self._down_since = None
+                self._connected.set()
+                await self._watch(connection, ended)
+        finally:
+            connection.abort("closed")
+            self._lost(ended)
+        self._down(connection.lost or "")
+        _log.warning("redis_subscriber_lost", reason=connection.lost, address=str(address))
 
     def _lost(self, ended: asyncio.Event, _: object = None) -> None:
         self._connection = None
@@ -365,12 +372,15 @@ class Subscriptions:
 
     def _begin_repair(self, connection: SubscriberConnection, heard: Heard) -> None:
         def told(top: int, floor: int, seam: int) -> None:
-            if heard.position is not None:  # what is in no log is lost
-                delay = _JITTER.uniform(0, self._tuning.resync_s)
-                if delay:
-                    self._loop.call_later(delay, self._receiver.on_gap, Gap(heard.name))
-                else:
-                    self._receiver.on_gap(Gap(heard.name))
+            if heard.mode is not Mode.BROKEN:  # nothing was heard before, or a subscription was confirmed meanwhile
+                heard.confirm(top, seam)
+                return
+            # what is in no log is lost
+            delay = _JITTER.uniform(0, self._tuning.resync_s)
+            if delay:
+                self._loop.call_later(delay, self._receiver.on_gap, Gap(heard.name))
+            else:
+                self._receiver.on_gap(Gap(heard.name))
             if heard.begin_reading(top, floor, seam):
                 self._counters.repairs += 1
                 self._spawn(self._repair(connection, heard, top))
@@ -418,57 +428,63 @@ class Subscriptions:
                 return
             except TimeoutError:
                 pass
-            try:
-                async with asyncio.timeout(2 * self._tuning.liveness_s):
-                    reason = await self._look(connection)
-            except TimeoutError:
-                reason = "Redis does not answer the subscriber connection"
-            if reason is not None and connection.lost is None:
-                self._counters.deaf += 1
-                self._distrusted = True
-                self._down_since = self._loop.time() - DEAF_AT_ONCE_S
-                self._trouble = reason
-                connection.abort(reason)
+            if (reason := await self._look(connection)) is not None:
+                self._give_up(connection, reason)
+
+    def _give_up(self, connection: SubscriberConnection, reason: str) -> None:
+        """Nothing comes through a connection, although it is there: the next one is tried before anybody relies on it."""
+        if connection.lost is None:
+            self._counters.deaf += 1
+            self._distrusted = True
+            self._down_since = self._loop.time() - DEAF_AT_ONCE_S
+            connection.abort(reason)
 
     async def _look(self, connection: SubscriberConnection) -> str | None:
-        """Why what is published does not come through the connection; None: it does."""
-        tenants = list(self._tenants.values())
-        self._probes += 1
-        probe = b"%d" % self._probes
-        behind = False
-        probed = True
-        for begin in range(0, max(len(tenants), 1), AT_ONCE):
-            some = tenants[begin : begin + AT_ONCE]
-            try:
-                tops = await self._commands.pipeline(
-                    *[(b"HGET", heard.names.meta, b"top") for heard in some], (b"PUBLISH", self._node_channel, probe)
-                )
-            except (RedisUnavailableError, RedisRefusedError):
-                tops = [None] * len(some)  # the commands' trouble, not this connection's
-                probed = False
-
-            for heard, expected in zip(some, tops, strict=False):
-
-                def told(top: int, _: int, seam: int, heard: Heard = heard, expected: bytes | None = expected) -> None:
-                    nonlocal behind
-                    behind = behind or top < int(expected or 0)
-                    heard.confirm(top, seam)
-
-                self._ask_meta(connection, heard, told, _ignore)
-            try:
-                async with asyncio.timeout(self._tuning.liveness_s):
-                    role = await connection.ask((b"ROLE",))
-            except TimeoutError:
-                return "Redis does not answer the subscriber connection"
-            except ConnectionLostError:
-                return None
+        """Why what is published does not come through the connection; None: it does, or the connection has ended."""
+        try:
+            role = await self._answer_of(connection, b"ROLE")
             if role[0] != b"master":
                 return f"the subscriber connection is to a {role[0].decode()}"
-            if behind:
-                return "the subscriber connection is to a server that lags behind"
-            if probed and self._probe != probe:
-                return "what is published does not come through the subscriber connection"
+            self._probes += 1
+            tenants = list(self._tenants.values())
+            for begin in range(0, max(len(tenants), 1), AT_ONCE):
+                if (reason := await self._look_at(connection, tenants[begin : begin + AT_ONCE], b"%d" % self._probes)) is not None:
+                    return reason
+        except TimeoutError:
+            return "Redis does not answer the subscriber connection"
+        except ConnectionLostError:
+            pass
         return None
+
+    async def _look_at(self, connection: SubscriberConnection, tenants: Sequence[Heard], probe: bytes) -> str | None:
+        """What commands are told first, this connection must be told after."""
+        behind = False
+        try:
+            *tops, _ = await self._commands.pipeline(
+                *[(b"HGET", heard.names.meta, b"top") for heard in tenants], (b"PUBLISH", self._node_channel, probe)
+            )
+        except (RedisUnavailableError, RedisRefusedError):  # the commands' trouble, not this connection's
+            tops = [None] * len(tenants)
+            probe = b""
+
+        for heard, expected in zip(tenants, tops, strict=True):
+
+            def told(top: int, _: int, seam: int, heard: Heard = heard, expected: bytes | None = expected) -> None:
+                nonlocal behind
+                behind = behind or top < int(expected or 0)
+                heard.confirm(top, seam)
+
+            self._ask_meta(connection, heard, told, _ignore)
+        await self._answer_of(connection, b"PING")
+        if behind:
+            return "the subscriber connection is to a server that lags behind"
+        if probe and self._probe != probe:
+            return "what is published does not come through the subscriber connection"
+        return None
+
+    async def _answer_of(self, connection: SubscriberConnection, command: bytes) -> Any:
+        async with asyncio.timeout(self._tuning.liveness_s):
+            return await connection.ask((command,))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work, name="hub.bus.redis.subscriptions")

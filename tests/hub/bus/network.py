@@ -11,6 +11,7 @@ from hub.bus.interface import BusError, Envelope, Gap, Receiver
 from hub.core.channels import candidates
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
+from hub.core.principal import SUBJECT
 from hub.eventlog.channel_log import Selection, Span
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.interface import EventLogError
@@ -58,6 +59,10 @@ class Network:
         """A copy for each subscription by which the envelope matches."""
         tenant, audience, channel = envelope.topic
         for node in filter(to, self.nodes):
+            if audience.startswith(SUBJECT):
+                if any(topic.tenant == tenant for topic in node.subscribed):
+                    node.answer(lambda node=node: node.receive(envelope))  # type: ignore[misc]
+                continue
             for pattern in candidates(channel):
                 if Topic(tenant, audience, pattern) in node.subscribed:
                     for _ in range(2 if node.repeats else 1):

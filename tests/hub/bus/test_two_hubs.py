@@ -8,11 +8,13 @@ import pytest
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.errors import RefusedError, WireError
+from hub.core.principal import subject_audience
 from hub.core.subscriptions import Subscribed
+from hub.core.time_slice import TimeSlice
 from tests.hub.bayeux.harness import Bayeux, Client, handshake
 from tests.hub.bayeux.test_extensions_of_the_protocol import BY_TOKEN
 from tests.hub.bus.backends import NODES, Nodes, make_nodes
-from tests.hub.core.harness import Recorder, World
+from tests.hub.core.harness import Recorder, World, principal
 from tests.hub.dashboard.harness import Dashboard
 from tests.hub.dashboard.test_stream import Stream, block
 from tests.support.redis_server import RedisServer
@@ -220,3 +222,24 @@ async def test_without_a_connection_a_subscribe_is_refused_and_leaves_nothing_be
         await world.hub.subscriptions.subscribe(session, ["/log/orders", "/free"])
     assert refused.value.error is WireError.UNAVAILABLE
     assert (session.subscriptions, len(world.hub.router), world.hub.subscriptions.interest.topics) == ({}, 0, {})
+
+
+# -- subjects -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channel", ["/log/orders", "/free/news"])
+async def test_what_is_for_a_subject_reaches_its_sessions_on_every_node(hubs: Hubs, channel: str) -> None:
+    world = hubs.b()
+    ann, again, bob = (
+        world.session("1", who=principal("ann")),
+        world.session("2", who=principal("ann")),
+        world.session("3", who=principal("bob")),
+    )
+    await world.hub.subscriptions.subscribe(ann, [channel])
+    await world.hub.subscriptions.subscribe(again, ["/log/**", "/free/*"])
+    await world.hub.subscriptions.subscribe(bob, [channel])
+    for number in (1, 2):
+        async with hubs.a.hub.subjects.addressed("t", "ann", lambda: TimeSlice(hubs.clock, hubs.a.loop)):
+            await hubs.a.hub.publisher.emit("t", channel, b"%d" % number, audience=subject_audience("ann"))
+    await hubs.arrived(world)
+    assert (heard(ann), heard(again), heard(bob)) == ([1, 2], [1, 2], [])

@@ -35,7 +35,6 @@ def test_the_channels_of_a_topic_are_its_own_and_those_of_its_patterns() -> None
 def test_topics_of_a_subject_share_a_channel() -> None:
     names = Names("hub")
     assert names.channels(Topic("t", "@ann", "/a/b")) == (b"hub:{t}:s",)
-    assert names.subscription(Topic("t", "@ann", "/a/*")) == b"hub:{t}:s"
 
 
 @given(_TENANTS, _TENANTS)

@@ -1,0 +1,374 @@
+"""What happens to clusters: connections that break or fall silent, a Redis that ends, stalls, forgets, or is a master no more."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from hub.bus.interface import BusError, Envelope
+from hub.bus.redis.envelopes import header_of
+from hub.core.delivery import DeliveryClass
+from hub.core.message import Topic
+from hub.core.principal import login_key
+from hub.redis.server import UnusableRedisError
+from tests.hub.bus.backends import until
+from tests.hub.bus.redis.cluster import EVERY, TOPICS, TUNING, Cluster, MakeCluster
+from tests.support.gate import Gate
+from tests.support.redis_server import KINDS, RedisServer, free_port, persistence
+
+Start = Callable[..., RedisServer]
+
+
+async def ask(server: RedisServer, *command: object) -> object:
+    """A command of an operator."""
+    return await asyncio.to_thread(server.ask, *command)
+
+
+# -- connections ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_subscriber_connections_are_killed(redis_process: Start, make_cluster: MakeCluster, kind: str) -> None:
+    cluster = make_cluster(server := redis_process(kind))
+    async with cluster.under_load():
+        for _ in range(3):
+            await ask(server, "CLIENT", "KILL", "TYPE", "pubsub")
+            await cluster.progress()
+    await cluster.check()
+    assert cluster.b.bus.counters.connected >= 3
+    assert cluster.a.refused == cluster.b.refused == 0
+
+
+async def test_command_connections_are_killed(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process())
+    async with cluster.under_load():
+        for _ in range(3):
+            await ask(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await cluster.progress()
+    await cluster.check()
+    assert cluster.b.bus.counters.connected == 1
+    assert cluster.a.refused == cluster.b.refused == 0
+
+
+async def test_a_connection_to_another_server_is_found_deaf(redis_process: Start, make_cluster: MakeCluster) -> None:
+    server, other = redis_process(), redis_process()
+    gate = await Gate(server.folder / "gate.sock", server.path).start()
+    cluster = make_cluster(server)
+    # only what B hears goes through the gate
+    cluster.b.bus._heard._endpoint = type(cluster.b.bus._endpoint)(f"unix://{gate.path}")
+    async with cluster.under_load():
+        gate.upstream = other.path
+        gate.drop()
+        await until(lambda: cluster.b.bus._heard.trouble is not None)
+        assert await cluster.b.bus.deaf() is not None
+        assert await cluster.b.bus.trouble() is None
+        gate.upstream = server.path
+        gate.drop()
+        await until(lambda: cluster.b.bus._heard.trouble is None)
+        assert await cluster.b.bus.deaf() is None
+    await cluster.check(durable=False)
+    await cluster.close()
+    await gate.close()
+
+
+async def test_a_connection_on_which_nothing_comes_is_given_up(redis_process: Start, make_cluster: MakeCluster) -> None:
+    server = redis_process()
+    gate = await Gate(server.folder / "gate.sock", server.path).start()
+    cluster = make_cluster(server)
+    cluster.b.bus._heard._endpoint = type(cluster.b.bus._endpoint)(f"unix://{gate.path}")
+    async with cluster.under_load():
+        gate.hold("answers")
+        await until(lambda: cluster.b.bus.counters.deaf > 0)
+        assert await cluster.b.bus.deaf() is not None
+        gate.release()
+    await cluster.check()
+    await cluster.close()
+    await gate.close()
+
+
+async def test_redis_cuts_off_who_does_not_read(redis_process: Start, make_cluster: MakeCluster) -> None:
+    server = redis_process("redis", "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
+    cluster = make_cluster(server, tuning=replace(TUNING, liveness_s=30))
+    await cluster.b.bus.subscribe([EVERY], positions=True)
+    connection = cluster.b.bus._heard._connection
+    assert connection is not None
+    assert connection._transport is not None
+    connection._transport.pause_reading()
+    for _ in range(60):
+        await cluster.a.append(TOPICS[0], b"x" * 100_000)
+    connection._transport.resume_reading()
+    await until(lambda: cluster.b.bus.counters.connected == 2)
+    await cluster.settle()
+    assert cluster.b.journal.positions == cluster.a.acknowledged
+    assert cluster.b.bus.counters.repaired > 0
+
+
+# -- the server -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kept", ["always", "everysec", "none"])
+async def test_redis_is_killed(redis_process: Start, make_cluster: MakeCluster, kind: str, kept: str) -> None:
+    cluster = make_cluster(server := redis_process(kind, *persistence(kept)))
+    before = (await cluster.a.log.span("t")).floor
+    async with cluster.under_load():
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+    await cluster.check(durable=kept == "always")
+    span = await cluster.a.log.span("t")
+    if kept == "always":
+        assert (span.floor, span.seam) == (before, 0)
+    elif kept == "everysec":
+        assert span.seam > before  # who comes with a position before it has not recovered
+    else:
+        assert span.floor > before + 1
+
+
+async def test_redis_stalls(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process())
+    async with cluster.under_load():
+        server.stall()
+        begin = time.monotonic()
+        assert await cluster.a.append(TOPICS[1]) is None
+        assert time.monotonic() - begin < 3
+        server.wake()
+        await until(lambda: cluster.b.bus._heard._connection is not None)
+    await cluster.check(durable=False)
+    assert not cluster.b.journal.seams
+    assert set(cluster.a.acknowledged + cluster.b.acknowledged) <= (await cluster.in_log()).keys()
+
+
+@pytest.mark.parametrize(
+    "command", [("FLUSHALL",), ("SCRIPT", "FLUSH"), ("DEL", "m"), ("DEL", "l")], ids=lambda command: " ".join(command).lower()
+)
+async def test_an_operator_deletes(redis_process: Start, make_cluster: MakeCluster, command: tuple[str, ...]) -> None:
+    cluster = make_cluster(server := redis_process())
+    names = cluster.names.of("t")
+    keys = {"m": names.meta, "l": names.stream}
+    async with cluster.under_load():
+        before = max(cluster.a.acknowledged)
+        await ask(server, *[keys.get(word, word) for word in command])
+    await cluster.check(durable=command[0] == "SCRIPT")
+    for node in cluster.nodes:
+        assert not node.refused
+        assert not node.journal.gaps  # who was there missed nothing
+    if command[0] != "SCRIPT":
+        assert (await cluster.a.log.span("t")).floor >= before  # who comes back cannot be sure
+
+
+async def test_a_master_that_is_demoted(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process(port=free_port()))
+    async with cluster.under_load():
+        await ask(server, "REPLICAOF", "127.0.0.1", str(free_port()))
+        await until(lambda: cluster.b.bus._heard.trouble is not None)
+        assert "slave" in (cluster.b.bus._heard.trouble or "")
+        assert await cluster.a.append(TOPICS[1]) is None
+        cluster.b.bus._look_again = 0
+        assert await cluster.b.bus.trouble() == "Redis does not answer"
+        await ask(server, "REPLICAOF", "NO", "ONE")
+    await cluster.check()
+
+
+async def test_a_replica_that_lags_is_promoted(redis_process: Start, make_cluster: MakeCluster) -> None:
+    master, replica = redis_process(port=free_port()), redis_process(port=free_port())
+    gate = await Gate(master.folder / "gate.sock", master.path).start()
+    cluster = Cluster(master, f"unix://{gate.path}")
+    cluster.a = type(cluster.a)(f"unix://{gate.path}", cluster.names, "a2")
+    await ask(replica, "REPLICAOF", "127.0.0.1", str(master.port))
+    try:
+        async with cluster.under_load():
+            await asyncio.to_thread(_until_linked, replica)
+            await cluster.progress()
+            await ask(replica, "REPLICAOF", "NO", "ONE")  # it has what came until now, and lacks what comes
+            lacking = len(cluster.a.acknowledged)
+            await cluster.progress()
+            lost = cluster.a.acknowledged[lacking:]
+            highest = max(cluster.a.acknowledged + cluster.b.acknowledged)
+            gate.upstream = replica.path
+            gate.drop()
+        await cluster.check(durable=False)
+        span = await cluster.a.log.span("t")
+        assert span.seam > highest >= max(lost)
+        assert not set(lost[2:]) & (await cluster.in_log()).keys()
+    finally:
+        await cluster.close()
+        await gate.close()
+
+
+def _until_linked(replica: RedisServer) -> None:
+    while replica.client().info("replication").get("master_link_status") != "up":
+        time.sleep(0.02)
+
+
+# -- what is refused ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_evicts_is_refused(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process("redis", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"))
+    with pytest.raises(UnusableRedisError, match="maxmemory-policy allkeys-lru"):
+        await cluster.a.bus.start()
+    with pytest.raises(BusError):
+        await asyncio.wait_for(_subscribe_quickly(make_cluster, server), 5)
+    await ask(server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    assert await cluster.a.bus.subscribe([TOPICS[0]], positions=True)
+    assert await cluster.a.bus.trouble() is None
+    await ask(server, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    cluster.a.bus._look_again = 0
+    assert "allkeys-lru" in (await cluster.a.bus.trouble() or "")
+
+
+async def _subscribe_quickly(make_cluster: MakeCluster, server: RedisServer) -> None:
+    await make_cluster(server, tuning=replace(TUNING, subscribe_s=0.3)).a.bus.subscribe([TOPICS[0]], positions=True)
+
+
+async def test_a_hub_waits_for_a_redis_that_comes_later(redis_process: Start, make_cluster: MakeCluster) -> None:
+    server = redis_process()
+    await asyncio.to_thread(server.kill)
+    cluster = make_cluster(server)
+    await cluster.a.bus.start()
+    assert await cluster.a.append(TOPICS[0]) is None
+    subscribing = asyncio.ensure_future(cluster.b.bus.subscribe([TOPICS[0]], positions=True))
+    await asyncio.to_thread(server.start)
+    await subscribing
+    await cluster.a.append(TOPICS[0])
+    await cluster.settle()
+    assert cluster.b.journal.positions == cluster.a.acknowledged
+
+
+# -- bounds ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_for_redis_is_bounded(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process(), tuning=replace(TUNING, max_pending=200, liveness_s=30))
+    await cluster.b.bus.subscribe([Topic("t", "", "/e")], positions=False)
+    await cluster.a.append(TOPICS[0])
+    server.stall()
+    bus = cluster.a.bus
+    for number in range(1000):
+        bus.publish(Envelope(Topic("t", "", "/e"), DeliveryClass.EVENT, b"%d" % number))
+        assert bus.pending <= 200
+    assert bus.counters.overloaded == 800
+    begin = time.monotonic()
+    assert await cluster.a.append(TOPICS[0]) is None  # at once
+    assert time.monotonic() - begin < 0.5
+    assert bus.counters.log_overloaded == 1
+    server.wake()
+    await cluster.settle()
+    assert [int(data) for data in cluster.b.journal.events] == list(range(200))
+
+
+async def test_nothing_is_kept_of_topics_that_nobody_hears_any_more(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process())
+    topics = [Topic(f"t{tenant}", login, f"/log/{number}") for tenant in range(5) for login in ("", "ann") for number in range(20)]
+    for tenant in range(5):
+        await cluster.a.bus.subscribe([topic for topic in topics if topic.tenant == f"t{tenant}"], positions=True)
+    assert cluster.a.bus.channels == len(topics) + 10
+    cluster.a.bus.unsubscribe(topics)
+    await cluster.settle()
+    assert cluster.a.bus.channels == cluster.a.bus._heard.tenants == 0
+    assert len(await ask(server, "PUBSUB", "CHANNELS", f"{cluster.names.prefix}:*")) == 2  # type: ignore[arg-type]  # each node's own
+
+
+async def test_a_buffer_that_grows_too_large_is_a_gap(redis_process: Start, make_cluster: MakeCluster) -> None:
+    server = redis_process()
+    cluster = make_cluster(server, tuning=replace(TUNING, max_buffered_bytes=5_000))
+    await cluster.b.bus.subscribe([EVERY], positions=True)
+    await cluster.a.append(TOPICS[0])
+    await cluster.settle()
+    page = cluster.b.log.page
+    reading = asyncio.Event()
+
+    async def slow(tenant: str, after: int) -> object:
+        await reading.wait()
+        return await page(tenant, after)
+
+    cluster.b.bus._heard._log = type("Slow", (), {"page": staticmethod(slow), "open": cluster.b.log.open})()
+    await ask(server, "CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: cluster.b.bus._heard._connection is None)
+    await cluster.a.append(TOPICS[0])
+    await until(lambda: cluster.b.bus._heard._connection is not None)
+    for _ in range(10):
+        await cluster.a.append(TOPICS[0], b"x" * 1000)
+    await until(lambda: bool(cluster.b.journal.gaps))
+    reading.set()
+    await cluster.settle()
+    last = await cluster.a.append(TOPICS[0])
+    await cluster.settle()
+    heard = set(cluster.b.journal.positions)
+    assert last in heard
+    assert all(position in heard or cluster.b.journal.excused(position) for position in cluster.a.acknowledged)
+
+
+# -- who hears what -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_for_many_logins_reaches_each_of_them_once(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(redis_process())
+    logins = [login_key("t", "ann", str(number)) for number in range(1500)]
+    here = [logins[0], logins[1200]]
+    heard: list[Envelope] = []
+    cluster.b.journal.on_envelope = heard.append  # type: ignore[method-assign]
+    topics = [Topic("t", login, pattern) for login in here for pattern in ("/mine", "/**")]
+    await cluster.b.bus.subscribe(topics, positions=False)
+    cluster.a.bus.publish_to_logins(Envelope(Topic("t", "", "/mine"), DeliveryClass.STATE, b"1", b",x"), [*logins, "not-a-hash"])
+    await cluster.settle()
+    assert [(envelope.topic.audience, envelope.data, envelope.extra) for envelope in heard] == [(login, b"1", b",x") for login in here]
+
+
+async def test_tenants_with_the_same_names_hear_nothing_of_each_other(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(redis_process())
+    heard: list[Envelope] = []
+    cluster.b.journal.on_envelope = heard.append  # type: ignore[method-assign]
+    tenants = ["t", "t}", "{t}", "t:c:", "T", "t%7D"]
+    for tenant in tenants:
+        await cluster.b.bus.subscribe([Topic(tenant, "", "/log/1"), Topic(tenant, "", "/**")], positions=True)
+    for tenant in tenants:
+        await cluster.a.bus.append(Envelope(Topic(tenant, "", "/log/1"), DeliveryClass.LOG, tenant.encode()))
+        cluster.a.bus.publish(Envelope(Topic(tenant, "", "/log/1"), DeliveryClass.EVENT, tenant.encode()))
+    await cluster.settle()
+    assert all(envelope.topic.tenant.encode() == envelope.data for envelope in heard)
+    assert sorted(envelope.data for envelope in heard) == sorted(tenant.encode() for tenant in tenants for _ in range(2))
+
+
+async def test_messages_of_a_later_version_are_counted_and_looked_for_in_the_log(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(server := redis_process())
+    await cluster.b.bus.subscribe([TOPICS[0]], positions=True)
+    (channel, *_) = cluster.names.channels(TOPICS[0])
+    await ask(server, "PUBLISH", channel, b"3e of a later version")
+    # a log message that a later version wrote, and whose record this one can read
+    written = Envelope(TOPICS[0], DeliveryClass.LOG, b"1")
+    await cluster.a.log.append(TOPICS[0], b"1", b"")
+    await ask(server, "PUBLISH", channel, b"3l 7 " + header_of(written) + b"\n1")
+    await until(lambda: len(cluster.b.journal.positions) == 1)
+    await cluster.settle()
+    assert cluster.b.bus.counters.undecoded == 2
+    assert await cluster.a.append(TOPICS[0])
+    await cluster.settle()
+    assert len(cluster.b.journal.positions) == 2
+    assert not cluster.b.journal.gaps
+
+
+async def test_a_subscription_is_in_force_from_its_position_while_others_publish(redis_process: Start, make_cluster: MakeCluster) -> None:
+    """No message between the position that is told and the first one that comes is missing."""
+    cluster = make_cluster(redis_process())
+    ended = asyncio.Event()
+    work = [asyncio.ensure_future(cluster.a.load(ended, topic)) for topic in TOPICS]
+    in_force: list[tuple[int, int]] = []
+    for _ in range(100):
+        confirmed = await cluster.b.bus.subscribe([TOPICS[0]], positions=True)
+        position = confirmed[TOPICS[0]]
+        await asyncio.sleep(0.005)
+        cluster.b.bus.unsubscribe([TOPICS[0]])
+        in_force.append((position, cluster.b.journal.newest))
+    ended.set()
+    await asyncio.gather(*work)
+    in_log = [position for position, topic in (await cluster.in_log()).items() if topic == TOPICS[0]]
+    heard = set(cluster.b.journal.positions)
+    for begin, end in in_force:
+        assert [p for p in in_log if begin < p <= end and p not in heard] == []
+    assert all(left < right for left, right in itertools.pairwise(cluster.b.journal.positions))
