@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hub.bus.interface import Bus
 from hub.bus.memory import MemoryBus
@@ -16,8 +16,11 @@ from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLog
 from hub.eventlog.sqlite import SqliteEventLog
-from hub.ops.settings import Settings
+from hub.ops.settings import Settings, SettingsError
 from hub.storage.watch import Watched
+
+if TYPE_CHECKING:
+    from hub.bus.redis.bus import RedisBus
 
 
 class OpenEventLog(NamedTuple):
@@ -48,6 +51,16 @@ def _memory_channel_log(settings: Settings, clock: Clock) -> OpenChannelLog:
     return OpenChannelLog(MemoryChannelLog(clock, settings.replay.retention), None)
 
 
+def _redis_bus(settings: Settings, url: str) -> RedisBus:
+    # its client takes a moment to load, for which others need not wait
+    from hub.bus.redis.bus import open_bus
+
+    try:
+        return open_bus(url, settings.redis_prefix, settings.redis_durable, settings.replay.retention)
+    except ValueError as error:
+        raise SettingsError([f"redis_url: expected a URL such as redis://localhost:6379/0: {error}"]) from None
+
+
 def _memory_bus(_settings: Settings, log: ChannelLog) -> Bus:
     return MemoryBus(log)
 
@@ -68,6 +81,8 @@ class Backends:
     bus: Bus
     channel_log: OpenChannelLog
     event_log: OpenEventLog
+    redis: RedisBus | None = None
+    """The bus, where it is that; a service of the node, which connects when it starts."""
 
     async def close(self) -> None:
         """Close them, the bus first, whose messages the log takes."""
@@ -82,7 +97,11 @@ def open_backends(settings: Settings, clock: Clock) -> Backends:
     Raises:
         EventLogError: a file cannot be used.
         LogInUseError: another hub has it.
+        SettingsError: ``redis_url`` is no URL of a Redis.
     """
     event_log = EVENT_LOGS["sqlite"](settings)
+    if settings.redis_url is not None:
+        redis = _redis_bus(settings, settings.redis_url)
+        return Backends(redis, OpenChannelLog(redis.log, None), event_log, redis)
     channel_log = CHANNEL_LOGS[settings.replay.store](settings, clock)
     return Backends(BUSES["memory"](settings, channel_log.log), channel_log, event_log)

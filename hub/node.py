@@ -24,7 +24,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
 from hub.http.permits import operations_asked
 from hub.http.tracing import Tracing
-from hub.node_metrics import of_doors, of_hub, of_storage, readiness_of, show
+from hub.node_metrics import of_doors, of_hub, of_redis, of_storage, readiness_of, show
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
@@ -154,6 +154,7 @@ class Node:
         self._watched: list[Watched] = [self.transactions, *(file for file in logs if file is not None)]
         return [
             *([] if repeats is None else [RepeatedErrors(repeats)]),
+            *([] if self._backends.redis is None else [self._backends.redis]),
             self.storage,
             self.security,
             TimerDriver(self.hub.timers, self.hub.budget.step),
@@ -167,10 +168,12 @@ class Node:
     def _observe(self) -> None:
         """Show what every part counts, and ask every part whether it is ready."""
         self.metrics = Metrics()
+        redis = self._backends.redis
         for part in (
             of_hub(self.hub, self.trimmer, self.loop_watch),
             of_doors(self.connections, self.http_counters, self.bodies, self.bayeux, self.dashboards, self.streams),
             of_storage(self.transactions, self._watched),
+            *([] if redis is None else [of_redis(redis)]),
             *self.parts,
         ):
             show(self.metrics, part)
@@ -179,6 +182,9 @@ class Node:
         for name, file in (("events", self._backends.event_log.file), ("channels", self._backends.channel_log.file)):
             if file is not None:
                 self.health.register(name, readiness_of(file))
+        if redis is not None:
+            self.health.register("redis", redis.trouble, shared=True)
+            self.health.register("bus", redis.deaf)
         self.health.register("disk", Disk(self.settings.data_dir, self.settings.readiness.min_free_bytes).readiness)
         for part in self.parts:
             for name, check in part.readiness.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from hub.bayeux.server import BayeuxServer
 from hub.core.hub import Hub
@@ -18,6 +19,9 @@ from hub.transports.dashboard_websocket import DashboardEndpoint
 from hub.transports.http_protocol import HttpCounters
 from hub.transports.loop_watch import LoopWatch
 from hub.transports.sse import EventStreamEndpoint
+
+if TYPE_CHECKING:
+    from hub.bus.redis.bus import RedisBus
 
 
 def show(metrics: Metrics, part: Parts) -> None:
@@ -61,6 +65,18 @@ def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
                 {"few": hub.flusher.direct_latency, "many": hub.fan_outs.latency},
                 "fan_out",
             ),
+        ],
+    )
+
+
+def of_redis(bus: RedisBus) -> Parts:
+    """Of what goes to other nodes through Redis, and comes from them."""
+    return Parts(
+        counters={"redis": bus.counters},
+        gauges=[
+            Gauge("redis_pending", "Messages that wait to be published through Redis.", lambda: bus.pending),
+            Gauge("redis_pending_bytes", "Bytes of messages that wait to be published through Redis.", lambda: bus.pending_bytes),
+            Gauge("redis_channels", "Channels of Redis that this node is subscribed to.", lambda: bus.channels),
         ],
     )
 

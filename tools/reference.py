@@ -100,7 +100,8 @@ def metrics() -> list[Described]:
 
     async def build() -> list[Described]:
         with tempfile.TemporaryDirectory() as folder:
-            settings = model_of(FAMILIES)(data_dir=Path(folder), demo=True, presence=PresenceSettings(channels=("/**",)))
+            optional = {"demo": True, "redis_url": "redis://localhost", "secret": "of the reference alone"}
+            settings = model_of(FAMILIES)(data_dir=Path(folder), presence=PresenceSettings(channels=("/**",)), **optional)
             return Node(settings, FAMILIES).metrics.describe()
 
     return asyncio.run(build())
@@ -136,7 +137,7 @@ On Linux there are also the metrics of the process that every client library of 
 
 {table(["metric", "type", "labels", "what"], rows)}
 
-`hub_presence_changes_total` is there when `presence.channels` is set, the simulator's with `--demo`.
+`hub_presence_changes_total` is there when `presence.channels` is set, those of Redis with `redis_url`, the simulator's with `--demo`.
 """
 
 

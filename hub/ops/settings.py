@@ -180,7 +180,9 @@ class ReplaySettings(BaseModel):
         "The hub's own log channels are kept in any case.",
     )
     store: Literal["sqlite", "memory"] = Field(
-        default="sqlite", description="Where messages are kept: `sqlite` is `channels.db` in `data_dir`, `memory` forgets with the process."
+        default="sqlite",
+        description="Where messages are kept: `sqlite` is `channels.db` in `data_dir`, `memory` forgets with the process. With `redis_url` "
+        "it is Redis.",
     )
     max_messages: int = Field(default=100_000, ge=1, description="Messages that are kept for each tenant, the newest ones.")
     max_age_s: int = Field(default=24 * 3600, ge=1, description="Seconds that a message is kept.")
@@ -248,7 +250,19 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(default=Path("hub-data"), description="Folder of the hub's own files: database, event log, secret.")
     redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
-        default=None, description="Redis that connects several hubs. This version does not do that, and refuses one."
+        default=None,
+        description="Redis or Valkey that connects several hubs and keeps their log channels, such as `redis://localhost:6379/0`, "
+        "`rediss://` or `unix:///run/redis.sock`; the number of a database does not keep two hubs apart: see docs/scaling.md.",
+    )
+    redis_prefix: str = Field(
+        default="hub",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Begins every name in Redis: hubs that are not one, and share a Redis, need different ones.",
+    )
+    redis_durable: Literal["auto", "yes", "no"] = Field(
+        default="auto",
+        description="Whether Redis keeps what it acknowledged also when it is killed: `auto` asks it for `appendonly` and `appendfsync`, "
+        "and takes a Redis that does not tell for one that does not.",
     )
     database_url: Annotated[str | None, BeforeValidator(_database_url)] = Field(
         default=None,

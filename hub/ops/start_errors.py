@@ -9,6 +9,7 @@ from pathlib import Path
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.ops.logging import mask
 from hub.ops.settings import Settings
+from hub.redis.server import UnusableRedisError
 from hub.storage.lock import InUseError
 from hub.storage.migrations import NewerDatabaseError
 from hub.storage.reasons import Reason, reason
@@ -22,6 +23,8 @@ def explain(error: BaseException, settings: Settings) -> str | None:
     """The explanation of an exception; None for an error of the hub itself, whose traceback is needed."""
     if isinstance(error, InUseError | LogInUseError):
         return _line(error)
+    if isinstance(error, UnusableRedisError):
+        return "; ".join(error.problems)
     if isinstance(error, NewerDatabaseError | NewerFileError):
         return f"{_line(error)}: {_OLD_VERSION}"
     if not isinstance(error, StorageError | EventLogError | OSError | sqlite3.Error):

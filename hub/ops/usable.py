@@ -8,15 +8,15 @@ def check_supported(settings: Settings) -> None:
     """Refuse settings whose meaning is fixed and which this version does not do yet, rather than do something else.
 
     Raises:
-        SettingsError: several processes or nodes are asked for.
+        SettingsError: several processes are asked for, or nodes without what they need.
     """
     problems = []
     if settings.workers != 1:
         problems.append(f"workers: expected 1, since this version serves from one process, got {settings.workers}")
     if settings.role != "all":
         problems.append(f"role: expected all, since this version has no separate stat server, got {settings.role}")
-    if settings.redis_url is not None:
-        problems.append("redis_url: expected nothing, since this version does not connect nodes yet, got a URL")
+    if settings.redis_url is not None and settings.secret is None:
+        problems.append("secret: expected the same one on each hub that shares the Redis of redis_url, got none")
     if problems:
         raise SettingsError(problems)
 

@@ -76,7 +76,7 @@ class Holder:
     [
         ({"workers": 2}, "workers"),
         ({"role": "edge"}, "role"),
-        ({"redis_url": "redis://localhost:6379/0"}, "redis_url"),
+        ({"redis_url": "redis://localhost:6379/0"}, "secret"),
     ],
 )
 def test_what_this_version_cannot_do_is_refused_by_name(changes: dict[str, object], key: str) -> None:

@@ -302,11 +302,11 @@ def test_the_public_url_has_no_slash_at_its_end() -> None:
     assert settings(public_url="https://hub.example.com/cx/").public_url == "https://hub.example.com/cx"
 
 
-def test_redis_is_refused_without_a_word_on_secrets() -> None:
-    """This version connects no nodes: who gives a Redis is told so, and not to give a secret first."""
+def test_nodes_that_share_a_redis_need_the_same_secret() -> None:
     with pytest.raises(SettingsError) as refused:
         check_supported(settings(redis_url="redis://x"))
-    assert refused.value.problems == ["redis_url: expected nothing, since this version does not connect nodes yet, got a URL"]
+    assert refused.value.problems == ["secret: expected the same one on each hub that shares the Redis of redis_url, got none"]
+    check_supported(settings(redis_url="redis://x", secret="at least sixteen characters"))
 
 
 @pytest.mark.parametrize(
