@@ -28,6 +28,9 @@ MAX_CHANNELS: Final = 2_000
 
 MAX_BATCH_BYTES: Final = MIB
 
+MAX_TENANTS: Final = 10_000
+"""Tenants of whom the newest position is remembered; beyond that all are forgotten at once."""
+
 RETRY_S: Final = (0.02, 0.5)
 """Seconds between two attempts: the first ones, doubled up to the last ones."""
 
@@ -80,6 +83,7 @@ class Publisher:
         "_closed",
         "_commands",
         "_counters",
+        "_given",
         "_guard_us",
         "_incarnation",
         "_known",
@@ -118,6 +122,8 @@ class Publisher:
         self._publish = ("PUBLISH", "NUMSUB")
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, _Lane] = {}
+        # the highest position that each tenant's messages of this process were given
+        self._given: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._batch = 0
         self._pending = 0
@@ -200,7 +206,7 @@ class Publisher:
             nonlocal sent
             sent += 1
             self._counters.retries += sent > 1
-            known = self._known(lane.tenant)
+            known = max(self._known(lane.tenant), self._given.get(lane.tenant, 0))
             return [server.run, int(server.durable), self._guard_us, known, "", *self._publish, number, int(sent > 1), *tail]
 
         keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
@@ -224,6 +230,11 @@ class Publisher:
                 break
         self._counters.batches += 1
         self._counters.published += len(batch)
+        newest = max(map(int, filter(None, positions)), default=0)
+        if newest:
+            if len(self._given) >= MAX_TENANTS and lane.tenant not in self._given:
+                self._given.clear()
+            self._given[lane.tenant] = newest
         given = iter(positions)
         for outgoing in batch:
             if outgoing.future is not None:
