@@ -224,6 +224,8 @@ class RedisBus:
             await self._publisher.close()
         if self._subscriptions is not None:
             await self._subscriptions.close()
+        if self._look is not None:
+            await asyncio.wait([self._look])
 
 
 def open_bus(url: str, prefix: str, durability: Durability, retention: Retention) -> RedisBus:

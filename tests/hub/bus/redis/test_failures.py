@@ -178,6 +178,7 @@ async def test_a_replica_that_lags_is_promoted(redis_process: Start, make_cluste
     master, replica = redis_process(port=free_port()), redis_process(port=free_port())
     gate = await Gate(master.folder / "gate.sock", master.path).start()
     cluster = Cluster(master, f"unix://{gate.path}")
+    await cluster.a.close()
     cluster.a = type(cluster.a)(f"unix://{gate.path}", cluster.names, "a2")
     await ask(replica, "REPLICAOF", "127.0.0.1", str(master.port))
     try:
@@ -201,8 +202,9 @@ async def test_a_replica_that_lags_is_promoted(redis_process: Start, make_cluste
 
 
 def _until_linked(replica: RedisServer) -> None:
-    while replica.client().info("replication").get("master_link_status") != "up":
-        time.sleep(0.02)
+    with replica.client() as client:
+        while client.info("replication").get("master_link_status") != "up":
+            time.sleep(0.02)
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------------
