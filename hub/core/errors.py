@@ -54,7 +54,7 @@ class CloseCode(IntEnum):
     TOO_LARGE = 1009
     """A frame or message above ``max_request_bytes``."""
     INTERNAL = 1011
-    """A fault of ours; it is logged."""
+    """An error of the server; it is logged."""
     RESTARTING = 1012
     """The server stops; connect again."""
     UNAVAILABLE = 1013

@@ -105,8 +105,8 @@ class FanOuts:
             for subscriber in tuple(subscribers):  # a copy: a session that is too slow ends, and leaves the router meanwhile
                 try:
                     subscriber.offer(message)
-                except Exception as fault:
-                    self._on_fault(subscriber, fault)
+                except Exception as error:
+                    self._on_fault(subscriber, error)
             return
         # the last job only: a subscriber of a later job must not get this message before those of that job
         if self.jobs and self.jobs[-1].joins(message, members):
@@ -201,8 +201,8 @@ class FanOuts:
                     except (RuntimeError, OSError):  # the connection is lost, and will report it
                         subscriber.direct_write = None
                         subscriber.hand_over(messages)
-            except Exception as fault:
-                self._on_fault(subscriber, fault)
+            except Exception as error:
+                self._on_fault(subscriber, error)
 
     def _collect(self, subscriber: Recipient, popped: Job) -> tuple[list[Message], dict[FrameCache, bytes]]:
         """Returns the messages that all jobs have for a session, in the order of publishing, and their frames. ``popped`` is the job that

@@ -70,8 +70,8 @@ class Flusher:
             subscriber.dirty = False
             try:
                 subscriber.flush()
-            except Exception as fault:
-                self._on_fault(subscriber, fault)
+            except Exception as error:
+                self._on_fault(subscriber, error)
             since_look += 1
             if since_look >= _LOOK_AT_CLOCK_EVERY:
                 since_look = 0

@@ -119,8 +119,8 @@ class Hub:
         )
 
     def _count_fault(self, on_fault: FaultObserver) -> FaultObserver:
-        def count(subscriber: Recipient, fault: Exception) -> None:
+        def count(subscriber: Recipient, error: Exception) -> None:
             self.counters.faults += 1
-            on_fault(subscriber, fault)
+            on_fault(subscriber, error)
 
         return count

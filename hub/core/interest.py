@@ -60,8 +60,8 @@ class Interest:
             return
         try:
             confirmed = await self._bus.subscribe(lacking, positions=positions)
-        except BusError as fault:
-            raise RefusedError(WireError.UNAVAILABLE, channel=lacking[0].channel) from fault
+        except BusError as error:
+            raise RefusedError(WireError.UNAVAILABLE, channel=lacking[0].channel) from error
         for topic in lacking:
             self._in_force.setdefault(topic, confirmed.get(topic))
         if confirmed:

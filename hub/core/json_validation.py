@@ -89,10 +89,10 @@ def check_numbers(payload: bytes) -> None:
         return
     try:
         orjson.loads(payload)
-    except orjson.JSONDecodeError as fault:
-        if _INFINITE not in fault.msg:
+    except orjson.JSONDecodeError as error:
+        if _INFINITE not in error.msg:
             return  # no JSON text: the parser says so
-        found = _NUMBER.match(payload, fault.pos)
+        found = _NUMBER.match(payload, error.pos)
     else:
         start = outside.translate(_NUMBERS).find(_LONG_NUMBER)
         if start < 0:
@@ -143,8 +143,8 @@ def _to_ascii(payload: bytes) -> bytes:
         raise BadJsonError("expected JSON text, got a byte order mark before it")
     try:
         text = payload.decode()
-    except UnicodeDecodeError as fault:
-        raise BadJsonError(f"expected UTF-8, got the byte 0x{payload[fault.start]:02x} at offset {fault.start}") from None
+    except UnicodeDecodeError as error:
+        raise BadJsonError(f"expected UTF-8, got the byte 0x{payload[error.start]:02x} at offset {error.start}") from None
     # what follows would escape these, and so make a fault of the sender's unseen
     if found := _FORBIDDEN_CONTROL.search(payload):
         raise BadJsonError(f"expected JSON text, got the control character 0x{found[0][0]:02x} at offset {found.start()}")
@@ -185,5 +185,5 @@ def check_syntax(payload: bytes) -> None:
     """
     try:
         orjson.loads(payload)
-    except orjson.JSONDecodeError as fault:
-        raise BadJsonError(f"expected JSON text, got a fault: {fault}") from None
+    except orjson.JSONDecodeError as error:
+        raise BadJsonError(f"expected JSON text, got a fault: {error}") from None

@@ -46,8 +46,8 @@ class Publisher:
         """
         try:
             check_channel(channel)
-        except InvalidChannelError as fault:
-            raise RefusedError(WireError.CHANNEL_INVALID, str(fault), channel=channel) from None
+        except InvalidChannelError as error:
+            raise RefusedError(WireError.CHANNEL_INVALID, str(error), channel=channel) from None
         if channel.startswith(META) or not await self._authorizer.allows(principal, Action.PUBLISH, channel):
             self._counters.denied += 1
             raise RefusedError(WireError.PUBLISH_DENIED, channel=channel)
@@ -74,8 +74,8 @@ class Publisher:
                     async with self._fan_outs.admit():  # others may publish while it is written to the log
                         return await self._append(topic, data, extra, idempotency_key)
                 return await self._append(topic, data, extra, idempotency_key)
-            except EventLogError as fault:
-                raise RefusedError(WireError.UNAVAILABLE, channel=channel) from fault
+            except EventLogError as error:
+                raise RefusedError(WireError.UNAVAILABLE, channel=channel) from error
         if self._fan_outs.crowded and self._fan_outs.is_for_many(self._router.match(topic)):
             async with self._fan_outs.admit():
                 self._send(topic, delivery, data, extra)

@@ -184,8 +184,8 @@ class Subscriptions:
         """
         try:
             check_pattern(pattern)
-        except InvalidChannelError as fault:
-            raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(fault), channel=pattern) from None
+        except InvalidChannelError as error:
+            raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(error), channel=pattern) from None
         if pattern.startswith(META) or not await self._authorizer.allows(principal, Action.SUBSCRIBE, pattern):
             self.counters.denied += 1
             raise RefusedError(WireError.SUBSCRIBE_DENIED, channel=pattern)
@@ -253,8 +253,8 @@ class Subscriptions:
                 if span is None:
                     span = await self.log.span(subscriber.principal.tenant)
                 outcomes.append(await self._outcome(subscriber, pattern, since.get(pattern), span, positions, strict=strict))
-            except EventLogError as fault:
-                raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from fault
+            except EventLogError as error:
+                raise RefusedError(WireError.UNAVAILABLE, channel=pattern) from error
             await time_slice.checkpoint()
         return outcomes
 

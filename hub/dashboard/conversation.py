@@ -127,13 +127,13 @@ class Conversation:
             return
         try:
             commands = read_commands(payload, self._hub.limits)
-        except BadJsonError as fault:
+        except BadJsonError as error:
             self._counters.bad_messages += 1
-            self.close(CloseCode.BAD_MESSAGE, str(fault))
+            self.close(CloseCode.BAD_MESSAGE, str(error))
             return
-        except TooManyError as fault:
+        except TooManyError as error:
             self._counters.too_many += 1
-            self.close(CloseCode.TOO_MANY, str(fault))
+            self.close(CloseCode.TOO_MANY, str(error))
             return
         time_slice = None if len(commands) == 1 else TimeSlice(self._hub.clock, self._hub.loop)
         for command in commands:
@@ -212,9 +212,9 @@ class Conversation:
         """Welcome the caller of a hello with a good token, or end the conversation."""
         try:
             caller = await self._authenticator.from_ext({"token": command.text("token")}, statistics_session=self._statistics_session)
-        except FieldError as fault:
+        except FieldError as error:
             self._counters.not_authenticated += 1
-            self.close(CloseCode.NOT_AUTHENTICATED, str(fault))
+            self.close(CloseCode.NOT_AUTHENTICATED, str(error))
             return
         except RefusedError as refused:
             self.close(CloseCode.UNAVAILABLE, refused.detail)
@@ -262,8 +262,8 @@ class Conversation:
             if handler is None:
                 raise FieldError(f"expected type to be one of {', '.join(self._handlers)}, got {command.shown('type')}")
             await handler(session, command, identifier)
-        except FieldError as fault:
-            self._error(session, identifier, BAD_REQUEST, str(fault))
+        except FieldError as error:
+            self._error(session, identifier, BAD_REQUEST, str(error))
         except RefusedError as refused:
             self._error(session, identifier, refused.error.code, refused.detail, refused.channel)
 
