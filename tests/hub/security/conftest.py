@@ -54,8 +54,8 @@ class Access:
 async def make_access(transactions: Transactions, clock: ManualClock) -> Access:
     store = Store(transactions, clock.wall_ms)
 
-    def make_gate(*, demo: bool = False, **options: Any) -> Gate:
-        directory = Directory(DatabaseLookup(transactions, ACCESS.roles), clock, DemoLookup() if demo else None)
+    def make_gate(*, demo: bool = False, max_cached: int = 10_000, **options: Any) -> Gate:
+        directory = Directory(DatabaseLookup(transactions, ACCESS.roles), clock, DemoLookup() if demo else None, max_cached=max_cached)
         return Gate(directory, clock, CookieSigner(SECRET, clock, lifetime_s=3600), operations=ACCESS.operations, **options)
 
     await store.add_tenant("acme")
