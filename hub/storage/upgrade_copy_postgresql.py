@@ -16,48 +16,65 @@ _MAY_COPY: Final = (
     " AND NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = ? AND NOT pg_has_role(nspowner, 'USAGE'))"
 )
 
-_TABLES: Final = (
-    "SELECT quote_ident(c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = current_schema() AND c.relkind = 'r' ORDER BY c.relname"
+_COPIED: Final = (
+    "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = current_schema() AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE') AND c.relname ~ '^\\w+$'"
+    " AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attname !~ '^\\w+$')"
 )
+"""The tables that are copied. An upgrade changes none of those of other owners, which the user may not even read. No table and no column of
+the hub has a name of other signs than these.
+"""
+
+_TABLES: Final = (
+    "SELECT quote_ident(c.relname), string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_class c"  # noqa: S608
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
+    f" WHERE c.oid IN ({_COPIED}) GROUP BY c.relname ORDER BY c.relname"
+)
+"""(table, its columns without those that the server computes)."""
 
 _SEQUENCES: Final = (
-    "SELECT quote_ident(s.relname), quote_ident(t.relname), quote_ident(a.attname) FROM pg_depend d"
-    " JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_class t ON t.oid = d.refobjid"
-    " JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid JOIN pg_namespace n ON n.oid = t.relnamespace"
-    " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a' AND n.nspname = current_schema()"
+    "SELECT quote_ident(s.relname), quote_ident(t.relname), quote_ident(a.attname) FROM pg_depend d"  # noqa: S608
+    " JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' AND s.relname ~ '^\\w+$' JOIN pg_class t ON t.oid = d.refobjid"
+    " JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid"
+    " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'"
+    f" AND s.relnamespace = t.relnamespace AND t.oid IN ({_COPIED})"
 )
 """The sequences that number the rows of tables: (sequence, table, column)."""
 
 _FOREIGN_KEYS: Final = (
-    "SELECT quote_ident(t.relname), quote_ident(k.conname), pg_get_constraintdef(k.oid) FROM pg_constraint k"
-    " JOIN pg_class t ON t.oid = k.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace"
-    " WHERE k.contype = 'f' AND n.nspname = current_schema()"
+    "SELECT quote_ident(t.relname), quote_ident(k.conname), pg_get_constraintdef(k.oid) FROM pg_constraint k"  # noqa: S608
+    " JOIN pg_class t ON t.oid = k.conrelid"
+    f" WHERE k.contype = 'f' AND k.conname ~ '^\\w+$' AND k.conrelid IN ({_COPIED}) AND k.confrelid IN ({_COPIED})"
 )
 
 _log = structlog.get_logger(__name__)
 
 
 def copy_before_upgrade(connection: Connection) -> bool:
-    """Copy every table of the current schema, with rows, indexes, sequences and foreign keys, to :data:`SCHEMA`, within the transaction of
-    the upgrade. Nobody writes to the tables until that ends. Returns False, and says so in the log, where the user may not make a schema.
+    """Copy the tables of the current schema that belong to the hub's user, with rows, indexes, sequences and foreign keys, to
+    :data:`SCHEMA`, within the transaction of the upgrade. Nobody writes to them until that ends. Returns False, and says so in the log,
+    where the user may not make a schema or owns no table.
 
     Raises:
         psycopg.Error: the copy cannot be made, for instance for want of room.
     """
-    if not _row(connection, _MAY_COPY, SCHEMA)[0]:
-        _log.warning("not_copied_before_upgrade", schema=SCHEMA, advice="the user may not make schemas: run pg_dump before an upgrade")
+    tables: list[tuple[str, str]] = connection.execute(_TABLES).fetchall()
+    may_copy = _row(connection, _MAY_COPY, SCHEMA)[0]
+    if not tables or not may_copy:
+        lacking = "owns no table" if may_copy else "may not make schemas"
+        _log.warning("not_copied_before_upgrade", schema=SCHEMA, advice=f"the user {lacking}: run pg_dump before an upgrade")
         return False
     schema, path = _row(connection, "SELECT quote_ident(current_schema()), current_setting('search_path')")
-    tables: list[str] = [name for (name,) in connection.execute(_TABLES).fetchall()]
     sequences = connection.execute(_SEQUENCES).fetchall()
     foreign_keys = connection.execute(_FOREIGN_KEYS).fetchall()
-    connection.execute(f"LOCK TABLE {', '.join(f'{schema}.{table}' for table in tables)} IN SHARE MODE")
+    connection.execute(f"LOCK TABLE {', '.join(f'{schema}.{table}' for table, _ in tables)} IN SHARE MODE")
     connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
     connection.execute(f"CREATE SCHEMA {SCHEMA}")
-    for table in tables:
+    for table, columns in tables:
         connection.execute(f"CREATE TABLE {SCHEMA}.{table} (LIKE {schema}.{table} INCLUDING ALL)")
-        connection.execute(f"INSERT INTO {SCHEMA}.{table} SELECT * FROM {schema}.{table}")  # noqa: S608  quoted names
+        # OVERRIDING: also numbers that else the server alone may give
+        insert = f"INSERT INTO {SCHEMA}.{table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {schema}.{table}"  # noqa: S608
+        connection.execute(insert)
     connection.execute("SELECT set_config('search_path', ?, true)", (SCHEMA,))  # what follows names tables without a schema
     for sequence, table, column in sequences:
         connection.execute(f"CREATE SEQUENCE {sequence} OWNED BY {table}.{column}")

@@ -218,3 +218,42 @@ async def test_a_kill_at_any_step_leaves_the_old_or_the_new(postgres: Postgres, 
             assert versions(connection) == NEW
             assert content(connection, SCHEMA) == before
     assert seen == {"old", "new"}
+
+
+async def test_tables_of_others_are_left_alone(postgres: Postgres, name: str) -> None:
+    """In the same schema there may be tables of an extension or of another application, which the hub's user may not even read."""
+    role = f"owner_{name}"
+    with connected(postgres, name) as connection:
+        connection.execute(
+            f"CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; GRANT CREATE ON DATABASE {name} TO {role}".encode()
+        )
+        for table in content(connection, "public"):
+            connection.execute(f"ALTER TABLE public.{table} OWNER TO {role}".encode())
+        before = content(connection, "public")
+        connection.execute(
+            b"CREATE TABLE public.spatial_ref_sys (srid integer PRIMARY KEY, name text REFERENCES public.tenants (name));"
+            b"INSERT INTO public.spatial_ref_sys VALUES (4326, 'acme')"
+        )
+        try:
+            async with opened(postgres.url(name).replace("postgres@", f"{role}@")) as database:
+                assert not await migrate(database, PACKAGES)
+            assert versions(connection) == NEW
+            assert content(connection, SCHEMA) == before
+        finally:
+            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
+
+
+async def test_tables_of_another_application_of_the_same_user_do_no_harm(postgres: Postgres, name: str) -> None:
+    """Numbers that the server alone may give, columns that it computes, keys that lead elsewhere, odd names."""
+    with connected(postgres, name) as connection:
+        connection.execute(
+            b"CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.kinds (id integer PRIMARY KEY); INSERT INTO elsewhere.kinds VALUES (1);"
+            b"CREATE TABLE public.orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, price integer NOT NULL,"
+            b" twice integer GENERATED ALWAYS AS (price * 2) STORED, kind integer REFERENCES elsewhere.kinds);"
+            b"INSERT INTO public.orders (price, kind) VALUES (5, 1), (6, 1);"
+            b'CREATE TABLE public."who\'s %s?" (id bigserial PRIMARY KEY, "what?" text);'
+            b'INSERT INTO public."who\'s %s?" ("what?") VALUES (\'x\')'
+        )
+        await upgraded(postgres, name)
+        assert versions(connection) == NEW
+        assert versions(connection, SCHEMA) == OLD
