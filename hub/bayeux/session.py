@@ -280,6 +280,7 @@ class ServerSession(Subscriber):
             return None
         if held.timer is not None:
             self.hub.timers.cancel(held.timer)
+            held.timer = None  # it refers to the connect: without this each connect would be left to the collector of reference cycles
         self._context.registry.release(held.browser)
         return held
 

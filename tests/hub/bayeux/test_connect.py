@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from typing import Any
 
 import pytest
 
+from hub.bayeux.held_connect import HeldConnect
 from hub.core.limits import Limits
 from tests.hub.bayeux.harness import HANDSHAKE, NONE, RETRY, Bayeux, Client, HookedBus, by_token
 
@@ -567,3 +569,24 @@ async def test_draining_spreads_the_handshakes_of_unknown_clients() -> None:
     list(bayeux.server.drain())
     (reply,) = await bayeux.post({**client.connect(), "clientId": "unknown"})
     assert reply["advice"] == LATER
+
+
+def held_connects() -> int:
+    return sum(isinstance(thing, HeldConnect) for thing in gc.get_objects())
+
+
+async def test_a_connect_that_has_ended_leaves_no_reference_cycle() -> None:
+    bayeux = Bayeux()
+    client = await bayeux.client()
+    await client.subscribed("/a")
+    gc.collect()
+    before = held_connects()
+    gc.disable()
+    try:
+        held = await client.hold()
+        await bayeux.emit("/a")
+        held.response()
+        del held
+        assert held_connects() == before
+    finally:
+        gc.enable()
