@@ -49,7 +49,9 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
         workers: Annotated[int | None, typer.Option(help="Processes that serve; this version takes 1 alone. [default: 1]")] = None,
         role: Annotated[str | None, typer.Option(help="What the process does; this version takes all alone. [default: all]")] = None,
         data_dir: Annotated[Path | None, typer.Option(help="Folder of the hub's files. [default: ./hub-data]")] = None,
-        redis_url: Annotated[str | None, typer.Option(help="Redis that connects nodes; this version refuses one.")] = None,
+        redis_url: Annotated[
+            str | None, typer.Option(help="Redis or Valkey that connects several hubs, such as redis://localhost:6379/0.")
+        ] = None,
         database_url: Annotated[str | None, typer.Option(help="PostgreSQL in place of SQLite.")] = None,
         metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on a port of its own, without credentials.")] = None,
         extensions: Annotated[
