@@ -1,4 +1,4 @@
-"""The event hub: topics, sessions, doors and delivery. It knows nothing of contact centres."""
+"""The event hub: topics, sessions, endpoints and delivery. It knows nothing of contact centres."""
 
 from typing import TYPE_CHECKING
 

@@ -24,7 +24,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
 from hub.http.permits import operations_asked
 from hub.http.tracing import Tracing
-from hub.node_metrics import of_doors, of_hub, of_redis, of_storage, readiness_of, show
+from hub.node_metrics import of_endpoints, of_hub, of_redis, of_storage, readiness_of, show
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
@@ -171,7 +171,7 @@ class Node:
         redis = self._backends.redis
         for part in (
             of_hub(self.hub, self.trimmer, self.loop_watch),
-            of_doors(self.connections, self.http_counters, self.bodies, self.bayeux, self.dashboards, self.streams),
+            of_endpoints(self.connections, self.http_counters, self.bodies, self.bayeux, self.dashboards, self.streams),
             of_storage(self.transactions, self._watched),
             *([] if redis is None else [of_redis(redis)]),
             *self.parts,

@@ -45,7 +45,7 @@ def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
     return Parts(
         counters={"": hub.counters},
         gauges=[
-            Gauge("sessions", "Sessions of every door that are open now.", lambda: len(hub.sessions)),
+            Gauge("sessions", "Sessions of every endpoint that are open now.", lambda: len(hub.sessions)),
             Gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: hub.budget.waiting_bytes),
             Gauge("topics", "Topics that somebody is subscribed to.", lambda: len(hub.router)),
             Gauge("timers", "Timers that are set.", lambda: len(hub.timers)),
@@ -81,7 +81,7 @@ def of_redis(bus: RedisBus) -> Parts:
     )
 
 
-def of_doors(
+def of_endpoints(
     connections: Connections,
     http: HttpCounters,
     bodies: BodyBudget,

@@ -64,7 +64,7 @@ class CloseCode(IntEnum):
     NOT_AUTHENTICATED = 4401
     """No credential, a wrong or an expired one."""
     FORBIDDEN = 4403
-    """The credential is good, the role does not reach this door."""
+    """The credential is good, the role does not reach this endpoint."""
     TOO_SLOW = 4408
     """The client read too slowly for a channel whose messages must not be dropped; come back and replay."""
     TOO_MANY = 4429

@@ -64,8 +64,8 @@ def payload_of(frame: bytes) -> bytes:
 
 
 class FrameCache:
-    """Builds the frames in which the sessions of one door get messages over a WebSocket. It keeps the last ones: sessions that get the same
-    messages get the same bytes, built once.
+    """Builds the frames in which the sessions of one endpoint get messages over a WebSocket. It keeps the last ones: sessions that get
+    the same messages get the same bytes, built once.
     """
 
     __slots__ = ("_encode", "_frames", "_max_frame_bytes", "_messages")
@@ -91,7 +91,7 @@ class FrameCache:
 
 
 class FrameCaches:
-    """The frame caches of all WebSocket doors, one for each form on the wire."""
+    """The frame caches of all WebSocket endpoints, one for each form on the wire."""
 
     __slots__ = ("bayeux", "dashboard", "replayable")
 

@@ -1,4 +1,4 @@
-"""The hub of one process: puts the parts of core together. Every door calls the parts, and nothing here knows a door."""
+"""The hub of one process: puts the parts of core together. Every endpoint calls the parts, and nothing here knows an endpoint."""
 
 from __future__ import annotations
 

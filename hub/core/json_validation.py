@@ -1,4 +1,4 @@
-"""What every door does to JSON text before a parser sees it: strict UTF-8, no half characters, bounded depth, and ASCII once and for all.
+"""What every endpoint does to JSON text before a parser sees it: strict UTF-8, no half characters, bounded depth, and ASCII from then on.
 
 All checks run in C, over the whole text: none takes a Python step for each character, so hostile input costs what honest input costs.
 """

@@ -50,7 +50,7 @@ Description = Annotated[str | None, typer.Option(help="For people.")]
 _SAVE_IT = "Keep the secret now: it is not shown again."
 
 
-class _Desk:
+class _Runner:
     """Runs what a command does with endpoints."""
 
     def __init__(self, admin: Admin) -> None:
@@ -76,17 +76,17 @@ class _Desk:
 
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
     """Add ``hub endpoint``. ``families`` yields those whose settings may stand in the settings file."""
-    desk = _Desk(Admin(families))
+    runner = _Runner(Admin(families))
     commands = typer.Typer(no_args_is_help=True)
     app.add_typer(commands, name="endpoint", help="Endpoints: where webhooks go.")
-    _add(commands, desk)
-    _change(commands, desk)
-    _look(commands, desk)
-    _remove(commands, desk)
-    _replay(commands, desk)
+    _add(commands, runner)
+    _change(commands, runner)
+    _look(commands, runner)
+    _remove(commands, runner)
+    _replay(commands, runner)
 
 
-def _add(app: typer.Typer, desk: _Desk) -> None:
+def _add(app: typer.Typer, runner: _Runner) -> None:
     @app.command(
         epilog="Examples:\n\n`hub endpoint add https://crm.example.com/hook --type 'interaction.*'`\n\n"
         "`hub endpoint add https://crm.example.com/hook --type 'interaction.*' --media chat --media email` — chat and email alone, "
@@ -112,11 +112,13 @@ def _add(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Add an endpoint, and print its secret once."""
         change = Change(url, type, media, _headers(header), description, concurrency, success, throttle=throttle)
-        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.add(tx, name, change, secret), config, data_dir, database_url)
+        made, text = runner.run(
+            tenant, lambda tx, administration, name: administration.add(tx, name, change, secret), config, data_dir, database_url
+        )
         _show(made, json, done=f"added endpoint {made.id}", secret=text)
 
 
-def _change(app: typer.Typer, desk: _Desk) -> None:
+def _change(app: typer.Typer, runner: _Runner) -> None:
     @app.command(epilog="Example:  hub endpoint change ep_0123 --url https://crm.example.com/new-hook")
     def change(
         endpoint: str,
@@ -136,7 +138,9 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Change what is given; lists and headers are given whole."""
         wanted = Change(url, type, media, _headers(header), description, concurrency, success, throttle=throttle)
-        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
+        made = runner.run(
+            tenant, lambda tx, administration, name: administration.change(tx, name, endpoint, wanted), config, data_dir, database_url
+        )
         _show(made, json, done=f"changed endpoint {endpoint}")
 
     @app.command(epilog="Example:  hub endpoint enable ep_0123")
@@ -145,7 +149,9 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Deliver to it again: pending deliveries are made."""
         wanted = Change(enabled=True)
-        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
+        made = runner.run(
+            tenant, lambda tx, administration, name: administration.change(tx, name, endpoint, wanted), config, data_dir, database_url
+        )
         _show(made, False, done=f"enabled endpoint {endpoint}")
 
     @app.command(epilog="Example:  hub endpoint disable ep_0123")
@@ -154,7 +160,9 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
     ) -> None:
         """Deliver nothing to it for now: pending deliveries stay pending, and new events are not delivered to it."""
         wanted = Change(enabled=False)
-        made = desk.run(tenant, lambda tx, desk_, name: desk_.change(tx, name, endpoint, wanted), config, data_dir, database_url)
+        made = runner.run(
+            tenant, lambda tx, administration, name: administration.change(tx, name, endpoint, wanted), config, data_dir, database_url
+        )
         _show(made, False, done=f"disabled endpoint {endpoint}")
 
     @app.command(epilog="Example:  hub endpoint rotate ep_0123")
@@ -168,11 +176,13 @@ def _change(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Give it another secret; the one before signs beside it for a day."""
-        made, text = desk.run(tenant, lambda tx, desk_, name: desk_.rotate(tx, name, endpoint, secret), config, data_dir, database_url)
+        made, text = runner.run(
+            tenant, lambda tx, administration, name: administration.rotate(tx, name, endpoint, secret), config, data_dir, database_url
+        )
         _show(made, json, done=f"rotated the secret of endpoint {endpoint}", secret=text)
 
 
-def _look(app: typer.Typer, desk: _Desk) -> None:
+def _look(app: typer.Typer, runner: _Runner) -> None:
     @app.command("list", epilog="Example:  hub endpoint list --json")
     def list_(
         tenant: TenantOption = None,
@@ -182,7 +192,7 @@ def _look(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """List the endpoints of a tenant."""
-        found = desk.run(tenant, lambda tx, desk_, name: desk_.all(tx, name), config, data_dir, database_url)
+        found = runner.run(tenant, lambda tx, administration, name: administration.all(tx, name), config, data_dir, database_url)
         if json:
             print_json([_plain(each) for each in found])
         elif not found:
@@ -203,20 +213,23 @@ def _look(app: typer.Typer, desk: _Desk) -> None:
         json: AsJson = False,
     ) -> None:
         """Show an endpoint."""
-        _show(desk.run(tenant, lambda tx, desk_, name: desk_.find(tx, name, endpoint), config, data_dir, database_url), json)
+        _show(
+            runner.run(tenant, lambda tx, administration, name: administration.find(tx, name, endpoint), config, data_dir, database_url),
+            json,
+        )
 
 
-def _remove(app: typer.Typer, desk: _Desk) -> None:
+def _remove(app: typer.Typer, runner: _Runner) -> None:
     @app.command(epilog="Example:  hub endpoint remove ep_0123")
     def remove(
         endpoint: str, tenant: TenantOption = None, config: Config = None, data_dir: DataDir = None, database_url: DatabaseUrl = None
     ) -> None:
         """Remove an endpoint; its pending deliveries are dead."""
-        desk.run(tenant, lambda tx, desk_, name: desk_.remove(tx, name, endpoint), config, data_dir, database_url)
+        runner.run(tenant, lambda tx, administration, name: administration.remove(tx, name, endpoint), config, data_dir, database_url)
         errors.print(f"removed endpoint {endpoint}; running nodes follow within 2 s", style="green", markup=False)
 
 
-def _replay(app: typer.Typer, desk: _Desk) -> None:
+def _replay(app: typer.Typer, runner: _Runner) -> None:
     @app.command(epilog="Example:  hub endpoint replay ep_0123 --since 2026-11-25T08:00:00Z")
     def replay(
         endpoint: str,
@@ -238,7 +251,7 @@ def _replay(app: typer.Typer, desk: _Desk) -> None:
             archive_store.announce(tx)
             return total
 
-        total = desk.run(tenant, work, config, data_dir, database_url)
+        total = runner.run(tenant, work, config, data_dir, database_url)
         what = "1 delivery is" if total == 1 else f"{total} deliveries are"
         errors.print(f"{what} made once more; running nodes begin within 2 s", style="green", markup=False)
 

@@ -223,7 +223,7 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
-class Door:
+class ReceiverServer:
     """Serves a :class:`Receiver` over HTTP/1.1 until it has received as many webhooks as it should."""
 
     def __init__(
@@ -310,7 +310,7 @@ async def _receive(host: str, port: int, receiver: Receiver, checked: bool, erro
         errors.print(f"listening on {url}, {how}", style="dim", markup=False)
 
     try:
-        await Door(receiver, shown, **options).serve(host, port, ready)
+        await ReceiverServer(receiver, shown, **options).serve(host, port, ready)
     finally:
         totals = f"{receiver.taken:,} received, {receiver.repeats:,} repeats, {receiver.refused:,} refused"
         errors.print(totals, style="dim", markup=False)

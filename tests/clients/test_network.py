@@ -61,7 +61,7 @@ def until(condition: Callable[[], Any], what: str, *, within_s: float = WITHIN_S
 
 
 def sessions(hub: HubProcess) -> int:
-    """How many sessions the hub has, of every door."""
+    """How many sessions the hub has, of every endpoint."""
     found = re.search(r"^hub_sessions (\S+)$", hub.get("/metrics").text, re.MULTILINE)
     assert found is not None
     return int(float(found[1]))

@@ -1,4 +1,4 @@
-"""A tenant that has its share of a server's connections is told so at every door, and leaves the last of them to others."""
+"""A tenant that has its share of a server's connections is told so by every endpoint, and leaves the last of them to others."""
 
 from __future__ import annotations
 

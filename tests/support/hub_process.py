@@ -101,7 +101,7 @@ class HubProcess:
 
     @property
     def ws_url(self) -> str:
-        """The base URL of the WebSocket doors."""
+        """The base URL of the WebSocket endpoints."""
         return f"ws://localhost:{self.port}"
 
     @property

@@ -45,7 +45,7 @@ def test_sessions_that_get_the_same_get_the_same_bytes() -> None:
     assert caches.bayeux.frames([second, first]) == frames, "built anew: messages are told apart by identity"
 
 
-def test_each_door_has_its_shape() -> None:
+def test_each_endpoint_has_its_shape() -> None:
     caches = FrameCaches(1000)
     message = Message("/a", b"1", position=7)
     assert [json.loads(payloads(cache.frames([message]))[0]) for cache in (caches.bayeux, caches.replayable, caches.dashboard)] == [

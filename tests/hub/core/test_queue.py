@@ -288,7 +288,7 @@ def test_flush_that_offers_again_is_served() -> None:
 
 
 @pytest.mark.parametrize("method", ["flush", "end_too_slow", "end_revoked"])
-def test_door_must_say_how(method: str) -> None:
+def test_session_of_an_endpoint_must_say_how(method: str) -> None:
     world = World()
     with pytest.raises(AssertionError):
         getattr(Subscriber(world.hub, "x", world.session().principal), method)()

@@ -68,7 +68,7 @@ def test_nothing_else_changes(value: object, indent: int | None, escaped: bool) 
         assert json.loads(whole) == {**value, "event": {**value.get("event", {}), "replayId": 7}}
 
 
-def test_every_subscriber_of_a_log_channel_gets_it_by_bayeux_and_nobody_by_another_door() -> None:
+def test_every_subscriber_of_a_log_channel_gets_it_by_bayeux_and_nobody_by_another_endpoint() -> None:
     message = Message("/log", b'{"event":{"n":1},"x":1.10}', DeliveryClass.LOG, position=7)
     assert message.bayeux() == b'{"channel":"/log","data":{"event":{"replayId":7,"n":1},"x":1.10}}'
     assert message.replayable() is message.bayeux()  # one text, whoever asked

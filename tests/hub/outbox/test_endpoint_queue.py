@@ -126,7 +126,7 @@ def test_nothing_is_held_beside_a_look_at_the_database() -> None:
     assert not queue.admits(0)
 
 
-def test_a_new_lane_does_not_know_what_the_database_has() -> None:
+def test_a_new_queue_does_not_know_what_the_database_has() -> None:
     assert not EndpointQueue(2, 3).admits(0)
 
 

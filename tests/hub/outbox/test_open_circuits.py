@@ -82,6 +82,6 @@ async def test_a_clock_that_was_set_back_does_not_close_an_endpoint_for_ever(lig
     await house.save(endpoint(silent=9, closed_until_ms=1 << 50))
     async with house.running():
         await house.until(lambda: house.outbox.worker.circuits_open == 1)
-        lane_ = house.outbox.worker._queues["ep_1"]
+        queue = house.outbox.worker._queues["ep_1"]
         now = house.outbox._clock.monotonic()
-        assert lane_.open_at(now) - now <= 3600
+        assert queue.open_at(now) - now <= 3600

@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 from hub.outbox import sign
 from hub.outbox.guard import Guard
 from hub.outbox.models import OutboxEvent, Secret
-from hub.outbox.receive import MAX_BODY_BYTES, MAX_REMEMBERED, Door, Received, Receiver, Signature, answer, line, register, show
+from hub.outbox.receive import MAX_BODY_BYTES, MAX_REMEMBERED, Received, Receiver, ReceiverServer, Signature, answer, line, register, show
 from hub.outbox.sender import Sender
 from hub.outbox.settings import OutboxSettings
 from hub.transports.runtime import SystemClock
@@ -272,7 +272,9 @@ async def door(receiver: Receiver, **options: Any) -> AsyncIterator[tuple[str, l
     """A receiver that serves: its URL, and what it has shown."""
     came: list[Received] = []
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(Door(receiver, lambda each, _: came.append(each), **options).serve("127.0.0.1", 0, url.set_result))
+    task = asyncio.ensure_future(
+        ReceiverServer(receiver, lambda each, _: came.append(each), **options).serve("127.0.0.1", 0, url.set_result)
+    )
     try:
         async with asyncio.timeout(WITHIN_S):
             yield await url, came
@@ -349,7 +351,7 @@ async def test_enough_is_enough_and_the_last_one_is_answered() -> None:
         def post(url: str) -> None:
             answers.extend(asyncio.ensure_future(client.post(url, content=b"1")) for _ in range(2))
 
-        await Door(receiver, lambda each, _: came.append(each), count=2, delay_s=0.01).serve("127.0.0.1", 0, post)
+        await ReceiverServer(receiver, lambda each, _: came.append(each), count=2, delay_s=0.01).serve("127.0.0.1", 0, post)
         assert [(await each).status_code for each in answers] == [200, 200]
     assert len(came) == 2
 

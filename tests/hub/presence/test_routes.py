@@ -1,4 +1,4 @@
-"""The REST interface, over the sessions of every door of a real server."""
+"""The REST interface, over the sessions of every endpoint of a real server."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ async def test_a_ticket_is_taken_once(access: Access, path: str) -> None:
     assert await failure(access.gate, path=path, query=query) is Failure.BAD_TICKET
 
 
-async def test_a_ticket_counts_at_two_doors_only(access: Access) -> None:
+async def test_a_ticket_counts_at_two_endpoints_only(access: Access) -> None:
     query = f"ticket={await ticket_of(access)}"
     for path in ("/x", "/cometd", "/api/v1/me", "/wsx", "/"):
         assert await failure(access.gate, path=path, query=query) is Failure.MISSING

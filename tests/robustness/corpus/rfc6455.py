@@ -221,6 +221,6 @@ def _ends(ask: Ask) -> Iterator[Case]:
 
 
 def cases(ask: Ask) -> list[Case]:
-    """All rows, for a door that is asked in its own way."""
+    """All rows, for an endpoint that is asked in its own way."""
     parts = [_framing, _lengths, _fragmentation, _control, _closing, _utf8, _ends]
     return [case for part in parts for case in part(ask)]

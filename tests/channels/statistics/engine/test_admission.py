@@ -14,7 +14,7 @@ from tests.channels.statistics.engine.scene import NINE, UTC, event
 FEW = Bounds(objects=6, groups=2, members=3, member_groups=2, interactions=4, media=8)
 
 
-class Desk:
+class Batch:
     """Admits events as a batch is: all of them, before any is applied."""
 
     def __init__(self, bounds: Bounds = FEW) -> None:
@@ -127,60 +127,60 @@ TOO_MANY: list[tuple[list[tuple[str, dict[str, Any]]], tuple[str, dict[str, Any]
 def test_one_too_many_is_refused_by_name(
     before: list[tuple[str, dict[str, Any]]], more: tuple[str, dict[str, Any]], refusal: str, together: bool
 ) -> None:
-    desk = Desk()
+    batch = Batch()
     for kind, data in before:
-        desk.admit(kind, **data)
+        batch.admit(kind, **data)
         if not together:
-            desk.apply()
+            batch.apply()
     with pytest.raises(RefusedEventError) as refused:
-        desk.admit(more[0], **more[1])
+        batch.admit(more[0], **more[1])
     assert str(refused.value).startswith(refusal)
     assert "; got " in str(refused.value)
-    desk.apply()
+    batch.apply()
     with pytest.raises(RefusedEventError):
-        desk.admit(more[0], **more[1])
+        batch.admit(more[0], **more[1])
 
 
 def test_what_is_there_is_let_pass_at_the_bound() -> None:
-    desk = Desk()
-    desk.admit("group.changed", group="g", kind="agents", members=["a", "b", "c"])
-    desk.admit("agent.login", agent="a", groups=["g", "h"])
-    desk.apply()
-    assert desk.engine.object_count == 5
-    desk.admit("agent.login", agent="a", groups=["g", "h", "All"])
-    desk.admit("group.changed", group="g", kind="agents", members=["a", "b", "b", "d"])
-    desk.admit("group.changed", group="All", kind="agents", members=["x1", "x2", "x3", "x4"])
-    desk.apply()
-    assert desk.engine.object_count == 6
+    batch = Batch()
+    batch.admit("group.changed", group="g", kind="agents", members=["a", "b", "c"])
+    batch.admit("agent.login", agent="a", groups=["g", "h"])
+    batch.apply()
+    assert batch.engine.object_count == 5
+    batch.admit("agent.login", agent="a", groups=["g", "h", "All"])
+    batch.admit("group.changed", group="g", kind="agents", members=["a", "b", "b", "d"])
+    batch.admit("group.changed", group="All", kind="agents", members=["x1", "x2", "x3", "x4"])
+    batch.apply()
+    assert batch.engine.object_count == 6
 
 
 def test_what_was_admitted_and_is_skipped_makes_room() -> None:
-    desk = Desk()
+    batch = Batch()
     for number in range(6):
-        desk.admit("agent.ready", agent=f"a{number}")
-    for found in desk.waiting:
-        desk.engine.skip(found)
+        batch.admit("agent.ready", agent=f"a{number}")
+    for found in batch.waiting:
+        batch.engine.skip(found)
     for number in range(6):
-        desk.admit("agent.ready", agent=f"b{number}")
+        batch.admit("agent.ready", agent=f"b{number}")
 
 
 def test_what_was_admitted_and_never_came_is_counted_for_ten_minutes() -> None:
-    desk = Desk()
+    batch = Batch()
     for number in range(6):
-        desk.admit("agent.ready", agent=f"a{number}")
-    desk.engine.advance(NINE + 600_000)
+        batch.admit("agent.ready", agent=f"a{number}")
+    batch.engine.advance(NINE + 600_000)
     with pytest.raises(RefusedEventError):
-        desk.admit("agent.ready", agent="b")
-    desk.engine.advance(NINE + 600_001)
-    desk.admit("agent.ready", agent="b")
+        batch.admit("agent.ready", agent="b")
+    batch.engine.advance(NINE + 600_001)
+    batch.admit("agent.ready", agent="b")
 
 
 def test_limits_do_not_apply_to_what_is_restored() -> None:
-    desk = Desk(Bounds())
+    batch = Batch(Bounds())
     for number in range(20):
-        desk.admit("agent.login", agent="ann", groups=[f"g{number}"])
-    desk.apply()
-    restored = Engine.restore(desk.engine.save(), zone=UTC, bounds=FEW)
+        batch.admit("agent.login", agent="ann", groups=[f"g{number}"])
+    batch.apply()
+    restored = Engine.restore(batch.engine.save(), zone=UTC, bounds=FEW)
     assert restored.object_count == 21
     restored.admit(event(NINE, "agent.ready", agent="ann"))
     restored.admit(event(NINE, "agent.login", agent="ann", groups=["g7"]))
@@ -199,56 +199,56 @@ ENDING: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("kind", "data"), ENDING)
 def test_what_ends_an_interaction_is_never_one_too_many_and_opens_none(kind: str, data: dict[str, Any]) -> None:
-    desk = Desk()
+    batch = Batch()
     for n in range(4):
-        desk.admit("interaction.queued", ixn=f"i{n}", queue="q")
-    desk.apply()
-    desk.admit(f"interaction.{kind}", ixn="unheard", **data)
-    desk.apply()
-    assert desk.engine.interaction_count == 4
+        batch.admit("interaction.queued", ixn=f"i{n}", queue="q")
+    batch.apply()
+    batch.admit(f"interaction.{kind}", ixn="unheard", **data)
+    batch.apply()
+    assert batch.engine.interaction_count == 4
 
 
 def test_interactions_of_one_batch_are_counted_once_each() -> None:
-    desk = Desk()
+    batch = Batch()
     for n in range(4):
-        desk.admit("interaction.queued", ixn=f"i{n}", queue="q")
-        desk.admit("interaction.ringing", ixn=f"i{n}", agent="ann")
-    desk.apply()
-    desk.admit("interaction.established", ixn="i0", agent="ann", type="inbound")
-    desk.admit("interaction.abandoned", ixn="i3", queue="q")
-    desk.apply()
-    desk.admit("interaction.queued", ixn="i4", queue="q")
-    desk.apply()
-    assert desk.engine.interaction_count == 4
-    assert desk.engine._machine._admission._interactions == {}
+        batch.admit("interaction.queued", ixn=f"i{n}", queue="q")
+        batch.admit("interaction.ringing", ixn=f"i{n}", agent="ann")
+    batch.apply()
+    batch.admit("interaction.established", ixn="i0", agent="ann", type="inbound")
+    batch.admit("interaction.abandoned", ixn="i3", queue="q")
+    batch.apply()
+    batch.admit("interaction.queued", ixn="i4", queue="q")
+    batch.apply()
+    assert batch.engine.interaction_count == 4
+    assert batch.engine._machine._admission._interactions == {}
 
 
 def test_an_interaction_that_is_over_is_not_opened_by_what_comes_late() -> None:
-    desk = Desk()
-    desk.admit("interaction.finished", ixn="over", media="voice")
-    desk.apply()
+    batch = Batch()
+    batch.admit("interaction.finished", ixn="over", media="voice")
+    batch.apply()
     for n in range(4):
-        desk.admit("interaction.queued", ixn=f"i{n}", queue="q")
-    desk.admit("interaction.held", ixn="over", agent="ann")
+        batch.admit("interaction.queued", ixn=f"i{n}", queue="q")
+    batch.admit("interaction.held", ixn="over", agent="ann")
     with pytest.raises(RefusedEventError):
-        desk.admit("interaction.started", ixn="over", media="voice")
+        batch.admit("interaction.started", ixn="over", media="voice")
 
 
 def test_no_more_interactions_that_are_over_are_remembered_than_may_go_on() -> None:
-    desk = Desk()
+    batch = Batch()
     for n in range(10):
-        desk.admit("interaction.finished", ixn=f"i{n}", media="voice")
-        desk.apply()
-    assert list(desk.engine._centre.idle) == ["i6", "i7", "i8", "i9"]
+        batch.admit("interaction.finished", ixn=f"i{n}", media="voice")
+        batch.apply()
+    assert list(batch.engine._centre.idle) == ["i6", "i7", "i8", "i9"]
 
 
 def test_media_are_known_after_a_restart() -> None:
-    desk = Desk()
-    desk.admit("agent.login", agent="ann", media=["m1", "M2"])
-    desk.admit("interaction.queued", ixn="i", queue="q", media="m3")
-    desk.admit("interaction.started", ixn="j", media="m4")
-    desk.apply()
-    again = Engine.restore(desk.engine.save(), zone=UTC, bounds=FEW)
+    batch = Batch()
+    batch.admit("agent.login", agent="ann", media=["m1", "M2"])
+    batch.admit("interaction.queued", ixn="i", queue="q", media="m3")
+    batch.admit("interaction.started", ixn="j", media="m4")
+    batch.apply()
+    again = Engine.restore(batch.engine.save(), zone=UTC, bounds=FEW)
     assert again._centre.media == {"voice", "m1", "m2", "m3", "m4"}
 
 
@@ -267,47 +267,47 @@ PARTS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
 @pytest.mark.parametrize(("kind", "data"), PARTS)
 def test_an_agent_too_many_in_an_interaction_is_refused(kind: str, data: dict[str, Any], together: bool) -> None:
-    desk = Desk(SMALL)
+    batch = Batch(SMALL)
     for agent in ("a", "b", "c"):
-        desk.admit("interaction.ringing", ixn="i", agent=agent)
-        desk.admit("interaction.established", ixn="i", agent=agent, type="inbound")
+        batch.admit("interaction.ringing", ixn="i", agent=agent)
+        batch.admit("interaction.established", ixn="i", agent=agent, type="inbound")
         if not together:
-            desk.apply()
+            batch.apply()
     with pytest.raises(RefusedEventError, match=r"gentId: expected at most 3 agents in one interaction; got one more in i, one-more"):
-        desk.admit(f"interaction.{kind}", ixn="i", **data)
-    desk.apply()
-    desk.admit("interaction.held", ixn="i", agent="a")
-    desk.admit("interaction.transferred", ixn="i", giver="a", to="d")
-    desk.admit("interaction.released", ixn="i", agent="b")
-    desk.apply()
-    desk.admit(f"interaction.{kind}", ixn="i", **data)
-    desk.apply()
-    assert desk.engine._machine._admission._parts_of_interaction == {}
+        batch.admit(f"interaction.{kind}", ixn="i", **data)
+    batch.apply()
+    batch.admit("interaction.held", ixn="i", agent="a")
+    batch.admit("interaction.transferred", ixn="i", giver="a", to="d")
+    batch.admit("interaction.released", ixn="i", agent="b")
+    batch.apply()
+    batch.admit(f"interaction.{kind}", ixn="i", **data)
+    batch.apply()
+    assert batch.engine._machine._admission._parts_of_interaction == {}
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
 def test_an_interaction_too_many_of_one_agent_is_refused(together: bool) -> None:
-    desk = Desk(SMALL)
+    batch = Batch(SMALL)
     for n in range(3):
-        desk.admit("interaction.established", ixn=f"i{n}", agent="ann", type="inbound", media="chat" if n % 2 else "email")
+        batch.admit("interaction.established", ixn=f"i{n}", agent="ann", type="inbound", media="chat" if n % 2 else "email")
         if not together:
-            desk.apply()
+            batch.apply()
     with pytest.raises(
         RefusedEventError, match=r"data\.interactionId: expected at most 3 interactions of one agent; got one more of ann, j"
     ):
-        desk.admit("interaction.ringing", ixn="j", agent="ann")
-    desk.admit("interaction.ringing", ixn="j", agent="bob")
-    desk.admit("interaction.finished", ixn="i0", media="email")
-    desk.apply()
-    desk.admit("interaction.ringing", ixn="j", agent="ann")
-    desk.apply()
-    admission = desk.engine._machine._admission
+        batch.admit("interaction.ringing", ixn="j", agent="ann")
+    batch.admit("interaction.ringing", ixn="j", agent="bob")
+    batch.admit("interaction.finished", ixn="i0", media="email")
+    batch.apply()
+    batch.admit("interaction.ringing", ixn="j", agent="ann")
+    batch.apply()
+    admission = batch.engine._machine._admission
     assert (admission._parts, admission._parts_of_agent) == ({}, {})
 
 
 def test_user_data_that_is_kept_has_a_size() -> None:
-    desk = Desk(Bounds(user_data_bytes=20))
-    desk.admit("interaction.queued", ixn="i", queue="q", user_data={"a": "123456789012"})
+    batch = Batch(Bounds(user_data_bytes=20))
+    batch.admit("interaction.queued", ixn="i", queue="q", user_data={"a": "123456789012"})
     with pytest.raises(RefusedEventError, match=r"data\.userData: expected at most 20 bytes of JSON; got 21"):
-        desk.admit("interaction.queued", ixn="j", queue="q", user_data={"a": "1234567890123"})
-    desk.admit("interaction.started", ixn="j", media="chat", user_data={"a": "1234567890123"})  # which is not kept here
+        batch.admit("interaction.queued", ixn="j", queue="q", user_data={"a": "1234567890123"})
+    batch.admit("interaction.started", ixn="j", media="chat", user_data={"a": "1234567890123"})  # which is not kept here
