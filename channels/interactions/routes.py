@@ -171,7 +171,7 @@ def _before(cursor: str | None) -> tuple[int, str] | None:
 
 
 def create_fast_routes(calls: Handlers) -> list[FastRoute]:
-    """The short way of creating, getting and stopping by id."""
+    """The fast routes: create, get and stop by id."""
     base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
 
     async def create(request: Request, caller: Principal, service: str) -> Response:

@@ -130,4 +130,6 @@ class Transaction:
 
 
 Operation = Callable[[Transaction], T]
-"""A piece of work on the database. It may run more than once (:data:`RETRIES`): what it does lies in the database alone."""
+"""A piece of work on the database. It may run more than once (:data:`hub.storage.writer.RETRIES`): what it does lies in the database
+alone.
+"""
