@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from channels.ingest.cloudevents import EventError
-from hub.http.envelope import show
+from hub.core.json_text import show
 
 PREFIX: Final = "ce-"
 ATTRIBUTES: Final = ("specversion", "id", "source", "type", "time")

@@ -14,9 +14,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from channels.events import EVENT_TYPES, NUMBERS, Event, EventData, NumberError, decode_data, parse_time
+from hub.core.field_error import FieldError
+from hub.core.json_text import show
 from hub.core.json_validation import BadJsonError, check_nul, guard, replace_lone_surrogates, without_nulls
-from hub.http.envelope import show
-from hub.http.errors import FieldError
 
 SPECVERSION: Final = "1.0"
 

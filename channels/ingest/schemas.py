@@ -3,8 +3,9 @@
 from functools import cache
 
 from channels.events import EVENT_TYPES, json_schema
+from hub.core.json_text import ascii_json
 from hub.http.assets import Asset
-from hub.http.envelope import ascii_json, ok
+from hub.http.envelope import ok
 from hub.http.responses import EnvelopeResponse
 
 PATH = "/ingest/v1/schemas"

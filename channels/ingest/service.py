@@ -13,10 +13,11 @@ from channels.ingest.binary_mode import is_binary, is_json, of_headers, structur
 from channels.ingest.cloudevents import EventError, parse_event, split_document, split_lines
 from channels.ingest.sequencer import Sequencer
 from channels.ingest.settings import IngestSettings
+from hub.core.json_text import show
 from hub.core.ports import Clock, Loop
 from hub.core.time_slice import TimeSlice
 from hub.http.body import GZIP, content_encoding, read_body
-from hub.http.envelope import show, status
+from hub.http.envelope import status
 from hub.http.errors import ApiError
 from hub.http.inflate import inflate
 

@@ -9,9 +9,10 @@ import msgspec
 
 from channels.events import NumberError, check_numbers, format_time, parse_time
 from channels.interactions.schemas import Change, Create, Stop
+from hub.core.field_error import FieldError
+from hub.core.json_text import show
 from hub.core.json_validation import BadJsonError, check_nul, without_nulls
-from hub.http.envelope import show
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 
 SERVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The name of an open media service."""

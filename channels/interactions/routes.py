@@ -20,9 +20,9 @@ from channels.interactions.serializers import interaction_entry
 from channels.interactions.service import BY_REST, InteractionService
 from channels.interactions.settings import InteractionsSettings
 from channels.interactions.state_machine import State
+from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.body import apart, read_body, takes
-from hub.http.errors import FieldError
 from hub.http.fast_routes import FastRoute
 from hub.http.permits import requires
 from hub.http.responses import respond

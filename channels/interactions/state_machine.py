@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Final
 
-from hub.http.errors import FieldError
+from hub.core.field_error import FieldError
 
 
 class State(StrEnum):

@@ -10,8 +10,8 @@ from channels.messaging import store_messages
 from channels.messaging.models import Channel, Message
 from channels.messaging.serializers import message_entry
 from channels.messaging.state_machine import UNDELIVERED, Transition, after, of_all
+from hub.core.json_text import ascii_json
 from hub.core.ports import Clock
-from hub.http.envelope import ascii_json
 from hub.outbox.models import NO_ENDPOINT, Recorder
 from hub.storage.transactions import Transaction
 

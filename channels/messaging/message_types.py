@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from channels.messaging.schemas import InboundContent, InboundRichMedia, MediaPart, Outbound, OutboundRichMedia, OutMediaPart
-from hub.http.errors import FieldError
+from hub.core.field_error import FieldError
 
 EMAIL: Final = "email"
 """The type of the channels that carry e-mails. They carry nothing else, and other channels carry no e-mails."""

@@ -9,9 +9,10 @@ import orjson
 
 from channels.messaging.schemas import INBOUND, OUTBOUND, Inbound, Outbound, check
 from channels.messaging.settings import MessagingSettings
+from hub.core.field_error import FieldError
 from hub.core.json_validation import BadJsonError, check_nul, guard
 from hub.http.body import check_members
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 
 
 class Written(NamedTuple):

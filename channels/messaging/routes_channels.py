@@ -17,8 +17,8 @@ from channels.messaging.schemas_channels import (
 )
 from channels.messaging.serializers import channel_entry
 from channels.messaging.service_channels import Change, ChannelService
+from hub.core.field_error import FieldError
 from hub.core.principal import Principal
-from hub.http.errors import FieldError
 from hub.http.permits import requires
 from hub.http.responses import respond
 from hub.outbox.administration import EndpointError

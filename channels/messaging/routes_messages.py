@@ -21,9 +21,9 @@ from channels.messaging.service_outbound import OutboundService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import CHANNEL_ID, trace_id
 from channels.messaging.state_machine import State
+from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.body import apart, read_body, takes
-from hub.http.errors import FieldError
 from hub.http.permits import requires
 from hub.http.responses import respond
 from hub.security.hosts import Hosts

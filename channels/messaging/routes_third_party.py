@@ -22,8 +22,9 @@ from channels.messaging.service_inbound import InboundService
 from channels.messaging.service_media import FIELD, MediaService
 from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
+from hub.core.field_error import FieldError
 from hub.http.body import GZIP, apart, content_encoding, takes
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 from hub.http.inflate import inflate
 from hub.http.openapi import SECURITY_SCHEMES
 from hub.http.responses import respond

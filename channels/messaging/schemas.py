@@ -24,7 +24,7 @@ from pydantic import (
 
 from channels.messaging.media_links import SCHEME
 from channels.messaging.state_machine import REASONS
-from hub.http.errors import FieldError
+from hub.core.field_error import FieldError
 from hub.http.validation import of_validation
 
 MAX_ID_LENGTH: Final = 255

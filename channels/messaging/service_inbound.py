@@ -19,8 +19,8 @@ from channels.messaging.parsing import Written
 from channels.messaging.schemas import InboundContent, InboundReceipt
 from channels.messaging.serializers import party
 from channels.messaging.state_machine import RECEIVED, Transition
+from hub.core.field_error import FieldError
 from hub.core.ports import Clock
-from hub.http.errors import FieldError
 from hub.storage.transactions import Transaction, Transactions
 
 

@@ -16,8 +16,9 @@ from channels.messaging.errors import ChannelGoneError, UnknownMediaError, files
 from channels.messaging.media_files import MediaFolder, clean_name, disposition, is_id, new_id
 from channels.messaging.models import Channel, MediaResource
 from channels.messaging.settings import MessagingSettings
+from hub.core.field_error import FieldError
 from hub.core.ports import Clock
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 from hub.http.filetypes import FileTypeError, check_file
 from hub.storage.transactions import Transaction, Transactions
 

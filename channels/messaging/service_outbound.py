@@ -15,9 +15,9 @@ from channels.messaging.models import Channel, Direction, MediaResource, Message
 from channels.messaging.schemas import Outbound, OutboundEmailChannel, OutParty
 from channels.messaging.serializers import party, webhook_body
 from channels.messaging.state_machine import State
+from hub.core.field_error import FieldError
+from hub.core.json_text import ascii_json
 from hub.core.ports import Clock
-from hub.http.envelope import ascii_json
-from hub.http.errors import FieldError
 from hub.outbox import endpoint_store
 from hub.outbox.models import Recorder
 from hub.storage.transactions import Transaction, Transactions

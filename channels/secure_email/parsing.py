@@ -21,10 +21,11 @@ from starlette.requests import Request
 from channels.secure_email.models import MAX_ADDRESS, Attachment, Direction, Draft, is_address
 from channels.secure_email.responses import Code, MailError
 from channels.secure_email.settings import SecureEmailSettings
+from hub.core.field_error import FieldError
+from hub.core.json_text import show
 from hub.core.json_validation import BadJsonError, check_nul, check_syntax, guard
 from hub.http.body import read_body
-from hub.http.envelope import show
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 from hub.http.filetypes import FileTypeError, check_file
 
 MAX_DEPTH: Final = 64

@@ -17,8 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from hub.core.field_error import FieldError
 from hub.http.error_table import ErrorTable
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 from hub.http.permits import UnknownKeyError
 from hub.http.responses import NO_STORE, EnvelopeResponse
 from hub.http.routing import HubRoute

@@ -42,9 +42,10 @@ from channels.secure_email.schemas import (
 from channels.secure_email.serializers import mail_entry
 from channels.secure_email.service import MailService, Removal
 from channels.secure_email.settings import SecureEmailSettings
+from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.body import apart, takes
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 from hub.http.method import asked_method
 from hub.http.permits import requires
 from hub.http.responses import NO_STORE, respond

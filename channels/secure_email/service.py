@@ -23,8 +23,8 @@ from channels.secure_email.models import (
     MailWithAttachments,
     mailbox_address,
 )
+from hub.core.field_error import FieldError
 from hub.core.ports import Clock
-from hub.http.errors import FieldError
 from hub.outbox.models import NO_ENDPOINT, Recorder
 from hub.storage.transactions import T, Transaction, Transactions
 

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 import orjson
 
+from hub.core.json_text import ascii_json
 from hub.http.body import INLINE_BYTES, check_members
-from hub.http.envelope import ascii_json
 from hub.http.errors import ApiError
 
 BYTES_A_MEMBER: Final = 10

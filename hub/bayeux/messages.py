@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from hub.core.field_error import FieldError
 from hub.core.json_validation import BadJsonError, check_numbers, guard, replace_lone_surrogates
 from hub.core.limits import Limits
 
@@ -70,20 +71,6 @@ class BatchTooLargeError(ValueError):
     """There are more messages in one request than ``max_batch``."""
 
 
-class FieldError(ValueError):
-    """A member of a message that has the wrong type; ``field`` names it, the text also says what was expected and what came."""
-
-    def __init__(self, field: str, expected: str, raw: bytes) -> None:
-        super().__init__(f"{field}: expected {expected}, got {_kind(raw)}")
-        self.field = field
-
-
-def _kind(raw: bytes) -> str:
-    """What a JSON text is, in words."""
-    kinds = {_QUOTE: "a text", _OPEN_OBJECT: "an object", _OPEN_ARRAY: "an array", b"t"[0]: "true", b"f"[0]: "false", b"n"[0]: "null"}
-    return kinds.get(raw[0], "a number")
-
-
 def checked_numbers(data: bytes, extra: bytes) -> None:
     """Check what is broadcast of a message: its ``data``, and the members of :meth:`Incoming.extra`.
 
@@ -99,7 +86,7 @@ def _check_numbers(field: str, text: bytes) -> None:
     try:
         check_numbers(text)
     except BadJsonError:
-        raise FieldError(field, "numbers that a double holds", text) from None
+        raise FieldError.of_json(field, "numbers that a double holds", text) from None
 
 
 class Incoming:
@@ -142,7 +129,7 @@ class Incoming:
         if raw is None:
             return None
         if raw[0] != _QUOTE:
-            raise FieldError(name, "a text", raw)
+            raise FieldError.of_json(name, "a text", raw)
         return _text.decode(raw)
 
     def members(self, name: str) -> dict[str, msgspec.Raw] | None:
@@ -155,7 +142,7 @@ class Incoming:
         if raw is None:
             return None
         if raw[0] != _OPEN_OBJECT:
-            raise FieldError(name, "an object", raw)
+            raise FieldError.of_json(name, "an object", raw)
         return _object.decode(raw)
 
     def texts(self, name: str) -> list[str] | None:
@@ -168,12 +155,12 @@ class Incoming:
         if raw is None:
             return None
         if raw[0] != _OPEN_ARRAY:
-            raise FieldError(name, "an array of texts", raw)
+            raise FieldError.of_json(name, "an array of texts", raw)
         found = []
         for element in _elements.decode(raw):
             text = bytes(element)
             if text[0] != _QUOTE:
-                raise FieldError(name, "an array of texts", text)
+                raise FieldError.of_json(name, "an array of texts", text)
             found.append(_text.decode(text))
         return found
 
@@ -184,12 +171,12 @@ class Incoming:
             FieldError: ``id`` is neither text nor number, ``clientId`` no text, ``ext`` or ``advice`` no object.
         """
         if self.identifier is None and (raw := self.raw("id")) is not None:
-            raise FieldError("id", "a text or a number", raw)
+            raise FieldError.of_json("id", "a text or a number", raw)
         if self.claimed_id is None and (raw := self.raw("clientId")) is not None:
-            raise FieldError("clientId", "a text", raw)
+            raise FieldError.of_json("clientId", "a text", raw)
         for name in ("ext", "advice"):
             if name in self.fields and (raw := self.raw(name)) is not None and raw[0] != _OPEN_OBJECT:
-                raise FieldError(name, "an object", raw)
+                raise FieldError.of_json(name, "an object", raw)
 
     def timeout_ms(self) -> int | None:
         """``advice.timeout``: for how long the client wants this connect to be held, in ms; None when it is absent or negative.
@@ -215,7 +202,7 @@ class Incoming:
         try:
             advised = _integer.decode(raw)
         except msgspec.MsgspecError:
-            raise FieldError(f"advice.{name}", "an integer of milliseconds", raw) from None
+            raise FieldError.of_json(f"advice.{name}", "an integer of milliseconds", raw) from None
         return advised if advised >= 0 else None
 
     def acknowledged(self) -> int | None:
@@ -231,7 +218,7 @@ class Incoming:
         try:
             return _integer.decode(raw)
         except msgspec.MsgspecError:
-            raise FieldError("ext.ack", "the number of a batch", raw) from None
+            raise FieldError.of_json("ext.ack", "the number of a batch", raw) from None
 
     def wants_acknowledgement(self) -> bool:
         """Whether a handshake turns the ack extension on: ``ext.ack`` is true, or an object."""
@@ -251,7 +238,7 @@ class Incoming:
         try:
             return _any.decode(ext["authentication"])
         except msgspec.MsgspecError:
-            raise FieldError("ext.authentication", "an object with token or apiKey", bytes(ext["authentication"])) from None
+            raise FieldError.of_json("ext.authentication", "an object with token or apiKey", bytes(ext["authentication"])) from None
 
     def subscriptions(self) -> list[str] | None:
         """``subscription``, a text or an array of texts, as a list; None when absent.
@@ -266,7 +253,7 @@ class Incoming:
             return [_text.decode(raw)]
         if raw[0] == _OPEN_ARRAY:
             return self.texts("subscription")
-        raise FieldError("subscription", "a text or an array of texts", raw)
+        raise FieldError.of_json("subscription", "a text or an array of texts", raw)
 
     def extra(self) -> bytes:
         """What is broadcast beside ``channel`` and ``data``, encoded, each member led by a comma: the members that the protocol does not

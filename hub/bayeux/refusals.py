@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hub.bayeux.messages import CONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, FieldError, Incoming
+from hub.bayeux.messages import CONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, Incoming
 from hub.bayeux.replies import echo, failure, field_error, head
 from hub.bayeux.session import BayeuxContext
 from hub.core.errors import RefusedError, WireError
+from hub.core.field_error import FieldError
 
 
 class Refusals:

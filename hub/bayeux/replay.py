@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from hub.bayeux.messages import FieldError, Incoming
+from hub.bayeux.messages import Incoming
+from hub.core.field_error import FieldError
 from hub.core.subscriptions import EVERYTHING
 
 NEW_ONLY = -1
@@ -42,14 +43,14 @@ def positions(message: Incoming, patterns: Iterable[str]) -> dict[str, int] | No
     try:
         asked = _map.decode(raw)
     except msgspec.MsgspecError:
-        raise FieldError("ext.replay", "a map of channel to -1, -2 or a position", raw) from None
+        raise FieldError.of_json("ext.replay", "a map of channel to -1, -2 or a position", raw) from None
     found: dict[str, int] = {}
     for pattern in patterns:
         if pattern not in asked:
             continue
         value = bytes(asked[pattern])
         if not _POSITION.fullmatch(value) or (value[:1] == b'"') != (value[-1:] == b'"'):
-            raise FieldError("ext.replay", "a map of channel to -1, -2 or a position", value)
+            raise FieldError.of_json("ext.replay", "a map of channel to -1, -2 or a position", value)
         position = int(value.strip(b'"'))
         if position != NEW_ONLY:
             found[pattern] = EVERYTHING if position == ALL_RETAINED else position

@@ -21,7 +21,7 @@ from hub.bayeux.handlers.handshake import HandshakeHandler
 from hub.bayeux.handlers.publish import PublishHandler
 from hub.bayeux.handlers.subscribe import SubscribeHandler
 from hub.bayeux.handlers.unsubscribe import UnsubscribeHandler
-from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, FieldError, Incoming
+from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, Incoming
 from hub.bayeux.polling import PollingDelivery
 from hub.bayeux.ports import Authenticator, Peer
 from hub.bayeux.refusals import Refusals
@@ -30,6 +30,7 @@ from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.services import Services
 from hub.bayeux.session import BayeuxContext, ServerSession, WebSocketDelivery
 from hub.core.errors import CloseCode
+from hub.core.field_error import FieldError
 from hub.core.hub import Hub
 from hub.core.principal import Principal
 from hub.core.time_slice import TimeSlice
@@ -167,7 +168,7 @@ class BayeuxServer:
         if session.ended or message.claimed_id != session.id:
             if (raw := message.raw("clientId")) is None or message.claimed_id is not None:
                 return self._refusals.unknown(message)
-            return self._refusals.invalid(message, FieldError("clientId", "a text", raw))
+            return self._refusals.invalid(message, FieldError.of_json("clientId", "a text", raw))
         if not self.extensions.none:
             session.requests -= 1  # an extension may take its time: a connect that is held does not wait for it with what is published
             session.wake()

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from hub.bayeux.messages import FieldError
 from hub.bayeux.session import ServerSession
 from hub.core.channels import SERVICE, candidates, check_channel, check_pattern
 from hub.core.errors import RefusedError, WireError
+from hub.core.field_error import FieldError
 from hub.core.message import Message
 
 
@@ -134,4 +134,4 @@ def _decoded(field: str, text: bytes) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
-        raise FieldError(field, "numbers that a double holds", text) from None
+        raise FieldError.of_json(field, "numbers that a double holds", text) from None

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from hub.bayeux.messages import FieldError, Incoming
+from hub.bayeux.messages import Incoming
+from hub.core.field_error import FieldError
 
 ACCURATE_MS = 25
 """A client whose offset is off by less is not answered, in ms: CometD's ``accuracyTarget``."""
@@ -45,8 +46,8 @@ def read_timesync(message: Incoming, wall_ms: Callable[[], int]) -> Timesync | N
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         client, lag, offset = (round(_number.decode(fields.get(name, b"0"))) for name in ("tc", "l", "o"))
     except (msgspec.MsgspecError, OverflowError):
-        raise FieldError("ext.timesync", "an object of tc, l and o, numbers of milliseconds", raw) from None
+        raise FieldError.of_json("ext.timesync", "an object of tc, l and o, numbers of milliseconds", raw) from None
     accuracy = client + offset + lag - now_ms
     if "tc" not in fields:
-        raise FieldError("ext.timesync", "an object of tc, l and o, numbers of milliseconds", raw)
+        raise FieldError.of_json("ext.timesync", "an object of tc, l and o, numbers of milliseconds", raw)
     return Timesync(client, now_ms, accuracy) if lag == 0 or abs(accuracy) >= ACCURATE_MS else None

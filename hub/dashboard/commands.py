@@ -1,6 +1,6 @@
 """Reads the commands of a dashboard client: from the bytes of one frame to checked fields, each kept as the sender's JSON text.
 
-An error in one field is a :class:`FieldError`, which is answered; an error in the frame ends the conversation.
+An error in one field is a :class:`CommandError`, which is answered; an error in the frame ends the conversation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TooManyError(ValueError):
     """A frame has more commands than ``max_batch``."""
 
 
-class FieldError(ValueError):
+class CommandError(ValueError):
     """A field is missing or wrong. The text names the field, what was expected and what came."""
 
 
@@ -64,29 +64,29 @@ class Command:
         """The ``id`` to be echoed, verbatim: a number or a text. None when the client sent none.
 
         Raises:
-            FieldError: it is something else.
+            CommandError: it is something else.
         """
         raw = self.raw("id")
         if raw is not None and raw[0] in b"{[tfn":
-            raise FieldError(f"expected id to be a number or a text, got {self.shown('id')}")
+            raise CommandError(f"expected id to be a number or a text, got {self.shown('id')}")
         return raw
 
     def text(self, name: str) -> str:
         """A field that must be a text.
 
         Raises:
-            FieldError: it is missing, or something else.
+            CommandError: it is missing, or something else.
         """
         raw = self.raw(name)
         if raw is None or raw[0] != ord('"'):
-            raise FieldError(f"expected {name} to be a text, got {self.shown(name)}")
+            raise CommandError(f"expected {name} to be a text, got {self.shown(name)}")
         return _text_decoder.decode(raw)
 
     def position(self, name: str) -> int | None:
         """A field that is a position of the log (docs/protocol/channels.md#positions), None when it was not sent.
 
         Raises:
-            FieldError: it is no integer, or none from 0 to 2^53 - 1.
+            CommandError: it is no integer, or none from 0 to 2^53 - 1.
         """
         raw = self.raw(name)
         if raw is None:
@@ -96,24 +96,24 @@ class Command:
         except msgspec.MsgspecError:
             position = -1
         if not 0 <= position < POSITION_END:
-            raise FieldError(f"expected {name} to be a position, an integer from 0 to 2^53 - 1, got {self.shown(name)}")
+            raise CommandError(f"expected {name} to be a position, an integer from 0 to 2^53 - 1, got {self.shown(name)}")
         return position
 
     def texts(self, name: str) -> list[str]:
         """A field that must be an array of at least one text; repeats are dropped.
 
         Raises:
-            FieldError: it is missing, empty, or something else.
+            CommandError: it is missing, empty, or something else.
         """
         raw = self.raw(name)
         if raw is None or raw[0] != ord("["):
-            raise FieldError(f"expected {name} to be an array of texts, got {self.shown(name)}")
+            raise CommandError(f"expected {name} to be an array of texts, got {self.shown(name)}")
         elements = _elements(raw)
         if not elements:
-            raise FieldError(f"expected {name} to hold at least one text, got an empty array")
+            raise CommandError(f"expected {name} to hold at least one text, got an empty array")
         for index, element in enumerate(elements):
             if element[0] != ord('"'):
-                raise FieldError(f"expected {name}[{index}] to be a text, got {_shown(element)}")
+                raise CommandError(f"expected {name}[{index}] to be a text, got {_shown(element)}")
         return list(dict.fromkeys(_text_decoder.decode(element) for element in elements))
 
 

@@ -15,7 +15,7 @@ from hub.core.principal import Principal
 from hub.core.subscriptions import Subscribed
 from hub.core.time_slice import TimeSlice
 from hub.core.timers import Timer
-from hub.dashboard.commands import Command, FieldError, TooManyError, read_commands
+from hub.dashboard.commands import Command, CommandError, TooManyError, read_commands
 from hub.dashboard.ports import Authenticator, Connection
 from hub.dashboard.session import DashboardSession
 
@@ -200,7 +200,7 @@ class Conversation:
         """Take a message of a client that is not identified yet: a hello, or the conversation ends."""
         try:
             kind = command.text("type")
-        except FieldError:
+        except CommandError:
             kind = ""
         if kind != "hello":
             self._counters.not_authenticated += 1
@@ -212,7 +212,7 @@ class Conversation:
         """Welcome the caller of a hello with a good token, or end the conversation."""
         try:
             caller = await self._authenticator.from_ext({"token": command.text("token")}, statistics_session=self._statistics_session)
-        except FieldError as error:
+        except CommandError as error:
             self._counters.not_authenticated += 1
             self.close(CloseCode.NOT_AUTHENTICATED, str(error))
             return
@@ -260,9 +260,9 @@ class Conversation:
             kind = command.text("type")
             handler = self._handlers.get(kind)
             if handler is None:
-                raise FieldError(f"expected type to be one of {', '.join(self._handlers)}, got {command.shown('type')}")
+                raise CommandError(f"expected type to be one of {', '.join(self._handlers)}, got {command.shown('type')}")
             await handler(session, command, identifier)
-        except FieldError as error:
+        except CommandError as error:
             self._error(session, identifier, BAD_REQUEST, str(error))
         except RefusedError as refused:
             self._error(session, identifier, refused.error.code, refused.detail, refused.channel)
@@ -272,7 +272,7 @@ class Conversation:
         token.
         """
         if not session.principal.anonymous or session.subscriptions:
-            raise FieldError("expected hello only once and first, got it from a session that is authenticated already")
+            raise CommandError("expected hello only once and first, got it from a session that is authenticated already")
         if command.has("token"):
             await self._authenticate(command)
         else:

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from hub.core.delivery import ChannelRegistry, DeliveryClass
+from hub.core.field_error import FieldError
 from hub.core.hub import Hub
 from hub.core.limits import Limits
 from hub.core.message import Message
@@ -25,7 +26,6 @@ from hub.core.subscriber import Subscriber
 from hub.core.subscriptions import Subscribed
 from hub.core.timers import Timer
 from hub.dashboard.commands import POSITION_END
-from hub.http.errors import FieldError
 
 RETRY_MS = 2000
 """Milliseconds that a browser waits at least before it connects again by itself."""

@@ -6,7 +6,7 @@ A family that has REST calls has these modules:
   <hub.http.responses.respond>`. It catches nothing. ``register_errors(errors)`` says how the errors of the family are answered.
 - ``schemas.py``: the models of bodies and answers.
 - ``service.py`` and what lies below it raise errors of the family's own, which know nothing of HTTP. A field that is wrong is a
-  :class:`FieldError(field, expected, got) <hub.http.errors.FieldError>`, or a class that derives from it; its answer is 400.
+  :class:`FieldError(field, expected, got) <hub.core.field_error.FieldError>`, or a class that derives from it; its answer is 400.
 
 When the family is built, it adds its errors to the one table of the hub, :class:`ErrorTable <hub.http.error_table.ErrorTable>`::
 

@@ -6,11 +6,8 @@ else is an error and repeats the HTTP status, unless an API has codes of its own
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-import orjson
 
 from hub.core.limits import Limits
 
@@ -20,11 +17,6 @@ PARTIAL: Final = 2
 
 MAX_ERRORS_TOLD: Final = Limits().max_errors_told
 """Errors that one answer lists, where ``limits.max_errors_told`` is not known."""
-
-MAX_SHOWN: Final = 120
-"""Characters of a value, or of a field's name, that an error text shows."""
-
-_NON_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
 
 def status(code: int | str, message: str | None = None, detail: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -62,36 +54,3 @@ def failure(
 def with_more(detail: Mapping[str, Any], left_out: int) -> dict[str, Any]:
     """``detail`` of an answer that tells some of its errors: with ``moreErrors``, how many it leaves out, where it leaves out any."""
     return {**detail, "moreErrors": left_out} if left_out > 0 else dict(detail)
-
-
-def cut(text: str) -> str:
-    """At most :data:`MAX_SHOWN` characters of a text, with ``...`` behind them where there are more."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
-def show(value: object) -> str:
-    """A value as JSON for an error text, cut to 120 characters; what JSON cannot say is shown as Python does."""
-    try:
-        text = ascii_json(value).decode()
-    except TypeError:
-        text = repr(value)
-    return cut(text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    if number < 0x10000:
-        return f"\\u{number:04x}"
-    number -= 0x10000
-    return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
-
-
-def ascii_json(content: object) -> bytes:
-    """Encode as JSON text of ASCII characters alone: some clients tear a multi-byte character that two TCP segments share
-    (docs/protocol/rest.md#ascii).
-
-    Raises:
-        TypeError: ``content`` holds something that JSON has no form for, or an integer beyond 64 bits.
-    """
-    encoded = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
-    return encoded if encoded.isascii() else _NON_ASCII.sub(_escape, encoded.decode()).encode("ascii")

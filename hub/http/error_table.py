@@ -13,9 +13,11 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 
+from hub.core.field_error import FieldError
+from hub.core.json_text import show
 from hub.eventlog.interface import EventLogError
-from hub.http.envelope import MAX_ERRORS_TOLD, show
-from hub.http.errors import ApiError, FieldError
+from hub.http.envelope import MAX_ERRORS_TOLD
+from hub.http.errors import ApiError
 from hub.http.validation import of_validation
 from hub.storage.text import NulTextError
 from hub.storage.transactions import StorageError

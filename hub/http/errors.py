@@ -1,30 +1,13 @@
-"""What goes wrong with a REST call: an answer that is an error, and a field that is wrong."""
+"""The answer to a REST call that is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-from hub.http.envelope import failure, show
-
-
-class FieldError(ValueError):
-    """A field of what was asked for is wrong. Code below the routes raises it; the answer of a REST call is 400.
-
-    ``field`` names the field, ``expected`` says in words what it may be, ``got`` says in words what came. For a value that came, see
-    :meth:`of_value`.
-    """
-
-    def __init__(self, field: str, expected: str, got: str) -> None:
-        super().__init__(f"{field}: expected {expected}, got {got}")
-        self.field = field
-        self.expected = expected
-        self.got = got
-
-    @classmethod
-    def of_value(cls, field: str, expected: str, value: object) -> Self:
-        """The error for a value, which is shown as JSON, cut to 120 characters."""
-        return cls(field, expected, show(value))
+from hub.core.field_error import FieldError
+from hub.core.json_text import show
+from hub.http.envelope import failure
 
 
 class ApiError(Exception):

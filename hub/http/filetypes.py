@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Collection
 from typing import Final
 
-from hub.http.errors import FieldError
+from hub.core.field_error import FieldError
 
 TEXT: Final = "text/plain"
 UNKNOWN: Final = "application/octet-stream"

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
-from hub.http.envelope import OK, ascii_json, ok
+from hub.core.json_text import ascii_json
+from hub.http.envelope import OK, ok
 from hub.http.errors import ApiError
 
 NO_STORE: Final[Mapping[str, str]] = {"Cache-Control": "no-store"}

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 
-from hub.http.envelope import MAX_ERRORS_TOLD, cut, show, status, with_more
+from hub.core.json_text import cut, show
+from hub.http.envelope import MAX_ERRORS_TOLD, status, with_more
 from hub.http.errors import ApiError
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from hub.http.envelope import show
+from hub.core.json_text import show
 from hub.http.errors import ApiError
 from hub.security.origin import header, is_secure
 

@@ -9,9 +9,9 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub.core.json_text import ascii_json, show
 from hub.core.limits import Limits
 from hub.http.body import BodyBudget
-from hub.http.envelope import ascii_json, show
 from hub.http.errors import ApiError
 from hub.http.headers import first_headers
 from hub.http.method import serve_head

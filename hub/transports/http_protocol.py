@@ -26,9 +26,10 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from hub.core.json_text import ascii_json
 from hub.core.limits import Limits
 from hub.core.time_slice import SLICE_S
-from hub.http.envelope import ascii_json, failure
+from hub.http.envelope import failure
 from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
 from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target
 from hub.transports.lingering import ClosesLingering, LingeringClose, LingeringConnections

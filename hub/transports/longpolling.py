@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from hub.bayeux.messages import BatchTooLargeError, FieldError, Incoming, MalformedError, read_request
+from hub.bayeux.messages import BatchTooLargeError, Incoming, MalformedError, read_request
 from hub.bayeux.ports import Peer
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.bayeux.session import ServerSession
+from hub.core.field_error import FieldError
 from hub.core.frames import array
 from hub.http.body import BodyBudget
 from hub.http.cors import MAX_AGE, CrossOrigin, Headers

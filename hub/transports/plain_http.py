@@ -8,9 +8,10 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from hub.core.json_text import ascii_json
 from hub.core.limits import Limits
 from hub.http.body import BodyBudget, Lease
-from hub.http.envelope import ascii_json, failure
+from hub.http.envelope import failure
 from hub.http.headers import first_headers
 from hub.transports.single_write import SINGLE_WRITE_BYTES, single_write
 

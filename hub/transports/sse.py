@@ -13,12 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from hub.core.errors import CloseCode, RefusedError, WireError
 from hub.core.hub import Hub
+from hub.core.json_text import ascii_json, show
 from hub.core.principal import Principal
 from hub.core.subscriptions import SubscribeResult
 from hub.core.timers import Timer
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, gaps, read_request, restart_ms
 from hub.http.cors import MAX_AGE, CrossOrigin, Headers
-from hub.http.envelope import ascii_json, show
 from hub.http.error_table import unavailable
 from hub.http.errors import ApiError
 from hub.http.permits import refusal

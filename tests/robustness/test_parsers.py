@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, FieldError, Incoming, MalformedError, read_request
+from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, Incoming, MalformedError, read_request
 from hub.bayeux.replies import head, success
+from hub.core.field_error import FieldError
 from hub.core.json_validation import BadJsonError
 from hub.core.limits import Limits
 from hub.core.message import Message
@@ -175,7 +176,7 @@ def _look_at_command(command: Command) -> None:
         lambda: command.texts("channels"),
         lambda: command.shown("id"),
     ):
-        with contextlib.suppress(commands.FieldError):
+        with contextlib.suppress(commands.CommandError):
             look()
 
 

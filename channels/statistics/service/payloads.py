@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from channels.statistics.engine.state import AGENTS
 from channels.statistics.engine.values import Value
 from channels.statistics.service.interface import SERVICE, UPDATES, ServiceState
-from hub.http.envelope import ascii_json
+from hub.core.json_text import ascii_json
 
 _TREES_AT_ONCE = 64
 """States of agents that are encoded in one piece: 0.5 ms or so."""

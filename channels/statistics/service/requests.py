@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from channels.statistics.engine.definition import DefinitionError, ObjectType, Opened, parse_definition, parse_object_type
 from channels.statistics.engine.library import predefined
-from hub.http.envelope import show
+from hub.core.json_text import show
 
 MAX_ID_LENGTH = 255
 """Characters of an operationId, statisticId or objectId: those of an id in an event."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hub.bayeux.counters import BayeuxCounters
-from hub.bayeux.messages import FieldError, Incoming, checked_numbers
+from hub.bayeux.messages import Incoming, checked_numbers
 from hub.bayeux.replies import head, success
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.services import Services
 from hub.bayeux.session import ServerSession
 from hub.core.channels import META, SERVICE
 from hub.core.errors import RefusedError, WireError
+from hub.core.field_error import FieldError
 from hub.core.hub import Hub
 
 

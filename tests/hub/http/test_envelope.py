@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from structlog.testing import capture_logs
 
-from hub.http.envelope import ascii_json, failure, ok, show, status
+from hub.core.json_text import ascii_json, show
+from hub.http.envelope import failure, ok, status
 from hub.http.errors import ApiError
 from hub.http.handlers import install
 from hub.http.responses import EnvelopeResponse

@@ -6,9 +6,10 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 
+from hub.core.field_error import FieldError
 from hub.eventlog.interface import EventLogError
 from hub.http.error_table import ErrorTable
-from hub.http.errors import ApiError, FieldError
+from hub.http.errors import ApiError
 from hub.storage.text import NulTextError
 from hub.storage.transactions import StorageError
 
