@@ -43,7 +43,7 @@ HEARS = {
 
 
 class Listener(Subscriber):
-    """A session of no door."""
+    """A session of no endpoint."""
 
     door = "test"
     __slots__ = ("heard",)

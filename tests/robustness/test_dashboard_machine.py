@@ -1,4 +1,4 @@
-"""Random conversations at the dashboards' door, with a clock that jumps and an outside world that takes its time."""
+"""Random conversations at the dashboards' endpoint, with a clock that jumps and an outside world that takes its time."""
 
 from __future__ import annotations
 

@@ -64,14 +64,14 @@ class Outgoing:
         return len(self.header) + len(self.body) + 64
 
 
-class _Lane:
+class _TenantQueue:
     """What one tenant publishes. One call is under way at a time, so positions are given in the order of the messages."""
 
-    __slots__ = ("queue", "tenant")
+    __slots__ = ("messages", "tenant")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
-        self.queue: deque[Outgoing] = deque()
+        self.messages: deque[Outgoing] = deque()
 
 
 class Publisher:
@@ -87,11 +87,11 @@ class Publisher:
         "_guard_us",
         "_incarnation",
         "_known",
-        "_lanes",
         "_loop",
         "_names",
         "_pending",
         "_publish",
+        "_queues",
         "_scripts",
         "_tasks",
         "_tuning",
@@ -121,7 +121,7 @@ class Publisher:
         # in a Cluster: SPUBLISH, SHARDNUMSUB
         self._publish = ("PUBLISH", "NUMSUB")
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[str, _Lane] = {}
+        self._queues: dict[str, _TenantQueue] = {}
         # the highest position that each tenant's messages of this process were given
         self._given: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -151,13 +151,13 @@ class Publisher:
         outgoing.at = self._loop.time()
         self._pending += 1
         self._bytes += outgoing.size
-        lane = self._lanes.get(tenant)
-        if lane is None:
-            lane = self._lanes[tenant] = _Lane(tenant)
-            task = self._loop.create_task(self._run(lane), name="hub.bus.redis.publisher")
+        tenant_queue = self._queues.get(tenant)
+        if tenant_queue is None:
+            tenant_queue = self._queues[tenant] = _TenantQueue(tenant)
+            task = self._loop.create_task(self._run(tenant_queue), name="hub.bus.redis.publisher")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
-        lane.queue.append(outgoing)
+        tenant_queue.messages.append(outgoing)
 
     async def close(self) -> None:
         """Finish what is under way; nothing more is taken."""
@@ -170,23 +170,23 @@ class Publisher:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("publisher_failed", exc_info=error)
 
-    async def _run(self, lane: _Lane) -> None:
-        while lane.queue:
-            batch = self._take(lane)
+    async def _run(self, tenant_queue: _TenantQueue) -> None:
+        while tenant_queue.messages:
+            batch = self._take(tenant_queue)
             try:
-                await self._call(lane, batch)
-            except Exception as error:  # whoever waits must hear of it, and the lane go on
+                await self._call(tenant_queue, batch)
+            except Exception as error:  # whoever waits must hear of it, and the queue go on
                 _log.exception("publishing_failed")
                 self._fail_all(batch, error)
             self._pending -= len(batch)
             self._bytes -= sum(each.size for each in batch)
-        del self._lanes[lane.tenant]
+        del self._queues[tenant_queue.tenant]
 
-    def _take(self, lane: _Lane) -> list[Outgoing]:
+    def _take(self, tenant_queue: _TenantQueue) -> list[Outgoing]:
         batch: list[Outgoing] = []
         channels: set[bytes] = set()
         size = 0
-        queue = lane.queue
+        queue = tenant_queue.messages
         while queue and len(batch) < MAX_BATCH:
             channels.update(queue[0].channels)
             size += queue[0].size
@@ -195,8 +195,8 @@ class Publisher:
             batch.append(queue.popleft())
         return batch
 
-    async def _call(self, lane: _Lane, batch: list[Outgoing]) -> None:
-        names = self._names.of(lane.tenant)
+    async def _call(self, tenant_queue: _TenantQueue, batch: list[Outgoing]) -> None:
+        names = self._names.of(tenant_queue.tenant)
         self._batch += 1
         tail = self._arguments(batch)
         number = self._batch
@@ -206,7 +206,7 @@ class Publisher:
             nonlocal sent
             sent += 1
             self._counters.retries += sent > 1
-            known = max(self._known(lane.tenant), self._given.get(lane.tenant, 0))
+            known = max(self._known(tenant_queue.tenant), self._given.get(tenant_queue.tenant, 0))
             return [server.run, int(server.durable), self._guard_us, known, "", *self._publish, number, int(sent > 1), *tail]
 
         keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
@@ -232,9 +232,9 @@ class Publisher:
         self._counters.published += len(batch)
         newest = max(map(int, filter(None, positions)), default=0)
         if newest:
-            if len(self._given) >= MAX_TENANTS and lane.tenant not in self._given:
+            if len(self._given) >= MAX_TENANTS and tenant_queue.tenant not in self._given:
                 self._given.clear()
-            self._given[lane.tenant] = newest
+            self._given[tenant_queue.tenant] = newest
         given = iter(positions)
         for outgoing in batch:
             if outgoing.future is not None:

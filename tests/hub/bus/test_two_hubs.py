@@ -1,4 +1,4 @@
-"""Two hubs over one log: whatever a client missed it is sent, or told that it is missing, by whichever node and door it comes."""
+"""Two hubs over one log: whatever a client missed it is sent, or told that it is missing, by whichever node and endpoint it comes."""
 
 from __future__ import annotations
 

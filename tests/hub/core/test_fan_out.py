@@ -211,7 +211,7 @@ async def test_a_connection_that_was_lost_this_moment_costs_the_others_nothing()
     await publish(world, "x")
     await world.loop.run()
     assert sessions[3].direct_write is None
-    assert sessions[3].order == ["x"], "it waits in the queue, and goes as the door says"
+    assert sessions[3].order == ["x"], "it waits in the queue, and goes as the endpoint says"
     assert sum(session.order == ["x"] for session in sessions) == MANY
 
 

@@ -268,7 +268,7 @@ def test_long_bodies_are_cut_for_people() -> None:
 
 
 @asynccontextmanager
-async def door(receiver: Receiver, **options: Any) -> AsyncIterator[tuple[str, list[Received]]]:
+async def serving(receiver: Receiver, **options: Any) -> AsyncIterator[tuple[str, list[Received]]]:
     """A receiver that serves: its URL, and what it has shown."""
     came: list[Received] = []
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -288,7 +288,7 @@ async def test_the_hubs_own_sender_is_understood(secret: str) -> None:
     sender = Sender(Guard(LOOPBACK), SystemClock(), OutboxSettings())
     await sender.start()
     try:
-        async with door(Receiver([secret])) as (url, came):
+        async with serving(Receiver([secret])) as (url, came):
             outcome = await sender.send(endpoint(url=url, secrets=(Secret(secret),)), event(), 1, WITHIN_S)
     finally:
         await sender.stop()
@@ -298,7 +298,7 @@ async def test_the_hubs_own_sender_is_understood(secret: str) -> None:
 
 
 async def test_a_wrong_signature_gets_401() -> None:
-    async with door(Receiver([SECRET])) as (url, came), httpx.AsyncClient() as client:
+    async with serving(Receiver([SECRET])) as (url, came), httpx.AsyncClient() as client:
         said = await client.post(url, content=STARTED, headers=signed("x"))
     assert (said.status_code, said.json()["status"]["message"]) == (401, "the signature is wrong")
     assert [each.verified for each in came] == [False]
@@ -306,25 +306,25 @@ async def test_a_wrong_signature_gets_401() -> None:
 
 @pytest.mark.parametrize("status", [204, 301, 410, 500])
 async def test_any_status_can_be_asked_for(status: int) -> None:
-    async with door(Receiver(), status=status) as (url, _), httpx.AsyncClient() as client:
+    async with serving(Receiver(), status=status) as (url, _), httpx.AsyncClient() as client:
         assert (await client.post(url, content=STARTED)).status_code == status
 
 
 async def test_what_is_no_post_is_refused() -> None:
-    async with door(Receiver()) as (url, came), httpx.AsyncClient() as client:
+    async with serving(Receiver()) as (url, came), httpx.AsyncClient() as client:
         said = await client.get(url)
     assert (said.status_code, said.headers["Allow"], came) == (405, "POST", [])
 
 
 async def test_a_body_beyond_the_bound_is_refused() -> None:
-    async with door(Receiver()) as (url, came), httpx.AsyncClient() as client:
+    async with serving(Receiver()) as (url, came), httpx.AsyncClient() as client:
         said = await client.post(url, content=bytes(MAX_BODY_BYTES + 1))
     assert (said.status_code, came) == (413, [])
 
 
 async def test_a_packed_body_is_taken_as_it_is() -> None:
     """Signatures are of the bytes that travelled."""
-    async with door(Receiver([SECRET])) as (url, came), httpx.AsyncClient() as client:
+    async with serving(Receiver([SECRET])) as (url, came), httpx.AsyncClient() as client:
         body = b"not gzip at all"
         headers = {**signed(SECRET, body=body, at_s=int(time.time())), "Content-Encoding": "gzip"}
         await client.post(url, content=body, headers=headers)
@@ -332,7 +332,7 @@ async def test_a_packed_body_is_taken_as_it_is() -> None:
 
 
 async def test_a_body_that_breaks_off_is_nothing() -> None:
-    async with door(Receiver()) as (url, came), httpx.AsyncClient() as client:
+    async with serving(Receiver()) as (url, came), httpx.AsyncClient() as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
         writer.write_eof()

@@ -112,5 +112,5 @@ CASES = [
         post("Upgrade: websocket", "Connection: upgrade", line="GET /ws HTTP/1.1", body=b""),
         [400],
     ),
-    Case("plain HTTP at the dashboards' door", "9110 15.5.22", post(END, line=GET, body=b""), [426]),
+    Case("plain HTTP at the dashboards' endpoint", "9110 15.5.22", post(END, line=GET, body=b""), [426]),
 ]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 Ask = Callable[..., bytes]
-"""``ask(size)``: a text of so many bytes that the door answers. ``ask(size, echoed)``: one with a further text in it, as its last but two
-bytes.
+"""``ask(size)``: a text of so many bytes that the endpoint answers. ``ask(size, echoed)``: one with a further text in it, as its last but
+two bytes.
 """
 
 ASK_BYTES = 120
