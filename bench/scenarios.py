@@ -406,9 +406,9 @@ def peers(size: Size) -> Result:
     for name, start in starts.items():
         try:
             server = start()
-        except ToolchainError as fault:
-            result.detail[name] = f"left out: {fault}"
-            result.rows.append(Row(name, "left out", 0.0, str(fault).splitlines()[0][:80]))
+        except ToolchainError as error:
+            result.detail[name] = f"left out: {error}"
+            result.rows.append(Row(name, "left out", 0.0, str(error).splitlines()[0][:80]))
             continue
         generator = Generator()
         try:

@@ -77,13 +77,13 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
         try:
             settings = load(families(), config=config, flags=flags)
             check_supported(settings)
-        except SettingsError as fault:
-            raise _fail(fault) from None
+        except SettingsError as error:
+            raise _fail(error) from None
         repeats = configure_logging(settings)
         try:
             run(_serve(settings, families(), repeats))
-        except (SettingsError, StartError, EventLogError, StorageError, OSError, ValueError) as fault:
-            raise _fail(fault if isinstance(fault, SettingsError | StartError) else explain(fault, settings) or fault) from None
+        except (SettingsError, StartError, EventLogError, StorageError, OSError, ValueError) as error:
+            raise _fail(error if isinstance(error, SettingsError | StartError) else explain(error, settings) or error) from None
 
 
 async def _serve(settings: Settings, families: Sequence[Family], repeats: Repeats) -> None:

@@ -26,8 +26,8 @@ def main() -> None:
     print(f"{given.name}: installing what is missing", file=sys.stderr)
     try:
         peer = STARTS[given.name](given.port)
-    except ToolchainError as fault:
-        raise SystemExit(f"{given.name} cannot run here: {fault}") from None
+    except ToolchainError as error:
+        raise SystemExit(f"{given.name} cannot run here: {error}") from None
     print(f"{peer.name} listens on 127.0.0.1:{peer.port}, process {peer.pid}; Ctrl-C ends it", flush=True)
     try:
         with contextlib.suppress(KeyboardInterrupt):

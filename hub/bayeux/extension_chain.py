@@ -143,8 +143,8 @@ class ExtensionChain(Generic[S]):
         for extension in self._extensions:
             try:
                 own = extension.session_opened(session)
-            except Exception as fault:
-                self._failed(extension, fault)
+            except Exception as error:
+                self._failed(extension, error)
             else:
                 if own is not None:
                     made.append(own)
@@ -169,8 +169,8 @@ class ExtensionChain(Generic[S]):
             passes = incoming(session, message)
             if inspect.isawaitable(passes):
                 passes = await passes
-        except Exception as fault:
-            self._failed(extension, fault)
+        except Exception as error:
+            self._failed(extension, error)
             passes = False
         if not passes:
             self.refused += 1
@@ -204,11 +204,11 @@ class ExtensionChain(Generic[S]):
             try:
                 if not extension.outgoing(session, message):
                     return False
-            except Exception as fault:
-                self._failed(extension, fault)
+            except Exception as error:
+                self._failed(extension, error)
                 return False
         return True
 
-    def _failed(self, extension: object, fault: Exception) -> None:
+    def _failed(self, extension: object, error: Exception) -> None:
         self.faults += 1
-        self._on_fault(extension, fault)
+        self._on_fault(extension, error)

@@ -288,8 +288,8 @@ def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
     """
     try:
         text = guard(payload, limits.max_json_depth, numbers=False).strip(b" \t\r\n")
-    except BadJsonError as fault:
-        raise MalformedError(str(fault)) from None
+    except BadJsonError as error:
+        raise MalformedError(str(error)) from None
     bare = text[:1] == b"{"
     sizes = None
     try:
@@ -300,10 +300,10 @@ def read_request(payload: bytes, limits: Limits) -> list[Incoming]:
             sizes = [len(sent)] if bare else [len(bytes(raw)) for raw in _elements.decode(sent)]
             _check_count(len(sizes), limits)  # before a million tiny objects are made
         objects = [_object.decode(text)] if bare else _objects.decode(text)
-    except msgspec.ValidationError as fault:
-        raise MalformedError(f"expected an array of objects, got a fault: {fault}") from None
-    except msgspec.DecodeError as fault:
-        raise MalformedError(f"expected JSON text, got a fault: {fault}") from None
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"expected an array of objects, got a fault: {error}") from None
+    except msgspec.DecodeError as error:
+        raise MalformedError(f"expected JSON text, got a fault: {error}") from None
     _check_count(len(objects), limits)
     if sizes is None:
         return [Incoming(fields, 0) for fields in objects]

@@ -39,34 +39,34 @@ class Refusals:
         tail = self._context.advice.handshake() if advised else subscription_member(message)
         return failure(head(message), WireError.SESSION_UNKNOWN.text, tail)
 
-    def invalid(self, message: Incoming, fault: FieldError) -> bytes:
+    def invalid(self, message: Incoming, error: FieldError) -> bytes:
         """400, for a member of the wrong type."""
         self._context.counters.invalid_messages += 1
-        error = WireError.SUBSCRIPTION_INVALID.text if fault.field == "subscription" else field_error(fault.field)
-        return self.failed(message, error)
+        text = WireError.SUBSCRIPTION_INVALID.text if error.field == "subscription" else field_error(error.field)
+        return self.failed(message, text)
 
     def deleted(self, message: Incoming) -> bytes:
         """404, for a message that an extension refused."""
         return self.failed(message, WireError.MESSAGE_DELETED.text)
 
-    def refused(self, message: Incoming, fault: Exception) -> bytes:
+    def refused(self, message: Incoming, error: Exception) -> bytes:
         """What an exception of a handler becomes. One that is neither FieldError nor RefusedError is a fault of the server itself, or of an
         extension: it is reported, and answered with 500, so that the other messages of the request go on.
         """
         counters = self._context.counters
-        if isinstance(fault, FieldError):
-            return self.invalid(message, fault)
-        if not isinstance(fault, RefusedError):
+        if isinstance(error, FieldError):
+            return self.invalid(message, error)
+        if not isinstance(error, RefusedError):
             counters.failed += 1
-            self._context.on_fault(self, fault)
+            self._context.on_fault(self, error)
             return self.failed(message, WireError.INTERNAL.text)
-        if fault.error is WireError.SESSION_UNKNOWN:
+        if error.error is WireError.SESSION_UNKNOWN:
             return self.unknown(message)
-        if fault.error is WireError.TOO_LARGE:
+        if error.error is WireError.TOO_LARGE:
             counters.too_large += 1
-        elif fault.error in {WireError.CHANNEL_MISSING, WireError.DATA_MISSING, WireError.SUBSCRIPTION_MISSING}:
+        elif error.error in {WireError.CHANNEL_MISSING, WireError.DATA_MISSING, WireError.SUBSCRIPTION_MISSING}:
             counters.invalid_messages += 1
-        return self.failed(message, fault.error.text)
+        return self.failed(message, error.error.text)
 
     def failed(self, message: Incoming, error: str) -> bytes:
         """A bad reply: behind the error stands the whole advice on a handshake or connect, else the subscription as it came."""

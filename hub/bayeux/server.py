@@ -158,8 +158,8 @@ class BayeuxServer:
     async def _answer_handshake(self, handshake: Incoming, messages: Sequence[Incoming], batch: ResponseBatch) -> None:
         try:
             first = await self._handle_handshake(handshake, batch)
-        except Exception as fault:
-            first = self._refusals.refused(handshake, fault)
+        except Exception as error:
+            first = self._refusals.refused(handshake, error)
         batch.first = first if self.extensions.none else self._outgoing(batch.opened, first)
         batch.replies += [self._refusals.unknown(message) for message in messages if message is not handshake]
 
@@ -189,8 +189,8 @@ class BayeuxServer:
                 return self._handle_connect(message, session, batch)
             session.active_at = self.hub.clock.monotonic()
             return await self._handle.get(message.channel, self._handle_publish)(message, session, batch)
-        except Exception as fault:  # what is wrong with one message is its own reply, and harms no other
-            return self._refusals.refused(message, fault)
+        except Exception as error:  # what is wrong with one message is its own reply, and harms no other
+            return self._refusals.refused(message, error)
 
     async def _reauthenticates(self, messages: Sequence[Incoming], peer: Peer, session: ServerSession) -> bool:
         """Whether a request without the session's cookie may use it all the same: by an ``ext.authentication`` of the session's caller,

@@ -104,9 +104,9 @@ class Services:
                 await listener(session, message)
             except RefusedError:
                 raise
-            except Exception as fault:
-                self._on_fault(listener, fault)
-                raise RefusedError(WireError.INTERNAL, channel=channel) from fault
+            except Exception as error:
+                self._on_fault(listener, error)
+                raise RefusedError(WireError.INTERNAL, channel=channel) from error
 
     async def _call(self, call: RemoteCall, session: ServerSession, channel: str, data: Any, identifier: bytes | None) -> None:
         successful = True
@@ -117,9 +117,9 @@ class Services:
                 successful = False
                 answer = failure.data
             result = json.dumps(answer, separators=(",", ":"), allow_nan=False)
-        except Exception as fault:  # of the handler's, or a result that is no JSON: the client must not wait for ever
+        except Exception as error:  # of the handler's, or a result that is no JSON: the client must not wait for ever
             self.calls_failed += 1
-            self._on_fault(call, fault)
+            self._on_fault(call, error)
             successful = False
             result = '"the server failed"'
         finally:

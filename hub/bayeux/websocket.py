@@ -58,11 +58,11 @@ class WebSocketConnection:
             messages = read_request(payload, self._server.hub.limits)
         except EmptyRequestError:
             return
-        except MalformedError as fault:
-            self.refuse(CloseCode.BAD_MESSAGE, str(fault))
+        except MalformedError as error:
+            self.refuse(CloseCode.BAD_MESSAGE, str(error))
             return
-        except BatchTooLargeError as fault:
-            self.refuse(CloseCode.TOO_LARGE, str(fault))
+        except BatchTooLargeError as error:
+            self.refuse(CloseCode.TOO_LARGE, str(error))
             return
         batch = await self._server.handle(messages, self.peer, self)
         if batch.held is None:

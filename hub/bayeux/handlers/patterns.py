@@ -22,6 +22,6 @@ def read_patterns(message: Incoming) -> list[str]:
     for pattern in patterns:
         try:
             check_pattern(pattern)
-        except InvalidChannelError as fault:
-            raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(fault), channel=pattern) from None
+        except InvalidChannelError as error:
+            raise RefusedError(WireError.SUBSCRIPTION_INVALID, str(error), channel=pattern) from None
     return list(dict.fromkeys(patterns))
