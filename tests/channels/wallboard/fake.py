@@ -48,7 +48,7 @@ class _Context:
     def __init__(self, settings: _Settings) -> None:
         self.settings = settings
 
-    def section(self, family: str) -> Any:
+    def section(self, family: str, _: type[Any]) -> Any:
         return getattr(self.settings, family)
 
 

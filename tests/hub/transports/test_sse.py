@@ -327,8 +327,8 @@ async def test_comments_tell_the_position() -> None:
 async def test_a_client_that_goes_gives_everything_back(frames: bool) -> None:
     async with house(frames=frames) as hub:
         async with stream(hub, "/a", "/log/**"):
-            assert (len(hub.door), len(hub.hub.sessions)) == (1, 1)
-        await until(lambda: not hub.hub.sessions.by_id and not len(hub.door))
+            assert (len(hub.endpoint), len(hub.hub.sessions)) == (1, 1)
+        await until(lambda: not hub.hub.sessions.by_id and not len(hub.endpoint))
         assert len(hub.hub.router) == 0
 
 
