@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import socket
@@ -110,7 +111,8 @@ class FakeHub:
     def close_sockets(self, code: int) -> None:
         async def close() -> None:
             for each in list(self.sessions):
-                await each.close(code)
+                with contextlib.suppress(WebSocketDisconnect):  # its page has just gone by itself
+                    await each.close(code)
 
         self._run(close())
 
@@ -162,7 +164,9 @@ class FakeHub:
 
     async def _send(self, channel: str) -> None:
         for each, channels in list(self.sessions.items()):
-            if channel in channels:
+            if channel not in channels:
+                continue
+            with contextlib.suppress(WebSocketDisconnect):  # its page has just gone by itself
                 await each.send_text(json.dumps([{"type": "event", "channel": channel, "data": self.values[channel]}]))
 
     def _run(self, work: Any) -> None:
