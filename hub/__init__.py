@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> str:
-    """``__version__`` is looked up at its first use: that imports a parser of e-mail, and most commands do not tell it."""
+    """Look up ``__version__`` at its first use only: the look-up imports a parser of e-mail, and most commands do not need it."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version

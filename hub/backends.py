@@ -1,5 +1,5 @@
-"""Where messages and events are kept and how nodes are connected: tables from a word of the settings to what opens it. The kinds of
-databases stand in :mod:`hub.storage.backends`.
+"""The backends of the event log, the channel log and the bus: tables from a value in the settings to the function that opens the backend.
+:mod:`hub.storage.backends` has the kinds of databases.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OpenEventLog(NamedTuple):
 
 
 class OpenChannelLog(NamedTuple):
-    """A log of ``log`` channels, and its file where it has one."""
+    """A channel log, and its file where it has one."""
 
     log: ChannelLog
     file: Watched | None
@@ -52,7 +52,7 @@ def _memory_channel_log(settings: Settings, clock: Clock) -> OpenChannelLog:
 
 
 def _redis_bus(settings: Settings, url: str) -> RedisBus:
-    # its client takes a moment to load, for which others need not wait
+    # imported here, because the Redis client takes time to load and most hubs do not use it
     from hub.bus.redis.bus import open_bus
 
     try:
@@ -82,22 +82,22 @@ class Backends:
     channel_log: OpenChannelLog
     event_log: OpenEventLog
     redis: RedisBus | None = None
-    """The bus, where it is that; a service of the node, which connects when it starts."""
+    """The bus, if it is Redis: also a service of the node, which connects when it starts."""
 
     async def close(self) -> None:
-        """Close them, the bus first, whose messages the log takes."""
+        """Close the bus, then the logs: the bus still writes its last messages to the channel log."""
         await self.bus.close()
         await self.channel_log.log.close()
         await self.event_log.log.close()
 
 
 def open_backends(settings: Settings, clock: Clock) -> Backends:
-    """Open what the settings name. By the lock of the event log's file a second hub on the same data folder is refused.
+    """Open the backends that the settings name. The lock of the event log's file refuses a second hub on the same data folder.
 
     Raises:
         EventLogError: a file cannot be used.
-        LogInUseError: another hub has it.
-        SettingsError: ``redis_url`` is no URL of a Redis.
+        LogInUseError: another hub uses the file.
+        SettingsError: ``redis_url`` is not a URL of Redis.
     """
     event_log = EVENT_LOGS["sqlite"](settings)
     if settings.redis_url is not None:

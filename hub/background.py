@@ -1,4 +1,4 @@
-"""Work that runs beside everything else for as long as a service does: sweeps, look-ups that repeat, followers."""
+"""A task that runs in the background while a service runs, such as regular deletions and repeated look-ups."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _log = structlog.get_logger(__name__)
 
 
 class BackgroundTask:
-    """One task of a service. What it raises is logged at once, since nobody awaits it before the service stops."""
+    """One task of a service. An exception in it is logged at once, because nothing awaits the task until the service stops."""
 
     __slots__ = ("_name", "_task")
 
     def __init__(self, name: str) -> None:
-        """``name`` stands in the log and in the list of the loop's tasks."""
+        """``name`` is the name of the asyncio task, and appears in the log."""
         self._name = name
         self._task: asyncio.Task[None] | None = None
 
@@ -30,7 +30,7 @@ class BackgroundTask:
         """Run ``work`` until it ends or is stopped.
 
         Raises:
-            RuntimeError: the one before runs still.
+            RuntimeError: the previous work still runs.
         """
         if self.running:
             work.close()
@@ -39,7 +39,7 @@ class BackgroundTask:
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Cancel the work and wait until it has ended. Without work there is nothing to do."""
+        """Cancel the work and wait until it has ended. Does nothing if there is no work."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

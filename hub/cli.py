@@ -32,7 +32,7 @@ def _fail(problem: object) -> typer.Exit:
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
-    """Add ``hub serve``. ``families`` yields what the hub is put together from."""
+    """Add the command ``hub serve``. ``families`` returns the families of the hub."""
 
     @app.command(
         "serve",

@@ -1,4 +1,4 @@
-"""Erasing one person's data, as families see it (:attr:`hub.family.Parts.eraser`)."""
+"""The interface by which each family erases one person's data (:attr:`hub.family.Parts.eraser`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whose data is meant: whoever is known by one of these, within one tenant. At least one is not empty."""
+    """The person whose data is erased: everybody in the tenant who matches one of these fields. At least one is not empty."""
 
     tenant: str
     id: str = ""
@@ -25,14 +25,14 @@ class Person:
 
 
 class Eraser(Protocol):
-    """Erases what a family holds of a person."""
+    """Erases a person's data from the records of a family."""
 
     async def erase(self, person: Person) -> Mapping[str, int]:
-        """Delete every record that is the person's alone, and take the person's data out of those that are kept. Returns how many records
-        of each kind were changed or deleted. A second call finds nothing more to erase and returns zeros, so an erasure that was
-        interrupted is repeated as a whole.
+        """Delete every record that belongs to the person alone, and remove the person's data from records that are kept. Returns how many
+        records of each kind were changed or deleted. A second call finds nothing more to erase and returns zeros; so an interrupted
+        erasure can be repeated as a whole.
 
         Raises:
-            StorageError: the database cannot be written; some of it may be erased already.
+            StorageError: the database cannot be written; some of the data may be erased already.
         """
         ...

@@ -1,4 +1,4 @@
-"""The hub's own families, and what all families of a hub bring together."""
+"""The hub's own families, and the operations and migrations of all families together."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from hub.security.access import Access, assemble
 from hub.security.family import family as security
 
 OWN: Final[tuple[Family, ...]] = (security, presence, publishing, outbox)
-"""They are built before all others, which need what they offer."""
+"""They are built before all other families, which use their offers."""
 
 
 def whole(families: Iterable[Family]) -> tuple[Family, ...]:
-    """The hub's own families and these."""
+    """The hub's own families, then ``families``."""
     return (*OWN, *families)
 
 
 def access_of(families: Iterable[Family]) -> Access:
-    """What may be allowed in a hub with these families beside its own, whose operations are listed last.
+    """The operations, grants and scopes of these families and the hub's own ones, whose operations are listed last.
 
     Raises:
-        AccessError: they contradict each other.
+        AccessError: families contradict each other.
     """
     return assemble((*families, *OWN))
 
 
 def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:
-    """The packages of all versions of the database of a hub with these families beside its own."""
+    """The packages with the migrations of the hub's own families and these."""
     return tuple(family.migrations for family in whole(families) if family.migrations is not None)

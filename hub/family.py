@@ -1,5 +1,5 @@
-"""A family: one part of the product that plugs into a hub. The hub's own stand in :mod:`hub.families`, those of the contact centre in
-``channels/families.py``.
+"""A family: one part of the product that plugs into a hub. :mod:`hub.families` lists the hub's own families, ``channels/families.py`` those
+of the contact centre.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from hub.offers import Offer, Port
 
-if TYPE_CHECKING:  # a family's settings and commands are read without what it serves with
+if TYPE_CHECKING:  # commands read a family's settings without importing the modules that serve
     from _typeshed import DataclassInstance
     from fastapi import APIRouter
     from pydantic import BaseModel
@@ -45,7 +45,7 @@ class ProcessRole(StrEnum):
     EDGE = "edge"
     """Takes connections and requests."""
     STAT_SERVER = "stat-server"
-    """Owns tenants: takes their events in and computes their statistics."""
+    """Owns tenants: ingests their events and computes their statistics."""
 
 
 EVERYWHERE: Final = frozenset(ProcessRole)
@@ -55,7 +55,7 @@ def process_roles(role: str) -> frozenset[ProcessRole]:
     """The roles that the setting ``role`` stands for.
 
     Raises:
-        ValueError: it is neither ``all`` nor one of them.
+        ValueError: ``role`` is neither ``all`` nor a :class:`ProcessRole`.
     """
     return EVERYWHERE if role == "all" else frozenset({ProcessRole(role)})
 
@@ -64,7 +64,7 @@ class Service(Protocol):
     """Something that runs as long as the hub runs."""
 
     async def start(self) -> None:
-        """Called before the server takes connections, in the order of the families."""
+        """Called before the server accepts connections, in the order of the families."""
         ...
 
     async def stop(self) -> None:
@@ -73,13 +73,13 @@ class Service(Protocol):
 
 
 def _no_hosts() -> Hosts:
-    from hub.security.hosts import Hosts  # with FastAPI
+    from hub.security.hosts import Hosts  # imports FastAPI
 
     return Hosts()
 
 
 def _no_errors() -> ErrorTable:
-    from hub.http.error_table import ErrorTable  # with FastAPI
+    from hub.http.error_table import ErrorTable  # imports FastAPI
 
     return ErrorTable()
 
@@ -94,15 +94,15 @@ class Context:
     gate: Gate
     clock: Clock
     transactions: Transactions
-    """What must not be lost; open from ``start`` on."""
+    """The transactions of the database; it is open from ``start`` on."""
     parts: list[Parts] = field(default_factory=list)
-    """What the families brought that were built so far. Complete only when all are built: look others up in ``start`` or later."""
+    """The parts of the families that are built so far. Complete only when all are built: look up others in ``start`` or later."""
     hosts: Hosts = field(default_factory=_no_hosts)
-    """By which names clients reach the hub; links are made by it."""
+    """The names by which clients reach the hub; links use them."""
     errors: ErrorTable = field(default_factory=_no_errors)
-    """How REST answers exceptions; a family adds those of its domain when it is built."""
+    """How REST answers exceptions; a family adds its own exceptions when it is built."""
     roles: frozenset[ProcessRole] = EVERYWHERE
-    """What this process does: a family that runs in both roles may differ by it."""
+    """The roles of this process; a family that runs in several roles may do different work in each."""
     alone: bool = True
     """Whether no other process uses the database."""
 
@@ -110,7 +110,7 @@ class Context:
         """The family's own settings, an instance of ``Family.settings``.
 
         Raises:
-            TypeError: the section of that name is of another type.
+            TypeError: the section of that name has another type.
         """
         found: object = getattr(self.settings, family)
         if not isinstance(found, settings):
@@ -118,14 +118,14 @@ class Context:
         return found
 
     def offered(self, port: Port[T]) -> list[T]:
-        """What families offer at a port, in the order of the families."""
+        """The parts that families offer at a port, in the order of the families."""
         return port.among(offer for part in self.parts for offer in part.offers)
 
     def one(self, port: Port[T]) -> T:
-        """What the first family offers at a port.
+        """The part that the first family offers at a port.
 
         Raises:
-            LookupError: none does.
+            LookupError: no family offers one.
         """
         for found in self.offered(port):
             return found
@@ -133,7 +133,7 @@ class Context:
 
     @property
     def outbox(self) -> Recorder:
-        """Records events that must be delivered, in the transaction of their cause. There when the contact centre's families are built."""
+        """Records events that must be delivered, in the transaction that causes them. Exists when the contact centre's families are built."""
         from hub.outbox.models import RECORDER
 
         return self.one(RECORDER)
@@ -145,60 +145,60 @@ class Parts:
 
     routers: Sequence[APIRouter] = ()
     fast_routes: Sequence[FastRoute] = ()
-    """Operations of the routers that come by the thousand."""
+    """Operations of the routers that are called very often."""
     open_routes: Sequence[OpenRoute] = ()
-    """Those of the routes that anybody may ask for."""
+    """The routes that need no credential."""
     routes: Sequence[BaseRoute] = ()
     """Plain Starlette routes beside the REST API: pages and files."""
     channels: Sequence[ChannelDeclaration] = ()
     services: Sequence[Service] = ()
     late_services: Sequence[Service] = ()
-    """Those that start when every family's ``services`` run, since they call them; they stop before them."""
+    """Services that call other families' ``services``: they start after all of those, and stop before them."""
     outbox_consumers: Sequence[Consumer] = ()
-    """Who does what follows, inside the hub, from events of the outbox."""
+    """Functions that process events of the outbox inside the hub."""
     examples: Sequence[Example] = ()
-    """Who can show what webhooks get, by event type."""
+    """Examples of webhook bodies, by event type."""
     counters: Mapping[str, DataclassInstance] = field(default_factory=dict)
-    """What it counts: the part of ``/metrics``, such as ``ingest``, to a dataclass of integers (:mod:`hub.core.metric`)."""
+    """Counters: from a part of ``/metrics``, such as ``ingest``, to a dataclass of integers (:mod:`hub.core.metric`)."""
     gauges: Sequence[Gauge] = ()
     counts: Sequence[Count] = ()
     latencies: Sequence[Latency] = ()
     offers: Sequence[Offer] = ()
-    """What it offers to other families (:mod:`hub.offers`)."""
+    """Parts that the family offers to other families (:mod:`hub.offers`)."""
     readiness: Mapping[str, Callable[[], Awaitable[str | None]]] = field(default_factory=dict)
-    """Named checks of ``/readyz``: None when well, else what is wrong."""
+    """Checks of ``/readyz``, by name. A check returns None if the part works, else what is wrong."""
     export_source: ExportSource | None = None
-    """Where an export reads what the family holds; None where it holds nothing that is exported."""
+    """Yields the family's records for an export; None if the family has no records to export."""
     eraser: Eraser | None = None
-    """Who erases one person's data from what the family holds; None where it holds none."""
+    """Erases one person's data from the family's records; None if the family keeps no personal data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family. Adding a family is one folder and one line in ``channels/families.py``; its commands, if it has any, are lines of
+    """One family. A new family is one folder and one line in ``channels/families.py``; its commands, if it has any, are lines in
     ``channels/commands.py``.
     """
 
     name: str
     build: Callable[[Context], Parts]
-    """Imports what the family serves with, which commands that only read settings do without, and makes it."""
+    """Makes the parts of the family. It imports their modules itself, so that commands which only read settings start quickly."""
     settings: type[BaseModel] | None = None
     migrations: str | None = None
-    """Package of its versions of the database, when it has tables."""
+    """The package with the migrations of its tables, if it has any."""
     checks: tuple[Check, ...] = ()
-    """What it adds to ``hub doctor``."""
+    """Checks that it adds to ``hub doctor``."""
     runs_in: frozenset[ProcessRole] = EVERYWHERE
-    """The processes that build it. Its settings, tables and operations exist in every process."""
+    """The roles whose processes build it. Its settings, tables and operations exist in every process."""
     operations: Mapping[str, str] = field(default_factory=dict)
-    """Its REST operations: name, such as ``/statistics/read``, to what it does, in words that follow "may not"."""
+    """Its operations: from a name, such as ``/statistics/read``, to a description that continues a sentence with "may not"."""
     grants: Mapping[str, Grants] = field(default_factory=dict)
-    """What the built-in roles may do with it, by role (:data:`hub.security.roles.BUILT_IN`)."""
+    """What the built-in roles may do in this family, by role (:data:`hub.security.roles.BUILT_IN`)."""
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     """Its OAuth scopes, by name."""
 
 
 def of_process(families: Iterable[Family], role: str) -> tuple[Family, ...]:
-    """The families that a process of the setting ``role`` builds, in their order.
+    """The families that a process with the setting ``role`` builds, in their order.
 
     Raises:
         ValueError: no such role.

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command is still importing what it needs."""
+"""Handles Ctrl-C while a command still imports its modules."""
 
 import contextlib
 import os
@@ -17,8 +17,8 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def quiet_interrupts() -> Iterator[None]:
-    """For the time of imports: Ctrl-C ends the process with 130, at once and without a traceback. Nothing has begun then that could be
-    left half done. Where SIGINT is ignored, as in a shell's background jobs, it stays ignored.
+    """While this is open, Ctrl-C ends the process with exit code 130, at once and without a traceback. Use it around imports, before any
+    work has begun. Where SIGINT is ignored, as in a shell's background jobs, it stays ignored.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield

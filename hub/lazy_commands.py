@@ -1,4 +1,4 @@
-"""Sub-commands that are imported when they are asked for: a listing of commands costs none of what the commands need."""
+"""Sub-commands that are imported only when they run, so that the list of commands is shown without their imports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from hub.interrupts import quiet_interrupts
 
 MARKUP: Final = "markdown"
-"""How the texts of help are written."""
+"""The format of help texts."""
 
 
 class LazyCommand(NamedTuple):
@@ -22,16 +22,16 @@ class LazyCommand(NamedTuple):
     target: str
     """``module:function``; the function takes a :class:`typer.Typer` and adds the command, or the group of commands, of this name to it."""
     help: str
-    """The command's own one-line help, for the listing; ``tests/test_commands.py`` holds that it is the same."""
+    """The command's own one-line help, for the list; ``tests/test_commands.py`` checks that both are the same."""
     arguments: tuple[object, ...] = ()
-    """What the function takes beside the :class:`typer.Typer`."""
+    """Further arguments of the function, after the :class:`typer.Typer`."""
 
 
 def load(command: LazyCommand) -> Any:
-    """Import a command: a click command as typer makes it.
+    """Import a command, and make the click command with typer.
 
     Raises:
-        ImportError: there is no such module, or what it needs is not installed.
+        ImportError: there is no such module, or a package that it imports is not installed.
         KeyError: the target adds no command of this name.
     """
     with quiet_interrupts():
@@ -43,7 +43,7 @@ def load(command: LazyCommand) -> Any:
 
 
 class LazyGroup(TyperGroup):
-    """A group that lists the commands of a table, and imports the one that is run. A subclass gives the table."""
+    """A group that lists the commands of a table, and imports only the command that runs. A subclass sets the table."""
 
     table: Sequence[LazyCommand] = ()
 
@@ -54,7 +54,7 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(line.name, help=line.help, rich_markup_mode=MARKUP))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """The command that is run, the real one."""
+        """The command to run, imported now if it is in the table."""
         name, command, rest = super().resolve_command(ctx, args)
         line = self._table.get(name) if name is not None else None
         return name, command if line is None else load(line), rest

@@ -1,4 +1,4 @@
-"""A node: one process of the hub, put together from settings and families. The only place that knows all the parts."""
+"""A node: one process of the hub, built from settings and families. Only this module knows all the parts."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ _log = structlog.get_logger(__name__)
 
 
 class Node:
-    """Built once, in a running loop; :meth:`run` serves until a signal comes."""
+    """One process of the hub. Make it once, in a running event loop; :meth:`run` serves until the process gets a signal."""
 
     def __init__(self, settings: Settings, families: Sequence[Family], repeats: Repeats | None = None) -> None:
         """Put the parts together; nothing is started and no port is open yet.
 
         Args:
             settings: of the hub and of all ``families``.
-            families: what the hub is made of beside its own (:data:`hub.families.OWN`).
-            repeats: counts the errors of the process that repeat.
+            families: the families in addition to the hub's own (:data:`hub.families.OWN`).
+            repeats: counts the repeated errors of the process.
 
         Raises:
-            AccessError: families contradict each other in what may be allowed.
+            AccessError: the operations, grants or scopes of the families contradict each other.
             SettingsError: see :func:`hub.ops.usable.check_supported`; or ``replay.channels`` names channels of a family that cannot be
                 kept.
             InUseError, LogInUseError: another hub runs on the same data folder.
@@ -75,7 +75,7 @@ class Node:
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
         self.access = access_of(families)
-        # the logs before the database: by a lock of theirs a second hub is refused before it opens the database's file
+        # open the logs before the database: their lock refuses a second hub before it can open the database's file
         self._backends = open_backends(settings, self.clock)
         self.channel_log = self._backends.channel_log.log
         self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
@@ -115,7 +115,7 @@ class Node:
         self._mount()
 
     def _plug(self, family: Family) -> None:
-        """Build a family, and take its channels."""
+        """Build a family, check the operations that it names, and declare its channels."""
         part = family.build(self.context)
         where = f"family {family.name}"
         self.access.check((each.operation for each in part.channels if each.operation), f"{where}: channels")
@@ -136,7 +136,7 @@ class Node:
             raise SettingsError(problems)
 
     def _open_endpoints(self) -> None:
-        """Make what serves each protocol."""
+        """Make the endpoint of each protocol, and the limits that they share."""
         settings, gate = self.settings, self.security.gate
         self.connections = Connections(settings.limits, trusted_proxies(settings))
         self.http_counters = HttpCounters()
@@ -166,7 +166,7 @@ class Node:
         ]
 
     def _observe(self) -> None:
-        """Show what every part counts, and ask every part whether it is ready."""
+        """Add the metrics of every part to ``/metrics``, and the checks of every part to ``/readyz``."""
         self.metrics = Metrics()
         redis = self._backends.redis
         for part in (
@@ -234,7 +234,7 @@ class Node:
                 try:
                     await service.stop()
                 except Exception:
-                    # the others are stopped all the same: they hold files
+                    # the other services are stopped too: they hold files open
                     _log.exception("service_stop_failed", service=type(service).__name__)
             await self.loop.close()
             await self._backends.close()
@@ -246,7 +246,7 @@ class Node:
         return None if self._start_fault is None else explain(self._start_fault, self.settings)
 
     async def _drain(self) -> None:
-        """Send the clients away before the sockets are closed, so that they come back to another node, and not all at once."""
+        """Disconnect the clients before the sockets are closed, so that they reconnect to another node, and not all at once."""
         self.health.drain()
         seconds = self.settings.drain_seconds / 2
         await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))

@@ -1,4 +1,4 @@
-"""What a node itself shows on ``/metrics`` and ``/readyz``, in the form in which families bring theirs."""
+"""The node's own metrics and readiness checks, as :class:`hub.family.Parts`, which families use for theirs too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def show(metrics: Metrics, part: Parts) -> None:
-    """Show what a part counts and measures.
+    """Add the metrics of a part to ``/metrics``.
 
     Raises:
         ValueError: another part has a metric of the same name.
@@ -41,7 +41,7 @@ def show(metrics: Metrics, part: Parts) -> None:
 
 
 def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
-    """Of sessions, topics and deliveries, and of the event loop."""
+    """Metrics of sessions, topics and deliveries, and of the event loop."""
     return Parts(
         counters={"": hub.counters},
         gauges=[
@@ -70,7 +70,7 @@ def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
 
 
 def of_redis(bus: RedisBus) -> Parts:
-    """Of what goes to other nodes through Redis, and comes from them."""
+    """Metrics of the messages to and from other nodes through Redis."""
     return Parts(
         counters={"redis": bus.counters},
         gauges=[
@@ -89,7 +89,7 @@ def of_endpoints(
     dashboards: DashboardEndpoint,
     streams: EventStreamEndpoint,
 ) -> Parts:
-    """Of connections, requests and each protocol."""
+    """Metrics of connections, requests and each protocol."""
     extensions = bayeux.extensions
     return Parts(
         counters={
@@ -116,7 +116,7 @@ def of_endpoints(
 
 
 def of_storage(transactions: Transactions, watched: Sequence[Watched]) -> Parts:
-    """Of the database; ``watched`` are it and the two logs, as far as they have files."""
+    """Metrics of the database. ``watched`` holds the database, and each of the two logs that has a file."""
     return Parts(
         counters={"database": transactions.counters},
         gauges=[
@@ -131,7 +131,7 @@ def of_storage(transactions: Transactions, watched: Sequence[Watched]) -> Parts:
 
 
 def readiness_of(watched: Watched) -> Callable[[], Awaitable[str | None]]:
-    """The check of ``/readyz`` of a log's file."""
+    """The check of ``/readyz`` for the file of a log."""
 
     async def readiness() -> str | None:
         return await watched.trouble()

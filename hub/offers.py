@@ -1,7 +1,7 @@
-"""What families offer to one another, found by type: one family offers a part at a port, another asks who offers something there.
+"""Parts that families offer to one another: one family offers a part at a port, and another looks up the parts that are offered there.
 
-What the hub itself takes from a family has a field of its own in :class:`hub.family.Parts`. A port is for what only families know, such
-as who takes the events of a contact centre.
+What the hub itself uses of a family has its own field in :class:`hub.family.Parts`. A port is for what only families use, such as the part
+that ingests the events of a contact centre.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Offer(NamedTuple):
 
 
 class Port(Generic[T]):
-    """A place where parts of one type are offered. It is known by the object itself, not by its name; make one constant for each."""
+    """A place where parts of one type are offered. Ports are compared by identity, not by name, so make one constant for each."""
 
     __slots__ = ("name",)
 

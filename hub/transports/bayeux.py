@@ -28,18 +28,18 @@ _DRAIN_SLICES_PER_SECOND = 20
 
 class BayeuxEndpoint:
     """A :class:`hub.transports.dispatcher.Endpoint` on ``/cometd`` and ``/statistics/v3/notifications``, each with or without a trailing
-    slash and any suffix: clients append the kind of message to the path, and nothing depends on it.
+    slash and any suffix: some clients append the kind of message to the path, which the endpoint ignores.
     """
 
     __slots__ = ("_callback_polling", "_long_polling", "_server", "_websocket")
 
     def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget | None = None) -> None:
-        """``bodies`` is what the bodies of all requests of the process share; without it this endpoint has one of its own."""
+        """``bodies`` is the memory budget for the bodies of all requests of the process; without it this endpoint has its own budget."""
         self._server = server
         self._callback_polling = CallbackPolling(server)
         self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits))
         self._websocket = BayeuxWebSocket(server, gate)
-        # sessions alone are not enough: a WebSocket whose credential is gone must not shake hands again
+        # to end the sessions is not enough: a WebSocket whose credential was revoked must not make a new handshake
         gate.on_revoked.append(self._revoke)
 
     def serves(self, path: str) -> bool:
@@ -59,8 +59,8 @@ class BayeuxEndpoint:
         hub.loop.spawn(follow(hub, self._server.revoke(gone)))
 
     async def drain(self, seconds: float) -> None:
-        """Send every client away, spread evenly over ``seconds``, so that they do not all come back at once. From the first moment on no
-        connect is held and no session opened.
+        """Disconnect every client, spread evenly over ``seconds``, so that they do not all reconnect at once. From the beginning of the
+        drain, no connect is held and no session is opened.
         """
         slices = max(1, math.ceil(seconds * _DRAIN_SLICES_PER_SECOND))
         in_slice = max(1, math.ceil((len(self._server.sessions) + len(self._server.registry.websockets)) / slices))

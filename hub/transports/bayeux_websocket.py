@@ -1,4 +1,4 @@
-"""Bayeux over WebSocket: text messages, each one Bayeux message or an array of them, in either direction
+"""Bayeux over WebSocket. In both directions, each text message is one Bayeux message or an array of them
 (docs/protocol/bayeux.md#websocket).
 """
 
@@ -29,10 +29,10 @@ class BayeuxWebSocket:
         self._gate = gate
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
-        """Serve one WebSocket until it is over. It is accepted without a credential: the reply to the handshake refuses a client.
+        """Serve one WebSocket until it is closed. It is accepted without a credential; the reply to the Bayeux handshake refuses a client.
 
-        ``statistics``: the path is that of the Statistics API, which has a cookie of its own. ``BAYEUX_BROWSER`` is offered to clients
-        without it, and sessions that are made without a header credential answer to it.
+        ``statistics``: the path is that of the Statistics API, which has its own cookie. A client without the cookie ``BAYEUX_BROWSER`` is
+        given one; a session that was opened without a credential in a header belongs to that cookie.
         """
         socket = Socket(scope, receive, send, max_message_bytes=self._server.hub.limits.max_request_bytes)
         headers = scope["headers"]

@@ -1,9 +1,9 @@
 """Bayeux by script elements (JSONP): a GET whose response calls a function of the page with the messages
 (docs/protocol/bayeux.md#callback-polling).
 
-A script element sends the cookies of the hub from any page, and runs what comes back there. So neither cookies nor headers are looked at,
-and none is set: a session is made with ``ext.authentication`` (or anonymous, where those are let in), and its clientId, which no other page
-can know, leads back to it.
+A script element on any page sends the hub's cookies, and runs the response on that page. So this transport neither reads nor sets cookies,
+and reads no credential from a header: a session is opened with ``ext.authentication`` (or as anonymous, where the hub admits that), and
+later requests name it by its clientId, which other pages cannot know.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COMMON: Headers = [
 ]
 _SCRIPT: Headers = [
     (b"content-type", b"text/javascript;charset=UTF-8"),
-    # opened by itself, as a page or by a plug-in, it is a file to be saved
+    # a browser or plug-in that opens the URL directly saves the response as a file
     (b"content-disposition", b"attachment; filename=f.txt"),
     *_COMMON,
 ]
@@ -42,11 +42,11 @@ _log = structlog.get_logger(__name__)
 
 
 class BadCallbackError(ValueError):
-    """The parameter ``jsonp`` is no name of a function; the text says what was expected and what came."""
+    """The parameter ``jsonp`` is not the name of a function; the text says what was expected and what came."""
 
 
 def is_callback_polling(scope: Scope) -> bool:
-    """Whether an HTTP request is one of this transport: a GET, or a HEAD, with one of its parameters."""
+    """Whether an HTTP request belongs to this transport: a GET or HEAD with the parameter ``message`` or ``jsonp``."""
     return scope["method"] in {"GET", "HEAD"} and any(name in scope["query_string"] for name in (b"message=", b"jsonp="))
 
 
@@ -59,7 +59,7 @@ class CallbackPolling:
         self._server = server
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Errors have an HTTP status all the same, which a page sees as a script that could not be loaded."""
+        """Answer one request. An error has an HTTP status too; for the page it is a script that could not be loaded."""
         try:
             callback, messages = self._read(scope["query_string"])
         except BatchTooLargeError as error:
@@ -69,7 +69,7 @@ class CallbackPolling:
             await self._bad_request(send, 400, error)
             return
         if scope["method"] == "HEAD":
-            # its answer could not carry the messages that it would take from the session (RFC 9110 section 9.2.1: it is safe)
+            # do not process the messages: the answer has no body for the replies, and HEAD is safe (RFC 9110 section 9.2.1)
             await respond(send, 200, _SCRIPT, b"")
             return
         try:
@@ -80,8 +80,8 @@ class CallbackPolling:
             return
 
         def render(parts: Iterable[bytes]) -> bytes:
-            # all of it is ASCII, so no line separator (U+2028) can end a text early; the comment in front keeps the answer from being
-            # taken for a file of another kind that begins with the callback's name
+            # all of it is ASCII, so no line separator (U+2028) can end a string literal; because of the comment in front, a browser cannot
+            # take the answer for a file of another type that begins with the callback's name
             return b"/**/%b([%b]);" % (callback, b",".join(parts))
 
         await HttpResponse(send, _SCRIPT, render, self._server.hub.limits).answer(batch, receive)
@@ -100,7 +100,7 @@ class CallbackPolling:
         callback = fields.get("jsonp", [DEFAULT_CALLBACK])[0]
         if not _CALLBACK.fullmatch(callback):
             expected = f"a name of at most {LONGEST_CALLBACK} letters, digits, . _ or -"
-            # what came is not repeated: it may be a script of somebody else's
+            # the error does not repeat the value: it may be a script of an attacker
             raise BadCallbackError(f"expected jsonp to be {expected}, got {len(callback)} characters with others among them")
         if "message" not in fields:
             raise MalformedError("expected the parameter message to hold messages, got none")

@@ -1,4 +1,4 @@
-"""Serves ``/ws``: WebSockets of dashboards that do without a CometD library (docs/protocol/dashboard.md#conversation)."""
+"""Serves ``/ws``: WebSockets of dashboards that use no CometD library (docs/protocol/dashboard.md#conversation)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _UPGRADE_HEADERS = [
 
 
 class DashboardEndpoint:
-    """A :class:`hub.transports.dispatcher.Endpoint`. Browsers cannot see the HTTP status of a refused upgrade, so every WebSocket is
-    accepted, and refused with a close code.
+    """A :class:`hub.transports.dispatcher.Endpoint`. Scripts in a browser cannot see the HTTP status of a refused upgrade. So every
+    WebSocket is accepted, and a refused one is then closed with a close code.
     """
 
     __slots__ = ("_conversations", "_draining", "_gate", "_hub", "counters")
@@ -100,7 +100,7 @@ class DashboardEndpoint:
                 self._gate.tickets.closed(ticket)
 
     def _too_often(self, scope: Scope) -> str | None:
-        """Why no session may be asked for now; None when it may."""
+        """Why this address may not open a session now; None when it may."""
         connection = connection_of(scope)
         try:
             self._hub.sessions.check_rate(None if connection is None else connection.limited_address)
@@ -109,12 +109,12 @@ class DashboardEndpoint:
         return None
 
     async def drain(self, seconds: float) -> None:
-        """Close every connection with 1012, spread over at most ``seconds``, so that the clients do not all come back at once. A few
-        clients take less: one slice each, ``_DRAIN_SLICES_PER_SECOND`` of them a second. New ones are closed as soon as they are made.
+        """Close every connection with 1012, spread over at most ``seconds``, so that the clients do not all reconnect at once. A few
+        clients take less time: ``_DRAIN_SLICES_PER_SECOND`` of them are closed a second. A new connection is closed at once.
         """
         self._draining = True
         open_now = list(self._conversations)
-        # the fewer there are, the sooner the server has stopped
+        # with few connections the drain takes less time
         slices = max(1, min(int(seconds * _DRAIN_SLICES_PER_SECOND), len(open_now)))
         for number in range(slices):
             if number:

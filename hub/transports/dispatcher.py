@@ -1,4 +1,4 @@
-"""The ASGI application of the hub: it hands a request to the endpoint that serves its path, all others to the REST application."""
+"""The ASGI application of the hub: it passes a request to the endpoint of its path, and all other requests to the REST application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hub.http.method import serve_head
 from hub.security.hosts import split_host
 
 Guard = Callable[[Scope], ApiError | None]
-"""Says why a request or WebSocket is not let in, whatever its path; None when it is."""
+"""Returns the refusal of a request or WebSocket, for any path; None when it is allowed."""
 
 _WITHOUT_HOST: Final = frozenset({"0.9", "1.0"})
 _HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
@@ -38,7 +38,7 @@ class Endpoint(Protocol):
 
 
 class Dispatcher:
-    """The ASGI application of the hub. It asks ``guards`` first. Lifespan events go to ``rest``, which starts and stops the services."""
+    """The ASGI application of the hub. It calls ``guards`` first. Lifespan events go to ``rest``, which starts and stops the services."""
 
     __slots__ = ("_bodies", "_endpoints", "_guards", "_max_headers", "_rest")
 
@@ -69,7 +69,7 @@ class Dispatcher:
                 return refuse(scope, send, self._too_many_headers(len(headers)))
             by_name = first_headers(scope)
             host = by_name.get(b"host")
-            # there can only be two hosts where some name stands twice, which is rare
+            # two Host headers are possible only if some header name occurs twice, which is rare
             looked_at = host is None or len(by_name) < len(headers) or not _is_host(host)
             if looked_at and (error := _host_error(scope)) is not None:
                 return refuse(scope, send, error)
@@ -102,8 +102,8 @@ def _is_host(value: bytes) -> bool:
 
 
 def _host_error(scope: Scope) -> ApiError | None:
-    """The answer 400 to a request without ``Host``, with several, or with one that is malformed: a proxy may have used another value
-    (RFC 9112 section 3.2). HTTP/1.0 does not know the header.
+    """The error 400 for a request whose ``Host`` is missing, repeated or malformed: a proxy may have taken another value for the host
+    (RFC 9112 section 3.2). None when there is no error; HTTP/1.0 does not have the header.
     """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) == 1 and _is_host(hosts[0]):
@@ -119,12 +119,12 @@ def _host_error(scope: Scope) -> ApiError | None:
 
 
 async def refuse(scope: Scope, send: Send, error: ApiError) -> None:
-    """Answer a request, or a WebSocket before it is one, with an error."""
+    """Answer a request, or the opening handshake of a WebSocket, with an error."""
     websocket = scope["type"] == "websocket"
     lead = "websocket.http" if websocket else "http"
     body = ascii_json(error.body())
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
-    if websocket:  # the server adds it to all other answers
+    if websocket:  # to all other answers the server adds this header
         headers.append((b"x-content-type-options", b"nosniff"))
     headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (error.headers or {}).items()]
     await send({"type": f"{lead}.response.start", "status": error.http_status, "headers": headers})

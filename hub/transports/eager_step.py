@@ -1,6 +1,6 @@
-"""Runs the first step of a coroutine in the server's callback, without waiting for a task: nearly every message is handled in one step.
+"""Runs the first step of a coroutine directly in the server's callback, not in a task: nearly every message is handled in one step.
 
-A coroutine that has to wait goes on in the task of its connection. That task is the current one in the first step too, so that
+A coroutine that has to wait continues in the task of its connection. That task is the current one in the first step too, so that
 ``asyncio.timeout`` works.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class StartedWork:
-    """A coroutine that took its first step and waits for something. Whoever awaits this runs the rest of it."""
+    """A coroutine that has run its first step and waits for something. To await this object runs the rest of the coroutine."""
 
     __slots__ = ("_waits_for", "_work")
 
@@ -29,7 +29,7 @@ class StartedWork:
                 except GeneratorExit:
                     self._work.close()
                     raise
-                except BaseException as error:  # the task was cancelled: the coroutine has to see that
+                except BaseException as error:  # such as the cancellation of the task: raise it in the coroutine
                     waits_for = self._work.throw(error)
                 else:
                     waits_for = self._work.send(got)
@@ -46,7 +46,7 @@ def eager_step(work: Coroutine[Any, Any, object], task: asyncio.Task[Any], loop:
 
     Call it from a callback of the server, not from a task.
     """
-    # for implementations of tasks by others: docs.python.org/3/library/asyncio-extending.html, "Task lifetime support"
+    # an interface for other implementations of tasks: docs.python.org/3/library/asyncio-extending.html, "Task lifetime support"
     asyncio._enter_task(loop, task)
     try:
         return StartedWork(work, work.send(None))

@@ -1,4 +1,4 @@
-"""Who really asks, behind a proxy: ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of trusted proxies (docs/proxies.md)."""
+"""Finds the client behind a proxy: reads ``X-Forwarded-For`` and ``X-Forwarded-Proto`` of trusted proxies (docs/proxies.md)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCHEMES: Final = {b"http": ("http", "ws"), b"https": ("https", "wss"), b"ws": (
 
 
 class Forwarded:
-    """ASGI in front of the application: ``client`` and ``scheme`` of the scope are those of the client where a trusted proxy says so."""
+    """ASGI in front of the application: sets ``client`` and ``scheme`` of the scope to the values that a trusted proxy reports."""
 
     __slots__ = ("_app", "_connections")
 
@@ -33,7 +33,7 @@ class Forwarded:
         return self._app(scope, receive, send)
 
     def _look(self, scope: Scope, connection: Connection) -> bool:
-        """Take the proxy's word; False when the request is to be refused."""
+        """Store what a trusted proxy reports in ``scope``, and count the client's address; False when the request must be refused."""
         by_name = first_headers(scope)
         if not connection.trusted:
             return b"x-forwarded-for" not in by_name or self._connections.forwarded_for(connection, None)
@@ -49,13 +49,13 @@ class Forwarded:
         return self._connections.forwarded_for(connection, client)
 
     def _client(self, forwarded: str) -> str | None:
-        """The client: of the addresses, each put behind the others by a proxy, the last that is no trusted proxy itself."""
+        """The address of the client: each proxy appends an address, and the last one that is not a trusted proxy is the client."""
         hosts = [host for each in forwarded.split(",") if (host := _without_port(each.strip()))]
         return next((host for host in reversed(hosts) if not self._connections.trusts(host)), hosts[0] if hosts else None)
 
 
 def _without_port(value: str) -> str:
-    """``192.0.2.1:80`` and ``[2001:db8::1]:80`` are written with their port by some proxies."""
+    """An address without its port: some proxies write ``192.0.2.1:80`` and ``[2001:db8::1]:80``."""
     if value.startswith("["):
         return value[1:].partition("]")[0]
     return value.partition(":")[0] if value.count(":") == 1 else value

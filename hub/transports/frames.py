@@ -11,7 +11,7 @@ EXTENSION = "hub.frames"
 """Key of ``scope["extensions"]`` under which a server that takes prebuilt frames offers its :class:`FrameWriter`."""
 
 MAX_REASON_BYTES = 123
-"""A control frame carries at most 125 bytes (RFC 6455 section 5.5), two of them are the close code."""
+"""Bytes: a control frame carries at most 125 (RFC 6455 section 5.5), two of which are the close code."""
 
 _FINAL_TEXT = 0x81
 _MASKED = 0x80
@@ -24,8 +24,8 @@ class FrameWriter(Protocol):
     """A connection that writes prebuilt frames at once. No method awaits, none but :attr:`direct_write` raises."""
 
     def claim(self, on_drain: Callable[[], None]) -> None:
-        """Take the connection over: text messages then arrive as bytes, as they came, in ``{"type": "hub.text", "payload": bytes}``;
-        ``on_drain`` is called when bytes waited and wait no more.
+        """Take the connection over: text messages then arrive as the received bytes, in ``{"type": "hub.text", "payload": bytes}``.
+        ``on_drain`` is called each time that buffered bytes have all been written.
         """
         ...
 
@@ -34,28 +34,28 @@ class FrameWriter(Protocol):
         ...
 
     def listen(self, on_text: DirectWrite | None) -> None:
-        """While ``on_text`` is set, text that comes when nothing waits may be handed to it, rather than to ``receive`` of ASGI. What it
-        returns, unless None, is an item that ``receive`` then brings before anything else: ``{"type": "hub.begun", "payload": item}``.
+        """While ``on_text`` is set, the server may call it with a text message, in place of ``receive`` of ASGI, if no earlier message
+        waits. If the result is not None, the next ``receive`` returns it as ``{"type": "hub.begun", "payload": result}``.
         """
         ...
 
     def accepted(self) -> None:
-        """The opening handshake is over: let go of what only that needed, the request's headers among it. Thousands of connections are
-        idle, and each would keep some kilobytes of it.
+        """Drop the data that only the opening handshake needed, such as the request's headers. Else each of thousands of idle connections
+        would keep some kilobytes of it.
         """
         ...
 
     @property
     def direct_write(self) -> DirectWrite | None:
-        """The transport's own write while nothing waits and neither side has begun to close, else None."""
+        """The ``write`` of the transport, while no bytes are buffered and neither side has begun to close; else None."""
         ...
 
     def write_frame(self, frame: bytes) -> bool:
-        """Hand one or more whole frames to the transport; False when the connection is closing or gone."""
+        """Write one or more whole frames to the transport; False when the connection is closing or gone."""
         ...
 
     def start_close(self, code: int, reason: str) -> None:
-        """Send a close frame behind what waits; a peer that does not answer it in time is cut off."""
+        """Send a close frame after the buffered bytes; a peer that does not answer it in time is cut off."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class FrameWriter(Protocol):
 
     @property
     def writable_now(self) -> bool:
-        """Accepted, and neither side has begun to close."""
+        """Whether the WebSocket is accepted and neither side has begun to close."""
         ...
 
 
@@ -76,7 +76,7 @@ def fit_reason(reason: str) -> str:
 
 def whole_text(data: bytes, start: int, max_bytes: int) -> tuple[bytes, int] | None:
     """The payload of the text message that begins at ``start`` of ``data`` and is one whole frame, as a client sends it (RFC 6455 section
-    5.2: final, masked, no reserved bit), and where it ends. None for whatever else stands there.
+    5.2: final, masked, no reserved bit), and the index of its end in ``data``. None if there is no such frame at ``start``.
     """
     if len(data) - start < _LEAST_FRAME or data[start] != _FINAL_TEXT:
         return None

@@ -1,14 +1,14 @@
-"""An HTTP/1.1 connection: uvicorn's, with bounds in size, time and number, and with offers to change the protocol that are read through.
+"""An HTTP/1.1 connection, based on uvicorn's. It limits size, time and number of requests, and ignores offers of other protocols.
 
-What uvicorn's own protocol leaves open, and this one does not:
+It differs from uvicorn's own protocol in these points:
 
-- An ``Upgrade`` that is not taken up is ignored (RFC 9110 section 7.8): the request is read to the end of its body, and what stands behind
-  it is the next request. The parser stops at such a head and leaves the body unread; see :meth:`HubHttpProtocol._read_through`.
-- A client may send requests before it has the answers to earlier ones (RFC 9112 section 9.3.2). Of these ``limits.max_requests_ahead`` are
-  parsed; the rest waits as the bytes that came, one read of the socket at most, and nothing more is read.
-- A request that cannot be read is refused when those before it are answered: a refusal in front of their answers would be taken for one.
-- Trailers are no headers (RFC 9110 section 6.5.1): they are dropped, and cannot bring a header that a proxy keeps out.
-- A client that is still sending gets to read the answer that ends its connection; see :mod:`hub.transports.lingering`.
+- It ignores an ``Upgrade`` that it does not accept (RFC 9110 section 7.8): it reads that request to the end of its body, and then the next
+  request. The parser alone would stop at such a head and leave the body unread; see :meth:`HubHttpProtocol._read_through`.
+- A client may send requests before it has the answers to earlier ones (RFC 9112 section 9.3.2). At most ``limits.max_requests_ahead`` of
+  these are parsed. Bytes of further requests are kept unparsed, and the socket is not read until an answer is complete.
+- It refuses an unreadable request after it has answered the earlier ones: the client would take an earlier refusal for one of the answers.
+- It drops trailers, which are not headers (RFC 9110 section 6.5.1): a client could set a header with one that a proxy removes.
+- A client that is still sending can read the last answer of its connection; see :mod:`hub.transports.lingering`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_HEAD_BYTES = 64 * 1024
 
 _HEAD_END: Final = b"\r\n\r\n"
 _REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
-"""What a read may begin with when the end of a head is cut in two."""
+"""What a read may begin with when the end of a head was split between two reads."""
 
 _WEBSOCKET: Final = b"websocket"
 _UNPARSED: Final = b"Invalid HTTP request received."
@@ -61,7 +61,7 @@ class HttpCounters:
 
 
 class HubConfig(uvicorn.Config):
-    """uvicorn's configuration, with what the hub's protocols need of the hub's settings."""
+    """uvicorn's configuration, with the limits, counters and connections that the hub's protocols use."""
 
     def __init__(self, app: Any, *, limits: Limits, counters: HttpCounters, connections: Connections, **options: Any) -> None:
         super().__init__(app, **options)
@@ -72,11 +72,11 @@ class HubConfig(uvicorn.Config):
 
 
 class HeadTooLargeError(Exception):
-    """A request's head is above ``MAX_HEAD_BYTES``."""
+    """The head of a request is longer than ``MAX_HEAD_BYTES``."""
 
 
 class HubHttpProtocol(HttpToolsProtocol):
-    """One connection; see the module. ``config`` is a :class:`HubConfig`."""
+    """One connection, as the module's docstring describes it. ``config`` is a :class:`HubConfig`."""
 
     config: HubConfig
     flow: ReadFlow
@@ -89,34 +89,34 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._head_timeout_s = limits.head_timeout_ms / 1000
         self._body_timeout_s = limits.body_timeout_ms / 1000
         self._connection: Connection | None = None
-        """None before it is made, and when it was refused."""
+        """None before :meth:`connection_made`, and when the connection was refused."""
         self._active: RequestResponseCycle | None = None
-        """The request that the application answers; those in ``pipeline`` wait behind it."""
+        """The request that the application is answering; the requests in ``pipeline`` come after it."""
         self._head_open = True
         self._head_bytes = 0
-        """Of a head that did not come in one piece."""
+        """Bytes so far of a head that did not arrive in one piece."""
         self._heads_begun = 0
-        """In the piece that is looked at."""
+        """Heads that begin in the piece that is being parsed."""
         self._body_open = False
         self._body_bytes = 0
-        """Of the body that is read."""
+        """Bytes so far of the body that is being read."""
         self._piece_bytes = 0
         self._unread = b""
-        """What came and is not parsed yet."""
+        """Received bytes that are not parsed yet."""
         self._deaf = False
-        """What comes is not looked at any more: there is to be no further request."""
+        """Whether further bytes are dropped, because this connection takes no further request."""
         self._last_word: Callable[[], None] | None = None
-        """Refuses what cannot be read, as soon as the requests before it are answered."""
+        """Refuses an unreadable request; called when all earlier requests are answered."""
         self._lingering: LingeringClose | None = None
-        """Answered for the last time, and not closed yet."""
+        """Set between the last answer and the close of the connection."""
         self._websocket: asyncio.Protocol | None = None
-        """What the connection has become."""
+        """The WebSocket protocol that took the connection over."""
         self._timer: asyncio.TimerHandle | None = None
-        """Runs while a head or a body is awaited, and never for what comes in one piece."""
+        """Runs while a head or a body is incomplete. A request that arrives in one piece needs no timer."""
         self._idle_until = 0.0
-        """When the connection is closed if nothing comes, by the loop's clock; 0 while something is read or answered."""
+        """When an idle connection is closed, in seconds of the loop's clock; 0 while a request is read or answered."""
         self._target: Target | None = None
-        """Of the request before: a client's polls all have the same."""
+        """The target of the previous request: all polls of a client have the same one."""
 
     # -- what the transport calls -----------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
         active = self._active
-        if active is not None and active is not self.cycle:  # the base class tells the last request alone
+        if active is not None and active is not self.cycle:  # the base class ends the last request alone
             active.disconnected = True
             active.message_event.set()
 
@@ -150,7 +150,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             if self._lingering is not None:
                 self._lingering.dropped(len(data))
             return
-        if self._unread:  # a read that was under way when reading was paused
+        if self._unread:  # this read had begun before reading was paused
             self._unread += data
             return
         self._idle_until = 0.0
@@ -159,21 +159,21 @@ class HubHttpProtocol(HttpToolsProtocol):
         elif self._feed(data) and (self.pipeline or self.flow.held):  # nearly every read is one request, with its body
             self._pause_or_resume()
 
-    # -- one of many -------------------------------------------------------------------------------------------------
+    # -- as one of the connections of the process -------------------------------------------------------------------
 
     @property
     def waits(self) -> bool:
-        """Whether no request is answered on it; see :class:`hub.security.connections.Held`."""
+        """Whether no request is being answered; see :class:`hub.security.connections.Held`."""
         return self._lingering is not None or not self._answering
 
     @property
     def stalled(self) -> bool:
-        """Whether the client owes the rest of a body, or does not read what it asked for."""
+        """Whether the client has not sent the rest of a body, or does not read its answer."""
         return self._body_open or bool(self.transport.get_write_buffer_size())
 
     def give_way(self) -> None:
-        """End it, for another connection to be taken: what nobody reads is not waited for, what is not answered yet is answered with
-        503.
+        """Close the connection, so that another one can be accepted. A request that is not answered yet gets 503. A connection whose client
+        does not read, or has sent requests ahead, is aborted.
         """
         if self.transport.get_write_buffer_size() or self.pipeline:
             self.transport.abort()
@@ -186,7 +186,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def admitted(self) -> None:
-        """What bodies may have is said by each route, whoever is on the connection."""
+        """Do nothing: each route has its own limit for bodies, whoever the caller is."""
 
     def _refuse_connection(self, limit: str) -> None:
         status = HTTPStatus.TOO_MANY_REQUESTS if limit == "max_unidentified_per_address" else HTTPStatus.SERVICE_UNAVAILABLE
@@ -197,7 +197,7 @@ class HubHttpProtocol(HttpToolsProtocol):
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
-        """Parse ``data``, in pieces of no more requests than may be read ahead, for the time of a slice; what is left waits."""
+        """Parse ``data`` for at most one time slice, and not more requests than may be read ahead. Keep the rest in ``_unread``."""
         at, end = 0, len(data)
         until = 0.0
         out_of_time = False
@@ -220,7 +220,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._pause_or_resume()
 
     def _go_on(self) -> None:
-        """Parse more of what waits: time has passed, or a request is answered."""
+        """Parse more of ``_unread``, in a new time slice or after a request was answered."""
         if self._deaf or self.transport.is_closing():
             self._unread = b""
             return
@@ -237,12 +237,12 @@ class HubHttpProtocol(HttpToolsProtocol):
             self.flow.hold()
         elif not full and self.flow.held:
             self.flow.release()
-            if self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:  # else the application resumes, when it has read that
+            if self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT:  # else the application resumes it later
                 self.flow.resume_reading()
 
     def _room(self) -> int:
-        """How many more requests may be parsed: the one that is answered, and those ahead of it. Of the latter's bodies no more than one is
-        kept in memory once they are large.
+        """How many more requests may be parsed: the one to answer now, and ``max_requests_ahead`` more. 0 when the bodies of the waiting
+        requests together are larger than ``HIGH_WATER_LIMIT``, in bytes.
         """
         waiting = len(self.pipeline)
         if not waiting:
@@ -252,8 +252,8 @@ class HubHttpProtocol(HttpToolsProtocol):
         return self._max_ahead - waiting
 
     def _piece_end(self, data: bytes, at: int, room: int) -> int:
-        """Where to cut ``data`` so that what begins at ``at`` ends no more than ``room`` heads. An empty line may also stand in a body: of
-        one whose length is known, the rest is one piece.
+        """Where to cut ``data`` so that the piece from ``at`` on ends at most ``room`` heads. An empty line may also stand in a body; if
+        the length of the body is known, the piece reaches to the end of the body.
         """
         stop = at
         if self._head_bytes and (cut := _REST_OF_HEAD_END.match(data, at)) is not None:
@@ -271,7 +271,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         return next((int(value) for name, value in self.headers if name == b"content-length"), None)
 
     def _feed(self, piece: bytes) -> bool:
-        """Have one piece parsed; False when that was the last one."""
+        """Parse one piece; False when the connection takes no further piece."""
         amid_request = self._body_open or self._head_bytes > 0
         self._heads_begun = 0
         self._piece_bytes = len(piece)
@@ -298,14 +298,14 @@ class HubHttpProtocol(HttpToolsProtocol):
         return not self._deaf and not self.transport.is_closing()
 
     def _watch(self, size: int, *, amid_request: bool) -> None:
-        """Bound what has begun and is not all there. Nearly every request comes in one piece: then this is not called."""
+        """Limit the time and size of an incomplete request. Not called for a request that arrives in one piece, as nearly all do."""
         if self._body_open:
             if self._timer is None and not self.transport.is_closing():
                 self._start_timer(self._body_timeout_s, self._body_late)
                 if self.cycle.transport is self.transport:
                     self.cycle.transport = cast("asyncio.Transport", ClosesLingering(self.transport, self._close_answered))
         elif self._head_open and not self.transport.is_closing():
-            # a head that began amid the piece, behind another request: it is counted from the next piece on
+            # a head that began in the middle of the piece, after another request, is counted from the next piece on
             behind = self._heads_begun > 1 or (self._heads_begun == 1 and amid_request)
             self._head_bytes += 1 if behind else size
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -313,14 +313,14 @@ class HubHttpProtocol(HttpToolsProtocol):
             elif self._timer is None:
                 self._start_timer(self._head_timeout_s, self._head_late)
         elif self._timer is None and not self._answering and self in self.connections and not self.transport.is_closing():
-            # an empty line between requests, on what is no WebSocket now: it has ended uvicorn's own time for idle connections
+            # an empty line between requests, on a connection that has not become a WebSocket: it stopped the limit for idle connections
             self._start_timer(self._head_timeout_s, self._head_late)
 
     # -- offers of another protocol ---------------------------------------------------------------------------------
 
     def _should_upgrade(self) -> bool:
-        """Whether the connection becomes a WebSocket (RFC 6455 section 4.2.1): a GET of HTTP/1.1 without a body that offers this protocol
-        and no other, before which nothing is to be answered. That ``Connection`` names the offer, the parser has seen.
+        """Whether the connection becomes a WebSocket (RFC 6455 section 4.2.1). The request must be a GET of HTTP/1.1 without a body, must
+        offer this protocol alone, and no earlier request may be unanswered. The parser has checked the ``Connection`` header.
         """
         offered = [value for name, value in self.headers if name == b"upgrade"]
         return (
@@ -350,26 +350,26 @@ class HubHttpProtocol(HttpToolsProtocol):
             become.open(self.transport, handshake)
             self.transport.set_protocol(become)
             become.take_over(connection, self.config.hub_limits.max_message_bytes)
-        else:  # of another kind, which does not say when it ends
+        else:  # another class of WebSocket, which does not report its end
             self.handle_websocket_upgrade()
             if connection is not None:
                 connection.close()
         if not self.transport.is_closing():  # else the handshake was refused
             self._websocket = cast("asyncio.Protocol", self.transport.get_protocol())
-            if rest:  # a client that did not wait for the answer
+            if rest:  # the client sent frames before it had the answer
                 self._websocket.data_received(rest)
 
     def _read_through(self) -> bytes:
-        """Begin a parser that reads the request whose offer is not taken up; returns its head, without the offer, for that parser."""
+        """Make a new parser for a request whose offer is ignored. Returns the head without the offer, to be parsed first."""
         self._counters.upgrades_ignored += 1
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base class has it: what follows is not looked at
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the base class: data after a close is ignored
         line = b"%b %b HTTP/%b\r\n" % (self.scope["method"].encode("ascii"), self.url, self.scope["http_version"].encode("ascii"))
         fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         return b"".join([line, *fields, b"\r\n"])
 
     # -- what the parser calls --------------------------------------------------------------------------------------
-    # These do what the base class does, and do not call it: they run for each header of each request.
+    # These replace the methods of the base class rather than call them, to save time: they run for each header of each request.
 
     def on_message_begin(self) -> None:
         self._head_open = True
@@ -453,7 +453,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        if not self._body_open:  # only the head of an offer was read
+        if not self._body_open:  # the parser stopped at a head with an offer
             return
         self._body_open = False
         if self._timer is not None:
@@ -486,8 +486,8 @@ class HubHttpProtocol(HttpToolsProtocol):
             self._go_on()
 
     def _idle(self) -> None:
-        """Nothing is asked: close the connection when that stays so for ``limits.keep_alive_s``. The timer is not set anew for each
-        request; it looks at the time when it fires.
+        """Close the connection after ``limits.keep_alive_s`` without a request. One timer serves many requests: when it fires, it compares
+        the time with ``_idle_until``.
         """
         self._idle_until = self.loop.time() + self.timeout_keep_alive
         if self.timeout_keep_alive_task is None:
@@ -495,7 +495,7 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _idle_long_enough(self) -> None:
         self.timeout_keep_alive_task = None
-        if not self._idle_until:  # a request came: the timer is set again when that is answered
+        if not self._idle_until:  # a request is being read or answered: its end sets the timer again
             return
         left = self._idle_until - self.loop.time()
         if left > 0:
@@ -508,7 +508,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         """Whether a request is not answered yet."""
         return bool(self.pipeline) or (self._active is not None and not self._active.response_complete)
 
-    # -- what cannot be read, or does not come ----------------------------------------------------------------------
+    # -- unreadable and late requests -------------------------------------------------------------------------------
 
     def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(seconds, late) if seconds else None
@@ -520,45 +520,45 @@ class HubHttpProtocol(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         self._timer = None
-        if self.flow.read_paused or self._answering:  # it may not have been read, and its refusal would be taken for another answer
+        if self.flow.read_paused or self._answering:  # its bytes may be unread, and the client would take a refusal for another answer
             self._start_timer(self._head_timeout_s, self._head_late)
         elif self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
-        else:  # connected and silent: nothing to answer
+        else:  # the client sent nothing: there is no request to answer
             self.transport.close()
 
     def _body_late(self) -> None:
         self._timer = None
         if self.flow.read_paused or self.pipeline:
-            # the application has not read what came, or answers an earlier request of this connection: the client is not to blame
+            # the application has not read the body so far, or is answering an earlier request: the client is not late
             self._start_timer(self._body_timeout_s, self._body_late)
             return
         self._end_unfinished(HTTPStatus.REQUEST_TIMEOUT)
 
     def _end_unfinished(self, status: HTTPStatus) -> None:
-        """The request that is answered will not be there whole: refuse it, or end the answer that has begun."""
+        """Refuse a request whose body stays incomplete, or close the connection if its answer has begun."""
         cycle = self.cycle
         if cycle is None or not cycle.response_started:
             self._refuse(status)
-        else:  # answered before the body was there, or half answered: nothing else can be said
+        else:  # the answer is complete or has begun: no other status can be sent
             self.transport.close()
         if cycle is not None and not cycle.response_complete:
-            # as when the connection is lost: the application is told so, and what it still answers is not written
+            # as when the connection is lost: the application receives a disconnect, and the rest of its answer is not written
             cycle.disconnected = True
             cycle.waiting_for_100_continue = False
             cycle.message_event.set()
 
     def _refuse_message(self, status: HTTPStatus) -> None:
-        """What came is no HTTP, in a head or in the body of the last request."""
+        """Refuse bytes that are not HTTP, in a head or in the body of the last request."""
         if self._body_open and self.pipeline:
-            self.pipeline.popleft()  # the newest: it will never be whole
+            self.pipeline.popleft()  # the newest request: its body cannot be completed
         elif self._body_open and self._answering:
             self._end_unfinished(status)
             return
         self._refuse_in_turn(status)
 
     def _refuse_in_turn(self, status: HTTPStatus) -> None:
-        """Refuse what came last once everything before it is answered; nothing more is read."""
+        """Refuse the last request after all earlier ones are answered; read nothing more."""
         if self._answering:
             self._stop_timer()
             self.flow.hold()
@@ -582,17 +582,17 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._linger()
 
     def _close_answered(self) -> None:
-        """A request is answered, and its connection ends with it."""
+        """Close the connection after the answer to a request that ends it."""
         if self._body_open and not self._deaf and not self.transport.is_closing():
             self._linger()
         else:
             self.transport.close()
 
     def _linger(self) -> None:
-        """Close the connection behind what is written to it, so that a client that is still sending gets to read that."""
+        """Close the connection after the written bytes, such that a client that is still sending can read them."""
         self._stop_timer()
         self._deaf = True
         self._unread = b""
         self.flow.release()
-        self.flow.resume_reading()  # else nobody would notice that the client has gone
+        self.flow.resume_reading()  # without reading, the hub would not notice that the client has closed
         self._lingering = self.config.lingering.begin(self.transport, self.loop)

@@ -1,4 +1,4 @@
-"""What :mod:`hub.transports.http_protocol` makes of one connection's requests: what each asks for, its answer, and when more is read."""
+"""Helpers of :mod:`hub.transports.http_protocol`: the target of a request, answers by HTTP/1.0, and when the socket is read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ WITHOUT_CHUNKS: Final = frozenset({"0.9", "1.0"})
 
 
 class ReadFlow(FlowControl):
-    """Flow control with a second reason to pause: ``held`` keeps reading paused whatever the application, which resumes it, asks for."""
+    """Flow control with a second reason to pause: while ``held`` is set, the application's calls of ``resume_reading`` have no effect."""
 
     held = False
 
     def resume_reading(self) -> None:
-        if self.read_paused and not self.held:  # nearly never: this is called for every piece of a request that is asked for
+        if self.read_paused and not self.held:  # rarely true: this runs for every piece of a request that the application reads
             super().resume_reading()
 
     def hold(self) -> None:
@@ -32,8 +32,8 @@ class ReadFlow(FlowControl):
 
 
 class EndsByClosing(RequestResponseCycle):
-    """A request by HTTP/1.0, which knows no chunks: an answer without ``Content-Length`` ends with the connection (RFC 9112 section 6.1 and
-    6.3, rule 8).
+    """A request of HTTP/1.0, which has no chunked encoding: the close of the connection ends an answer without ``Content-Length`` (RFC 9112
+    section 6.1 and 6.3, rule 8).
     """
 
     _until_closed = False
@@ -49,12 +49,12 @@ class EndsByClosing(RequestResponseCycle):
 
 
 class Target:
-    """What a request asks for: its URL, and the parts of that as a scope has them."""
+    """The target of a request: its URL, and the parts of the URL that an ASGI scope has."""
 
     __slots__ = ("path", "query", "raw_path", "url")
 
     def __init__(self, url: bytes) -> None:
-        """Raises ``httptools.HttpParserInvalidURLError``: it is no URL."""
+        """Raises ``httptools.HttpParserInvalidURLError``: ``url`` is not a URL."""
         self.url = url
         parsed = httptools.parse_url(url)
         self.raw_path: bytes = parsed.path

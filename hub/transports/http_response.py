@@ -1,6 +1,6 @@
-"""Sends a batch of Bayeux responses as the response of an HTTP request: at once, or when its held connect has ended.
+"""Sends a batch of Bayeux responses as one HTTP response: at once, or when its held connect has ended.
 
-Long-polling and callback-polling differ in the body alone.
+Long-polling and callback-polling differ only in how the body is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class HttpResponse:
-    """The answer of one request. ``render`` makes its body of encoded messages."""
+    """The answer to one request. ``render`` makes the body from encoded messages."""
 
     __slots__ = ("_headers", "_limits", "_render", "_send")
 
@@ -30,7 +30,7 @@ class HttpResponse:
         self._limits = limits
 
     async def answer(self, batch: ResponseBatch, receive: Receive) -> None:
-        """Send the batch's parts, once its held connect has ended if there is one. Then tell it whether they were written or lost."""
+        """Send the batch's parts, after its held connect, if any, has ended. Then report to the batch whether they were written or lost."""
         if batch.held is not None:
             await self._hold(batch, receive)
             return
@@ -44,11 +44,11 @@ class HttpResponse:
                 batch.lost()
 
     async def _hold(self, batch: ResponseBatch, receive: Receive) -> None:
-        """Wait for the end of a held connect, or for the client to go.
+        """Wait for the end of a held connect, or for the client's disconnect.
 
-        Nothing runs for a request that waits but the task that the server gave it, and that one listens for the client: ``receive`` says
-        ``http.disconnect`` when the client goes, and also when the response is complete (ASGI HTTP specification, "Disconnect"). So
-        whoever ends the connect writes the response; where that takes more than one write, a task does, which lives for that long.
+        A held request uses only the task that the server made for it. That task waits in ``receive``, which returns ``http.disconnect``
+        when the client has gone and also when the response is complete (ASGI HTTP specification, "Disconnect"). So a callback at the end
+        of the connect writes the response; if one write is not enough, the callback starts a task for the rest.
         """
         ending = _Ending(self, batch)
         batch.on_ready(ending.end)
@@ -62,7 +62,7 @@ class HttpResponse:
             await ending.task
 
     def response(self, batch: ResponseBatch) -> tuple[int, bytes]:
-        """Status and body of the response to a connect that has ended."""
+        """The HTTP status and the body of the response to a connect that has ended."""
         if batch.superseded:
             status = self._limits.duplicate_connect_status
             return status, envelope(status, "a newer /meta/connect of this session took the place of this one")
@@ -90,7 +90,7 @@ class _Ending:
         self.task: asyncio.Task[None] | None = None
 
     def end(self, _: ResponseBatch) -> None:
-        """The connect has ended: answer it in the next tick, when it is known who has gone meanwhile."""
+        """Answer the ended connect in the next tick of the loop: until then a disconnect of the client may become known."""
         self.ended = True
         self._loop.call_soon(self._write)
 

@@ -1,8 +1,8 @@
 """The end of a connection whose client may be sending still (RFC 9112 section 9.6).
 
-The system resets a connection that is closed while bytes come that nobody has read, and the client's side drops the answer together with
-the connection. So the hub says that it sends no more, reads and drops what comes, and closes when the client has gone, has sent
-``limits.max_linger_bytes``, or after ``limits.linger_ms``.
+If the hub closes a connection while unread bytes arrive, the operating system resets it, and the client may lose an answer that it has not
+read. So the hub first closes only its sending side, then reads and drops what the client sends. It closes the connection when the client
+has closed, has sent more than ``limits.max_linger_bytes``, or after ``limits.linger_ms``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from hub.core.limits import Limits
 
 
 class Counters(Protocol):
-    """Where connections are counted that were closed before their client had gone (:class:`hub.transports.http_protocol.HttpCounters`)."""
+    """Counts the connections that the hub closed before their client did (:class:`hub.transports.http_protocol.HttpCounters`)."""
 
     closed_amid_sending: int
 
 
 class LingeringConnections:
-    """Those of one process."""
+    """The lingering connections of one process."""
 
     __slots__ = ("_counters", "_limits", "count")
 
@@ -28,11 +28,11 @@ class LingeringConnections:
         self._limits = limits
         self._counters = counters
         self.count = 0
-        """Connections that are not closed yet."""
+        """Lingering connections that are not closed yet."""
 
     def begin(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> LingeringClose | None:
-        """Close a connection behind what is written to it. None when it is closed at once, since ``limits.max_lingering`` others are not
-        yet.
+        """Begin to close a connection after the bytes that are written to it. None if it was closed at once, because
+        ``limits.max_lingering`` other connections are lingering already.
         """
         if self.count >= self._limits.max_lingering:
             self.cut(transport)
@@ -41,13 +41,13 @@ class LingeringConnections:
         return LingeringClose(self, self._limits, transport, loop)
 
     def cut(self, transport: asyncio.Transport) -> None:
-        """Close a connection though its client may be sending still."""
+        """Close a connection, although its client may still be sending."""
         self._counters.closed_amid_sending += 1
         transport.close()
 
 
 class LingeringClose:
-    """One connection that is about to be closed. Its protocol hands over what comes, and says when it is lost."""
+    """One lingering connection. Its protocol reports how many bytes it dropped, and when the connection is lost."""
 
     __slots__ = ("_connections", "_left_bytes", "_timer", "_transport")
 
@@ -61,13 +61,13 @@ class LingeringClose:
         connections.count += 1
 
     def dropped(self, size: int) -> None:
-        """``size`` bytes came."""
+        """Count ``size`` bytes that the client sent and the protocol dropped."""
         self._left_bytes -= size
         if self._left_bytes < 0 and not self._transport.is_closing():
             self._cut()
 
     def lost(self) -> None:
-        """The connection is closed."""
+        """Stop the timer: the connection is closed."""
         self._timer.cancel()
         self._connections.count -= 1
 
@@ -76,14 +76,14 @@ class LingeringClose:
 
 
 class ClosesLingering:
-    """The transport of a request whose body had not come whole when the application began: an answer that ends the connection may be
-    complete before the body is.
+    """The transport of a request whose body was incomplete when the application began. An answer that ends the connection may be complete
+    before the body is; then :meth:`close` lingers.
     """
 
     __slots__ = ("_close", "_transport")
 
     def __init__(self, transport: asyncio.Transport, close: Any) -> None:
-        """``close`` takes the place of the transport's own."""
+        """``close`` is called in place of the transport's own ``close``."""
         self._transport = transport
         self._close = close
 

@@ -1,4 +1,4 @@
-"""Bayeux over HTTP POST: a response carries what waits, and a ``/meta/connect`` is held until something does
+"""Bayeux over HTTP POST: a response carries the session's queued messages, and a ``/meta/connect`` is held until there is one
 (docs/protocol/bayeux.md#long-polling).
 """
 
@@ -33,7 +33,7 @@ from hub.transports.http_response import HttpResponse
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
-"""Tells browsers apart: a session without credentials answers to its own alone (docs/protocol/credentials.md#whose-a-session-is)."""
+"""Identifies a browser: only its own browser may use a session without credentials (docs/protocol/credentials.md#whose-a-session-is)."""
 
 _BROWSER_VALUE = re.compile(r"[A-Za-z0-9]{16,64}")
 _BASE_HEADERS = (
@@ -57,7 +57,7 @@ _log = structlog.get_logger(__name__)
 
 
 def browser_cookies(headers: Headers) -> tuple[str, ...]:
-    """The ``BAYEUX_BROWSER`` cookies of a request, without those that no Bayeux server would set."""
+    """The ``BAYEUX_BROWSER`` cookies of a request whose values have the form that Bayeux servers use."""
     return tuple([value for value in read_cookies(headers, BROWSER_COOKIE) if _BROWSER_VALUE.fullmatch(value)])
 
 
@@ -68,8 +68,9 @@ def other_site(scope: Scope) -> str | None:
 
 
 def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
-    """A ``Set-Cookie`` header that ends with the browser: for every path, unseen by scripts, not sent along by other sites' requests, and
-    under TLS never without it (docs/protocol/bayeux.md#cookies). The name comes first: one client looks for it at the beginning.
+    """A ``Set-Cookie`` header of a cookie that lasts until the browser is closed. It is for every path; scripts cannot read it, requests
+    of other sites do not carry it, and over TLS it is ``Secure`` (docs/protocol/bayeux.md#cookies). The name comes first: a client
+    library expects it there.
     """
     secure = "; Secure" if is_secure(scope) else ""
     return b"set-cookie", f"{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}".encode("ascii")
@@ -140,13 +141,13 @@ class LongPolling:
         response = HttpResponse(send, headers, array, self._server.hub.limits)
         await response.answer(batch, receive)
 
-    # -- who asks ---------------------------------------------------------------------------------------------------
+    # -- the caller -------------------------------------------------------------------------------------------------
 
     async def _check_header(self, scope: Scope) -> None:
-        """Refuse a bad header credential before a body is read that may be large.
+        """Refuse a bad credential in a header before a body is read that may be large.
 
         Raises:
-            ApiError: 401 or 403, as the whole request would be answered.
+            ApiError: 401 or 403, the same answer as for the whole request.
             StorageError: credentials cannot be looked up now.
         """
         if not _CREDENTIALS.isdisjoint(first_headers(scope)):
@@ -155,7 +156,7 @@ class LongPolling:
                 raise refusal(caller.failure)
 
     async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[ResponseBatch, Headers] | ApiError:
-        """Process the messages; the cookies to set come with the response."""
+        """Process the messages. Returns the replies and the cookies to set, or a refusal."""
         headers: Headers = scope["headers"]
         handshake = find_handshake(messages)
         browsers = browser_cookies(headers)
@@ -186,11 +187,11 @@ class LongPolling:
     async def _identify(
         self, scope: Scope, peer: Peer, owner: ServerSession | None, handshake: Incoming | None, *, statistics: bool
     ) -> Failure | None:
-        """Find out who sends, where it matters, and tell the peer; returns why it is not known."""
+        """Identify the caller, if these messages need that, and store the result in ``peer``. Returns why the caller is not known."""
         by_header = not _CREDENTIALS.isdisjoint(first_headers(scope))
         asks_for_it = handshake is not None or (owner is not None and owner.binding.by_header)
         if not (asks_for_it or by_header):
-            return None  # nearly every request: the session is its browser's
+            return None  # nearly every request: the cookie of the browser is enough
         caller = await self._gate.identify(scope, statistics_session=peer.statistics_session, cookies=asks_for_it)
         peer.principal = caller.principal
         peer.presented = caller.failure is not Failure.MISSING
@@ -198,14 +199,14 @@ class LongPolling:
         return caller.failure
 
     def _must_know(self, handshake: Incoming | None) -> bool:
-        """Whether a request without any credential is refused by HTTP status: a handshake without ``ext.authentication``, unless anonymous
-        clients are let in.
+        """Whether a request without any credential is refused by HTTP status: a handshake without ``ext.authentication``, unless the hub
+        admits anonymous clients.
         """
         if handshake is None:
             return False
         try:
             named = handshake.authentication() is not None
-        except FieldError:  # the reply to the handshake says so
+        except FieldError:  # the reply to the handshake reports it
             named = True
         return not named and self._gate.anonymous() is None
 
@@ -229,7 +230,7 @@ class LongPolling:
 
 
 def _may_be_large(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a body may come in more pieces than its head: nearly none does."""
+    """Whether a body may arrive in several pieces, after its head. Nearly none does."""
     if b"transfer-encoding" in headers:
         return True
     length = headers.get(b"content-length", b"0")

@@ -1,7 +1,7 @@
-"""Measures how late the event loop runs: a histogram, and for debugging the place in the code that holds it up.
+"""Measures how late the event loop runs, in a histogram; for debugging, also logs the place in the code that blocks it.
 
-asyncio's own debug mode times each callback, but uvloop's handles cannot be timed from outside. So a heartbeat on the loop says when it was
-last free. In debug mode a thread checks it; when it is late, the stack of the loop's thread shows what holds the loop up.
+asyncio's own debug mode times each callback, but uvloop's handles cannot be timed from outside. So a heartbeat on the loop records when the
+loop was last free. In debug mode a thread checks the heartbeat; when it is late, the stack of the loop's thread shows what blocks the loop.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SAMPLE_S: Final = 0.1
 """Seconds between two heartbeats; each costs a few microseconds."""
 
 DEBUG_SAMPLE_S: Final = 0.01
-"""Seconds between two heartbeats while the places are looked for."""
+"""Seconds between two heartbeats in debug mode."""
 
 LAG_BOUNDS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _PLACES: Final = 6
-"""Innermost calls of a place that are told."""
+"""How many of the innermost calls are logged for a place."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class LoopWatch:
     """Measures the lag of the loop on which it is started; a :class:`hub.family.Service`.
 
     Args:
-        slow_ms: with a number above 0, what holds the loop longer than so many milliseconds is logged with its place.
+        slow_ms: above 0, code that blocks the loop for more than this many milliseconds is logged with its place.
     """
 
     __slots__ = ("_beat_at", "_due_at", "_finished", "_handle", "_held_at", "_sample_s", "_slow_s", "_thread", "lag")
@@ -48,14 +48,14 @@ class LoopWatch:
         self._sample_s = DEBUG_SAMPLE_S if slow_ms else SAMPLE_S
         self._handle: asyncio.TimerHandle | None = None
         self._due_at = 0.0
-        # the thread's
+        # used by the thread in debug mode
         self._beat_at = 0.0
         self._held_at: tuple[str, ...] = ()
         self._thread: threading.Thread | None = None
         self._finished = threading.Event()
 
     async def start(self) -> None:
-        """Begin to measure."""
+        """Start the heartbeat, and in debug mode the thread."""
         self._schedule()
         if self._slow_s:
             self._finished.clear()
@@ -63,7 +63,7 @@ class LoopWatch:
             self._thread.start()
 
     async def stop(self) -> None:
-        """Measure no more."""
+        """Stop the heartbeat and the thread."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -86,7 +86,7 @@ class LoopWatch:
         self._schedule()
 
     def _look(self, loop_thread: int) -> None:
-        """Run in the thread: when the heartbeat is late, note where the loop is. The loop logs it once it is free."""
+        """Run in the thread: when the heartbeat is late, record the place where the loop is. The loop logs it when it is free again."""
         while not self._finished.wait(self._sample_s):
             if time.monotonic() - self._due_at > self._slow_s and not self._held_at:
                 frame = sys._current_frames().get(loop_thread)

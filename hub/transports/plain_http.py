@@ -1,4 +1,4 @@
-"""One HTTP request without a framework: its body within bounds, its response, and whether the client was still there to take it."""
+"""One HTTP request without a framework: reads its body within limits, sends its response, and reports whether the client took it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RESPONSE_TIMEOUT_S: Final = Limits().response_timeout_ms / 1000
 """Seconds that a client may take to read a response, where the limits of the hub are not known."""
 
 DISCARD_BYTES = 16 * 1024 * 1024
-"""So many bytes of a body that is too large are read and dropped, so that the client can read the refusal; then the connection ends."""
+"""Bytes of a too large body that are read and dropped, so that the client can read the refusal; then the connection ends."""
 
 _NO_CONTENT = 204
-"""Has no body, and may not say how long it is (RFC 9110 section 8.6)."""
+"""This status has no body and may not have ``Content-Length`` (RFC 9110 section 8.6)."""
 
 
 class ClientGoneError(Exception):
@@ -30,17 +30,17 @@ class ClientGoneError(Exception):
 
 
 class BodyTooLargeError(ValueError):
-    """The body is larger than the limit; the text says by how much it may be."""
+    """The body is larger than the limit; the text gives the limit in bytes."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int, bodies: BodyBudget) -> bytes:
-    """Read the body of a request. Its ``Content-Length`` may be missing, and is not relied on. The server bounds how long the body may
-    take to arrive, and ends the connection then (:class:`hub.transports.http_protocol.HubHttpProtocol`).
+    """Read the body of a request. It does not rely on ``Content-Length``, which may be missing. The server limits how long the body may
+    take to arrive, and then ends the connection (:class:`hub.transports.http_protocol.HubHttpProtocol`).
 
     Raises:
         BodyTooLargeError: more than ``max_bytes``.
-        ClientGoneError: the connection is over.
-        ApiError: it does not come in one piece, and what waits of it does not fit into ``bodies``: 429 or 503.
+        ClientGoneError: the client has closed the connection.
+        ApiError: the body arrives in several pieces, and these do not fit into ``bodies``: 429 or 503.
     """
     if _waits_for_continue(scope, max_bytes):
         raise _too_large(max_bytes)
@@ -83,7 +83,7 @@ async def _read_rest(receive: Receive, first: bytes, max_bytes: int, lease: Leas
 
 
 def _waits_for_continue(scope: Scope, max_bytes: int) -> bool:
-    """Whether the client asked before sending a body that it says is too large (RFC 9110 section 10.1.1)."""
+    """Whether the client waits for "100 Continue" before it sends a body that is too large (RFC 9110 section 10.1.1)."""
     headers = first_headers(scope)
     if b"expect" not in headers:  # nearly always
         return False
@@ -98,10 +98,10 @@ def _too_large(max_bytes: int) -> BodyTooLargeError:
 async def respond(
     send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, timeout_s: float = RESPONSE_TIMEOUT_S
 ) -> bool:
-    """Send a whole response; returns when the client or its system has taken it. False when the client was gone by then, or has not read
-    the response within ``timeout_s`` seconds: then its connection is ended.
+    """Send a whole response; returns when the operating system has taken all of it. False when the client has gone, or has not read the
+    response within ``timeout_s`` seconds; in the latter case its connection is aborted.
 
-    A server may accept a send to a lost connection without an error. The server of the hub is asked whether the client is there; under
+    A server may accept a send on a lost connection without an error. The hub's server then reports that the client has disconnected; under
     another server such a response counts as written.
     """
     if not any(name == b"connection" for name, _ in headers) and (written := single_write(send, status, headers, body)) is not None:
@@ -122,11 +122,11 @@ async def respond(
         if transport is not None:
             transport.abort()
         return False
-    except OSError:  # what ASGI says a send to a lost connection raises
+    except OSError:  # the ASGI specification: a send on a lost connection raises it
         return False
     return not getattr(server, "disconnected", False)
 
 
 def envelope(code: int, message: str) -> bytes:
-    """The body of an error, as the REST API has it (docs/protocol/rest.md#envelope); ASCII."""
+    """The body of an error, in the form of the REST API (docs/protocol/rest.md#envelope); ASCII."""
     return ascii_json(failure(code, message))

@@ -1,4 +1,4 @@
-"""The receive loop of a WebSocket: hands over messages until the connection is over."""
+"""The receive loop of a WebSocket: passes each message on until the connection ends."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ async def receive_loop(
     loop: Loop,
     log_event: str,
 ) -> None:
-    """Hand over each message to ``receive``, one after the other. An exception by one message ends this connection alone.
+    """Pass the messages to ``receive``, one after the other. An exception in the handling of a message ends this connection alone.
 
-    A message that comes while no other is handled is handled in the server's callback, as far as it does not have to wait. Messages that
-    came together are handled in slices of time; between slices the loop runs others.
+    A message that arrives while no other is being handled is handled in the server's callback, up to the point where it has to wait.
+    Messages that arrive together are handled in time slices; between two slices the loop runs other tasks.
 
     Args:
         socket: the connection.
         receive: handles a message.
-        refuse: is called for a frame that is no message at all.
-        close: ends the connection after an error of the hub.
-        clock: measures the slices.
-        loop: gives way between them.
+        refuse: is called for a binary frame, and for a message above the size limit.
+        close: closes the connection after an error in the hub.
+        clock: measures the time slices.
+        loop: lets other tasks run between slices.
         log_event: the name under which an error of the hub is logged.
     """
     task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -51,7 +51,7 @@ async def receive_loop(
     time_slice = TimeSlice(clock, loop)
     while True:
         try:
-            message = await socket.receive()  # one that is here already is received without giving way
+            message = await socket.receive()  # does not yield to the loop if a message is in the queue
         except BadFrameError as bad:
             refuse(CloseCode.BAD_MESSAGE, str(bad))
             continue
@@ -61,7 +61,7 @@ async def receive_loop(
         if message is None:
             return
         if not isinstance(message, bytes):
-            time_slice = TimeSlice(clock, loop)  # it came while this waited: others have run
+            time_slice = TimeSlice(clock, loop)  # it arrived while this task waited, so other tasks have run
         try:
             await (receive(message) if isinstance(message, bytes) else message)
         except Exception:

@@ -1,4 +1,4 @@
-"""Implements the ports of ``hub.core.ports`` with asyncio and the system's clocks."""
+"""Implements the interfaces of ``hub.core.ports`` with asyncio and the clocks of the operating system."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class AsyncioLoop:
             _log.error("background_work_failed", work=task.get_coro().__qualname__, exc_info=error)  # type: ignore[union-attr]
 
     async def close(self) -> None:
-        """Cancel what still runs, and wait for its end."""
+        """Cancel the tasks that still run, and wait until they have ended."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -74,7 +74,7 @@ class AsyncioLoop:
 
 
 class TimerDriver:
-    """One task that sweeps the hub's timers, and does beside it what else is due as often; start and stop it as any
+    """One task that fires the due timers of the hub, and calls the functions ``beside`` as often. It is a
     :class:`hub.family.Service`.
     """
 
@@ -86,11 +86,11 @@ class TimerDriver:
         self._task = BackgroundTask("hub.transports.timers")
 
     async def start(self) -> None:
-        """Begin to sweep, every ``RESOLUTION_S`` seconds."""
+        """Start to fire due timers, every ``RESOLUTION_S`` seconds."""
         self._task.start(self._run())
 
     async def stop(self) -> None:
-        """Stop sweeping. Timers stay set."""
+        """Stop the task. Timers stay set."""
         await self._task.stop()
 
     async def _run(self) -> None:
@@ -101,9 +101,9 @@ class TimerDriver:
                 try:
                     work()
                 except Exception:
-                    # one callback's error: the timers behind it are still set, and the next sweep fires them
+                    # a callback raised an error: the timers after it are still set, and the next sweep fires them
                     _log.exception("timer_failed")
-            # thousands that are due at once, as after a lost proxy, fire in slices
+            # when thousands are due at once, such as after the loss of a proxy, they fire in several slices without a pause
             pause_s = 0 if self._timers.overdue else RESOLUTION_S
 
     def _sweep(self) -> None:
@@ -112,8 +112,8 @@ class TimerDriver:
 
 @contextlib.contextmanager
 def tuned_collector() -> Iterator[None]:
-    """Garbage collection for a process that holds many long-lived objects: what start-up left is never looked at again, and young objects
-    are looked at less often. With the defaults, full collections over tens of thousands of sessions hold up the loop.
+    """Set garbage collection for a process with many long-lived objects: it skips all objects of the start-up, and runs less often. With
+    the default thresholds, full collections with tens of thousands of sessions block the event loop.
     """
     before = gc.get_threshold()
     gc.collect()

@@ -1,4 +1,4 @@
-"""Runs uvicorn: binds the ports, starts, reports when it is ready, and on a signal drains before the sockets are closed."""
+"""Runs uvicorn: binds the ports, starts the servers, reports readiness, and on a signal drains before it closes the sockets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHUTDOWN_SECONDS = 5
 """Seconds that uvicorn waits for connections and requests to end before it cancels them."""
 
 BACKLOG = 4096
-"""Connections that the system may queue: after a restart all clients come back at once. The system's own limit holds too."""
+"""Connections that the operating system may queue: after a restart all clients reconnect at once. The system's own limit applies too."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +40,7 @@ class StartError(RuntimeError):
 class HubServer(uvicorn.Server):
     """A uvicorn server that leaves signals to :func:`serve`, and fails with an exception rather than an exit.
 
-    ``explain`` is asked when the application did not start: its sentence takes the place of the traceback that uvicorn logs.
+    ``explain`` is called when the application did not start: its sentence replaces the traceback that uvicorn would log.
     """
 
     def __init__(self, config: uvicorn.Config, explain: Callable[[], str | None] = lambda: None) -> None:
@@ -98,8 +98,9 @@ def bind(host: str, port: int) -> socket.socket:
 def configuration(
     app: ASGIApp, limits: Limits, *, lifespan: bool, counters: HttpCounters | None = None, connections: Connections | None = None
 ) -> uvicorn.Config:
-    """How uvicorn serves ``app``; with ``lifespan`` it starts and stops it too. ``counters`` count what its connections do, of which there
-    are as many as ``connections`` takes; without that, of this server alone, with loopback for a trusted proxy.
+    """The configuration with which uvicorn serves ``app``; with ``lifespan``, uvicorn also starts and stops it. ``counters`` count what the
+    connections do, and ``connections`` limits their number. Without ``connections`` this server has its own limit, and trusts proxies on
+    loopback.
     """
     connections = connections or Connections(limits, LOOPBACK)
     return HubConfig(
@@ -112,15 +113,15 @@ def configuration(
         ws_max_size=limits.max_request_bytes,
         ws_ping_interval=limits.heartbeat_s,
         ws_ping_timeout=limits.pong_timeout_ms / 1000 or None,
-        ws_per_message_deflate=False,  # costs memory per connection, and would keep frames from being shared
+        ws_per_message_deflate=False,  # needs memory per connection, and its frames could not be shared
         lifespan="on" if lifespan else "off",
         interface="asgi3",
         server_header=False,
         proxy_headers=False,  # Forwarded does it
-        headers=[("x-content-type-options", "nosniff")],  # with every answer, whoever gives it
+        headers=[("x-content-type-options", "nosniff")],  # in every answer of every application
         access_log=False,
         log_config=None,
-        log_level="warning",  # at "info" uvicorn logs the query string of each WebSocket, and tickets are in there
+        log_level="warning",  # at "info" uvicorn logs the query string of each WebSocket, which may hold a ticket
         timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         backlog=BACKLOG,
@@ -143,12 +144,12 @@ async def serve(
     explain: Callable[[], str | None] = lambda: None,
     connections: Connections | None = None,
 ) -> None:
-    """Serve ``app``, and ``metrics_app`` on a port of its own, until SIGTERM or SIGINT; returns when everything is closed.
+    """Serve ``app``, and ``metrics_app`` on its own port, until SIGTERM or SIGINT; returns when everything is closed.
 
-    ``on_bound`` is called once with the real port, before the application's start-up; ``on_ready`` with the same, after it and with both
-    ports open. The first signal awaits
-    ``drain`` for at most ``drain_seconds``, then closes what is left (WebSockets with 1012); a second one skips whatever is still to come.
-    ``explain`` says in one sentence why the application did not start; with None the log has its traceback.
+    ``on_bound`` is called once with the real port, before the application starts; ``on_ready`` with the same port, when the application has
+    started and both ports are open. After the first signal ``drain`` runs for at most ``drain_seconds``, then the remaining connections are
+    closed (WebSockets with 1012); a second signal skips what is left of both steps. ``explain`` returns one sentence why the application
+    did not start; if it returns None, the log has the traceback.
     Run it in the main thread, on uvloop (:func:`hub.transports.runtime.run`).
 
     Raises:
@@ -175,14 +176,14 @@ async def _run(
     drain_seconds: float,
 ) -> None:
     async with _signals() as signals:
-        # what drains must hear the first signal, so the servers run beside it
+        # this task waits for the first signal and then drains, so the servers run in tasks of their own
         runs = [asyncio.create_task(server.serve([listener])) for server, listener in servers]
         try:
             while not all(server.started for server, _ in servers):
                 await asyncio.wait(runs, timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
                 for run in runs:
                     if run.done():
-                        run.result()  # raises why it did not start
+                        run.result()  # raises the error of the start
                         raise StartError("the server ended while it started")
             with tuned_collector():
                 on_ready()
@@ -238,7 +239,7 @@ async def _drain(
     if not draining.done():
         draining.cancel()
         _log.warning("drain_unfinished", seconds=drain_seconds)
-    # an error of the drain must not keep the sockets open: it is logged, and the shutdown goes on
+    # an error of the drain is logged, and the shutdown continues, so that the sockets are closed
     (error,) = await asyncio.gather(draining, return_exceptions=True)
     if isinstance(error, Exception):
         _log.error("drain_failed", exc_info=error)
@@ -247,7 +248,7 @@ async def _drain(
 async def _finish(
     signals: asyncio.Queue[signal.Signals], servers: list[tuple[HubServer, socket.socket]], runs: list[asyncio.Task[None]]
 ) -> list[BaseException | None]:
-    """Wait for uvicorn's own shutdown, which is bounded; a signal that comes meanwhile makes it shorter."""
+    """Wait for uvicorn's own shutdown, which has a time limit; a further signal ends it at once."""
     ending = asyncio.gather(*runs, return_exceptions=True)
     again = asyncio.ensure_future(signals.get())
     waiting: list[asyncio.Future[Any]] = [ending, again]

@@ -1,4 +1,4 @@
-"""Writes a whole response of uvicorn, head and body, with one call and without a task: it can be called from a callback."""
+"""Writes a whole response of uvicorn, head and body, with one call. It needs no task, so a callback can call it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 SINGLE_WRITE_BYTES = 64 * 1024
-"""Bytes of the largest body that is written at once; a larger one is sent in pieces, as its client reads."""
+"""Bytes of the largest body that is written at once; a larger one is sent in pieces, as fast as its client reads."""
 
 
 def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -21,8 +21,8 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class _Shared:
-    """Keeps the header lines of the last response for a next one with the same headers. The server's own change once a second, with the
-    date.
+    """Keeps the header lines of the last response for the next one with the same headers. The server's own headers change once a second,
+    with the date.
     """
 
     __slots__ = ("_defaults", "_headers", "_made")
@@ -43,15 +43,15 @@ _shared = _Shared()
 
 
 def single_write(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool | None:
-    """Write a whole response at once, as ``send`` of ASGI would in several steps. True: it was written. False: the client is gone. None:
-    nothing was done, and the caller has to use ``send``, because the server is another one, the client has not read what was sent before,
-    the body is large or empty, or the response has begun.
+    """Write a whole response at once, in place of several calls of ``send`` of ASGI. True: it was written. False: the client has gone.
+    None: nothing was written, and the caller has to use ``send``, because the server is not uvicorn, the client has not read earlier bytes,
+    the body is large or empty, the response has begun, or the request is a HEAD.
 
-    ``Content-Length`` is added; ``headers`` have neither that nor ``Connection``. Headers in a tuple are taken to be the same for many
-    responses, and their lines are kept.
+    ``Content-Length`` is added; ``headers`` may contain neither that nor ``Connection``. Many responses are expected to use the same tuple
+    of headers, so the lines of a tuple are kept.
 
     Raises:
-        ValueError: a value that no header can have (RFC 9110 section 5.5).
+        ValueError: a header has a value with control characters (RFC 9110 section 5.5).
     """
     cycle = getattr(send, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or not body or len(body) > SINGLE_WRITE_BYTES:
@@ -66,7 +66,7 @@ def single_write(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]]
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
     cycle.transport.write(content)
-    # whoever waits in ``receive`` hears that there is nothing more to come
+    # a task that waits in ``receive`` gets ``http.disconnect``
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()

@@ -1,4 +1,4 @@
-"""A WebSocket as all protocols use it: prebuilt frames if the server takes them, else a queue in front of ASGI's ``send``."""
+"""A WebSocket for all endpoints: it writes prebuilt frames if the server takes them, else it queues messages for ASGI's ``send``."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from hub.core.frames import DirectWrite, payload_of
 from hub.transports.frames import EXTENSION, FrameWriter, fit_reason
 
 Work = Awaitable[None]
-"""The rest of the handling of a message, which was started in the server's callback."""
+"""The rest of the handling of a message that the server's callback began."""
 
 _log = structlog.get_logger(__name__)
 
 
 class BadFrameError(ValueError):
-    """A frame that is not text; the error says what was expected and what came."""
+    """The peer sent a binary message; the text says what was expected and what came."""
 
 
 class TooLargeError(ValueError):
-    """A message above ``max_message_bytes``; the error says by how much."""
+    """A message is larger than ``max_message_bytes``; the text gives the limit and the size, in bytes."""
 
 
 class _State(Enum):
     NEW = auto()
     OPEN = auto()
     CLOSING = auto()
-    """We sent a close frame, or it waits to be sent."""
+    """The hub has sent a close frame, or has queued one."""
     GONE = auto()
 
 
@@ -40,11 +40,11 @@ class Socket:
     """One WebSocket connection of an ASGI server.
 
     The fast path exists when ``scope["extensions"]["hub.frames"]`` holds a :class:`hub.transports.frames.FrameWriter`: :meth:`write` is
-    then one call of the transport's. Under any other ASGI server payloads wait in a queue that one task, made when there is something to
-    send, empties. Both behave alike. Neither bounds what waits: who writes looks at :attr:`buffered`.
+    then one call of the transport. Under any other ASGI server, payloads wait in a queue, and a task that runs while there is something to
+    send empties it. Both ways behave alike. Neither limits the bytes that wait: the caller checks :attr:`buffered`.
 
-    After :meth:`close`, call :meth:`receive` until it returns None before leaving the ASGI application: a server without the fast path may
-    cut the connection, and with it the close frame, when its application returns.
+    After :meth:`close`, call :meth:`receive` until it returns None, and return from the ASGI application only then: a server without the
+    fast path may cut the connection when its application returns, before the close frame is sent.
     """
 
     __slots__ = (
@@ -78,14 +78,14 @@ class Socket:
             self._writer.claim(self._drained)
 
     async def accept(self, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """Answer the opening handshake, with further response headers. When the peer has gone meanwhile, :attr:`open` stays False."""
+        """Answer the opening handshake, with additional response headers. :attr:`open` stays False if the peer has gone."""
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             self._state = _State.GONE
             return
         try:
             await self._send({"type": "websocket.accept", "headers": list(headers)})
-        except OSError as error:  # what ASGI says a send to a lost connection raises
+        except OSError as error:  # the ASGI specification: a send on a lost connection raises it
             self._lost(error)
             return
         self._state = _State.OPEN
@@ -93,14 +93,14 @@ class Socket:
             self._writer.accepted()
 
     def on_text(self, on_text: Callable[[bytes], Work | None]) -> None:
-        """Messages that come while :meth:`receive` waits may go to ``on_text``, which returns what is left to do, if anything is."""
+        """Call ``on_text`` for messages that arrive while :meth:`receive` waits. It returns the rest of the work, or None."""
         self._on_text = on_text
 
     async def receive(self) -> bytes | Work | None:
-        """The payload of the next text message, not yet checked to be UTF-8; or what :meth:`on_text` left to do with one, to be awaited
-        before anything else; None when the connection is over.
+        """The payload of the next text message, not yet checked to be UTF-8. Or, for a message that went to :meth:`on_text`, the rest of
+        its work, which the caller awaits before it does anything else. None when the connection has ended.
 
-        Messages that come after :meth:`close` are dropped.
+        Messages that arrive after :meth:`close` are dropped.
 
         Raises:
             BadFrameError: a binary message.
@@ -170,19 +170,19 @@ class Socket:
         return None if self._writer is None or self._state is not _State.OPEN else self._writer.direct_write
 
     def on_writable_changed(self, callback: Callable[[DirectWrite | None], object]) -> None:
-        """Call ``callback`` with :attr:`direct_write` whenever that changes. The server calls it, without a hop through here."""
+        """Call ``callback`` with :attr:`direct_write` whenever that changes. The server calls it directly."""
         if self._writer is not None:
             self._writer.on_writable_changed(callback)
 
     def on_drain(self, callback: Callable[[], object]) -> None:
-        """Have ``callback`` called each time that :attr:`buffered` was above 0 after a write and is 0 again.
+        """Call ``callback`` each time that :attr:`buffered` was above 0 after a write and is 0 again.
 
-        Both water marks are 0, so that code which stopped writing because of :attr:`buffered`, at whatever limit, is always called.
+        Both water marks are 0. So a caller that stopped writing because of :attr:`buffered` always gets this call, whatever its limit was.
         """
         self._drain = callback
 
     def close(self, code: int, reason: str = "") -> None:
-        """Start the closing handshake behind the frames that wait. Idempotent; never awaits; a reason that is too long is cut."""
+        """Start the closing handshake after the frames that wait. Idempotent; never awaits; a reason that is too long is cut."""
         if self._state is not _State.OPEN:
             return
         self._state = _State.CLOSING
@@ -208,7 +208,7 @@ class Socket:
             while self._queue:
                 payload = self._queue[0]
                 await self._send({"type": "websocket.send", "text": payload.decode()})
-                if not self._queue:  # the peer has gone meanwhile
+                if not self._queue:  # cleared while this waited: the peer has gone
                     break
                 self._queue.popleft()
                 self._queued -= len(payload)

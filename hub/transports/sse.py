@@ -33,7 +33,7 @@ CUT_OFF_S = 5.0
 """Seconds that a client may take to read the end of its stream."""
 
 RETRY_AFTER_S = 5
-"""Seconds of ``Retry-After`` for a client that is refused for a reason of the server's."""
+"""Seconds of ``Retry-After`` for a client that is refused because of the state of the server."""
 
 _PATHS = frozenset({"/events", "/events/"})
 _METHODS = b"GET, HEAD, OPTIONS"
@@ -46,7 +46,7 @@ _ERROR_HEADERS: Headers = [
 _STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx else holds events back until a buffer is full
+    (b"x-accel-buffering", b"no"),  # else nginx sends events only when its buffer is full
 ]
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD"),
@@ -61,9 +61,9 @@ _log = structlog.get_logger(__name__)
 class Response:
     """The response of a stream, which lasts as long as the stream: the :class:`hub.dashboard.stream.Outlet` of a session.
 
-    The task that the server gave the request is the only one. It waits for the client to go, which ``receive`` tells, and for the session
-    to have something, at once: under the server that the hub runs on the session makes ``receive`` return, as a piece of a request body
-    does. Under another one a second task listens for the client.
+    Under the hub's own server, the task of the request is the only one. It waits in ``receive``, which returns when the client has closed
+    the connection, and also when the session has something to send: then the session sets the event that the server sets for a piece of a
+    request body. Under another server, a second task waits for the client's disconnect.
     """
 
     __slots__ = ("_cut", "_cut_off", "_gone", "_hub", "_listener", "_receive", "_send", "_sending", "_sends", "_server", "_signal", "_task")
@@ -113,15 +113,15 @@ class Response:
 
     @property
     def gone(self) -> bool:
-        """Whether the client has gone, as far as is known."""
+        """Whether the client is known to have closed the connection."""
         return self._gone or bool(getattr(self._server, "disconnected", False))
 
     async def write(self, chunk: bytes) -> bool:
-        """Send a part of the body; returns when the client has taken enough of what went before. False when it has gone."""
+        """Send a part of the body; returns when the client has read enough of the earlier parts. False when the client has gone."""
         self._sending = True
         try:
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except OSError:  # what ASGI says a send to a lost connection raises
+        except OSError:  # the ASGI specification: a send on a lost connection raises it
             self._gone = True
         self._sending = False
         self._sends += 1
@@ -138,7 +138,7 @@ class Response:
             await self._wait()
 
     async def finish(self) -> None:
-        """End the response and stop listening for the client's end."""
+        """End the response and stop waiting for the client's disconnect."""
         if not self.gone:
             self._sending = True
             try:
@@ -150,7 +150,7 @@ class Response:
             await asyncio.gather(self._listener, return_exceptions=True)
 
     def release(self) -> None:
-        """Release what belongs to the response. Nothing is sent after this."""
+        """Cancel the timer and the second task of the response. Nothing is sent after this."""
         if self._cut_off is not None:
             self._hub.timers.cancel(self._cut_off)
             self._cut_off = None
@@ -320,7 +320,7 @@ class EventStreamEndpoint:
         if scope["method"] == "HEAD":
             session.end()
         else:
-            # at once: what follows may take its time
+            # send the headers and the first block at once: the replay after them may take long
             await response.write(session.open(result.outcomes, resumes=request.resumes))
             try:
                 await result.start()
@@ -349,17 +349,19 @@ class EventStreamEndpoint:
         await self._refuse(scope, send, cors, ApiError(405, f"expected GET, got {scope['method']}", headers={"Allow": _METHODS.decode()}))
 
     async def _send_away(self, send: Send, cors: CrossOrigin) -> None:
-        """A browser does not come back after any status but 200 (WHATWG HTML section 9.2.3): while the server stops, it is told when."""
+        """Answer 200 with a ``retry`` time while the server stops: after another status a browser does not reconnect (WHATWG HTML section
+        9.2.3).
+        """
         body = b"retry: %d\n: the server stops\n\n" % restart_ms()
         await respond(send, 200, [*_STREAM_HEADERS, *cors.headers, (b"connection", b"close")], body)
 
     async def drain(self, seconds: float) -> None:
-        """End every stream, spread over at most ``seconds``, each with a time of its own after which to come back. New ones are ended as
-        soon as they are made.
+        """End every stream, spread over at most ``seconds``. Each client gets its own time after which to reconnect. A stream that begins
+        later is ended at once.
         """
         self._draining = True
         open_now = list(self._streams)
-        # the fewer there are, the sooner the server has stopped
+        # with few streams the drain takes less time
         slices = max(1, min(int(seconds * _DRAIN_SLICES_PER_SECOND), len(open_now)))
         for number in range(slices):
             if number:

@@ -1,4 +1,4 @@
-"""Identifies who opens a WebSocket."""
+"""Identifies the caller who opens a WebSocket."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _log = structlog.get_logger(__name__)
 
 
 async def identify(gate: Gate, scope: Scope, socket: Socket, *, statistics_session: str | None = None) -> Caller | None:
-    """Who asks for a WebSocket. While credentials cannot be looked up it is accepted and closed with 1013 (docs/errors.md), for browsers do
-    not show scripts the HTTP status of a refused upgrade; then this returns None, when the connection is over. So it is with 4429 where the
-    caller's tenant has its share of connections.
+    """Identify the caller of a WebSocket. If credentials cannot be looked up, the WebSocket is accepted and closed with 1013
+    (docs/errors.md), because browsers do not show scripts the HTTP status of a refused upgrade. If the caller's tenant has reached its
+    limit of connections, it is accepted and closed with 4429. In both cases this returns None after the connection has ended.
     """
     try:
         return await gate.identify(scope, statistics_session=statistics_session)
     except StorageError:
         _log.exception("a caller could not be identified")
         code, reason = CloseCode.UNAVAILABLE, "credentials cannot be looked up now; come back later"
-    except ApiError as refused:  # its tenant has its share of connections
+    except ApiError as refused:  # the tenant has reached its limit of connections
         code, reason = CloseCode.TOO_MANY, refused.message
     await socket.accept()
     socket.close(code, reason)

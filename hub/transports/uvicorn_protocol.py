@@ -1,6 +1,6 @@
-"""uvicorn's WebSockets, with what the hub needs beside them: prebuilt frames, an end for peers that never read, bounds for what is sent.
+"""A WebSocket connection, based on uvicorn's: it writes prebuilt frames, cuts off peers that never read, and limits what peers send.
 
-The HTTP side is :mod:`hub.transports.http_protocol`.
+:mod:`hub.transports.http_protocol` is the HTTP side.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from hub.security.connections import SCOPE_KEY, Connection
 from hub.transports.frames import EXTENSION, fit_reason, whole_text
 
 MAX_EAGER_FRAMES = 16
-"""Messages of one read that are handled where they come, as long as a slice is not used up; the others wait for their connection's turn."""
+"""Messages of one read that are handled directly in the read callback, within one time slice; the connection's task handles the others."""
 
 WEBSOCKET_VERSION: Final = "13"
 """The one version of the protocol (RFC 6455 section 4.1)."""
 
 CLOSED_FOR_OTHERS: Final = 4429
-"""The close code of a limit that is reached, as the endpoints have it."""
+"""The close code for a reached limit, the same as the endpoints use."""
 
 EARLIEST_PING: Final = 0.85
-"""Of the interval, without a word of the peer."""
+"""The peer is pinged at the earliest after this share of the interval without any data of the peer."""
 
 _log = structlog.get_logger(__name__)
 
 
 def _ignore(direct_write: DirectWrite | None) -> None:
-    """Nobody wants to hear when frames can be written."""
+    """Do nothing: no callback was set by ``on_writable_changed``."""
 
 
 def read_handshake(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Request:
-    """The opening handshake of a WebSocket, of a head that was parsed.
+    """Make the opening handshake of a WebSocket from a parsed HTTP head.
 
     Raises:
-        ValueError: a byte in it is one that cannot stand there (RFC 9110 section 5.5, RFC 9112 section 3.2).
+        ValueError: the target or a header has a byte that is not allowed there (RFC 9110 section 5.5, RFC 9112 section 3.2).
     """
     fields = Headers()
     try:
@@ -65,20 +65,20 @@ def read_handshake(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Req
 
 
 class BoundedServerProtocol(ServerProtocol):
-    """The parser of a WebSocket behind its opening handshake (:func:`read_handshake`), whose frames are bounded in number too. It stops at
-    the one that is too many, amid a read.
+    """The parser of a WebSocket after its opening handshake (:func:`read_handshake`). It also limits the number of frames, and stops at the
+    first frame above the limit, even in the middle of a read.
 
-    Closes with 1009 (RFC 6455 section 7.4.1: "too big for it to process") above ``limits.max_message_frames`` in one message, and with 1008
-    ("violates its policy") above ``limits.max_frames_at_once``.
+    It closes with 1009 (RFC 6455 section 7.4.1: "too big for it to process") above ``limits.max_message_frames`` in one message, and with
+    1008 ("violates its policy") above ``limits.max_frames_at_once``.
     """
 
     max_message_size: int
-    """Bytes; a number always, for the hub has a limit."""
+    """Bytes. Never None, because the hub always has a limit."""
     _max_fragments = 0
     _max_frames_at_once = 0
     _fragments = 0
     between = False
-    """Whether the last read ended with the end of a frame of a client that is not amid a message of several."""
+    """Whether the last read ended with a whole frame, and no message is incomplete."""
 
     def __init__(self, *, limits: Limits, **options: Any) -> None:
         super().__init__(**options)
@@ -86,12 +86,12 @@ class BoundedServerProtocol(ServerProtocol):
 
     @classmethod
     def of(cls, made: ServerProtocol, limits: Limits) -> BoundedServerProtocol:
-        """Make one of what uvicorn has just made: to make a second one costs as much as to read the opening handshake."""
+        """Turn the parser that uvicorn has just made into one of this class. Another object would cost as much as reading the handshake."""
         made.__class__ = cls
         bounded = cast("BoundedServerProtocol", made)
         bounded._bound(limits)
         bounded.parser = bounded.parse()
-        next(bounded.parser)  # it waits for the first frame
+        next(bounded.parser)  # runs the generator up to the first frame
         return bounded
 
     def _bound(self, limits: Limits) -> None:
@@ -99,18 +99,18 @@ class BoundedServerProtocol(ServerProtocol):
         self._max_frames_at_once = max(1, limits.max_frames_at_once)
 
     def parse(self) -> Generator[None]:
-        """As the base class, but for the handshake, which was read when this began."""
+        """As the base class, without the opening handshake, which is read already."""
         return Protocol.parse(self)
 
     def accept(self, request: Request) -> Response:
-        """As the base class; a refusal names the version that is spoken here (RFC 6455 section 4.4)."""
+        """As the base class; a refusal names the supported version (RFC 6455 section 4.4)."""
         response = super().accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             response.headers["Sec-WebSocket-Version"] = WEBSOCKET_VERSION
         return response
 
     def reject(self, status: StatusLike, text: str) -> Response:
-        """As the base class, with the header that all answers of the server have."""
+        """As the base class, with the header ``X-Content-Type-Options``, which all answers of the server have."""
         response = super().reject(status, text)
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
@@ -123,7 +123,7 @@ class BoundedServerProtocol(ServerProtocol):
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             self._fragments = 0
         elif frame.opcode is Opcode.CLOSE:
-            # control frames may stand between fragments, the last one too (section 5.4): what was begun is given up
+            # a close frame may come between the fragments of a message (section 5.4): the incomplete message is dropped
             self.current_size = None
         if len(self.events) >= self._max_frames_at_once:
             self._end(CloseCode.POLICY_VIOLATION, f"expected at most {self._max_frames_at_once} frames at once, got more")
@@ -132,19 +132,19 @@ class BoundedServerProtocol(ServerProtocol):
 
     def _end(self, code: CloseCode, reason: str) -> None:
         self.fail(code, reason)
-        raise ProtocolError(reason)  # ends the parser; the close code is given already
+        raise ProtocolError(reason)  # ends the parser; fail() has set the close code
 
 
 class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     """A WebSocket of uvicorn that takes prebuilt frames: the :class:`hub.transports.frames.FrameWriter` of its scope.
 
-    Whole frames of the application and of uvicorn (pings, pongs) interleave safely: server frames are unmasked and stateless, and uvicorn
-    never fragments. It differs from its base in more points. Closing never waits for a peer to read. A peer that leaves bytes unread while
-    the connection closes is cut off after ``limits.close_timeout_ms``: the transport alone would keep them for ever. Frames are bounded in
-    number (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, once it reads again (RFC 6455
-    section 5.5.3). Who was heard within the interval is not pinged: a Bayeux client, which connects again and again, never is. And once
-    claimed, text is handed on as the bytes that came, neither decoded nor checked to be UTF-8; messages of one whole frame each, nearly
-    all, go by the parser, to whoever waits for them (:meth:`listen`).
+    Whole frames of the application and of uvicorn (pings, pongs) can be mixed safely: server frames are unmasked and stateless, and uvicorn
+    never fragments. This class also differs from its base in these points. A close does not wait until the peer has read. A peer that does
+    not read while the connection closes is cut off after ``limits.close_timeout_ms``: the transport alone would keep its bytes for ever.
+    The number of frames is limited (:class:`BoundedServerProtocol`). While a peer does not read, only its last ping is answered, when it
+    reads again (RFC 6455 section 5.5.3). A peer that sent data within the interval is not pinged; a Bayeux client, which keeps sending
+    connects, never is. After :meth:`claim`, text is passed on as received bytes, not decoded and not checked to be UTF-8. A message of one
+    whole frame, as nearly all are, goes to the listener (:meth:`listen`) without the parser.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -156,7 +156,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._late_pong = b""
         self._connection: Connection | None = None
         self._early = b""
-        """Frames of a client that did not wait for the answer to its opening handshake: they are read behind it."""
+        """Bytes of a client that did not wait for the answer to its opening handshake; they are parsed after that answer."""
         self._heard_at = self.loop.time()
         self._on_text: DirectWrite | None = None
         self._on_drain: Callable[[], None] | None = None
@@ -166,17 +166,17 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        # every byte that waits counts: whoever saw one wait is told when none does, however small the limit was
+        # high=0: a caller that stopped writing at any number of buffered bytes gets resume_writing when none is buffered
         self.transport.set_write_buffer_limits(high=0)
 
     def open(self, transport: BaseTransport, handshake: Request) -> None:
-        """Begin with an opening handshake that was read: it is not read again."""
+        """Begin with an opening handshake that is parsed already."""
         self.connection_made(transport)
         self.handle_connect(handshake)
 
     def take_over(self, connection: Connection | None, stranger_bytes: int) -> None:
-        """Become what ``connection`` is, behind the opening handshake: the application's task is only scheduled so far. A message of
-        somebody who has not said who he is has at most ``stranger_bytes``.
+        """Take ``connection`` over from HTTP, after the opening handshake; the application's task is scheduled and has not run yet. While
+        the caller is not identified, a message may have at most ``stranger_bytes`` bytes.
         """
         self._connection = connection
         if connection is not None:
@@ -188,23 +188,23 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def waits(self) -> bool:
-        """Whether nobody has said who he is: else somebody listens; see :class:`hub.security.connections.Held`."""
+        """Whether the caller is not identified; see :class:`hub.security.connections.Held`."""
         return self._connection is None or not self._connection.identified
 
     @property
     def stalled(self) -> bool:
-        """A peer that does not read is cut off by what waits for it."""
+        """Always False: the limit of the subscriber's queue cuts off a peer that does not read."""
         return False
 
     def give_way(self) -> None:
-        """Close it, for another connection to be taken."""
+        """Close the connection, so that another one can be accepted."""
         if self.writable_now:
             self.start_close(CLOSED_FOR_OTHERS, "there are too many connections")
         else:
             self.transport.abort()
 
     def admitted(self) -> None:
-        """Somebody has said who he is: messages may be as large as a request now."""
+        """Allow messages as large as a request: the caller is identified now."""
         self.conn.max_message_size = self._max_size
 
     def data_received(self, data: bytes) -> None:
@@ -222,7 +222,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         super().data_received(data)
 
     def _take_eagerly(self, data: bytes) -> bytes:
-        """Hand over the messages that ``data`` begins with, one whole frame each; returns the rest, which is the parser's."""
+        """Pass on the messages of one whole frame at the beginning of ``data``; returns the rest, for the parser."""
         start = 0
         until = monotonic() + SLICE_S  # the loop's own clock stands still while a callback runs
         for count in range(MAX_EAGER_FRAMES):
@@ -247,20 +247,20 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            # the application's task is only scheduled so far: it sees this
+            # the application's task has not run yet, so it finds this in its scope
             cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = self
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
-            self.handshake_complete = True  # by a refusal: uvicorn would log an error of the application
+            self.handshake_complete = True  # the handshake was refused; else uvicorn would log an error of the application
         if self._early and self.handshake_complete:
             early, self._early = self._early, b""
             if not self.close_sent:
                 self.data_received(early)
 
     def handle_ping(self) -> None:
-        # the first ping of a read finds the answers to all of them
+        # data_to_send() holds the answers to all pings of one read when the first of them is handled
         answers = self.conn.data_to_send()
         if self.writable.is_set() or self.conn.state is not State.OPEN:
             self.transport.write(b"".join(answers))
@@ -294,8 +294,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._bound_closing()
 
     def schedule_ping(self) -> None:
-        """Ping when the peer has been silent for nearly the interval: not for the same time each, so that connections made together do not
-        ping together ever after.
+        """Ping when the peer has sent nothing for nearly the interval. The time is random, so that connections which were opened together
+        are not pinged together.
         """
         assert self.ping_interval is not None
         silence = self.ping_interval * random.uniform(EARLIEST_PING, 1.0)  # noqa: S311 - spreads load, guards nothing
@@ -363,7 +363,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def buffered_bytes(self) -> int:
-        # a lost transport has let go of its buffer and must not be asked any more
+        # a lost transport has no buffer any more, and must not be asked for its size
         return 0 if self.disconnected else self.transport.get_write_buffer_size()
 
     def write_frame(self, frame: bytes) -> bool:
@@ -379,7 +379,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         return True
 
     def start_close(self, code: int, reason: str) -> None:
-        """As uvicorn handles ``websocket.close``, but at once: there it waits until the peer has read, which a slow one never does."""
+        """As uvicorn handles ``websocket.close``, but without waiting until the peer has read, which a slow peer may never do."""
         if not self.writable_now:
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
