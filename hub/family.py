@@ -133,7 +133,9 @@ class Context:
 
     @property
     def outbox(self) -> Recorder:
-        """Records events that must be delivered, in the transaction that causes them. Exists when the contact centre's families are built."""
+        """Records events that must be delivered, in the transaction that causes them. Families other than the hub's own may use it in
+        ``build``.
+        """
         from hub.outbox.models import RECORDER
 
         return self.one(RECORDER)

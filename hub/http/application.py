@@ -1,4 +1,4 @@
-"""The REST application: it puts together the routers of all parts, CORS, the answers to exceptions and ``/openapi.json``."""
+"""The REST application: it combines the routers of all parts, CORS, the answers to exceptions and ``/openapi.json``."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -41,8 +41,8 @@ CORS_HEADERS: Final = (
     "X-Request-Id",
     "X-Requested-With",
 )
-"""Request headers that pages of other origins may send (docs/protocol/rest.md#headers-of-other-origins; one of them is spelt as the Java
-library does).
+"""Request headers that pages of other origins may send (docs/protocol/rest.md#headers-of-other-origins; one of them is spelt as in the Java
+library).
 """
 
 _DESCRIPTION: Final = (
@@ -61,26 +61,26 @@ def create_app(
     errors: ErrorTable | None = None,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Put the REST application together. ``app.state.open_routes`` are those of its paths that anybody may ask for.
+    """Make the REST application. ``app.state.open_routes`` holds the routes that need no credential.
 
     Args:
-        gate: who identifies callers; :func:`hub.http.permits.requires` finds it in ``app.state.gate``. Its allowed origins may call from a
-            browser (CORS), with credentials, so there is never a ``*`` among them.
-        metrics: what ``/metrics`` shows.
-        health: what ``/livez`` and ``/readyz`` show.
+        gate: identifies callers; :func:`hub.http.permits.requires` finds it in ``app.state.gate``. Pages of its allowed origins may call
+            from a browser (CORS) with credentials, so the allowed origins never contain ``*``.
+        metrics: the metrics for ``/metrics``.
+        health: the checks for ``/livez`` and ``/readyz``.
         routers: the REST routes of every part, which ``/openapi.json`` describes.
-        routes: plain routes beside them: pages and files. They come last, so that they cannot hide the API.
-        limits: the bounds of requests; ``app.state.limits``.
-        errors: how exceptions are answered, complete; ``app.state.errors``.
-        lifespan: runs around the server's life.
+        routes: plain routes for pages and files. They come after the routers, so that they cannot hide the API.
+        limits: the limits of requests; ``app.state.limits``.
+        errors: the answers to exceptions, complete before this call; ``app.state.errors``.
+        lifespan: starts and stops the services with the server.
     """
     app = FastAPI(
         title=TITLE,
         version=__version__,
         description=_DESCRIPTION,
         default_response_class=EnvelopeResponse,
-        openapi_url=None,  # theirs is made on the event loop, which it holds for half a second; see OpenApiDocument
-        docs_url=None,  # the usual pages load scripts from elsewhere
+        openapi_url=None,  # FastAPI would make it on the event loop, which blocks for half a second; see OpenApiDocument
+        docs_url=None,  # FastAPI's pages load scripts from other sites
         redoc_url=None,
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         generate_unique_id_function=operation_id,
@@ -102,7 +102,7 @@ def create_app(
             allow_headers=list(CORS_HEADERS),
             expose_headers=["X-Request-Id", "Retry-After"],
         )
-    app.add_middleware(OriginWatch, gate=gate)  # around the former, which answers preflights by itself
+    app.add_middleware(OriginWatch, gate=gate)  # around CORSMiddleware, which answers preflights itself
     all_routers = (create_router(health, metrics), *routers)
     adopt(all_routers)
     for router in all_routers:
@@ -124,9 +124,9 @@ def create_app(
 
 
 def compile_routes(app: FastAPI) -> None:
-    """Have FastAPI build now what it builds at the first request to each router: validators, serializers and handlers of its operations.
+    """Make FastAPI build the validators, serializers and handlers of all operations now, not at the first request to each router.
 
-    All together they take a quarter of a second, which is to be spent before the port opens.
+    Together this takes a quarter of a second, so it is done before the port opens.
     """
     nowhere: Scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": [], "query_string": b""}
     for route in app.router.routes:
@@ -134,7 +134,7 @@ def compile_routes(app: FastAPI) -> None:
 
 
 class OpenApiDocument:
-    """``/openapi.json``: made in a thread when it is first asked for, then kept as the bytes of its answers."""
+    """``/openapi.json``: made in a thread at the first request, then kept as the bytes of its answers."""
 
     __slots__ = ("_app", "_asset", "_lock")
 
@@ -147,7 +147,7 @@ class OpenApiDocument:
         return Asset(bytes(JSONResponse(self._app.openapi()).body), "application/json")
 
     async def answer(self, request: Request) -> Response:
-        """The document; callers that come while it is made wait for it."""
+        """Answer with the document; requests that arrive while it is made wait for it."""
         if self._asset is None:
             async with self._lock:
                 if self._asset is None:
@@ -156,7 +156,7 @@ class OpenApiDocument:
 
 
 class OriginWatch:
-    """Middleware that logs origins whose pages may not read the answers, since a browser does not tell its page why."""
+    """Middleware that logs origins whose pages may not read the answers, because a browser does not show the reason to its page."""
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Answers that are the same for every caller and need no credential: made and compressed once, and sent again only when they changed."""
+"""Answers that are equal for all callers and need no credential. They are compressed once; a client that has the current one gets 304."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 _GZIP_FROM_BYTES = 1024
-"""Below, compression saves less than a packet."""
+"""Below this size, compression saves less than one packet."""
 
 
 class Asset:
-    """The bytes of such an answer, with their ``ETag`` (RFC 9110 section 8.8.3) and a compressed form where that is smaller."""
+    """The bytes of such an answer, with its ``ETag`` (RFC 9110 section 8.8.3) and a compressed form where that is smaller."""
 
     __slots__ = ("_compressed", "_headers", "content", "etag", "media_type")
 
     def __init__(self, content: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Compresses ``content``, which takes milliseconds for some hundred KB: in a thread, where the event loop runs."""
+        """Compresses ``content``, which takes milliseconds for some hundred KB: while the event loop runs, call it in a thread."""
         self.content = content
         self.media_type = media_type
         self.etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
@@ -30,11 +30,11 @@ class Asset:
             self._headers["Vary"] = "Accept-Encoding"
 
     def respond(self, request: Request) -> Response:
-        """200 with the content, compressed where ``Accept-Encoding`` takes gzip; or 304 when ``If-None-Match`` says that the client has it
-        (RFC 9110 sections 12.5.3 and 13.1.2).
+        """200 with the content, compressed if ``Accept-Encoding`` accepts gzip; or 304 if ``If-None-Match`` has the current tag (RFC 9110
+        sections 12.5.3 and 13.1.2).
         """
         compressed = self._compressed if _takes_gzip(request.headers.getlist("accept-encoding")) else None
-        # two forms of one answer have two tags (RFC 9110 section 8.8.3.3); either of them says that the client has it
+        # the two forms of an answer have different tags (RFC 9110 section 8.8.3.3); a client with either of them has the answer
         etag = self.etag if compressed is None else f'{self.etag[:-1]}-gzip"'
         headers = {**self._headers, "ETag": etag}
         given = ",".join(request.headers.getlist("if-none-match"))
@@ -52,7 +52,7 @@ class Asset:
 
 
 def _takes_gzip(accepted: Iterable[str]) -> bool:
-    """Whether ``Accept-Encoding`` names gzip, and not with the weight 0, by which a client says that it does not take it."""
+    """Whether ``Accept-Encoding`` names gzip with a weight other than 0, which would mean "not acceptable"."""
     for each in ",".join(accepted).lower().split(","):
         coding, _, weight = each.partition(";")
         if coding.strip() in {"gzip", "x-gzip"}:

@@ -1,4 +1,4 @@
-"""The bodies of requests: limits on one body and on all that are held in memory together."""
+"""The bodies of requests: limits for one body, and for all bodies in memory together."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ IDENTITY: Final = "identity"
 GZIP: Final = "gzip"
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
-"""Bodies come and go within seconds."""
+"""The memory of bodies becomes free within seconds."""
 
 INLINE_BYTES: Final = 32 * 1024
-"""Bytes of a body above which work on it is done in a thread, so that it does not hold the event loop up."""
+"""Bytes of a body above which a thread processes it, so that it does not block the event loop."""
 
 _LIMIT: Final = "hub_body_limit"
 _LEASE: Final = "hub.body_lease"
@@ -52,7 +52,7 @@ class BodyCounters:
 
 
 class BodyBudget:
-    """Bytes of bodies that are held for requests that are not answered yet: of the process, and of each address."""
+    """Counts the bytes of bodies of unanswered requests, and limits them for the process and for each address."""
 
     __slots__ = ("_by_address", "_limits", "buffered_bytes", "counters")
 
@@ -63,15 +63,15 @@ class BodyBudget:
         self.counters = BodyCounters()
 
     def lease(self, scope: Scope) -> Lease:
-        """What one request holds of the budget. Release it when the request is answered, whatever the answer."""
+        """Make the lease of one request. Release it when the request is answered, with success or not."""
         return Lease(self, address_of(scope))
 
     def take(self, address: str, size: int) -> None:
-        """Count ``size`` bytes more; ``address`` is empty for who is exempt from the share of an address.
+        """Add ``size`` bytes; ``address`` is empty if the limit of an address does not apply.
 
         Raises:
-            ApiError: they do not fit: 503 into the budget of the process, 429 into that of the address (RFC 6585 section 4); with
-                ``Retry-After``. Nothing is counted then.
+            ApiError: the bytes do not fit: 503 for the budget of the process, 429 for that of the address (RFC 6585 section 4); with
+                ``Retry-After``. Then nothing is added.
         """
         limits = self._limits
         if self.buffered_bytes + size > limits.max_buffered_bytes:
@@ -86,7 +86,7 @@ class BodyBudget:
         self.buffered_bytes += size
 
     def give(self, address: str, size: int) -> None:
-        """Count ``size`` bytes less."""
+        """Subtract ``size`` bytes."""
         self.buffered_bytes -= size
         if address:
             held = self._by_address[address] - size
@@ -122,14 +122,14 @@ class Lease:
         self._held += size
 
     def release(self, size: int | None = None) -> None:
-        """Hold ``size`` bytes less; without it, none any more."""
+        """Hold ``size`` bytes less; without ``size``, release all bytes."""
         size = self._held if size is None else size
         if size:
             self._held -= size
             self._budget.give(self._address, size)
 
     def metered(self, scope: Scope, receive: Receive) -> Receive:
-        """``receive`` that counts what it hands over. The lease stands in ``scope`` for :func:`let_go`."""
+        """A ``receive`` that adds the bytes of each piece to the lease. The lease is stored in ``scope``, for :func:`let_go`."""
         scope[_LEASE] = self
 
         async def counted() -> Message:
@@ -142,14 +142,14 @@ class Lease:
 
 
 def let_go(request: Request, size: int) -> None:
-    """Release ``size`` bytes of a request's body, which were written to a file or dropped."""
+    """Release ``size`` bytes of a request's body that were written to a file or dropped."""
     lease: Lease | None = request.scope.get(_LEASE)
     if lease is not None:
         lease.release(size)
 
 
 def hold(request: Request, size: int) -> None:
-    """Take ``size`` bytes for a request's body that is read back into memory.
+    """Add ``size`` bytes for a part of a request's body that is read back into memory, or decompressed.
 
     Raises:
         ApiError: see :meth:`BodyBudget.take`.
@@ -160,8 +160,8 @@ def hold(request: Request, size: int) -> None:
 
 
 def address_of(scope: Scope) -> str:
-    """The address whose share a request counts to: its client, as a trusted proxy names it. Empty for a peer that forwards for others and
-    is not trusted, since requests of different clients come from its address (docs/proxies.md).
+    """The address whose limit applies to a request: its client's, as a trusted proxy reports it. Empty for an untrusted peer that sends
+    ``X-Forwarded-For``, because requests of different clients come from its address (docs/proxies.md).
     """
     connection = connection_of(scope)
     if connection is not None:
@@ -171,8 +171,8 @@ def address_of(scope: Scope) -> str:
 
 
 def takes(max_bytes: int | Callable[[Limits], int]) -> Callable[[F], F]:
-    """Says of a REST operation how many bytes its body may have, where ``limits.max_rest_body_bytes`` does not fit it: a number that a
-    family's settings have, or one of the limits.
+    """Set how many bytes the body of a REST operation may have, in place of ``limits.max_rest_body_bytes``: a number from a family's
+    settings, or a function that returns one of the limits.
     """
 
     def mark(endpoint: F) -> F:
@@ -183,16 +183,16 @@ def takes(max_bytes: int | Callable[[Limits], int]) -> Callable[[F], F]:
 
 
 def limit_of(endpoint: Callable[..., Any], limits: Limits) -> int:
-    """Bytes that the body of an operation may have."""
+    """The most bytes that the body of an operation may have."""
     limit: int | Callable[[Limits], int] = getattr(endpoint, _LIMIT, limits.max_rest_body_bytes)
     return limit if isinstance(limit, int) else limit(limits)
 
 
 def check_announced(request: Request, limit: int) -> None:
-    """Refuse by its ``Content-Length`` a body that is too large, before anything of it is read.
+    """Check the ``Content-Length``, before the body is read.
 
     Raises:
-        ApiError: 413.
+        ApiError: 413, the body is larger than ``limit`` bytes.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
@@ -200,12 +200,12 @@ def check_announced(request: Request, limit: int) -> None:
 
 
 def too_large(limit: int) -> ApiError:
-    """The error 413 for a body without a ``Content-Length``."""
+    """The error 413 for a body of unknown length that is larger than ``limit`` bytes."""
     return ApiError.in_words("body", f"at most {limit} bytes", "more", http_status=413)
 
 
 def bounded(receive: Receive, limit: int) -> Receive:
-    """``receive`` that raises :func:`too_large` beyond ``limit`` bytes."""
+    """A ``receive`` that raises :func:`too_large` after more than ``limit`` bytes."""
     size = 0
 
     async def counted() -> Message:
@@ -221,10 +221,11 @@ def bounded(receive: Receive, limit: int) -> Receive:
 
 
 def content_encoding(request: Request, *taken: str) -> str:
-    """How a body is encoded: :data:`IDENTITY`, or one of ``taken``. ``x-gzip`` is gzip (RFC 9110 section 8.4.1.3).
+    """The encoding of a body: :data:`IDENTITY`, or one of ``taken``. ``x-gzip`` means gzip (RFC 9110 section 8.4.1.3).
 
     Raises:
-        ApiError: 415, it is encoded in another way; names those that are taken, in ``Accept-Encoding`` too (RFC 9110 section 15.5.16).
+        ApiError: 415, the body has another encoding; the error and its ``Accept-Encoding`` name those in ``taken`` (RFC 9110 section
+            15.5.16).
     """
     given = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
     encoding = GZIP if given == "x-gzip" else given or IDENTITY
@@ -235,36 +236,36 @@ def content_encoding(request: Request, *taken: str) -> str:
 
 
 async def apart(size: int, work: Callable[[], T]) -> T:
-    """``work`` on something of ``size`` bytes: here if it is small, else in a thread."""
+    """Run ``work``, which processes ``size`` bytes: here if ``size`` is small, else in a thread."""
     return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
 
 
 def check_members(text: bytes, max_members: int, field: str = "body") -> None:
-    """Refuse JSON text that is checked whole, in one piece, and of whose members each could be an error; ``max_members``:
+    """Limit the members of a JSON text that is validated in one step and may have an error in each member. ``max_members`` is
     ``limits.max_body_members``.
 
     Raises:
-        ApiError: 413, it has more members and elements.
+        ApiError: 413, the text has more members and elements.
     """
     if commas(text, max_members) >= max_members:
         raise ApiError.of_field(field, f"at most {max_members} members and elements", "more", http_status=413)
 
 
 async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body in pieces, as it comes, byte for byte. What its headers say is the caller's to check before, with :func:`content_encoding`
-    and :func:`check_announced`.
+    """The body in pieces, as it arrives, without decoding. The caller first checks the headers with :func:`content_encoding` and
+    :func:`check_announced`.
 
-    The pieces count to the budget of bodies until the request is answered; a caller that drops one, or writes it to a file, calls
+    The budget of bodies counts the pieces until the request is answered; a caller that drops a piece, or writes it to a file, calls
     :func:`let_go`.
 
     Raises:
-        ApiError: 413, it is larger than ``limit`` bytes; 400, it ended before it was whole; 429 or 503, see :meth:`BodyBudget.take`.
+        ApiError: 413, the body is larger than ``limit`` bytes; 400, it ended early; 429 or 503, see :meth:`BodyBudget.take`.
     """
     size = 0
     try:
         async for piece in request.stream():
             size += len(piece)
-            if size > limit:  # a chunked body says its size only by coming
+            if size > limit:  # the length of a chunked body is unknown before its end
                 raise too_large(limit)
             yield piece
     except ClientDisconnect:
@@ -272,10 +273,10 @@ async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 async def read_body(request: Request, limit: int, *encodings: str) -> bytes:
-    """The whole body. ``encodings`` are those that the caller takes.
+    """The whole body. ``encodings`` are those that the caller can decode.
 
     Raises:
-        ApiError: see :func:`stream_body`; 413, ``Content-Length`` says more than ``limit`` bytes; 415, see :func:`content_encoding`.
+        ApiError: see :func:`stream_body`; 413, ``Content-Length`` is above ``limit`` bytes; 415, see :func:`content_encoding`.
     """
     content_encoding(request, *encodings)
     check_announced(request, limit)

@@ -14,7 +14,7 @@ MAX_AGE = (b"access-control-max-age", b"600")
 
 
 class CrossOrigin:
-    """What the answer to one request says about its origin. ``headers`` go with every answer; they are empty without ``Origin``."""
+    """The CORS headers of the answer to one request. Every answer has ``headers``; they are empty for a request without ``Origin``."""
 
     __slots__ = ("allowed", "headers")
 
@@ -24,5 +24,5 @@ class CrossOrigin:
         """Whether the request comes from a page that may read the answer."""
         self.headers: Headers = [] if origin is None else [(b"vary", b"origin")]
         if origin is not None and self.allowed:
-            # echoed, not a wildcard: cookies go along
+            # the origin itself, because a wildcard is not allowed with cookies
             self.headers += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"access-control-allow-credentials", b"true")]

@@ -1,7 +1,7 @@
 """The REST envelope: ``{"status":{"code","message","detail"},"data","errors"}`` (docs/protocol/rest.md#envelope).
 
-``status.code`` 0 says done, 1 says sent (the outcome follows as a notification), 2 says that some of a bulk request failed; anything
-else is an error and repeats the HTTP status, unless an API has codes of its own. Members without a value are left out.
+``status.code`` 0 means done, 1 means sent (the result follows as a notification), 2 means that a part of a bulk request failed. Any other
+code is an error, and equals the HTTP status, unless an API has its own codes. Members without a value are left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def status(code: int | str, message: str | None = None, detail: Mapping[str, Any
 def ok(
     data: object = None, *, code: int = OK, message: str | None = None, errors: Sequence[Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """The envelope of a success; ``code`` 1 for sent, 2 for partly done (then ``errors`` lists ``{"status": {...}}`` for each failure)."""
+    """The envelope of a success; ``code`` 1 is sent, 2 is partly done (then ``errors`` has ``{"status": {...}}`` for each failure)."""
     made: dict[str, Any] = {"status": status(code, message)}
     if data is not None:
         made["data"] = data
@@ -52,5 +52,5 @@ def failure(
 
 
 def with_more(detail: Mapping[str, Any], left_out: int) -> dict[str, Any]:
-    """``detail`` of an answer that tells some of its errors: with ``moreErrors``, how many it leaves out, where it leaves out any."""
+    """``detail`` of an answer that lists only some of its errors: ``moreErrors`` is the number of the others, if there are any."""
     return {**detail, "moreErrors": left_out} if left_out > 0 else dict(detail)

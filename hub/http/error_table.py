@@ -1,7 +1,7 @@
-"""From the type of an exception to the answer of the REST call that raised it: one table for the whole hub.
+"""The table from the type of an exception to the answer of the REST call that raised it; one table for the whole hub.
 
-Code below the routes raises errors of its domain and knows nothing of HTTP. Each family adds its errors when it is built; a route
-catches none of them.
+Code below the routes raises errors of its domain and does not depend on HTTP. Each family adds its errors when it is built; routes do not
+catch them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _log = structlog.get_logger(__name__)
 
 
 class ErrorTable:
-    """The answers of one hub. It has those for a wrong field, for a request that does not fit its model, and for a database or a log that
-    cannot be used; others are added.
+    """The answers of one hub. At first it has answers for a wrong field, for a request that does not fit its model, and for a database or a
+    log that cannot be used; :meth:`add` adds others.
     """
 
     __slots__ = ("_answers", "_max_errors")
 
     def __init__(self, max_errors: int = MAX_ERRORS_TOLD) -> None:
-        """``max_errors``: how many findings one answer lists, ``limits.max_errors_told``."""
+        """``max_errors``: the most errors that one answer lists, ``limits.max_errors_told``."""
         self._max_errors = max_errors
         self._answers: dict[type[Exception], Callable[[Any, Request], ApiError]] = {
             ApiError: lambda error, _: error,
@@ -51,11 +51,11 @@ class ErrorTable:
         return iter(self._answers)
 
     def add(self, kind: type[E], answer: Callable[[E], ApiError] | int) -> None:
-        """Say how errors of a type are answered, and those of types that derive from it and have no answer of their own.
+        """Set the answer to errors of a type, and of derived types that have no answer of their own.
 
         Args:
             kind: the type.
-            answer: makes the answer of an error; or the HTTP status of an answer that says the error's own text.
+            answer: a function from an error to its answer; or an HTTP status, for an answer with the error's own text.
 
         Raises:
             ValueError: the type has an answer already.
@@ -70,8 +70,8 @@ class ErrorTable:
             self._answers[kind] = lambda error, _: make(error)
 
     def answer(self, error: Exception, request: Request) -> ApiError | None:
-        """The answer to an error: that of its type, or of the nearest type that it derives from. None where there is none: nobody expected
-        the error.
+        """The answer to an error: that of its type, or of the nearest base type. None if the table has no answer: the error is
+        unexpected.
         """
         for kind in type(error).__mro__:
             if (make := self._answers.get(kind)) is not None:
@@ -80,15 +80,15 @@ class ErrorTable:
 
 
 def unavailable(error: StorageError | EventLogError) -> ApiError:
-    """The answer 503 where the database or a log cannot be used (docs/operations.md). The reason goes to the log, where the operator finds
-    it.
+    """Log the error, and return the answer 503 for a database or a log that cannot be used (docs/operations.md). The answer does not name
+    the reason.
     """
     _log.error("database_unavailable", exc_info=error)
     return ApiError(503, "the database cannot be used now, and nothing was changed: try again", headers={"Retry-After": "1"})
 
 
 def nul_refused(request: Request, error: NulTextError) -> ApiError:
-    """The answer 400 for text with a NUL, which the databases do not store. It names the parameter that has it, or the body."""
+    """The answer 400 for text with a NUL, which the databases cannot store. It names the parameter with the NUL, or the body."""
     named = [*request.path_params.items(), *request.query_params.multi_items()]
     field = next((name for name, value in named if isinstance(value, str) and error.text in value), "body")
     return ApiError.in_words(field, "text without NUL (U+0000)", show(error.text))

@@ -13,9 +13,9 @@ from hub.http.envelope import failure
 class ApiError(Exception):
     """A REST request that is refused.
 
-    ``http_status`` is the status line; ``code`` what ``status.code`` says, the HTTP status unless an API has codes of its own; ``detail``
-    an object with more, by habit ``field``, ``expected`` and ``got``; ``errors`` the failures of a bulk request, each
-    ``{"status": {...}}``; ``headers`` further response headers.
+    ``http_status`` is the status of the response. ``code`` is ``status.code`` of the body: the HTTP status, unless an API has its own
+    codes. ``detail`` is an object with more data, usually ``field``, ``expected`` and ``got``. ``errors`` are the failures of a bulk
+    request, each ``{"status": {...}}``. ``headers`` are additional response headers.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ApiError(Exception):
 
     @classmethod
     def in_words(cls, field: str, expected: str, got: str, *, http_status: int = 400, headers: Mapping[str, str] | None = None) -> ApiError:
-        """As :meth:`of_field`; ``got`` says in words what came."""
+        """As :meth:`of_field`, with ``got`` as text for the message."""
         detail = {"field": field, "expected": expected, "got": got}
         return cls(http_status, f"{field}: expected {expected}, got {got}", detail=detail, headers=headers)
 

@@ -1,9 +1,9 @@
 """Serves fast routes in front of the REST application, without its framework (docs/adr/fast-routes.md).
 
-The framework calls several layers of middleware, finds a route and solves its dependencies. For each request this takes several times as
-long as the operation itself, where the operation is small or its answer was made before. A fast route serves plain requests alone: the
-parameters in the path have ordinary characters, and there is no ``Origin``. All other requests go on to the REST application, which has
-the same operation, describes it in ``/openapi.json`` and answers in the same words.
+For each request, the framework calls several layers of middleware, finds a route and resolves its dependencies. For a small operation, or
+one with a cached answer, this takes several times as long as the operation itself. A fast route serves only plain requests: the parameters
+in the path have ordinary characters, and there is no ``Origin``. All other requests go to the REST application, which has the same
+operation, describes it in ``/openapi.json`` and gives the same answers.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _log = structlog.get_logger(__name__)
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _ORDINARY: Final = r"((?!ext_)[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
-"""What a parameter looks like here: an id of ours, a name. What looks otherwise is the router's to check."""
+"""A parameter of a fast route: an id of the hub, or a name. The router checks parameters of another form."""
 
 
 Answer = Callable[[Request], Awaitable[Response]]
 
 
 class _Route(NamedTuple):
-    """What is shown of a request: its template."""
+    """The route of a request, as metrics and the access log read it: its template."""
 
     path: str
 
@@ -59,7 +59,7 @@ class FastRouter:
         open_routes: Sequence[OpenRoute] = (),
         errors: ErrorTable | None = None,
     ) -> None:
-        """``errors``: how exceptions are answered, the same as those of ``app``."""
+        """``errors``: the answers to exceptions, the same table as that of ``app``."""
         self._app = app
         self._errors = errors or ErrorTable()
         self._gate = gate

@@ -8,19 +8,19 @@ from starlette.responses import Response
 
 
 class FastRoute(NamedTuple):
-    """One operation. A router has it too, for requests that are not plain."""
+    """One operation. A router has it too, for requests that the fast router does not serve."""
 
     method: str
     path: str
-    """Its template, word for word as the router has it."""
+    """The template of its path, exactly as in the router."""
     operation: str
-    """What its caller must be allowed: see :func:`hub.http.permits.requires`."""
+    """The operation that its caller must be allowed: see :func:`hub.http.permits.requires`."""
     serve: Callable[..., Awaitable[Response]]
-    """Called with the request, the caller, and the path's parameters in their order."""
+    """Called with the request, the caller, and the parameters of the path in their order."""
 
 
 class OpenRoute(NamedTuple):
-    """A path that anybody may GET, without a credential, as often as they like: what it answers costs next to nothing."""
+    """A path that everybody may GET without a credential and without a limit: its answer needs very little work."""
 
     path: str
     respond: Callable[[Request], Awaitable[Response]]

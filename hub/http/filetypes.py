@@ -1,7 +1,7 @@
-"""Finds the type of a file by its content. What the sender says is used only where the content agrees with it.
+"""Finds the type of a file by its content. The type that the sender declares is used only if it agrees with the content.
 
-The signatures are those of the formats' own specifications; what text is, and what a browser would take for a page, follows WHATWG's MIME
-Sniffing Standard (sections 4.1 and 7.1).
+The signatures are from the specifications of the formats. The rules for text, and for what a browser would show as a page, are those of
+WHATWG's MIME Sniffing Standard (sections 4.1 and 7.1).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SIGNATURES: Final = (
     (b"\xca\xfe\xba\xbe", "application/java-vm"),
     (b"\x00asm", "application/wasm"),
 )
-"""How files of a type begin. None of the shorter ones is the beginning of a longer one of another type."""
+"""The first bytes of files of a type. No signature is the beginning of a longer one of another type."""
 
 _RIFF: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 
@@ -70,11 +70,11 @@ _OPEN_XML: Final = {
     "xl/": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "ppt/": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
 }
-"""By the folder that the parts of a document lie in."""
+"""By the folder that contains the parts of a document."""
 
 _MACRO_PART: Final = "vbaproject.bin"
 MACROS: Final = "application/vnd.ms-office.macro-enabled"
-"""The type name for an office document with macros, of whatever program."""
+"""The type name for an office document with macros, of any program."""
 
 _OPEN_DOCUMENT: Final = re.compile(rb"application/vnd\.oasis\.opendocument\.[a-z-]{1,40}")
 
@@ -95,14 +95,14 @@ _PAGE: Final = re.compile(
 _SVG: Final = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _PROGRAM: Final = "application/vnd.microsoft.portable-executable"
 _EXCEL: Final = "application/vnd.ms-excel"
-"""What browsers on Windows say of a ``.csv``, where Excel is installed."""
+"""The type that browsers on Windows declare for a ``.csv`` if Excel is installed."""
 
 _CSV_NAMES: Final = frozenset({"application/csv", "application/x-csv", "text/comma-separated-values", "text/x-csv"})
 _UTF_16: Final = {"utf-16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "unicode": "utf-16-le"}
-"""Charsets whose text has bytes that others' text has not, with Python's names."""
+"""Charsets whose text contains bytes that text in other charsets never has; with Python's names for them."""
 
 _LOOK: Final = 4096
-"""Bytes at the beginning in which a page is looked for."""
+"""Bytes at the beginning of a file in which the signs of a page are searched."""
 
 TEXT_TYPES: Final = frozenset(
     {
@@ -116,7 +116,7 @@ TEXT_TYPES: Final = frozenset(
         "message/rfc822",
     }
 )
-"""Types that are text without a signature: there the sender's word decides."""
+"""Types of text without a signature: for these the sender's declaration decides."""
 
 _OTHER_NAMES: Final = {
     "application/x-gzip": "application/gzip",
@@ -141,7 +141,7 @@ RUNNABLE: Final = frozenset({
     "wsh", "xll",
 })
 # fmt: on
-"""Extensions of names that programs of the receiver would run, whatever is in the file."""
+"""Extensions of file names that programs of the receiver would run, for any content."""
 
 PAGES: Final = {
     "htm": "text/html",
@@ -156,16 +156,16 @@ PAGES: Final = {
     "xml": "application/xml",
     "xsl": "application/xml",
 }
-"""Extensions of names that a browser shows as a page, with its scripts, whatever is in the file; and the type that must be allowed then."""
+"""Extensions of file names that a browser shows as a page and whose scripts it runs, for any content; and the type to be allowed."""
 
 
 class FileTypeError(FieldError):
-    """A file that may not be sent; ``field`` is ``filename``, ``contentType`` or ``content``."""
+    """The file may not be sent; ``field`` is ``filename``, ``contentType`` or ``content``."""
 
 
 def sniff(content: bytes, charset: str | None = None) -> str:
-    """The type of a file, by its content alone; :data:`TEXT` for any text without a type of its own, else :data:`UNKNOWN`. ``charset`` is
-    what its sender says of its text.
+    """The type of a file, by its content alone. :data:`TEXT` for text without a more specific type, :data:`UNKNOWN` for other content.
+    ``charset`` is the one that its sender declares.
     """
     for signature, kind in _SIGNATURES:
         if content.startswith(signature):
@@ -185,10 +185,10 @@ def sniff(content: bytes, charset: str | None = None) -> str:
 
 
 def check_file(content: bytes, *, filename: str, declared: str | None, allowed: Collection[str]) -> str:
-    """The type that a file is kept as. ``declared`` is what its sender says, None for nothing; ``allowed`` holds types, or ``image/*``.
+    """The type under which a file is stored. ``declared`` is the type from its sender, or None; ``allowed`` holds types, or ``image/*``.
 
     Raises:
-        FileTypeError: its type is not allowed, or is not what was said, or its name is that of a program.
+        FileTypeError: the type is not allowed, the declared type is wrong, or the name is that of a program or a page.
     """
     extension = filename.rpartition(".")[2].lower() if "." in filename else ""
     if extension in RUNNABLE or (extension in PAGES and not _within(PAGES[extension], allowed)):
@@ -212,7 +212,7 @@ def _within(kind: str, allowed: Collection[str]) -> bool:
 
 
 def _alike(said: str, kind: str) -> bool:
-    """Whether two names are used for one type."""
+    """Whether ``said`` is another name for the type ``kind``."""
     return _OTHER_NAMES.get(said) == kind
 
 
@@ -225,7 +225,7 @@ def _charset(parameters: str) -> str | None:
 
 
 def _utf_16(content: bytes, charset: str | None) -> bytes | None:
-    """Text in UTF-16, by its byte order mark or by what its sender says, as UTF-8; None for everything else."""
+    """Text in UTF-16, by its byte order mark or its declared charset, converted to UTF-8; None for other content."""
     codec = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else _UTF_16.get(charset or "")
     if codec is None:
         return None
@@ -236,15 +236,15 @@ def _utf_16(content: bytes, charset: str | None) -> bytes | None:
 
 
 def _is_text(content: bytes) -> bool:
-    """Whether it is text, in UTF-8 or in one of the older charsets that are ASCII for ASCII: windows-1252, Shift-JIS and the like. What is
-    none of them has bytes that no text has (MIME Sniffing Standard section 7.1, "binary data byte"), nearly all of it within a line.
+    """Whether the content is text, in UTF-8 or in an older charset that contains ASCII, such as windows-1252 or Shift-JIS. Other content
+    has bytes that text never has (MIME Sniffing Standard section 7.1, "binary data byte"), nearly always among its first bytes.
     """
     if _BINARY.search(content):
         return False
     try:
         content.decode()
     except UnicodeDecodeError:
-        # what begins like a program is taken for one, unless it is plain
+        # content that begins like a program is text only if it is valid UTF-8
         return not content.startswith(b"MZ")
     return True
 
@@ -262,7 +262,7 @@ def _of_text(content: bytes) -> str:
 
 
 def _in_zip(content: bytes) -> str:
-    """Which of the formats that are ZIP archives it is. Only the list of names is read: nothing is unpacked."""
+    """The type of a ZIP archive, by the names of its members. Nothing is unpacked."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
@@ -274,7 +274,7 @@ def _in_zip(content: bytes) -> str:
         return next((kind for folder, kind in _OPEN_XML.items() if any(name.startswith(folder) for name in names)), ZIP)
     if "META-INF/MANIFEST.MF" in names:
         return "application/java-archive"
-    # the first member of an OpenDocument file is its type, stored as it is (OpenDocument 1.2, part 3, section 3.3)
+    # the first member of an OpenDocument file holds its type, uncompressed (OpenDocument 1.2, part 3, section 3.3)
     if names and names[0] == "mimetype" and (found := _OPEN_DOCUMENT.search(content[:128])):
         return found[0].decode()
     return ZIP

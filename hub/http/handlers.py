@@ -1,4 +1,4 @@
-"""How an application answers a call that raised an exception: by the table of errors, always in the envelope."""
+"""Answers calls that raised an exception: by the table of errors, always in the envelope."""
 
 from http import HTTPStatus
 
@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Failsafe:
-    """Turns what nobody expected into a 500 envelope, and logs it. Starlette's own handler would raise it once more behind the response."""
+    """Answers an unexpected exception with an envelope of 500, and logs it. Starlette's own handler would raise it again afterwards."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,21 +40,21 @@ class Failsafe:
         except Exception:
             _log.exception("request failed", method=scope["method"], path=scope["path"])
             if started:
-                raise  # half a response is out: only the server can still end the connection
+                raise  # a part of the response is sent: the server must close the connection
             body = EnvelopeResponse(failure(500, "the server failed to answer; its log says why"), 500)
             await body(scope, receive, send)
 
 
 def install(app: FastAPI, errors: ErrorTable | None = None) -> None:
-    """Send every error of ``app`` in the envelope: what ``errors`` has answers for, 404, 405, and what nobody expected (500, logged).
+    """Send every error of ``app`` in the envelope: those in ``errors``, 404, 405, and unexpected exceptions (500, logged).
 
-    Types that are added to ``errors`` later are not known to ``app``.
+    A type that is added to ``errors`` later has no effect on ``app``.
     """
     table = ErrorTable() if errors is None else errors
 
     async def on_error(request: Request, error: Exception) -> Response:
         answer = table.answer(error, request)
-        assert answer is not None  # it is called for the types of the table
+        assert answer is not None  # called only for types in the table
         return respond_error(answer)
 
     async def on_http(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The headers of a request by name. Several parts look for headers that few requests have: one dictionary serves them all."""
+"""The headers of a request by name. Several modules look for headers that few requests have; they share one dictionary."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _KEY: Final = "hub.headers"
 
 
 def first_headers(scope: Scope) -> dict[bytes, bytes]:
-    """The first header of each name, in lower case; the dictionary is made once for each request. Where a name may stand several times and
-    all of them count, this says whether there is one.
+    """The first header of each name, by the name in lower case. The dictionary is made once for each request. If a header may be repeated,
+    this shows only whether there is one.
     """
     headers = scope["headers"]
     made = scope.get(_KEY)
@@ -22,6 +22,6 @@ def first_headers(scope: Scope) -> dict[bytes, bytes]:
 
 
 def forget_headers(scope: Scope) -> None:
-    """Drop all headers, so that a WebSocket does not hold them as long as it is open."""
+    """Drop all headers, so that a WebSocket does not keep them in memory while it is open."""
     scope["headers"] = []
     scope.pop(_KEY, None)

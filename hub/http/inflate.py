@@ -1,4 +1,4 @@
-"""Decompresses bodies with gzip, for the operations that take them. The limit is on the decompressed size."""
+"""Decompresses gzip bodies, for the operations that accept them. The limit applies to the decompressed size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _OUT: Final = 64 * 1024
 
 
 async def inflate(request: Request, body: bytes, limit: int, rest: Callable[[], Awaitable[None]]) -> bytes:
-    """What a body that is compressed with gzip has in it, in one member or several (RFC 1952 section 2.2). It is held of the budget of
-    bodies as it comes out, and gives way with ``rest`` between pieces of 64 KiB.
+    """Decompress a gzip body of one or more members (RFC 1952 section 2.2). The decompressed bytes are added to the budget of bodies.
+    ``rest`` is awaited after each piece of at most 64 KiB, so that other tasks can run.
 
     Raises:
-        ApiError: 413, more than ``limit`` bytes come out; 400, it is no gzip, or not whole; 429 or 503, see
+        ApiError: 413, the decompressed body has more than ``limit`` bytes; 400, it is not gzip, or incomplete; 429 or 503, see
             :meth:`hub.http.body.BodyBudget.take`.
     """
     pieces: list[bytes] = []
@@ -41,7 +41,7 @@ async def inflate(request: Request, body: bytes, limit: int, rest: Callable[[], 
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """What comes out, in pieces of at most 64 KiB."""
+    """The decompressed body, in pieces of at most 64 KiB."""
     member = zlib.decompressobj(_GZIP_FORMAT)
     begun = False
     for at in range(0, len(body), _IN):

@@ -6,13 +6,13 @@ ASKED = "hub.method"
 
 
 def asked_method(scope: Scope) -> str:
-    """The method that the client sent; ``scope["method"]`` is the one by which it is served."""
+    """The method that the client sent; ``scope["method"]`` is the one that the application serves."""
     method: str = scope.get(ASKED) or scope["method"]
     return method
 
 
 async def serve_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Have ``app`` answer a HEAD as it answers GET, with the same headers."""
+    """Answer a HEAD with the answer of ``app`` to a GET, with the same headers and no body."""
 
     async def without_body(message: Message) -> None:
         if message["type"] == "http.response.body":

@@ -1,7 +1,7 @@
-"""``/openapi.json``: what FastAPI makes of the routes, in the form that code generators and linters take.
+"""``/openapi.json``: takes the document that FastAPI makes of the routes, and changes it for code generators and linters.
 
-Schemas have short names, each its own; operations have ids that stay when a path or a module moves; each says which credentials it takes,
-also where that is none; errors are described as they really leave. Rules: OpenAPI 3.1, sections 4.8.10 and 4.8.30.
+Schemas have short, unique names. The ids of operations stay the same when a path or a module changes. Each operation names its credentials,
+also if it needs none. Errors are described as they are sent. Rules: OpenAPI 3.1, sections 4.8.10 and 4.8.30.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 SECURITY_SCHEMES: Final = "x-security-schemes"
-"""In a route's ``openapi_extra``: security schemes of its own, by name, which its ``security`` speaks of. They move to the components."""
+"""Key in a route's ``openapi_extra``: its own security schemes, by name, to which its ``security`` refers. They move to the components."""
 
 _SCHEMA: Final = "#/components/schemas/"
 _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -65,8 +65,8 @@ _BODY_ERRORS: Final = {
 
 
 def operation_id(route: APIRoute) -> str:
-    """The id of a route's operation: its first tag and the name of its function, ``webhooksRotate``. Code that is generated from the
-    document calls the operation so: neither is changed without need.
+    """The id of a route's operation: its first tag and the name of its function, such as ``webhooksRotate``. Generated code has a function
+    of this name, so change neither without need.
     """
     texts = re.findall(r"[A-Za-z0-9]+", f"{route.tags[0] if route.tags else ''} {route.name}".replace("_", " "))
     first, *rest = (str(word) for word in texts)
@@ -74,10 +74,10 @@ def operation_id(route: APIRoute) -> str:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document.
+    """Make the document.
 
     Raises:
-        ValueError: two operations or two schemas would have one name.
+        ValueError: two operations or two schemas would have the same name.
     """
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, license_info=app.license_info, routes=app.routes
@@ -129,10 +129,10 @@ def _check_ids(document: dict[str, Any]) -> None:
 
 
 def _short_names(schemas: dict[str, Any]) -> dict[str, str]:
-    """New names for schemas that FastAPI names by their module, because another has the same class name: that of the family in front.
+    """New names for schemas that FastAPI names by module, because several have one class name: the family's name, then the class name.
 
     Raises:
-        ValueError: the name is another's.
+        ValueError: two schemas would have the same name.
     """
     names: dict[str, str] = {}
     for name in schemas:
@@ -147,7 +147,7 @@ def _short_names(schemas: dict[str, Any]) -> dict[str, str]:
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:
-    """The document with other names of schemas, where they are defined and where they are referred to."""
+    """The document with the new names of schemas, in definitions and references."""
     if isinstance(node, dict):
         return {names.get(key, key): _renamed(value, names) for key, value in node.items()}
     if isinstance(node, list):
@@ -159,11 +159,11 @@ def _renamed(node: Any, names: dict[str, str]) -> Any:
 
 
 def _drop_titles(node: Any, *, of_names: bool = False) -> None:
-    """Take away the titles within a schema: pydantic makes them of field names, many are alike, and generators would name types by them.
+    """Remove the titles within a schema: pydantic makes them from field names, many are equal, and generators would use them as type names.
 
     Args:
-        node: a piece of the document.
-        of_names: its keys are names of properties, one of which may be ``title``.
+        node: a part of the document.
+        of_names: the keys of ``node`` are names of properties, one of which may be ``title``.
     """
     if isinstance(node, dict):
         if not of_names and isinstance(node.get("title"), str):

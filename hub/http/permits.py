@@ -1,4 +1,4 @@
-"""REST operations ask the gate: a FastAPI dependency that yields the principal or answers as docs/protocol/credentials.md#refusals says."""
+"""Checks the callers of REST operations: a FastAPI dependency returns the principal or refuses (docs/protocol/credentials.md#refusals)."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
@@ -18,11 +18,11 @@ from hub.security.gate import Failure, Gate
 from hub.storage.transactions import StorageError
 
 _CALLER: Final = "hub.caller"
-"""Where the scope of a request has who sent it, once that is known."""
+"""Key of a request's scope for its caller, after the caller is identified."""
 
 _log = structlog.get_logger(__name__)
 
-# what /openapi.json says; the gate itself reads the request
+# for /openapi.json only; the gate itself reads the credentials
 _BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="A token: `Authorization: Bearer T`.")
 _KEY: Final = APIKeyHeader(name="x-api-key", auto_error=False, scheme_name="apiKey", description="An API key, alone or beside a token.")
 _COOKIE: Final = APIKeyCookie(
@@ -31,7 +31,7 @@ _COOKIE: Final = APIKeyCookie(
 
 
 class UnknownKeyError(ApiError):
-    """403 with the body that Genesys' API gateway answers an unknown key with: no envelope (docs/protocol/credentials.md#refusals)."""
+    """403 with the body that Genesys' API gateway sends for an unknown key: it has no envelope (docs/protocol/credentials.md#refusals)."""
 
     def __init__(self) -> None:
         super().__init__(403, "Forbidden")
@@ -50,10 +50,10 @@ def refusal(failure: Failure) -> ApiError:
 
 
 async def identify(gate: Gate, scope: Scope) -> Principal:
-    """Who sent a request.
+    """Identify the caller of a request.
 
     Raises:
-        ApiError: nobody who is known: see :func:`requires`; 503, the database does not answer.
+        ApiError: the caller is not known: see :func:`requires`; 503, the database does not answer.
     """
     try:
         caller = await gate.identify(scope)
@@ -68,10 +68,10 @@ async def identify(gate: Gate, scope: Scope) -> Principal:
 
 
 async def permit(gate: Gate, scope: Scope, operation: str) -> Principal:
-    """Who sent a request, if they may do ``operation``.
+    """Identify the caller of a request, and check that the caller may do ``operation``.
 
     Raises:
-        ApiError: they may not, or it is not known who it is: see :func:`requires`.
+        ApiError: the caller is not known or may not do it: see :func:`requires`.
     """
     principal = await identify(gate, scope)
     await _allow(gate, principal, operation)
@@ -107,14 +107,14 @@ class Permission:
 
 
 async def permit_before_body(request: Request, dependencies: Iterable[Any]) -> None:
-    """Ask what a route's dependencies ask of a caller, before anything of the body is read; FastAPI reads it first.
+    """Check the caller as a route's dependencies do, but before the body is read: FastAPI itself reads the body first.
 
     Args:
-        request: the request; who sent it is kept in its scope.
-        dependencies: what the route depends on, as callables.
+        request: the request; its scope keeps the identified caller.
+        dependencies: the callables on which the route depends.
 
     Raises:
-        ApiError: as :func:`requires` answers.
+        ApiError: see :func:`requires`.
     """
     for each in dependencies:
         if each is _identify or isinstance(each, Permission):
@@ -130,20 +130,20 @@ def requires(operation: str) -> Any:
     Use it as a default, ``caller: Principal = requires("/statistics/read")``, or within ``Annotated``.
 
     Answers 401 in the envelope for a missing, expired or wrong token, 403 ``{"message":"Forbidden"}`` for an unknown API key, 403 in the
-    envelope for who may not.
+    envelope for a caller who may not do it.
 
-    ``operation`` is one of a family's (:attr:`hub.family.Family.operations`); a hub with a route that asks for another one does not start.
+    ``operation`` is one of a family's (:attr:`hub.family.Family.operations`); a hub with a route for an unknown operation does not start.
     """
     return Depends(Permission(operation))
 
 
 def authenticated() -> Any:
-    """A dependency that yields the :class:`Principal` of any caller with a good credential."""
+    """A dependency that yields the :class:`Principal` of any caller with a valid credential."""
     return Depends(_identify)
 
 
 def operations_asked(routers: Iterable[APIRouter]) -> set[str]:
-    """The operations that the routes of some routers ask for."""
+    """The operations that the routes of these routers require."""
     found: set[str] = set()
     waiting: list[BaseRoute] = [route for router in routers for route in router.routes]
     while waiting:

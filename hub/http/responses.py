@@ -1,4 +1,4 @@
-"""Responses of REST: the envelope as JSON text of ASCII characters alone."""
+"""Responses of REST: the envelope as JSON text with ASCII characters only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hub.http.envelope import OK, ok
 from hub.http.errors import ApiError
 
 NO_STORE: Final[Mapping[str, str]] = {"Cache-Control": "no-store"}
-"""For answers that no cache may keep: what they say holds now, and for their caller alone."""
+"""For answers that no cache may keep: they are valid only now, and only for their caller."""
 
 
 class EnvelopeResponse(JSONResponse):
-    """A JSON response of ASCII characters alone."""
+    """A JSON response with ASCII characters only."""
 
     def render(self, content: Any) -> bytes:
         return ascii_json(content)
@@ -31,13 +31,13 @@ def respond(
     http_status: int = 200,
     headers: Mapping[str, str] | None = NO_STORE,
 ) -> Response:
-    """The answer of a call that was done (``code`` 0), sent (1) or partly done (2); see :func:`hub.http.envelope.ok`.
+    """The answer to a call that was done (``code`` 0), sent (1) or partly done (2); see :func:`hub.http.envelope.ok`.
 
-    ``headers`` are all that the response has beside its type and length: where there are others, merge them with :data:`NO_STORE`.
+    ``headers`` are all headers of the response except its type and length; to add others, merge them with :data:`NO_STORE`.
     """
     return EnvelopeResponse(ok(data, code=code, message=message, errors=errors), http_status, headers)
 
 
 def respond_error(error: ApiError) -> Response:
-    """The answer of a call that failed."""
+    """The answer to a call that failed."""
     return EnvelopeResponse(error.body(), error.http_status, error.headers)

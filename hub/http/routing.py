@@ -26,10 +26,11 @@ _NO_BODY: Final = frozenset({"GET", "HEAD"})
 
 
 class HubRoute(APIRoute):
-    """An operation of the REST API. FastAPI reads and parses a body before it asks the dependencies; this asks those that say who may call
-    first, then reads what fits the operation, and hands on what can be validated within a slice of the event loop.
+    """An operation of the REST API. FastAPI reads and parses a body before it runs the dependencies. This class checks the caller first,
+    then reads the body up to the operation's limit, and limits its members, so that validation does not block the event loop for long.
 
-    A route class of a family's own derives from it; it asks ``app.state.errors`` what an exception means, and answers in its own form.
+    If a family has its own route class, that class derives from this one. It looks up exceptions in ``app.state.errors``, and may answer in
+    its own form.
     """
 
     def get_route_handler(self) -> Handler:
@@ -88,7 +89,7 @@ def adopt(routers: Iterable[APIRouter]) -> None:
     """Make every operation of ``routers`` a :class:`HubRoute`.
 
     Raises:
-        TypeError: one has a route class of its own that is none: its permission would be asked behind its body.
+        TypeError: an operation has a route class that does not derive from it: its body would be read before the caller is checked.
     """
     for router in routers:
         for route in router.routes:
@@ -105,17 +106,17 @@ def _dependants(dependant: Dependant) -> Iterator[Dependant]:
 
 
 def _callables(dependant: Dependant) -> Iterator[Any]:
-    """What a route depends on, each behind what it depends on itself."""
+    """The callables on which a route depends, each after those on which it depends itself."""
     for each in dependant.dependencies:
         yield from _callables(each)
         yield each.call
 
 
 def _check_query(request: Request, limits: Limits, optional: frozenset[bytes]) -> None:
-    """Bound the query, and leave out parameters without a value that may be absent: forms and clients send those that were not filled in.
+    """Limit the query, and remove optional parameters without a value: forms and clients send parameters that are not filled in.
 
     Raises:
-        ApiError: 400, more than ``limits.max_query_parameters``.
+        ApiError: 400, the query has more than ``limits.max_query_parameters`` parameters.
     """
     query: bytes = request.scope["query_string"]
     if not query:  # nearly always
@@ -134,10 +135,10 @@ def _name(pair: bytes) -> bytes:
 
 
 def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
-    """A body that FastAPI parses as JSON, if its headers say so: strict JSON, of so few members that each may be an error.
+    """Check a body that FastAPI parses as JSON, if its type is JSON: it must be strict JSON, with a limited number of members.
 
     Raises:
-        ApiError: 400, it is not; 413, it has more members and elements than ``limits.max_body_members``.
+        ApiError: 400, it is not JSON; 413, it has more members and elements than ``limits.max_body_members``.
     """
     if not body or "json" not in request.headers.get("content-type", "").lower():
         return body
@@ -151,7 +152,7 @@ def _checked(request: Request, body: bytes, limits: Limits) -> bytes:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Yield a body that was read, then what follows it."""
+    """A ``receive`` that returns the body that was read, then the messages after it."""
     read = False
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""A request id and a trace id for each REST request, on every log line it causes, and one access log line at its end."""
+"""Gives each REST request a request id and a trace id, which all its log lines have, and writes an access log line at its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The caller's ``X-Request-Id`` when it is 1 to 128 of ``A-Z a-z 0-9 . _ : -``, safe to log and to echo; else a new one."""
+    """The caller's ``X-Request-Id`` when it has 1 to 128 of ``A-Z a-z 0-9 . _ : -``, which is safe to log and return; else a new one."""
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode("ascii")
@@ -31,7 +31,7 @@ def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The trace of a request: ``traceparent`` (W3C Trace Context), else ``X-B3-TraceId`` (B3, 64 or 128 bits), else a new one."""
+    """The trace id of a request: ``traceparent`` (W3C Trace Context), else ``X-B3-TraceId`` (B3, 64 or 128 bits), else a new one."""
     b3: str | None = None
     for name, value in headers:
         if name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value)) and not value.startswith(b"ff"):
@@ -42,7 +42,7 @@ def trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 class Tracing:
-    """Plain ASGI around the REST application. Bayeux, `/ws` and `/events` are not traced: a held long-poll lasts minutes."""
+    """Plain ASGI around the REST application. Bayeux, `/ws` and `/events` are not traced: a held connect can take minutes."""
 
     __slots__ = ("_app",)
 
@@ -55,7 +55,7 @@ class Tracing:
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         identifier = request_id(headers)
-        status = 0  # none was sent
+        status = 0  # no response was sent
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -69,7 +69,7 @@ class Tracing:
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception:
-                # the one place that logs it: raised further, the server would log it once more, without the id
+                # logged here and not raised again: the server would log it a second time, without the request id
                 _log.exception("request_failed", method=scope["method"], path=_route(scope))
                 if not status:
                     await _send_error(send_with_id)
@@ -78,12 +78,12 @@ class Tracing:
 
 
 def access(scope: Scope, status: int, seconds: float) -> None:
-    """The line of the access log for a request that has been answered; ``status`` 0: it was not."""
+    """Write the access log line of a request; ``status`` 0: it was not answered."""
     _access.info("request", method=asked_method(scope), path=_route(scope), status=status, ms=round(seconds * 1000, 1))
 
 
 def _route(scope: Scope) -> str:
-    """The template of the route that was found, so that neither ids nor secrets in a path are logged; ``-`` when none was."""
+    """The template of the request's route, so that no id or secret in a path is logged; ``-`` if there is no route."""
     return getattr(scope.get("route"), "path", "-")
 
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a request, as an error of the API."""
+"""Turns pydantic's findings in a request into an error of the API."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hub.http.errors import ApiError
 
 
 def of_validation(error: RequestValidationError, max_errors: int = MAX_ERRORS_TOLD) -> ApiError:
-    """Pydantic\'s findings as one error of the API: 400, with the first finding in ``detail``. Where there are several, ``errors`` lists at
-    most ``max_errors`` of them, and ``detail.moreErrors`` counts those that are left out.
+    """Make one error of the API from pydantic's findings: 400, with the first finding in ``detail``. If there are several, ``errors`` lists
+    at most ``max_errors`` of them, and ``detail.moreErrors`` is the number of the others.
     """
     errors = error.errors()
     first, *others = (_finding(each) for each in errors[:max_errors])
@@ -37,7 +37,7 @@ def _finding(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expected(message: str) -> str:
-    """Pydantic says ``Input should be a valid integer``: what comes after ``be`` is what was expected."""
+    """The expected value in a message of pydantic: ``a valid integer`` in ``Input should be a valid integer``."""
     for lead in ("Input should be ", "Input should have ", "Value error, expected ", "Value error, "):
         if message.startswith(lead):
             return message.removeprefix(lead)

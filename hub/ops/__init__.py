@@ -1,1 +1,1 @@
-"""Running a hub: settings, logging, metrics, health, and the REST application that carries them."""
+"""Operation of a hub: settings, logging, metrics, health, and their REST routes."""

@@ -1,4 +1,4 @@
-"""``hub config``: the settings in force, and their reference; and what every administrative command needs of the settings."""
+"""``hub config`` prints the current settings and their reference. Also the options that all administrative commands share."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,12 +31,12 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print a value for scripts, on standard output."""
+    """Print a value as JSON on standard output, for scripts."""
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def load_or_exit(families: Sequence["Family"], *, config: Path | None, flags: dict[str, Any]) -> Settings:
-    """The settings; what is wrong with them goes to standard error, one problem a line, and ends the command with 2."""
+    """Load the settings. If they are wrong, print each problem as a line on standard error, and end the command with exit code 2."""
     try:
         return load(families, config=config, flags=flags)
     except SettingsError as error:
@@ -50,7 +50,7 @@ def _refused(error: SettingsError) -> typer.Exit:
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
-    """Add ``hub config``. ``families`` yields those whose settings are known."""
+    """Add the command ``hub config``. ``families`` returns the families whose settings are known."""
 
     @app.command(
         "config", epilog="Examples:  hub config   |   hub config --check --config new.toml   |   hub config --reference > settings.md"

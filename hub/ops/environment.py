@@ -1,4 +1,4 @@
-"""Reads ``HUB_*`` variables as values of settings. Text that cannot be read is passed on, so that the validation names its key."""
+"""Reads ``HUB_*`` variables as values of settings. Text that cannot be parsed is passed on, so that the validation names its key."""
 
 import json
 from typing import Any, Final, get_args, get_origin
@@ -10,14 +10,14 @@ _LISTS: Final = (list, tuple, set, frozenset)
 
 
 class EnvironmentSource(EnvSettingsSource):
-    """The environment, in which a list is ``a, b`` or JSON (``["a", "b"]``), and a table or a whole section is JSON.
+    """The environment variables, in which a list is ``a, b`` or JSON (``["a", "b"]``), and a table or a whole section is JSON.
 
-    Text that is neither is handed on as it is: the validation of the settings refuses it, with the key, what was expected and what came
+    Other text is passed on unchanged: the validation of the settings refuses it, with the key, what was expected and what came
     (docs/settings.md).
     """
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
-        """The value of a variable whose setting is no plain value."""
+        """The value of a variable whose setting is a list, a table or a section."""
         if not isinstance(value, str):
             return value
         if field is not None and _is_list(field.annotation):
@@ -29,9 +29,9 @@ class EnvironmentSource(EnvSettingsSource):
 
 
 def split_list(text: str) -> Any:
-    """The list that a text is: JSON where it begins with ``[``, else what stands between commas, without blanks and empty parts.
+    """The list in a text: JSON if the text begins with ``[``, else the parts between commas, without blanks and empty parts.
 
-    What begins with ``[`` and is no JSON is returned as it is.
+    A text that begins with ``[`` and is not JSON is returned unchanged.
     """
     if text.lstrip().startswith("["):
         try:
@@ -42,6 +42,6 @@ def split_list(text: str) -> Any:
 
 
 def _is_list(annotation: Any) -> bool:
-    """Whether a type is a list, perhaps beside None."""
+    """Whether a type is a list, or a union with a list."""
     origin = get_origin(annotation) or annotation
     return origin in _LISTS or any(_is_list(part) for part in get_args(annotation) if get_origin(annotation) not in (dict, *_LISTS))

@@ -1,10 +1,11 @@
-"""``/livez`` and ``/readyz``: two questions, kept apart.
+"""``/livez`` and ``/readyz``: two different checks.
 
-Live: the process answers; restart it when it does not. Ready: every part can serve now, and the server is not about to stop; send it
-clients when it can. A part that fails for a moment makes the hub not ready, never dead: a restart would only add a storm of reconnects.
+Live: the process answers; an orchestrator restarts it when it does not. Ready: every part can serve now, and the server is not about to
+stop; a load balancer sends it clients while it is ready. A part that fails for a moment makes the hub not ready, but it stays live: a
+restart would only make all clients reconnect at once.
 
-What all nodes miss alike, such as their common database, makes a hub degraded, not unready: a balancer that takes every node away leaves
-its clients with nothing, where most of them could still be served (docs/operations.md).
+If a part fails that all nodes share, such as their database, the hub is degraded, but ready: else a load balancer would remove every node,
+although most clients could still be served (docs/operations.md).
 """
 
 import asyncio
@@ -17,7 +18,7 @@ CHECK_S: Final = 2.0
 """Seconds that one check may take; probes usually give up after 3."""
 
 Check = Callable[[], Awaitable[str | None]]
-"""None if the part works, else what is wrong."""
+"""Returns None if the part works, else a text that says what is wrong."""
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ class Health:
     __slots__ = ("_asking", "_check_s", "_checks", "_shared", "_strict", "draining")
 
     def __init__(self, *, strict: bool = False, check_s: float = CHECK_S) -> None:
-        """``strict``: a hub that is degraded is not ready; ``check_s``: how many seconds one check may take."""
+        """``strict``: a degraded hub is not ready; ``check_s``: how many seconds one check may take."""
         self._checks: dict[str, Check] = {}
         self._shared: set[str] = set()
         self._strict = strict
@@ -53,8 +54,8 @@ class Health:
             self._shared.add(part)
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the hub is ready, and the body of ``/readyz``. Every check runs at once, for 2 s at most; who asks meanwhile gets the
-        same answers, for anybody may ask, as often as they like.
+        """Whether the hub is ready, and the body of ``/readyz``. All checks run at the same time, each for at most ``check_s`` seconds.
+        Calls during that time get the same results, because everybody may send any number of requests.
         """
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all(), name="hub.ops.health")
@@ -79,6 +80,6 @@ class Health:
                 return await check()
         except TimeoutError:
             return f"no answer within {self._check_s:g} s"
-        except Exception as error:  # its text may hold addresses or passwords, and anybody may ask: it goes to the log alone
+        except Exception as error:  # its text may contain addresses or passwords, and /readyz is public: log it only
             _log.warning("health check failed", part=part, exc_info=True)
             return f"the check failed: {type(error).__name__}"

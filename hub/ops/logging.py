@@ -1,4 +1,4 @@
-"""Logging: one pipeline for the hub's own records and those of libraries, as JSON or for people. It masks secrets."""
+"""Logging: one pipeline for the records of the hub and of libraries, as JSON or as readable text. It masks secrets."""
 
 import logging
 import re
@@ -29,7 +29,7 @@ _SECRET_TEXT: Final = re.compile(
 )
 
 _CLIENT_ID: Final = re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{16})[0-9a-f]{32}(?![0-9A-Za-z])")
-"""A Bayeux clientId: the first characters may be shown, all of it leads to a session."""
+"""A Bayeux clientId: its first characters may be shown, but who knows all of it can use the session."""
 
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio")
 
@@ -58,13 +58,13 @@ def _mask_event(_: object, __: str, event: MutableMapping[str, Any]) -> MutableM
 
 
 def _format_exception(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Turn ``exc_info`` into text before the mask, in every format: a traceback's last line often quotes what came."""
+    """Turn ``exc_info`` into text before the secrets are masked: the last line of a traceback often quotes a received value."""
     return structlog.processors.format_exc_info(structlog.get_logger(), "", event)
 
 
 def configure(settings: Settings) -> Repeats:
-    """Send every log record of the process to standard error, as the settings say (``log_level``, ``log_format``, ``log_repeat_s``);
-    returns what counts the errors that repeat, for :class:`hub.ops.repeats.RepeatedErrors`.
+    """Send every log record of the process to standard error, as the settings say (``log_level``, ``log_format``, ``log_repeat_s``).
+    Returns the counter of repeated errors, for :class:`hub.ops.repeats.RepeatedErrors`.
     """
     repeats = Repeats(settings.log_repeat_s)
     set_up(settings.log_level, settings.log_format, repeats=repeats)
@@ -80,8 +80,8 @@ def set_up(
     """Send every log record of the process to ``stream`` (standard error), the hub's own and those of libraries.
 
     ``format`` is ``json`` (one object a line), ``console`` (for people), or ``auto``: console on a terminal, else JSON. Values bound with
-    ``structlog.contextvars.bind_contextvars`` (``request_id``, ``trace_id``) are added to each record. ``repeats`` holds back errors that
-    repeat; without it each is logged.
+    ``structlog.contextvars.bind_contextvars`` (``request_id``, ``trace_id``) are added to each record. ``repeats`` suppresses repeated
+    errors; without it every error is logged.
     """
     repeats = repeats or Repeats(0)
     out = stream if stream is not None else sys.stderr
@@ -113,7 +113,7 @@ def set_up(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in _OTHERS:  # what libraries set up for themselves would pass by the mask
+    for name in _OTHERS:  # the libraries' own handlers would log without masking secrets
         other = logging.getLogger(name)
         other.handlers.clear()
         other.propagate = True

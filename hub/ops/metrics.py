@@ -1,11 +1,11 @@
 """Metrics for Prometheus.
 
-Names begin with ``hub_``, but for those of the process, which are ``process_*`` as every client library of Prometheus calls them.
-Counters end in ``_total``, times in ``_seconds``, sizes in ``_bytes``. Labels are bounded: no channel, id or path of a client's ever is
-one. Where one thing is counted by kinds the kinds are a label, not names (https://prometheus.io/docs/practices/naming/).
+Names begin with ``hub_``, except those of the process, which are ``process_*`` as in every client library of Prometheus. Counters end in
+``_total``, times in ``_seconds``, sizes in ``_bytes``. Every label has a limited number of values: a channel, an id or a path that a client
+chose is never a label. Counts of the same thing by kind are one metric with a label (https://prometheus.io/docs/practices/naming/).
 
-To add one: a field with a docstring in a part's dataclass of counters (:mod:`hub.core.metric`), or an entry in ``gauges``, ``counts`` or
-``latencies`` of :class:`hub.family.Parts`; then ``make reference`` writes it into docs/metrics.md.
+To add a metric: add a field with a docstring to a part's dataclass of counters (:mod:`hub.core.metric`), or an entry to ``gauges``,
+``counts`` or ``latencies`` of :class:`hub.family.Parts`; then ``make reference`` writes it into docs/metrics.md.
 """
 
 import ast
@@ -30,10 +30,10 @@ from hub.core.metric import CounterFamily, Histogram
 from hub.http.method import asked_method
 
 KEPT_S: Final = 0.1
-"""Seconds for which the text on ``metrics_port`` is cached; to make it takes some milliseconds of the event loop."""
+"""Seconds for which the text on ``metrics_port`` is cached; to make the text blocks the event loop for some milliseconds."""
 
 MAX_KEPT: Final = 8
-"""Content types whose text is cached; some have a version that the caller chooses."""
+"""How many content types are cached at most: the caller chooses a version in some of them."""
 
 PREFIX: Final = "hub_"
 
@@ -41,7 +41,7 @@ _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_LABELS: Final = ("method", "route", "status")
 
-# a series more for each counter and histogram, which says nothing that process_start_time_seconds does not
+# else each counter and histogram has one more series, which only repeats process_start_time_seconds
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -51,7 +51,7 @@ class Described(NamedTuple):
     name: str
     type: str
     labels: Mapping[str, tuple[str, ...]]
-    """Label name to its values, as far as they are known beforehand."""
+    """From the name of a label to its values, as far as they are known in advance."""
     help: str
 
 
@@ -63,11 +63,11 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._rendered: dict[str, tuple[float, bytes]] = {}
-        """By content type: when the text was made, and the text."""
+        """By content type: the time at which the text was made, in seconds, and the text."""
         self._names: set[str] = set()
         self._parts: dict[str, tuple[object, list[_Shown]]] = {}
         self._labels: dict[str, dict[str, tuple[str, ...]]] = {"hub_build": {"version": (), "python": ()}}
-        """Of each metric that has labels: name to values, none where they are not known beforehand."""
+        """For each metric with labels: from the label's name to its values, empty where they are not known in advance."""
         self._requests = LabelledHistogram(
             "hub_http_request_duration_seconds",
             "Time from a REST request to the end of its answer, by route template.",
@@ -81,14 +81,14 @@ class Metrics:
         self.registry.register(_Parts(self._parts))
 
     def counters(self, part: str, source: object) -> None:
-        """Show a part's counters: a dataclass whose every field is an int, or a dictionary of text to int with a bounded set of keys.
+        """Add a part's counters: a dataclass in which every field is an int, or a dictionary of text to int with a limited set of keys.
 
         Each becomes ``hub_<part>_<field>_total``, without ``<part>_`` when ``part`` is empty; a dictionary's keys become the label
-        ``kind``. A class variable ``METRICS`` of the dataclass, :class:`hub.core.metric.CounterFamily` objects, gathers fields under one
-        name with a label. HELP is the docstring below a field. The source is read at each scrape.
+        ``kind``. The class variable ``METRICS`` of the dataclass holds :class:`hub.core.metric.CounterFamily` objects, which combine
+        fields under one name with a label. HELP is the docstring below a field. The source is read at each scrape.
 
         Raises:
-            ValueError: the part or a name is there already, a field has no docstring, or ``METRICS`` names a field that is not there.
+            ValueError: the part or a name exists already, a field has no docstring, or ``METRICS`` names a field that does not exist.
         """
         if part in self._parts:
             raise ValueError(f"the counters of {part} are registered twice")
@@ -100,7 +100,7 @@ class Metrics:
         self._parts[part] = source, shown
 
     def gauge(self, name: str, help: str, fn: Callable[[], float]) -> None:
-        """Show a value that rises and falls as ``hub_<name>``, a ``hub_`` of its own not doubled; ``fn`` is asked at each scrape.
+        """Add a value that rises and falls as ``hub_<name>``; a ``hub_`` in ``name`` is not repeated. ``fn`` is called at each scrape.
 
         Raises:
             ValueError: the name is taken.
@@ -108,7 +108,7 @@ class Metrics:
         Gauge(self._take(name), help, registry=self.registry).set_function(fn)
 
     def count(self, name: str, help: str, fn: Callable[[], int]) -> None:
-        """Show a number that only rises as ``hub_<name>_total``; ``fn`` is asked at each scrape.
+        """Add a number that only rises as ``hub_<name>_total``; ``fn`` is called at each scrape.
 
         Raises:
             ValueError: the name is taken.
@@ -116,7 +116,7 @@ class Metrics:
         self.registry.register(_Count(self._take(name), help, fn))
 
     def histogram(self, name: str, help: str, source: Histogram | Mapping[str, Histogram], label: str = "") -> None:
-        """Show a histogram as ``hub_<name>``; several of them, in a dictionary, by the values of ``label``.
+        """Add a histogram as ``hub_<name>``, or a dictionary of histograms, by the values of ``label``.
 
         Raises:
             ValueError: the name is taken.
@@ -128,7 +128,7 @@ class Metrics:
         self.registry.register(_Histograms(name, help, histograms, label))
 
     def _take(self, name: str) -> str:
-        """The full name of a metric; it is taken after."""
+        """The full name of a metric, which is then marked as used."""
         full = PREFIX + name.removeprefix(PREFIX)
         if full in self._names:
             raise ValueError(f"the metric {full} is registered twice")
@@ -136,11 +136,11 @@ class Metrics:
         return full
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A REST request was answered."""
+        """Count an answered REST request, with its duration in seconds."""
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).observe(seconds)
 
     def describe(self) -> list[Described]:
-        """Every metric that there is, by name, as Prometheus stores it: counters with ``_total``."""
+        """Every metric, ordered by name, as Prometheus stores it: counters with ``_total``."""
         found = []
         for family in self.registry.collect():
             suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
@@ -149,7 +149,7 @@ class Metrics:
         return sorted(found, key=lambda each: each.name)
 
     def render(self, accept: str = "") -> tuple[str, bytes]:
-        """The content type and the text of ``/metrics``, in the form that an ``Accept`` header asks for."""
+        """The content type and the text of ``/metrics``, in the format that an ``Accept`` header prefers."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self.registry)
 
@@ -158,7 +158,7 @@ class Metrics:
         return self._serve
 
     def _kept(self, accept: str) -> tuple[str, bytes]:
-        """The result of :meth:`render`, at most :data:`KEPT_S` old, since everybody who reaches the port may ask as often as they like."""
+        """The result of :meth:`render`, cached for :data:`KEPT_S`: everybody who can reach the port may send any number of requests."""
         _, content_type = choose_encoder(accept)
         now = time.monotonic()
         kept = self._rendered.get(content_type)
@@ -194,7 +194,7 @@ class _Build(Collector):
 
 
 class _Shown(NamedTuple):
-    """One counter of a part: which fields it reads, and under which label values. Without a label there is one field."""
+    """One counter of a part: the fields that it reads, each with its label value. Without a label there is one field."""
 
     name: str
     help: str
@@ -203,7 +203,7 @@ class _Shown(NamedTuple):
 
 
 def _shown(part: str, source: object) -> Iterator[_Shown]:
-    """The counters that a dataclass is shown as."""
+    """The counters of a dataclass."""
     counted: Any = source
     kind = type(source)
     docs = field_docs(kind)
@@ -228,7 +228,7 @@ def _shown(part: str, source: object) -> Iterator[_Shown]:
 
 
 def field_docs(kind: type) -> dict[str, str]:
-    """The docstring below each field in the source of a class, in one line each."""
+    """The docstring below each field in the source of a class, each as one line."""
     (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body if isinstance(node, ast.ClassDef))
     return {
         field.target.id: " ".join(str(text.value.value).split()).replace("``", "`")
@@ -313,6 +313,6 @@ class RequestTimer:
         try:
             await self.app(scope, receive, watch)
         finally:
-            # pages and files are plain routes, which leave an endpoint behind but no template
+            # pages and files are plain routes: these set an endpoint in the scope, but no template
             route = getattr(scope.get("route"), "path", "page" if "endpoint" in scope else "none")
             self.metrics.observe_request(asked_method(scope), route, status, time.perf_counter() - began)

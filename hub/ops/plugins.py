@@ -1,4 +1,4 @@
-"""Extensions by name: the setting ``extensions`` says which classes, and where they are."""
+"""Loads extensions: the setting ``extensions`` names their classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hub.ops.settings import SettingsError
 
 
 def load_extensions(names: Iterable[str]) -> list[Extension]:
-    """Make one of each extension, in order.
+    """Make one object of each extension, in order.
 
-    A name is ``module:Class`` for what can be imported, or ``path/to/file.py:Class``, the path as seen from the current folder.
+    A name is ``module:Class`` for an importable module, or ``path/to/file.py:Class``, with a path relative to the current folder.
 
     Raises:
-        SettingsError: a name of another form, a module that cannot be imported, or something that is no class of extensions. All at once.
+        SettingsError: a name has another form, a module cannot be imported, or the class is not one of extensions. It lists all problems.
     """
     problems: list[str] = []
     made: list[Extension] = []
@@ -39,7 +39,7 @@ def _load(name: str) -> Extension:
         raise SettingsError([f"extensions: expected module:Class or path/to/file.py:Class, got {name!r}"])
     try:
         module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except Exception as error:  # whatever the user's module raises while it is imported
+    except Exception as error:  # any exception of the user's module during its import
         raise SettingsError([f"extensions: {name!r} cannot be imported: {type(error).__name__}: {error}"]) from error
     kind = getattr(module, attribute, None)
     if not (isinstance(kind, type) and issubclass(kind, Extension)):
@@ -57,6 +57,6 @@ def _from_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look for the module of a class there
+    sys.modules[name] = module  # dataclasses and pickle look up the module of a class there
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""The reference of the settings, made from their own descriptions, and the settings in force as TOML."""
+"""Makes the reference of the settings from their descriptions, and prints the current settings as TOML."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ HIDDEN: Final = "********"
 
 
 def sections(model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
-    """Sections of the settings: name (dotted, as in TOML), summary, model. The hub's own settings come first, with an empty name."""
+    """The sections of the settings: name (with dots, as in TOML), summary, model. The hub's own settings come first, with an empty name."""
     yield from _sections("", "The hub itself.", model)
 
 
@@ -107,7 +107,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def render(settings: Settings) -> str:
-    """The settings in force as TOML, secrets and passwords hidden. What has no value is left out."""
+    """The current settings as TOML, with secrets and passwords hidden. Settings without a value are left out."""
     lines: list[str] = []
     for name, _, section in sections(type(settings)):
         if name:

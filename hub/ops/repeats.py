@@ -1,4 +1,4 @@
-"""Holds back errors that repeat: the first is logged whole, later ones are counted, and the count is logged from time to time."""
+"""Suppresses repeated errors: the first is logged in full, later ones are counted, and the count is logged from time to time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import structlog
 from hub.background import BackgroundTask
 
 MAX_REMEMBERED: Final = 1000
-"""How many different errors are remembered. Beyond that the oldest is forgotten, and logged whole when it comes again."""
+"""How many different errors are remembered. Above that, the oldest is forgotten, and is logged in full when it occurs again."""
 
 COUNTED: Final = "error_repeated"
-"""What is logged of errors that were only counted."""
+"""The log event for errors that were only counted."""
 
 _ERRORS: Final = frozenset({"error", "exception", "critical", "fatal"})
 _VOLATILE: Final = frozenset({"event", "exc_info", "logger", "request_id", "trace_id", "fault", "error", "detail"})
-"""Fields that may differ from one error to the next of its kind."""
+"""Fields that may differ between two errors of one kind."""
 _MAX_FIELDS: Final = 8
 _MAX_TEXT: Final = 100
 """Fields that tell errors apart, and characters of each."""
@@ -33,8 +33,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Kind(NamedTuple):
-    """The identity of an error: logger, message, place and type. Its text may differ each time. Of an error without an exception, the
-    fields that are texts (a tenant, a database) stand in for the place where it was raised.
+    """The identity of an error: logger, message, place and type. Its text may differ each time. An error without an exception has its text
+    fields (such as a tenant or a database) in ``place``, instead of the place where it was raised.
     """
 
     logger: str
@@ -50,16 +50,16 @@ class _Seen:
 
 
 class Repeats:
-    """The errors of a process. Used from every thread that logs."""
+    """The errors of a process. Every thread that logs may use it."""
 
     def __init__(self, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``every_s``: seconds for which an error that was logged is only counted; 0 logs each."""
+        """``every_s``: seconds for which an error that was logged is only counted; 0: every error is logged."""
         self.every_s = every_s
         self._clock = clock
         self._seen: dict[Kind, _Seen] = {}
 
     def passes(self, kind: Kind) -> bool:
-        """Whether an error is to be logged; if not, it is counted."""
+        """Whether to log an error; if not, it is counted."""
         if self.every_s <= 0:
             return True
         seen = self._seen.get(kind)
@@ -72,7 +72,7 @@ class Repeats:
         return True
 
     def counted(self, *, everything: bool = False) -> list[tuple[Kind, int]]:
-        """What was held back, of each error whose time is over, or of all; those that did not come again are forgotten."""
+        """The suppressed errors with their counts: those whose time is over, or all. Errors that did not occur again are forgotten."""
         now = self._clock()
         counts = []
         for kind, seen in list(self._seen.items()):
@@ -88,7 +88,7 @@ class Repeats:
     # -- as parts of logging ----------------------------------------------------------------------------------------
 
     def processor(self, logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """A processor of structlog, in front of those that format a traceback.
+        """A processor of structlog, to be placed before those that format a traceback.
 
         Raises:
             structlog.DropEvent: the error is a repetition.
@@ -102,11 +102,11 @@ class Repeats:
         return event
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """A filter of the standard library, for what other libraries log."""
+        """A filter of the standard library, for the records of other libraries."""
         error = _error(record.exc_info)
         if error is not None:
             return self.passes(_kind(record.name, str(record.msg), error))
-        # what is a dictionary came from structlog, where the processor has seen it
+        # a record with a dictionary came from structlog, and the processor has counted it
         return isinstance(record.msg, dict) or record.levelno < logging.ERROR or self.passes(Kind(record.name, str(record.msg), "", ""))
 
 
@@ -120,7 +120,7 @@ class RepeatedErrors:
         self._task = BackgroundTask("hub.ops.repeats")
 
     async def start(self) -> None:
-        """Begin to look."""
+        """Start to log the counts regularly."""
         if self._repeats.every_s > 0:
             self._task.start(self._run())
 
@@ -141,7 +141,7 @@ class RepeatedErrors:
 
 
 def _error(exc_info: Any) -> BaseException | None:
-    """The exception of a log record, whatever form it has there."""
+    """The exception of a log record, in any of its forms there."""
     if exc_info is True:
         return sys.exc_info()[1]
     if isinstance(exc_info, tuple):

@@ -15,7 +15,7 @@ from hub.ops.schemas import Readiness
 
 
 def create_router(health: Health, metrics: Metrics) -> APIRouter:
-    """The routes; the first two are open to everybody."""
+    """The routes; the first two need no credential."""
     router = APIRouter(tags=["Operations"])
 
     @router.get("/livez", summary="Is the process alive", response_model=Readiness, response_model_exclude_unset=True)
@@ -47,7 +47,7 @@ def create_router(health: Health, metrics: Metrics) -> APIRouter:
 
 
 def create_open_routes(health: Health) -> list[OpenRoute]:
-    """The routes that are open to everybody, for :class:`hub.http.fast_router.FastRouter`."""
+    """The routes that need no credential, for :class:`hub.http.fast_router.FastRouter`."""
 
     async def livez(_: Request) -> Response:
         return _live()

@@ -1,8 +1,8 @@
-"""Settings: flags win over ``HUB_*`` environment variables, these over the TOML file (docs/protocol/commands.md#order-of-settings). Unknown
-keys are errors.
+"""Settings: flags override ``HUB_*`` environment variables, and these override the TOML file
+(docs/protocol/commands.md#order-of-settings). Unknown keys are errors.
 
-A family's settings are a section of its own, under the family's name. Every field carries its description, from which
-:mod:`hub.ops.reference` makes the documentation.
+Each family has its own section, under the family's name. Every field has a description, from which :mod:`hub.ops.reference` makes the
+documentation.
 """
 
 import difflib
@@ -43,24 +43,24 @@ ENV_DELIMITER: Final = "__"
 DEFAULT_FILE: Final = Path("hub.toml")
 
 CLIENT_VARIABLES: Final = frozenset({"HUB_URL", "HUB_TOKEN", "HUB_API_KEY"})
-"""Environment variables of the client commands, which are no settings of the server."""
+"""Environment variables of the client commands, which are not settings of the server."""
 
 TEST_PREFIX: Final = "HUB_TEST_"
 
 NO_LOG_OF_YOURS: Final = ("/meta", "/service", "/statistics", "/nexus", "/hub")
-"""Channels whose delivery class is the server's to say."""
+"""Channels whose delivery class the server sets."""
 
 NOT_WATCHED: Final = ("/meta", "/service", "/hub")
-"""Channels whose joins and leaves are not told: the server's own, and those that nobody hears."""
+"""Channels whose joins and leaves are never published: the server's own channels, and channels without subscribers."""
 
 _HOST: Final = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 SHORTEST_SECRET: Final = 16
-"""Characters of ``secret``: less could be guessed, and who guesses it signs in as anybody."""
+"""Characters of ``secret`` at least: a shorter one could be guessed, and who knows it can sign in as anybody."""
 
 
 class Section(Protocol):
-    """A part of the settings that a family adds, under its name: see :class:`hub.family.Family`."""
+    """The section that a family adds to the settings, under its name: see :class:`hub.family.Family`."""
 
     @property
     def name(self) -> str: ...
@@ -70,7 +70,7 @@ class Section(Protocol):
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used: one line for each problem, with key, what was expected, what came, and where it came from."""
+    """The settings cannot be used: one line for each problem, with the key, what was expected, what came, and its source."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -93,7 +93,7 @@ LIMITS_SECTION: Final = _limits_model()
 
 
 class _AsLimits:
-    """Validates by :data:`LIMITS_SECTION`, yields :class:`Limits`: core keeps its plain dataclass."""
+    """Validates with :data:`LIMITS_SECTION` and returns :class:`Limits`, so that the core has a plain dataclass."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -104,7 +104,7 @@ class _AsLimits:
 
 
 def _split(value: object) -> object:
-    """``a, b`` from a flag or a file is a list of two, as in the environment."""
+    """Make a list of a text such as ``a, b`` of a flag or a file, as in the environment."""
     return split_list(value) if isinstance(value, str) else value
 
 
@@ -151,7 +151,7 @@ def _long_enough(value: object) -> object:
 
 
 def _patterns_outside(trees: Sequence[str]) -> Callable[[object], object]:
-    """A list of channels and patterns that do not reach into these trees; ``/**`` may, it is cut there."""
+    """A check of a list of channels and patterns: none may overlap these trees, except ``/**``, which later leaves the trees out."""
 
     def check(value: object) -> object:
         split = _split(value)
@@ -190,7 +190,7 @@ class ReplaySettings(BaseModel):
 
     @property
     def retention(self) -> Retention:
-        """The three bounds, as the log takes them."""
+        """The three limits in the form that the log uses."""
         return Retention(self.max_messages, self.max_age_s, self.max_bytes)
 
 
@@ -351,12 +351,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what :func:`load` hands over counts: it has merged the sources by then, so that it can say where each value came from."""
+        """Use only the values that :func:`load` passes in: it has merged all sources itself, so that it knows the source of each value."""
         return (init_settings,)
 
     @property
     def database(self) -> str:
-        """The URL of the database: ``sqlite:///PATH`` or ``postgresql+psycopg://...``, whichever driver the setting names."""
+        """The URL of the database: ``sqlite:///PATH`` or ``postgresql+psycopg://...``, whatever driver the setting names."""
         if self.database_url is None:
             return sqlite_url(self.data_dir / "hub.db")
         scheme, _, rest = self.database_url.partition("://")
@@ -364,7 +364,7 @@ class Settings(BaseSettings):
 
 
 def model_of(families: Iterable[Section]) -> type[Settings]:
-    """The settings of a hub with these families: each one's section is an attribute of the family's name."""
+    """The settings of a hub with these families: the section of each family is an attribute with the family's name."""
     sections: dict[str, Any] = {}
     for family in families:
         if family.settings is None:
@@ -380,12 +380,12 @@ def load(families: Sequence[Section], *, config: Path | None, flags: Mapping[str
     """Read the settings.
 
     Args:
-        families: whose sections are known.
+        families: the families whose sections are known.
         config: the TOML file; None takes ``hub.toml`` of the current folder if there is one.
-        flags: what the command line said, by key; None means not said. A section's value is a dictionary.
+        flags: the flags of the command line, by key; None: the flag is absent. The value of a section is a dictionary.
 
     Raises:
-        SettingsError: a file that cannot be read, unknown keys, or values that are not what was expected. All problems at once.
+        SettingsError: the file cannot be read, or there are unknown keys or wrong values. It lists all problems at once.
     """
     model = model_of(families)
     problems: list[str] = []
@@ -451,10 +451,10 @@ def fields_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _unknown_path(model: type[Any], path: Sequence[str]) -> tuple[bool, list[str]] | None:
-    """None when ``path`` leads to a setting; else whether its section is known, and the nearest path that leads to one."""
+    """None if ``path`` names a setting; else whether its section is known, and the most similar path that names a setting."""
     at: type[BaseModel] | None = model
     for depth, key in enumerate(path):
-        if at is None:  # a free dictionary or a plain value below which nothing is known
+        if at is None:  # a dictionary with any keys, or a plain value, which has no settings below it
             return True, list(path[:depth])
         known = fields_of(at)
         if key not in known:
@@ -487,7 +487,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problem(error: Any, sources: Sequence[tuple[Mapping[str, Any], Any]], merged: Mapping[str, Any]) -> str:
-    """One finding of pydantic as a line: key, expected, got, origin. What came is not shown where it may be secret."""
+    """One finding of pydantic as a line: key, expected, got, source. A value that may be secret is not shown."""
     path = _key_path(error["loc"], merged)
     key = ".".join(path)
     expected = expectation(error["msg"])
@@ -499,13 +499,13 @@ def _problem(error: Any, sources: Sequence[tuple[Mapping[str, Any], Any]], merge
 
 
 def _came(location: Sequence[int | str], value: Any) -> Any:
-    """What is wrong of a setting's value: of a list the one item, where pydantic names it."""
+    """The wrong part of a setting's value: of a list, the item that pydantic names."""
     index = location[-1]
     return value[index] if isinstance(value, list | tuple) and isinstance(index, int) and 0 <= index < len(value) else value
 
 
 def expectation(message: str) -> str:
-    """What pydantic expected, of its message: ``a valid integer`` of ``Input should be a valid integer``."""
+    """What pydantic expected, taken from its message: ``a valid integer`` from ``Input should be a valid integer``."""
     for said, meant in (
         (r"^String should match pattern ", "text of pattern "),
         (r"^Input is not a valid path for .*", "a path"),
@@ -521,7 +521,7 @@ def expectation(message: str) -> str:
 
 
 def _key_path(location: Sequence[int | str], merged: Mapping[str, Any]) -> tuple[str, ...]:
-    """The part of an error's location that is keys of the settings: pydantic adds list indexes and names of its own validators."""
+    """The keys of the settings in an error's location, to which pydantic adds list indexes and the names of its own validators."""
     path: list[str] = []
     at: Any = merged
     for step in location:
@@ -546,5 +546,5 @@ def _at(values: Mapping[str, Any], path: Sequence[str]) -> Any:
 
 
 def _is_secret(path: Sequence[str]) -> bool:
-    """Whether a value is not to be shown: secrets, and URLs that may hold a password."""
+    """Whether a value must not be shown: a secret, or a URL that may contain a password."""
     return bool(path) and path[-1].endswith(("secret", "password", "token", "_url")) and path[-1] != "public_url"

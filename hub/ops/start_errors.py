@@ -20,7 +20,7 @@ _OLD_VERSION = "start that version of the hub again, or restore the backup that 
 
 
 def explain(error: BaseException, settings: Settings) -> str | None:
-    """The explanation of an exception; None for an error of the hub itself, whose traceback is needed."""
+    """The explanation of an exception; None for a fault in the hub itself, for which the log needs the traceback."""
     if isinstance(error, InUseError | LogInUseError):
         return _line(error)
     if isinstance(error, UnusableRedisError):
@@ -69,7 +69,7 @@ def _of_file(why: Reason, path: Path, data_dir: Path, said: str) -> str:
 
 
 def _of_a_file(error: BaseException) -> bool:
-    """Whether it is about a file of this machine, and not about the server."""
+    """Whether the error concerns a file of this machine, not the database server."""
     return isinstance(error, OSError) and error.filename is not None
 
 
@@ -85,7 +85,7 @@ def _path_of(error: BaseException, otherwise: Path) -> str:
 
 
 def _innermost(error: BaseException) -> str:
-    """The first line of what the database or the system itself said."""
+    """The first line of the innermost error, which the database or the operating system reported."""
     at = error
     while True:
         inner = getattr(at, "orig", None) or at.__cause__

@@ -1,14 +1,14 @@
-"""Settings that are right by themselves, and that ``hub serve`` refuses all the same."""
+"""Checks of settings that are valid in themselves, but that ``hub serve`` refuses."""
 
 from hub.ops.plugins import load_extensions
 from hub.ops.settings import Settings, SettingsError
 
 
 def check_supported(settings: Settings) -> None:
-    """Refuse settings whose meaning is fixed and which this version does not do yet, rather than do something else.
+    """Refuse settings that are defined, but that this version does not support yet, and hubs on one Redis without a common secret.
 
     Raises:
-        SettingsError: several processes are asked for, or nodes without what they need.
+        SettingsError: the settings require several processes or a role other than ``all``, or there is ``redis_url`` without ``secret``.
     """
     problems = []
     if settings.workers != 1:
@@ -22,10 +22,10 @@ def check_supported(settings: Settings) -> None:
 
 
 def check_usable(settings: Settings) -> None:
-    """Everything that can be said of settings before a hub is started with them (`hub config --check`).
+    """Check everything that can be checked of the settings before a hub starts (`hub config --check`).
 
     Raises:
-        SettingsError: see :func:`check_supported` and :func:`hub.ops.plugins.load_extensions`. All at once.
+        SettingsError: see :func:`check_supported` and :func:`hub.ops.plugins.load_extensions`. It lists all problems at once.
     """
     problems: list[str] = []
     for look in (check_supported, lambda checked: load_extensions(checked.extensions)):
