@@ -191,7 +191,7 @@ class Node:
                 self.health.register(name, check)
 
     def _mount(self) -> None:
-        """Put REST, pages and the endpoints behind one port."""
+        """Combine REST, pages and the endpoints into one ASGI application."""
         gate, limits = self.security.gate, self.settings.limits
         self.rest = create_app(
             routers=[router for part in self.parts for router in part.routers],

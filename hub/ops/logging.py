@@ -29,7 +29,7 @@ _SECRET_TEXT: Final = re.compile(
 )
 
 _CLIENT_ID: Final = re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{16})[0-9a-f]{32}(?![0-9A-Za-z])")
-"""A Bayeux clientId: its first characters may be shown, but who knows all of it can use the session."""
+"""A Bayeux clientId: its first characters may be shown, but a person who knows all of it can use the session."""
 
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio")
 

@@ -56,7 +56,7 @@ NOT_WATCHED: Final = ("/meta", "/service", "/hub")
 _HOST: Final = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 SHORTEST_SECRET: Final = 16
-"""Characters of ``secret`` at least: a shorter one could be guessed, and who knows it can sign in as anybody."""
+"""Characters of ``secret`` at least: a shorter one could be guessed, and a person who knows it can sign in as any user."""
 
 
 class Section(Protocol):

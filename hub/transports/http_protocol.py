@@ -589,7 +589,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _linger(self) -> None:
-        """Close the connection after the written bytes, such that a client that is still sending can read them."""
+        """Close the connection after the written bytes, so that a client that is still sending can read them."""
         self._stop_timer()
         self._deaf = True
         self._unread = b""

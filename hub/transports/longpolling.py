@@ -87,8 +87,8 @@ class LongPolling:
         self._gate = gate
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
-        """Answer one request. ``statistics``: the path is that of the Statistics API, which has a cookie of its own, and answers bad header
-        credentials by HTTP status (docs/protocol/credentials.md#refusals).
+        """Answer one request. ``statistics``: the path is that of the Statistics API, which has its own cookie, and refuses a bad
+        credential in a header by HTTP status (docs/protocol/credentials.md#refusals).
         """
         origin = CrossOrigin(self._gate, scope)
         cors = origin.headers

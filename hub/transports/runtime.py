@@ -70,7 +70,7 @@ class AsyncioLoop:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # what they raise is logged by _done
+        await asyncio.gather(*tasks, return_exceptions=True)  # _done logs their exceptions
 
 
 class TimerDriver:

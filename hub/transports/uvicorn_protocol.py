@@ -175,8 +175,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.handle_connect(handshake)
 
     def take_over(self, connection: Connection | None, stranger_bytes: int) -> None:
-        """Take ``connection`` over from HTTP, after the opening handshake; the application's task is scheduled and has not run yet. While
-        the caller is not identified, a message may have at most ``stranger_bytes`` bytes.
+        """Take ``connection`` over from HTTP, after the opening handshake; the application's task is scheduled and has not run yet. Until
+        the caller is admitted, a message may have at most ``stranger_bytes`` bytes.
         """
         self._connection = connection
         if connection is not None:
@@ -204,7 +204,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def admitted(self) -> None:
-        """Allow messages as large as a request: the caller is identified now."""
+        """Allow messages as large as a request: the caller was admitted, with a credential or without."""
         self.conn.max_message_size = self._max_size
 
     def data_received(self, data: bytes) -> None:
