@@ -1,1 +1,1 @@
-"""Between nodes: one interface, one file per backend."""
+"""The bus, which carries messages between nodes: one interface, and one module or package for each backend."""

@@ -1,4 +1,4 @@
-"""The bus as the hub sees it, and the envelope that travels on it."""
+"""The interface of the bus, and the envelope that it carries."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -8,14 +8,15 @@ from hub.core.message import Topic
 
 
 class EnvelopeError(ValueError):
-    """Bytes that are no envelope of a version that this node knows."""
+    """The bytes are not an envelope, or have a version that this node does not know."""
 
 
 class Envelope(NamedTuple):
-    """What is said of a message, and the producer's bytes; each backend has a form of its own for the wire.
+    """A message with its metadata. Each backend has its own wire format for it.
 
-    ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53; ``previous`` is one
-    after which the same topic had no other message, so that a receiver sees a gap at once (docs/protocol/channels.md#positions).
+    ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53. ``previous`` is a
+    position between which and ``position`` the topic had no other message, so that a receiver notices a gap at once
+    (docs/protocol/channels.md#positions).
     """
 
     topic: Topic
@@ -25,35 +26,35 @@ class Envelope(NamedTuple):
     position: int | None = None
     previous: int | None = None
     origin: str = ""
-    """The node that published it: ``event`` and ``state`` echoes are ignored by their own."""
+    """The node that published the message. A node ignores its own ``event`` and ``state`` messages when they come back to it."""
     sequence: int = 0
-    """Rises with each envelope that a node publishes. Origin and sequence are the envelope's id: a bus hands over none a
-    second time. A ``log`` envelope is known by its position, also when it is read from the log again.
+    """A number that rises with each envelope that a node publishes. Origin and sequence together are the id of an ``event`` or ``state``
+    envelope: a bus hands over each id once. A ``log`` envelope is identified by its position, also when it is read from the log again.
     """
 
 
 class BusError(Exception):
-    """The bus could not confirm a subscription, or the log could not say from which position it is in force. None of it is in force for the
-    caller, who unsubscribes from what it asked for.
+    """The bus could not confirm a subscription, or the log could not name the position from which it is in force. The caller must regard
+    the subscription as failed, and unsubscribe from its topics.
     """
 
 
 class Gap(NamedTuple):
-    """Messages of a tenant that this node was subscribed to and that the bus cannot hand over any more."""
+    """Messages of a tenant that this node was subscribed to, but that the bus cannot hand over any more."""
 
     tenant: str
     after: int | None = None
-    """Of log channels everything up to here was handed over; None where no message of a log channel is missing."""
+    """The position up to which all log messages were handed over; None if no log message is missing."""
     resume_position: int | None = None
-    """After this position everything is handed over again."""
+    """The position after which all log messages are handed over again."""
 
 
 class Receiver(Protocol):
-    """Who gets what the bus brings. The bus calls it in the order of the tenant's log, never two methods at once, and never awaits it."""
+    """Gets the messages of the bus. The bus calls it in the order of the tenant's log, one method at a time, and does not await it."""
 
     def on_envelope(self, envelope: Envelope) -> None:
-        """A message of a subscribed topic; it may also be of a topic that was unsubscribed a moment ago. Log messages come in the order of
-        their positions.
+        """A message of a subscribed topic came. The topic may also be one from which the hub unsubscribed a moment ago. Log messages come in
+        the order of their positions.
         """
         ...
 
@@ -62,69 +63,69 @@ class Receiver(Protocol):
         ...
 
     def on_gap(self, gap: Gap) -> None:
-        """Messages are lost: ``event`` and ``state`` messages of the tenant perhaps, and log messages where the gap says so. What the bus
-        can read from the log after a broken connection it hands over instead.
+        """Messages may be lost: ``event`` and ``state`` messages of the tenant, and log messages if the gap says so. Log messages that the
+        bus can still read from the log after a broken connection are handed over and are not part of a gap.
         """
         ...
 
     def on_reset(self, tenant: str, seam: int) -> None:
-        """The tenant's log came back with less than it had. Positions below ``seam`` may name other messages than before, or none: who
-        comes with one has not recovered (:class:`hub.eventlog.channel_log.Span`).
+        """The tenant's log lost records. Positions below ``seam`` may now stand for other messages than before, or for none: a subscriber
+        that resumes from one of them has not recovered (:class:`hub.eventlog.channel_log.Span`).
         """
         ...
 
 
 class Bus(Protocol):
-    """What connects nodes. It never delivers to a node an ``event`` or ``state`` envelope that this node published, and no envelope twice.
+    """Carries messages between nodes. It delivers no envelope twice, and never delivers to a node its own ``event`` or ``state`` envelopes.
 
-    What is for all logins of a subject (:func:`hub.core.principal.subject_audience`) comes to every node that is subscribed to any topic of
-    the tenant.
+    A message for all logins of a subject (:func:`hub.core.principal.subject_audience`) is delivered to every node that is subscribed to any
+    topic of the tenant.
 
-    Calls of :meth:`subscribe` and :meth:`unsubscribe` take effect in the order in which they are made, also while a confirmation is under
-    way.
+    Calls of :meth:`subscribe` and :meth:`unsubscribe` take effect in the order in which they are made, also while a confirmation is still
+    outstanding.
     """
 
     def attach(self, receiver: Receiver) -> None:
-        """Who gets what arrives. Called once, before anything else."""
+        """Set the receiver of messages. Called once, before anything else."""
         ...
 
     async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
-        """Begin to receive topics of one tenant; their channels may be patterns. Returns when all are in force.
+        """Begin to receive topics of one tenant; their channels may be patterns. Returns when all subscriptions are in force.
 
-        With ``positions`` the answer says for each topic the position of the tenant's log from which it is in force: each message of the
-        topic after it is handed over, each up to it is in the log. Before this returns :meth:`Receiver.on_position` was called with that
-        position. Without ``positions``, where the caller has no use for them, the log is not asked and the answer may be empty. To
-        subscribe to a topic that is in force already confirms it again.
+        With ``positions`` the result contains, for each topic, the position of the tenant's log from which the subscription is in force:
+        messages of the topic after this position are handed over, those up to it are in the log. :meth:`Receiver.on_position` is called
+        with this position before this method returns. Without ``positions`` the log is not asked, and the result may be empty. Subscribing
+        to a topic whose subscription is in force already confirms it again.
 
         Raises:
-            BusError: see there. The topics may be in force: the caller unsubscribes from them.
+            BusError: the subscription failed. The topics may be in force all the same: the caller must unsubscribe from them.
         """
         ...
 
     def unsubscribe(self, topics: Sequence[Topic]) -> None:
-        """Cease to receive topics. One that is not subscribed is ignored."""
+        """Stop receiving topics. A topic that is not subscribed is ignored."""
         ...
 
     def publish(self, envelope: Envelope) -> None:
-        """Send an ``event`` or ``state`` envelope to the other nodes, at most once."""
+        """Send an ``event`` or ``state`` envelope to the other nodes. Each gets it at most once."""
         ...
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
-        """As :meth:`publish`, of the same to each of several logins; the audience of ``envelope`` is left open, empty."""
+        """As :meth:`publish`, but to several logins; the audience of ``envelope`` is empty."""
         ...
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
-        """Append a ``log`` envelope; it gets its position and reaches every subscribed node, this one too, in the order of positions.
-        Returns the position, when the message has reached this node if it is subscribed; None when the log has it already by the name
-        ``idempotency_key`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`): it reaches nobody again. What was recorded is delivered,
-        although the caller gave up meanwhile.
+        """Append a ``log`` envelope. It gets its position, and is delivered to every subscribed node, also this one, in the order of
+        positions. Returns the position; if this node is subscribed, not before the message was handed over here. Returns None if the log
+        already has a message with this ``idempotency_key`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`); it is not delivered
+        again. A message that was recorded is delivered even if the caller is cancelled in the meantime.
 
         Raises:
-            EventLogError: nothing was recorded, as far as this node knows: where the log is another process that did not answer, the
-                message may yet come. To repeat it under the same ``idempotency_key`` does no harm.
+            EventLogError: as far as this node knows, nothing was recorded. If the log is in another process that did not answer, the
+                message may still be recorded. The caller may repeat it with the same ``idempotency_key``.
         """
         ...
 
     async def close(self) -> None:
-        """Finish the appends that are under way and let go of every connection. The log stays open: it belongs to whoever opened it."""
+        """Finish the appends in progress and close every connection. The log stays open: whoever opened it closes it."""
         ...

@@ -1,4 +1,4 @@
-"""The bus of a single process: nobody else is there, so only the log has something to do."""
+"""The bus of a single process. There are no other nodes, so that only log messages pass through it."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from hub.eventlog.interface import EventLogError
 
 
 class MemoryBus:
-    """Positions and order as every other backend has them; no other node. Each message of the log is handed over, subscribed or not."""
+    """Gives the same positions and order as the other backends. It hands over each log message, also of topics without a subscription."""
 
     __slots__ = ("_appending", "_handed_over", "_log", "_receiver", "_taken_over", "node")
 
     def __init__(self, log: ChannelLog, node: str = "local") -> None:
-        """``log`` gives the positions and keeps what is appended."""
+        """``log`` assigns the positions and keeps the messages."""
         self.node = node
         self._log = log
         self._receiver: Receiver | None = None
         self._appending: set[asyncio.Future[int | None]] = set()
-        # the newest position of each tenant up to which everything has been handed over
+        # by tenant: the position up to which all log messages have been handed over
         self._handed_over: dict[str, int] = {}
-        # where the log of a tenant stood when this was first asked; what is recorded up to there is not handed over
+        # by tenant: the newest position of the log when it was first asked for; messages up to it are not handed over
         self._taken_over: dict[str, int] = {}
 
     def attach(self, receiver: Receiver) -> None:
@@ -30,7 +30,7 @@ class MemoryBus:
         self._receiver = receiver
 
     async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
-        """See :meth:`Bus.subscribe`. All topics of a tenant are in force up to the same position."""
+        """See :meth:`Bus.subscribe`. All topics of a tenant have the same position."""
         if not positions or not topics:
             return {}
         tenant = topics[0].tenant
@@ -47,17 +47,17 @@ class MemoryBus:
         return dict.fromkeys(topics, position)
 
     def unsubscribe(self, topics: Sequence[Topic]) -> None:
-        """Nothing to do: the receiver has no subscriber for what still comes."""
+        """Nothing to do: the receiver ignores messages that have no subscriber."""
 
     def publish(self, envelope: Envelope) -> None:
-        """Nothing to do: local subscribers have it already, and there are no others."""
+        """Nothing to do: the hub has already delivered it to local subscribers, and there are no other nodes."""
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
         """As :meth:`publish`."""
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """See :meth:`Bus.append`."""
-        # a task of its own: who gives up waiting must not keep from subscribers what is in the log
+        # a separate task: if the caller is cancelled, a message that is in the log must still be delivered
         work = asyncio.ensure_future(self._append(envelope, idempotency_key))
         self._appending.add(work)
         work.add_done_callback(self._appending.discard)
@@ -69,7 +69,7 @@ class MemoryBus:
         if appended is None:
             return None
         position, previous = appended
-        if position <= self._taken_over.get(tenant, -1):  # subscribers were told that they hear what comes after it
+        if position <= self._taken_over.get(tenant, -1):  # subscribers were promised the messages after that position only
             return position
         self._handed_over[tenant] = max(position, self._handed_over.get(tenant, -1))
         if self._receiver is not None:

@@ -1,12 +1,13 @@
-"""How many connections a server holds, and of whom: in all, and of those that have shown no credential, in all and of one address.
+"""Limits how many connections a server holds: all connections, those without a credential (in all and by address), and those of a tenant.
 
-Nothing is known of a connection until somebody shows a credential on it, so whoever can open sockets could take all of them. Those without
-are therefore counted by themselves. Where there are as many as there may be, the one that has waited longest for its client gives way to
-the new one: a connection between two requests may be closed at any time (RFC 9112 section 9.6). Where none waits, one gives way that keeps
-the hub waiting, for the rest of a body or with an answer that it does not read; else the new one is refused.
+Until a client shows a credential on a connection, the hub does not know who it is. Anybody who can open sockets could take all
+connections, so those without a credential have limits of their own. When a limit is reached, the hub closes the oldest connection that is
+idle between two requests and accepts the new one: such a connection may be closed at any time (RFC 9112 section 9.6). If none is idle,
+it closes the oldest one that keeps the hub waiting, because its client does not send the rest of a body or does not read an answer. If
+there is none of these either, it refuses the new connection.
 
-Those with a credential are counted by tenant: one that has its share of them takes none of the last places, so that others come in.
-docs/security.md#limits-by-address-and-by-tenant says the same to users.
+Connections with a credential are counted by tenant. A tenant that has its share cannot take the last free places, so that clients of other
+tenants can still connect. docs/security.md#limits-by-address-and-by-tenant describes this for users.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from hub.core.limits import Limits
 from hub.core.metric import CounterFamily
 
 SCOPE_KEY: Final = "hub.connection"
-"""Where an ASGI scope has its :class:`Connection`."""
+"""The key of the :class:`Connection` in an ASGI scope."""
 
 RETRY_AFTER_S: Final = 5
 """How long a refused client is asked to wait, in seconds."""
 
 _IPV6_PREFIX: Final = 64
-"""One customer of a provider has at least so many bits of IPv6 for himself (RFC 6177)."""
+"""Length in bits of the IPv6 prefix that counts as one client: a provider gives each customer at least one such network (RFC 6177)."""
 
 _MAX_FORWARDERS: Final = 1_000
-"""Peers that are remembered for having forwarded: they come from outside."""
+"""Entries at most in each cache of peer addresses. The caches have a limit because anybody on the network can add entries."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _KEPT_FREE: Final = 10
-"""A tenth of ``max_connections``, ``max_unidentified`` at most, is kept free of tenants that have their share."""
+"""Divisor: a tenth of ``max_connections``, but at most ``max_unidentified``, is closed to tenants that have their share."""
 
 _LOOKED_AT: Final = 8
-"""Addresses, or tenants, among whose connections one is looked for that gives way."""
+"""How many addresses, or tenants, are searched for a connection to close: those with the most connections."""
 
 LOOPBACK: Final[tuple[Network, ...]] = (ipaddress.IPv4Network("127.0.0.1/32"), ipaddress.IPv6Network("::1/128"))
 
@@ -51,7 +52,7 @@ _log = structlog.get_logger(__name__)
 
 @lru_cache(maxsize=_MAX_FORWARDERS)
 def address_key(host: str | None) -> str:
-    """What one client is counted as: its IPv4 address, or the /64 of its IPv6 address; what is neither is itself."""
+    """The key under which a client is counted: its IPv4 address, or the /64 network of its IPv6 address. Other text is its own key."""
     try:
         address = ipaddress.ip_address((host or "").partition("%")[0])
     except ValueError:
@@ -100,25 +101,25 @@ class Held(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether nothing is under way on it: it waits for its client."""
+        """Whether it is idle: no request is in progress; of a WebSocket, whether its client has shown no credential yet."""
         ...
 
     @property
     def stalled(self) -> bool:
-        """Whether what is under way on it waits for its client: for the rest of a body, or to be read."""
+        """Whether a request is in progress that waits for the client: to send the rest of a body, or to read the answer."""
         ...
 
     def give_way(self) -> None:
-        """End it, at once, whatever is under way on it."""
+        """Close it at once, even if a request is in progress."""
         ...
 
     def admitted(self) -> None:
-        """Whoever is on it was let in, by a credential or without one: what is bounded more tightly before is so no more."""
+        """The client was admitted, with a credential or without one: the tighter limits for unknown clients no longer apply."""
         ...
 
 
 class Connection:
-    """One connection: who its peer is, and whether it has shown a credential."""
+    """One connection: its peer, and whether the client has shown a credential."""
 
     __slots__ = ("_admitted", "_connections", "address", "held", "identified", "let_in", "open", "peer", "tenant", "trusted")
 
@@ -126,23 +127,23 @@ class Connection:
         self._connections = connections
         self.held = held
         self.peer = address_key(host)
-        """The peer's address, as it is counted."""
+        """The key of the peer's address (:func:`address_key`)."""
         self.address = self.peer
-        """The peer's, as it is counted; behind a trusted proxy that of the client of the last request."""
+        """The key under which the connection is counted: the peer's; behind a trusted proxy, that of the last request's client."""
         self.trusted = trusted
         """Whether the peer is one of ``trusted_proxies``."""
         self.identified = False
         self.tenant = ""
-        """Of the last credential that was shown."""
+        """The tenant of the last credential that the client showed."""
         self.let_in = False
-        """Without a credential, by ``--open``: it is counted, but does not give way."""
+        """Whether the client was admitted without a credential (``--open``). The connection is counted, but not closed for a new one."""
         self.open = True
         self._admitted = False
-        """Whether ``held`` has been called."""
+        """Whether ``held.admitted()`` has been called."""
 
     def admit(self, *, anonymous: bool, tenant: str = "") -> None:
-        """Somebody was let in on this connection: by a credential of ``tenant``, or as ``anonymous``. The connection is ended where that
-        tenant has its share.
+        """Note that the client was admitted, with a credential of ``tenant`` or as ``anonymous``. If the tenant already has its share of
+        the connections, this one is closed.
         """
         known = self.let_in if anonymous else self.identified and tenant == self.tenant
         if known and self._admitted:  # nearly every message of a session
@@ -157,18 +158,20 @@ class Connection:
         self.held.admitted()
 
     def identify(self, tenant: str) -> bool:
-        """A credential of ``tenant`` was shown on this connection; False when that tenant has its share of all, and it is not counted."""
+        """Note that the client showed a credential of ``tenant``. False if that tenant already has its share of the connections; the
+        connection is then not counted for it.
+        """
         if self.identified and tenant == self.tenant:
             return True
         return self._connections.identify(self, tenant)
 
     def close(self) -> None:
-        """The connection is over. Calling it twice does no harm."""
+        """Note that the connection has ended. It may be called twice."""
         self._connections.close(self)
 
     @property
     def limited_address(self) -> str | None:
-        """The address whose limits hold; None for a peer that forwards for others who are not known."""
+        """The address whose limits apply; None for a peer that forwards requests of unknown clients."""
         return None if self._connections.forwards(self) else self.address
 
 
@@ -179,7 +182,7 @@ def connection_of(scope: Scope) -> Connection | None:
 
 
 def admit(scope: Scope, *, anonymous: bool = False, tenant: str = "") -> None:
-    """Whoever sent this was let in; see :meth:`Connection.admit`."""
+    """Note that the sender of this request was admitted; see :meth:`Connection.admit`."""
     connection: Connection | None = scope.get(SCOPE_KEY)
     if connection is not None and (not connection.identified or (tenant != connection.tenant and not anonymous)):
         connection.admit(anonymous=anonymous, tenant=tenant)
@@ -200,9 +203,9 @@ class Connections:
         self._by_tenant: dict[str, dict[Connection, None]] = {}
         self.counters = ConnectionCounters()
         self.count = 0
-        """Connections that are open."""
+        """Open connections."""
         self.unidentified = 0
-        """Those of them that have shown no credential."""
+        """Open connections without a credential."""
 
     def trusts(self, host: str | None) -> bool:
         """Whether a peer is one of the trusted proxies."""
@@ -226,7 +229,7 @@ class Connections:
     # -- connections come and go ------------------------------------------------------------------------------------
 
     def take(self, held: Held, host: str | None) -> Connection | str:
-        """Count a new connection; the name of a limit when there are as many as it allows, and none gives way."""
+        """Count a new connection. Returns the name of a limit instead, if that limit is reached and no connection can be closed."""
         connection = Connection(self, held, host, trusted=self.trusts(host))
         limits = self._limits
         if self.count >= limits.max_connections and not self._evict_of_many() and not self._evict_of_tenants():
@@ -256,7 +259,7 @@ class Connections:
         self._by_address.setdefault(connection.address, {})[connection] = None
 
     def uncount(self, connection: Connection) -> None:
-        """It is no longer one without a credential."""
+        """Remove a connection from the count of those without a credential."""
         of_address = self._by_address.get(connection.address)
         if of_address is not None and connection in of_address:
             del of_address[connection]
@@ -265,7 +268,7 @@ class Connections:
                 del self._by_address[connection.address]
 
     def identify(self, connection: Connection, tenant: str) -> bool:
-        """See :meth:`Connection.identify`. A tenant may have more than its share as long as enough places are left for others."""
+        """See :meth:`Connection.identify`. A tenant may exceed its share as long as enough places are free for others."""
         limits = self._limits
         if tenant and connection.open and tenant != connection.tenant:
             share = limits.of_tenant(limits.max_connections)
@@ -296,17 +299,19 @@ class Connections:
         return len(self._by_address.get(connection.address, ())) < self._limits.max_unidentified_per_address
 
     def _evict_of_many(self) -> bool:
-        """Make room at the expense of whoever has most connections without a credential."""
+        """Close a connection without a credential, of the address that has most of them. Returns whether one was closed."""
         return any(self._evict(connections) for connections in nlargest(_LOOKED_AT, self._by_address.values(), key=len))
 
     def _evict_of_tenants(self) -> bool:
-        """Make room at the expense of tenants that have more than their share: by what waits, never by what they listen on."""
+        """Close an idle or stalled connection of a tenant that exceeds its share. Returns whether one was closed. A WebSocket or stream
+        whose client reads its messages is neither idle nor stalled.
+        """
         share = self._limits.of_tenant(self._limits.max_connections)
         most = nlargest(_LOOKED_AT, self._by_tenant.values(), key=len)
         return any(len(connections) > share and self._evict(connections) for connections in most)
 
     def _evict(self, connections: dict[Connection, None]) -> bool:
-        """End the oldest that waits for its client; where none does, the oldest that keeps the hub waiting."""
+        """Close the oldest idle connection; if there is none, the oldest stalled one. Returns whether one was closed."""
         found = None
         for connection in connections:
             if connection.let_in:
@@ -326,12 +331,12 @@ class Connections:
     # -- who forwards for others ------------------------------------------------------------------------------------
 
     def forwards(self, connection: Connection) -> bool:
-        """Whether the peer has forwarded for others and is not trusted: its address says nothing of its clients."""
+        """Whether the peer is a proxy that is not trusted: its address tells nothing about its clients."""
         return connection.address in self._forwarders
 
     def forwarded_for(self, connection: Connection, client: str | None) -> bool:
-        """A request on this connection came by way of a proxy, for ``client`` where the proxy is trusted and names one. False when it is to
-        be refused: the client has too many connections without a credential.
+        """Note that a request came through a proxy. ``client`` is the address that a trusted proxy names; None if it names none. False if
+        the request must be refused, because the client has too many connections without a credential.
         """
         if not connection.trusted:
             self._note_forwarder(connection)

@@ -1,4 +1,4 @@
-"""The bus over Redis: nodes that share one hear each other, and one log."""
+"""The bus over Redis: nodes that use the same Redis receive each other's messages and share one log."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from hub.redis.server import UnusableRedisError
 _log = structlog.get_logger(__name__)
 
 INCARNATION_BYTES: Final = 6
-"""Of the name that a process draws at its start."""
+"""Bytes of the random name that a process gets at its start."""
 
 MAX_LOGINS: Final = 1024
-"""Logins of one message."""
+"""Logins that one message can address at most."""
 
 
 LOOK_S: Final = 0.5
-"""Seconds for which an answer of ``/readyz`` about Redis holds."""
+"""Seconds for which ``/readyz`` repeats its last result about Redis."""
 
 
 class RedisBus:
-    """A node's end (:class:`hub.bus.interface.Bus`), for all tenants of one Redis. :meth:`start` it after :meth:`attach`."""
+    """A node's side of the bus (:class:`hub.bus.interface.Bus`), for all tenants of one Redis. Call :meth:`attach`, then :meth:`start`."""
 
     __slots__ = (
         "_commands",
@@ -68,7 +68,7 @@ class RedisBus:
         tuning: Tuning | None = None,
         guard_us: int = GUARD_US,
     ) -> None:
-        """``commands`` and ``log`` stay open when the bus is closed. ``node``: this process's name among all, drawn if it is not given."""
+        """``commands`` and ``log`` stay open when the bus is closed. ``node`` is the name of this process; if empty, it is random."""
         self.log = log
         self.node = node or secrets.token_hex(INCARNATION_BYTES)
         self.counters = Counters()
@@ -101,10 +101,10 @@ class RedisBus:
         )
 
     async def start(self) -> None:
-        """Connect. A Redis that is not there is waited for, and meanwhile nobody can subscribe.
+        """Connect. If Redis cannot be reached, this goes on trying in the background; until it is connected, nobody can subscribe.
 
         Raises:
-            UnusableRedisError: it is too old, or forgets what it was given.
+            UnusableRedisError: Redis is too old, or its settings let it lose data.
         """
         try:
             problems = (await self._commands.look()).problems()
@@ -116,7 +116,7 @@ class RedisBus:
         self._heard.start()
 
     async def stop(self) -> None:
-        """As a service of the node, which is over: finish what is under way and close every connection, the log's too."""
+        """Finish the messages that are being published, and close every connection, that of the log too: the node stops."""
         await self.close()
         await self._commands.close()
 
@@ -131,7 +131,7 @@ class RedisBus:
         return self._publisher
 
     async def subscribe(self, topics: Sequence[Topic], *, positions: bool) -> Mapping[Topic, int]:
-        """See :meth:`Bus.subscribe`. The position comes with the confirmation and costs nothing."""
+        """See :meth:`Bus.subscribe`. Redis sends the position with the confirmation, so that ``positions`` costs nothing more."""
         return await self._heard.subscribe(topics) if topics else {}
 
     def unsubscribe(self, topics: Sequence[Topic]) -> None:
@@ -145,7 +145,7 @@ class RedisBus:
         self._sent.send(signed.topic.tenant, Outgoing(self._names.channels(signed.topic), header_of(signed), body))
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
-        """See :meth:`Bus.publish_to_logins`: one message for up to ``MAX_LOGINS`` of them."""
+        """See :meth:`Bus.publish_to_logins`. One message addresses up to ``MAX_LOGINS`` logins."""
         hashes: list[bytes] = []
         for login in logins:
             raw = login_bytes(login)
@@ -161,8 +161,8 @@ class RedisBus:
             self._sent.send(signed.topic.tenant, Outgoing(channels, header_of(signed, logins=len(some)), body))
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
-        """See :meth:`Bus.append`. A call whose connection broke is repeated, and recorded once; after ``Tuning.append_s`` it is refused,
-        although Redis may still do it.
+        """See :meth:`Bus.append`. If the connection breaks, the call is repeated; Redis records the message once. After
+        ``Tuning.append_s`` seconds it fails, although Redis may still record the message.
         """
         signed = self._signed(envelope)
         topic = signed.topic
@@ -184,7 +184,7 @@ class RedisBus:
     # -- how it is --------------------------------------------------------------------------------------------------
 
     async def trouble(self) -> str | None:
-        """Why Redis does not serve anybody; None: it answers. It is asked once in ``LOOK_S`` at most, for anybody may call ``/readyz``."""
+        """Why Redis cannot be used; None if it can. Redis is asked at most once in ``LOOK_S``, since anybody may call ``/readyz``."""
         loop = asyncio.get_running_loop()
         if self._look is None or (self._look.done() and loop.time() >= self._look_again):
             self._look_again = loop.time() + LOOK_S
@@ -199,7 +199,7 @@ class RedisBus:
         return problems[0] if problems else None
 
     async def deaf(self) -> str | None:
-        """Why this node does not hear what is published, although Redis answers; None: it does, or Redis is away for all."""
+        """Why this node receives no messages although Redis answers; None if it receives them, or if Redis itself cannot be used."""
         trouble = self._heard.trouble
         return trouble if trouble is not None and await self.trouble() is None else None
 
@@ -210,7 +210,7 @@ class RedisBus:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of them."""
+        """Bytes of the messages that wait for Redis."""
         return self._sent.pending_bytes
 
     @property
@@ -229,10 +229,10 @@ class RedisBus:
 
 
 def open_bus(url: str, prefix: str, durability: Durability, retention: Retention) -> RedisBus:
-    """The bus of a node, and its log, over one Redis. Nothing is connected before :meth:`RedisBus.start`.
+    """Make the bus of a node, and its log, over one Redis. It connects in :meth:`RedisBus.start`.
 
     Raises:
-        ValueError: it is no URL of a Redis.
+        ValueError: ``url`` is not the URL of a Redis.
     """
     endpoint = UrlEndpoint(url)
     commands = Commands(endpoint, durability=durability)

@@ -1,5 +1,5 @@
-"""The connection on which Redis pushes what is published, without a client library in between: only so it is known which message came
-before which answer, and that a connection broke.
+"""The connection on which Redis pushes published messages. It uses no client library: the bus must know which messages came before an
+answer, and when the connection breaks, and client libraries hide both.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from hub.redis.server import ServerInfo
 _log = structlog.get_logger(__name__)
 
 _MORE: Final = object()
-"""What the reader says when it needs more bytes."""
+"""What the reader returns when it needs more bytes."""
 
 Answered = Callable[[Any], None]
 
 
 class ConnectionLostError(Exception):
-    """The connection ended, or could not be made."""
+    """The connection has ended, or could not be made."""
 
 
 class SubscriberConnection(asyncio.Protocol):
-    """One connection, RESP3. Answers come in the order of the commands; what is published comes between them."""
+    """One connection (RESP3). Redis answers in the order of the commands, and sends published messages between the answers."""
 
     __slots__ = ("_answers", "_on_lost", "_on_message", "_reader", "_transport", "lost", "server")
 
     def __init__(self, on_message: Callable[[bytes, bytes], None], on_lost: Callable[[SubscriberConnection], None]) -> None:
-        """``on_message`` gets channel and payload of what is published; ``on_lost`` is called once, when the connection is gone."""
+        """``on_message`` gets channel and payload of each published message; ``on_lost`` is called once, when the connection ends."""
         self._on_message = on_message
         self._on_lost = on_lost
         self._answers: deque[Answered] = deque()
@@ -41,13 +41,13 @@ class SubscriberConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.server = ServerInfo("")
         self.lost: str | None = None
-        """Why it ended; None while it is there."""
+        """Why the connection ended; None while it is open."""
 
     # -- asyncio ----------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is not a subclass of it
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -68,13 +68,13 @@ class SubscriberConnection(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         self._end(str(exc) if exc else "Redis closed the connection")
 
-    # -- its user ---------------------------------------------------------------------------------------------------
+    # -- for the subscriptions --------------------------------------------------------------------------------------
 
     def send(self, commands: Sequence[tuple[bytes | str | int, ...]], answered: Answered | None = None, *, answers: int = 1) -> None:
-        """Send commands in one write. ``answered`` gets the last of ``answers`` plain answers, None when the connection ends before; the
-        confirmations of subscriptions are no answers.
+        """Send commands in one write. ``answered`` gets the last of ``answers`` answers; None if the connection ends before it comes.
+        Confirmations of subscriptions do not count as answers.
 
-        An error for an answer ends the connection: what is in force would not be known.
+        If Redis answers with an error, the connection is closed, because it is unknown which subscriptions are in force.
         """
         if self.lost is not None or self._transport is None:
             if answered is not None:
@@ -87,10 +87,10 @@ class SubscriberConnection(asyncio.Protocol):
         self._transport.write(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]
 
     async def ask(self, *commands: tuple[bytes | str | int, ...]) -> Any:
-        """Send commands, each of which has an answer; returns the last one's.
+        """Send commands that each have an answer, and return the last answer.
 
         Raises:
-            ConnectionLostError: the connection ended before.
+            ConnectionLostError: the connection ended before the answer came.
         """
         if self.lost is not None:
             raise ConnectionLostError(self.lost)
@@ -107,7 +107,7 @@ class SubscriberConnection(asyncio.Protocol):
         return await future
 
     def abort(self, reason: str) -> None:
-        """End it at once."""
+        """Close the connection at once."""
         transport = self._transport
         self._end(reason)
         if transport is not None:
@@ -141,10 +141,10 @@ async def connect(
     on_lost: Callable[[SubscriberConnection], None],
     timeout_s: float,
 ) -> SubscriberConnection:
-    """Connect to a master that takes part; it is told who it is.
+    """Connect to a Redis master: authenticate, name the connection, and read what server it is.
 
     Raises:
-        ConnectionLostError: nobody is there, or it is no master.
+        ConnectionLostError: the server does not answer, or is not a master.
     """
     loop = asyncio.get_running_loop()
 

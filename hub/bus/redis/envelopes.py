@@ -1,7 +1,8 @@
 """Envelopes on a channel of Redis, version 2.
 
-``2`` and the class come first. A log message goes on with ``l<position> <previous> ``, which the script writes, for it gives the position;
-an event or state with ``e``. Then follow the header's line, for many logins their hashes, the extra members and the data.
+An envelope begins with ``2`` and a letter. For a log message the letter is ``l``, and ``<position> <previous> `` follows: the script in
+Redis writes them, because it assigns the position. For an event or state the letter is ``e``. Then come the line of the header, the hashes
+of the logins (only in a message for many logins), the extra members, and the data.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ VERSION = b"2"
 
 
 class Received(NamedTuple):
-    """What was on a channel."""
+    """An envelope that came on a channel of Redis."""
 
     envelope: Envelope
     logins: Sequence[str]
-    """To whom an envelope goes that is for many logins; empty: to the envelope's audience."""
+    """The logins that the envelope is for; empty if it is for the audience of its topic."""
     epoch: int
 
 
 def header_of(envelope: Envelope, *, epoch: int = 0, logins: int = 0) -> bytes:
-    """The header's line, which is published and recorded alike."""
+    """The line of the header; it is the same when it is published and when it is recorded in the log."""
     topic = envelope.topic
     return Header(
         topic.audience, topic.channel, envelope.delivery, len(envelope.extra), envelope.origin, envelope.sequence, epoch, logins
@@ -33,7 +34,7 @@ def header_of(envelope: Envelope, *, epoch: int = 0, logins: int = 0) -> bytes:
 
 
 def login_bytes(login: str) -> bytes | None:
-    """A login as it stands before a message for many; None for one that is no hash, to whom a message goes by itself."""
+    """The bytes of a login for a message to many logins; None if the login is not a hash and needs a message of its own."""
     try:
         raw = bytes.fromhex(login)
     except ValueError:
@@ -42,10 +43,10 @@ def login_bytes(login: str) -> bytes | None:
 
 
 def decode(tenant: str, payload: bytes) -> Received:
-    """What a channel of ``tenant`` brought.
+    """Decode a message that came on a channel of ``tenant``.
 
     Raises:
-        EnvelopeError: no envelope, or of a version that this node does not know.
+        EnvelopeError: it is not an envelope, or has a version that this node does not know.
     """
     if payload[:1] != VERSION:
         raise EnvelopeError(f"expected an envelope of version 2, got {payload[:20]!r}")

@@ -1,6 +1,6 @@
-"""What one tenant's subscribers on this node have been brought: no message of the log twice, none out of order, none left out unsaid.
+"""Hands over one tenant's messages on this node: each message of the log once and in order, and with a report if any are missing.
 
-It does no I/O: :mod:`hub.bus.redis.subscriptions` tells it what Redis answers, and what the log has of a broken connection.
+It does no I/O: :mod:`hub.bus.redis.subscriptions` passes it the answers of Redis and the missed messages that it reads from the log.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Mode(Enum):
-    """How the tenant's log messages are taken."""
+    """How a tenant's log messages are handled."""
 
     DIRECT = "direct"
-    """As they come."""
+    """Each message is handed over when it comes."""
     BROKEN = "broken"
-    """The connection was lost, and Redis has not yet said how far the log reaches: what comes is in the log, and is read from there."""
+    """The connection was lost, and Redis has not yet said how far the log reaches. New messages are ignored: they are in the log and will
+    be read from there.
+    """
     READING = "reading"
-    """What was missed is read from the log; what comes meanwhile waits for its turn."""
+    """The missed messages are being read from the log. New messages wait in a buffer until that is done."""
 
 
 class Heard:
-    """One tenant."""
+    """The subscriptions and the log position of one tenant on this node."""
 
     __slots__ = (
         "_buffer",
@@ -65,31 +67,31 @@ class Heard:
         self._tuning = tuning
         self._counters = counters
         self.topics: set[Topic] = set()
-        """What is subscribed to."""
+        """The subscribed topics."""
         self.needed: dict[bytes, int] = {}
-        """The channels that bring them, and how many topics each brings."""
+        """The Redis channels that carry these topics, each with its number of topics."""
         self.channels: set[bytes] = set()
-        """The channels that Redis has, or was asked for: also those that linger."""
+        """The Redis channels that this node has subscribed to, also those that it will unsubscribe from soon."""
         self.audiences: dict[str, int] = {}
-        """How many topics each login has."""
+        """The number of subscribed topics of each login."""
         self.mode = Mode.DIRECT
         self.position: int | None = None
-        """All log messages of the subscribed topics up to here were handed over. None: no answer has said where the log stands."""
+        """All log messages of the subscribed topics up to this position were handed over. None until Redis has named a position."""
         self.epoch = 0
-        """The highest fence of a stat server that was heard."""
-        # of each node the number of its newest event or state
+        """The highest fence of a stat server in any message so far."""
+        # the sequence number of the newest event or state from each node
         self._seen: dict[str, int] = {}
         self._buffer: list[Envelope] = []
         self._buffered_bytes = 0
-        # who waits for a position: of an append, rising
+        # appends that wait until their message has been handed over, by rising position
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        # subscriptions that were confirmed while what was missed is read
+        # subscriptions that Redis confirmed while missed messages are being read
         self._confirmations: list[tuple[int, asyncio.Future[int]]] = []
 
-    # -- what is wanted ---------------------------------------------------------------------------------------------
+    # -- subscriptions ----------------------------------------------------------------------------------------------
 
     def want(self, topics: Iterable[tuple[Topic, bytes]]) -> None:
-        """Subscribe to topics, each with the channel that brings it."""
+        """Add subscribed topics, each with the Redis channel that carries it."""
         for topic, channel in topics:
             if topic in self.topics:
                 continue
@@ -100,12 +102,12 @@ class Heard:
                 self.audiences[topic.audience] = self.audiences.get(topic.audience, 0) + 1
 
     def _needed_for(self, topic: Topic, channel: bytes) -> tuple[bytes, ...]:
-        """Who hears any topic also hears what is for a subject, and a login's also what is for many logins."""
+        """The channels that a topic needs: its own, that of messages for a subject, and for a login also that of messages for many logins."""
         names = self.names
         return (channel, names.subjects, names.logins) if topic.audience else (channel, names.subjects)
 
     def unwant(self, topics: Iterable[tuple[Topic, bytes]]) -> list[bytes]:
-        """The reverse; returns the channels that are not needed any more."""
+        """Remove subscribed topics; returns the Redis channels that no topic needs any more."""
         ended = []
         for topic, channel in topics:
             if topic not in self.topics:
@@ -123,15 +125,15 @@ class Heard:
         return ended
 
     def wants(self, topic: Topic) -> bool:
-        """Whether a message of ``topic`` is for somebody here."""
+        """Whether a message of ``topic`` matches a subscription of this node."""
         if topic.audience.startswith(SUBJECT):
             return bool(self.topics)
         return any(topic._replace(channel=pattern) in self.topics for pattern in candidates(topic.channel))
 
-    # -- what comes -------------------------------------------------------------------------------------------------
+    # -- messages ---------------------------------------------------------------------------------------------------
 
     def take(self, received: Received, size: int) -> None:
-        """An envelope that Redis pushed; ``size``: its bytes."""
+        """Handle an envelope that Redis pushed; ``size`` is its length in bytes."""
         envelope = received.envelope
         if envelope.position is not None:
             self._take_log(envelope, size)
@@ -158,7 +160,7 @@ class Heard:
     def _take_log(self, envelope: Envelope, size: int) -> None:
         assert envelope.position is not None
         if self.mode is Mode.BROKEN or self.position is None:
-            return  # it lies in the log, before the position that Redis is about to say
+            return  # it is in the log; the answer of Redis that is still to come covers its position
         if self.mode is Mode.DIRECT:
             self.hand_over(envelope)
         elif not self._buffer or envelope.position > (self._buffer[-1].position or 0):
@@ -168,7 +170,7 @@ class Heard:
                 self.give_up(envelope.position)
 
     def hand_over(self, envelope: Envelope) -> None:
-        """A log message that comes next, unless it came already."""
+        """Hand over the next log message, unless it was handed over before."""
         position = envelope.position
         assert position is not None
         if self.position is not None and position <= self.position:
@@ -193,11 +195,11 @@ class Heard:
         if self._waiting:
             self._reach(self.position)
 
-    # -- what Redis says of the log ---------------------------------------------------------------------------------
+    # -- the state of the log ---------------------------------------------------------------------------------------
 
     def confirm(self, top: int, seam: int, confirmed: asyncio.Future[int] | None = None) -> None:
-        """The log reached to ``top`` when Redis answered, after everything that came before. ``confirmed`` gets the position from which a
-        subscription is in force, when all before it has been handed over.
+        """Note that the newest position of the log was ``top`` when Redis answered; all messages up to it came before the answer.
+        ``confirmed`` gets this position, from which a subscription is in force, as soon as all messages up to it have been handed over.
         """
         if self.mode is not Mode.DIRECT:
             if confirmed is not None:
@@ -210,7 +212,7 @@ class Heard:
             confirmed.set_result(top)
 
     def break_off(self) -> None:
-        """The connection was lost."""
+        """Note that the connection was lost."""
         if self.position is not None:
             self.mode = Mode.BROKEN
         self._buffer = []
@@ -219,11 +221,11 @@ class Heard:
         for _, confirmed in confirmations:
             if not confirmed.done():
                 confirmed.set_exception(ConnectionLostError("the connection ended"))
-        self.release()  # what was appended lies in the log, and is read from there
+        self.release()  # messages that were appended are in the log and will be read from there
 
     def begin_reading(self, top: int, floor: int, seam: int) -> bool:
-        """Redis is there again and says how far the log reaches; returns whether what was missed is to be read from it, up to ``top``."""
-        assert self.position is not None  # else nothing is broken
+        """Handle the answer of Redis after a reconnect: how far the log reaches. Returns whether to read missed messages up to ``top``."""
+        assert self.position is not None  # the mode is BROKEN only with a position
         if self.position < seam:
             self._reset(seam)
             self.position = seam
@@ -235,7 +237,7 @@ class Heard:
         return True
 
     def finish(self, top: int) -> None:
-        """What was missed up to ``top`` has been read, or given up: go on with what came meanwhile."""
+        """Note that the missed messages up to ``top`` were read or given up, and hand over the messages that came in the meantime."""
         self.mode = Mode.DIRECT
         self._advance(top)
         buffer, self._buffer = self._buffer, []
@@ -247,7 +249,7 @@ class Heard:
             self.confirm(position, 0, confirmed)
 
     def give_up(self, position: int) -> None:
-        """What was missed cannot be read: say so. After ``position`` everything is handed over again."""
+        """Report a gap, because the missed messages cannot be read. Messages after ``position`` are handed over again."""
         self._receiver.on_gap(Gap(self.name, self.position, position))
         self._buffer = []
         self.finish(position)
@@ -256,10 +258,12 @@ class Heard:
         self._counters.seams += 1
         self._receiver.on_reset(self.name, seam)
 
-    # -- who waits --------------------------------------------------------------------------------------------------
+    # -- appends that wait ------------------------------------------------------------------------------------------
 
     def reached(self, position: int) -> asyncio.Future[None] | None:
-        """What is done when everything up to ``position`` has been handed over; None: it has been, or nobody knows when it will."""
+        """A future that completes when all messages up to ``position`` have been handed over. None if they already have been, or if it is
+        unknown when they will be.
+        """
         if self.mode is Mode.BROKEN or self.position is None or self.position >= position:
             return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -274,5 +278,5 @@ class Heard:
                 future.set_result(None)
 
     def release(self) -> None:
-        """Nobody needs to wait any more."""
+        """Complete all futures of :meth:`reached`."""
         self._reach(2**63)

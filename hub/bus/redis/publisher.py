@@ -1,4 +1,4 @@
-"""Publishing through Redis: all that a tenant has at one moment goes in one call, and while that is under way, what comes meanwhile is the
+"""Publishes messages through Redis. One call sends all waiting messages of a tenant; messages that come during the call are sent by the
 next one.
 """
 
@@ -21,18 +21,18 @@ from hub.redis.server import ServerInfo
 _log = structlog.get_logger(__name__)
 
 MAX_BATCH: Final = 500
-"""Messages of one call: Redis does nothing else meanwhile."""
+"""Messages of one call at most: Redis does nothing else during a call."""
 
 MAX_CHANNELS: Final = 2_000
-"""Channels of one call: a script cannot name many more at once."""
+"""Channels of one call at most: a script cannot name many more at once."""
 
 MAX_BATCH_BYTES: Final = MIB
 
 MAX_TENANTS: Final = 10_000
-"""Tenants of whom the newest position is remembered; beyond that all are forgotten at once."""
+"""Tenants whose newest position is remembered. When there are more, all positions are forgotten at once."""
 
 RETRY_S: Final = (0.02, 0.5)
-"""Seconds between two attempts: the first ones, doubled up to the last ones."""
+"""Seconds between two attempts: the first value after the first attempt, doubled each time up to the second value."""
 
 
 class Outgoing:
@@ -49,7 +49,7 @@ class Outgoing:
         idempotency_key: str = "",
         future: asyncio.Future[int | None] | None = None,
     ) -> None:
-        """``topic`` and ``future`` are given for messages of log channels, whose position ``future`` gets."""
+        """``topic`` and ``future`` are set for messages of log channels; ``future`` gets the message's position."""
         self.channels = channels
         self.header = header
         self.body = body
@@ -60,12 +60,12 @@ class Outgoing:
 
     @property
     def size(self) -> int:
-        """Bytes that it counts."""
+        """Bytes that it counts against ``Tuning.max_pending_bytes``."""
         return len(self.header) + len(self.body) + 64
 
 
 class _TenantQueue:
-    """What one tenant publishes. One call is under way at a time, so positions are given in the order of the messages."""
+    """The messages that one tenant publishes. Only one call runs at a time, so that positions follow the order of the messages."""
 
     __slots__ = ("messages", "tenant")
 
@@ -109,7 +109,7 @@ class Publisher:
         *,
         guard_us: int,
     ) -> None:
-        """``known``: the highest position of a tenant's log that this process has seen."""
+        """``known`` returns the highest position of a tenant's log that this process has seen."""
         self._commands = commands
         self._names = names
         self._scripts = scripts
@@ -122,7 +122,7 @@ class Publisher:
         self._publish = ("PUBLISH", "NUMSUB")
         self._loop = asyncio.get_running_loop()
         self._queues: dict[str, _TenantQueue] = {}
-        # the highest position that each tenant's messages of this process were given
+        # by tenant: the highest position that Redis assigned to a message of this process
         self._given: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._batch = 0
@@ -137,11 +137,11 @@ class Publisher:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of them."""
+        """Bytes of the messages that wait for Redis."""
         return self._bytes
 
     def send(self, tenant: str, outgoing: Outgoing) -> None:
-        """Publish a message in the next call. A message of a log channel has its position, or the reason why not, in its future."""
+        """Publish a message in the next call. The future of a log message gets its position, or the error."""
         if self._closed:
             self._fail(outgoing, "the bus is closed", overload=False)
             return
@@ -160,7 +160,7 @@ class Publisher:
         tenant_queue.messages.append(outgoing)
 
     async def close(self) -> None:
-        """Finish what is under way; nothing more is taken."""
+        """Accept no more messages, and return when those that wait have been published or have failed."""
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -175,7 +175,7 @@ class Publisher:
             batch = self._take(tenant_queue)
             try:
                 await self._call(tenant_queue, batch)
-            except Exception as error:  # whoever waits must hear of it, and the queue go on
+            except Exception as error:  # callers must get the error, and the queue must go on
                 _log.exception("publishing_failed")
                 self._fail_all(batch, error)
             self._pending -= len(batch)

@@ -1,5 +1,5 @@
-"""What this node hears through Redis: its subscriptions, from which position each is in force, and what it missed while a connection was
-broken.
+"""The subscriptions of this node in Redis. It determines from which log position each one is in force, and reads from the log the messages
+that the node missed while the connection was broken.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from hub.redis.names import Names
 _log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 500
-"""Channels of one command, and tenants of one look."""
+"""Channels in one command at most, and tenants in one step of a check."""
 
 META: Final = (b"top", b"floor", b"run", b"seam")
 
 OPEN_TRIES: Final = 3
-"""Times that a log is opened for one answer: after that, command and subscriber connection have reached different servers."""
+"""Times that a log is opened for one answer. If that does not help, the commands and this connection go to different servers."""
 
 READ_PAUSE_S: Final = 0.2
-"""Seconds until a log that could not be read is read again."""
+"""Seconds after which reading a log is tried again."""
 
 DEAF_AT_ONCE_S: Final = 1.0
-"""A connection that was lost is told after so many seconds, for most are made again at once."""
+"""Seconds after which a lost connection is reported: most are made again sooner."""
 
 _JITTER: Final = random.Random()  # noqa: S311  # it spreads load, and hides nothing
 
 Told = Callable[[int, int, int], None]
-"""Takes top, floor and seam of a log."""
+"""Gets the newest position (top), the floor and the seam of a log."""
 
 
 class Subscriptions:
-    """The subscriber connection to one Redis, made anew as often as it breaks."""
+    """The subscriber connection to one Redis. It connects again each time that the connection breaks."""
 
     __slots__ = (
         "_channels",
@@ -96,28 +96,28 @@ class Subscriptions:
         self._tuning = tuning
         self._counters = counters
         self.on_message = self._on_message
-        """What takes a channel and what was published on it."""
+        """Handles a message: its channel and its payload."""
         self._loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._node_channel = names.node(incarnation)
         self._tenants: dict[str, Heard] = {}
-        # by the channels that Redis has, or was asked for
+        # by Redis channel: all that this node has subscribed to
         self._channels: dict[bytes, Heard] = {}
-        # channels that are let go, each with the moment, rising
+        # (time, tenant, channel): channels to unsubscribe from at that time, by rising time
         self._lingering: deque[tuple[float, Heard, bytes]] = deque()
         self._linger_timer: asyncio.TimerHandle | None = None
         self._connection: SubscriberConnection | None = None
         self._connected = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes = 0
-        # the newest probe that came back
+        # the newest probe message that arrived
         self._probe = b""
-        # whether the connection before was deaf: then the next one is tried before anybody relies on it
+        # whether the last connection brought no messages: the next one is then checked before it is used
         self._distrusted = False
         self._down_since: float | None = self._loop.time()
         self._trouble = "not connected yet"
 
-    # -- what the bus asks ------------------------------------------------------------------------------------------
+    # -- for the bus ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Connect, and stay connected until :meth:`close`."""
@@ -138,7 +138,7 @@ class Subscriptions:
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing comes through the connection; None: it does, or was lost a moment ago."""
+        """Why no messages come through the connection; None if they do, or if it was lost less than ``DEAF_AT_ONCE_S`` seconds ago."""
         if self._down_since is None or self._loop.time() - self._down_since < DEAF_AT_ONCE_S:
             return None
         return self._trouble
@@ -154,7 +154,7 @@ class Subscriptions:
         return len(self._channels)
 
     def position(self, tenant: str) -> int:
-        """Up to where a tenant's log was handed over; 0 where that is not known."""
+        """The position up to which a tenant's log was handed over; 0 if it is not known."""
         heard = self._tenants.get(tenant)
         return 0 if heard is None else heard.position or 0
 
@@ -195,7 +195,9 @@ class Subscriptions:
         self._let_go()
 
     async def reached(self, tenant: str, position: int, channels: Collection[bytes]) -> None:
-        """Return when a message that is published on ``channels`` has been handed over, if one of them is subscribed to."""
+        """Wait until the log message at ``position``, published on ``channels``, has been handed over. Returns at once if this node has
+        subscribed to none of these channels.
+        """
         heard = self._tenants.get(tenant)
         if heard is None or heard.channels.isdisjoint(channels):
             return
@@ -244,8 +246,8 @@ class Subscriptions:
     def _ask_meta(
         self, connection: SubscriberConnection, heard: Heard, told: Told, failed: Callable[[Exception], None], tries: int = 0
     ) -> None:
-        """Ask how far a log reaches, in the order of what the connection brings. A log that is not there, or was another server's, is
-        opened before ``told`` is called.
+        """Ask on this connection how far a log reaches: messages that come before the answer are covered by it. If the log does not exist,
+        or belongs to another server, it is opened first. ``told`` gets the answer, ``failed`` an error.
         """
 
         def answered(reply: Any) -> None:
@@ -274,7 +276,7 @@ class Subscriptions:
             return
         self._ask_meta(connection, heard, told, failed, tries)
 
-    # -- what comes -------------------------------------------------------------------------------------------------
+    # -- messages ---------------------------------------------------------------------------------------------------
 
     def _on_message(self, channel: bytes, payload: bytes) -> None:
         heard = self._channels.get(channel)
@@ -288,7 +290,7 @@ class Subscriptions:
             self._counters.undecoded += 1
             _log.warning("envelope_not_read", error=str(error))
             if payload[1:2] == b"l" and heard.mode is Mode.DIRECT and self._connection is not None:
-                heard.break_off()  # this version may read what the log has of it
+                heard.break_off()  # so that its copy in the log is read, or a gap reported
                 self._begin_repair(self._connection, heard)
             return
         envelope = received.envelope
@@ -308,7 +310,7 @@ class Subscriptions:
                 await self._connect_and_watch()
             except ConnectionLostError as error:
                 self._down(str(error))
-            except Exception:  # a fault of the hub: without this task nobody would hear anything again
+            except Exception:  # a fault of the hub: without this task the node would never receive messages again
                 _log.exception("subscriber_failed")
                 self._down("a fault of the hub")
             if self._loop.time() - began > 10 * longest:
@@ -320,7 +322,7 @@ class Subscriptions:
         """Connect, subscribe to everything, and return when the connection has ended.
 
         Raises:
-            ConnectionLostError: nobody is there, or a Redis that cannot be used.
+            ConnectionLostError: Redis cannot be reached, or cannot be used.
         """
         ended = asyncio.Event()
         address = await self._endpoint.address()
@@ -357,7 +359,7 @@ class Subscriptions:
         self._trouble = reason
 
     async def _resubscribe(self, connection: SubscriberConnection) -> None:
-        """Subscribe to everything again; each tenant's log then says how far it reaches, and what was missed is read."""
+        """Subscribe to everything again. For each tenant, ask how far the log reaches, and read the missed messages from it."""
         connection.send([(b"SUBSCRIBE", self._node_channel)], answers=0)
         for number, heard in enumerate(list(self._tenants.values())):
             for channel in heard.channels - heard.needed.keys():
@@ -368,14 +370,14 @@ class Subscriptions:
             if number % 50 == 49:
                 await asyncio.sleep(0)
 
-    # -- what was missed --------------------------------------------------------------------------------------------
+    # -- missed messages --------------------------------------------------------------------------------------------
 
     def _begin_repair(self, connection: SubscriberConnection, heard: Heard) -> None:
         def told(top: int, floor: int, seam: int) -> None:
-            if heard.mode is not Mode.BROKEN:  # nothing was heard before, or a subscription was confirmed meanwhile
+            if heard.mode is not Mode.BROKEN:  # the tenant had no position before, or this was done already
                 heard.confirm(top, seam)
                 return
-            # what is in no log is lost
+            # events and states are in no log, and are lost
             delay = _JITTER.uniform(0, self._tuning.resync_s)
             if delay:
                 self._loop.call_later(delay, self._receiver.on_gap, Gap(heard.name))
@@ -418,7 +420,7 @@ class Subscriptions:
             after = page.end_position
         heard.finish(top)
 
-    # -- whether it still brings what is published ------------------------------------------------------------------
+    # -- checks of the connection -----------------------------------------------------------------------------------
 
     async def _watch(self, connection: SubscriberConnection, ended: asyncio.Event) -> None:
         while connection.lost is None:
@@ -432,7 +434,7 @@ class Subscriptions:
                 self._give_up(connection, reason)
 
     def _give_up(self, connection: SubscriberConnection, reason: str) -> None:
-        """Nothing comes through a connection, although it is there: the next one is tried before anybody relies on it."""
+        """Close a connection that is open but brings no messages. The next connection is checked before it is used."""
         if connection.lost is None:
             self._counters.deaf += 1
             self._distrusted = True
@@ -440,7 +442,7 @@ class Subscriptions:
             connection.abort(reason)
 
     async def _look(self, connection: SubscriberConnection) -> str | None:
-        """Why what is published does not come through the connection; None: it does, or the connection has ended."""
+        """Check the connection. Returns why published messages do not come through it; None if they do, or if it has ended."""
         try:
             role = await self._answer_of(connection, b"ROLE")
             if role[0] != b"master":
@@ -457,13 +459,15 @@ class Subscriptions:
         return None
 
     async def _look_at(self, connection: SubscriberConnection, tenants: Sequence[Heard], probe: bytes) -> str | None:
-        """What commands are told first, this connection must be told after."""
+        """Compare the newest log positions on this connection with those on the command connection, which are read first, and check that
+        a probe message arrives. Returns what is wrong, or None.
+        """
         behind = False
         try:
             *tops, _ = await self._commands.pipeline(
                 *[(b"HGET", heard.names.meta, b"top") for heard in tenants], (b"PUBLISH", self._node_channel, probe)
             )
-        except (RedisUnavailableError, RedisRefusedError):  # the commands' trouble, not this connection's
+        except (RedisUnavailableError, RedisRefusedError):  # a fault of the command connection, not of this one
             tops = [None] * len(tenants)
             probe = b""
 

@@ -1,4 +1,4 @@
-"""Times and bounds of the bus over Redis, and what it counts."""
+"""Times and limits of the bus over Redis, and its counters."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """A test shortens the times; a hub runs with what stands here."""
+    """Times and limits. A hub uses the defaults; tests use shorter times."""
 
     subscribe_s: float = 5.0
-    """Within so many seconds a subscription is confirmed, or refused."""
+    """Seconds within which Redis must confirm a subscription; after that it fails."""
     linger_s: float = 5.0
-    """A topic that nobody is subscribed to any more is let go after so many seconds: many come back to it."""
+    """Seconds after which this node unsubscribes from a topic that has no subscriber any more: clients often subscribe again soon."""
     liveness_s: float = 3.0
-    """Seconds between two looks whether what is published arrives, and within which the answer must come."""
+    """Seconds between two checks that published messages arrive, and seconds within which each answer must come."""
     append_s: float = 2.5
-    """Seconds for which an append is tried, lost connections included."""
+    """Seconds for which an append is tried, also over several connections."""
     reconnect_s: tuple[float, float] = (0.1, 2.0)
-    """Seconds between two attempts to connect: the first ones, doubled up to the last ones."""
+    """Seconds between two attempts to connect: the first value after the first attempt, doubled each time up to the second value."""
     resync_s: float = 2.0
-    """After a broken connection the state channels of all tenants are sent anew within so many seconds."""
+    """Seconds within which the state channels of all tenants are sent again after a broken connection."""
     max_pending: int = 10_000
-    """Messages that wait for Redis, of all tenants. Further events and states are dropped, appends refused."""
+    """Messages of all tenants that may wait for Redis. Beyond that, events and states are dropped and appends are refused."""
     max_pending_bytes: int = 8 * MIB
-    """Bytes of them."""
+    """Bytes of the messages that may wait for Redis."""
     max_buffered_bytes: int = 64 * MIB
-    """Bytes of new messages that wait, in each tenant, until what was missed before them has been read."""
+    """Bytes of new messages, for each tenant, that may wait while missed messages are read from the log."""
     max_origins: int = 1_000
-    """Nodes, for each tenant, of which the newest number is remembered."""
+    """Nodes, for each tenant, whose newest sequence number is remembered."""
 
 
 @dataclass(slots=True)
