@@ -15,7 +15,7 @@ class Envelope(NamedTuple):
     """A message with its metadata. Each backend has its own wire format for it.
 
     ``position`` is set on ``log`` channels: one number that rises through all log channels of a tenant, below 2^53. ``previous`` is a
-    position between which and ``position`` the topic had no other message, so that a receiver notices a gap at once
+    lower position; between the two the topic had no other message. A receiver can thus notice a gap at once
     (docs/protocol/channels.md#positions).
     """
 
@@ -53,8 +53,8 @@ class Receiver(Protocol):
     """Gets the messages of the bus. The bus calls it in the order of the tenant's log, one method at a time, and does not await it."""
 
     def on_envelope(self, envelope: Envelope) -> None:
-        """A message of a subscribed topic came. The topic may also be one from which the hub unsubscribed a moment ago. Log messages come in
-        the order of their positions.
+        """A message of a subscribed topic came. The topic may also be one from which the hub unsubscribed a moment ago. Log messages come
+        in the order of their positions.
         """
         ...
 

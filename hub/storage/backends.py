@@ -1,4 +1,4 @@
-"""Which kind of database a URL means, in a table from a word to what opens it."""
+"""Chooses the backend for the kind of a database, in a table by the name of the kind."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ def _sqlite(database: Database, *, exclusive: bool) -> Backend:
 
 
 def _postgresql(database: Database, *, exclusive: bool) -> Backend:
-    # its driver takes 0.2 s to load, for which SQLite's users need not wait; the server itself keeps several hubs apart
+    # imported here: the driver takes 0.2 s to load, which users of SQLite need not wait for
     from hub.storage.transactions_postgresql import PostgresBackend
 
     return PostgresBackend(database.url)
 
 
 BACKENDS: Final[Mapping[str, _Opens]] = {"sqlite": _sqlite, "postgresql": _postgresql}
-"""By the word of :func:`backend_of`."""
+"""The functions that make a backend, by the name of the kind."""
 
 
 def backend_of(database: Database, *, exclusive: bool = True) -> Backend:
-    """The backend of a database; ``exclusive`` as a hub has it, else as an administrator's command has it beside a hub.
+    """Make the backend of a database. With ``exclusive`` it takes a SQLite file for this hub alone; administrative commands, which may run
+    beside a hub, do not. PostgreSQL needs no such lock.
 
     Raises:
-        InUseError: a SQLite file that another hub has.
-        StorageError: a SQLite database without a file.
+        InUseError: another hub has the SQLite file open.
+        StorageError: the database is SQLite's and has no file.
     """
     return BACKENDS["sqlite" if database.is_sqlite else "postgresql"](database, exclusive=exclusive)

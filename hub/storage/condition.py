@@ -1,4 +1,4 @@
-"""How a database is, by what its users saw last: ``/readyz`` tells it, and the log hears of each change once."""
+"""The state of a database, according to its last operations. ``/readyz`` shows it, and each change is logged once."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from hub.storage.reasons import Reason, reason
 _log = structlog.get_logger(__name__)
 
 FOR_GOOD = frozenset({Reason.DAMAGED})
-"""What no success ends: a page that is damaged is not met by each operation."""
+"""Faults that a successful operation does not clear: not every operation reads the damaged page."""
 
 
 class Condition:
-    """One database's. Threads may call it; the last one to do so is believed."""
+    """The state of one database. Any thread may update it; the last update counts."""
 
     __slots__ = ("_failures", "_name", "trouble")
 
     def __init__(self, name: str) -> None:
-        """``name``: what the log calls it, such as ``hub.db``."""
+        """``name`` is the name of the database in log events, such as ``hub.db``."""
         self._name = name
         self._failures = 0
         self.trouble: Reason | None = None
-        """What is wrong, None when nothing is."""
+        """What is wrong; None if nothing is."""
 
     def failed(self, error: BaseException) -> None:
-        """The database, and not what was asked of it, made an operation fail."""
+        """Note that an operation failed because of a fault of the database."""
         why = reason(error)
         self._failures += 1
         if why is self.trouble or self.trouble in FOR_GOOD:
@@ -34,7 +34,7 @@ class Condition:
         _log.error("database_in_trouble", database=self._name, reason=str(why), fault=str(error))
 
     def worked(self) -> None:
-        """An operation succeeded."""
+        """Note that an operation succeeded."""
         if self.trouble is None or self.trouble in FOR_GOOD:
             return
         self.trouble = None

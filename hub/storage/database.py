@@ -7,9 +7,9 @@ from hub.storage.url import DatabaseUrl
 
 
 class Database:
-    """A database by its URL. It opens nothing of a server; of SQLite it holds the file, so that a replaced one is noticed.
+    """A database, named by its URL. It does not connect to a server. It keeps a SQLite file open, to notice if the file is replaced.
 
-    The file is readable by its owner alone, for it holds hashes of secrets.
+    Only its owner can read the file, because it contains hashes of secrets.
     """
 
     __slots__ = ("file", "url")
@@ -40,6 +40,6 @@ class Database:
         return str(self.url)
 
     def close(self) -> None:
-        """Let go of the file, after every connection to it was closed. Calling it twice does no harm."""
+        """Close the file. Call it after every connection to the file was closed; it may be called twice."""
         if self.file is not None:
             self.file.close()

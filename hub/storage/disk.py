@@ -15,15 +15,15 @@ class Disk:
     __slots__ = ("_folder", "_min_free_bytes")
 
     def __init__(self, folder: Path, min_free_bytes: int) -> None:
-        """``min_free_bytes``: what must be free for the hub to be ready."""
+        """``min_free_bytes``: bytes that must be free for the hub to be ready."""
         self._folder = folder
         self._min_free_bytes = min_free_bytes
 
     async def readiness(self) -> str | None:
-        """What is wrong, None when nothing is.
+        """What is wrong; None if nothing is.
 
         Raises:
-            OSError: the folder is gone, or cannot be reached.
+            OSError: the folder does not exist, or cannot be read.
         """
         found = await asyncio.to_thread(os.statvfs, self._folder)
         free = found.f_bavail * found.f_frsize

@@ -1,4 +1,4 @@
-"""What a database is to those who use it: operations of plain SQL, and the kinds of databases below them (docs/adr/one-writer.md)."""
+"""The interfaces of a database: transactions of plain SQL for its users, and the backends that implement them (docs/adr/one-writer.md)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Connection(Protocol):
         ...
 
     def begin_reading(self) -> None:
-        """Begin a transaction that sees one moment of the database."""
+        """Begin a transaction that reads one snapshot of the database."""
         ...
 
     def roll_back(self) -> None:
-        """End the transaction, if there still is one, and keep nothing of it."""
+        """End the transaction, if there is one, and keep nothing of it."""
         ...
 
     def close(self) -> None:
-        """Let it go, whatever state it is in."""
+        """Close the connection, whatever its state is."""
         ...
 
 
@@ -45,16 +45,16 @@ class Backend(Protocol):
     """A kind of database."""
 
     name: str
-    """What the log calls the database."""
+    """The name of the database in log events."""
 
     skip_locked: str
-    """What a ``SELECT`` of rows to be claimed ends with, so that two processes never wait for one another."""
+    """The end of a ``SELECT`` that claims rows; with it, processes skip rows that others have claimed, instead of waiting for them."""
 
     unanswered: Reason
-    """What is wrong while a transaction does not begin, and no error was raised yet."""
+    """The reason to report while a transaction does not begin, but no error has been raised yet."""
 
     def connect(self) -> Connection:
-        """A new connection.
+        """Make a new connection.
 
         Raises:
             StorageError: the database cannot be reached.
@@ -62,37 +62,37 @@ class Backend(Protocol):
         ...
 
     def lost(self, error: Exception) -> bool:
-        """Whether the connection is of no use after this error."""
+        """Whether the connection cannot be used any more after this error."""
         ...
 
     def broken(self, error: Exception) -> bool:
-        """Whether an error is the database's, and not of what was asked of it: all that waits for it will fail likewise."""
+        """Whether an error is a fault of the database and not of the operation, so that all waiting operations would fail too."""
         ...
 
     def check(self) -> None:
-        """Raise OSError if what is committed now would be lost, for the database is not where it was."""
+        """Raise OSError if a commit would be lost now, because the database is no longer in its place."""
         ...
 
     def refresh(self) -> None:
-        """Called from time to time, in any thread: renew that by which :meth:`check` knows the database."""
+        """Renew the mark by which :meth:`check` recognises the database. It is called from time to time, in any thread."""
         ...
 
     def try_writing(self, connection: Connection) -> None:
-        """Within a transaction, have the database write something that changes nothing; raises what it says when it cannot."""
+        """Write something that changes nothing, within a transaction. Raises the database's error if that fails."""
         ...
 
     def again(self, error: Exception) -> bool:
-        """Whether the operation should be tried again: another process's was preferred to it."""
+        """Whether the operation should be tried again, because the database rolled it back in favour of another process's."""
         ...
 
     def close(self) -> None:
-        """Let go of what was taken when it was made."""
+        """Release what the backend took when it was made, such as a lock."""
         ...
 
 
 class Transaction:
-    """What an operation works on. It runs in a thread of its own: it must not touch anything of the event loop's. Every statement raises
-    :class:`hub.storage.text.NulTextError` for text with a NUL, on every database.
+    """The transaction that an operation works on. Operations run in a thread of the database: they must not use objects of the event loop.
+    On every database, each statement raises :class:`hub.storage.text.NulTextError` for text with a NUL.
     """
 
     __slots__ = ("_afterwards", "_connection", "skip_locked")
@@ -104,8 +104,8 @@ class Transaction:
 
     @property
     def key_share(self) -> str:
-        """What a ``SELECT`` of rows ends with that must not be removed before this transaction ends. A database with one writer at a time
-        needs nothing.
+        """The end of a ``SELECT`` whose rows must not be removed before this transaction ends. It is empty for a database with one writer
+        at a time.
         """
         return " FOR KEY SHARE" if self.skip_locked else ""
 
@@ -125,11 +125,13 @@ class Transaction:
         return self._connection.execute(sql, parameters).rowcount  # type: ignore[no-any-return]
 
     def after_commit(self, call: Callable[[], object]) -> None:
-        """Have ``call`` run on the event loop as soon as this operation is on disk, before its caller goes on; never if it is not kept."""
+        """Run ``call`` on the event loop as soon as this operation is on disk, before its caller gets the result. If the operation is not
+        kept, ``call`` never runs.
+        """
         self._afterwards.append(call)
 
 
 Operation = Callable[[Transaction], T]
-"""A piece of work on the database. It may run more than once (:data:`hub.storage.writer.RETRIES`): what it does lies in the database
-alone.
+"""A piece of work on the database. It may run more than once (:data:`hub.storage.writer.RETRIES`), so it must change nothing but the
+database.
 """

@@ -1,7 +1,7 @@
-"""Leases in PostgreSQL: of several processes one at a time owns a name, and each change of its owner has a higher number, the fence.
+"""Leases in PostgreSQL. One process at a time owns a lease, and each change of the owner raises a number, the fence.
 
-Whoever writes as the owner shows its fence in the statement that writes (:class:`hub.eventlog.postgresql.PostgresEventLog`): an owner that
-slept over the end of its lease, and does not know of it yet, is refused. Times are those of the database's clock.
+An owner shows its fence in each statement that writes (:class:`hub.eventlog.postgresql.PostgresEventLog`). If its lease has ended without
+its notice and another process owns it now, the write is refused. Times are those of the database's clock.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _UNTIL: Final = "clock_timestamp() + make_interval(secs => ?::double precision)"
 
 
 class Fence(NamedTuple):
-    """What the owner of a lease shows when it writes."""
+    """The proof of ownership that the owner of a lease shows when it writes."""
 
     lease: str
     """The name of the lease."""
     number: int
-    """Rises with each change of the owner."""
+    """A number that rises with each change of the owner."""
 
 
 class Held(NamedTuple):
-    """A lease as anybody may read it."""
+    """The state of a lease, as any process may read it."""
 
     owner: str
     fence: Fence
     left_s: float
-    """Seconds until it ends; 0 or less where it has ended."""
+    """Seconds until the lease ends; 0 or less if it has ended."""
 
 
 def find(transaction: Transaction, name: str) -> Held | None:
-    """Who owns a lease, or owned it last; None where nobody ever did."""
+    """Read who owns a lease, or owned it last; None if nobody ever owned it."""
     row = transaction.row(
         "SELECT owner, fence, extract(epoch FROM until - clock_timestamp())::double precision FROM leases WHERE name = ?", (name,)
     )
@@ -49,8 +49,8 @@ def find(transaction: Transaction, name: str) -> Held | None:
 
 
 def take(transaction: Transaction, name: str, owner: str, term_s: float) -> Fence | None:
-    """Take a lease for ``term_s`` seconds from now on; None while another owner has it. An owner that has it, or had it last, keeps its
-    fence. It waits for the commit of transactions with fenced writes of the last owner.
+    """Take a lease for ``term_s`` seconds from now; None while another process owns it. A process that owns it, or was its last owner,
+    keeps its fence. It waits until transactions with fenced writes of the last owner have ended.
     """
     row = transaction.row(
         f"INSERT INTO leases (name, owner, fence, until) VALUES (?, ?, 1, {_UNTIL}) ON CONFLICT (name) DO NOTHING RETURNING fence",  # noqa: S608
@@ -58,7 +58,7 @@ def take(transaction: Transaction, name: str, owner: str, term_s: float) -> Fenc
     )
     if row is not None:
         return Fence(name, row[0])
-    found = find(transaction, name)  # without a lock: fenced writes of the owner do not wait for those who ask in vain
+    found = find(transaction, name)  # without a lock: the owner's fenced writes must not wait for it
     if found is None or (found.owner != owner and found.left_s > 0):
         return None
     row = transaction.row("SELECT owner, fence, until > clock_timestamp() FROM leases WHERE name = ? FOR UPDATE", (name,))
@@ -70,20 +70,20 @@ def take(transaction: Transaction, name: str, owner: str, term_s: float) -> Fenc
 
 
 def renew(transaction: Transaction, fence: Fence, term_s: float) -> bool:
-    """Have a lease end ``term_s`` seconds from now; False where another owner has taken it. It does not wait for fenced writes."""
+    """Extend a lease to ``term_s`` seconds from now; False if another process has taken it. It does not wait for fenced writes."""
     return bool(
         transaction.run(f"UPDATE leases SET until = {_UNTIL} WHERE name = ? AND fence = ?", (term_s, *fence))  # noqa: S608
     )
 
 
 def release(transaction: Transaction, fence: Fence) -> None:
-    """End a lease now, so that the next owner need not wait; nothing happens where another owner has taken it."""
+    """End a lease now, so that the next owner need not wait. If another process has taken it, nothing happens."""
     transaction.run("UPDATE leases SET until = clock_timestamp() WHERE name = ? AND fence = ?", tuple(fence))
 
 
 class Lease:
-    """A lease that this process tries to own. It is renewed every ``renew_s`` seconds for ``term_s``; an owner that could not renew it for
-    ``give_up_s`` seconds by its own clock gives it up, before the lease ends and another process takes it.
+    """A lease that this process tries to own. Every ``renew_s`` seconds the owner renews it for ``term_s`` seconds. If the owner cannot
+    renew it for ``give_up_s`` seconds of its own clock, it gives the lease up, before the lease ends and another process takes it.
     """
 
     __slots__ = ("_clock", "_fence", "_give_up_s", "_name", "_on_lost", "_owner", "_renew_s", "_task", "_term_s", "_transactions", "_until")
@@ -100,8 +100,8 @@ class Lease:
         renew_s: float = 3.0,
         give_up_s: float = 7.0,
     ) -> None:
-        """``owner`` names this process, and no earlier one. ``on_lost`` is called on the event loop when an owner gives the lease up, or
-        learns that another process has taken it.
+        """``owner`` is a name of this process that no other process has or had. ``on_lost`` is called on the event loop when this process
+        gives the lease up, or finds that another process has taken it.
         """
         self._transactions = transactions
         self._clock = clock
@@ -117,11 +117,11 @@ class Lease:
 
     @property
     def fence(self) -> Fence | None:
-        """What to show when writing; None while this process does not own the lease, as far as it knows."""
+        """The fence to show when writing; None while this process does not own the lease, as far as it knows."""
         return self._fence if self._clock.monotonic() < self._until else None
 
     async def acquire(self) -> Fence | None:
-        """Take the lease and go on renewing it; None while another process has it.
+        """Take the lease and keep renewing it; None while another process owns it.
 
         Raises:
             StorageError: the database cannot be written.
@@ -134,15 +134,15 @@ class Lease:
         self._fence = fence
         if fence is None:
             return None
-        self._until = asked + self._give_up_s  # from before it was asked for: the database may have answered late
+        self._until = asked + self._give_up_s  # counted from before the question, since the answer may have taken long
         self._task.start(self._keep(fence))
         return self.fence
 
     async def release(self) -> None:
-        """Give the lease up at once, so that another process takes it; ``on_lost`` is not called.
+        """Give the lease up at once, so that another process can take it; ``on_lost`` is not called.
 
         Raises:
-            StorageError: the database cannot be written; the lease ends by itself.
+            StorageError: the database cannot be written. The lease ends by itself later.
         """
         await self._task.stop()
         fence, self._fence = self._fence, None

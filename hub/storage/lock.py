@@ -1,4 +1,4 @@
-"""One process for one file: a lock beside it that the kernel lets go of when the process dies."""
+"""Keeps a file for one process, by a lock file beside it. The kernel releases the lock when the process ends."""
 
 import fcntl
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class InUseError(OSError):
-    """Another process, or another part of this one, has the file."""
+    """Another process, or another part of this one, has locked the file."""
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(
@@ -15,11 +15,11 @@ class InUseError(OSError):
 
 
 def lock(path: Path) -> int:
-    """Take the lock ``<path>.lock``; it is held for as long as the returned descriptor is open.
+    """Take the lock ``<path>.lock``; it is held as long as the returned descriptor is open.
 
     Raises:
-        InUseError: it is held already.
-        OSError: the lock's file cannot be made.
+        InUseError: the lock is held already.
+        OSError: the lock file cannot be made.
     """
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:

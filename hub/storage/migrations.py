@@ -1,7 +1,8 @@
-"""Migrations: every part that owns tables brings a package of versions; all of them are run at start, by one process at a time.
+"""Migrations. Every part of the hub that owns tables has a package of versions. At the start, one process at a time runs those that the
+database lacks.
 
-A module of such a package has ``revision``, the version's name; ``after``, the names of the versions that come before it, also of other
-packages; and ``upgrade``, which gets a :class:`hub.storage.schema.Schema`.
+Each module of such a package defines ``revision``, the name of the version; ``after``, the names of the versions that come before it, also
+from other packages; and ``upgrade``, which gets a :class:`hub.storage.schema.Schema`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from hub.storage.schema import POSTGRESQL, SQLITE, UnknownVersionError, Version,
 from hub.storage.upgrade_copy import copy_before_upgrade
 
 HUB: Final = ("hub.security.migrations", "hub.outbox.migrations")
-"""The hub's own versions; a family names its own in ``Family.migrations``."""
+"""The packages of the hub's own versions. A family names its package in ``Family.migrations``."""
 
 _ADVISORY_LOCK: Final = int.from_bytes(hashlib.sha256(b"hub.storage.migrations").digest()[:8], "big", signed=True)
 
@@ -33,12 +34,13 @@ class NewerDatabaseError(StorageError):
 
 
 async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
-    """Bring the database to the newest version of every package; returns whether it is a new one, which had none yet. Safe when several
-    processes start at once: the others wait. All that is missing is done in one transaction: a process that is killed leaves the old
-    tables or the new ones. What there was is copied before (:mod:`hub.storage.upgrade_copy`, :mod:`hub.storage.upgrade_copy_postgresql`).
+    """Bring the database to the newest version of every package. Returns whether the database is new and had no version yet. If several
+    processes start at once, one of them does it and the others wait. All versions run in one transaction: if the process is killed, the
+    database has either its old tables or the new ones. Before existing tables are changed, they are copied
+    (:mod:`hub.storage.upgrade_copy`, :mod:`hub.storage.upgrade_copy_postgresql`).
 
     Raises:
-        ModuleNotFoundError: a package that is not there.
+        ModuleNotFoundError: a package does not exist.
         NewerDatabaseError: the database has a version that no package knows: it was written by a newer hub.
         StorageError: the database cannot be used, or a SQLite file cannot be copied.
     """
@@ -46,10 +48,10 @@ async def migrate(database: Database, packages: Sequence[str] = HUB) -> bool:
 
 
 def versions_of(packages: Sequence[str]) -> list[Version]:
-    """The versions that packages bring.
+    """The versions of packages.
 
     Raises:
-        ModuleNotFoundError: a package that is not there.
+        ModuleNotFoundError: a package does not exist.
     """
     found = []
     for package in packages:
@@ -60,13 +62,13 @@ def versions_of(packages: Sequence[str]) -> list[Version]:
 
 
 def unknown_versions(packages: Sequence[str], versions: Sequence[str]) -> list[str]:
-    """Those of a database's versions that no package knows."""
+    """The versions among those of a database that no package knows."""
     known = {version.name for version in versions_of(packages)}
     return [version for version in versions if version not in known]
 
 
 def place_of(database: Database) -> str:
-    """Where a database is, for people: the whole path of its file, or its URL without the password."""
+    """The place of a database, for people to read: the absolute path of its file, or its URL without the password."""
     return str(database) if database.path is None else str(database.path.absolute())
 
 
@@ -76,7 +78,7 @@ class _TableRecord:
     __slots__ = ("_catalogue",)
 
     def __init__(self, *, sqlite: bool) -> None:
-        # asked first: who may not create tables on PostgreSQL may not ask for one that is there with IF NOT EXISTS either
+        # used instead of CREATE TABLE IF NOT EXISTS, which PostgreSQL refuses to users who may not create tables, even if the table exists
         self._catalogue = (
             "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
             if sqlite
@@ -112,7 +114,7 @@ def _migrate(database: Database, versions: Sequence[Version]) -> bool:
         except sqlite3.Error as error:
             raise StorageError(f"{database.path} cannot be brought up to date: {error}") from error
         except Exception as error:
-            if not type(error).__module__.startswith("psycopg"):  # which SQLite's users need not load
+            if not type(error).__module__.startswith("psycopg"):  # psycopg itself is not imported, since users of SQLite need not load it
                 raise
             raise StorageError(f"{database} cannot be brought up to date: {error}") from error
         finally:
@@ -127,29 +129,29 @@ def _upgrade(database: Database, backend: Backend, connection: Connection, versi
     path = database.path
     connection.begin_writing()
     if path is None:
-        # of the transaction, which is that of all versions: behind a pooler the next one may be another server connection's
+        # a lock of the transaction, not of the session: behind a pooler the next transaction may use another server connection
         connection.execute("SELECT pg_advisory_xact_lock(?)", (_ADVISORY_LOCK,))
 
     def copy() -> None:
         if path is None:
-            from hub.storage.upgrade_copy_postgresql import copy_before_upgrade as copy_tables  # which SQLite's users need not load
+            from hub.storage.upgrade_copy_postgresql import copy_before_upgrade as copy_tables  # users of SQLite need not load it
 
             copy_tables(connection)
             return
         try:
-            copy_before_upgrade(path)  # the connection holds the write lock: nobody else writes meanwhile
+            copy_before_upgrade(path)  # this connection holds the write lock, so that nobody else writes in the meantime
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{path} cannot be copied before its tables are changed: {error}") from error
 
     words = SQLITE if database.is_sqlite else POSTGRESQL
     is_new = upgrade(connection, words, versions, _TableRecord(sqlite=database.is_sqlite), copy)
     connection.execute("COMMIT")
-    backend.check()  # else what was committed is in a file that nobody will read
+    backend.check()  # otherwise the commit may have gone to a deleted file
     return is_new
 
 
 def _lock(path: Path) -> IO[str]:
-    """Hold a lock file beside the database; a process that dies lets go of it."""
+    """Lock a file beside the database; the lock ends with the process."""
     lock = os.fdopen(os.open(path.with_name(f"{path.name}.migrating"), os.O_CREAT | os.O_RDWR, 0o600), "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock

@@ -13,12 +13,12 @@ from hub.storage.writer import undone
 
 
 class Readers:
-    """They connect at their first operation, and again after their connection was lost."""
+    """A pool of reading threads. Each one connects at its first operation, and again after its connection was lost."""
 
     __slots__ = ("_backend", "_condition", "_local", "_opened", "_threads")
 
     def __init__(self, backend: Backend, condition: Condition, *, count: int, name: str) -> None:
-        """``count`` threads; ``name`` is what their names begin with. ``condition`` hears of errors of the database."""
+        """Make ``count`` threads, whose names begin with ``name``. ``condition`` is updated when the database has a fault."""
         self._backend = backend
         self._condition = condition
         self._threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
@@ -26,17 +26,17 @@ class Readers:
         self._opened: list[Connection] = []
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
-        """Run ``operation`` in a thread, within a transaction that sees one moment of the database; it must not write. Where the connection
-        turns out to be lost, it is run once more on a new one.
+        """Run ``operation`` in a thread, within a transaction that reads one snapshot of the database; it must not write. If the connection
+        is lost, the operation runs once more on a new one.
 
         Raises:
             StorageError: the database cannot be read now.
-            Exception: what the operation raised.
+            Exception: the error that the operation raised.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, operation)
 
     def stop(self) -> None:
-        """Wait until what was begun has ended, and close every connection. It blocks; calling it twice does no harm."""
+        """Wait until the operations that have begun are done, and close every connection. It blocks, and may be called twice."""
         self._threads.shutdown()
         for connection in self._opened:
             connection.close()
@@ -49,7 +49,7 @@ class Readers:
             except StorageError:
                 if self._local.connection is not None:
                     raise
-                # it had lain idle, and was ended meanwhile: nothing was written, so it may be done again
+                # the connection was lost while it was idle; reading changes nothing, so it may be repeated
         try:
             connection = self._local.connection = self._backend.connect()
         except StorageError as error:

@@ -1,4 +1,4 @@
-"""What is wrong with a database, in words that anybody may read: without addresses, names or what was asked."""
+"""The faults of a database, in words that anybody may read: without addresses, names or statements."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Reason(StrEnum):
 
 
 class FileChangedError(OSError):
-    """The file of a database is not the one that was opened; the text says what became of it."""
+    """The file of a database is no longer the one that was opened; the text says what happened to it."""
 
 
 class DamagedFileError(OSError):
-    """A check of a whole file found damage; the text says what."""
+    """The check of a file found damage; the text describes it."""
 
 
 _BY_CODE: Final = {
@@ -58,11 +58,11 @@ _BY_ERRNO: Final = {
 _BY_STATE: Final = {"25006": Reason.READ_ONLY, "53": Reason.SERVER_FULL, "XX": Reason.DAMAGED}
 
 _PRIMARY: Final = 0xFF
-"""The low byte of SQLite's extended result codes is the primary one (SQLite, "Result and Error Codes")."""
+"""The mask of the low byte: of an extended result code of SQLite it is the primary code (SQLite, "Result and Error Codes")."""
 
 
 def of_sqlite(error: BaseException) -> Reason | None:
-    """What SQLite or the system says is wrong with a file; None where something is wrong with what was asked."""
+    """The fault of a file that an error of SQLite or of the system reports; None if the error is one of the statement."""
     if isinstance(error, FileChangedError):
         return Reason.CHANGED
     if isinstance(error, DamagedFileError):
@@ -76,7 +76,7 @@ def of_sqlite(error: BaseException) -> Reason | None:
 
 
 def reason(error: BaseException) -> Reason:
-    """What is wrong with a database, SQLite or PostgreSQL, by an error or by what caused it."""
+    """The fault of a database, SQLite or PostgreSQL, that an error or one of its causes reports."""
     at: BaseException | None = error
     while at is not None:
         if (found := of_sqlite(at)) is not None:

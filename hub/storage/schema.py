@@ -1,7 +1,7 @@
-"""Versions of a database's tables: what each of them changes, and which of them a database lacks.
+"""Versions of a database's tables: runs those that a database lacks.
 
-The database of tenants and both logs have the same mechanism. A version changes tables by plain SQL; where SQLite and PostgreSQL differ, a
-statement has a word in braces (:data:`SQLITE`, :data:`POSTGRESQL`).
+The database of tenants and both logs use the same mechanism. A version changes tables by plain SQL. Where SQLite and PostgreSQL differ, a
+statement contains a word in braces (:data:`SQLITE`, :data:`POSTGRESQL`).
 """
 
 from __future__ import annotations
@@ -13,53 +13,53 @@ from typing import Final, Protocol
 from hub.storage.interface import Connection, Transaction
 
 SQLITE: Final = {"bytes": "BLOB", "number": "INTEGER", "counter": "INTEGER", "never_again": " AUTOINCREMENT"}
-"""``counter`` numbers the rows of a table as they come, ``number`` refers to such a row. With ``never_again`` no number is given twice, not
-even when the newest row was removed. SQLite numbers rows by itself only where the column's type is INTEGER.
+"""``counter`` is the type of a column that numbers the rows of a table, ``number`` that of a reference to such a row. With ``never_again``
+no number is used twice, not even that of the newest row after it was removed. SQLite numbers rows only in a column of type INTEGER.
 """
 
 POSTGRESQL: Final = {"bytes": "BYTEA", "number": "BIGINT", "counter": "BIGSERIAL", "never_again": ""}
 
 
 class Schema:
-    """What a version works on: the one transaction in which all is done that a database lacks."""
+    """The transaction in which all versions run that a database lacks."""
 
     __slots__ = ("_words", "transaction")
 
     def __init__(self, connection: Connection, words: Mapping[str, str]) -> None:
         self.transaction = Transaction(connection, "", [])
-        """For what a version changes in rows."""
+        """For versions that change rows."""
         self._words = words
 
     def run(self, *statements: str) -> None:
-        """Run statements, with this database's words in place of those in braces."""
+        """Run statements, after replacing each word in braces by the one of this kind of database."""
         for statement in statements:
             self.transaction.run(statement.format_map(self._words))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One step from a database without tables to that of this hub."""
+    """One step from a database without tables to the tables of this hub."""
 
     name: str
     after: tuple[str, ...]
-    """The versions that come before it; where it is, they are."""
+    """The versions that come before it. A database that has this version has those too."""
     upgrade: Callable[[Schema], object]
 
 
 class Record(Protocol):
-    """Where a database notes which versions it has."""
+    """The place where a database records its versions."""
 
     def read(self, connection: Connection) -> set[str]:
-        """The versions that are noted; they stand for those before them, too. Empty where the database has no tables yet."""
+        """Read the recorded versions; each implies those before it. Empty if the database has no tables yet."""
         ...
 
     def write(self, connection: Connection, versions: Sequence[Version]) -> None:
-        """Note that the database has all of these."""
+        """Record that the database has all of these versions."""
         ...
 
 
 class UnknownVersionError(Exception):
-    """A database has versions that this hub does not know; ``names`` are theirs, sorted."""
+    """A database has versions that this hub does not know; ``names`` are their names, sorted."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(f"this hub does not know its schema {', '.join(names)}")
@@ -69,11 +69,11 @@ class UnknownVersionError(Exception):
 def upgrade(
     connection: Connection, words: Mapping[str, str], versions: Sequence[Version], record: Record, before: Callable[[], object]
 ) -> bool:
-    """Within a transaction that the caller began and ends, run each version that the database lacks; returns whether it had none.
-    ``before`` is called before the tables of a database that has some are changed.
+    """Run each version that the database lacks, within a transaction that the caller begins and ends. Returns whether the database had no
+    version. ``before`` is called before existing tables are changed.
 
     Raises:
-        UnknownVersionError: it has a version that is none of these; nothing was changed.
+        UnknownVersionError: the database has a version that is not among ``versions``; nothing was changed.
     """
     found = record.read(connection)
     if unknown := found - {version.name for version in versions}:
@@ -91,10 +91,10 @@ def upgrade(
 
 
 def in_order(versions: Sequence[Version]) -> list[Version]:
-    """The same versions, each behind those that it comes after.
+    """Sort versions so that each stands behind those that come before it.
 
     Raises:
-        ValueError: one comes after a version that is none of these, or after itself.
+        ValueError: a version comes after one that is not among ``versions``, or after itself.
     """
     ordered: list[Version] = []
     waiting = list(versions)
@@ -109,7 +109,7 @@ def in_order(versions: Sequence[Version]) -> list[Version]:
 
 
 def newest(versions: Sequence[Version]) -> list[str]:
-    """The names of those that no other version comes after, sorted."""
+    """The names of the versions that no other version comes after, sorted."""
     followed = {name for version in versions for name in version.after}
     return sorted(version.name for version in versions if version.name not in followed)
 

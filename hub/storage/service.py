@@ -1,4 +1,4 @@
-"""The database as one part of a running hub, or of a command: brought up to date, then open."""
+"""The database as a part of a running hub or of a command: it brings the tables up to date and then opens the database."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,19 @@ _log = structlog.get_logger(__name__)
 
 
 class DatabaseService:
-    """Owns the database. :attr:`transactions` may be handed out before :meth:`start`, but take nothing until then."""
+    """Owns the database. :attr:`transactions` may be passed on before :meth:`start`, but take no operations until then."""
 
     __slots__ = ("_exclusive", "_migrations", "database", "is_new", "transactions")
 
     def __init__(self, url: str, *, migrations: Sequence[str] = HUB, exclusive: bool = True) -> None:
         """``url`` is :attr:`hub.ops.settings.Settings.database`; ``migrations`` are the packages of all versions
-        (:func:`hub.families.migrations_of`); ``exclusive`` as a hub has a SQLite file, else as a command has it beside a hub.
+        (:func:`hub.families.migrations_of`). With ``exclusive`` a SQLite file is taken for this hub alone; commands, which may run beside a
+        hub, do not do that.
 
         Raises:
-            InUseError: a SQLite file that another hub has.
+            InUseError: another hub has the SQLite file open.
             OSError: the file cannot be opened or made.
-            StorageError: a SQLite database without a file.
+            StorageError: the database is SQLite's and has no file.
         """
         self._exclusive = exclusive
         self._migrations = tuple(migrations)
@@ -35,21 +36,21 @@ class DatabaseService:
             self.database.close()
             raise
         self.is_new = False
-        """Whether :meth:`start` made the tables, for there were none."""
+        """Whether :meth:`start` found no tables and made them."""
 
     async def start(self) -> None:
         """Bring the database to the newest version and begin to take operations.
 
         Raises:
-            NewerDatabaseError: it was written by a newer hub.
-            StorageError: it cannot be used.
+            NewerDatabaseError: a newer hub wrote the database.
+            StorageError: the database cannot be used.
         """
         self.is_new = await migrate(self.database, self._migrations)
-        if self.is_new and self._exclusive:  # a command says so itself
+        if self.is_new and self._exclusive:  # commands print this themselves
             _log.info("new_database", at=place_of(self.database))
         await self.transactions.start()
 
     async def stop(self) -> None:
-        """Write what waits, and let the database go. Calling it twice does no harm."""
+        """Run the waiting operations, and close the database. It may be called twice."""
         await self.transactions.stop()
         self.database.close()

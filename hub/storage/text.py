@@ -1,5 +1,5 @@
-"""Text that both databases can keep. PostgreSQL's ``text`` has no NUL (https://www.postgresql.org/docs/current/datatype-character.html),
-SQLite's functions end at one: neither is given any.
+"""Refuses text with a NUL. PostgreSQL's ``text`` cannot contain one (https://www.postgresql.org/docs/current/datatype-character.html), and
+SQLite's functions ignore what follows one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class NulTextError(Exception):
-    """A statement's parameter is text with a NUL; ``text`` is that parameter. Nothing was run."""
+    """A parameter of a statement is text with a NUL; ``text`` is that parameter. The statement was not run."""
 
     def __init__(self, text: str) -> None:
         super().__init__("expected text without NUL (U+0000), got one with it")
@@ -17,10 +17,10 @@ class NulTextError(Exception):
 
 
 def check_text(parameters: Iterable[Any]) -> None:
-    """Check the parameters of a statement, also those of many runs of it.
+    """Check the parameters of a statement; also those of several runs, as a list of lists.
 
     Raises:
-        NulTextError: one is text with a NUL.
+        NulTextError: a parameter is text with a NUL.
     """
     for each in parameters:
         if isinstance(each, str):

@@ -1,4 +1,4 @@
-"""The database of a running hub: its one writer, and its readers (docs/adr/one-writer.md)."""
+"""The database of a running hub: one writer and several readers (docs/adr/one-writer.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Backend", "Connection", "Counters", "Operation", "Row", "StorageErro
 
 
 class Transactions:
-    """The database of a running hub, for what it and its families keep in it."""
+    """The database of a running hub, in which the hub and its families keep their rows."""
 
     def __init__(self, backend: Backend, *, readers: int = 4, max_group: int = 256, max_waiting: int = 10_000) -> None:
         """``readers`` threads read; ``max_group`` and ``max_waiting`` are the writer's (:class:`hub.storage.writer.GroupWriter`)."""
@@ -26,7 +26,7 @@ class Transactions:
         )
         self.counters = self._writer.counters
         self.condition = self._writer.condition
-        """How the database is."""
+        """The state of the database."""
         self._readers = Readers(backend, self.condition, count=readers, name="database-read")
 
     @property
@@ -43,17 +43,17 @@ class Transactions:
         self._writer.start(await asyncio.to_thread(self._backend.connect), "database-write")
 
     async def stop(self) -> None:
-        """Write what waits, stop every thread and close every connection. Calling it twice does no harm."""
+        """Run the waiting operations, stop every thread and close every connection. It may be called twice."""
         await asyncio.to_thread(self._writer.stop)
         await asyncio.to_thread(self._readers.stop)
         self._backend.close()
 
     async def write(self, operation: Operation[T]) -> T:
-        """Run ``operation`` in the next transaction; returns its result when that is on disk. What it raises is raised here, and nothing of
-        it is kept. A caller that is cancelled does not stop it.
+        """Run ``operation`` in the next transaction; returns its result when that is on disk. If it raises an error, that is raised here
+        and nothing of the operation is kept. If the caller is cancelled, the operation runs all the same.
 
         Raises:
-            StorageError: the database cannot be written now, or too much waits for it.
+            StorageError: the database cannot be written now, or too many operations wait for it.
         """
         return await self._writer.submit(operation)
 
@@ -69,12 +69,12 @@ class Transactions:
         """See :meth:`Backend.refresh`.
 
         Raises:
-            OSError, sqlite3.Error: it cannot be done now.
+            OSError, sqlite3.Error: the mark cannot be renewed now.
         """
         await asyncio.to_thread(self._backend.refresh)
 
     async def read(self, operation: Operation[T]) -> T:
-        """Run ``operation`` on one moment of the database, beside the writer; it must not write.
+        """Run ``operation`` on one snapshot of the database, beside the writer; it must not write.
 
         Raises:
             StorageError: the database cannot be read now.

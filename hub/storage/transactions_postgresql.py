@@ -1,4 +1,4 @@
-"""PostgreSQL for :mod:`hub.storage.transactions`, by psycopg."""
+"""The PostgreSQL backend of :mod:`hub.storage.transactions`, which uses psycopg."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -15,17 +15,18 @@ from hub.storage.url import DatabaseUrl
 CONNECT_TIMEOUT_S = 5
 
 PREPARE_AFTER = 5
-"""Executions after which a statement is prepared, as psycopg does by itself."""
+"""Executions of a statement after which it is prepared; psycopg's own default."""
 
 
 class PostgresConnection:
-    """:class:`hub.storage.interface.Connection`."""
+    """A :class:`hub.storage.interface.Connection` to PostgreSQL."""
 
     __slots__ = ("_connection",)
 
     def __init__(self, arguments: Mapping[str, Any], *, prepare: bool = True) -> None:
-        """``prepare``: whether statements that come often may be prepared. Behind a pooler, which lends out another server connection
-        with each transaction, they never are: the process number that the server said is not that of the server process then.
+        """``prepare``: whether frequent statements may be prepared. Behind a pooler, which may use another server connection for each
+        transaction, statements are never prepared. A pooler is recognised because the process number in the connection's start-up message
+        is not that of the server process which answers.
         """
         # autocommit: transactions are begun by hand
         self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
@@ -61,7 +62,7 @@ class PostgresConnection:
 
 
 class PostgresBackend:
-    """:class:`hub.storage.interface.Backend`. ``url`` is that of the database."""
+    """The :class:`hub.storage.interface.Backend` of PostgreSQL. ``url`` is that of the database."""
 
     __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked", "unanswered")
 
@@ -91,7 +92,7 @@ class PostgresBackend:
         return of_no_use(error)
 
     def check(self) -> None:
-        """See :class:`hub.storage.interface.Backend`; a server has no file of ours."""
+        """See :class:`hub.storage.interface.Backend`; a server has no file that could be replaced."""
 
     def refresh(self) -> None:
         """See :class:`hub.storage.interface.Backend`; there is nothing to do."""
@@ -112,10 +113,10 @@ class PostgresBackend:
         return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
 
     def close(self) -> None:
-        """See :class:`hub.storage.interface.Backend`; nothing was taken."""
+        """See :class:`hub.storage.interface.Backend`; there is nothing to release."""
 
 
 @lru_cache(maxsize=1024)
 def _translated(sql: str) -> bytes:
-    """The same statement with psycopg's marks. No statement of the hub has a question mark or a percent sign within a text."""
+    """Replace ``?`` by psycopg's placeholders. No statement of the hub has a question mark or a percent sign within a text."""
     return sql.replace("%", "%%").replace("?", "%s").encode()

@@ -1,4 +1,4 @@
-"""SQLite for :mod:`hub.storage.transactions`: one file, which one hub at a time may have."""
+"""The SQLite backend of :mod:`hub.storage.transactions`: one file, which one hub at a time may open."""
 
 import os
 import sqlite3
@@ -10,11 +10,11 @@ from hub.storage.lock import lock
 from hub.storage.reasons import Reason, of_sqlite
 
 BUSY_TIMEOUT_S = 5.0
-"""How long the writer waits for an administrator's command to end."""
+"""Seconds for which the writer waits for the lock of another process, such as an administrative command."""
 
 
 class SqliteConnection:
-    """:class:`hub.storage.interface.Connection`."""
+    """A :class:`hub.storage.interface.Connection` to a SQLite file."""
 
     __slots__ = ("_file", "execute", "raw")
 
@@ -23,14 +23,14 @@ class SqliteConnection:
         # autocommit: transactions are begun by hand
         self.raw = sqlite3.connect(file.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S, cached_statements=512)
         self.execute = self.raw.execute
-        # the limit: a long replay must not leave a giant write-ahead log behind
+        # journal_size_limit: the write-ahead log grows during a long replay, and must not keep that size
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864"):
             self.execute(f"PRAGMA {pragma}")
         if foreign_keys:
             self.execute("PRAGMA foreign_keys = ON")
 
     def begin_writing(self) -> None:
-        """Take the write lock at once: two writers queue instead of failing half-way."""
+        """Begin a transaction and take the write lock at once, so that two writers wait for each other instead of failing half-way."""
         self.execute("BEGIN IMMEDIATE")
 
     def begin_reading(self) -> None:
@@ -38,21 +38,21 @@ class SqliteConnection:
         self.execute("BEGIN")
 
     def roll_back(self) -> None:
-        """See :class:`hub.storage.interface.Connection`. SQLite has ended it by itself when the disk is full."""
+        """See :class:`hub.storage.interface.Connection`. If the disk is full, SQLite has already ended the transaction."""
         if self.raw.in_transaction:
             self.execute("ROLLBACK")
 
     def close(self) -> None:
-        """See :class:`hub.storage.interface.Connection`. The last connection to a file takes the write-ahead log with it."""
+        """See :class:`hub.storage.interface.Connection`. SQLite deletes the write-ahead log when the last connection is closed."""
         self.raw.close()
         self._file.log_gone()
 
 
 class SqliteBackend:
-    """:class:`hub.storage.interface.Backend`.
+    """The :class:`hub.storage.interface.Backend` of SQLite.
 
     Raises:
-        InUseError: another hub has the file.
+        InUseError: another hub has the file open.
     """
 
     __slots__ = ("_file", "_foreign_keys", "_lock", "_prepare", "_prepared", "_stamp", "name", "skip_locked", "unanswered")
@@ -66,9 +66,14 @@ class SqliteBackend:
         foreign_keys: bool = True,
         prepare: Callable[[SqliteConnection], object] = lambda _: None,
     ) -> None:
-        """``file`` stays its owner's, who closes it after this. ``exclusive``: take the lock by which one hub has the file; ``stamp``:
-        whether the first connection looks through the file and stamps it, by default where it is exclusive; ``prepare`` gets the first
-        connection before that.
+        """Make a backend.
+
+        Args:
+            file: the file; its owner closes it after this backend.
+            exclusive: take the lock that allows only one hub to have the file.
+            stamp: whether the first connection checks the file for damage and stamps it; by default if ``exclusive``.
+            foreign_keys: whether SQLite enforces foreign keys.
+            prepare: called with the first connection, before the check.
         """
         self._file = file
         self._lock = lock(file.path) if exclusive else None
@@ -77,7 +82,7 @@ class SqliteBackend:
         self._prepare = prepare
         self._prepared = False
         self.name = file.path.name
-        self.skip_locked = ""  # there is no other process
+        self.skip_locked = ""  # no other process claims rows
         self.unanswered = Reason.LOCKED
 
     def connect(self) -> SqliteConnection:
@@ -112,7 +117,7 @@ class SqliteBackend:
         self._file.stamp()
 
     def lost(self, error: Exception) -> bool:
-        """See :class:`hub.storage.interface.Backend`: a file does not go away."""
+        """See :class:`hub.storage.interface.Backend`: a connection to a file is never lost."""
         return False
 
     def broken(self, error: Exception) -> bool:
@@ -120,16 +125,16 @@ class SqliteBackend:
         return of_sqlite(error) is not None
 
     def try_writing(self, connection: Connection) -> None:
-        """See :class:`hub.storage.interface.Backend`: a page of the file is written anew as it is."""
+        """See :class:`hub.storage.interface.Backend`: it writes the first page of the file again, unchanged."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version}")
 
     def again(self, error: Exception) -> bool:
-        """See :class:`hub.storage.interface.Backend`; nobody else writes within our transaction."""
+        """See :class:`hub.storage.interface.Backend`: only one transaction writes at a time, so there are no conflicts."""
         return False
 
     def close(self) -> None:
-        """Let another hub have the file."""
+        """Release the lock, so that another hub can take the file."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -1,4 +1,4 @@
-"""A SQLite file as it was before a newer hub changed its tables."""
+"""Copies a SQLite file before a newer hub changes its tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Final
 import structlog
 
 SUFFIX: Final = ".before-upgrade"
-"""What the name of the copy ends with; the copy before the last upgrade is replaced."""
+"""The end of the copy's name. Each upgrade replaces the copy of the upgrade before."""
 
 BUSY_TIMEOUT_S: Final = 5.0
-"""How long reading waits for another process that has the file locked."""
+"""Seconds for which reading waits for another process that has locked the file."""
 
 _log = structlog.get_logger(__name__)
 
 
 def copy_before_upgrade(path: Path) -> Path:
-    """Copy a SQLite file to ``<its name>.before-upgrade`` beside it, readable by its owner alone; returns where it is. A process that is
-    killed meanwhile leaves the copy of the upgrade before, or the new one whole. The caller sees to it that nobody writes to the file.
+    """Copy a SQLite file to ``<its name>.before-upgrade`` beside it, readable by its owner only; returns the path of the copy. If the
+    process is killed meanwhile, there is either the copy of the upgrade before, or the complete new one. The caller must make sure that
+    nobody writes to the file.
 
     Raises:
         OSError: the copy cannot be made.
@@ -29,7 +30,7 @@ def copy_before_upgrade(path: Path) -> Path:
     """
     copy = path.with_name(path.name + SUFFIX)
     part = copy.with_name(f"{copy.name}.part")
-    part.unlink(missing_ok=True)  # of a process that was killed
+    part.unlink(missing_ok=True)  # left by a process that was killed
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         with (
@@ -37,7 +38,7 @@ def copy_before_upgrade(path: Path) -> Path:
             closing(sqlite3.connect(part)) as target,
         ):
             source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+            target.execute("PRAGMA journal_mode = DELETE")  # so that the copy is one file, without a write-ahead log
         _sync(part)
         os.replace(part, copy)
         _sync(copy.parent)
@@ -49,7 +50,7 @@ def copy_before_upgrade(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk keep a file, or the names in a folder."""
+    """Write a file, or the names in a folder, to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The tables of a PostgreSQL database as they were before a newer hub changed them, in a schema of their own."""
+"""Copies the tables of a PostgreSQL database into a separate schema before a newer hub changes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from hub.storage.interface import Connection
 
 SCHEMA: Final = "hub_before_upgrade"
-"""Where the copy is; the copy before the last upgrade is replaced."""
+"""The schema of the copy. Each upgrade replaces the copy of the upgrade before."""
 
 _MAY_COPY: Final = (
     "SELECT has_database_privilege(current_database(), 'CREATE')"
@@ -21,8 +21,8 @@ _COPIED: Final = (
     " WHERE n.nspname = current_schema() AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE') AND c.relname ~ '^\\w+$'"
     " AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attname !~ '^\\w+$')"
 )
-"""The tables that are copied. An upgrade changes none of those of other owners, which the user may not even read. No table and no column of
-the hub has a name of other signs than these.
+"""The tables that are copied. Tables of other owners are left out: an upgrade does not change them, and the user may be unable to read
+them. The names of the hub's tables and columns have only letters, digits and underscores.
 """
 
 _TABLES: Final = (
@@ -30,7 +30,7 @@ _TABLES: Final = (
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
     f" WHERE c.oid IN ({_COPIED}) GROUP BY c.relname ORDER BY c.relname"
 )
-"""(table, its columns without those that the server computes)."""
+"""Rows of (table, its columns without those that the server computes)."""
 
 _SEQUENCES: Final = (
     "SELECT quote_ident(s.relname), quote_ident(t.relname), quote_ident(a.attname) FROM pg_depend d"  # noqa: S608
@@ -39,7 +39,7 @@ _SEQUENCES: Final = (
     " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'"
     f" AND s.relnamespace = t.relnamespace AND t.oid IN ({_COPIED})"
 )
-"""The sequences that number the rows of tables: (sequence, table, column)."""
+"""The sequences that number the rows of tables, as rows of (sequence, table, column)."""
 
 _FOREIGN_KEYS: Final = (
     "SELECT quote_ident(t.relname), quote_ident(k.conname), pg_get_constraintdef(k.oid) FROM pg_constraint k"  # noqa: S608
@@ -52,11 +52,11 @@ _log = structlog.get_logger(__name__)
 
 def copy_before_upgrade(connection: Connection) -> bool:
     """Copy the tables of the current schema that belong to the hub's user, with rows, indexes, sequences and foreign keys, to
-    :data:`SCHEMA`, within the transaction of the upgrade. Nobody writes to them until that ends. Returns False, and says so in the log,
-    where the user may not make a schema or owns no table.
+    :data:`SCHEMA`, within the transaction of the upgrade. They are locked against writing until that transaction ends. If the user may not
+    make a schema, or owns no table, this logs a warning and returns False.
 
     Raises:
-        psycopg.Error: the copy cannot be made, for instance for want of room.
+        psycopg.Error: the copy cannot be made, for instance because the disk is full.
     """
     tables: list[tuple[str, str]] = connection.execute(_TABLES).fetchall()
     may_copy = _row(connection, _MAY_COPY, SCHEMA)[0]
@@ -72,10 +72,10 @@ def copy_before_upgrade(connection: Connection) -> bool:
     connection.execute(f"CREATE SCHEMA {SCHEMA}")
     for table, columns in tables:
         connection.execute(f"CREATE TABLE {SCHEMA}.{table} (LIKE {schema}.{table} INCLUDING ALL)")
-        # OVERRIDING: also numbers that else the server alone may give
+        # OVERRIDING: also copies columns whose numbers only the server may assign
         insert = f"INSERT INTO {SCHEMA}.{table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {schema}.{table}"  # noqa: S608
         connection.execute(insert)
-    connection.execute("SELECT set_config('search_path', ?, true)", (SCHEMA,))  # what follows names tables without a schema
+    connection.execute("SELECT set_config('search_path', ?, true)", (SCHEMA,))  # the following statements name tables without a schema
     for sequence, table, column in sequences:
         connection.execute(f"CREATE SEQUENCE {sequence} OWNED BY {table}.{column}")
         connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval('{SCHEMA}.{sequence}')")

@@ -1,6 +1,6 @@
-"""The URL of a database, as the setting ``database_url`` has it.
+"""The URL of a database, from the setting ``database_url``.
 
-It is read as SQLAlchemy reads one, which read it before: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, or
+It has the form that SQLAlchemy reads, which earlier versions of the hub used: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, or
 ``postgresql://user:password@host:port/database?option=value``, with the options of libpq
 (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS). Several hosts are ``?host=a:5432&host=b:5432`` or
 ``?host=a,b&port=5432,5433``.
@@ -30,29 +30,29 @@ _URL: Final = re.compile(
 _HIDDEN: Final = "***"
 
 _SAFE: Final = "/ :@+,;=&!$'()*~"
-"""Characters of a path that mean nothing else in a URL of SQLite, and that people read more easily as they are."""
+"""Characters of a path that need no escape in a URL of SQLite, so that people can read the path more easily."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """A URL taken apart; its text is without the password."""
+    """The parts of a database URL. ``str()`` gives the URL without the password."""
 
     is_sqlite: bool
     database: str | None
-    """The file of SQLite, None for one in memory; the name of PostgreSQL's database, None for the user's own."""
+    """For SQLite the path of the file, None for a database in memory; for PostgreSQL the name of the database, None for the user's own."""
     user: str | None = None
     password: str | None = None
     host: str | None = None
     port: int | None = None
     query: tuple[tuple[str, str], ...] = ()
-    """Options and their values, as they came; an option may be there several times."""
+    """Options and their values in the order of the URL; an option may occur several times."""
 
     @classmethod
     def parse(cls, text: str) -> DatabaseUrl:
-        """Take a URL apart. A driver behind the scheme (``sqlite+aiosqlite``, ``postgresql+psycopg``) changes nothing.
+        """Parse a URL. A driver after the scheme (``sqlite+aiosqlite``, ``postgresql+psycopg``) is ignored.
 
         Raises:
-            ValueError: it is none of SQLite or PostgreSQL; the text says what was expected, and does not have the password.
+            ValueError: it is no URL of SQLite or PostgreSQL. The text says what was expected, and does not contain the password.
         """
         found = _URL.fullmatch(text)
         kind = "" if found is None else found["scheme"].partition("+")[0]
@@ -60,7 +60,7 @@ class DatabaseUrl:
             raise ValueError("expected a URL such as postgresql://user:password@host/database or sqlite:///hub.db")
         port = found["port"] or None
         if port is not None and not (port.isascii() and port.isdigit()):
-            # not shown: where an @ is missing it is the password
+            # the value is not shown: if the @ is missing, it is the password
             raise ValueError(f"expected a number as the port, got {len(port)} characters of which some are no digits")
         return cls(
             kind == "sqlite",
@@ -78,10 +78,10 @@ class DatabaseUrl:
         return Path(self.database) if self.is_sqlite and self.database is not None else None
 
     def arguments(self) -> Mapping[str, str | int]:
-        """What libpq connects to PostgreSQL with.
+        """The arguments with which libpq connects to PostgreSQL.
 
         Raises:
-            ValueError: hosts are named in two ways at once.
+            ValueError: hosts are given in both forms at once.
         """
         parts = (("host", self.host), ("port", self.port), ("dbname", self.database), ("user", self.user), ("password", self.password))
         found: dict[str, str | int] = {name: value for name, value in parts if value is not None}
@@ -112,12 +112,12 @@ class DatabaseUrl:
 
 
 def sqlite_url(path: str | Path) -> str:
-    """The URL of a SQLite file, whatever characters its path has."""
+    """The URL of a SQLite file; its path may have any characters."""
     return f"sqlite:///{quote(str(path), safe=_SAFE)}"
 
 
 def _split_port(host: str) -> tuple[str, str]:
-    """A host and its port, which may be empty. A path of a socket has none, nor has an IPv6 address without brackets."""
+    """Split a host and its port; the port may be empty. The path of a socket has no port, nor has an IPv6 address without brackets."""
     if host.count(":") != 1 or host.startswith("/") or "," in host:
         return host, ""
     name, _, port = host.partition(":")

@@ -1,7 +1,7 @@
 """The one thread that writes to a database (docs/adr/one-writer.md).
 
-Everything that waits when the writer is free goes into one transaction, so that a commit's fsync is shared by all that arrived during the
-one before, and one operation that is refused takes no other with it. A caller hears of its result when that is on disk, not before.
+The writer runs all waiting operations in one transaction, so that operations that arrived during the last commit share the fsync of the
+next one. If one operation fails, the others are still kept. A caller gets its result when it is on disk, not before.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from hub.storage.interface import Backend, Connection, StorageError, T
 from hub.storage.reasons import Reason
 
 A = TypeVar("A")
-"""What operations work on."""
+"""The type of the object that operations work on."""
 
 ANSWER_S: Final = 1.0
-"""Seconds within which a transaction begins, unless another process keeps it waiting: less than a probe of ``/readyz`` waits."""
+"""Seconds after which a transaction that has not begun counts as blocked: less than the time-out of a probe of ``/readyz``."""
 
 RETRIES: Final = 3
-"""Times that an operation is tried again which the database gave up in favour of another process's."""
+"""Times that an operation is tried again after the database rolled it back because of a conflict with another process."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Counters:
 
 
 class _Waiting(Generic[A, T]):
-    """An operation, and who waits for it."""
+    """An operation, and the future that its caller waits for."""
 
     __slots__ = ("afterwards", "error", "future", "operation", "result")
 
@@ -58,8 +58,8 @@ class _Waiting(Generic[A, T]):
 
 
 class GroupWriter(Generic[A]):
-    """Writes for a process. Callers may wait on several event loops. An operation runs in the writer's thread, and it may run more than
-    once: what it does lies in the database alone.
+    """Runs the write operations of a process. Callers may be on several event loops. An operation runs in the writer's thread, perhaps more
+    than once, so it must change nothing but the database.
     """
 
     __slots__ = (
@@ -89,18 +89,23 @@ class GroupWriter(Generic[A]):
         drop_cancelled: bool = False,
         on_undo: Callable[[], object] = lambda: None,
     ) -> None:
-        """``hand`` makes what an operation works on of the connection, and of a list of what is to be called on the caller's event loop
-        when the operation is on disk, before the caller goes on. At most ``max_group`` operations share a commit, so that the first of them
-        does not wait for an endless queue; at most ``max_waiting`` wait, so that a disk that stands still does not fill the memory.
-        ``optimistic``: operations are hardly ever refused, so a group is first
-        run without savepoints, and once more with them when one of it was. ``drop_cancelled``: an operation whose caller gave up before
-        its turn is not run. ``on_undo`` runs in the writer's thread when something that operations did is undone.
+        """Make a writer; it takes operations from :meth:`start` on.
+
+        Args:
+            backend: the kind of database.
+            hand: makes the object that an operation works on, from the connection and a list. The functions in that list are called on the
+                caller's event loop when the operation is on disk, before the caller gets its result.
+            max_group: operations that share a commit at most, so that the first one does not wait for an endless queue.
+            max_waiting: operations that may wait, so that the queue does not fill the memory while the disk does not answer.
+            optimistic: operations rarely fail, so run a group without savepoints first, and again with savepoints if one fails.
+            drop_cancelled: do not run an operation whose caller was cancelled before its turn.
+            on_undo: called in the writer's thread when the work of operations is rolled back.
         """
         self.counters = Counters()
         self.condition = Condition(backend.name)
-        """How the database is."""
+        """The state of the database."""
         self.connection: Connection | None = None
-        """The writer's own; None before the start, and after an error by which it was given up."""
+        """The writer's connection; None before the start, and after an error because of which it was closed."""
         self._max_waiting = max_waiting
         self._backend = backend
         self._hand = hand
@@ -111,7 +116,7 @@ class GroupWriter(Generic[A]):
         self._queue: SimpleQueue[_Waiting[A, Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._begins = False
-        """Whether it waits for a transaction to begin: for a lock of another process, or for a server."""
+        """Whether the writer is waiting for a transaction to begin, because of a lock of another process or a slow server."""
 
     @property
     def waiting(self) -> int:
@@ -120,19 +125,19 @@ class GroupWriter(Generic[A]):
 
     @property
     def running(self) -> bool:
-        """Whether operations are taken."""
+        """Whether the writer takes operations."""
         return self._thread is not None
 
     def start(self, connection: Connection | None, name: str) -> None:
-        """Begin to take operations, on a connection that is the writer's from now on; without one the writer connects at its first
-        operation. ``name`` is the thread's.
+        """Begin to take operations. The writer owns ``connection`` from now on; without one it connects at its first operation. ``name`` is
+        the name of the thread.
         """
         self.connection = connection
         self._thread = threading.Thread(target=self._write_forever, name=name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, then end the thread and close its connection. It blocks until then; calling it twice does no harm."""
+        """Run the waiting operations, then end the thread and close its connection. It blocks until then, and may be called twice."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
@@ -142,11 +147,11 @@ class GroupWriter(Generic[A]):
             self.connection = None
 
     def submit(self, operation: Callable[[A], T]) -> asyncio.Future[T]:
-        """Have ``operation`` run in the next transaction; the future gets its result when that is on disk, or what it raised, and then
-        nothing of it is kept; or a StorageError when the database cannot be written now.
+        """Run ``operation`` in the next transaction. The future gets its result when that is on disk. If the operation raises an error, the
+        future gets that error and nothing of the operation is kept. If the database cannot be written, it gets a StorageError.
 
         Raises:
-            StorageError: it takes no operations, or too much waits for it.
+            StorageError: the writer takes no operations, or too many are waiting.
         """
         if self._thread is None:
             raise StorageError("the database is not open")
@@ -157,11 +162,11 @@ class GroupWriter(Generic[A]):
         return future
 
     async def look(self) -> None:
-        """Find out how the database is, and leave it to :attr:`condition`. While it is in trouble something is written, else a transaction
-        begins and ends.
+        """Check the database and update :attr:`condition`. The check is an empty transaction; while the database is in trouble, it also
+        writes something.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the database cannot be written.
         """
 
         def attempt(_: A) -> None:
@@ -171,11 +176,11 @@ class GroupWriter(Generic[A]):
         await self.submit(attempt)
 
     async def trouble(self) -> Reason | None:
-        """How the database is now, None when well: what its users saw last, or that no transaction began within :data:`ANSWER_S`, long
-        before they give up.
+        """What is wrong with the database now; None if nothing is. That is the fault of the last operation, or that no transaction began
+        within :data:`ANSWER_S`, long before the waiting operations fail.
         """
         if self.condition.trouble is None:
-            with contextlib.suppress(StorageError, TimeoutError):  # the condition tells, or what follows
+            with contextlib.suppress(StorageError, TimeoutError):  # the condition is set, or the next lines decide
                 async with asyncio.timeout(ANSWER_S):
                     await self.look()
                 return self.condition.trouble
@@ -207,7 +212,7 @@ class GroupWriter(Generic[A]):
                 return
 
     def _commit(self, group: Sequence[_Waiting[A, Any]]) -> None:
-        """Commit all of a group, or leave with all of it why the database could not."""
+        """Run and commit a group. If the database cannot commit it, each operation of the group gets the error."""
         counters = self.counters
         counters.operations += len(group)
         try:
@@ -218,7 +223,7 @@ class GroupWriter(Generic[A]):
                 for each in group:
                     self._run_alone(each, connection)
             connection.execute("COMMIT")
-            self._backend.check()  # else what was committed is in a file that nobody will read
+            self._backend.check()  # otherwise the commit may have gone to a deleted file
         except Exception as error:
             counters.faults += 1
             self.condition.failed(error)
@@ -228,7 +233,7 @@ class GroupWriter(Generic[A]):
                 self.connection = None
             for each in group:
                 each.afterwards = ()
-                # an operation that was refused keeps its own error; nothing of the others was kept
+                # an operation that failed by itself keeps its own error
                 if each.error is None:
                     each.error = StorageError(f"the database cannot be written: {error}")
                     each.error.__cause__ = error
@@ -244,8 +249,8 @@ class GroupWriter(Generic[A]):
             self._begins = False
 
     def _run_together(self, group: Sequence[_Waiting[A, Any]], connection: Connection) -> bool:
-        """Run a group in a transaction without savepoints. False where an operation raised what is its own: all of the group is undone
-        then. What is the database's is raised.
+        """Run a group in a transaction without savepoints. Returns False if an operation raised an error of its own; the whole group is
+        rolled back then. Errors of the database are raised.
         """
         self._begin(connection)
         afterwards: list[Callable[[], object]] = []
@@ -267,14 +272,14 @@ class GroupWriter(Generic[A]):
         return True
 
     def _run_alone(self, each: _Waiting[A, Any], connection: Connection) -> None:
-        """Run one operation below a savepoint: what it raises is its own, unless the connection is lost, which is raised."""
+        """Run one operation within a savepoint. An error of its own is stored with the operation; an error of the database is raised."""
         for attempt in range(RETRIES + 1):
             afterwards: list[Callable[[], object]] = []
             connection.execute("SAVEPOINT operation")
             try:
                 each.result = each.operation(self._hand(connection, afterwards))
             except Exception as error:
-                # SQLite undoes all of a transaction by itself when the disk is full: no savepoint is left then to go back to
+                # when the disk is full, SQLite rolls back the whole transaction by itself, and the savepoint with it
                 database_s = self._backend.lost(error) or self._backend.broken(error)
                 if database_s or not undone(lambda: connection.execute("ROLLBACK TO SAVEPOINT operation")):
                     raise
@@ -291,16 +296,16 @@ class GroupWriter(Generic[A]):
 
 
 def undone(undo: Callable[[], object]) -> bool:
-    """Whether the connection could be brought back to where it was before what failed."""
+    """Call ``undo``, which rolls something back; returns whether it succeeded."""
     try:
         undo()
     except Exception:
-        return False  # the caller gives the connection up, and tells of the error that led here
+        return False  # the caller closes the connection, and reports the error that came first
     return True
 
 
 def _notify(group: Sequence[_Waiting[Any, Any]]) -> None:
-    """Notify those who wait, all of a loop in one go: waking a loop costs more than an operation."""
+    """Give the callers their results, with one call for each event loop: waking a loop costs more than an operation."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting[Any, Any]]] = {}
     for each in group:
         by_loop.setdefault(each.future.get_loop(), []).append(each)
@@ -308,12 +313,12 @@ def _notify(group: Sequence[_Waiting[Any, Any]]) -> None:
         try:
             loop.call_soon_threadsafe(_settle, waiting)
         except RuntimeError:
-            if not loop.is_closed():  # who waited there waits no more
+            if not loop.is_closed():  # callers of a closed loop no longer wait
                 raise
 
 
 def _settle(group: Sequence[_Waiting[Any, Any]]) -> None:
-    """On the event loop: what was to happen after the commit, then the callers."""
+    """On the event loop: run the calls that were due after the commit, then give the callers their results."""
     for each in group:
         for call in each.afterwards:
             call()

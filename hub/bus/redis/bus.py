@@ -104,7 +104,7 @@ class RedisBus:
         """Connect. If Redis cannot be reached, this goes on trying in the background; until it is connected, nobody can subscribe.
 
         Raises:
-            UnusableRedisError: Redis is too old, or its settings let it lose data.
+            UnusableRedisError: Redis is too old, or its settings let it evict keys.
         """
         try:
             problems = (await self._commands.look()).problems()

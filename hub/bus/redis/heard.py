@@ -102,7 +102,7 @@ class Heard:
                 self.audiences[topic.audience] = self.audiences.get(topic.audience, 0) + 1
 
     def _needed_for(self, topic: Topic, channel: bytes) -> tuple[bytes, ...]:
-        """The channels that a topic needs: its own, that of messages for a subject, and for a login also that of messages for many logins."""
+        """The channels that a topic needs: its own, that of messages for subjects, and for a login that of messages for many logins."""
         names = self.names
         return (channel, names.subjects, names.logins) if topic.audience else (channel, names.subjects)
 
