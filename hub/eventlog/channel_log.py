@@ -1,6 +1,4 @@
-"""The log of ``log`` channels as its users see it: positions, pages of what was published, and how far back it reaches
-(docs/protocol/channels.md#positions).
-"""
+"""The interface of the channel log, which keeps the messages of ``log`` channels by position (docs/protocol/channels.md#positions)."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -11,15 +9,15 @@ from hub.core.channels import candidates
 from hub.core.message import Topic, queued_size
 
 PAGE_RECORDS = 256
-"""Records of one page at most."""
+"""Records in one page at most."""
 
 SCAN = 500
-"""Records that one page looks at, so that neither the loop nor whoever reads next waits long for it."""
+"""Records that are searched for one page at most, so that the event loop and other readers do not wait long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a tenant's log keeps: the newest records within all three bounds."""
+    """The retention of a tenant's log: it keeps the newest records within all three limits."""
 
     max_messages: int = 100_000
     max_age_s: int = 24 * 3600
@@ -27,7 +25,7 @@ class Retention:
 
 
 class Record(NamedTuple):
-    """One message of a log channel. ``data`` and ``extra`` as in :class:`hub.core.message.Message`."""
+    """One message of a log channel. ``data`` and ``extra`` are those of :class:`hub.core.message.Message`."""
 
     position: int
     channel: str
@@ -36,85 +34,86 @@ class Record(NamedTuple):
 
     @property
     def size(self) -> int:
-        """What it counts against the queue that it is read for."""
+        """The bytes that it counts in the queue of the subscriber for whom it is read."""
         return queued_size(self.channel, self.data, self.extra)
 
 
 class Span(NamedTuple):
-    """How far a tenant's log reaches: all that was ever published after ``floor`` is there, up to ``newest``, the newest record.
+    """The range of a tenant's log: it has all messages that were ever published after ``floor``, up to ``newest``, the newest record.
 
-    ``floor`` is never 0: a log that begins anew, because its file is gone or it was in memory, cannot vouch for what was before it, so it
-    begins at the microsecond before its making. Without records ``newest`` is ``floor``.
+    ``floor`` is never 0. A new log cannot know whether there was an earlier one, whose file was deleted or which was in memory. Therefore
+    it begins at the microsecond before it was made. Without records, ``newest`` equals ``floor``.
     """
 
     floor: int
     newest: int
     seam: int = 0
-    """Where the log came back with less than it had, the first position after that: one below it may name another message than before, or
-    one that is lost, so that nobody has recovered with it. 0 where that never happened.
+    """The first position after the log lost records (for example when Redis restarted from an old copy); 0 if that never happened. A lower
+    position may now stand for another message or for a lost one, so a subscriber that resumes from it has not recovered.
     """
 
 
 class Page(NamedTuple):
-    """Some records in the order of their positions, perhaps none; up to ``end_position`` there are no others. With ``more`` the caller
-    reads on from there.
+    """Records in the order of their positions, perhaps none. Up to ``end_position`` there are no others. If ``more`` is true, the next page
+    begins after that position.
     """
 
     records: Sequence[Record]
     end_position: int
     floor: int
-    """The log's floor at the moment of reading: above the position that was asked for, something is missing."""
+    """The log's floor when the page was read. If it is above the position from which the caller reads, records are missing."""
     more: bool
 
 
 class Selection(NamedTuple):
-    """Whose records are wanted: those for all of a tenant (audience ``""``) and one's own, of channels that a pattern stands for."""
+    """Selects records of a tenant by audience (``""`` is the whole tenant) and by channel, which one of the patterns must match."""
 
     tenant: str
     audiences: tuple[str, ...]
     patterns: AbstractSet[str]
 
     def wants(self, channel: str) -> bool:
-        """Whether one of the patterns stands for a channel: as many look-ups as its name is deep, however many patterns there are."""
+        """Whether one of the patterns matches a channel. The time depends on the depth of its name, not on the number of patterns."""
         return not self.patterns.isdisjoint(candidates(channel))
 
 
 class ChannelLog(Protocol):
-    """Positions are one increasing number per tenant, ``max(previous + 1, microseconds since 1970)``, below 2^53: wildcards and several
-    channels resume from one number, and positions from before a lost log never look valid. What :meth:`append` returned for is kept as
-    the backend promises: on disk, or for as long as the process lives.
+    """A log whose positions rise through all log channels of a tenant: ``max(previous + 1, microseconds since 1970)``, below 2^53. A client
+    can thus resume several channels and patterns from one number, and positions of a lost log never look valid. When :meth:`append`
+    returns, the message is kept as the backend promises: on disk, or until the process ends.
 
-    Every method raises :class:`hub.eventlog.interface.EventLogError` when the backend fails or the log is closed.
+    Every method raises :class:`hub.eventlog.interface.EventLogError` if the backend fails or the log is closed.
     """
 
     async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
-        """Append one message; returns its position, and one after which the topic had no other: its last one, as far as that is kept,
-        else the floor. Messages get their positions in the order of the calls.
+        """Append one message. Returns its position and a lower one; between the two the topic has no other message. The lower one is the
+        position of the topic's last message if the log still has it, else the floor. Positions follow the order of the calls.
 
-        With ``idempotency_key``, None and nothing is recorded where the topic has a record of that name, for as long as that is kept.
+        If the topic already has a record with this ``idempotency_key``, nothing is recorded and None is returned, as long as the log keeps
+        that record.
         """
         ...
 
     async def read(self, selection: Selection, after: int, max_bytes: int) -> Page:
-        """The next records after a position: at most ``PAGE_RECORDS``, together of at most ``max_bytes``, but at least one where there is
-        one among the ``SCAN`` that it looks at: what a page costs does not depend on how rare the records are, or how many the patterns.
+        """Read the next selected records after a position: at most ``PAGE_RECORDS``, and at most ``max_bytes`` together, but one in any
+        case. Only the next ``SCAN`` records of the log are searched, so that a page takes the same time if selected records are rare.
         """
         ...
 
     async def span(self, tenant: str) -> Span:
-        """How far back and forth the log reaches."""
+        """The range of the log."""
         ...
 
     async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
-        """Whether all that these topics, without wildcards, ever had after a position is surely there, although other topics' records of
-        that time are gone.
+        """Whether the log certainly has all messages of these topics after a position, although it may have deleted records of other
+        topics. The topics have no wildcards.
         """
         ...
 
     async def trim(self) -> int:
-        """Forget what :class:`Retention` does not keep; returns how many records."""
+        """Delete the records that exceed the :class:`Retention`; returns how many."""
         ...
 
     async def close(self) -> None:
-        """Write what waits and let go of files."""
+        """Write the waiting records and close the files."""
         ...

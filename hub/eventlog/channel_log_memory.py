@@ -1,4 +1,4 @@
-"""The log of ``log`` channels in memory: what survives a lost connection, not what survives the process."""
+"""The log of ``log`` channels in memory. Clients can recover from a lost connection, but the log does not outlive the process."""
 
 import asyncio
 from bisect import bisect_right
@@ -12,7 +12,7 @@ from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, Page, Record, Retention
 from hub.eventlog.interface import EventLogError
 
 TRIM_PIECE = 500
-"""Records that are forgotten in one piece."""
+"""Records that one step of a sweep deletes at most."""
 
 _position = attrgetter("position")
 
@@ -29,13 +29,13 @@ class _Kept(NamedTuple):
 
 
 class _OfTopic:
-    """What is known of one topic of which something is kept."""
+    """Positions of one topic that has records in the log."""
 
     __slots__ = ("before", "last")
 
     def __init__(self, before: int, last: int) -> None:
         self.before = before
-        """A position after which, before the oldest record that is kept, the topic had no other."""
+        """A position below the topic's oldest record; between the two the topic had no other record."""
         self.last = last
 
 
@@ -50,7 +50,7 @@ class _Log:
         self.newest = floor
         self.size = 0
         self.topics: dict[Topic, _OfTopic] = {}
-        # the names of the records that are kept and have one
+        # the idempotency keys of the records, with their topics
         self.names: set[tuple[Topic, str]] = set()
 
     def after(self, position: int) -> int:
@@ -58,7 +58,7 @@ class _Log:
         return bisect_right(self.kept, position, key=_position)
 
     def append(self, kept: _Kept) -> int:
-        """Add the newest record; returns a position after which its topic had no other."""
+        """Add the newest record; returns a lower position, between which and the record its topic has no other."""
         self.kept.append(kept)
         self.size += kept.size
         self.newest = kept.position
@@ -72,7 +72,7 @@ class _Log:
         return previous
 
     def forget(self, until: int, retention: Retention) -> int:
-        """Drop the oldest records: up to ``until``, and what is beyond the other bounds; ``TRIM_PIECE`` at most. Returns how many."""
+        """Delete the oldest records, up to ``until`` or beyond the other limits, but ``TRIM_PIECE`` at most. Returns how many."""
         cut = 0
         surplus = len(self.kept) - retention.max_messages
         while cut < min(len(self.kept), TRIM_PIECE):
@@ -95,7 +95,7 @@ class _Log:
 
 
 class MemoryChannelLog:
-    """Same positions, order and answers as the other backends (:class:`hub.eventlog.channel_log.ChannelLog`)."""
+    """It gives the same positions, order and results as the other backends (:class:`hub.eventlog.channel_log.ChannelLog`)."""
 
     __slots__ = ("_clock", "_closed", "_logs", "_retention")
 
@@ -124,7 +124,7 @@ class MemoryChannelLog:
         position = max(log.newest + 1, self._clock.wall_us())
         previous = log.append(_Kept(position, topic, idempotency_key, Record(position, topic.channel, data, extra)))
         retention = self._retention
-        # between two sweeps too, memory stays within a multiple of the bounds
+        # between two sweeps, too, the log uses no more memory than a multiple of the limits
         if len(log.kept) >= 2 * retention.max_messages or log.size >= 2 * retention.max_bytes:
             log.forget(0, retention)
         return position, previous
@@ -161,7 +161,7 @@ class MemoryChannelLog:
         log = self._log(topic.tenant)
         if after >= log.floor:
             return True
-        known = log.topics.get(topic)  # without any record it may have had some that are gone
+        known = log.topics.get(topic)  # a topic without a record may have had some that were deleted
         return known is not None and known.before <= after
 
     async def trim(self) -> int:

@@ -1,6 +1,6 @@
-"""The log of ``log`` channels in Redis, a stream for each tenant: all nodes of a hub share it.
+"""The log of ``log`` channels in Redis, as a stream for each tenant. All nodes of a hub share it.
 
-It is as durable as its Redis is. Where that came back with less than it had, positions jump and :attr:`Span.seam` says so.
+It is as durable as its Redis is. If Redis lost records, positions jump, and :attr:`Span.seam` names the first one after the loss.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from hub.redis.scripts import Scripts
 from hub.redis.server import ServerInfo
 
 TRIM_PIECE: Final = 500
-"""Records that one step forgets at most: meanwhile Redis does nothing else."""
+"""Records that one step of a sweep deletes at most: Redis does nothing else during a step."""
 
 MAX_LOOKED_AT: Final = 20 * SCAN
-"""Records among which :meth:`RedisChannelLog.complete_since` looks for one of a topic; where none is, it cannot vouch."""
+"""Records in which :meth:`RedisChannelLog.complete_since` looks for one of a topic. If it finds none, it returns False."""
 
 GUARD_US: Final = 2_000_000
-"""Microseconds by which positions jump where a log begins or has lost something: another host's clock may be behind."""
+"""Microseconds by which positions jump when a log begins or has lost records, since the clock of another Redis host may be behind."""
 
 SWEEPS_PER_SEARCH: Final = 60
-"""Of so many sweeps one looks for logs of tenants that this process has not met."""
+"""One of this many sweeps also looks for the logs of tenants that this process has not used yet."""
 
 _META = (b"top", b"floor", b"run", b"seam", b"last")
 
 
 class Entry(NamedTuple):
-    """A record as it lies in Redis."""
+    """A record in Redis."""
 
     position: int
     previous: int
-    """A position after which its topic had no other before it."""
+    """A lower position; between the two the topic has no other record."""
     header: Header
     body: bytes
     """Extra members, then data."""
 
 
 class RawPage(NamedTuple):
-    """As :class:`hub.eventlog.channel_log.Page`, of all topics."""
+    """As :class:`hub.eventlog.channel_log.Page`, but with the records of all topics."""
 
     records: Sequence[Entry]
     end_position: int
     floor: int
     more: bool
     undecoded: int
-    """Records that this version cannot read, and that are left out."""
+    """Records that were left out because this version cannot read them."""
 
 
 class RedisChannelLog:
-    """:class:`hub.eventlog.channel_log.ChannelLog` over streams. Positions and ages follow the clock of Redis."""
+    """A :class:`hub.eventlog.channel_log.ChannelLog` in Redis streams. Positions and ages follow the clock of Redis."""
 
     __slots__ = ("_closed", "_commands", "_guard_us", "_names", "_retention", "_scripts", "_sweeps", "_tenants", "undecoded")
 
@@ -80,13 +80,13 @@ class RedisChannelLog:
         self._guard_us = guard_us
         self._closed = False
         self._sweeps = 0
-        # whose logs this process has met: it trims them
+        # tenants whose logs this process knows, and trims
         self._tenants: set[str] = set()
         self.undecoded = 0
-        """Records that this version could not read, and that were passed over."""
+        """Records that were skipped because this version could not read them."""
 
     async def append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str = "") -> tuple[int, int] | None:
-        """See :meth:`ChannelLog.append`. It reaches no subscriber: that is the bus's work."""
+        """See :meth:`ChannelLog.append`. It only records the message; the bus delivers messages in another way."""
         names = self._of(topic.tenant)
         header = Header(topic.audience, topic.channel, DeliveryClass.LOG, len(extra), "", 0).encode()
         batch = secrets.randbits(48)
@@ -125,28 +125,30 @@ class RedisChannelLog:
         return Page(found, page.end_position, page.floor, page.more)
 
     async def page(self, tenant: str, after: int) -> RawPage:
-        """The next records of all topics after a position, ``SCAN`` at most.
+        """Read the next records of all topics after a position, ``SCAN`` at most.
 
         Raises:
             EventLogError: see :class:`ChannelLog`.
         """
         names = self._of(tenant)
         meta, entries = await self._meta_and_entries(names, after)
-        if meta is None:  # it was lost, or another server has it: see there
+        if meta is None:  # Redis has no such log, or was replaced by another server: make it, then read again
             await self.open(tenant)
             meta, entries = await self._meta_and_entries(names, after)
             if meta is None:
                 raise EventLogError("Redis was replaced while the log was read")
         top, floor, last = int(meta[0]), int(meta[1]), int(meta[4])
         end = _position(entries[-1]) if entries else after
-        if len(entries) < SCAN and end < last and floor < last:  # the stream is gone, beside the hash that knows of it
+        if len(entries) < SCAN and end < last and floor < last:  # the hash of the log is there, but its stream is gone
             floor = (await self.open(tenant)).floor
         decoded = [record for entry in entries if (record := self._decode(entry)) is not None]
         more = len(entries) == SCAN and end < last
         return RawPage(decoded, end if more else max(top, after), floor, more, len(entries) - len(decoded))
 
     async def _meta_and_entries(self, names: TenantNames, after: int) -> tuple[list[bytes] | None, list[Any]]:
-        """The fields ``_META`` and the next ``SCAN`` records, of one moment; None where the log is not this server's."""
+        """Read the fields ``_META`` and the next ``SCAN`` records in one transaction; None instead of the fields if there is no log of this
+        server.
+        """
         begin = f"({max(after, 0)}-0"
         try:
             server, (meta, entries) = await self._commands.transaction(
@@ -174,7 +176,7 @@ class RedisChannelLog:
         return await self.open(tenant)
 
     async def open(self, tenant: str, known: int = 0) -> Span:
-        """As :meth:`span`; ``known`` is the highest position that the caller has seen: a log that has not come so far has lost something.
+        """As :meth:`span`. ``known`` is the highest position that the caller has seen; a log that ends below it has lost records.
 
         Raises:
             EventLogError: see :class:`ChannelLog`.
@@ -191,7 +193,7 @@ class RedisChannelLog:
         return Span(floor, top, seam)
 
     async def complete_since(self, topics: Sequence[Topic], after: int) -> bool:
-        """See :meth:`ChannelLog.complete_since`. It looks at a bounded number of records."""
+        """See :meth:`ChannelLog.complete_since`. It searches a limited number of records (``MAX_LOOKED_AT``)."""
         return all([await self._complete(topic, after) for topic in topics])
 
     async def _complete(self, topic: Topic, after: int) -> bool:
@@ -218,7 +220,7 @@ class RedisChannelLog:
         return False
 
     async def trim(self) -> int:
-        """See :meth:`ChannelLog.trim`. Every node does this, for all tenants that it has met."""
+        """See :meth:`ChannelLog.trim`. Every node does this for all tenants whose logs it knows."""
         self._check_open()
         if self._sweeps % SWEEPS_PER_SEARCH == 0:
             await self._search()
@@ -269,7 +271,7 @@ class RedisChannelLog:
 
 
 def _literal(text: str) -> str:
-    """A text as a pattern of Redis that matches it alone."""
+    """Escape a text so that as a pattern of Redis it matches only itself."""
     return "".join(f"\\{character}" if character in "*?[]^\\" else character for character in text)
 
 

@@ -1,4 +1,4 @@
-"""The log of ``log`` channels of a single node, in a :class:`hub.eventlog.sqlite_file.SqliteFile`: it outlives the process."""
+"""The log of ``log`` channels of a single node, in a :class:`hub.eventlog.sqlite_file.SqliteFile`. It outlives the process."""
 
 import json
 import sqlite3
@@ -46,7 +46,7 @@ def _records(schema: Schema) -> None:
 
 
 def _names(schema: Schema) -> None:
-    """A message may have a name, by which a second one is refused."""
+    """Add the idempotency key: a second message of a topic with the same key is refused."""
     schema.run(
         "ALTER TABLE records ADD COLUMN once TEXT",
         "CREATE UNIQUE INDEX records_once ON records (log, audience, channel, once) WHERE once IS NOT NULL",
@@ -64,7 +64,7 @@ _NAMED = "SELECT 1 FROM records WHERE log = ? AND audience = ? AND channel = ? A
 _END_OF_SCAN = "SELECT position FROM records WHERE log = ? AND position > ? ORDER BY position LIMIT 1 OFFSET ?"
 
 _CHANNELS = "SELECT json_group_array(DISTINCT channel) FROM records WHERE log = ? AND position > ? AND position <= ?"
-"""All channels as one row: for each row the driver releases and takes the lock of Python, and under load it waits for that."""
+"""All channels in one row: the driver releases and takes Python's global lock for each row, and under load it waits for it each time."""
 
 _RECORDS = (
     "SELECT position, channel, data, extra FROM records WHERE log = ? AND position > ? AND position <= ?"
@@ -85,8 +85,8 @@ class SqliteChannelLog:
     def __init__(self, data_dir: Path, clock: Clock, retention: Retention | None = None) -> None:
         self._clock = clock
         self._retention = retention or Retention()
-        self._ids: dict[str, int] = {}  # the writer thread's own
-        # how far the logs reach, as far as it was asked for: nobody else writes to the file, and who subscribes must not wait for readers
+        self._ids: dict[str, int] = {}  # used by the writer's thread only
+        # ranges of the logs, kept in memory so that subscribing does not wait for the reader; no other process writes to the file
         self._spans: dict[str, Span] = {}
         self.file = SqliteFile(data_dir / FILE_NAME, VERSIONS, on_rollback=self._ids.clear)
 
@@ -116,7 +116,7 @@ class SqliteChannelLog:
         return appended
 
     def _reaches(self, tenant: str, *, floor: int = 0, newest: int = 0) -> None:
-        """Note what a transaction that is on disk has done; answers may come in another order than the transactions."""
+        """Update a range in memory after a transaction. Results may come in another order than the transactions ran."""
         span = self._spans.get(tenant)
         if span is not None:
             self._spans[tenant] = Span(max(span.floor, floor), max(span.newest, newest))
@@ -126,7 +126,7 @@ class SqliteChannelLog:
 
         def select(connection: sqlite3.Connection) -> Page:
             log = connection.execute("SELECT id, floor, top FROM logs WHERE tenant = ?", (selection.tenant,)).fetchone()
-            if log is None:  # nobody ever asked how far it reaches
+            if log is None:  # the log was never used
                 return Page([], after, after, more=False)
             identifier, floor, newest = log
             end = connection.execute(_END_OF_SCAN, (identifier, after, SCAN - 1)).fetchone()
@@ -155,7 +155,7 @@ class SqliteChannelLog:
         if span is None:
 
             def begin(connection: sqlite3.Connection) -> Span:
-                # where there is no log, it begins now, and that must be remembered: see Span
+                # a log that does not exist begins now, and its floor must be stored: see Span
                 return Span(*connection.execute("SELECT floor, top FROM logs WHERE id = ?", (self._id(connection, tenant),)).fetchone())
 
             found = await self.file.write(begin)
@@ -220,7 +220,7 @@ class SqliteChannelLog:
         return count
 
     async def close(self) -> None:
-        """See :meth:`ChannelLog.close`. Calling it twice does no harm."""
+        """See :meth:`ChannelLog.close`. It may be called twice."""
         await self.file.close()
 
     def _id(self, connection: sqlite3.Connection, tenant: str) -> int:

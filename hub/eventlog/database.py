@@ -1,4 +1,4 @@
-"""A database of a log: one writer that commits in groups, and readers beside it; their errors are those of a log."""
+"""The database of a log: one writer that commits operations in groups, and readers. Faults are raised as errors of a log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hub.storage.reasons import Reason
 from hub.storage.writer import GroupWriter
 
 A = TypeVar("A")
-"""What operations and queries get of a connection."""
+"""The type of the object that operations and queries work on."""
 
 T = TypeVar("T")
 
 
 class LogDatabase(Generic[A]):
-    """Its users hand it operations and queries; none of them touches a connection of its own."""
+    """Runs the operations and queries of a log, which have no connections of their own."""
 
     def __init__(
         self,
@@ -35,8 +35,9 @@ class LogDatabase(Generic[A]):
         readers: int,
         on_undo: Callable[[], object],
     ) -> None:
-        """``name`` is what the names of its threads begin with; ``shown`` is what errors call it, and ``path`` its file, where it has one.
-        ``max_group``, ``max_waiting`` and ``on_undo`` are those of :class:`hub.storage.writer.GroupWriter`.
+        """``hand`` makes the object that operations and queries work on from a connection. The names of the threads begin with ``name``.
+        ``shown`` names the database in errors; ``path`` is its file, if it has one. ``max_group``, ``max_waiting`` and ``on_undo`` are
+        those of :class:`hub.storage.writer.GroupWriter`.
         """
         self._backend = backend
         self._hand = hand
@@ -54,16 +55,16 @@ class LogDatabase(Generic[A]):
             on_undo=on_undo,
         )
         self.condition = self._writer.condition
-        """How the database is."""
+        """The state of the database."""
         self._readers = Readers(backend, self.condition, count=readers, name=f"{name}-read")
 
     def start(self, connection: Connection | None) -> None:
-        """Begin to take operations, on a connection that is the writer's from now on; without one it connects at its first operation."""
+        """Begin to take operations. The writer owns ``connection`` from now on; without one it connects at its first operation."""
         self._writer.start(connection, f"{self._name}-write")
 
     @property
     def writers_connection(self) -> A:
-        """What the writer's operations get: for its thread, and for what looks at the database in tests."""
+        """The object that the writer's operations work on: for the writer's thread, and for tests that look at the database."""
         assert self._writer.connection is not None
         return self._hand(self._writer.connection)
 
@@ -73,11 +74,11 @@ class LogDatabase(Generic[A]):
             raise EventLogError(f"{self._shown} is closed", self._path)
 
     async def write(self, operation: Callable[[A], T]) -> T:
-        """Run ``operation`` in the writer's next transaction, in its thread; returns when that is on disk. It may run more than once: what
-        it does lies in the database alone. A caller that is cancelled before its turn leaves it undone.
+        """Run ``operation`` in the writer's next transaction, in the writer's thread; returns when it is on disk. It may run more than
+        once, so it must change nothing but the database. If the caller is cancelled before its turn, the operation does not run.
 
         Raises:
-            EventLogError: it was refused, and nothing of it was recorded; or the database is closed.
+            EventLogError: the operation failed and nothing of it was recorded, or the database is closed.
         """
         self.check_open()
         try:
@@ -86,7 +87,7 @@ class LogDatabase(Generic[A]):
             raise self._error("written", error) from (error.__cause__ or error)
 
     async def read(self, query: Callable[[A], T]) -> T:
-        """Run ``query`` in a reader's thread, within a transaction that sees one moment of the database.
+        """Run ``query`` in a reader's thread, within a transaction that reads one snapshot of the database.
 
         Raises:
             EventLogError: the database cannot be read, or is closed.
@@ -101,7 +102,7 @@ class LogDatabase(Generic[A]):
         """See :meth:`hub.storage.writer.GroupWriter.look`.
 
         Raises:
-            EventLogError: it cannot be written, or is closed.
+            EventLogError: the database cannot be written, or is closed.
         """
         self.check_open()
         try:
@@ -117,12 +118,12 @@ class LogDatabase(Generic[A]):
         """See :meth:`hub.storage.interface.Backend.refresh`.
 
         Raises:
-            OSError, sqlite3.Error: it cannot be done now.
+            OSError, sqlite3.Error: the mark cannot be renewed now.
         """
         await asyncio.to_thread(self._backend.refresh)
 
     async def close(self) -> None:
-        """Write what waits, stop every thread and close every connection. Calling it twice does no harm."""
+        """Run the waiting operations, stop every thread and close every connection. It may be called twice."""
         if self._closed:
             return
         self._closed = True

@@ -1,4 +1,4 @@
-"""The event log as its users see it."""
+"""The interface of the event log."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from hub.storage.lease import Fence
 
 
 class EventLogError(Exception):
-    """The log could not be read or written; of a refused write nothing was recorded. ``path`` is its file, where it has one."""
+    """The log could not be read or written. If a write failed, nothing of it was recorded. ``path`` is the log's file, if it has one."""
 
     def __init__(self, message: str, path: Path | None = None) -> None:
         super().__init__(message)
@@ -24,18 +24,17 @@ class LogInUseError(EventLogError):
 
 
 class FencedError(EventLogError):
-    """A lease was shown that another process has taken since: nothing was written, and this process is no longer the owner."""
+    """Another process has taken the lease whose fence was shown. Nothing was written; this process is no longer the owner."""
 
 
 class EventLog(Protocol):
-    """Streams of records, each with a position that rises by one, and one snapshot a stream and owner.
+    """Streams of records, whose positions rise by one, and one snapshot for each stream and owner.
 
-    A stream is named by tenant and name. What ``append`` returned for is on disk (docs/architecture.md#durability). Every
-    method raises :class:`EventLogError` when the backend fails or the log is closed. A log is used from one event loop.
+    A stream is identified by a tenant and a name. When ``append`` returns, its records are on disk (docs/architecture.md#durability). Every
+    method raises :class:`EventLogError` if the backend fails or the log is closed. A log is used from one event loop.
 
-    Where several processes write to one log, each shows the ``fence`` of its lease (:mod:`hub.storage.lease`): it is compared in the
-    statement that writes, and :class:`FencedError` raised where the lease has another owner by then. A log that one process has alone
-    ignores it.
+    If several processes write to one log, each shows the ``fence`` of its lease (:mod:`hub.storage.lease`). The statement that writes
+    compares it, and :class:`FencedError` is raised if the lease has another owner by then. A log that only one process uses ignores it.
     """
 
     async def tenants(self, stream: str) -> list[str]:
@@ -47,25 +46,25 @@ class EventLog(Protocol):
         ...
 
     def read(self, tenant: str, stream: str, after: int = 0) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
-        """Records after a position, oldest first, in chunks of up to 1,000."""
+        """Read the records after a position, oldest first, in chunks of up to 1,000."""
         ...
 
     async def last(self, tenant: str, stream: str) -> int:
-        """The position of the newest record ever appended, 0 when there was none."""
+        """The position of the newest record that was ever appended; 0 if there was none."""
         ...
 
     async def trim(self, tenant: str, stream: str, up_to: int, fence: Fence | None = None) -> None:
-        """Forget records up to and with a position."""
+        """Delete the records up to a position, including the one at it."""
         ...
 
     async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes, fence: Fence | None = None) -> None:
-        """Keep ``owner``'s state as of ``position``; it replaces the one before."""
+        """Store ``owner``'s state as of ``position``. It replaces the snapshot before."""
         ...
 
     async def load_snapshot(self, tenant: str, stream: str, owner: str) -> tuple[int, bytes] | None:
-        """The snapshot that ``owner`` kept last: (position, state), or None."""
+        """The last snapshot of ``owner``: (position, state), or None."""
         ...
 
     async def close(self) -> None:
-        """Write what waits and close the files."""
+        """Write the waiting records and close the files."""
         ...

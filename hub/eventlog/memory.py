@@ -1,4 +1,4 @@
-"""The event log in memory: for tests and for hubs that may forget. Nothing survives the process."""
+"""The event log in memory: for tests, and for hubs that may lose their events. Nothing outlives the process."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -27,7 +27,7 @@ class _Stream:
 
 
 class MemoryEventLog:
-    """Same positions, order and errors as the other backends (:class:`hub.eventlog.interface.EventLog`)."""
+    """It gives the same positions, order and errors as the other backends (:class:`hub.eventlog.interface.EventLog`)."""
 
     __slots__ = ("_closed", "_streams")
 

@@ -1,6 +1,6 @@
-"""The event log of many nodes, in PostgreSQL: owners append to it, each fenced by its lease (:mod:`hub.storage.lease`).
+"""The event log of several nodes, in PostgreSQL. Each process that appends shows the fence of its lease (:mod:`hub.storage.lease`).
 
-Its tables are those of ``hub.eventlog.migrations``. It has a writer and readers of its own beside those of the hub's database.
+Its tables are those of ``hub.eventlog.migrations``. It has its own writer and readers, besides those of the hub's database.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ TRIM_PIECE: Final = 5000
 """Records that one step of ``trim`` deletes. Appends run between two steps."""
 
 _HELD: Final = "WITH held AS MATERIALIZED (SELECT 1 FROM leases WHERE name = ? AND fence = ? FOR KEY SHARE)"
-"""One row if the lease has the fence that was shown. The row is locked until the commit: another process takes the lease after that, and
-reads the log only then. Renewing it does not wait for the lock.
+"""One row if the lease has the fence that was shown. The row is locked until the commit, so that another process can take the lease, and
+read the log, only after it. Renewing the lease does not wait for this lock.
 """
 
 _FREE: Final = "WITH held AS MATERIALIZED (SELECT 1 WHERE ?::text IS NULL AND ?::bigint IS NULL)"
-"""The same without a fence."""
+"""The same for a write without a fence."""
 
 _APPEND: Final = (
     ", stream AS (UPDATE event_streams SET last = last + ? WHERE id = ? AND EXISTS (SELECT 1 FROM held) RETURNING id, last),"
@@ -56,10 +56,10 @@ class PostgresEventLog:
     __slots__ = ("_stream_ids", "database")
 
     def __init__(self, url: DatabaseUrl, *, max_group: int = 512, max_waiting: int = 100_000, readers: int = 2) -> None:
-        """It connects at its first operation. ``max_group`` and ``max_waiting`` are the writer's
-        (:class:`hub.storage.writer.GroupWriter`); ``readers`` threads read.
+        """The log connects at its first operation. ``max_group`` and ``max_waiting`` are those of the writer
+        (:class:`hub.storage.writer.GroupWriter`); ``readers`` is the number of reading threads.
         """
-        self._stream_ids: dict[tuple[str, str], int] = {}  # the writer thread's own
+        self._stream_ids: dict[tuple[str, str], int] = {}  # used by the writer's thread only
         self.database: LogDatabase[Connection] = LogDatabase(
             PostgresBackend(url),
             lambda connection: connection,
@@ -69,7 +69,7 @@ class PostgresEventLog:
             max_group=max_group,
             max_waiting=max_waiting,
             readers=readers,
-            on_undo=self._stream_ids.clear,  # a stream whose making is undone has no such id
+            on_undo=self._stream_ids.clear,  # ids of streams whose creation was rolled back are wrong
         )
         self.database.start(None)
 
@@ -143,7 +143,7 @@ class PostgresEventLog:
         return (int(rows[0][0]), bytes(rows[0][1])) if rows else None
 
     async def close(self) -> None:
-        """See :meth:`EventLog.close`. Calling it twice does no harm."""
+        """See :meth:`EventLog.close`. It may be called twice."""
         await self.database.close()
 
     async def _rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
@@ -168,7 +168,7 @@ def _shown(fence: Fence | None) -> tuple[Any, Any]:
 
 
 def _unfenced(found: int | None, fence: Fence | None) -> int:
-    """What an operation returned; None where the fence did not hold."""
+    """Check the result of an operation: None means that the fence was not valid, and raises FencedError."""
     if found is None:
         raise FencedError(f"the lease {fence.lease} has another owner: nothing was written" if fence is not None else "no such stream")
     return found

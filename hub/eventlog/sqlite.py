@@ -63,8 +63,8 @@ class SqliteEventLog:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / FILE_NAME
-        self._stream_ids: dict[tuple[str, str], int] = {}  # the writer thread's own
-        # ids that a transaction created are forgotten if it is rolled back
+        self._stream_ids: dict[tuple[str, str], int] = {}  # used by the writer's thread only
+        # if a transaction is rolled back, the ids that it created are wrong
         self.file = SqliteFile(self.path, VERSIONS, on_rollback=self._stream_ids.clear)
 
     # -- the log ----------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class SqliteEventLog:
         return (int(rows[0][0]), bytes(rows[0][1])) if rows else None
 
     async def close(self) -> None:
-        """See :meth:`EventLog.close`. Calling it twice does no harm."""
+        """See :meth:`EventLog.close`. It may be called twice."""
         await self.file.close()
 
     def _stream_id(self, connection: sqlite3.Connection, tenant: str, stream: str) -> int:

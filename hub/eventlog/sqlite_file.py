@@ -1,7 +1,7 @@
 """One SQLite file of the hub: one writer thread, one reader thread, one process.
 
-Durability (docs/adr/one-writer.md): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``, and a group commit. What an operation returned is on
-disk.
+Durability (docs/adr/one-writer.md): WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``, and a group commit. When an operation returns, its
+changes are on disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hub.storage.upgrade_copy import copy_before_upgrade
 
 
 class SqliteFile(LogDatabase[sqlite3.Connection]):
-    """A file that this process alone has open (mode 0600). Its users hand it operations and queries; none of them touches a connection.
+    """A file that only this process has open (mode 0600). It runs the operations and queries of its users, which have no connections.
 
     Raises:
         LogInUseError: another process (or another object of this one) has the file open.
@@ -40,15 +40,21 @@ class SqliteFile(LogDatabase[sqlite3.Connection]):
         max_group: int = 512,
         max_waiting: int = 100_000,
     ) -> None:
-        """``versions``: each makes of the tables of the one before its own, the first of none; the file notes in ``PRAGMA user_version``
-        how many it has, and one that has more is refused rather than guessed at. What a file lacks is done in one transaction, after it was
-        copied (:func:`hub.storage.upgrade_copy.copy_before_upgrade`). ``on_rollback`` runs in the writer's thread when what a transaction
-        did is undone. ``max_group`` and ``max_waiting`` are the writer's (:class:`hub.storage.writer.GroupWriter`).
+        """Open the file and bring its tables up to date.
+
+        Args:
+            path: the file; it is made if it does not exist.
+            versions: functions that each change the tables of the version before to those of the next; the first one starts without
+                tables. ``PRAGMA user_version`` records how many the file has; a file with more is refused. Missing versions run in one
+                transaction, after the file was copied (:func:`hub.storage.upgrade_copy.copy_before_upgrade`).
+            on_rollback: called in the writer's thread when the work of a transaction is rolled back.
+            max_group: see :class:`hub.storage.writer.GroupWriter`.
+            max_waiting: see there.
         """
         self.path = path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # before the file is opened: closing it would let go of the locks that another object of this process has on it
+            # lock before the file is opened: closing the file again would release the locks that another object of this process has on it
             held = lock(path)
         except InUseError as error:
             raise LogInUseError(str(error)) from None
@@ -86,15 +92,15 @@ class SqliteFile(LogDatabase[sqlite3.Connection]):
 
     @property
     def writing(self) -> sqlite3.Connection:
-        """The writer's connection: for the writer's thread, and for what looks at the file in tests."""
+        """The writer's connection: for the writer's thread, and for tests that look at the file."""
         return self.writers_connection
 
     async def rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
-        """All rows of one query; see :meth:`read`."""
+        """Read all rows of one query; see :meth:`read`."""
         return await self.read(lambda connection: connection.execute(query, parameters).fetchall())
 
     async def close(self) -> None:
-        """Write what waits, stop both threads and let the file go. Calling it twice does no harm."""
+        """Run the waiting operations, stop both threads and close the file. It may be called twice."""
         if self._closed:
             return
         await super().close()
@@ -107,7 +113,7 @@ def _raw(connection: Connection | None) -> sqlite3.Connection:
 
 
 class _UserVersion:
-    """:class:`hub.storage.schema.Record` in ``PRAGMA user_version``, for versions that are named by their numbers."""
+    """A :class:`hub.storage.schema.Record` in ``PRAGMA user_version``, for versions whose names are their numbers."""
 
     def read(self, connection: Connection) -> set[str]:
         """See :class:`hub.storage.schema.Record`."""

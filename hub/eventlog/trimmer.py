@@ -1,4 +1,4 @@
-"""Deletes records of log channels that are beyond the retention, as a service of the node."""
+"""Deletes the records of log channels that exceed the retention, as a service of the node."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.interface import EventLogError
 
 EVERY_S = 10.0
-"""Seconds between two sweeps. In between a log may exceed its bounds by what is published meanwhile."""
+"""Seconds between two sweeps. Between them, a log may exceed its retention by the messages that are published."""
 
 _log = structlog.get_logger(__name__)
 
@@ -23,14 +23,14 @@ class Trimmer:
         self._log = log
         self._task = BackgroundTask("hub.eventlog.trimmer")
         self.trimmed = 0
-        """Records forgotten since the start."""
+        """Records deleted since the start."""
 
     async def start(self) -> None:
         """Begin to sweep."""
         self._task.start(self._run())
 
     async def stop(self) -> None:
-        """Sweep no more."""
+        """Stop sweeping."""
         await self._task.stop()
 
     async def sweep(self) -> None:

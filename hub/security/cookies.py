@@ -1,6 +1,7 @@
-"""The sign-in cookie: a signed statement that its bearer signed in with a credential (RFC 7519, HS256).
+"""The sign-in cookie: a signed token which states that a browser signed in with a credential (RFC 7519, HS256).
 
-It names the credential's row and a digest of its fingerprint, so that it ends when the row goes or the password changes.
+It contains the id of the credential and a digest of its fingerprint. It is no longer valid when the credential is removed or the password
+changes.
 """
 
 import base64
@@ -24,10 +25,10 @@ SIGN_IN_COOKIE: Final = "HUB_SESSION"
 STATISTICS_COOKIE: Final = "STATISTICS_SESSIONID"
 
 MAX_COOKIES: Final = 16
-"""Cookies of one name that are looked at in one request: each may cost the check of a signature."""
+"""Cookies of one name that are checked in one request: the signature of each may have to be verified."""
 
 _OWN_VALUE: Final = re.compile(r"[0-9a-f]{32}")
-"""What :func:`new_cookie_value` gives."""
+"""The form of values from :func:`new_cookie_value`."""
 
 _ISSUER: Final = "cx-event-hub"
 _MAX_LENGTH: Final = 4096
@@ -44,7 +45,7 @@ _HEADER: Final = _base64url(b'{"typ":"JWT","alg":"HS256"}')
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a valid cookie says: the credential's id, the digest of its fingerprint, and what tells this sign-in from others."""
+    """The content of a valid cookie: the credential's id, the digest of its fingerprint, and the number of this sign-in."""
 
     credential: str
     version: str
@@ -56,7 +57,7 @@ class SignedIn:
 
     @property
     def discriminator(self) -> str | None:
-        """What tells logins apart: for users the sign-in, for tokens and keys the secret itself, as without a cookie."""
+        """Distinguishes logins of one subject: for users it is the sign-in; for tokens and keys it is None, and the secret decides."""
         return f"sign-in:{self.number}" if self.credential.startswith("user:") else None
 
 
@@ -71,13 +72,13 @@ class CookieSigner:
     __slots__ = ("_clock", "_key", "lifetime_s")
 
     def __init__(self, secret: bytes, clock: Clock, *, lifetime_s: int) -> None:
-        """``secret`` is ``HUB_SECRET``; the cookie's key is derived from it, for it signs other things too."""
+        """``secret`` is ``HUB_SECRET``. The cookie's key is derived from it, because the secret also signs other things."""
         self._key = hmac.digest(secret, b"sign-in cookie", "sha256")
         self._clock = clock
         self.lifetime_s = lifetime_s
 
     def sign(self, credential: Credential) -> str:
-        """The cookie's value, good for ``lifetime_s`` seconds and not beyond the credential's own end."""
+        """The cookie's value. It is valid for ``lifetime_s`` seconds, but not longer than the credential."""
         now = self._clock.wall_ms() // 1000
         expires = now + self.lifetime_s
         if credential.expires_ms is not None:
@@ -94,12 +95,12 @@ class CookieSigner:
         return (signed + b"." + self._signature(signed)).decode()
 
     def read(self, value: str) -> SignedIn | None:
-        """What a cookie says; None when it is not ours, changed, or has expired."""
+        """The content of a cookie; None if this hub did not sign it, or it was changed or has expired."""
         if len(value) > _MAX_LENGTH or not value.isascii():
             return None
         signed, _, signature = value.encode().rpartition(b".")
         header, _, payload = signed.partition(b".")
-        # both are compared as text, so of the texts that decode to one signature the usual one alone is taken
+        # compared as text: several texts decode to the same signature, and only the usual one is accepted
         if header != _HEADER or not hmac.compare_digest(signature, self._signature(signed)):
             return None
         try:
@@ -118,7 +119,9 @@ class CookieSigner:
 
 
 def set_cookie(name: str, value: str, *, max_age_s: int, secure: bool) -> str:
-    """A ``Set-Cookie`` header for every path, unseen by scripts, and not sent along by other sites' forms; an empty value takes it back."""
+    """A ``Set-Cookie`` header for every path; scripts cannot read the cookie, and forms of other sites do not send it. With ``max_age_s`` 0
+    it removes the cookie.
+    """
     cookie: SimpleCookie = SimpleCookie()
     cookie[name] = value
     morsel = cookie[name]
@@ -133,15 +136,15 @@ def set_cookie(name: str, value: str, *, max_age_s: int, secure: bool) -> str:
 
 @functools.cache
 def _pattern(name: str) -> re.Pattern[bytes]:
-    """Finds the values of the cookies of one name; there are three."""
+    """The pattern that finds the values of the cookies of one name; the hub uses three names."""
     return re.compile(rb"(?:^|;)\s*%b\s*=([^;]*)" % re.escape(name.encode()))
 
 
 def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
     """All cookies of a name in a request's headers, as text, in their order, at most :data:`MAX_COOKIES`; none is empty.
 
-    A browser sends one for each path and domain on which one was set, in no order that the server could rely on (RFC 6265 section 4.2.2),
-    and another server on the same host may have set one too: whoever asks tries each. Quotes around a value are not a part of it.
+    A browser sends a cookie for each path and domain on which one was set, in an order that the server cannot rely on (RFC 6265 section
+    4.2.2), and another server on the same host may have set one too. The caller must therefore try each. Quotes around a value are removed.
     """
     found: list[bytes] = []
     for key, value in headers:
@@ -151,7 +154,9 @@ def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
 
 
 def statistics_cookie(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The ``STATISTICS_SESSIONID`` of a request: of several the first that the hub itself would set, else the first; None without one."""
+    """The ``STATISTICS_SESSIONID`` of a request; None if it has none. If there are several, the first with the form of the hub's own values,
+    else the first one.
+    """
     found = read_cookies(headers, STATISTICS_COOKIE)
     if not found:
         return None
@@ -159,14 +164,14 @@ def statistics_cookie(headers: list[tuple[bytes, bytes]]) -> str | None:
 
 
 def new_cookie_value() -> str:
-    """128 random bits, in the form of the cookies that only tell browsers or logins apart."""
+    """A value of 128 random bits, for cookies that only distinguish browsers or logins."""
     return secrets.token_hex(16)
 
 
 def kept_secret(folder: Path) -> bytes:
-    """``HUB_SECRET`` of a single node: made at the first start and kept in ``folder/secret``, readable by its owner alone.
+    """The ``HUB_SECRET`` of a single node. It is made at the first start and kept in ``folder/secret``, readable by its owner only.
 
-    Two processes that start at once end with the same one: the file appears whole or not at all.
+    Two processes that start at once get the same secret, because the file is made in one step with its content.
     """
     path = folder / "secret"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A cache of credentials, emptied when the revision in the database says that something changed."""
+"""A cache of credentials. It is emptied when the revision in the database shows a change."""
 
 import asyncio
 import heapq
@@ -15,10 +15,10 @@ from hub.security.lookup import Lookup
 from hub.security.roles import Grants
 
 MAX_CACHED: Final = 10_000
-"""Look-ups kept in the cache, of found and of unknown credentials each, so that guesses do not push out known callers."""
+"""Look-ups in the cache at most: this many of found and this many of unknown credentials, so that guesses do not displace known callers."""
 
 SLICE_ITEMS: Final = 512
-"""Credentials, or tickets, that are looked at before others get the loop: 0.5 ms or so."""
+"""Credentials, or tickets, that are checked before other tasks run; it takes about 0.5 ms."""
 
 Gone = Callable[[Principal], bool]
 """Whether a principal's credential was removed, changed or has expired."""
@@ -55,7 +55,7 @@ class Directory:
     )
 
     def __init__(self, database: Lookup, clock: Clock, overlay: Lookup | None = None, *, max_cached: int = MAX_CACHED) -> None:
-        """``overlay`` is asked first; ``max_cached``: see :data:`MAX_CACHED`."""
+        """``overlay`` is searched before ``database``; for ``max_cached`` see :data:`MAX_CACHED`."""
         self._database = database
         self._overlay = overlay
         self._max_cached = max_cached
@@ -67,17 +67,17 @@ class Directory:
         self._grants: dict[tuple[str, frozenset[str]], Grants] = {}
         self._generation = 0
         self._revision: int | None = None
-        # each credential that opened a session, as it was then
+        # by id: each credential that was returned to a caller, as it was then
         self._issued: dict[str, Credential] = {}
         self._expiries: list[tuple[int, str]] = []
 
     @property
     def generation(self) -> int:
-        """Rises each time that the cache is emptied."""
+        """A number that rises each time the cache is emptied."""
         return self._generation
 
     async def by_token(self, digest: str) -> Credential | None:
-        """The credential of a bearer token; None when there is none or it has expired."""
+        """The credential of a bearer token; None if it is unknown or has expired."""
         return await self._remember("token", digest, lambda source: source.by_token(digest))
 
     async def by_key(self, digest: str) -> Credential | None:
@@ -85,7 +85,7 @@ class Directory:
         return await self._remember("key", digest, lambda source: source.by_key(digest))
 
     async def by_id(self, identifier: str) -> Credential | None:
-        """The credential with an id, if it is still there and has not expired."""
+        """The credential with an id; None if it was removed or has expired."""
 
         async def find(source: Lookup) -> Credential | None:
             return (await source.by_ids([identifier])).get(identifier)
@@ -93,13 +93,13 @@ class Directory:
         return await self._remember("id", identifier, find)
 
     async def by_user(self, tenant: str, name: str) -> tuple[Credential | None, bool]:
-        """Find a user, never in the cache. Returns also whether it is one of ``--demo``."""
+        """Find a user, without the cache. Also returns whether it is the user of ``--demo``."""
         if self._overlay is not None and (found := await self._overlay.by_user(tenant, name)) is not None:
             return found, True
         return await self._database.by_user(tenant, name), False
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        """What roles of a tenant allow."""
+        """The grants of roles of a tenant."""
         found = self._grants.get((tenant, roles))
         while found is None:
             generation = self._generation
@@ -126,7 +126,7 @@ class Directory:
             generation = self._generation
             self.counters.lookups += 1
             found = await find(self._database)
-            if generation != self._generation:  # it was read before the cache was emptied for a change: read it again
+            if generation != self._generation:  # the cache was emptied meanwhile because of a change: read it again
                 continue
             if found is None:
                 self._absent[place] = None
@@ -148,11 +148,11 @@ class Directory:
         return credential
 
     async def refresh(self) -> Gone | None:
-        """Look for credentials that changed or expired. Returns a predicate of the principals concerned, None when there are none. Call it
-        once a second. Of many credentials some are looked at in one piece.
+        """Look for credentials that changed or expired. Returns a function that tells which principals are concerned; None if there are
+        none. Call it once a second. If there are many credentials, other tasks run in between.
 
-        The cache is emptied before the credentials in use are read again, so that a caller who comes meanwhile is checked against the
-        database.
+        The cache is emptied before the credentials in use are read again, so that a caller that comes in the meantime is checked against
+        the database.
         """
         gone: set[str] = set()
         revision = await self._database.revision()

@@ -27,7 +27,7 @@ from hub.security.roles import ANONYMOUS, allowed
 from hub.security.tickets import Opened, Tickets
 
 REFRESH_S: Final = 1.0
-"""Seconds between two looks at the revision: running nodes follow changes within 2 s
+"""Seconds between two checks of the revision. Running nodes apply changes within 2 s
 (docs/protocol/credentials.md#changes-of-credentials).
 """
 
@@ -36,10 +36,10 @@ TICKET_PATHS: Final = ("/ws", "/events")
 _TOKEN_SCHEMES: Final = frozenset({b"bearer", b"oauth"})
 
 MAX_DECISIONS: Final = 65_536
-"""Decisions that are kept in a cache, which is bounded since resources come from clients."""
+"""Decisions in the cache at most. It has a limit because clients choose the resources."""
 
 _ORIGINS_LOGGED: Final = 100
-"""Refused origins that are logged, once each; bounded, since they come from clients."""
+"""Refused origins that are logged, once each. There is a limit because clients choose the origins."""
 
 _MAX_ORIGIN_LENGTH: Final = 200
 
@@ -67,13 +67,13 @@ class Caller:
     principal: Principal | None
     failure: Failure | None
     by_cookie: bool = False
-    """Whether the sign-in cookie decided, which a browser sends with requests of any page."""
+    """Whether the credential was the sign-in cookie, which a browser sends with requests of any page."""
     ticket: Opened | None = None
-    """The ticket that decided, if one did. The code that opens its stream has to report begin and end to :attr:`Gate.tickets`."""
+    """The ticket, if it was the credential. The code that opens its stream must report begin and end to :attr:`Gate.tickets`."""
 
     @property
     def authenticated(self) -> bool:
-        """Whether somebody showed a good credential."""
+        """Whether the caller showed a valid credential."""
         return self.principal is not None and not self.principal.anonymous
 
 
@@ -82,8 +82,8 @@ def _failed(failure: Failure, *, by_cookie: bool = False) -> Caller:
 
 
 class Gate:
-    """Who calls, by the rules of docs/protocol/credentials.md#order-of-credentials: the first form of credential that is present decides,
-    and a bad one is refused rather than skipped. Also the authorizer of :class:`hub.core.hub.Hub`.
+    """Identifies callers by the rules of docs/protocol/credentials.md#order-of-credentials: the first form of credential that is present
+    counts, and if it is not valid the request is refused. It is also the authorizer of :class:`hub.core.hub.Hub`.
     """
 
     __slots__ = (
@@ -117,17 +117,17 @@ class Gate:
         refresh_s: float = REFRESH_S,
         max_decisions: int = MAX_DECISIONS,
     ) -> None:
-        """Make a gate; it follows changes from :meth:`start` on.
+        """Make a gate. From :meth:`start` on it applies changes of credentials.
 
         Args:
             directory: finds credentials.
-            clock: for what runs out.
+            clock: measures when tickets and failed sign-ins expire.
             cookies: signs the sign-in cookie.
-            open: let in callers without a credential (``--open``).
+            open: admit callers without a credential (``--open``).
             allowed_origins: origins whose pages may use the sign-in cookie.
-            limits: the bounds of tickets and of failed sign-ins.
+            limits: the limits of tickets and of failed sign-ins.
             operations: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
-            refresh_s: seconds between two looks at the database for changes.
+            refresh_s: seconds between two checks of the database for changes.
             max_decisions: how many decisions are remembered.
         """
         self._operations = operations or {}
@@ -140,7 +140,7 @@ class Gate:
         self.tickets = Tickets(clock, limits)
         self.brake = FailureBrake(clock, limits)
         self.on_revoked: list[Callable[[Gone], None]] = []
-        """Called after credentials were removed, changed or expired, with a predicate of the principals concerned."""
+        """Called after credentials were removed, changed or expired, with a function that tells which principals are concerned."""
         self._max_decisions = max_decisions
         self._refresh_s = refresh_s
         self._decisions: dict[tuple[str, frozenset[str], Action, str], bool] = {}
@@ -148,7 +148,7 @@ class Gate:
         self._refused_origins: set[str] = set()
         self._trouble: str | None = None
 
-    # -- who calls --------------------------------------------------------------------------------------------------
+    # -- identifying callers ----------------------------------------------------------------------------------------
 
     async def identify(self, scope: Scope, *, statistics_session: str | None = None, cookies: bool = True) -> Caller:
         """Identify who sent an HTTP request or the upgrade of a WebSocket. If it succeeds, the connection counts as having shown a
@@ -160,7 +160,7 @@ class Gate:
             cookies: whether cookies count; callback-polling must not use them.
 
         Raises:
-            ApiError: 503, the caller's tenant has its share of all connections.
+            ApiError: 503, the caller's tenant already has its share of the connections.
         """
         caller = await self._identify(scope, statistics_session, cookies=cookies)
         connection = connection_of(scope)
@@ -216,7 +216,7 @@ class Gate:
         )
 
     def anonymous(self, *, discriminator: str = "") -> Principal | None:
-        """The principal of a caller without a credential, under ``--open``: a login for each ``discriminator``. None without ``--open``."""
+        """The principal of a caller without a credential: a login for each ``discriminator``. None if the hub runs without ``--open``."""
         if not self.open:
             return None
         login = login_key(demo.TENANT, ANONYMOUS, discriminator or secrets.token_hex(16))
@@ -239,7 +239,7 @@ class Gate:
         return Caller(holder.principal(statistics_session=statistics_session), None)
 
     async def _by_cookies(self, scope: Scope, values: list[str], statistics_session: str | None) -> Caller:
-        """Identify by the first good sign-in cookie: another server on the same host may have set one in front of it."""
+        """Identify by the first valid sign-in cookie: there may be cookies of the same name from other servers on the same host."""
         if not self.from_own_page(scope):
             return _failed(Failure.FOREIGN_ORIGIN, by_cookie=True)
         for value in values:
@@ -258,9 +258,9 @@ class Gate:
         url = scope["path"].rstrip("/"), query
         safe = (
             scope.get("method") == "HEAD"
-        )  # it opens no stream, and so uses nothing up and takes no stream's place (RFC 9110 section 9.2.1)
+        )  # it opens no stream, so it must not use up the ticket or replace a stream (RFC 9110 section 9.2.1)
         stream = self.tickets.look(shown[0], url) if safe else self.tickets.redeem(shown[0], url)
-        # its credential's end is heard of once a second: a stream that is opened again is not to outlive it by that
+        # the end of a credential is found out once a second; a stream that is opened again must not use that second
         if stream is None or (stream.principal.credential and await self.credential_of(stream.principal) is None):
             return _failed(Failure.BAD_TICKET)
         principal = stream.principal
@@ -271,7 +271,7 @@ class Gate:
     # -- signing in -------------------------------------------------------------------------------------------------
 
     async def credential_of(self, principal: Principal) -> Credential | None:
-        """Find the credential of a principal, if it is still valid."""
+        """The credential of a principal; None if it is no longer valid."""
         return await self._directory.by_id(principal.credential) if principal.credential else None
 
     def sign_in_cookie(self, credential: Credential, *, secure: bool) -> str:
@@ -283,12 +283,12 @@ class Gate:
         return set_cookie(SIGN_IN_COOKIE, "", max_age_s=0, secure=secure)
 
     async def demo_cookie(self, *, secure: bool) -> str | None:
-        """The ``Set-Cookie`` header that signs a browser in as the user of ``--demo``; None where there is none."""
+        """The ``Set-Cookie`` header that signs a browser in as the user of ``--demo``; None if the hub runs without ``--demo``."""
         user, built_in = await self._directory.by_user(demo.TENANT, demo.USER)
         return self.sign_in_cookie(user, secure=secure) if user is not None and built_in else None
 
     def from_own_page(self, scope: Scope) -> bool:
-        """Whether a request comes from a page of the hub, or of an allowed origin, or from no browser."""
+        """Whether a request comes from a page of the hub, from one of an allowed origin, or from a client that is no browser."""
         allowed = from_own_page(scope, self.allowed_origins)
         if not allowed and (origin := header(scope, b"origin")) is not None:
             self._note_refused(origin)
@@ -304,10 +304,10 @@ class Gate:
 
     @property
     def directory(self) -> Directory:
-        """Where credentials are found."""
+        """Finds credentials."""
         return self._directory
 
-    # -- may they ---------------------------------------------------------------------------------------------------
+    # -- deciding what callers may do -------------------------------------------------------------------------------
 
     async def allows(self, principal: Principal, action: Action, resource: str) -> bool:
         """Whether ``principal`` may do ``action`` on ``resource``, a channel, pattern or operation. Default: no."""
@@ -324,15 +324,15 @@ class Gate:
         """What a REST operation does, in words that follow "may not"."""
         return self._operations.get(operation, f"call {operation}")
 
-    # -- following changes ------------------------------------------------------------------------------------------
+    # -- applying changes -------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to follow changes of the database."""
+        """Begin to apply changes of the database."""
         await self.refresh()
         self._poll.start(self._follow())
 
     async def stop(self) -> None:
-        """Cease to follow."""
+        """Stop applying changes."""
         await self._poll.stop()
 
     async def refresh(self) -> None:
@@ -347,11 +347,11 @@ class Gate:
         for listener in self.on_revoked:
             try:
                 listener(gone)
-            except Exception:  # the other listeners must be called all the same: there is no second call
+            except Exception:  # the other listeners must still be called, since they get no second call
                 _log.exception("sessions of a revoked credential could not be ended")
 
     async def readiness(self) -> str | None:
-        """What is wrong with the database; None if nothing is (``/readyz``)."""
+        """What is wrong with the database, for ``/readyz``; None if nothing is."""
         return self._trouble
 
     async def _follow(self) -> None:
@@ -359,7 +359,7 @@ class Gate:
             await asyncio.sleep(self._refresh_s)
             try:
                 await self.refresh()
-            except Exception as error:  # callers in the cache are served until the database is back
+            except Exception as error:  # callers in the cache are served until the database works again
                 if self._trouble is None:
                     _log.exception("credentials cannot be refreshed")
                 self._trouble = f"the database does not answer: {type(error).__name__}"
@@ -371,7 +371,7 @@ class Gate:
 
 def _bearer(values: list[bytes]) -> bytes | None:
     """The token of ``Authorization: Bearer T`` (RFC 6750 section 2.1; the scheme in any case), or of ``Authorization: OAuth T``, which
-    clients of Salesforce send (docs/security.md). None for anything else, and for two.
+    clients of Salesforce send (docs/security.md). None for anything else, and if there are two headers.
     """
     if len(values) != 1:
         return None
@@ -380,7 +380,7 @@ def _bearer(values: list[bytes]) -> bytes | None:
 
 
 def _lacks_scheme(values: list[bytes]) -> bool:
-    """Whether one ``Authorization`` is a word alone, and not one of the schemes: a token whose ``Bearer`` was forgotten, most likely."""
+    """Whether the one ``Authorization`` header has a single word that is no scheme: most likely a token without ``Bearer``."""
     if len(values) != 1:
         return False
     words = values[0].split()

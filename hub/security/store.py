@@ -1,6 +1,6 @@
 """Administration of tenants, roles, users, API keys and tokens, directly on the database.
 
-Each change raises the revision in its own transaction; running nodes follow within 2 s. A secret is returned once, when it is made.
+Each change raises the revision in the same transaction; running nodes apply it within 2 s. A secret is returned only when it is made.
 """
 
 import json
@@ -19,7 +19,7 @@ class Store:
     __slots__ = ("_now_ms", "_transactions")
 
     def __init__(self, transactions: Transactions, now_ms: Callable[[], int]) -> None:
-        """``now_ms``: the time of day, milliseconds since 1970 UTC."""
+        """``now_ms`` returns the time of day, in milliseconds since 1970 UTC."""
         self._transactions = transactions
         self._now_ms = now_ms
 
@@ -29,8 +29,8 @@ class Store:
         """Add a tenant.
 
         Raises:
-            ExistsError: it is there, unless ``exists_ok``.
-            AdminError: the name cannot be a tenant's.
+            ExistsError: the tenant exists already, unless ``exists_ok``.
+            AdminError: the name is not valid for a tenant.
         """
         if not is_tenant_name(name):
             raise AdminError(f"tenant: expected 1-64 letters, digits and . _ -, a letter or digit first, got {name!r}")
@@ -54,16 +54,16 @@ class Store:
         """One tenant.
 
         Raises:
-            NotThereError: there is none of that name.
+            NotThereError: there is no tenant of that name.
         """
         return await self._transactions.read(lambda tx: queries.tenant_of(tx, name))
 
     async def remove_tenant(self, name: str, *, force: bool = False) -> None:
-        """Remove a tenant; with ``force`` also one that still holds users, keys or tokens, which go with it.
+        """Remove a tenant. With ``force``, its users, keys and tokens are removed too.
 
         Raises:
-            NotThereError: there is none of that name.
-            AdminError: it still holds something.
+            NotThereError: there is no tenant of that name.
+            AdminError: without ``force``: the tenant still has users, keys or tokens.
         """
 
         def remove(tx: Transaction) -> None:
@@ -85,9 +85,9 @@ class Store:
         """Add a role of a tenant's own.
 
         Raises:
-            ExistsError: the tenant has it, or it is a built-in one.
-            NotThereError: no such tenant.
-            AdminError: the name cannot be a role's, or there are no grants.
+            ExistsError: the tenant has a role of that name, or it is that of a built-in role.
+            NotThereError: there is no such tenant.
+            AdminError: the name is not valid for a role, or there are no grants.
         """
         if not is_tenant_name(name):
             raise AdminError(f"role: expected 1-64 letters, digits and . _ -, a letter or digit first, got {name!r}")
@@ -146,9 +146,9 @@ class Store:
         """Add a user.
 
         Raises:
-            ExistsError: the tenant has it.
+            ExistsError: the tenant has a user of that name.
             NotThereError: no such tenant or role.
-            AdminError: the name or the password cannot be used.
+            AdminError: the name or the password is not valid.
         """
         check_name("user", name)
         queries.check_password(password)
@@ -187,7 +187,7 @@ class Store:
 
         Raises:
             NotThereError: no such tenant, user or role.
-            AdminError: the password cannot be used.
+            AdminError: the password is not valid.
         """
         hashed = None
         if password is not None:
@@ -229,7 +229,7 @@ class Store:
         Raises:
             ExistsError: the tenant has a key of that name.
             NotThereError: no such tenant or role.
-            AdminError: the name cannot be used.
+            AdminError: the name is not valid.
         """
         check_name("key", name)
         secret = new_key()
@@ -281,13 +281,13 @@ class Store:
     async def add_token(
         self, tenant: str, subject: str, roles: Iterable[str] | None = None, *, expires_ms: int | None = None
     ) -> tuple[Token, str]:
-        """Add a bearer token for a user of the tenant, or for a name that is none; returns it with its secret, which nobody can read again.
+        """Add a bearer token for a user of the tenant, or for a name that is no user's. Returns it with its secret, which cannot be read again.
 
-        ``roles`` may be left out for a user: the token then has the user's, also when they change.
+        For a user, ``roles`` may be left out: the token then has the user's roles, also after they change.
 
         Raises:
             NotThereError: no such tenant or role.
-            AdminError: the subject cannot be used, has no roles, or ``expires_ms`` has passed.
+            AdminError: the subject is not valid or has no roles, or ``expires_ms`` has passed.
         """
         check_name("subject", subject)
         if expires_ms is not None and expires_ms <= self._now_ms():
@@ -312,7 +312,7 @@ class Store:
         return await self._transactions.write(add), secret
 
     async def tokens(self, tenant: str | None = None) -> list[Token]:
-        """The tokens of a tenant, or of all; those that have expired too."""
+        """The tokens of a tenant, or of all tenants; also those that have expired."""
         return [queries.token_of(row) for row in await self._all(queries.TOKENS, "tenant, subject, created_ms, id", tenant)]
 
     async def token(self, which: str, tenant: str | None = None) -> Token:

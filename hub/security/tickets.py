@@ -1,7 +1,9 @@
-"""Tickets: a page that cannot send headers with its WebSocket or event stream shows one in the URL (docs/security.md#browsers).
+"""Tickets, for pages that cannot send headers with a WebSocket or event stream: such a page puts a ticket in the URL
+(docs/security.md#browsers).
 
-A ticket opens one stream within 30 s. A browser's ``EventSource`` that lost its connection comes back to the same URL by itself: so that
-ticket opens that stream again for a while, and the new stream takes the old one's place, which may be half dead and not know it.
+A ticket opens one stream, within 30 s. If a browser's ``EventSource`` loses its connection, it requests the same URL again by itself.
+Therefore a ticket may open the same stream again for a while. The new stream replaces the old one, which may still be open on the server
+although its connection is broken.
 """
 
 import asyncio
@@ -16,10 +18,10 @@ from hub.core.principal import Principal
 from hub.security.directory import SLICE_ITEMS, Gone
 
 TICKET_S: Final = 30
-"""Seconds that a ticket is good for: a URL ends in logs and histories."""
+"""Seconds for which a new ticket is valid. The time is short because URLs are stored in logs and browser histories."""
 
 MAX_AGE_S: Final = 12 * 3600
-"""Seconds after which a ticket opens nothing any more, however often its stream was opened again."""
+"""Seconds after its issue for which a ticket can open its stream again."""
 
 
 class Opened:
@@ -32,7 +34,7 @@ class Opened:
         self.principal = principal
         self.issued = issued
         self.url = url
-        """Path and query: only the same stream is opened again."""
+        """Path and query: a ticket opens only the same URL again."""
         self.end: Callable[[], object] | None = None
         """Ends the stream that is open now."""
 
@@ -40,8 +42,9 @@ class Opened:
 class Tickets:
     """The tickets of one process, in memory.
 
-    ``limits.max_tickets`` of them wait to be used, and as many whose stream has ended are remembered; a tenant has its share of both. Over
-    it no more are given out until some run out, and the stream that ended first, of that tenant or of all, is not opened again.
+    At most ``limits.max_tickets`` tickets wait to be used, and as many tickets of ended streams are remembered; a tenant may have its share
+    of both. When there are more, no new tickets are issued until some expire, and the stream that ended first, of that tenant or of all,
+    cannot be opened again.
     """
 
     __slots__ = (
@@ -57,9 +60,9 @@ class Tickets:
         self._most_of_tenant = limits.of_tenant(limits.max_tickets)
         self._waiting: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
         self._waiting_of: Counter[str] = Counter()
-        # by tenant, the earliest first
+        # by tenant: tickets of ended streams, by the time of their end
         self._ended_of: dict[str, OrderedDict[str, None]] = {}
-        # streams that are open, and those that have ended, with the moment until which they may be opened again, the earliest first
+        # by ticket: open streams; and ended streams with the time until which they may be opened again, by rising time
         self._open: dict[str, Opened] = {}
         self._ended: OrderedDict[str, tuple[float, Opened]] = OrderedDict()
         self.resumed = 0
@@ -70,7 +73,7 @@ class Tickets:
         """Streams that ended and may not be opened again, though their time is not over, because others ended after them."""
 
     def issue(self, principal: Principal) -> str | None:
-        """A new ticket for a principal; None when too many wait."""
+        """Issue a ticket to a principal; None if too many tickets wait to be used."""
         self._expire()
         if len(self._waiting) >= self._most or self._waiting_of[principal.tenant] >= self._most_of_tenant:
             self.refused += 1
@@ -81,8 +84,8 @@ class Tickets:
         return ticket
 
     def redeem(self, ticket: str, url: tuple[str, bytes] = ("", b"")) -> Opened | None:
-        """Who a ticket was given to; None when it is unknown, used or has run out. A ticket that waits is used up by this; one that has
-        opened a stream at the same ``url`` (path, query) may open it again. Whoever opens it says so by :meth:`opened`.
+        """Use a ticket to open a stream at ``url`` (path, query); None if the ticket is unknown, used or expired. A ticket that has opened a
+        stream at the same ``url`` may open it again. The caller must report the opened stream to :meth:`opened`.
         """
         self._expire()
         found = self._take_waiting(ticket)
@@ -95,7 +98,7 @@ class Tickets:
         return Opened(ticket, stream.principal, stream.issued, url)
 
     def look(self, ticket: str, url: tuple[str, bytes] = ("", b"")) -> Opened | None:
-        """What :meth:`redeem` would say, and the ticket stays as it is."""
+        """The result that :meth:`redeem` would return, without using the ticket."""
         self._expire()
         found = self._waiting.get(ticket)
         if found is not None:
@@ -103,7 +106,7 @@ class Tickets:
         return self._again(ticket, url)
 
     def _again(self, ticket: str, url: tuple[str, bytes]) -> Opened | None:
-        """The stream that a ticket has opened, if it may open it again."""
+        """The stream that a ticket has opened; None if it may not open it again."""
         stream = self._open.get(ticket)
         if stream is None and ticket in self._ended:
             stream = self._ended[ticket][1]
@@ -112,7 +115,7 @@ class Tickets:
         return stream
 
     def opened(self, stream: Opened, end: Callable[[], object]) -> None:
-        """A stream is open; ``end`` ends it, which is done when a newer one takes its place. The one that was open until now ends."""
+        """Note that a stream is open. ``end`` ends it, and is called when a newer stream replaces it. The stream that it replaces is ended."""
         before = self._open.get(stream.ticket)
         self._forget(stream.ticket)
         stream.end = end
@@ -121,7 +124,7 @@ class Tickets:
             before.end()
 
     def closed(self, stream: Opened) -> None:
-        """A stream has ended: its ticket may open it again for a while, unless a newer one has taken its place."""
+        """Note that a stream has ended. Its ticket may open it again for a while, unless a newer stream has replaced it."""
         if self._open.get(stream.ticket) is not stream:
             return
         del self._open[stream.ticket]
@@ -138,11 +141,11 @@ class Tickets:
                 self.forgotten += 1
 
     async def revoke(self, gone: Gone) -> None:
-        """Take back the tickets of principals whose credential is gone; gives way to others again and again."""
+        """Revoke the tickets of principals whose credential is no longer valid. It lets other tasks run in between."""
         for principals, take_back in (
             ([(ticket, principal) for ticket, (_, principal) in self._waiting.items()], self._take_waiting),
             ([(ticket, stream.principal) for ticket, (_, stream) in self._ended.items()], self._forget),
-            # whoever ends a stream finds nothing to keep
+            # closed() then finds no open stream, and does not remember it
             ([(ticket, stream.principal) for ticket, stream in self._open.items()], lambda ticket: self._open.pop(ticket, None)),
         ):
             for number, (ticket, principal) in enumerate(principals, 1):
@@ -159,7 +162,7 @@ class Tickets:
             self._forget(next(iter(self._ended)))
 
     def _take_waiting(self, ticket: str) -> tuple[float, Principal] | None:
-        """Have a ticket wait no more; None if it did not."""
+        """Remove a ticket that waits to be used; None if there is none."""
         found = self._waiting.pop(ticket, None)
         if found is not None:
             tenant = found[1].tenant
@@ -169,7 +172,7 @@ class Tickets:
         return found
 
     def _forget(self, ticket: str) -> None:
-        """Remember a stream that has ended no more, if it is."""
+        """Remove an ended stream, if it is remembered."""
         found = self._ended.pop(ticket, None)
         if found is not None:
             tenant = found[1].principal.tenant
@@ -180,9 +183,9 @@ class Tickets:
 
     @property
     def resumable(self) -> int:
-        """Streams that have ended and may be opened again."""
+        """Number of ended streams that may be opened again."""
         return len(self._ended)
 
     def __len__(self) -> int:
-        """Tickets that wait to be used."""
+        """Number of tickets that wait to be used."""
         return len(self._waiting)

@@ -76,10 +76,11 @@ def copy_before_upgrade(connection: Connection) -> bool:
         insert = f"INSERT INTO {SCHEMA}.{table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {schema}.{table}"  # noqa: S608
         connection.execute(insert)
     connection.execute("SELECT set_config('search_path', ?, true)", (SCHEMA,))  # the following statements name tables without a schema
+    # the names in these statements were quoted by the server
     for sequence, table, column in sequences:
         connection.execute(f"CREATE SEQUENCE {sequence} OWNED BY {table}.{column}")
         connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval('{SCHEMA}.{sequence}')")
-        connection.execute(f"SELECT setval('{SCHEMA}.{sequence}', last_value, is_called) FROM {schema}.{sequence}")  # noqa: S608  quoted names
+        connection.execute(f"SELECT setval('{SCHEMA}.{sequence}', last_value, is_called) FROM {schema}.{sequence}")  # noqa: S608
     for table, name, definition in foreign_keys:
         connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
     connection.execute("SELECT set_config('search_path', ?, true)", (path,))

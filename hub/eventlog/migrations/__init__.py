@@ -1,1 +1,1 @@
-"""Versions of the event log's tables in PostgreSQL, and of the leases that fence it. The logs in files have theirs in their modules."""
+"""Versions of the event log's tables in PostgreSQL, and of its leases. For the logs in files, the versions are in their modules."""
