@@ -1,4 +1,4 @@
-"""What may be allowed in a hub, put together from its families: REST operations, the grants of the built-in roles, and OAuth scopes."""
+"""Collects from all families what a hub can allow: REST operations, the grants of the built-in roles, and OAuth scopes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ V = TypeVar("V")
 
 
 class Scope(NamedTuple):
-    """An OAuth scope that a family registers. A token that was asked for with scopes may do what its roles and one of its scopes allow."""
+    """An OAuth scope that a family registers. A token with scopes may do what both its roles and one of its scopes allow."""
 
     summary: str
-    """What whoever is asked for consent reads."""
+    """The description that a person who is asked for consent reads."""
     grants: Grants
 
 
 class Allowing(Protocol):
-    """What a family says of access: :class:`hub.family.Family` has these fields."""
+    """The fields of a family about access; :class:`hub.family.Family` has them."""
 
     @property
     def name(self) -> str:
@@ -30,12 +30,12 @@ class Allowing(Protocol):
 
     @property
     def operations(self) -> Mapping[str, str]:
-        """Its REST operations: name, such as ``/statistics/read``, to what it does, in words that follow "may not"."""
+        """Its REST operations: from the name, such as ``/statistics/read``, to what it does, in words that can follow "may not"."""
         ...
 
     @property
     def grants(self) -> Mapping[str, Grants]:
-        """What it adds to the built-in roles, by role."""
+        """The grants that it adds to the built-in roles, by role."""
         ...
 
     @property
@@ -45,28 +45,28 @@ class Allowing(Protocol):
 
 
 class AccessError(ValueError):
-    """Two families, or a family and its routes, contradict each other: a mistake of whoever wrote them. The text says which and where."""
+    """Two families, or a family and its routes, contradict each other. This is a programming error; the text says which and where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The tables of one hub. The order of each is that of the families."""
+    """The operations, role grants and scopes of one hub, each in the order of the families."""
 
     operations: Mapping[str, str] = field(default_factory=dict)
     """Every REST operation that needs a grant, and what it does."""
     roles: Mapping[str, Grants] = field(default_factory=lambda: {name: role.grants for name, role in BUILT_IN.items()})
-    """What each built-in role allows."""
+    """The grants of each built-in role."""
     scopes: Mapping[str, Scope] = field(default_factory=dict)
 
     def check(self, asked: Iterable[str], where: str) -> None:
         """Check that operations are known.
 
         Args:
-            asked: the operations that something asks for.
-            where: what asks, for the message.
+            asked: the operations that a route or a family names.
+            where: the name of that route or family, for the message.
 
         Raises:
-            AccessError: no family has one of them.
+            AccessError: no family has one of the operations.
         """
         unknown = sorted(set(asked) - self.operations.keys())
         if unknown:
@@ -74,11 +74,11 @@ class Access:
 
 
 def assemble(families: Iterable[Allowing]) -> Access:
-    """Put together what families say of access.
+    """Combine the operations, grants and scopes of families.
 
     Raises:
-        AccessError: two families have an operation or a scope of the same name; one grants something to a role that is not built in, or an
-            operation that no family has.
+        AccessError: two families have an operation or a scope of the same name; a family grants something to a role that is not built in;
+            or a family grants an operation that no family has.
     """
     families = tuple(families)
     operations: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _add_new(known: dict[str, V], added: Mapping[str, V], what: str) -> None:
 
 
 def _with(grants: Grants, added: Grant) -> Grants:
-    """``grants`` and one more, which becomes a part of one of them where they differ in their patterns alone."""
+    """``grants`` and ``added``. If a grant differs from ``added`` only in its patterns, the two become one grant."""
     for at, grant in enumerate(grants):
         if (grant.action, grant.without, grant.deny) == (added.action, added.without, added.deny):
             patterns = tuple(dict.fromkeys((*grant.within, *added.within)))

@@ -1,4 +1,4 @@
-"""What security puts into a hub: signing in and tickets by REST, and the end of sessions whose credential ended."""
+"""The parts that security adds to a hub: sign-in and tickets by REST, and ending the sessions of revoked credentials."""
 
 from hub.core.ending import end_revoked
 from hub.core.metric import Count, Gauge
@@ -8,11 +8,11 @@ from hub.security.routes import create_router
 
 
 def build(context: Context) -> Parts:
-    """The API over the gate, and what the gate counts."""
+    """The API for the gate, and the gate's metrics."""
     hub, gate, tickets = context.hub, context.gate, context.gate.tickets
 
     def end(gone: Gone) -> None:
-        """A credential was removed or ran out: so do the sessions that it opened."""
+        """End the sessions of a credential that was removed or has expired."""
         hub.loop.spawn(end_revoked(hub, gone))
 
     gate.on_revoked.append(end)

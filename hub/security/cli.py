@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _WORDS_OF_OPERATION: Final = 2
 _NEARLY: Final = 0.9
-"""How alike two names are, from 0 to 1, of which one is taken for the other misspelt."""
+"""Similarity of two names, from 0 to 1, above which one counts as a misspelling of the other."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
@@ -100,11 +100,11 @@ def _hint(operations: Collection[str], pattern: str) -> str:
 
 
 def _check_denied(operations: Collection[str], patterns: Sequence[str]) -> None:
-    """Refuse what is meant for an operation and is none: a denial that never denies is worse than none. A channel may have nearly any
-    name; so only that is refused which has the form of an operation, two words, and is below the same first word or nearly spelt like one.
+    """Refuse a pattern that looks like a misspelt operation, since denying it would have no effect. A channel may have nearly any name.
+    Therefore only a pattern of two words, as operations have, is refused, if an operation has the same first word or a similar name.
 
     Raises:
-        RoleError: a name that was meant for an operation.
+        RoleError: a pattern looks like an operation, but is none.
     """
     for pattern in patterns:
         words = pattern.split("/")[1:]

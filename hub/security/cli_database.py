@@ -1,4 +1,4 @@
-"""How an administrative command reaches the database: settings, migrations, and errors that say what to do."""
+"""Connects administrative commands to the database: reads settings, runs migrations, and prints errors that say what to do."""
 
 import asyncio
 import time
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from hub.family import Family
 
 REFUSED: Final = 1
-"""Exit code when the database, or what is in it, refuses."""
+"""Exit code if the database cannot be used, or the change is refused."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Runs what a command does."""
+    """Runs the work of administrative commands on the database."""
 
     families: Callable[[], Sequence["Family"]]
 
     @property
     def access(self) -> Access:
-        """What may be allowed in the hub."""
+        """The operations, role grants and scopes of the hub."""
         return access_of(self.families())
 
     def run(self, work: Callable[[Store], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
-        """Run ``work`` on who may call, in the database that the settings name; what it refuses ends the command with 1."""
+        """Run ``work`` on the tenants and credentials in the database of the settings. An error ends the command with exit code 1."""
         return self.on_database(lambda transactions, _: work(store_of(transactions)), config, data_dir, database_url)
 
     def on_database(self, work: Callable[[Transactions, Settings], Awaitable[T]], config: Any, data_dir: Any, database_url: Any) -> T:
-        """Run ``work`` on the database itself, beside a hub or without one; what it refuses ends the command with 1."""
+        """Run ``work`` on the database itself, while a hub is running or not. An error ends the command with exit code 1."""
         settings = load_or_exit(self.families(), config=config, flags={"data_dir": data_dir, "database_url": database_url})
         set_up("warning", "console")
 
@@ -69,7 +69,7 @@ class Admin:
     def in_transaction(
         self, tenant: str | None, work: Callable[[Transaction, Settings, str], T], config: Any, data_dir: Any, database_url: Any
     ) -> T:
-        """Run ``work`` in a transaction of the database, for the tenant that is meant; what it refuses ends the command with 1."""
+        """Run ``work`` in a transaction, for the tenant that :func:`only_tenant` finds. An error ends the command with exit code 1."""
 
         async def connected(transactions: Transactions, settings: Settings) -> T:
             store = store_of(transactions)
@@ -80,21 +80,21 @@ class Admin:
 
 
 def store_of(transactions: Transactions) -> Store:
-    """Who may call, in a database."""
+    """The tenants and credentials in a database."""
     return Store(transactions, lambda: time.time_ns() // 1_000_000)
 
 
 def refuse(message: str) -> NoReturn:
-    """End the command with the reason."""
+    """Print the reason and end the command with exit code 1."""
     errors.print(message, style="red", markup=False)
     raise typer.Exit(REFUSED)
 
 
 async def only_tenant(store: Store, tenant: str | None) -> str:
-    """The tenant that a command means.
+    """The tenant that a command names, or the only one if it names none.
 
     Raises:
-        AdminError: it names none, and there is not just one.
+        AdminError: the command names no tenant, and there is not exactly one.
     """
     if tenant is not None:
         return tenant

@@ -1,4 +1,4 @@
-"""What administrative commands print: tables for people, JSON for scripts. Words go to standard error, data to standard output."""
+"""The output of administrative commands: tables for people, JSON for scripts. Data go to standard output, messages to standard error."""
 
 import sys
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def _moment(ms: int | None) -> str:
 
 
 def _row(item: Item) -> dict[str, str]:
-    """What a table shows of an item."""
+    """The columns of an item in a table."""
     shown: dict[str, str] = {}
     for field, value in _plain(item).items():
         if field.endswith("_ms"):
@@ -40,7 +40,7 @@ def _row(item: Item) -> dict[str, str]:
 
 
 def _plain(item: Item) -> dict[str, Any]:
-    """An item as JSON says it."""
+    """An item in its JSON form."""
     if isinstance(item, Role):
         return {**asdict(item), "grants": [grant.to_json() for grant in item.grants]}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(item).items()}
@@ -52,7 +52,7 @@ def _grant_text(grant: dict[str, Any]) -> str:
 
 
 def show_all(items: Sequence[Item], as_json: bool, nothing: str) -> None:
-    """Print items; ``nothing`` goes to standard error where there are none."""
+    """Print items; if there are none, print ``nothing`` to standard error."""
     if as_json:
         print_json([_plain(item) for item in items])
         return
@@ -68,7 +68,7 @@ def show_all(items: Sequence[Item], as_json: bool, nothing: str) -> None:
 
 
 def show_one(item: Item, as_json: bool, *, done: str = "", secret: tuple[str, str] | None = None) -> None:
-    """Print one item, and once its secret: (what it is called, the text)."""
+    """Print one item, and its secret if given: (what it is called, the text)."""
     if as_json:
         print_json({**_plain(item), **({secret[0]: secret[1]} if secret else {})})
         return
@@ -84,7 +84,7 @@ def show_one(item: Item, as_json: bool, *, done: str = "", secret: tuple[str, st
 
 
 def show_removed(what: str, as_json: bool) -> None:
-    """Say that something is gone."""
+    """Print that something was removed."""
     if as_json:
         print_json({"removed": what})
     else:
@@ -92,5 +92,5 @@ def show_removed(what: str, as_json: bool) -> None:
 
 
 def _out() -> Console:
-    """A console for standard output. A pipe has no width: lines are not broken there."""
+    """A console for standard output. If that is a pipe, which has no width, lines are not broken."""
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)

@@ -154,8 +154,8 @@ def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
 
 
 def statistics_cookie(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The ``STATISTICS_SESSIONID`` of a request; None if it has none. If there are several, the first with the form of the hub's own values,
-    else the first one.
+    """The ``STATISTICS_SESSIONID`` of a request; None if it has none. If there are several, it is the first with the form of the hub's own
+    values, else the first one.
     """
     found = read_cookies(headers, STATISTICS_COOKIE)
     if not found:

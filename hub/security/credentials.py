@@ -1,4 +1,4 @@
-"""Tokens and API keys: how they are made, how the database stores them, and the principal that they stand for."""
+"""Tokens and API keys: makes them, hashes them for the database, and makes the principal that they stand for."""
 
 import hashlib
 import secrets
@@ -8,11 +8,11 @@ from typing import Final
 from hub.core.principal import Principal, login_key
 from hub.security.roles import Grants
 
-TOKEN_PREFIX: Final = "hubt_"  # noqa: S105  the beginning of every token, so that secret scanners and the log's mask find them
+TOKEN_PREFIX: Final = "hubt_"  # noqa: S105  every token begins so: secret scanners, and the masking of logs, recognise it
 KEY_PREFIX: Final = "hubk_"
 
 MAX_SECRET_LENGTH: Final = 1024
-"""The longest token or key, in bytes; a longer text is not one."""
+"""Length of a token or key in bytes at most; a longer text is refused."""
 
 
 def new_token() -> str:
@@ -26,14 +26,14 @@ def new_key() -> str:
 
 
 def new_id() -> str:
-    """Generate the id of a row: not secret, and short enough to type."""
+    """Generate the id of a row. It is not secret, and short enough to type."""
     return secrets.token_hex(6)
 
 
 def hash_secret(secret: str | bytes) -> str:
     """The hash of a token or key as the database stores it: SHA-256 in hexadecimal.
 
-    A lone surrogate, which JSON can bring, is hashed as it is, and matches none.
+    A lone surrogate, which a JSON text can contain, is hashed too; no token or key has this hash.
     """
     raw = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     return hashlib.sha256(raw).hexdigest()
@@ -41,7 +41,7 @@ def hash_secret(secret: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A credential as it was read. If a later read yields another value, the sessions that it opened have to end."""
+    """A credential as it was read from the database. If a later read gives another value, the sessions that it opened must end."""
 
     id: str
     """``token:...``, ``key:...`` or ``user:...``, with the row's id."""
@@ -54,7 +54,7 @@ class Credential:
     expires_ms: int | None = None
 
     def principal(self, *, statistics_session: str | None = None, discriminator: str | None = None) -> Principal:
-        """The principal. ``discriminator`` tells logins of one credential apart where the secret does not (sign-in by password)."""
+        """The principal. ``discriminator`` distinguishes the logins of one credential if its secret cannot (sign-in by password)."""
         own = login_key(self.tenant, self.subject, discriminator or f"token:{self.fingerprint}")
         login = login_key(self.tenant, self.subject, statistics_session) if statistics_session else own
         return Principal(self.tenant, self.subject, self.roles, login, own, credential=self.id)

@@ -1,6 +1,6 @@
 """The built-in credentials of ``--demo`` (docs/protocol/commands.md#demo).
 
-They exist in memory only: without ``--demo`` they are worth nothing, whatever is in the database.
+They exist in memory only: without ``--demo`` they are not valid.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def _credential(identifier: str, subject: str, secret: str) -> Credential:
 
 
 class DemoLookup:
-    """A :class:`hub.security.lookup.Lookup` of three credentials, all of role admin of tenant ``demo``, that never change."""
+    """A :class:`hub.security.lookup.Lookup` of three credentials that never change. All have the role ``admin`` in the tenant ``demo``."""
 
     __slots__ = ("_by_id",)
 

@@ -1,4 +1,6 @@
-"""The family ``security``: who may call. Its gate stands before all families, in :class:`hub.security.service.Security`."""
+"""The family ``security``: sign-in, tickets, and the operations for administrators. :class:`hub.security.service.Security` has the gate,
+which identifies the callers of all families.
+"""
 
 from hub.family import Context, Family, Parts
 from hub.security.roles import calls
@@ -7,7 +9,7 @@ _TICKETS = (calls("/tickets/write"),)
 
 
 def _build(context: Context) -> Parts:
-    from hub.security.build import build  # commands that read settings alone need none of this
+    from hub.security.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

@@ -1,4 +1,4 @@
-"""The host names by which the hub may be reached, and the links that are made from them (docs/security.md#host-and-origin)."""
+"""The host names under which clients may reach the hub, and the links that it makes from them (docs/security.md#host-and-origin)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTING: Final = "allowed_hosts"
 
 
 def split_host(host: str) -> tuple[str, int | None] | None:
-    """Name and port of a ``Host`` header, the name in lower case; None for what is neither (RFC 9110 section 7.2)."""
+    """Split a ``Host`` header into the name, in lower case, and the port; None if it is not valid (RFC 9110 section 7.2)."""
     try:
         parts = urlsplit(f"//{host.lower()}")
         port = parts.port
@@ -50,12 +50,12 @@ class Hosts:
     def __init__(
         self, allowed: Collection[str] = (), public_url: str | None = None, listens_on: tuple[str, int] = ("127.0.0.1", 0)
     ) -> None:
-        """``allowed`` are names, or names and ports: a name alone is allowed with every port."""
+        """``allowed`` has names, with or without a port; a name without a port is allowed with every port."""
         self._public_url = public_url
         self._host, self.port = listens_on
-        """The port. Set it to the real one where the system chose it."""
+        """The port on which the hub listens. If the system chose the port, set it to that."""
         self.knows = lru_cache(maxsize=256)(self._knows)
-        """Whether a ``Host`` header names loopback, or what the settings allow."""
+        """Whether a ``Host`` header has a loopback name, or one that the settings allow."""
         found = [split_host(each) for each in allowed]
         if public_url is not None:
             found.append(split_host(urlsplit(public_url).netloc))
@@ -71,11 +71,11 @@ class Hosts:
         return found is not None and (_is_loopback(found[0]) or found in self._allowed or (found[0], None) in self._allowed)
 
     def base_url(self, scope: Scope) -> str:
-        """Where clients find the hub, for links, without a slash at its end: ``public_url``, else what the request's ``Host`` says.
+        """The URL of the hub for links, without a slash at its end: ``public_url``, else made from the request's ``Host``.
 
         Raises:
-            ApiError: 400; there is no ``public_url``, and ``Host`` is missing or a name that the hub does not know. Who may choose the host
-                of a link sends its reader where they like.
+            ApiError: 400; there is no ``public_url``, and ``Host`` is missing or a name that the hub does not know. Otherwise whoever sends
+                the request could make the hub send links to a host of their choice.
         """
         if self._public_url is not None:
             return self._public_url
@@ -94,7 +94,7 @@ class Hosts:
 
 
 def local_url(host: str, port: int) -> str:
-    """The URL of a server that listens on an address, for who is on the same machine."""
+    """The URL of a server that listens on an address, for programs on the same machine."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -112,11 +112,12 @@ def _unknown(host: str | None, why: str) -> ApiError:
 
 
 class DemoGuard:
-    """Keeps pages of other sites away from a hub whose credentials everybody knows (``--demo``).
+    """Refuses requests of other sites' pages to a hub whose credentials everybody knows (``--demo``).
 
-    A name of the attacker's own that leads to 127.0.0.1 makes his page one of the hub's own origin (DNS rebinding): ``Host`` tells. Any
-    other page could use the known token over a WebSocket, which browsers open to every address, or by a script element: ``Origin`` tells,
-    or where the browser sends none, ``Sec-Fetch-Site`` and ``Referer`` (Fetch Metadata). Clients that are no browsers send none of these.
+    If an attacker's host name resolves to 127.0.0.1, the attacker's page has the origin of the hub (DNS rebinding); the ``Host`` header
+    shows this. Any other page could use the known token over a WebSocket, which browsers open to every address, or by a script element;
+    ``Origin`` shows this, or, if the browser sends none, ``Sec-Fetch-Site`` and ``Referer`` (Fetch Metadata). Clients that are no browsers
+    do not send these headers.
     """
 
     __slots__ = ("_gate", "_hosts")

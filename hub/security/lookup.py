@@ -10,7 +10,7 @@ from hub.security.roles import LATER, Grants, parse_grant
 from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions
 
 _CHUNK: Final = 500
-"""Ids in one query: both databases bound the number of parameters."""
+"""Ids in one query at most: both databases limit the number of parameters."""
 
 _TOKENS: Final = (
     "SELECT t.id, t.tenant, t.subject, t.hash, t.roles, t.expires_ms, u.roles FROM tokens t LEFT JOIN users u ON u.id = t.user_id"
@@ -32,18 +32,18 @@ class LookupUnavailableError(StorageError, RefusedError):
 
 
 class Lookup(Protocol):
-    """Where credentials are found. The database is one; the built-in credentials of ``--demo`` are another."""
+    """A source of credentials: the database, or the built-in credentials of ``--demo``."""
 
     async def revision(self) -> int:
-        """A number that differs after each change."""
+        """A number that is different after each change."""
         ...
 
     async def by_token(self, digest: str) -> Credential | None:
-        """The credential of a bearer token, by the hash of it."""
+        """The credential of a bearer token, found by the token's hash."""
         ...
 
     async def by_key(self, digest: str) -> Credential | None:
-        """The credential of an API key, by the hash of it."""
+        """The credential of an API key, found by the key's hash."""
         ...
 
     async def by_user(self, tenant: str, name: str) -> Credential | None:
@@ -51,11 +51,11 @@ class Lookup(Protocol):
         ...
 
     async def by_ids(self, ids: Iterable[str]) -> dict[str, Credential]:
-        """Read these credentials again; those that were removed are missing in the result."""
+        """Read these credentials again; the result lacks those that were removed."""
         ...
 
     async def grants(self, tenant: str, roles: frozenset[str]) -> Grants:
-        """The grants of roles together. A role that was removed grants nothing."""
+        """The grants of all these roles together. A role that was removed has no grants."""
         ...
 
 
@@ -65,7 +65,7 @@ class DatabaseLookup:
     __slots__ = ("_built_in", "_transactions")
 
     def __init__(self, transactions: Transactions, built_in: Mapping[str, Grants]) -> None:
-        """``built_in``: what the built-in roles allow (:attr:`hub.security.access.Access.roles`)."""
+        """``built_in``: the grants of the built-in roles (:attr:`hub.security.access.Access.roles`)."""
         self._transactions = transactions
         self._built_in = built_in
 

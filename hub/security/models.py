@@ -1,4 +1,4 @@
-"""Tenants, roles, users, API keys and tokens as an administrator sees them, without their secrets; and what their names may be."""
+"""Tenants, roles, users, API keys and tokens as administrators see them, without their secrets, and the rules for their names."""
 
 import re
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ _RESERVED: Final = "key:"
 
 
 class AdminError(Exception):
-    """An administrative change that is refused: the text names the field, what was expected, and what came."""
+    """An administrative change was refused. The text names the field, what was expected, and what came."""
 
 
 class NotThereError(AdminError):
-    """The object to show, change or remove does not exist; the text names those that do."""
+    """The object to show, change or remove does not exist; the text names those that exist."""
 
 
 class ExistsError(AdminError):
@@ -25,7 +25,7 @@ class ExistsError(AdminError):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant and how much it holds. ``created_ms`` is milliseconds since 1970 UTC, here and below."""
+    """A tenant, and how many users, keys and tokens it has. ``created_ms`` is in milliseconds since 1970 UTC, here and below."""
 
     name: str
     created_ms: int
@@ -68,7 +68,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token, without its secret. ``roles`` is None where it has its user's."""
+    """A bearer token, without its secret. ``roles`` is None if it has the roles of its user."""
 
     id: str
     tenant: str
@@ -80,7 +80,7 @@ class Token:
 
 
 def is_tenant_name(name: str) -> bool:
-    """Whether a text can be a tenant's name: it is part of Redis keys and topics, so it has few kinds of characters."""
+    """Whether a text can be a tenant's name. Few characters are allowed, since the name is part of Redis keys and topics."""
     return _TENANT.fullmatch(name) is not None
 
 
@@ -93,7 +93,7 @@ def check_name(field: str, name: str) -> None:
     """Check the name of a user, a key or a token's subject; ``field`` is what the error calls it.
 
     Raises:
-        AdminError: it cannot be one.
+        AdminError: the name is not valid.
     """
     if not is_name(name):
         raise AdminError(f"{field}: expected 1-128 characters without control characters or outer blanks, got {name!r}")

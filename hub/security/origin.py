@@ -26,9 +26,9 @@ def is_secure(scope: Scope) -> bool:
 def from_own_page(scope: Scope, allowed: Collection[str] = ()) -> bool:
     """Whether the request comes from a page of this hub, of an ``allowed`` origin (lower case, no slash at its end), or from no browser.
 
-    The host is compared with the port, default ports understood; the scheme is not, for behind a proxy that ends TLS the hub does not know
-    its own.
-    Without an ``Origin``, an unsafe method that the browser marks as cross-site (Fetch Metadata) is refused too.
+    Host and port are compared; a missing port is the default one of the scheme. The scheme is not compared, because behind a proxy that
+    terminates TLS the hub does not know its own. Without an ``Origin``, a request with an unsafe method is refused if the browser marks it
+    as cross-site (Fetch Metadata).
     """
     origin = header(scope, b"origin")
     if origin is None:
@@ -55,8 +55,8 @@ def from_own_page(scope: Scope, allowed: Collection[str] = ()) -> bool:
 
 
 def foreign_origin(scope: Scope) -> str | None:
-    """The ``Origin`` of a request, lower case, where it names a page of another origin than the hub's; None without one, and for the opaque
-    origin ``null`` (RFC 6454 section 6.1), which pages of many sites share.
+    """The ``Origin`` of a request, in lower case, if it is another origin than the hub's; else None. It is also None for the opaque origin
+    ``null`` (RFC 6454 section 6.1), which pages of many sites share.
     """
     origin = header(scope, b"origin")
     return None if origin is None or "://" not in origin or from_own_page(scope) else origin.lower()

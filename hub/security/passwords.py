@@ -1,4 +1,4 @@
-"""Passwords: argon2 in a thread, and a limit on failed tries."""
+"""Passwords: hashing with argon2 in threads, and a limit on failed sign-ins."""
 
 import asyncio
 import hmac
@@ -14,28 +14,28 @@ from hub.core.ports import Clock
 from hub.security.credentials import hash_secret
 
 MIN_LENGTH: Final = 8
-"""Characters of a password (NIST SP 800-63B section 5.1.1)."""
+"""Characters of a password at least (NIST SP 800-63B section 5.1.1)."""
 
 MAX_LENGTH: Final = 1024
-"""Characters of a password: hashing takes longer the more there are."""
+"""Characters of a password at most: hashing a longer one takes more time."""
 
 MAX_WATCHED: Final = 10_000
 
 _hasher: Final = PasswordHash((Argon2Hasher(),))
 _threads: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
-"""Each hash takes 64 MiB and a core for some 50 ms: a flood of sign-ins must leave both to the others."""
+"""Each hash takes 64 MiB and one core for about 50 ms. Two threads limit how much of both many sign-ins at once can take."""
 
 _NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$E7cJl0R5bqHYEQY0aWZyYnB5cXJzdHV2d3h5ejAxMjM"
-"""Verified where the user does not exist, so that the time of the answer does not show that."""
+"""A hash to verify if the user does not exist, so that the time of the answer does not reveal it."""
 
 
 async def hash_password(password: str) -> str:
-    """The argon2 hash that is stored."""
+    """The argon2 hash of a password, for the database."""
     return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, password)
 
 
 async def verify_password(password: str, stored: str | None) -> bool:
-    """Whether a password is the one that was hashed; takes the same time where nothing is ``stored``."""
+    """Whether a password matches a hash; it takes the same time if nothing is ``stored``."""
     if len(password) > MAX_LENGTH:
         return False
     raw = password.encode("utf-8", "surrogatepass")
@@ -44,12 +44,12 @@ async def verify_password(password: str, stored: str | None) -> bool:
 
 
 def verify_built_in(password: str, digest: str) -> bool:
-    """Whether a password is that of a built-in user, which has a plain digest: it is public anyway."""
+    """Whether a password is that of a built-in user. Its digest is a plain hash, since the password is public anyway."""
     return hmac.compare_digest(hash_secret(password), digest)
 
 
 class FailureBrake:
-    """Counts failed sign-ins by address and user; bounded: the longest unseen pair is forgotten first."""
+    """Counts failed sign-ins by address and user. It keeps a limited number of pairs; the one without a try for longest is removed first."""
 
     __slots__ = ("_clock", "_failures", "_max_failures", "_max_watched", "_window_s")
 
@@ -62,7 +62,7 @@ class FailureBrake:
         self._failures: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
     def wait_s(self, address: str, user: str) -> int:
-        """Seconds to wait before another try; 0 when it may come now."""
+        """Seconds to wait before another try; 0 if it is allowed now."""
         since, count = self._failures.get((address, user), (0.0, 0))
         left = since + self._window_s - self._clock.monotonic()
         if not self._max_failures or count < self._max_failures or left <= 0:
@@ -70,7 +70,7 @@ class FailureBrake:
         return max(1, round(left))
 
     def tried(self, address: str, user: str) -> None:
-        """Count a try. It counts as failed until :meth:`succeeded`, so that many tries at once are limited, too."""
+        """Count a try. It counts as failed until :meth:`succeeded` is called, so that many tries at once are limited too."""
         now = self._clock.monotonic()
         since, count = self._failures.get((address, user), (now, 0))
         if now - since >= self._window_s:
@@ -81,5 +81,5 @@ class FailureBrake:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str, user: str) -> None:
-        """A sign-in succeeded: earlier failures are forgotten."""
+        """Note that a sign-in succeeded, and forget earlier failures."""
         self._failures.pop((address, user), None)

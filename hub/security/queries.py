@@ -15,7 +15,7 @@ TOKENS: Final = "SELECT id, tenant, subject, user_id, roles, expires_ms, created
 
 
 def decoded(stored: Any) -> Any:
-    """What a JSON column holds. psycopg decodes PostgreSQL's ``json`` by itself; SQLite gives the text."""
+    """The value of a JSON column. psycopg decodes PostgreSQL's ``json`` by itself; SQLite returns the text."""
     return json.loads(stored) if isinstance(stored, str) else stored
 
 
@@ -25,8 +25,8 @@ def raise_revision(tx: Transaction) -> None:
 
 
 def begin_change(tx: Transaction) -> None:
-    """Begin a change: administrative transactions of PostgreSQL pass one by one, as SQLite's do anyway. Every change takes this lock
-    before any other, so that two of them cannot wait for one another.
+    """Begin a change. It locks a row, so that administrative transactions run one after another on PostgreSQL too. Every change takes this
+    lock before any other, so that there are no deadlocks.
     """
     tx.run("UPDATE revision SET number = number")
 
@@ -38,12 +38,12 @@ def begin_change_within(tx: Transaction, tenant: str) -> None:
 
 
 def has_tenant(tx: Transaction, name: str) -> bool:
-    """Whether there is a tenant of a name."""
+    """Whether there is a tenant of this name."""
     return is_tenant_name(name) and tx.row("SELECT 1 FROM tenants WHERE name = ?", (name,)) is not None
 
 
 def check_tenant(tx: Transaction, name: str) -> None:
-    """Check that there is a tenant of a name.
+    """Check that there is a tenant of this name.
 
     Raises:
         NotThereError: there is none.
@@ -55,8 +55,8 @@ def check_tenant(tx: Transaction, name: str) -> None:
 
 def count_by_tenant(tx: Transaction, table: str) -> dict[str, int]:
     """The number of rows of a table by tenant; a tenant without rows is left out."""
-    rows = tx.rows(f"SELECT tenant, count(*) FROM {table} GROUP BY tenant")  # noqa: S608  a table of ours
-    return {tenant: count for tenant, count in rows}  # noqa: C416  the rows are tuples of any length to mypy
+    rows = tx.rows(f"SELECT tenant, count(*) FROM {table} GROUP BY tenant")  # noqa: S608  the hub's own table name
+    return {tenant: count for tenant, count in rows}  # noqa: C416  to mypy the rows are tuples of any length
 
 
 def all_tenants(tx: Transaction) -> list[Tenant]:
@@ -102,11 +102,11 @@ def own_roles(tx: Transaction, tenant: str) -> list[str]:
 
 
 def check_roles(tx: Transaction, tenant: str, roles: Iterable[str]) -> list[str]:
-    """The roles to give to somebody, sorted and each once.
+    """Check roles that a credential is to get; returns them sorted, each once.
 
     Raises:
         NotThereError: the tenant has no such role.
-        AdminError: there are none.
+        AdminError: ``roles`` is empty.
     """
     chosen = sorted(set(roles))
     if not chosen:
@@ -129,7 +129,7 @@ def check_password(password: str) -> None:
 
 
 def chosen_token(tokens: Sequence[Token], which: str) -> Token:
-    """The token of an id, or of a subject that has one token only.
+    """The token with this id, or that of this subject if the subject has one token only.
 
     Raises:
         NotThereError: there is none.
@@ -168,6 +168,6 @@ def some(names: Sequence[str]) -> str:
 
 
 def no_such(kind: str, name: str, known: Sequence[str], how: str) -> str:
-    """What to say of a name that is not there: the names that are, or how to add one."""
+    """The error text for a name that does not exist: it lists the names that do, or says how to add one."""
     there = f"there are: {some(known)}" if known else f"there is none; add one with: {how}"
     return f"{kind}: no {kind} {name!r}; {there}"

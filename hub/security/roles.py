@@ -1,9 +1,9 @@
-"""Roles: what each allows. A role allows what lies within one of its patterns and overlaps none of its exceptions; roles add up, but
-what one of them denies no other allows.
+"""Roles and their grants. A role allows what lies within one of its patterns and overlaps none of its exceptions. A caller with several
+roles may do what any of them allows, unless one of them denies it.
 
-The built-in roles stand in :data:`BUILT_IN`, with what the hub itself grants them; each family adds its own grants
-(:mod:`hub.security.access`), and tenants add roles. Resources are channel patterns for subscribe and publish, and paths of words such as
-``/statistics/read`` for REST operations.
+:data:`BUILT_IN` has the built-in roles with the grants of the hub itself. Families add grants to them (:mod:`hub.security.access`), and
+tenants add roles. Resources are channel patterns for subscribe and publish, and paths of words such as ``/statistics/read`` for REST
+operations.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,21 +15,21 @@ from hub.core.principal import Action
 
 
 def tree(*roots: str) -> tuple[str, ...]:
-    """A channel and everything below it."""
+    """The patterns of channels and of everything below them."""
     return tuple(pattern for root in roots for pattern in (root, f"{root}/**"))
 
 
 SERVER_ONLY: Final = tree("/statistics", "/nexus", "/hub", "/meta")
-"""Nobody but the server publishes here, not even an administrator: clients must be able to believe what they read there."""
+"""Only the server publishes here; not even an administrator may, so that clients can trust these channels."""
 
 
 class RoleError(ValueError):
-    """A role's definition that cannot be used; the text names the field, what was expected, and what came."""
+    """The definition of a role is not valid; the text names the field, what was expected, and what came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Patterns that an action is allowed on, less the exceptions; or that it is denied on, whatever other grants allow."""
+    """Allows an action on patterns, except ``without``; with ``deny`` it forbids the action there, whatever other grants allow."""
 
     action: Action
     within: tuple[str, ...]
@@ -37,17 +37,17 @@ class Grant:
     deny: bool = False
 
     def covers(self, resource: str) -> bool:
-        """Whether everything that ``resource``, a name or a pattern, stands for is granted."""
+        """Whether everything that ``resource``, a name or a pattern, matches is granted."""
         return any(lies_within(resource, pattern) for pattern in self.within) and not any(
             overlaps(resource, pattern) for pattern in self.without
         )
 
     def denies(self, resource: str) -> bool:
-        """Whether something that ``resource`` stands for is denied."""
+        """Whether anything that ``resource`` matches is denied."""
         return self.deny and any(overlaps(resource, p) for p in self.within) and not any(lies_within(resource, p) for p in self.without)
 
     def to_json(self) -> dict[str, Any]:
-        """The form that is stored and that :func:`parse_grant` reads."""
+        """The stored form, which :func:`parse_grant` reads."""
         stored = {"action": self.action.value, "within": list(self.within), "without": list(self.without)}
         return {**stored, "deny": True} if self.deny else stored
 
@@ -61,14 +61,14 @@ def calls(*operations: str) -> Grant:
 
 
 _LISTEN: Final = Grant(Action.SUBSCRIBE, ("/**",), tree("/hub", "/meta"))
-"""All that is published for clients, less what is the server's own."""
+"""All channels for clients, without those of the server itself."""
 
 
 class BuiltInRole(NamedTuple):
-    """A built-in role, as far as the hub itself defines it; families add grants (:mod:`hub.security.access`)."""
+    """A built-in role with the grants of the hub itself; families add grants (:mod:`hub.security.access`)."""
 
     summary: str
-    """What it is for, in words."""
+    """The purpose of the role, in words."""
     grants: Grants
 
 
@@ -95,11 +95,11 @@ BUILT_IN: Final[Mapping[str, BuiltInRole]] = {
 ANONYMOUS: Final = "anonymous"
 
 LATER: Final = frozenset({"agent", "viewer", "integrator"})
-"""Built-in roles that version 0.1.0 did not have: a tenant that had a role of that name of its own keeps it, and its meaning."""
+"""Built-in roles that version 0.1.0 did not have. If a tenant has a role of its own with such a name, that role applies instead."""
 
 
 def allowed(grants: Iterable[Grant], action: Action, resource: str) -> bool:
-    """The decision: default deny; nobody publishes where only the server speaks."""
+    """Whether grants allow an action on a resource. By default they do not; on channels of ``SERVER_ONLY`` nobody may publish."""
     if action is Action.PUBLISH and any(overlaps(resource, pattern) for pattern in SERVER_ONLY):
         return False
     asked = [grant for grant in grants if grant.action is action]
@@ -112,8 +112,8 @@ def parse_grant(raw: object) -> Grant:
     """A grant from its stored form.
 
     Raises:
-        RoleError: not ``{"action": ..., "within": [...], "without": [...], "deny": true}``, of which the last two may be missing, or a
-            pattern that is none.
+        RoleError: it does not have the form ``{"action": ..., "within": [...], "without": [...], "deny": true}``, of which the last two
+            may be missing, or a pattern is not valid.
     """
     if not isinstance(raw, Mapping):
         raise RoleError(f"grant: expected an object, got {raw!r}")

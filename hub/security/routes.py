@@ -95,7 +95,7 @@ async def _with_token(gate: Gate, body: SignIn) -> Credential | None:
 
 
 async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential | None:
-    """Find the credential of a user. Failures are limited; those of tokens need no limit, since 256 bits cannot be guessed."""
+    """Find the credential of a user. Failures are limited; for tokens no limit is needed, since 256 random bits cannot be guessed."""
     assert body.tenant is not None
     assert body.username is not None
     assert body.password is not None
@@ -103,7 +103,7 @@ async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential |
     if (wait := gate.brake.wait_s(address, who)) > 0:
         raise ApiError(429, f"too many failed sign-ins; try again in {wait} s", headers={"Retry-After": str(wait)})
     gate.brake.tried(address, who)
-    # names that no tenant or user can have are not asked for: a NUL is an error to PostgreSQL, not a miss
+    # names that no tenant or user can have are not looked up: for a NUL, PostgreSQL would report an error instead of no result
     known = is_tenant_name(body.tenant) and is_name(body.username)
     credential, built_in = await gate.directory.by_user(body.tenant, body.username) if known else (None, False)
     if credential is not None and built_in:

@@ -1,4 +1,4 @@
-"""Security as one part of a running hub: store and gate, put together from the settings."""
+"""Security as a part of a running hub: makes the store and the gate from the settings."""
 
 from hub.core.ports import Clock
 from hub.ops.settings import Settings
@@ -13,13 +13,13 @@ from hub.storage.transactions import Transactions
 
 
 class Security:
-    """``gate`` may be handed out before :meth:`start`, but identifies nobody until then."""
+    """The store and the gate of a hub. ``gate`` may be passed on before :meth:`start`, but identifies nobody until then."""
 
     __slots__ = ("_settings", "gate", "store")
 
     def __init__(self, settings: Settings, clock: Clock, transactions: Transactions, access: Access) -> None:
         """``transactions`` are those of the database (:class:`hub.storage.service.DatabaseService`), which is started before this.
-        ``access`` is what the families of the hub allow.
+        ``access`` has the operations and grants of the hub's families.
 
         Raises:
             OSError: the data folder cannot be written.
@@ -43,19 +43,19 @@ class Security:
         )
 
     async def start(self) -> None:
-        """Begin to follow the changes of who may call."""
+        """Begin to apply changes of credentials and roles."""
         if self._settings.demo or self._settings.open:
-            # the tenant alone: it lets nobody in, and `hub token add --tenant demo` works beside a running demo
+            # only the tenant, which admits nobody by itself; with it `hub token add --tenant demo` works beside a running demo
             await self.store.add_tenant(demo.TENANT, exists_ok=True)
         await self.gate.start()
 
     async def stop(self) -> None:
-        """Cease to follow."""
+        """Stop applying changes."""
         await self.gate.stop()
 
 
 def signing_secret(settings: Settings) -> bytes:
-    """What cookies and links are signed with: ``secret``, or what a single hub keeps in its data folder.
+    """The secret that signs cookies and links: the setting ``secret``, or the one that a single hub keeps in its data folder.
 
     Raises:
         OSError: the data folder cannot be written.

@@ -281,7 +281,7 @@ class Store:
     async def add_token(
         self, tenant: str, subject: str, roles: Iterable[str] | None = None, *, expires_ms: int | None = None
     ) -> tuple[Token, str]:
-        """Add a bearer token for a user of the tenant, or for a name that is no user's. Returns it with its secret, which cannot be read again.
+        """Add a bearer token for a user of the tenant, or for another name. Returns it with its secret, which nobody can read again.
 
         For a user, ``roles`` may be left out: the token then has the user's roles, also after they change.
 

@@ -84,8 +84,8 @@ class Tickets:
         return ticket
 
     def redeem(self, ticket: str, url: tuple[str, bytes] = ("", b"")) -> Opened | None:
-        """Use a ticket to open a stream at ``url`` (path, query); None if the ticket is unknown, used or expired. A ticket that has opened a
-        stream at the same ``url`` may open it again. The caller must report the opened stream to :meth:`opened`.
+        """Use a ticket to open a stream at ``url`` (path, query); None if the ticket is unknown, used or expired. A ticket that has opened
+        a stream at the same ``url`` may open it again. The caller must report the opened stream to :meth:`opened`.
         """
         self._expire()
         found = self._take_waiting(ticket)
@@ -115,7 +115,7 @@ class Tickets:
         return stream
 
     def opened(self, stream: Opened, end: Callable[[], object]) -> None:
-        """Note that a stream is open. ``end`` ends it, and is called when a newer stream replaces it. The stream that it replaces is ended."""
+        """Note that a stream is open, and end the one that it replaces. ``end`` ends it, and is called when a newer one replaces it."""
         before = self._open.get(stream.ticket)
         self._forget(stream.ticket)
         stream.end = end

@@ -1,4 +1,4 @@
-"""Which proxies are believed when they say whom they forward for."""
+"""The proxies whose information about the client's address is trusted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _log = structlog.get_logger(__name__)
 
 
 def trusted_proxies(settings: Settings) -> tuple[Network, ...]:
-    """The proxies that are believed: ``trusted_proxies``, or where that is not set, what ``FORWARDED_ALLOW_IPS`` says, as before.
+    """The trusted proxies: the setting ``trusted_proxies``; if it is not set, the older environment variable ``FORWARDED_ALLOW_IPS``.
 
     Raises:
-        SettingsError: ``FORWARDED_ALLOW_IPS`` has something that is no address or network.
+        SettingsError: ``FORWARDED_ALLOW_IPS`` contains something that is neither an address nor a network.
     """
     older = os.environ.get("FORWARDED_ALLOW_IPS")
     if older is None:

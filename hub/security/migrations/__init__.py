@@ -1,1 +1,1 @@
-"""Versions of the tables of who may call."""
+"""Versions of the tables of tenants, roles and credentials."""

@@ -1,4 +1,4 @@
-"""Tenants, roles, users, API keys, tokens, revision."""
+"""The tables of tenants, roles, users, API keys, tokens and the revision."""
 
 from hub.storage.schema import Schema
 

@@ -1,7 +1,8 @@
-"""Roles of tenants' own gain the operations that hearing interactions and statistics, and stopping the stat server, needs since then.
+"""Adds operations to the tenants' own roles. From this version on, subscribing to interactions and statistics, and stopping the stat server,
+needs operations that it did not need before.
 
-A role that was granted channels of interactions or statistics hears them as before, one that could stop the stat server still can. None
-gains ``/messaging/read``: the texts of messages are heard by roles that may read them by REST. Each role that changes is logged.
+A role with channels of interactions or statistics can subscribe to them as before, and one that could stop the stat server still can. No
+role gains ``/messaging/read``: only roles that may read texts of messages by REST can subscribe to them. Each changed role is logged.
 """
 
 import json
@@ -19,16 +20,16 @@ GAINED = {
     "/statistics/read": ("/statistics/v3/updates", "/statistics/v3/service", "/statistics/v3/values/**"),
     "/statistics/control": (),
 }
-"""Operations, and the channels whose subscribers need them."""
+"""By operation: the channels whose subscribers need it."""
 
 MOVED = {"/statistics/control": "/admin/write", "/statistics/read": "/admin/read"}
-"""Operations of the stat server, and those that its routes asked for before."""
+"""By operation: the operation that its routes needed before this version."""
 
 _log = structlog.get_logger(__name__)
 
 
 def _hears(grant: dict, channel: str) -> bool:  # type: ignore[type-arg]
-    """Whether a stored grant lets its role subscribe to a part of what a pattern stands for."""
+    """Whether a stored grant allows subscribing to at least a part of the channels that a pattern matches."""
     if grant["action"] != "subscribe":
         return False
     return any(overlaps(channel, pattern) for pattern in grant["within"]) and not any(
@@ -49,7 +50,7 @@ def _calls(grants: list[dict], operation: str | None) -> bool:  # type: ignore[t
 
 
 def _missing(grants: list[dict]) -> list[str]:  # type: ignore[type-arg]
-    """The operations that a role lacks for what it could do until now."""
+    """The operations that a role needs in order to do what it could do before."""
     return [
         operation
         for operation, channels in GAINED.items()
@@ -77,5 +78,5 @@ def upgrade(schema: Schema) -> None:
                 channels="/nexus/v3/channels/**",
                 reason="hearing messages needs /messaging/read",
             )
-    if changed:  # hubs of this version that run already take it up
+    if changed:  # so that hubs of this version that are running already apply it
         tx.run("UPDATE revision SET number = number + 1")
