@@ -1,4 +1,4 @@
-"""The checks of the hub itself, in the order in which they run; families add theirs by ``Family.checks``."""
+"""The checks of the hub itself, in the order in which they run. Families add theirs in ``Family.checks``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 
 def examine(inspection: Inspection, checks: Iterable[Check]) -> list[Finding]:
-    """Run all checks and return their findings. If the database fails a check, that is a finding, and the other checks run all the same."""
+    """Run all checks and return their findings. If a check cannot read the database, that is a finding, and the other checks still run."""
     found: list[Finding] = []
     for check in checks:
         try:

@@ -1,4 +1,4 @@
-"""``hub doctor``: looks at a data folder and says what is wrong with it, and what to do."""
+"""``hub doctor``: checks a data folder and reports what is wrong with it and what to do."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from hub.family import Family
 
 FOUND: Final = 1
-"""Exit code when there is a problem. Warnings alone end with 0."""
+"""Exit code if there is a problem. With warnings only, the command ends with 0."""
 
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple) -> None:
-    """Add ``hub doctor``. ``families`` yields those whose settings, tables and checks are known."""
+    """Add ``hub doctor``. ``families`` returns the families whose settings, tables and checks it uses."""
 
     @app.command("doctor", epilog="Examples:  hub doctor --data-dir /var/lib/hub   |   hub doctor --data-dir copy --salvage new")
     def doctor(

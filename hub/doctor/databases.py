@@ -1,4 +1,4 @@
-"""Checks of the database and the logs: whole, readable, of a version that this hub knows, on a server whose clock agrees."""
+"""Checks of the database and the logs: that they are undamaged, readable and of a known version, and that the server's clock is right."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from hub.storage.migrations import unknown_versions
 from hub.storage.transactions import StorageError
 
 MAX_ERRORS: Final = 5
-"""Errors of one file that are reported."""
+"""Errors of one file that are reported at most."""
 
 CLOCK_SLACK_MS: Final = 5_000
-"""What the clocks of this machine and of the database may differ."""
+"""Milliseconds by which the clocks of this machine and of the database may differ."""
 
 _OLD_VERSION: Final = "start the newer version of the hub, or restore the backup that was made before the upgrade"
 
 
 def files(inspection: Inspection) -> Iterator[Path]:
-    """The SQLite files that are there."""
+    """The SQLite files of the hub that exist."""
     named = (inspection.database_path, inspection.data_dir / sqlite.FILE_NAME, inspection.data_dir / channel_log_sqlite.FILE_NAME)
     yield from (path for path in named if path is not None and path.is_file())
 
 
 def integrity(inspection: Inspection) -> Iterable[Finding]:
-    """Whether every page of every file is what SQLite wrote; it reads the whole of each file."""
+    """Check that every page of every SQLite file is undamaged; this reads the whole of each file."""
     for path in files(inspection):
         try:
             said = [str(text) for (text,) in read_file(path, f"PRAGMA integrity_check({MAX_ERRORS})")]
@@ -43,7 +43,7 @@ def integrity(inspection: Inspection) -> Iterable[Finding]:
 
 
 def versions(inspection: Inspection) -> Iterable[Finding]:
-    """Whether this version of the hub can use what is there."""
+    """Check that this version of the hub knows the versions of the database and of the files."""
     for path, known in (
         (inspection.data_dir / sqlite.FILE_NAME, sqlite.SCHEMA_VERSION),
         (inspection.data_dir / channel_log_sqlite.FILE_NAME, channel_log_sqlite.SCHEMA_VERSION),
@@ -66,7 +66,7 @@ def versions(inspection: Inspection) -> Iterable[Finding]:
 
 
 def clocks(inspection: Inspection) -> Iterable[Finding]:
-    """Whether positions of log channels are ahead of the clock, and whether PostgreSQL's clock agrees."""
+    """Check that positions of log channels are not ahead of this machine's clock, and that PostgreSQL's clock agrees with it."""
     channels = inspection.data_dir / channel_log_sqlite.FILE_NAME
     if channels.is_file():
         ((top_us,),) = read_file(channels, "SELECT max(top) FROM logs")
@@ -82,7 +82,7 @@ def clocks(inspection: Inspection) -> Iterable[Finding]:
 
 
 def server(inspection: Inspection) -> Iterable[Finding]:
-    """Whether PostgreSQL answers and takes writes."""
+    """Check that PostgreSQL answers and takes writes."""
     if inspection.database_path is not None:
         return
     ((read_only, version),) = inspection.rows("SELECT current_setting('default_transaction_read_only'), current_setting('server_version')")

@@ -1,4 +1,4 @@
-"""Checks of the data folder: who may read it, whether there is room, and whether the clock can be believed."""
+"""Checks of the data folder: who may read it, whether the disk has room, and whether the clock is right."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from typing import Final
 from hub.doctor.inspection import Finding, Inspection, Level
 
 LOW_BYTES: Final = 1024**3
-"""Free space below which a warning is due: a day of a busy hub's logs fits in it."""
+"""Free bytes below which there is a warning: as much as a busy hub's logs need for a day."""
 
 CLOCK_SLACK_MS: Final = 60_000
-"""A file's time may be this far ahead of the clock: clocks are set back by seconds in normal operation."""
+"""Milliseconds by which a file's time may be ahead of the clock: in normal operation, clocks are set back by seconds."""
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def permissions(inspection: Inspection) -> Iterable[Finding]:
-    """The folder and its files belong to one user, who may write, and nobody else may read them: they hold hashes of secrets."""
+    """Check that the folder and its files belong to one user, who may write them, and that nobody else may read them: they contain hashes
+    of secrets.
+    """
     folder = inspection.data_dir
     if not folder.is_dir():
         yield Finding(
@@ -63,7 +65,7 @@ def permissions(inspection: Inspection) -> Iterable[Finding]:
 
 
 def space(inspection: Inspection) -> Iterable[Finding]:
-    """Whether the disk has room."""
+    """Check that the disk has room."""
     if not inspection.data_dir.is_dir():
         return
     free = shutil.disk_usage(inspection.data_dir).free
@@ -73,7 +75,7 @@ def space(inspection: Inspection) -> Iterable[Finding]:
 
 
 def clock(inspection: Inspection) -> Iterable[Finding]:
-    """A clock that is behind what was written shows that it is wrong now, or was ahead once."""
+    """Check that no file was written in the future: that would show that the clock is wrong now, or was ahead once."""
     if not inspection.data_dir.is_dir():
         return
     newest = max(inspection.data_dir.rglob("*.db*"), key=lambda path: path.stat().st_mtime, default=None)

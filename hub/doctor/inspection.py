@@ -1,4 +1,4 @@
-"""What a check of ``hub doctor`` gets and what it answers."""
+"""The input of the checks of ``hub doctor``, and their findings."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class Level(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """The hub runs, and somebody should look."""
+    """The hub runs, but somebody should look into it."""
     PROBLEM = "problem"
-    """The hub does not start, or cannot do what it promises. ``hub doctor`` ends with code 1."""
+    """The hub does not start, or cannot work as documented. ``hub doctor`` ends with exit code 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One answer of a check."""
+    """One result of a check."""
 
     level: Level
     subject: str
-    """What was looked at: a file's name, or a word such as ``clock``."""
+    """What was checked: a file's name, or a word such as ``clock``."""
     message: str
-    """What was seen, without secrets."""
+    """What was found, without secrets."""
     advice: str = ""
-    """What to do; empty where there is nothing to do."""
+    """What to do; empty if there is nothing to do."""
 
 
 class Inspection:
-    """What there is to look at: the settings, the data folder, and the database, which is only read."""
+    """The settings, the data folder and the database, for checks. The database is only read."""
 
     def __init__(self, settings: Settings, now_ms: int, migrations: Sequence[str]) -> None:
         """``now_ms``: the time of day, milliseconds since 1970; ``migrations``: the packages of all schema versions
@@ -53,7 +53,7 @@ class Inspection:
 
     @property
     def data_dir(self) -> Path:
-        """The folder of the hub's files; it may be absent."""
+        """The folder of the hub's files; it may not exist."""
         return self.settings.data_dir
 
     @property
@@ -62,15 +62,15 @@ class Inspection:
         return DatabaseUrl.parse(self.settings.database).path
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """All rows of one query on the database of tenants, endpoints and messages; parameters stand as ``?`` on both databases.
+        """Read all rows of one query on the database of tenants, endpoints and messages. Parameters are ``?``, on SQLite and PostgreSQL.
 
         Raises:
-            StorageError: it is not there, or cannot be read.
+            StorageError: the database does not exist, or cannot be read.
         """
         path = self.database_path
         if path is not None:
             return read_file(path, sql, parameters)
-        # its driver takes 0.2 s to load, for which SQLite's users need not wait
+        # imported here: the driver takes 0.2 s to load, which users of SQLite need not wait for
         import psycopg
 
         from hub.storage.transactions_postgresql import PostgresBackend
@@ -86,16 +86,16 @@ class Inspection:
 
 
 Check = Callable[[Inspection], Iterable[Finding]]
-"""A check. It only reads, and raises :class:`hub.storage.transactions.StorageError` where the database does not let it. A family offers its
-own in ``Family.checks``; those of the hub stand in :data:`hub.doctor.checks.CHECKS`.
+"""A check. It only reads, and raises :class:`hub.storage.transactions.StorageError` if the database cannot be read. A family has its checks
+in ``Family.checks``; those of the hub are in :data:`hub.doctor.checks.CHECKS`.
 """
 
 
 def read_file(path: Path, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-    """All rows of one query on a SQLite file, which is opened for reading alone and never made.
+    """Read all rows of one query on a SQLite file. The file is opened for reading only, and is not made if it does not exist.
 
     Raises:
-        StorageError: it is not there, or cannot be read.
+        StorageError: the file does not exist, or cannot be read.
     """
     try:
         with closing(open_to_read(path)) as connection:
@@ -105,9 +105,9 @@ def read_file(path: Path, sql: str, parameters: Sequence[Any] = ()) -> list[Row]
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write.
+    """Open a connection that cannot write.
 
     Raises:
-        sqlite3.Error: the file is not there, or cannot be opened.
+        sqlite3.Error: the file does not exist, or cannot be opened.
     """
     return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None, timeout=5)

@@ -1,7 +1,8 @@
-"""Reads what can still be read of a damaged SQLite file into a new one.
+"""Copies the rows that can still be read from a damaged SQLite file into a new one.
 
-A page that is damaged hides the rows on it, and a page of a b-tree's inner nodes those below it; the others are still found by their keys.
-So each table is read forwards until it fails, backwards until it fails, and what lies between by halves.
+If a page is damaged, the rows on it cannot be read; if it is an inner page of a b-tree, neither can those below it. Other rows can still be
+found by their keys. Therefore each table is read forwards until an error, then backwards until an error; the range between is divided into
+halves, which are read in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from hub.doctor.inspection import open_to_read
 
 MAX_PROBES: Final = 4000
-"""Failed reads of one table after which the rows between two keys are given up: a file that is damaged everywhere would take for ever."""
+"""Failed reads of one table after which ranges are no longer divided: a file with damage everywhere would take too long."""
 
 BATCH: Final = 500
 
@@ -25,7 +26,7 @@ _LARGEST_KEY: Final = 2**62
 
 
 class SalvageError(Exception):
-    """No row of a file can be read; the text says why."""
+    """No row of a file can be read, or the folder cannot be salvaged; the text says why."""
 
 
 @dataclass(slots=True)
@@ -34,13 +35,13 @@ class TableReport:
 
     name: str
     rows: int = 0
-    """Rows that are in the new file."""
+    """Rows in the new file."""
     gaps: list[str] = field(default_factory=list)
-    """Where rows may be missing, in words."""
+    """Descriptions of the places where rows may be missing."""
 
 
 class _Span(NamedTuple):
-    """Rows of a table, or of a part of it, by a key that is a whole number."""
+    """The rows of a table, or of a part of it, that are read by a key that is a whole number."""
 
     table: str
     key: str
@@ -50,11 +51,11 @@ class _Span(NamedTuple):
 
 
 def salvage(source: Path, target: Path) -> list[TableReport]:
-    """Write what can be read of ``source`` into a new file ``target``, readable by its owner alone.
+    """Copy the rows of ``source`` that can be read into a new file ``target``, readable by its owner only.
 
     Raises:
         SalvageError: nothing can be read.
-        FileExistsError: the target is there already.
+        FileExistsError: the target exists already.
     """
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with closing(_opened(source)) as old, closing(sqlite3.connect(target, isolation_level=None)) as new:
@@ -88,7 +89,7 @@ def _opened(source: Path) -> sqlite3.Connection:
 
 
 def _parents_first(new: sqlite3.Connection, names: Sequence[str]) -> list[str]:
-    """Tables in an order in which those that others refer to come first."""
+    """Sort tables so that each comes after those to which its foreign keys refer."""
     ordered: list[str] = []
 
     def add(name: str, above: tuple[str, ...]) -> None:
@@ -104,7 +105,7 @@ def _parents_first(new: sqlite3.Connection, names: Sequence[str]) -> list[str]:
 
 
 class _Rescue:
-    """One table."""
+    """Copies the rows of one table."""
 
     def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection, name: str) -> None:
         self._old = old
@@ -118,7 +119,7 @@ class _Rescue:
         self._key = [column for column in sorted(columns, key=lambda column: int(column[5])) if column[5]]
 
     def run(self) -> TableReport:
-        """Copy all that can be read."""
+        """Copy all rows that can be read."""
         name = self._report.name
         (without_rowid,) = self._new.execute("SELECT wr FROM pragma_table_list WHERE name = ? AND schema = 'main'", (name,)).fetchone()
         if not without_rowid:
@@ -132,7 +133,7 @@ class _Rescue:
         return self._report
 
     def _spans(self) -> Iterator[_Span]:
-        """The parts of a table whose key is another table's number and a number of its own, one for each of the former."""
+        """The parts of a table whose key consists of a number of another table's row and a number: one part for each of those rows."""
         *leading, last = (column[1] for column in self._key)
         references = {row[3]: (row[2], row[4]) for row in self._new.execute(f"PRAGMA foreign_key_list({_quoted(self._report.name)})")}
         if len(leading) != 1 or leading[0] not in references:
@@ -146,7 +147,7 @@ class _Rescue:
         self._between(span, -_LARGEST_KEY, _LARGEST_KEY)
 
     def _between(self, span: _Span, low: int, high: int) -> None:
-        """Copy the rows whose keys lie between two others, which are left out."""
+        """Copy the rows whose keys lie between ``low`` and ``high``, both excluded."""
         waiting = [(low, high)]
         while waiting:
             low, high = waiting.pop()
@@ -163,7 +164,7 @@ class _Rescue:
             waiting += [(middle - 1, back), (reached, middle)]
 
     def _read(self, span: _Span, low: int, high: int, order: str) -> tuple[int, bool]:
-        """Copy rows in an order until it fails; returns the key of the last one that was read, and whether all were."""
+        """Copy rows in key order until an error; returns the key of the last row that was read, and whether all rows were."""
         reached = low if order == "ASC" else high
         query = (
             f"SELECT {span.key}, {self._columns} FROM {_quoted(span.table)} WHERE {span.where} AND {span.key} > ? AND {span.key} < ?"
@@ -197,7 +198,7 @@ class _Rescue:
             batch.append(row)
 
     def _both_ends(self) -> None:
-        """A table whose key is no number: from either end until it fails."""
+        """Copy a table whose key is no number: from the first row until an error, then from the last row until an error."""
         key = ", ".join(_quoted(column[1]) for column in self._key)
         for order in ("ASC", "DESC"):
             batch: list[Any] = []

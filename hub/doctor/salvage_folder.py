@@ -1,4 +1,4 @@
-"""A new data folder of what can still be read of an old one."""
+"""Makes a new data folder with everything that can still be read from an old one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hub.storage.lock import lock
 from hub.storage.url import DatabaseUrl
 
 _BESIDE: Final = ("*.db", "*.db-wal", "*.db-shm", "*.db-journal", "*.lock", "*.migrating")
-"""What is not copied as it is: the databases, and what stands beside them while they are open."""
+"""Files that are not copied unchanged: the databases, and the files beside them while they are open."""
 
 
 def salvage_folder(settings: Settings, into: Path) -> dict[str, list[TableReport]]:
-    """Write a new folder: of each database what can be read, every other file as it is. Returns the tables of each file; a file of which
-    nothing can be read has one report without a row, that says why, and is not in the new folder.
+    """Write a new folder with the readable rows of each database and a copy of every other file. Returns the reports of the tables by file.
+    If nothing of a file can be read, it has one report without rows that says why, and the file is not in the new folder.
 
     Raises:
-        SalvageError: there is no data folder, or the new one is there already.
+        SalvageError: there is no data folder, or the new folder exists already.
         InUseError: a hub has a file open.
         OSError: the new folder cannot be written.
     """

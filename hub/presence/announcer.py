@@ -1,8 +1,7 @@
 """Publishes joins and leaves of the channels of ``presence.channels`` as events on ``/hub/presence/...``.
 
-They are published below ``/hub``, where only the server may publish, so that a client can believe them. On another root clients could
-publish the same channel name, since free channels are open to all
-(docs/protocol/channels.md#free-channels).
+They are published below ``/hub``, where only the server may publish, so that clients can trust them. Below another root, clients could
+publish on the same channels themselves (docs/protocol/channels.md#free-channels).
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from hub.core.timers import Timer
 from hub.presence.roster import Roster
 
 ROOT: Final = "/hub/presence"
-"""The channel of joins and leaves of ``/a/b`` is ``/hub/presence/a/b``."""
+"""The root of presence channels: joins and leaves of ``/a/b`` are published on ``/hub/presence/a/b``."""
 
 _OWN: Final = "/hub/"
-"""Joins of the server's own channels are not published: presence of presence would never end."""
+"""The root of the server's own channels. Their joins are not published: otherwise each presence channel would need another one."""
 
 _SUM_UP_AFTER_S: Final = 1.0
 
@@ -54,7 +53,7 @@ class PresenceCounters:
 
 @dataclass(slots=True)
 class _Second:
-    """What happened on one channel within a second."""
+    """The joins and leaves of one channel within a second."""
 
     told: int = 0
     joined: int = 0
@@ -63,7 +62,9 @@ class _Second:
 
 
 def presence_channel(pattern: str) -> str | None:
-    """Where joins and leaves of a channel are told; of a wildcard: at what stands before the ``*``. None if that is too long a name."""
+    """The channel on which joins and leaves of a channel are published; for a pattern, that of the part before the ``*``. None if the name
+    would be too long.
+    """
     base = pattern.rpartition("/")[0] if is_wildcard(pattern) else pattern
     try:
         return check_channel(ROOT + base)
@@ -72,14 +73,14 @@ def presence_channel(pattern: str) -> str | None:
 
 
 class Announcer:
-    """Tells of joins and leaves: at most a number of events a second for each channel, beyond that the sum at the end of the second."""
+    """Publishes joins and leaves: a limited number of events a second for each channel, and the sum of the others after the second."""
 
     __slots__ = ("_hub", "_max_per_second", "_outbox", "_patterns", "_roster", "_seconds", "_sending", "_timer", "counters")
 
     def __init__(self, hub: Hub, roster: Roster, patterns: Sequence[str], *, events_per_second: int) -> None:
-        """``patterns``: a subscription is told when it lies within one of them.
+        """``patterns``: joins and leaves are published for subscriptions that lie within one of them.
 
-        The roster, which was made before and so hears of each change first, says how many sessions there are after it.
+        The roster gives the number of sessions after each change. It must be made before the announcer, so that it is updated first.
         """
         self.counters = PresenceCounters()
         self._hub = hub
@@ -152,7 +153,7 @@ class Announcer:
             await time_slice.checkpoint()
 
     def _post(self, tenant: str, pattern: str, event: dict[str, Any]) -> bool:
-        """Have an event sent behind those that wait; False when its channel cannot be."""
+        """Put an event behind those that wait to be sent; False if its channel's name would be too long."""
         channel = presence_channel(pattern)
         if channel is None:
             return False

@@ -1,4 +1,4 @@
-"""What presence puts into a hub: the list of sessions by REST, and joins and leaves as events where a setting asks for them."""
+"""The parts that presence adds to a hub: the list of sessions by REST, and, if a setting names channels, joins and leaves as events."""
 
 from hub.family import Context, Parts
 from hub.presence.announcer import Announcer
@@ -12,6 +12,6 @@ def build(context: Context) -> Parts:
     roster = Roster(context.hub)
     if not settings.channels:
         return Parts(routers=[create_router(roster)])
-    # after the roster, which so hears of each change first
+    # made after the roster, so that the roster is updated first
     announcer = Announcer(context.hub, roster, settings.channels, events_per_second=settings.events_per_second)
     return Parts(routers=[create_router(roster)], counters={"presence": announcer.counters})

@@ -6,7 +6,7 @@ from hub.security.roles import Grant, calls, tree
 
 
 def _build(context: Context) -> Parts:
-    from hub.presence.build import build  # commands that read settings alone need none of this
+    from hub.presence.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

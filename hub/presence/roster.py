@@ -1,4 +1,4 @@
-"""Lists the sessions of a process and what they subscribed to: of one tenant, page by page, in short pieces of work."""
+"""Lists the sessions of one tenant in this process and their subscriptions, page by page. Other tasks run between short pieces of work."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from hub.core.time_slice import TimeSlice
 T = TypeVar("T")
 
 _PIECE = 128
-"""Entries that are looked at between two looks at the clock."""
+"""Entries that are examined between two checks whether other tasks should run."""
 
 _BLOCK = 1024
-"""Serials of neighbours that are kept together."""
+"""Consecutive serials in one dictionary of sessions."""
 
 _SHARDS = 64
-"""Parts that the names of a tenant are kept in."""
+"""Dictionaries among which the channel names of a tenant are divided."""
 
 
 class ChannelCount(NamedTuple):
-    """A channel or pattern that somebody subscribed to by that very name."""
+    """A channel or pattern, and the number of sessions that subscribed to exactly this name."""
 
     channel: str
     sessions: int
 
 
 class ChannelPage(NamedTuple):
-    """Some channels in the order of their names; ``after`` is the last one's name when there are more, else None."""
+    """A page of channels in the order of their names. ``after`` is the last one's name if there are more, else None."""
 
     items: list[ChannelCount]
     after: str | None
 
 
 class SessionPage(NamedTuple):
-    """Some sessions, described, in the order in which they came; ``after`` is the last one's serial when there are more, else None."""
+    """A page of sessions, as :func:`describe` gives them, in the order of their beginning. ``after`` is the last one's serial if there are
+    more, else None.
+    """
 
     items: list[dict[str, Any]]
     after: int | None
 
 
 class Wanted(NamedTuple):
-    """A filter of sessions: every member that is not None has to hold."""
+    """A filter of sessions: a session must match every field that is not None."""
 
     subject: str | None = None
     door: str | None = None
     channel: str | None = None
-    """The session subscribed to exactly this channel or pattern."""
+    """A channel or pattern to which the session subscribed by exactly this name."""
     hears: str | None = None
-    """The session hears what is published on this channel for all, by its name or by a wildcard."""
+    """A channel whose messages for the whole tenant the session gets, by its name or by a pattern."""
 
     def includes(self, session: Subscriber) -> bool:
-        """Whether a session is one of those."""
+        """Whether a session matches the filter."""
         if self.subject is not None and session.principal.subject != self.subject:
             return False
         if self.door is not None and session.door != self.door:
@@ -66,7 +68,7 @@ class Wanted(NamedTuple):
 
 
 def describe(session: Subscriber) -> dict[str, Any]:
-    """A session as administrators see it. Neither a clientId nor a credential can be read from it."""
+    """The description of a session for administrators. It contains neither the clientId nor a credential."""
     principal = session.principal
     return {
         "id": session.public_id,
@@ -82,19 +84,19 @@ def describe(session: Subscriber) -> dict[str, Any]:
 
 
 class Roster:
-    """Keeps the sessions in the order in which they came, and the number of subscriptions to each name.
+    """Keeps the sessions in the order of their beginning, and the number of subscriptions to each name.
 
-    Both are kept in parts, so that no copy of all of them is needed while sessions come and go during a listing.
+    Both are divided into parts. A listing copies one part at a time, since sessions may begin and end while it runs.
     """
 
     __slots__ = ("_blocks", "_counts", "_hub")
 
     def __init__(self, hub: Hub) -> None:
-        """Create it before the first session of the hub."""
+        """Make it before the first session of the hub begins."""
         self._hub = hub
-        # sessions by serial, in blocks of neighbours; both dictionaries are in the order of their keys
+        # by number of the block, then by serial: the sessions; both dictionaries are in the order of their keys
         self._blocks: dict[int, dict[int, Subscriber]] = {}
-        # how many subscribed to a name, of each tenant in shards
+        # by tenant, then by shard, then by channel or pattern: the number of subscribed sessions
         self._counts: dict[str, dict[int, dict[str, int]]] = {}
         hub.sessions.on_attached.append(self._attached)
         hub.sessions.on_detached.append(self._detached)
@@ -128,17 +130,17 @@ class Roster:
             del self._counts[session.principal.tenant]
 
     def count(self, tenant: str, pattern: str) -> int:
-        """Sessions that subscribed to exactly this channel or pattern."""
+        """The number of sessions that subscribed to exactly this channel or pattern."""
         return self._counts.get(tenant, {}).get(_shard(pattern), {}).get(pattern, 0)
 
     async def channels(self, tenant: str, *, limit: int, after: str = "", prefix: str = "", within: str | None = None) -> ChannelPage:
-        """Up to ``limit`` channels and patterns with a subscriber, in the order of their names, from the one behind ``after`` on.
+        """List up to ``limit`` channels and patterns with a subscriber, in the order of their names, beginning after the name ``after``.
 
-        ``prefix`` is how they begin; ``within`` a pattern in which they lie.
+        Only names that begin with ``prefix`` and lie within the pattern ``within`` are listed.
         """
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         found: list[str] = []
-        bound: str | None = None  # from here on no name can be on this page
+        bound: str | None = None  # this name and later ones are not on this page
         for piece in self._names(tenant):
             found += [
                 name
@@ -153,12 +155,12 @@ class Roster:
                 found = sorted(found)[: limit + 1]
                 bound = found[limit]
         found = sorted(found)[: limit + 1]
-        # one may have lost its last subscriber meanwhile
+        # a channel may have lost its last subscriber in the meantime
         items = [ChannelCount(name, sessions) for name in found[:limit] if (sessions := self.count(tenant, name))]
         return ChannelPage(items, found[limit - 1] if len(found) > limit else None)
 
     async def sessions(self, tenant: str, wanted: Wanted, *, limit: int, after: int = 0) -> SessionPage:
-        """Up to ``limit`` sessions, in the order in which they came, from the one behind the serial ``after`` on."""
+        """List up to ``limit`` sessions in the order of their beginning, starting after the serial ``after``."""
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         items: list[dict[str, Any]] = []
         last = after
@@ -174,7 +176,7 @@ class Roster:
         return SessionPage(items, None)
 
     async def find(self, tenant: str, public_id: str) -> Subscriber | None:
-        """The session of this id, None when the tenant has none."""
+        """The session with this public id; None if the tenant has none."""
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         for piece in self._since(0):
             for session in piece:
@@ -184,7 +186,7 @@ class Roster:
         return None
 
     async def disconnect(self, tenant: str, subject: str) -> int:
-        """End all sessions of a subject that are here now; returns how many they were."""
+        """End all present sessions of a subject; returns how many."""
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         ended = 0
         for piece in self._since(0):
@@ -197,12 +199,12 @@ class Roster:
         return ended
 
     def _names(self, tenant: str) -> Iterator[Sequence[str]]:
-        """All names that somebody subscribed to, a few at a time, in no order."""
+        """All channels and patterns with a subscriber, a few at a time, in no order."""
         for shard in list(self._counts.get(tenant, ())):
             yield from _pieces(list(self._counts.get(tenant, {}).get(shard, ())))
 
     def _since(self, serial: int) -> Iterator[Sequence[Subscriber]]:
-        """The sessions behind a serial, in the order in which they came, a few at a time."""
+        """The sessions after a serial, in the order of their beginning, a few at a time."""
         numbers = list(self._blocks)
         for number in numbers[bisect_left(numbers, serial // _BLOCK) :]:
             block = self._blocks.get(number, {})
@@ -217,6 +219,6 @@ def _shard(name: str) -> int:
 
 
 def _pieces(entries: Sequence[T]) -> Iterator[Sequence[T]]:
-    """All of them, a few at a time."""
+    """Divide entries into short sequences."""
     for start in range(0, len(entries), _PIECE):
         yield entries[start : start + _PIECE]

@@ -1,4 +1,4 @@
-"""REST: who is here (``/api/v1/channels``, ``/api/v1/sessions``), and sending sessions away; always of the caller's tenant alone."""
+"""REST: lists channels and sessions (``/api/v1/channels``, ``/api/v1/sessions``) and ends sessions, only of the caller's tenant."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant ha
 
 
 def create_router(roster: Roster) -> APIRouter:
-    """The routes, over the sessions of this process."""
+    """Make the routes for the sessions of this process."""
     router = APIRouter(prefix="/api/v1", tags=["Presence"])
 
     @router.get("/channels", summary="Which channels have subscribers", response_model=ChannelsAnswer)
@@ -116,7 +116,7 @@ def create_router(roster: Roster) -> APIRouter:
     ) -> Response:
         """End all sessions of one subject, as one is ended; none is no error."""
         for name in request.query_params:
-            if name != "subject":  # a filter that is not understood must not widen what is ended
+            if name != "subject":  # ignoring an unknown filter would end more sessions than the caller wants
                 raise ApiError.of_field(name, "nothing beside subject", request.query_params[name])
         ended = await roster.disconnect(caller.tenant, subject)
         _log.info("subject_disconnected", tenant=caller.tenant, by=caller.subject, subject=subject, sessions=ended)
@@ -126,7 +126,7 @@ def create_router(roster: Roster) -> APIRouter:
 
 
 def _page(data: dict[str, Any], after: str | int | None) -> Response:
-    """A page of answers; ``after`` is where the next one begins, None on the last."""
+    """The answer with one page; the next page begins after ``after``, which is None on the last page."""
     if after is not None:
         data["cursor"] = str(after)
     return respond(data)

@@ -1,4 +1,4 @@
-"""What publishing puts into a hub: its API, and what it counts."""
+"""The parts that publishing adds to a hub: its API and its metrics."""
 
 from hub.core.metric import Gauge
 from hub.family import Context, Parts

@@ -5,7 +5,7 @@ from hub.security.roles import calls
 
 
 def _build(context: Context) -> Parts:
-    from hub.publishing.build import build  # commands that read settings alone need none of this
+    from hub.publishing.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

@@ -1,4 +1,4 @@
-"""Which messages were published already: one publisher's id counts once within ten minutes."""
+"""Remembers the ids of published messages, so that a message that is sent again within ten minutes is not published again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PublishCounters:
 
 
 class Key(NamedTuple):
-    """Who names a message, and how."""
+    """The publisher of a message, and the id that it gave the message."""
 
     tenant: str
     subject: str
@@ -42,11 +42,11 @@ class _Known(NamedTuple):
 
 
 class OtherContentError(ValueError):
-    """The id named another message within its ten minutes."""
+    """The publisher used the id for another message within the last ten minutes."""
 
 
 class RecentIds:
-    """Of one process, in memory. Bounded by ``limits.max_publish_ids``, of which one tenant has its share."""
+    """The ids of one process, in memory: at most ``limits.max_publish_ids``, of which one tenant may have its share."""
 
     __slots__ = ("_by_tenant", "_clock", "_count", "_counters", "_limits")
 
@@ -61,10 +61,11 @@ class RecentIds:
         return self._count
 
     def begin(self, key: Key, content: bytes) -> tuple[asyncio.Future[Answer], bool]:
-        """What answers a message, and whether the caller is to publish it, and then to set that; ``content`` stands for the whole message.
+        """Look up an id. Returns the future of the message's answer, and whether the id is new. If it is new, the caller must publish the
+        message and set the future. ``content`` is a digest of the whole message.
 
         Raises:
-            OtherContentError: the id is that of another message.
+            OtherContentError: the id was used for another message.
         """
         now = self._clock.monotonic()
         self._forget(key.tenant, now)
@@ -81,13 +82,13 @@ class RecentIds:
         return answer, True
 
     def failed(self, key: Key) -> None:
-        """The message was not published: whoever sends it again is to try again."""
+        """Note that the message was not published, and forget its id, so that it is published when it is sent again."""
         of_tenant = self._by_tenant.get(key.tenant)
         if of_tenant is not None and of_tenant.pop(key, None) is not None:
             self._count -= 1
 
     def _forget(self, tenant: str, now: float) -> None:
-        """Make room for one more of a tenant."""
+        """Make room for one more id of a tenant."""
         self._expire(tenant, now)
         share = self._limits.of_tenant(self._limits.max_publish_ids)
         if len(self._by_tenant.get(tenant, ())) >= share:

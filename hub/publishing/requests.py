@@ -1,4 +1,4 @@
-"""What a request of ``POST /api/v1/publish`` asks for, checked; the data of each message stays the text that came."""
+"""Reads and checks the requests of ``POST /api/v1/publish``. The data of each message stay the JSON text that came."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hub.core.limits import Limits
 from hub.http.errors import ApiError
 
 MAX_ID: Final = 128
-"""Characters of an id."""
+"""Characters of an id at most."""
 MAX_SUBJECT: Final = 255
-"""Characters of a subject."""
+"""Characters of a subject at most."""
 
 _MEMBERS: Final = ("channel", "data", "subject", "id")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -31,20 +31,20 @@ class Publication(NamedTuple):
     channel: str
     data: bytes
     subject: str
-    """To whose logins alone; empty: to all."""
+    """The subject whose logins get the message; empty if it is for the whole tenant."""
     id: str
-    """Names it among what its publisher sends; empty: nothing does."""
+    """The publisher's id of the message; empty if it has none."""
 
 
 Item = Publication | ApiError
-"""A message, or why it is none."""
+"""A message, or the error if it is not valid."""
 
 
 def split(body: bytes, limits: Limits) -> tuple[list[bytes], bool]:
-    """The texts of the messages of a body, and whether they came as a list.
+    """Split a body into the JSON texts of its messages; also returns whether they came as a list.
 
     Raises:
-        ApiError: 400, it is no JSON text, or neither an object nor a list of some; 413, the list is longer than
+        ApiError: 400, the body is no JSON text, or is neither an object nor a list with at least one element; 413, the list is longer than
             ``limits.max_publish_items``.
     """
     try:
@@ -64,7 +64,9 @@ def split(body: bytes, limits: Limits) -> tuple[list[bytes], bool]:
 
 
 def parse(text: bytes, limits: Limits) -> Item:
-    """One message, or the error that answers it: 400 that names the field, or 413 where its data is above ``limits.max_message_bytes``."""
+    """Parse one message; returns it or an error: 400 with the field that is not valid, or 413 if its data exceed
+    ``limits.max_message_bytes``.
+    """
     try:
         return _parse(text, limits)
     except ApiError as refused:
@@ -82,7 +84,7 @@ def _parse(text: bytes, limits: Limits) -> Publication:
     if unknown is not None:
         raise ApiError.of_field(unknown[:MAX_ID], f"one of {', '.join(_MEMBERS)}", "another member")
     data = fields.get("data")
-    if data is None:  # null is data like any other
+    if data is None:  # the member is missing; a JSON null is valid data
         raise ApiError.of_field("data", "any JSON value", "nothing")
     raw = bytes(data)
     if len(raw) > limits.max_message_bytes:
@@ -100,7 +102,7 @@ def _parse(text: bytes, limits: Limits) -> Publication:
 def _channel(name: str) -> str:
     if is_wildcard(name):
         raise ApiError.of_field("channel", "a channel without a wildcard", name)
-    if name.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4), and there is no session here that would be answered
+    if name.startswith(SERVICE):  # never broadcast (Bayeux 1.0 section 2.4), and a REST request has no session that could get an answer
         raise ApiError.of_field("channel", f"a channel outside {SERVICE}", name)
     try:
         return check_channel(name)
@@ -109,7 +111,7 @@ def _channel(name: str) -> str:
 
 
 def _text(fields: dict[str, msgspec.Raw], name: str, max_length: int) -> str:
-    """An optional member that is a text; null is as if absent."""
+    """An optional member that is a text; null counts as missing."""
     value: Any = None if (raw := fields.get(name)) is None else _anything.decode(raw)
     if value is None:
         return ""

@@ -27,7 +27,7 @@ _STATUS: Final = {WireError.CHANNEL_INVALID: 400, WireError.PUBLISH_DENIED: 403,
 
 
 def create_router(publisher: PublishService) -> APIRouter:
-    """The route."""
+    """Make the route."""
     router = APIRouter(prefix="/api/v1", tags=["Publishing"], responses=ANSWERS)
 
     @router.post("/publish", summary="Publish messages", openapi_extra={"requestBody": REQUEST})
@@ -54,7 +54,7 @@ def create_router(publisher: PublishService) -> APIRouter:
 
 
 def _outcome(outcome: Outcome) -> Answer | ApiError:
-    """What became of one message; an error of it as the API says it."""
+    """The result of one message; an error is converted to the form of the API."""
     if isinstance(outcome, RefusedError):
         return _refusal(outcome)
     if isinstance(outcome, OtherContentError):
@@ -85,7 +85,7 @@ def _of_one(outcome: Answer | ApiError) -> Response:
 
 
 def _of_list(outcomes: list[Answer | ApiError]) -> Response:
-    """200 when something was published; else the status that all of them have, or 400."""
+    """Answer a list: 200 if at least one message was published; else the status that all errors have in common, or 400."""
     refused = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
     data = [_result(outcome) for outcome in outcomes]
     if not refused:

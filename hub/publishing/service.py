@@ -1,4 +1,4 @@
-"""Publishes the messages of a request: each for itself, those of one channel in their order."""
+"""Publishes the messages of a request. Each succeeds or fails by itself; messages of one channel keep their order."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hub.publishing.recent_ids import WINDOW_S, Answer, Key, OtherContentError, 
 from hub.publishing.requests import Publication
 
 BATCH: Final = 64
-"""Messages whose recording is awaited together: one commit of the log takes many."""
+"""Messages that are published at once: the log records many of them in one commit."""
 
 Outcome = Answer | RefusedError | OtherContentError
-"""What became of a message: its position, or why it was not published."""
+"""The result of a message: its position, or the error because of which it was not published."""
 
 
 class PublishService:
@@ -45,21 +45,21 @@ class PublishService:
 
     @property
     def ids(self) -> int:
-        """How many ids are remembered."""
+        """Number of remembered ids."""
         return len(self._ids)
 
     async def publish(self, principal: Principal, publications: Sequence[Publication]) -> list[Outcome]:
-        """Publish messages. What is returned has, for each, its position (None on a channel without a log) or why it was not published.
-        When it returns, messages of log channels are in the log.
+        """Publish messages. Returns for each its position (None on a channel without a log) or the error because of which it was not
+        published. When this returns, messages of log channels are in the log.
         """
         outcomes: list[Outcome] = []
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
-        # whether each may be published is asked first: from then on nothing that is awaited brings messages out of their order
+        # all permissions are checked first, so that awaiting a check cannot change the order of the messages
         checked: list[Publication | RefusedError] = []
         for publication in publications:
             checked.append(await self._checked(principal, publication))
             await time_slice.checkpoint()
-        if checked:  # alone, for before the first message of a tenant the top of its log is read
+        if checked:  # the first one alone: before the first message of a tenant, the newest position of its log is read
             outcomes.append(await self._outcome(principal, checked[0]))
         for start in range(1, len(checked), BATCH):
             outcomes += await asyncio.gather(*(self._outcome(principal, each) for each in checked[start : start + BATCH]))
@@ -87,7 +87,7 @@ class PublishService:
         answer, new = self._ids.begin(key, content)
         if not new:
             return await asyncio.shield(answer)
-        # the log remembers too: a publisher that has no answer, because the hub was restarted, sends again
+        # the log knows the id too: if the hub restarts, the publisher gets no answer and sends the message again
         idempotency_key = (
             f"publish-{_digest(principal.subject.encode(), item.id.encode()).hex()}-{self._hub.clock.wall_ms() // (WINDOW_S * 1000)}"
         )
@@ -107,7 +107,7 @@ class PublishService:
         return await self._hub.publisher.publish(principal, item.channel, item.data, idempotency_key=idempotency_key)
 
     async def _publish_to_subject(self, principal: Principal, item: Publication, *, idempotency_key: str) -> Answer:
-        """To all logins of one subject of the publisher's tenant, and to nobody else."""
+        """Publish to all logins of one subject of the publisher's tenant, and to nobody else."""
         hub = self._hub
         await hub.publisher.check_publish(principal, item.channel)
         try:

@@ -117,7 +117,7 @@ def _check_denied(operations: Collection[str], patterns: Sequence[str]) -> None:
 
 
 def register(app: typer.Typer, families: Callable[[], Sequence["Family"]] = tuple) -> None:
-    """Add the commands. ``families`` yields those whose settings may stand in the settings file."""
+    """Add the commands. ``families`` returns the families whose settings may be in the settings file."""
     admin = Admin(families)
     app.add_typer(_tenants(admin), name="tenant", help="Tenants: one for each contact centre.")
     app.add_typer(_roles(admin), name="role", help="Roles: what credentials may do.")

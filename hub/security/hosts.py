@@ -85,8 +85,8 @@ class Hosts:
         return f"{'https' if is_secure(scope) else 'http'}://{host}"
 
     def own_url(self) -> str:
-        """The base URL for links that no request asks for, such as in a webhook about an event: ``public_url``, else the address that the
-        hub listens on, as seen from its own machine.
+        """The base URL for links without a request, such as in a webhook: ``public_url``, else the address on which the hub listens, as
+        programs on the same machine reach it.
         """
         if self._public_url is not None:
             return self._public_url

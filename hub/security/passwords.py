@@ -49,7 +49,7 @@ def verify_built_in(password: str, digest: str) -> bool:
 
 
 class FailureBrake:
-    """Counts failed sign-ins by address and user. It keeps a limited number of pairs; the one without a try for longest is removed first."""
+    """Counts failed sign-ins by address and user. It keeps a limited number of pairs and removes that with the oldest last try first."""
 
     __slots__ = ("_clock", "_failures", "_max_failures", "_max_watched", "_window_s")
 

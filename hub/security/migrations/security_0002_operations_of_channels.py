@@ -1,5 +1,5 @@
-"""Adds operations to the tenants' own roles. From this version on, subscribing to interactions and statistics, and stopping the stat server,
-needs operations that it did not need before.
+"""Adds operations to the tenants' own roles. From this version on, subscribing to interactions and statistics and stopping the stat server
+need operations that they did not need before.
 
 A role with channels of interactions or statistics can subscribe to them as before, and one that could stop the stat server still can. No
 role gains ``/messaging/read``: only roles that may read texts of messages by REST can subscribe to them. Each changed role is logged.
