@@ -1,1 +1,1 @@
-"""``hub doctor``: checks of a data folder and its database, each with what to do about what it found (docs/operations.md)."""
+"""``hub doctor``: checks of a data folder and its database, with advice for each problem (docs/operations.md)."""

@@ -1,1 +1,1 @@
-"""The event log: append, read, trim, snapshot. One interface, one file per backend."""
+"""The event log and the channel log: for each an interface, and one module for each backend."""

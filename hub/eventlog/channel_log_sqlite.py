@@ -73,7 +73,7 @@ _RECORDS = (
 
 
 class SqliteChannelLog:
-    """:class:`hub.eventlog.channel_log.ChannelLog` over ``<data_dir>/channels.db`` (mode 0600).
+    """A :class:`hub.eventlog.channel_log.ChannelLog` in ``<data_dir>/channels.db`` (mode 0600).
 
     Raises:
         LogInUseError: another process (or another log of this one) has the file open.

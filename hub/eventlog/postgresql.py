@@ -51,7 +51,7 @@ _SNAPSHOT: Final = (
 
 
 class PostgresEventLog:
-    """:class:`hub.eventlog.interface.EventLog` over a PostgreSQL database that has its tables."""
+    """An :class:`hub.eventlog.interface.EventLog` in a PostgreSQL database that has the tables."""
 
     __slots__ = ("_stream_ids", "database")
 

@@ -54,7 +54,7 @@ SCHEMA_VERSION = len(VERSIONS)
 
 
 class SqliteEventLog:
-    """:class:`hub.eventlog.interface.EventLog` over ``<data_dir>/events.db`` (mode 0600).
+    """An :class:`hub.eventlog.interface.EventLog` in ``<data_dir>/events.db`` (mode 0600).
 
     Raises:
         LogInUseError: another process (or another log of this one) has the file open.

@@ -1,1 +1,1 @@
-"""Who calls, and what they may: principals, credentials, roles, and the one decision function."""
+"""Identifies callers and decides what they may do: principals, credentials, roles, and the one decision function."""

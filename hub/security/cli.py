@@ -1,6 +1,6 @@
 """``hub tenant``, ``hub role``, ``hub user``, ``hub key``, ``hub token``: administration, directly on the database.
 
-Running nodes follow within 2 s. Exit codes: 0 done; 1 refused, with a sentence that says why; 2 wrong usage or settings.
+Running nodes apply changes within 2 s. Exit codes: 0 done; 1 refused, with a sentence that says why; 2 wrong usage or settings.
 """
 
 import difflib

@@ -176,7 +176,7 @@ class Connection:
 
 
 def connection_of(scope: Scope) -> Connection | None:
-    """The connection of a request or WebSocket; None under another server."""
+    """The connection of a request or WebSocket; None if another server than the hub's own runs the application."""
     found: Connection | None = scope.get(SCOPE_KEY)
     return found
 
@@ -194,7 +194,7 @@ class Connections:
     __slots__ = ("_by_address", "_by_tenant", "_forwarders", "_limits", "_proxies", "_trust", "count", "counters", "unidentified")
 
     def __init__(self, limits: Limits, proxies: Sequence[Network] = ()) -> None:
-        """``proxies`` are the networks whose ``X-Forwarded-For`` is believed."""
+        """``proxies`` are the networks whose ``X-Forwarded-For`` is trusted."""
         self._limits = limits
         self._proxies = tuple(proxies)
         self._trust: dict[str, bool] = {}
@@ -226,7 +226,7 @@ class Connections:
             address = address.ipv4_mapped
         return any(address in network for network in self._proxies)
 
-    # -- connections come and go ------------------------------------------------------------------------------------
+    # -- opening and closing connections ----------------------------------------------------------------------------
 
     def take(self, held: Held, host: str | None) -> Connection | str:
         """Count a new connection. Returns the name of a limit instead, if that limit is reached and no connection can be closed."""
@@ -328,7 +328,7 @@ class Connections:
         found.held.give_way()
         return True
 
-    # -- who forwards for others ------------------------------------------------------------------------------------
+    # -- proxies ----------------------------------------------------------------------------------------------------
 
     def forwards(self, connection: Connection) -> bool:
         """Whether the peer is a proxy that is not trusted: its address tells nothing about its clients."""

@@ -62,7 +62,7 @@ class SignedIn:
 
 
 def version_of(credential: Credential) -> str:
-    """A digest of a credential's fingerprint: the fingerprint itself stays with the server."""
+    """A digest of a credential's fingerprint. The fingerprint itself never leaves the server."""
     return hashlib.sha256(credential.fingerprint.encode()).hexdigest()[:32]
 
 
@@ -143,8 +143,9 @@ def _pattern(name: str) -> re.Pattern[bytes]:
 def read_cookies(headers: list[tuple[bytes, bytes]], name: str) -> list[str]:
     """All cookies of a name in a request's headers, as text, in their order, at most :data:`MAX_COOKIES`; none is empty.
 
-    A browser sends a cookie for each path and domain on which one was set, in an order that the server cannot rely on (RFC 6265 section
-    4.2.2), and another server on the same host may have set one too. The caller must therefore try each. Quotes around a value are removed.
+    A browser sends a cookie for each path and domain on which one was set, in an order that the server cannot rely on
+    (RFC 6265 section 4.2.2), and another server on the same host may have set one too. The caller must therefore try each. Quotes around a
+    value are removed.
     """
     found: list[bytes] = []
     for key, value in headers:

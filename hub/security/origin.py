@@ -1,4 +1,4 @@
-"""Whether a request with a cookie comes from a page that may use it (RFC 6454; the browser sends the cookie for any page)."""
+"""Checks that a request with a cookie comes from a page that may use it (RFC 6454): browsers send the cookie with requests of any page."""
 
 from collections.abc import Collection
 from typing import Final

@@ -70,7 +70,7 @@ def tenant_of(tx: Transaction, name: str) -> Tenant:
     """One tenant.
 
     Raises:
-        NotThereError: there is none of that name.
+        NotThereError: there is no tenant of that name.
     """
     tenants = all_tenants(tx)
     for tenant in tenants:

@@ -68,9 +68,9 @@ class Tickets:
         self.resumed = 0
         """Times that a ticket opened its stream again."""
         self.refused = 0
-        """Tickets that were not given out because as many waited as may."""
+        """Tickets that were not issued because too many waited to be used."""
         self.forgotten = 0
-        """Streams that ended and may not be opened again, though their time is not over, because others ended after them."""
+        """Ended streams that cannot be opened again, although their time is not over, because too many others ended after them."""
 
     def issue(self, principal: Principal) -> str | None:
         """Issue a ticket to a principal; None if too many tickets wait to be used."""

@@ -1,1 +1,1 @@
-"""The database: connections, transactions and migrations, for whoever has tables."""
+"""The database: connections, transactions and migrations, for all parts of the hub that have tables."""

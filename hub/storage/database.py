@@ -1,4 +1,4 @@
-"""Where the database of tenants, endpoints and messages is: a SQLite file or a PostgreSQL server."""
+"""The place of the database of tenants, endpoints and messages: a SQLite file or a PostgreSQL server."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class Database:
     __slots__ = ("file", "url")
 
     def __init__(self, url: str) -> None:
-        """``url`` is :attr:`hub.ops.settings.Settings.database`; a driver that it names, such as ``aiosqlite``, changes nothing.
+        """``url`` is :attr:`hub.ops.settings.Settings.database`; a driver in it, such as ``aiosqlite``, is ignored.
 
         Raises:
             OSError: the SQLite file cannot be opened or made.
@@ -24,7 +24,7 @@ class Database:
         self.url = DatabaseUrl.parse(url)
         path = self.path
         self.file = None if path is None else FileIdentity(path)
-        """The file of a SQLite database that has one, and whether it is still the same."""
+        """Checks that the SQLite file is still the same; None if the database has no file."""
 
     @property
     def is_sqlite(self) -> bool:

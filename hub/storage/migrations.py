@@ -73,7 +73,7 @@ def place_of(database: Database) -> str:
 
 
 class _TableRecord:
-    """:class:`hub.storage.schema.Record` in a table; its name and form are those of version 0.1.0, which used Alembic."""
+    """A :class:`hub.storage.schema.Record` in a table, with the name and form of version 0.1.0, which used Alembic."""
 
     __slots__ = ("_catalogue",)
 
@@ -118,7 +118,7 @@ def _migrate(database: Database, versions: Sequence[Version]) -> bool:
                 raise
             raise StorageError(f"{database} cannot be brought up to date: {error}") from error
         finally:
-            connection.close()  # a transaction that was not committed ends with it
+            connection.close()  # this rolls back a transaction that was not committed
     finally:
         backend.close()
         if lock is not None:

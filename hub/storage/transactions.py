@@ -16,7 +16,7 @@ class Transactions:
     """The database of a running hub, in which the hub and its families keep their rows."""
 
     def __init__(self, backend: Backend, *, readers: int = 4, max_group: int = 256, max_waiting: int = 10_000) -> None:
-        """``readers`` threads read; ``max_group`` and ``max_waiting`` are the writer's (:class:`hub.storage.writer.GroupWriter`)."""
+        """``readers`` is the number of reading threads. For the other arguments see :class:`hub.storage.writer.GroupWriter`."""
         self._backend = backend
         self._writer = GroupWriter(
             backend,

@@ -28,7 +28,7 @@ class PostgresConnection:
         transaction, statements are never prepared. A pooler is recognised because the process number in the connection's start-up message
         is not that of the server process which answers.
         """
-        # autocommit: transactions are begun by hand
+        # autocommit: the hub begins transactions by its own statements
         self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
             **{"connect_timeout": CONNECT_TIMEOUT_S, **arguments}, autocommit=True, prepare_threshold=None
         )

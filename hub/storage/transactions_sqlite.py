@@ -20,7 +20,7 @@ class SqliteConnection:
 
     def __init__(self, file: FileIdentity, *, foreign_keys: bool = True) -> None:
         self._file = file
-        # autocommit: transactions are begun by hand
+        # isolation_level None (autocommit): the hub begins transactions by its own statements
         self.raw = sqlite3.connect(file.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S, cached_statements=512)
         self.execute = self.raw.execute
         # journal_size_limit: the write-ahead log grows during a long replay, and must not keep that size
@@ -88,7 +88,7 @@ class SqliteBackend:
     def connect(self) -> SqliteConnection:
         """See :class:`hub.storage.interface.Backend`."""
         try:
-            self._file.check()  # SQLite would make a new file
+            self._file.check()  # otherwise SQLite would make a new file in place of a deleted one
             connection = SqliteConnection(self._file, foreign_keys=self._foreign_keys)
             try:
                 self._begin(connection)

@@ -203,7 +203,7 @@ class GroupWriter(Generic[A]):
                     ended = True
                     break
                 group.append(following)
-            if self._drop_cancelled:  # from here on a caller that gives up no longer stops its operation
+            if self._drop_cancelled:  # from here on, an operation runs even if its caller is cancelled
                 group = [each for each in group if not each.future.cancelled()]
             if group:
                 self._commit(group)

@@ -42,7 +42,7 @@ READ_PAUSE_S: Final = 0.2
 DEAF_AT_ONCE_S: Final = 1.0
 """Seconds after which a lost connection is reported: most are made again sooner."""
 
-_JITTER: Final = random.Random()  # noqa: S311  # it spreads load, and hides nothing
+_JITTER: Final = random.Random()  # noqa: S311  # it spreads load; security does not depend on it
 
 Told = Callable[[int, int, int], None]
 """Gets the newest position (top), the floor and the seam of a log."""
@@ -134,7 +134,7 @@ class Subscriptions:
             await asyncio.wait(tasks)
         for heard in self._tenants.values():
             heard.release()
-        await asyncio.sleep(0)  # until the socket is closed
+        await asyncio.sleep(0)  # lets the event loop close the socket
 
     @property
     def trouble(self) -> str | None:

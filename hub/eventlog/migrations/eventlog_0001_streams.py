@@ -1,4 +1,4 @@
-"""The event log in PostgreSQL, and the leases whose owners append to it."""
+"""The tables of the event log in PostgreSQL, and of the leases whose owners append to it."""
 
 from hub.storage.schema import Schema
 
