@@ -1,7 +1,7 @@
-"""Parses the address of a hub, the same for every command (``--url``, ``HUB_URL``), and finds the HTTP proxy by which it is reached.
+"""Parses the address of a hub (``--url``, ``HUB_URL``), for every command, and finds the HTTP proxy through which it is reached.
 
-The proxy comes from the variables that other programs read too: ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, in small
-or capital letters, as curl(1) and its manual page have them.
+The proxy comes from the environment variables that other programs read, too: ``http_proxy``, ``https_proxy``, ``all_proxy`` and
+``no_proxy``, in lower or upper case, as the manual page of curl(1) describes them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def base_url(text: str) -> URL:
-    """The address of a hub: scheme, host, port, and the path below which a proxy has it, if it has one. The address of the Bayeux endpoint,
-    which ends in ``/cometd``, means the hub that it belongs to.
+    """Parse the address of a hub: scheme, host, port, and, behind a reverse proxy, the path of the hub there. ``/cometd`` at the end, the
+    path of the Bayeux endpoint, is removed.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not the address of a hub.
     """
     url = checked_url(text)
     if url.query_string or url.fragment:
@@ -32,10 +32,10 @@ def base_url(text: str) -> URL:
 
 
 def checked_url(text: str) -> URL:
-    """An address for HTTP.
+    """Parse an HTTP or HTTPS address.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no such address.
     """
     try:
         url = URL(text)
@@ -47,10 +47,10 @@ def checked_url(text: str) -> URL:
 
 
 def proxy_of(url: URL, environment: Mapping[str, str] = os.environ) -> URL | None:
-    """The HTTP proxy through which an address is reached; None when it is reached directly. Its name and password are part of it.
+    """The URL of the HTTP proxy through which an address is reached, with the proxy's user name and password; None without a proxy.
 
     Raises:
-        ValueError: the variable's value is no address of an HTTP proxy; names the variable, and does not show a password.
+        ValueError: the variable's value is not the address of an HTTP proxy. The text names the variable, and shows no password.
     """
     for name in (f"{url.scheme}_proxy", "all_proxy"):
         variable, value = _variable(name, environment)
@@ -70,9 +70,9 @@ def proxy_of(url: URL, environment: Mapping[str, str] = os.environ) -> URL | Non
 
 
 def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """The name under which a variable is set, and its value. Small letters win."""
+    """The name under which a variable is set, and its value. Lower case comes first."""
     for spelt in (name, name.upper()):
-        if spelt == "HTTP_PROXY" and "REQUEST_METHOD" in environment:  # in a CGI program whoever sends a header Proxy: would set it
+        if spelt == "HTTP_PROXY" and "REQUEST_METHOD" in environment:  # in a CGI program a caller's header "Proxy:" sets it
             continue
         if value := environment.get(spelt, "").strip():
             return spelt, value
@@ -80,7 +80,7 @@ def _variable(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _is_excepted(url: URL, no_proxy: str) -> bool:
-    """Whether a host is named in ``no_proxy``: by its name or that of a domain above it, by its address or a network, or by ``*``."""
+    """Whether ``no_proxy`` names a host: by its name or a parent domain, by its address or a network, or by ``*``."""
     host = (url.host or "").rstrip(".").lower()
     return any(_names(entry.strip().lower(), host, url.port) for entry in no_proxy.replace(" ", ",").split(","))
 

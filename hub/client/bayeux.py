@@ -46,20 +46,19 @@ class BayeuxClient:
             proxy of the variables ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``, if there is one.
         token: A bearer token, or a function (asynchronous or not) that gives the present one.
         api_key: An API key, or such a function.
-        credentials_in: ``headers`` sends them with each request; ``ext`` in the handshake's ``ext.authentication`` alone.
+        credentials_in: ``headers`` sends them with each request; ``ext`` sends them only in the handshake's ``ext.authentication``.
         headers: More headers for each request.
         transports: Those that may be used, the preferred one first: of ``websocket`` and ``long-polling``.
-        ack: Ask for the ack extension: no message is lost with a connection. Over WebSocket each batch then takes a round trip.
-        resume: Ask for positions on log channels, and resume from them in a new session: no message of theirs is lost with a session. The
-        server
-            puts the position into the data, as ``event.replayId``.
+        ack: Ask for the ack extension: a lost connection loses no message. Over WebSocket each batch then takes a round trip.
+        resume: Ask for positions on log channels, and resume from them in a new session: the loss of a session loses no message of a log
+            channel. The server puts the position into the data, as ``event.replayId``.
         open_within_s: Seconds after which :meth:`open` gives up.
-        request_timeout_s: Seconds for which a publish, a subscribe or a call may take, with a reconnect in between.
+        request_timeout_s: Seconds that a publish, a subscribe or a call may take, including a reconnect.
         max_network_delay_s: Seconds after which a connect counts as lost, counted from when the server should have answered it.
         backoff_s: After a failure the client waits 0, 1, 2, ... times this, up to ``max_backoff_s``, and less at random.
         max_backoff_s: The longest such pause.
-        max_message_bytes: The largest frame or response that is taken.
-        max_request_bytes: The largest request that is sent. Hubs take 1 MiB, and end a WebSocket over which more comes.
+        max_message_bytes: The largest frame or response that the client accepts.
+        max_request_bytes: The largest request that the client sends. Hubs accept 1 MiB, and close a WebSocket over which more comes.
         on_state: Called with the state and its reason when either changes. It must not raise.
     """
 
@@ -125,17 +124,17 @@ class BayeuxClient:
 
     @property
     def reconnects(self) -> int:
-        """How often a connection was lost and the same session went on."""
+        """How often a connection was lost and the same session continued over a new one."""
         return self._session_manager.reconnects
 
     @property
     def rehandshakes(self) -> int:
-        """How often a new session had to be made."""
+        """How often the client made a new session after the first one."""
         return self._session_manager.rehandshakes
 
     @property
     def client_id(self) -> str | None:
-        """The id of the present session. It may be enough to act for this client: keep it secret."""
+        """The id of the present session. Keep it secret: some servers let whoever has it act for this client."""
         return self._conversation.client_id
 
     @property
@@ -157,18 +156,18 @@ class BayeuxClient:
 
         Raises:
             HandshakeDeniedError: the server does not let the client in.
-            ConnectionLostError: nobody answered within ``open_within_s``.
-            ProtocolError: what answers is no Bayeux server.
+            ConnectionLostError: no server answered within ``open_within_s``.
+            ProtocolError: the server at this address does not speak Bayeux.
         """
         await self._session_manager.open()
 
     async def close(self) -> None:
-        """Disconnect, if there is a connection, and end within about 2 seconds. Messages that wait in subscriptions are still delivered."""
+        """Disconnect, if there is a connection, and end within about 2 seconds. Messages in subscriptions can still be read."""
         for task in self._leaving.values():
             task.cancel()
         await self._session_manager.close()
 
-    # what users do
+    # methods for users of the client
 
     def subscribe(
         self,
@@ -181,7 +180,7 @@ class BayeuxClient:
         """Subscribe to channels, and to patterns such as ``/a/*`` and ``/a/**``: ``await`` it, or use it in ``async with``.
 
         Args:
-            patterns: At least one.
+            patterns: At least one channel or pattern.
             replay: On log channels, where to begin: the position of the last message that you have, ALL or NEW.
             max_queue: See :class:`~hub.client.subscription.Subscription`, also for the next two.
             on_overflow: See there.
@@ -200,17 +199,17 @@ class BayeuxClient:
         def made() -> Subscription:
             return Subscription(patterns, replay=replay, max_queue=max_queue, on_overflow=on_overflow, on_gap=on_gap, give_up=self._give_up)
 
-        made()  # raises for wrong options here, not when it is awaited
+        made()  # wrong options raise here, not when the result is awaited
 
         async def subscribe() -> Subscription:
             subscription = made()
-            self._routes.add(subscription)  # before it is asked for: present values come in front of the reply
+            self._routes.add(subscription)  # before the request: snapshots come before the reply
             try:
                 await self._subscribe(subscription)
             except BaseException as error:
                 free = self._routes.remove(subscription)
                 subscription.end()
-                # it may be there nevertheless; a server may also have taken those in front of the one that it refuses
+                # the server may have subscribed nevertheless, or have accepted the patterns before the one that it refused
                 if not isinstance(error, NotSentError | ClosedError) and not (isinstance(error, SubscribeError) and len(patterns) == 1):
                     self._leave(free)
                 raise
@@ -222,13 +221,13 @@ class BayeuxClient:
         """Publish. Returns when the server has confirmed it.
 
         Args:
-            channel: No pattern.
-            data: What ``msgspec`` can write as JSON; a :class:`msgspec.Raw` is sent as it is.
+            channel: A channel, not a pattern.
+            data: Any value that ``msgspec`` can write as JSON; a :class:`msgspec.Raw` is sent unchanged.
 
         Raises:
-            PublishError: the server refused it, or it is too large.
-            NotSentError: there was no connection in time: it has not arrived.
-            ConnectionLostError: there was no answer: it may have arrived, or not.
+            PublishError: the server refused the message, or it is too large.
+            NotSentError: there was no connection in time: the message has not arrived.
+            ConnectionLostError: no answer came: the message may have arrived, or not.
         """
         try:
             (reply,) = await self._session_manager.request(lambda: [self._conversation.publish(channel, data)], repeatable=False)
@@ -238,17 +237,17 @@ class BayeuxClient:
             raise PublishError(channel, reply.error)
 
     async def publish_many(self, messages: Iterable[tuple[str, Any]]) -> list[PublishError | None]:
-        """Publish (channel, data) pairs, as many in a request as may be. They arrive in their order.
+        """Publish (channel, data) pairs, at most 50 in one request. They arrive in their order.
 
         Returns:
-            For each, None, or the error with which the server refused it.
+            For each message, None, or the error with which the server refused it.
 
         Raises:
-            TypeError: some data is no JSON; nothing has been sent.
+            TypeError: some data cannot be written as JSON; nothing was sent.
             NotSentError: there was no connection in time. The error's ``answers`` are those to the first messages; the others were not
                 sent.
-            ConnectionLostError: there was no answer. The error's ``answers`` are those to the first messages; of the at most 50 after them
-                some may have arrived, the others were not sent.
+            ConnectionLostError: no answer came. The error's ``answers`` are those to the first messages. The next messages, at most 50,
+                may have arrived or not; the others were not sent.
         """
         pairs = [(channel, encode_data(data)) for channel, data in messages]
         answers: list[PublishError | None] = []
@@ -259,19 +258,19 @@ class BayeuxClient:
                 answers += [_too_large(channel, error) for channel, _ in part]
                 continue
             except BayeuxError as error:
-                failed = type(error)(str(error))  # one of its own: other callers may have got the same
+                failed = type(error)(str(error))  # a new error: other callers may have got the same one
                 failed.answers = answers
                 raise failed from error
             answers += [None if r.successful else PublishError(channel, r.error) for r, (channel, _) in zip(replies, part, strict=True)]
         return answers
 
     async def call(self, target: str, data: Any = None, *, timeout_s: float | None = None) -> Any:
-        """A remote call, as CometD has it: publishes on ``/service/TARGET``, and returns the data that comes back.
+        """Make a remote call as CometD defines it: publish on ``/service/TARGET``, and return the data of the answer.
 
         Raises:
-            RemoteCallError: it failed on the server.
-            PublishError: the server refused it, or it is too large.
-            ConnectionLostError: there was no result within ``timeout_s``, or the session ended; it may have been served.
+            RemoteCallError: the call failed on the server.
+            PublishError: the server refused the call, or it is too large.
+            ConnectionLostError: no result came within ``timeout_s``, or the session ended; the server may have served the call.
         """
         channel = SERVICE + target.lstrip("/")
         within_s = self._request_timeout_s if timeout_s is None else timeout_s
@@ -310,7 +309,7 @@ class BayeuxClient:
     def _publishes(self, pairs: Iterable[tuple[str, Any]]) -> list[Outgoing]:
         return [self._conversation.publish(channel, data) for channel, data in pairs]
 
-    # what the session manager calls
+    # methods that the session manager calls
 
     def on_message(self, message: Message) -> None:
         """See :class:`hub.client.session_manager.User`."""
@@ -331,7 +330,8 @@ class BayeuxClient:
         self._fail_calls(ConnectionLostError("the session of the call has ended"))
         self._routes.restart()
         all_of_them = self._routes.patterns()
-        # together, for then they begin together; what is refused is refused whole, and has to be found out one by one
+        # many patterns in one request, so that they begin together; a server refuses such a request as a whole, so its patterns are then
+        # tried one by one
         wanted = deque(all_of_them[start : start + MAX_MESSAGES] for start in range(0, len(all_of_them), MAX_MESSAGES))
         while wanted:
             part = {pattern: position for pattern, position in wanted.popleft() if self._routes.has(pattern)}
@@ -368,7 +368,7 @@ class BayeuxClient:
     # subscriptions
 
     async def _subscribe(self, subscription: Subscription) -> None:
-        """Subscribe, and again after a reconnect: repeating it is no error."""
+        """Subscribe. The request is repeated after a reconnect, which is no error."""
 
         def build() -> list[Outgoing]:
             wanted = subscription.positions
@@ -376,7 +376,7 @@ class BayeuxClient:
             return [self._conversation.subscribe(wanted if join is None else {**wanted, join.beside: None})]
 
         while leaving := {task for pattern in subscription.patterns if (task := self._leaving.get(pattern)) is not None}:
-            await asyncio.wait(leaving)  # over long-polling the two might pass one another
+            await asyncio.wait(leaving)  # over long-polling the subscribe might overtake the unsubscribe
         try:
             (reply,) = await self._session_manager.request(build, repeatable=True)
         except RequestTooLargeError as error:
@@ -386,7 +386,7 @@ class BayeuxClient:
         self._abandon(self._routes.begin(reply, subscription.patterns, [subscription], self._conversation.sent))
 
     def _refused(self, pattern: str, error: str) -> list[tuple[str, int | None]]:
-        """A pattern of the last session was refused in the new one. Returns what to try instead."""
+        """The new session refused a pattern of the last one. Returns the pattern with another position to try, or an empty list."""
         refusal = _refusal([pattern], error)
         again: dict[str, int | None] = {}
         for subscription in self._routes.of(pattern):
@@ -401,7 +401,7 @@ class BayeuxClient:
         return list(again.items())
 
     async def _give_up(self, subscription: Subscription, within_s: float | None) -> None:
-        """Unsubscribe from patterns that no other subscription has. Without a connection this is done once there is one."""
+        """Unsubscribe from the patterns that no other subscription has. Without a connection, the request is sent when there is one."""
         task = self._leave(self._routes.remove(subscription))
         if task is None or not self._session_manager.is_ready:
             return
@@ -410,12 +410,12 @@ class BayeuxClient:
             raise error
 
     def _abandon(self, subscriptions: Iterable[Subscription]) -> None:
-        """End subscriptions whose queue ran over."""
+        """Remove subscriptions that ended because their queue overflowed, and unsubscribe from their patterns."""
         for subscription in subscriptions:
             self._leave(self._routes.remove(subscription))
 
     def _leave(self, patterns: Sequence[str]) -> asyncio.Task[BayeuxError | None] | None:
-        """Begin to unsubscribe from patterns. None when there is nothing to be done."""
+        """Begin to unsubscribe from patterns. Returns the task; None if there are no patterns or the client has ended."""
         if not patterns or self._session_manager.failure is not None:
             return None
         task = asyncio.create_task(self._unsubscribe(patterns))
@@ -429,7 +429,7 @@ class BayeuxClient:
                 del self._leaving[pattern]
 
     async def _unsubscribe(self, patterns: Sequence[str]) -> BayeuxError | None:
-        """Unsubscribe from those patterns that were not subscribed to again meanwhile. Returns what went wrong."""
+        """Unsubscribe from those patterns that no subscription has again meanwhile. Returns the error, or None."""
 
         def build() -> list[Outgoing]:
             free = [pattern for pattern in patterns if not self._routes.has(pattern)]
@@ -438,7 +438,7 @@ class BayeuxClient:
         try:
             await self._session_manager.request(build, repeatable=True)
         except BayeuxError as error:
-            return error  # another session will not have them
+            return error  # the next session does not subscribe to them
         return None
 
 
@@ -457,7 +457,7 @@ def _too_large(channel: str, error: RequestTooLargeError) -> PublishError:
 
 
 def _parts(pairs: Sequence[tuple[str, msgspec.Raw]]) -> Iterator[list[tuple[str, msgspec.Raw]]]:
-    """Consecutive messages that go in one request: so many and so large, or one."""
+    """Split messages into requests of at most MAX_MESSAGES messages and PART_BYTES bytes of data; a larger message is a request alone."""
     part: list[tuple[str, msgspec.Raw]] = []
     size = 0
     for channel, data in pairs:

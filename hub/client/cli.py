@@ -1,4 +1,4 @@
-"""``hub listen`` and ``hub publish``: a running hub's channels, from the command line."""
+"""``hub listen`` and ``hub publish``: subscribe and publish on a running hub from the command line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hub.client.transports import LONG_POLLING, WEBSOCKET
 from hub.core.channels import InvalidChannelError, check_channel, check_pattern
 
 _TOGETHER: Final = 500
-"""Lines of standard input that are sent together, and events that are printed together, when so many are at hand."""
+"""At most so many lines of standard input are sent together, and so many events are printed together."""
 _READ_BYTES: Final = 64 * 1024
 _SHOW_A_CREDENTIAL: Final = "the hub does not let you in: give a valid token (--token, HUB_TOKEN) or API key (--api-key, HUB_API_KEY)"
 _NO_LOG: Final = "--since: the hub keeps no log of {}: only what is new comes (docs/settings.md, replay.channels, says what is kept)"
@@ -73,10 +73,10 @@ def _since(text: str) -> int | None:
 
 
 def _json(text: str | bytes) -> msgspec.Raw:
-    """The text, when it is JSON: it is sent as it was written.
+    """Check that a text is JSON, and return it unchanged, as it will be sent.
 
     Raises:
-        ValueError: it is no JSON; says where it goes wrong.
+        ValueError: it is not JSON; the text says where the fault is.
     """
     try:
         msgspec.json.decode(text)
@@ -88,13 +88,13 @@ def _json(text: str | bytes) -> msgspec.Raw:
 
 
 def line(message: Message) -> str:
-    """One message as one line: ``{"channel":...,"data":...}``, and ``position`` where it has one. The data stands as it came."""
+    """One message as one line: ``{"channel":...,"data":...}``, with ``position`` if it has one. The data is unchanged."""
     position = "" if message.position is None else f',"position":{message.position}'
     return f'{{"channel":{msgspec.json.encode(message.channel).decode()},"data":{message.text}{position}}}\n'
 
 
 def _run(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command; what goes wrong is one line on standard error."""
+    """Run a command, print an error as one line on standard error, and exit with the command's code."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         code = run_to_end(work)
@@ -115,7 +115,7 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
 
 
 def _reason(refused: SubscribeError | PublishError) -> str:
-    """Why the hub refused: its words, and where they say no more than that it is not allowed, what to do."""
+    """Why the hub refused: its error text; after a 403 also what the user can do."""
     if refused.code != _FORBIDDEN:
         return refused.error
     doing = "publish" if isinstance(refused, PublishError) else "subscribe"
@@ -134,7 +134,7 @@ def _tell(errors: Console) -> Callable[[State, str], None]:
 
 
 def _tell_trouble(errors: Console) -> Callable[[State, str], None]:
-    """For a command that is silent while all goes well: say why there is no connection, each reason once."""
+    """For a command that prints nothing while it is connected: print why there is no connection, each reason once."""
     notified = set[str]()
 
     def tell(state: State, reason: str) -> None:
@@ -164,13 +164,15 @@ async def _listen(client: BayeuxClient, patterns: Sequence[str], since: int | No
 
 
 async def _pieces() -> AsyncIterator[list[bytes]]:
-    """Lines of standard input, as they come: read in a thread, for a file cannot be waited for, and a terminal must not hold the end up."""
+    """Lines of standard input, as they come. A daemon thread reads them: asyncio cannot wait for a file, and a terminal that is being read
+    must not keep the process from ending.
+    """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[list[bytes] | None] = asyncio.Queue(4)
 
     def read() -> None:
         rest = b""
-        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # the command has ended: nobody wants the rest
+        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # the command has ended: the rest is not needed
             while chunk := os.read(sys.stdin.fileno(), _READ_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
                 asyncio.run_coroutine_threadsafe(queue.put(lines), loop).result()

@@ -1,4 +1,4 @@
-"""How commands that run for a while end, and what the producing ones show: progress while they run, a summary at the end."""
+"""Runs commands that last until Ctrl-C, and shows the progress and the summary of commands that send events."""
 
 import asyncio
 import os
@@ -35,19 +35,19 @@ async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
 
 
 def run_to_end(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command until it ends by itself, and return its exit code; or until Ctrl-C or SIGTERM comes, or whoever reads its output has
-    enough, as head(1) has: these are good ends too; of the last one it says so.
+    """Run a command until it ends, and return its exit code. Ctrl-C, SIGTERM, or a reader such as head(1) that closes the pipe end it with
+    0; for the closed pipe one sentence is printed on standard error.
     """
     try:
         return asyncio.run(_until_stopped(work))
     except BrokenPipeError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(sentence(error), style="dim", markup=False)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports the closed pipe at its exit
         return 0
 
 
 class Display:
-    """Counts and rate, on standard error. Without a terminal only the summary is printed."""
+    """Shows counts and rate on standard error. Without a terminal it prints only the summary."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self._console = console
@@ -73,7 +73,7 @@ class Display:
         self._status.update(" · ".join(parts))
 
     def summary(self) -> None:
-        """Say what was done, and why events were refused."""
+        """Print the totals, and the reasons for which events were refused."""
         progress = self._progress
         took = time.monotonic() - self._began
         self._console.print(
@@ -93,9 +93,8 @@ def _end(stop: asyncio.Event, producer: Producer) -> None:
 async def run(
     events: Callable[[Progress], AsyncIterator[Due]], producer: Producer, *, closing: Callable[[], list[Due]] | None = None
 ) -> int:
-    """Send events until they end or Ctrl-C comes; returns the exit code. ``events`` may count what it refuses itself.
-
-    ``closing`` gives what is to be sent after them, however they ended.
+    """Send events until there are no more or Ctrl-C comes; returns the exit code. ``events`` may count in its argument the events that it
+    refuses itself. ``closing`` returns the events to send at the end, also after Ctrl-C.
     """
     console = Console(stderr=True, soft_wrap=True)
     progress = Progress()

@@ -14,9 +14,9 @@ import msgspec
 from hub.client.errors import ProtocolError
 
 ALL: Final = -2
-"""Replay all that is kept."""
+"""Replay every message that the log keeps."""
 NEW: Final = -1
-"""Replay nothing: only what is published from now on."""
+"""Replay nothing: receive only messages that are published from now on."""
 
 META_HANDSHAKE: Final = "/meta/handshake"
 META_CONNECT: Final = "/meta/connect"
@@ -25,16 +25,16 @@ META_UNSUBSCRIBE: Final = "/meta/unsubscribe"
 META_DISCONNECT: Final = "/meta/disconnect"
 INVALID_REPLAY_ID: Final = "400::The replayId"
 MAX_POSITION: Final = 2**53 - 1
-"""Positions are whole numbers that JavaScript keeps exact (docs/protocol/channels.md#positions); what lies outside is a publisher's own."""
+"""Positions are whole numbers that JavaScript keeps exact (docs/protocol/channels.md#positions). A number outside is publisher's data."""
 
 _NOTHING: Final = msgspec.Raw()
 
 Outgoing = dict[str, Any]
-"""A message that is to be sent; its ``id`` is a text."""
+"""A message to send; its ``id`` is a string."""
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's advice (Bayeux 1.0 sections 3.6 and 8); members that are not given have CometD's defaults."""
+    """The server's advice (Bayeux 1.0 sections 3.6 and 8); members that are absent have CometD's defaults."""
 
     reconnect: str = "retry"
     interval: float = 0
@@ -99,19 +99,19 @@ class Message:
     ) -> None:
         self.channel = channel
         self.text = text
-        """The data, as JSON, character for character as it came: here 1.10 is still 1.10, and 2^64 exact."""
+        """The data as JSON, exactly the characters that the server sent: 1.10 stays 1.10, and 2^64 loses no digits."""
         self.id = identifier
-        """Set on what answers a remote call or a service."""
+        """Set on an answer to a remote call or to a message on a service channel."""
         self.successful = successful
-        """Set on what answers a remote call: whether it succeeded."""
+        """Set on an answer to a remote call: whether it succeeded."""
         self.position = position
-        """Where it stands in the log, on log channels when the client asked for positions; else None."""
+        """The message's position in the log, on log channels if the client asked for positions; else None."""
         self._ext = ext
         self._data: Any = msgspec.UNSET
 
     @property
     def data(self) -> Any:
-        """The data, decoded when it is first looked at.
+        """The data, decoded at the first access.
 
         Raises:
             ProtocolError: it is nested too deeply.
@@ -135,7 +135,7 @@ Heard = Reply | Message
 def is_unknown_session(error: str) -> bool:
     """Whether an error says that the session is unknown: ``402::...`` of CometD and the hub, ``401:...:Unknown client`` of Faye.
 
-    Nothing else does: of Faye ``402:data:...`` is a missing parameter.
+    No other error does: Faye's ``402:data:...`` means a missing parameter.
     """
     return error.startswith("402::") or (error.startswith("401:") and error.endswith(":Unknown client"))
 
@@ -144,16 +144,16 @@ def encode(messages: Sequence[Outgoing]) -> bytes:
     """A request's body: one JSON array.
 
     Raises:
-        TypeError: something in it is no JSON, such as a set.
+        TypeError: a value in it cannot be written as JSON, such as a set.
     """
     return _encode(messages)
 
 
 def encode_data(data: Any) -> msgspec.Raw:
-    """Data of a publish, as it will be sent.
+    """Data of a publish, as the client will send it.
 
     Raises:
-        TypeError: it is no JSON.
+        TypeError: it cannot be written as JSON.
     """
     return data if isinstance(data, msgspec.Raw) else msgspec.Raw(_encode(data))
 
@@ -171,7 +171,7 @@ def _ext_of(raw: msgspec.Raw) -> Mapping[str, Any]:
 
 
 class Conversation:
-    """The state of one client's session: builds the messages that it sends, and interprets those that come.
+    """The state of one client's session: builds the messages to send, and interprets those that come.
 
     Args:
         ack: Ask for the ack extension.
@@ -186,17 +186,17 @@ class Conversation:
         self.client_id: str | None = None
         self.advice = Advice()
         self.ack: int | None = None
-        """The last batch that came; None when the server has not confirmed the extension."""
+        """The number of the last batch that came, of the ack extension; None if the server has not confirmed the extension."""
         self.positions = False
-        """Whether the server tells positions."""
+        """Whether the server sends positions."""
         self._ids = 0
 
     @property
     def sent(self) -> int:
-        """The id of the newest message, as a number: ids rise."""
+        """The id of the newest message that was built, as a number. Ids rise."""
         return self._ids
 
-    # what is sent
+    # messages to send
 
     def _message(self, channel: str, **members: Any) -> Outgoing:
         self._ids += 1
@@ -206,7 +206,7 @@ class Conversation:
         return message | members
 
     def handshake(self, connection_types: Sequence[str], authentication: Mapping[str, str] | None = None) -> Outgoing:
-        """Forget the session: a new one will be made."""
+        """Forget the session, and build a handshake that asks for a new one."""
         self.client_id = None
         self.advice = Advice(timeout=self.advice.timeout)
         self.ack, self.positions = None, False
@@ -221,7 +221,7 @@ class Conversation:
         return message | ({"ext": ext} if ext else {})
 
     def connect(self, connection_type: str, *, at_once: bool) -> Outgoing:
-        """The next connect; ``at_once`` when the server is not to hold it, as the first one and one over a new connection."""
+        """Build the next connect. ``at_once`` asks the server not to hold it: for the first connect, and for one over a new connection."""
         message = self._message(META_CONNECT, connectionType=connection_type)
         if at_once:
             message["advice"] = {"timeout": 0}
@@ -248,18 +248,18 @@ class Conversation:
         """Build a disconnect."""
         return self._message(META_DISCONNECT)
 
-    # what comes
+    # messages that come
 
     def receive(self, body: bytes | str, hear: Callable[[Heard], None]) -> None:
-        """Read a frame or a response, and tell ``hear`` of each message of it in order.
+        """Read a frame or a response, and call ``hear`` with each of its messages in order.
 
-        The session, the advice, the batch and the position of the log are updated right before the message that says so is handed over.
+        The client id, the advice and the ack batch are updated from a message before ``hear`` is called with it.
 
         Raises:
-            ProtocolError: it is no array of Bayeux messages.
+            ProtocolError: it is not an array of Bayeux messages.
         """
         try:
-            messages = _messages.decode(body if isinstance(body, str) else body.decode())  # data is only skipped: its UTF-8 is checked here
+            messages = _messages.decode(body if isinstance(body, str) else body.decode())  # msgspec skips data: this checks its UTF-8
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             start = body[:80] if isinstance(body, str) else body[:80].decode("utf-8", "replace")
             raise ProtocolError(f"expected an array of Bayeux messages, got {start!r} ({error})") from None
@@ -300,7 +300,7 @@ class Conversation:
                 try:
                     event = _position.decode(raw).event
                 except (msgspec.MsgspecError, RecursionError):
-                    event = None  # the publisher's own data that looks like it
+                    event = None  # the publisher's own data, which happens to contain the name
                 position = None if event is None else event.replayId
             if not isinstance(position, int) or not 0 <= position <= MAX_POSITION:
                 position = None

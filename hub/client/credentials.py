@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from hub.client.errors import CredentialError
 
 Credential = str | Callable[[], str | Awaitable[str]]
-"""A token or key, or what gives the present one."""
+"""A token or key, or a function that returns the present one."""
 
 
 async def _present(name: str, credential: Credential) -> str:
@@ -17,7 +17,7 @@ async def _present(name: str, credential: Credential) -> str:
     try:
         found = credential()
         found = await found if inspect.isawaitable(found) else found
-    except Exception as error:  # a user's function: the server that gives tokens may be away for a while
+    except Exception as error:  # a user's function: the server that issues tokens may be unreachable for a while
         raise CredentialError(f"{name}: the function that gives it failed: {error!r}") from error
     if not isinstance(found, str):
         raise CredentialError(f"{name}: expected a text from the function that gives it, got {type(found).__name__}")
@@ -30,7 +30,7 @@ class Credentials:
     Args:
         token: A bearer token; empty for none.
         api_key: An API key; empty for none.
-        in_ext: Show them in ``ext.authentication`` of the handshake, not in headers.
+        in_ext: Send them in ``ext.authentication`` of the handshake, not in headers.
         headers: Other headers that go with each request.
     """
 
@@ -62,7 +62,7 @@ class Credentials:
         return found
 
     async def authentication(self) -> dict[str, str] | None:
-        """``ext.authentication`` of a handshake that is made now; None when headers do.
+        """``ext.authentication`` of a handshake that is made now; None if the credentials are sent in headers.
 
         Raises:
             CredentialError: a function that gives a credential failed.
@@ -74,7 +74,7 @@ class Credentials:
         return found | ({"apiKey": api_key} if api_key else {}) or None
 
     async def changed(self) -> bool:
-        """Whether the credential differs from the one that was sent last, or may differ since the function that gives it failed."""
+        """Whether the credential differs from the one that was sent last. Also true if the function that gives it failed."""
         try:
             return await self._both() != self._shown
         except CredentialError:

@@ -9,7 +9,7 @@ class BayeuxError(Exception):
     """The base of all errors of :class:`hub.client.BayeuxClient`."""
 
     answers: Sequence[PublishError | None] = ()
-    """Of ``publish_many``: what the server answered to the first messages before this happened, None where it took one."""
+    """Of ``publish_many``: the server's answers to the first messages, before this error; None for each message that it accepted."""
 
 
 class ConnectionLostError(BayeuxError):
@@ -17,7 +17,7 @@ class ConnectionLostError(BayeuxError):
 
 
 class NotSentError(ConnectionLostError):
-    """There was no connection over which to send it: nothing has arrived, it may be repeated."""
+    """The request was not sent, since there was no connection: nothing has arrived, and the request may be repeated."""
 
 
 class CredentialError(NotSentError):
@@ -25,11 +25,11 @@ class CredentialError(NotSentError):
 
 
 class RequestTooLargeError(BayeuxError):
-    """The server does not take a request of this size: nothing of it was done."""
+    """The request is larger than the server accepts: the server has done nothing of it."""
 
 
 class ProtocolError(BayeuxError):
-    """What came is not Bayeux: is there a Bayeux server at this address?"""
+    """The answer is not Bayeux: there may be no Bayeux server at this address."""
 
 
 class HandshakeDeniedError(BayeuxError):
@@ -41,7 +41,7 @@ class ServerDisconnectedError(BayeuxError):
 
 
 class ClosedError(BayeuxError):
-    """The client was closed, or never opened: use it in ``async with``."""
+    """The client was closed, or not opened: use it in ``async with``."""
 
 
 class RefusedError(BayeuxError):
@@ -49,7 +49,7 @@ class RefusedError(BayeuxError):
 
     Args:
         channel: The channel of the message that was refused.
-        error: The server's words, such as ``403:denied:publish_denied``.
+        error: The server's error text, such as ``403:denied:publish_denied``.
     """
 
     def __init__(self, channel: str, error: str) -> None:
@@ -69,7 +69,7 @@ class SubscribeError(RefusedError):
 
 
 class ReplayError(SubscribeError):
-    """The server cannot replay from the position that was asked for: something may be missing. Subscribe with ALL, or with NEW."""
+    """The server cannot replay from this position: messages may be missing. Subscribe with ALL, or with NEW."""
 
 
 class PublishError(RefusedError):
@@ -80,8 +80,8 @@ class RemoteCallError(BayeuxError):
     """A remote call failed on the server.
 
     Args:
-        target: What was called.
-        data: The server's data of the failure, whatever it is.
+        target: The target of the call.
+        data: The data of the server's answer, any JSON value.
     """
 
     def __init__(self, target: str, data: object) -> None:
@@ -91,4 +91,4 @@ class RemoteCallError(BayeuxError):
 
 
 class OverflowedError(BayeuxError):
-    """A subscription's consumer was too slow: more messages waited than its queue holds. Those were handed out; later ones are lost."""
+    """A subscription's consumer was too slow, and its queue overflowed. The consumer got the messages in the queue; later ones are lost."""

@@ -1,4 +1,4 @@
-"""Options that every command has which speaks to a running hub: where it is, and who calls."""
+"""Options of every command that calls a running hub: the hub's address and the credential."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 def client_of(make: Callable[..., T], url: str, **options: Any) -> T:
-    """``make(url, **options)``: a client of the hub at an address. What is wrong with that, or with a proxy's, is said of the option.
+    """Return ``make(url, **options)``, a client of the hub at an address. An error of the URL is reported for ``--url``.
 
     Raises:
-        typer.BadParameter: it is no address.
+        typer.BadParameter: the URL, or the value of a proxy's variable, is no address.
     """
     try:
         return make(url, **options)

@@ -1,4 +1,4 @@
-"""Standard output that may be slow: a pipe whose reader is stuck holds up neither the connection nor Ctrl-C."""
+"""Writes to a standard output that may be slow: a pipe whose reader does not read blocks neither the connection nor Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hub.client.standard_output import OutputError
 
 
 class Output:
-    """Writes to standard output in a thread of its own, which does not outlive the process: what is stuck there is given up at the end."""
+    """Writes to standard output in a daemon thread: a write that is blocked does not keep the process from ending."""
 
     __slots__ = ("_file", "_queue", "_thread")
 
@@ -26,7 +26,7 @@ class Output:
 
         Raises:
             OutputError: it cannot be written.
-            BrokenPipeError: nobody reads any more.
+            BrokenPipeError: the reader has closed the pipe.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_forever, name="stdout", daemon=True)
@@ -40,7 +40,7 @@ class Output:
             text, written = self._queue.get()
             error: OSError | None = None
             try:
-                while text:  # past Python's own buffer, whose lock a stuck thread would hold at the end of the process
+                while text:  # not through sys.stdout: a blocked thread would hold its lock when the process ends
                     text = text[os.write(self._file, text) :]
             except BrokenPipeError as gone:
                 error = gone
@@ -48,12 +48,12 @@ class Output:
                 error = OutputError(failed.errno, failed.strerror)
             try:
                 written.get_loop().call_soon_threadsafe(_tell, written, error)
-            except RuntimeError:  # the loop has ended: nobody waits for it
+            except RuntimeError:  # the loop has ended: no caller waits
                 return
 
 
 def _tell(written: asyncio.Future[None], error: OSError | None) -> None:
-    if written.done():  # who wrote has given up
+    if written.done():  # the caller was cancelled
         return
     if error is None:
         written.set_result(None)

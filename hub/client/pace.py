@@ -1,4 +1,4 @@
-"""Sends events at their time: those that are due leave together, 20 ms or 1,000 of them at most."""
+"""Sends events when they are due. Events that are due together are sent in one batch: at most 1,000, collected for at most 20 ms."""
 
 import asyncio
 from collections import Counter
@@ -16,25 +16,25 @@ class Due(NamedTuple):
     """An event and when to send it."""
 
     at_s: float
-    """Seconds after the first."""
+    """Seconds after the first event."""
     payload: bytes
     """The encoded CloudEvent."""
     simulated_ms: int = 0
-    """What its own clock said, for the progress line."""
+    """The event's own time in milliseconds since 1970, for the progress line."""
     label: str = ""
-    """How to call it in an error: a line of a file."""
+    """The event's name in error texts, such as a line of a file."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What was sent so far."""
+    """Counts of the events that were sent so far."""
 
     sent: int = 0
     accepted: int = 0
     duplicates: int = 0
     refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why events were refused, each with how often; the first few keep the name of their event."""
+    """The reasons for which events were refused, each with a count; the first ten name their event."""
     simulated_ms: int = 0
 
     def add(self, batch: list[Due], outcome: Outcome) -> None:
@@ -50,7 +50,7 @@ class Progress:
             self.reasons["more of the same request, of which the hub did not tell"] += outcome.unreported
 
     def refuse(self, why: str, label: str = "") -> None:
-        """Count an event that was refused, here or by the hub."""
+        """Count an event that this program or the hub refused."""
         self.refused += 1
         self.reasons[f"{label}: {why}" if label and len(self.reasons) < 10 else why] += 1
 
@@ -64,11 +64,11 @@ async def send_paced(
     on_batch: Callable[[], None],
     batch_bytes: int = 4 * 1024 * 1024,
 ) -> None:
-    """Send every event when it is due, until there are no more or ``stop`` is set. None is sent before its time. A request has at most
-    :data:`BATCH_EVENTS` events, and ends with the one that makes it ``batch_bytes`` or more.
+    """Send every event when it is due, until there are no more or ``stop`` is set. No event is sent before its time. A request has at most
+    :data:`BATCH_EVENTS` events, and no more events are added when it has ``batch_bytes`` bytes.
 
     Raises:
-        ProducerError: the hub stayed away or refuses whole requests.
+        ProducerError: the hub could not be reached, or refuses whole requests.
     """
     loop = asyncio.get_running_loop()
     start: float | None = None
@@ -87,7 +87,7 @@ async def send_paced(
     try:
         while not stop.is_set():
             coming = asyncio.ensure_future(anext(events))
-            # a source that is slow, like a pipe, must not hold back what it gave already
+            # a slow source, such as a pipe, must not delay the events that it gave already
             await asyncio.wait({coming, stopped}, timeout=BATCH_S, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
                 await flush()
@@ -101,7 +101,7 @@ async def send_paced(
             if start is None:
                 start = loop.time() - due.at_s
             if start + due.at_s > loop.time():
-                # what is due leaves now; what comes within the next moment will go together
+                # events that are due are sent now; events that become due within the next BATCH_S seconds form the next batch
                 await flush()
                 await asyncio.wait({stopped}, timeout=max(start + due.at_s - loop.time(), BATCH_S))
                 if stop.is_set():

@@ -1,4 +1,4 @@
-"""A producer of events: sends batches of CloudEvents to a running hub over HTTP, and tries again when the hub is away."""
+"""A producer of events: sends batches of CloudEvents to a running hub over HTTP, and tries again while the hub cannot be reached."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ PATH: Final = "/ingest/v1/events"
 CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 
 _AGAIN = frozenset({429, 502, 503, 504})
-"""Answers that say "not now": the hub is starting, draining, or cannot write."""
+"""HTTP statuses after which the producer tries again: the hub is starting, draining, over a limit, or cannot write."""
 _MAX_BACKOFF_S = 5.0
 
 
@@ -29,9 +29,9 @@ class Outcome:
     accepted: int = 0
     duplicates: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
-    """(index in the batch, why) of each event that was refused and that the hub reported."""
+    """(index in the batch, reason) of each refused event that the answer names."""
     unreported: int = 0
-    """Events beside these that were refused: an answer tells of a few."""
+    """Refused events that the answer does not name: an answer names only the first few."""
 
     def add(self, other: "Outcome", offset: int) -> None:
         """Add the outcome of a part of the batch that began at ``offset``."""
@@ -51,10 +51,10 @@ class Producer:
         api_key: An API key, or empty.
         give_up_s: Seconds of failing without a break after which :meth:`send` raises.
         backoff_s: The pause before the second try; each pause is twice as long as the one before it, up to 5 s.
-        past: Whether events may be older than the hub takes otherwise; the credential needs the operation ``/ingest/past``.
+        past: Whether events may be older than the hub normally accepts; the credential needs the operation ``/ingest/past``.
 
     Raises:
-        ValueError: ``url``, or what the proxy's variable has, is no address.
+        ValueError: ``url``, or the value of the proxy's variable, is no address.
     """
 
     __slots__ = ("_backoff_s", "_endpoint", "_give_up_s", "_headers", "_proxy", "_session", "_stopping", "_url", "retries")
@@ -78,7 +78,7 @@ class Producer:
         self.retries = 0
 
     def stop_trying(self) -> None:
-        """From now on a failure is final: somebody wants to end."""
+        """Do not try again after a failure from now on: the command is to end."""
         self._stopping.set()
 
     async def __aenter__(self) -> "Producer":
@@ -91,10 +91,10 @@ class Producer:
             self._session = None
 
     async def send(self, events: Sequence[bytes]) -> Outcome:
-        """Send a batch of encoded CloudEvents; tries again while the hub is away, which is safe: the hub counts repeats once.
+        """Send a batch of encoded CloudEvents. Tries again while the hub cannot be reached; this is safe, since the hub drops repeats.
 
         Raises:
-            ProducerError: the hub stayed away, or refuses these credentials or requests.
+            ProducerError: the hub could not be reached for ``give_up_s``, or refuses these credentials or requests.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._give_up_s
@@ -139,7 +139,7 @@ class Producer:
                 return response.status, None
 
     async def _halves(self, events: Sequence[bytes]) -> Outcome:
-        """The hub takes less in one request than was sent."""
+        """Send the events as two requests: the hub answered 413, the request was too large."""
         middle = len(events) // 2
         outcome = await self.send(events[:middle])
         outcome.add(await self.send(events[middle:]), middle)
@@ -152,7 +152,7 @@ class Producer:
                 refused = [(error["index"], error["status"]["message"]) for error in answer.get("errors", ())]
                 return Outcome(data["accepted"], data["duplicates"], refused, answer["status"].get("detail", {}).get("moreErrors", 0))
         except (KeyError, TypeError):
-            pass  # not the answer of a hub to a batch: said below
+            pass  # not the answer of a hub to a batch: the error below reports it
         if http_status == 413 and count == 1:
             return Outcome(refused=[(0, _message(answer))])
         hint = {
@@ -165,7 +165,7 @@ class Producer:
 
 
 def _message(answer: Any) -> str:
-    """The sentence of an error envelope, or of the shorter form for unknown API keys."""
+    """The message of an error envelope, or of the shorter form for unknown API keys."""
     try:
         return str(answer["status"]["message"])
     except (KeyError, TypeError):

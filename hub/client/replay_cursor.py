@@ -1,4 +1,4 @@
-"""Where a subscription stands in the log, pattern by pattern: from where it goes on, and which messages it has had already."""
+"""The position of a subscription in the log, for each pattern: where it resumes, and which messages it has received already."""
 
 from __future__ import annotations
 
@@ -7,42 +7,46 @@ from typing import Final
 from hub.client.conversation import NEW, Message
 
 _ALL_BEFORE: Final = 0
-"""Positions are not negative: ALL and NEW are."""
+"""Positions are 0 or more; ALL and NEW are less."""
 
 
 class ReplayCursor:
-    """How far one subscription has come on one pattern.
+    """The position that one subscription has reached on one pattern.
 
     Args:
-        replay: What was asked for: the position of the last message that is known, ALL, NEW, or None.
+        replay: Where the user wants to begin: the position of the last message that is known, ALL, NEW, or None.
     """
 
     __slots__ = ("begun", "had", "logged", "since", "unlogged")
 
     def __init__(self, replay: int | None) -> None:
         self.since = replay
-        """From where it goes on in another session: the last position that came, or what was asked for."""
+        """Where to resume in the next session: the last position that came, or ``replay``."""
         self.had = NEW
-        """The position from which the present session went on: what comes up to it has come before."""
+        """The position at which the present session resumed: messages up to it have come before."""
         self.logged = replay is not None
-        """Whether positions count here: the server says so of log channels, or was asked to replay. Elsewhere publishers make them up."""
+        """Whether positions are valid here: the server said that it keeps a log, or a replay was requested and it did not tell. On other
+        channels a position may be a publisher's own data.
+        """
         self.unlogged = False
-        """Whether a replay was asked for and the server said that it keeps no log there."""
+        """Whether a replay was requested and the server said that it keeps no log there."""
         self.begun: int | None = None
-        """The newest message that had been sent when the server confirmed it in the present session; None before that."""
+        """The id of the newest message that had been sent when the server confirmed the subscription in the present session; None before
+        that.
+        """
 
     def restart(self) -> None:
-        """There is a new session, in which it has not begun."""
+        """There is a new session, in which the server has not confirmed the subscription yet."""
         self.begun = None
         self.had = max(self.since if self.since is not None else NEW, NEW)
 
     def begin(self, sent: int, position: int | None, *, listed: bool) -> None:
-        """The server has confirmed it.
+        """The server has confirmed the subscription.
 
         Args:
-            sent: The newest message that was sent.
-            position: Where it begins, as the server says; None where it stands for no log channel.
-            listed: Whether the server said anything of positions.
+            sent: The id of the newest message that was sent.
+            position: The position from which the pattern begins, in the server's reply; None if the reply has none for it.
+            listed: Whether the reply has a list of positions, which then names every pattern with a log.
         """
         self.begun = sent
         if listed or position is not None:
@@ -52,26 +56,26 @@ class ReplayCursor:
             self.since = position
 
     def has_had(self, position: int, *, in_order: bool) -> bool:
-        """Whether the message at a position came before. With ``in_order`` all up to the last one did: the client has asked for a replay,
-        which repeats what this subscription had without one.
+        """Whether the subscription has received the message at a position before. ``in_order``: the server replays messages for another
+        subscription, so every message up to the last position counts as received.
         """
         return self.logged and (position <= self.had or (in_order and self.since is not None and position <= self.since))
 
     def reach(self, position: int) -> None:
-        """The message at a position came, or all up to it."""
+        """The message at this position came, or every message up to it."""
         if self.logged and (self.since is None or position > self.since):
             self.since = position
 
 
 class Joining:
-    """A subscription that asked for a replay of channels that another one of this client hears directly, until the replay is over.
+    """The state of a subscription during a replay, if another subscription of the client hears the same channels directly, without replay.
 
-    In between two kinds of messages come for it: the replay, and what is heard directly. The latter comes once more, in its turn, with the
-    replay if it was published before the server began that: up to ``edge``. So it is passed over up to there, and held back while the edge
-    is not known.
+    Meanwhile two kinds of messages come for the subscription: replayed ones and new ones. The replay contains the messages up to the
+    position ``edge``, so a new message up to there comes twice: the first copy is skipped. While the edge is not known, new messages are
+    held back.
 
     Args:
-        beside: The pattern that is heard directly; the server is asked where it is when the replay begins.
+        beside: A pattern that is heard directly. The subscribe request contains it, so that the reply names its position: the edge.
     """
 
     __slots__ = ("beside", "edge", "held")

@@ -1,4 +1,4 @@
-"""Requests that are under way on some transport, and the replies to them."""
+"""Requests that were sent over a transport, and the replies that they wait for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hub.client.transports import Transport
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """One message whose reply has not come."""
+    """One message that waits for its reply."""
 
     reply: asyncio.Future[Reply]
     transport: Transport
@@ -29,11 +29,11 @@ class _Waiting:
 
 
 class Requests:
-    """What has been sent and not been answered yet, by the ids of the messages.
+    """The messages that were sent and are not answered yet, by their ids.
 
     Args:
-        url: The server's address, for errors.
-        max_bytes: The largest request that is sent.
+        url: The server's address, for error texts.
+        max_bytes: The largest request that may be sent.
     """
 
     __slots__ = ("_max_bytes", "_url", "_waiting")
@@ -47,15 +47,15 @@ class Requests:
         """Send messages, and wait for the reply to each.
 
         Raises:
-            NotSentError: the transport had ended before.
-            ConnectionLostError: the transport ended, or there was no answer in time.
-            RequestTooLargeError: it is larger than may be sent, or than the server takes.
-            ProtocolError: what came is no answer.
+            NotSentError: the transport had ended before the request was sent.
+            ConnectionLostError: the transport ended, or no answer came in time.
+            RequestTooLargeError: the request is larger than ``max_bytes``, or than the server accepts.
+            ProtocolError: the response does not answer the request.
             BayeuxError: see :meth:`fail` and :meth:`fail_connect`.
         """
         loop = asyncio.get_running_loop()
         body = encode(messages)
-        if len(body) > self._max_bytes:  # over a WebSocket it would take all that is under way along
+        if len(body) > self._max_bytes:  # the server would close a WebSocket, and all requests under way would fail
             raise RequestTooLargeError(f"a request of {len(body):,} bytes is larger than max_request_bytes, {self._max_bytes:,}")
         mine = {message["id"]: _Waiting(loop.create_future(), transport, message["channel"], len(body)) for message in messages}
         self._waiting.update(mine)
@@ -72,10 +72,12 @@ class Requests:
             for identifier, waiting in mine.items():
                 self._waiting.pop(identifier, None)
                 if waiting.reply.done() and not waiting.reply.cancelled():
-                    waiting.reply.exception()  # retrieved: the first one reports for all
+                    waiting.reply.exception()  # mark the exception as seen: the caller gets the first one
 
     async def _exchange(self, transport: Transport, body: bytes, mine: Mapping[str, _Waiting]) -> None:
-        """Wait for the response, or for the end of waiting: a held response would hold that up."""
+        """Send the body, and wait for the response, or until :meth:`fail` or :meth:`fail_connect` ends the wait: a held response may take
+        a minute.
+        """
         first = next(iter(mine.values()))
         sending = asyncio.ensure_future(transport.exchange(body))
         try:
@@ -89,12 +91,12 @@ class Requests:
                 sending.cancel()
             await asyncio.wait({sending})
             if not sending.cancelled():
-                sending.exception()  # looked at: it was raised above, or is of no interest any more
+                sending.exception()  # mark the exception as seen: it was raised above, or nobody needs it
         if not all(waiting.reply.done() for waiting in mine.values()):
             raise ProtocolError(f"{self._url}: the response does not answer {first.channel}")
 
     def answer(self, reply: Reply) -> bool:
-        """A reply came. False when it is nobody's: the answer to what was given up, or the server's own word."""
+        """Hand a reply to its caller. False if no caller waits for it: the wait ended, or the server sent it without a request."""
         waiting = self._waiting.get(reply.id)
         if waiting is None:
             return False
@@ -103,22 +105,24 @@ class Requests:
         return True
 
     def awaited(self, reply: Reply) -> bool:
-        """Whether somebody waits for a reply."""
+        """Whether a caller waits for this reply."""
         return reply.id in self._waiting
 
     def fail(self, error: BayeuxError) -> None:
-        """Nothing will be answered any more."""
+        """Fail every message that waits for its reply."""
         for waiting in self._waiting.values():
             waiting.fail(error)
 
     def fail_connect(self, error: BayeuxError) -> None:
-        """The held connect need not be waited for."""
+        """Fail the held connect: its caller stops to wait."""
         for waiting in self._waiting.values():
             if waiting.channel == META_CONNECT:
                 waiting.fail(error)
 
     def lose(self, transport: Transport, error: BayeuxError) -> None:
-        """A transport has ended. What answers in place tells of it by itself. Of requests one of which was too large it is the largest."""
+        """A transport has ended: fail the messages that were sent over it. A transport that answers in place needs no call: its
+        ``exchange`` raises. After a RequestTooLargeError only the largest requests fail with it, the others with ConnectionLostError.
+        """
         if transport.answers_in_place:
             return
         lost = [waiting for waiting in self._waiting.values() if waiting.transport is transport]

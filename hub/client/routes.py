@@ -1,4 +1,4 @@
-"""Finds the subscriptions that a message is for, without those that have had it."""
+"""Finds the subscriptions that a message is for, except those that have received it already."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class Routes:
     def __init__(self) -> None:
         self._by_pattern: dict[str, list[Subscription]] = {}
         self._replaying: int | None = None
-        """The newest message that had been sent when a replay was asked for beside what is heard directly; None when that is over."""
+        """While the server replays messages that another subscription hears directly: the id of the newest message that had been sent when
+        the replay was requested. None when no such replay is under way.
+        """
 
     def add(self, subscription: Subscription) -> None:
         """Add a subscription."""
@@ -46,12 +48,12 @@ class Routes:
         return tuple(self._by_pattern.get(pattern, ()))
 
     def all(self) -> list[Subscription]:
-        """Every subscription, once."""
+        """Every subscription once, even if it has several patterns."""
         return list(dict.fromkeys(s for sharing in self._by_pattern.values() for s in sharing))
 
     def patterns(self) -> list[tuple[str, int | None]]:
-        """Every pattern with the position to resume from: the earliest of those that share it, so that none misses anything. The one that
-        is furthest behind comes first.
+        """Every pattern with the position to resume from: the earliest position of the subscriptions that share the pattern, so that none
+        misses a message. The pattern with the earliest position comes first.
         """
         found: list[tuple[str, int | None]] = []
         for pattern, sharing in self._by_pattern.items():
@@ -62,10 +64,10 @@ class Routes:
     # messages
 
     def deliver(self, message: Message) -> list[Subscription]:
-        """Give a message to each of its subscriptions once. One that had it before a reconnect does not get it again.
+        """Give a message to each of its subscriptions once. A subscription that received it before a reconnect does not get it again.
 
         Returns:
-            Those that ran over, and ended by it.
+            The subscriptions whose queue overflowed, which ended them.
         """
         matched: dict[Subscription, list[ReplayCursor]] = {}
         for pattern in candidates(message.channel):
@@ -100,10 +102,12 @@ class Routes:
                 overflowed.append(subscription)
         return overflowed
 
-    # how far subscriptions have come
+    # positions of subscriptions
 
     def join(self, subscription: Subscription, sent: int) -> Joining | None:
-        """A subscription is about to be asked for. Returns what to ask for beside it, when it wants a replay of what is heard directly."""
+        """Prepare the subscribe request of a subscription; ``sent`` is the id that the request will have. If it wants a replay of channels
+        that another subscription hears directly, returns a :class:`Joining`, whose pattern the request has to contain, too.
+        """
         subscription.joining = None
         wanting = [pattern for pattern, cursor in subscription.cursors.items() if cursor.since is not None and cursor.since != NEW]
         beside = [
@@ -114,21 +118,21 @@ class Routes:
         ]
         if beside:
             self._replaying = sent
-            # one will do, and best a single channel: it has least to say when it is subscribed to again
+            # one pattern is enough; a single channel is best: to subscribe to it again brings the fewest snapshots
             subscription.joining = Joining(min(beside, key=is_wildcard))
         return subscription.joining
 
     def begin(self, reply: Reply, patterns: Iterable[str], subscriptions: Iterable[Subscription], sent: int) -> list[Subscription]:
-        """The server has taken a subscribe, and may have said where it begins.
+        """The server has accepted a subscribe. Its reply may name the position from which each pattern begins.
 
         Args:
-            reply: Its words.
-            patterns: What was asked for.
-            subscriptions: For whom.
-            sent: The newest message that was sent.
+            reply: The server's reply.
+            patterns: The patterns of the request.
+            subscriptions: The subscriptions that the request was for.
+            sent: The id of the newest message that was sent.
 
         Returns:
-            Those that ran over, and ended by it.
+            The subscriptions whose queue overflowed, which ended them.
         """
         listed = reply.ext.get("replay")
         begins: dict[str, int] = {k: v for k, v in listed.items() if isinstance(v, int)} if isinstance(listed, dict) else {}
@@ -146,8 +150,8 @@ class Routes:
         return overflowed
 
     def _begin_joining(self, subscription: Subscription, join: Joining, edge: int | None) -> bool:
-        """It is known where the replay begins: what was held back and is not in it is due, all of it when nothing is known. False when the
-        queue ran over.
+        """The server has answered with the position ``edge`` up to which it replays, or with none. Give the held messages that the replay
+        does not contain to the subscription; without an edge, all of them. False if the queue overflowed.
         """
         held, join.held = join.held, []
         if edge is None:
@@ -165,8 +169,8 @@ class Routes:
         return [cursor for pattern in candidates(channel) if (cursor := subscription.cursors.get(pattern)) is not None]
 
     def reached(self, position: int, asked: int) -> None:
-        """All has come up to a position of the log, of what had begun when the message ``asked`` was sent: what has begun since may have
-        older messages to come.
+        """Every log message up to ``position`` has come, of the patterns that the server had confirmed before the message with the id
+        ``asked`` was sent. For patterns that were confirmed later, older messages may still come.
         """
         for subscription in self.all():
             cursors = [cursor for cursor in subscription.cursors.values() if cursor.begun is not None and cursor.begun < asked]
@@ -178,7 +182,7 @@ class Routes:
             self._replaying = None
 
     def restart(self) -> None:
-        """There is a new session: no subscription has begun in it."""
+        """There is a new session, in which the server has confirmed no subscription yet."""
         self._replaying = None
         for subscription in self.all():
             subscription.joining = None

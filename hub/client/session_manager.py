@@ -31,7 +31,7 @@ from hub.client.transports import LONG_POLLING, LongPolling, Transport, WebSocke
 MAX_REQUESTS: Final = 8
 """Requests under way at a time, beside the held connect."""
 FAILURES_OF_A_SESSION: Final = 3
-"""Failures in a row after which the session is given up. The next try makes a new one, by any transport."""
+"""Failures in a row after which the client gives up the session. The next try makes a new one, over any transport."""
 STEADY_S: Final = 5.0
 """Seconds after which a session counts as good, so that earlier failures are forgotten."""
 MAX_REPEATS: Final = 2
@@ -43,15 +43,15 @@ Ask = Callable[[list[Outgoing]], Awaitable[list[Reply]]]
 
 
 class State(enum.Enum):
-    """How a client and its server stand."""
+    """The state of a client's session and connection."""
 
     UNCONNECTED = "unconnected"
     HANDSHAKING = "handshaking"
     CONNECTED = "connected"
     RECONNECTING = "reconnecting"
-    """The connection was lost; the session may be alive still."""
+    """The connection was lost; the server may still have the session."""
     DISCONNECTED = "disconnected"
-    """For good: closed, denied, or ended by the server."""
+    """Final: the client was closed, the handshake was denied, or the server ended the session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,9 @@ class User(Protocol):
         """A message came."""
 
     def on_position(self, position: int, asked: int) -> None:
-        """All that was subscribed to before the message ``asked`` was sent has come up to a position of the log."""
+        """Every log message up to ``position`` has come, of the subscriptions that were confirmed before the message with the id ``asked``
+        was sent.
+        """
 
     async def on_session(self, ask: Ask) -> None:
         """There is a new session: subscribe in it again, before any other request is made."""
@@ -89,14 +91,14 @@ class SessionManager:
 
     Args:
         url: The server's Bayeux endpoint.
-        proxy: The HTTP proxy through which it is reached; None for none.
-        conversation: What is said.
-        credentials: What is shown.
+        proxy: The HTTP proxy through which the server is reached; None for none.
+        conversation: Encodes requests and decodes replies.
+        credentials: The token or API key of the client.
         preference: Names of the transports that may be used, the preferred one first.
-        timeouts: How long it waits for each thing.
-        max_message_bytes: The largest frame or response that is taken.
-        max_request_bytes: The largest request that is sent.
-        user: Who it is for.
+        timeouts: How long the client waits for a connection, an answer and the next try.
+        max_message_bytes: The largest frame or response that the client accepts.
+        max_request_bytes: The largest request that the client sends.
+        user: Its methods are called with messages and changes of state.
     """
 
     def __init__(
@@ -125,12 +127,12 @@ class SessionManager:
         self._ready = asyncio.Event()
         self._room = asyncio.Semaphore(MAX_REQUESTS)
         self._fresh = True
-        """Whether the next connect is the first of its connection: the server is not to hold it."""
+        """Whether the next connect is the first of its connection: it asks the server to answer at once."""
         self._last_transport = self._preference[0]
         self._failures = 0
-        """In a row."""
+        """Failures in a row."""
         self._steady_from: float | None = None
-        """Since when it has been connected, by the loop's clock."""
+        """When the connection began to work, by the loop's clock; None while there is none."""
         self.transport: Transport | None = None
         self.failure: BayeuxError | None = None
         self.state = State.UNCONNECTED
@@ -139,19 +141,19 @@ class SessionManager:
         self.rehandshakes = 0
 
     async def open(self) -> None:
-        """Begin, and wait for the first session.
+        """Start the session manager, and wait for the first session.
 
         Raises:
             HandshakeDeniedError: the server does not let the client in.
-            ConnectionLostError: nobody answered within ``open_within_s``.
-            ProtocolError: what answers is no Bayeux server.
+            ConnectionLostError: no server answered within ``open_within_s``.
+            ProtocolError: the server at this address does not speak Bayeux.
             ClosedError: it was opened before.
         """
         if self._life is not None:
             raise ClosedError("a client is opened once: make a new one")
         self._http = aiohttp.ClientSession(
             proxy=self._proxy,
-            cookie_jar=aiohttp.CookieJar(unsafe=True),  # unsafe: also of servers that are named by an address
+            cookie_jar=aiohttp.CookieJar(unsafe=True),  # unsafe: also cookies of servers whose URL has an IP address
             connector=aiohttp.TCPConnector(limit=MAX_REQUESTS + 2),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.max_network_delay_s),
         )
@@ -163,7 +165,7 @@ class SessionManager:
             raise
 
     async def close(self) -> None:
-        """Say goodbye, if there is somebody to hear it, and end: within some 2 seconds, whatever the server does."""
+        """Send a disconnect, if there is a connection, and end: within about 2 seconds, even if the server does not answer."""
         try:
             if self._life is not None:
                 self._life.cancel()
@@ -172,7 +174,7 @@ class SessionManager:
                 try:
                     await self._requests.ask(self.transport, [self._conversation.disconnect()], GOODBYE_WITHIN_S)
                 except BayeuxError:
-                    pass  # it is gone already, which is as good
+                    pass  # the connection or the session has ended already
         finally:
             if self.failure is None:
                 self._end(ClosedError("the client is closed"))
@@ -185,13 +187,13 @@ class SessionManager:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a session and a connection, as far as is known."""
+        """Whether there is a session and a connection, as far as the client knows."""
         return self.failure is None and self.transport is not None and self._ready.is_set()
 
     def _end(self, failure: BayeuxError) -> None:
         self.failure = failure
         self._conversation.client_id = None
-        self._ready.set()  # callers that wait for it find the failure
+        self._ready.set()  # callers that wait for this event find the failure
         self._requests.fail(failure)
         self._user.on_end(failure)
         self._set(State.DISCONNECTED, str(failure))
@@ -204,13 +206,14 @@ class SessionManager:
     # requests
 
     async def request(self, build: Callable[[], list[Outgoing]], *, repeatable: bool, within_s: float | None = None) -> list[Reply]:
-        """Send what ``build`` makes and wait for the replies: again when it was not sent at all or the session turns out to have ended, for
-        then nothing of it was done, and, where it may be done twice, when the connection is lost. Of nothing there are no replies.
+        """Send the messages that ``build`` returns and wait for the replies. The request is sent again if it had not been sent, or if the
+        server does not know the session any more: then the server has done nothing of it. A ``repeatable`` request is also sent again
+        after a lost connection. If ``build`` returns no messages, there are no replies.
 
         Raises:
-            NotSentError: there was no connection, or no room, in time.
-            ConnectionLostError: there was no answer in time, or, of what is not ``repeatable``, none before the connection was lost.
-            RequestTooLargeError: the server does not take so much.
+            NotSentError: within the time limit there was no connection, or too many other requests were under way.
+            ConnectionLostError: no answer came in time, or the connection of a request that is not ``repeatable`` was lost before it.
+            RequestTooLargeError: the request is larger than the client may send or the server accepts.
             BayeuxError: the client has ended.
         """
         loop = asyncio.get_running_loop()
@@ -233,11 +236,11 @@ class SessionManager:
                     if tries > MAX_REPEATS or not all(is_unknown_session(reply.error) for reply in replies):
                         return replies
                     self._forget_session(session)
-            await asyncio.sleep(min(self._pause_s(tries), max(end - loop.time(), 0)))  # meanwhile the loss becomes known
+            await asyncio.sleep(min(self._pause_s(tries), max(end - loop.time(), 0)))  # meanwhile the session manager notices the loss
 
     @asynccontextmanager
     async def _in_room(self, end: float) -> AsyncIterator[None]:
-        """Wait until another request may be under way. Done before a connection is looked for, which may be gone after the wait."""
+        """Wait until another request may be under way. Call it before :meth:`_until_ready`: a connection may be lost during this wait."""
         try:
             async with asyncio.timeout_at(end):
                 await self._room.acquire()
@@ -249,12 +252,12 @@ class SessionManager:
             self._room.release()
 
     def _pause_s(self, tries: int) -> float:
-        """How long to wait after some tries that failed: not at all after the first, then longer and longer, and less at random."""
+        """Seconds to wait after a number of failed tries: 0 after the first, then more for each, reduced by up to a half at random."""
         pause_s = min((tries - 1) * self._timeouts.backoff_s, self._timeouts.max_backoff_s)
         return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
     async def _until_ready(self, within_s: float) -> Transport:
-        """Wait until the session is subscribed as the last one was."""
+        """Wait until there is a session with all subscriptions of the client."""
         if self._life is None:
             raise ClosedError("the client is not open: use it in `async with`")
         try:
@@ -269,13 +272,13 @@ class SessionManager:
         return self.transport
 
     def _forget_session(self, client_id: str | None) -> None:
-        """The server does not know the session any more: end the held connect, so that a new session is made at once."""
+        """The server does not know the session any more: fail the held connect, so that the client makes a new session at once."""
         if client_id is not None and client_id == self._conversation.client_id:
             self._conversation.client_id = None
             self._ready.clear()
             self._requests.fail_connect(ConnectionLostError(f"{self._url}: the server does not know the session any more"))
 
-    # what comes
+    # replies and messages
 
     def _receive(self, body: bytes | str) -> None:
         self._conversation.receive(body, self._hear)
@@ -292,10 +295,10 @@ class SessionManager:
             self._user.on_position(position, int(heard.id))
         self._requests.answer(heard)
 
-    # the session's life
+    # handshake, connect, recovery
 
     async def _live(self) -> None:
-        """Handshake, connect, connect, ...; come back when something fails; end when there is no coming back."""
+        """Handshake, then connect after connect. Recover from failures; end after a failure that another try cannot change."""
         sessions = 0
         try:
             while True:
@@ -307,7 +310,7 @@ class SessionManager:
                     await self._connect()
                 except (ConnectionLostError, ProtocolError, RequestTooLargeError) as error:
                     if not sessions and isinstance(error, ProtocolError):
-                        raise  # a wrong address: another try would not mend it
+                        raise  # the address is wrong: another try would fail, too
                     await self._recover(error)
                 except (ServerDisconnectedError, HandshakeDeniedError) as ended:
                     if not sessions or self._failures >= FAILURES_OF_A_SESSION or not await self._credentials.changed():
@@ -316,7 +319,7 @@ class SessionManager:
                     await self._recover(ended)
         except BayeuxError as failure:
             self._end(failure)
-        except Exception as error:  # of this module's own, or of a user's callback: nobody may wait for ever
+        except Exception as error:  # a fault of this module or of a user's callback: callers must not wait for ever
             failed = ProtocolError(f"the client failed: {error!r}")
             failed.__cause__ = error
             self._end(failed)
@@ -335,12 +338,12 @@ class SessionManager:
         await asyncio.sleep(self._pause_s(self._failures) + self._conversation.advice.interval / 1000)
 
     async def _handshake(self) -> None:
-        """Make a session by the first transport that passes.
+        """Make a session over the first transport that works.
 
         Raises:
             HandshakeDeniedError: the server does not let the client in.
-            ConnectionLostError: none passes, or not now.
-            ProtocolError: what answers is no Bayeux server.
+            ConnectionLostError: no transport works, or the server refused the handshake for now.
+            ProtocolError: the server at this address does not speak Bayeux.
         """
         self._set(State.HANDSHAKING, self.reason)
         reply, passing = await self._first_answer()
@@ -359,12 +362,12 @@ class SessionManager:
         try:
             await self._user.on_session(lambda messages: self._requests.ask(transport, messages, self._timeouts.request_timeout_s))
         except BaseException:
-            self._conversation.client_id = None  # a session that lacks what the last one had must not go on: the next try makes another
+            self._conversation.client_id = None  # this session lacks subscriptions of the last one: the next try makes another session
             raise
 
     async def _first_answer(self) -> tuple[Reply, tuple[str, ...]]:
-        """The reply to a handshake, by the first transport over which one comes; and the transports that may be used: that one and
-        those after it. What was tried before it does not pass, whatever the server offers: a proxy on the way may stop it.
+        """The reply to a handshake over the first transport that brings one, and the transports that may be used: this one and those
+        after it. The transports before it have failed, even if the server offers them: a proxy between them may block WebSockets.
         """
         authentication = await self._credentials.authentication()
         error: BayeuxError = ConnectionLostError("no transport was tried")
@@ -381,7 +384,7 @@ class SessionManager:
         raise error
 
     async def _open(self, name: str) -> None:
-        """Open a connection in place of the one that there is."""
+        """Close the present connection, if there is one, and open another."""
         await self._drop_transport(ConnectionLostError(f"{self._url}: the session of before has ended"))
         assert self._http is not None, "an open client has an HTTP session"
         transport: Transport
@@ -404,18 +407,18 @@ class SessionManager:
         self.transport = transport
 
     async def _drop_transport(self, error: BayeuxError) -> None:
-        """Close the connection. The callers that wait for an answer over it get the reason first."""
+        """Close the connection. Before that, raise ``error`` in the callers that wait for an answer over it."""
         transport, self.transport = self.transport, None
         if transport is not None:
             self._requests.lose(transport, error)
             await transport.close()
 
     async def _connect(self) -> None:
-        """One connect, and what its reply says.
+        """Send one connect, wait for its reply, and follow the advice in it.
 
         Raises:
-            ServerDisconnectedError: the server wants no more of it.
-            ConnectionLostError: there is no answer, or it is one that asks for another try.
+            ServerDisconnectedError: the server ended the session: its advice is ``reconnect: none``.
+            ConnectionLostError: no answer came, or the server refused the connect.
         """
         reopened = self.transport is None
         if self.transport is None:

@@ -1,4 +1,4 @@
-"""The ``hub`` command as a whole: whatever it does, a standard output that cannot be written ends in one sentence."""
+"""The ``hub`` command as a whole. If standard output cannot be written, every command ends with one sentence that says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OutputError(OSError):
 
 
 def sentence(error: OSError) -> str:
-    """What to say of a standard output that could not be written."""
+    """The sentence for an error of writing to standard output."""
     if error.errno == errno.EPIPE:
         return "whoever read standard output has closed it: the rest is not printed"
     if error.errno == errno.EBADF:
@@ -33,7 +33,7 @@ def sentence(error: OSError) -> str:
 
 
 class _Stdout(io.RawIOBase):
-    """File descriptor 1. It keeps the first error and drops what is written after that, so that buffers do not raise again."""
+    """File descriptor 1. It keeps the first error and drops all output after it, so that buffers do not raise again."""
 
     def __init__(self) -> None:
         self.error: OSError | None = None
@@ -58,8 +58,8 @@ class _Stdout(io.RawIOBase):
 
 
 def _watch_stdout() -> _Stdout:
-    """Put a :class:`_Stdout` in the place of ``sys.stdout``."""
-    if sys.stdout is None:  # it was closed when Python began: no socket may get its number, and a write has to fail
+    """Replace ``sys.stdout`` by a :class:`_Stdout`."""
+    if sys.stdout is None:  # it was closed when Python started: reserve descriptor 1, on which each write fails
         nowhere = os.open(os.devnull, os.O_RDONLY)
         if nowhere != STDOUT:
             os.dup2(nowhere, STDOUT)
@@ -73,8 +73,8 @@ def _watch_stdout() -> _Stdout:
 
 
 class Command(typer.Typer):
-    """A command line that says in one sentence why its output cannot be written: a pipe whose reader has gone, a disk that is full, a
-    standard output that is closed. The exit code is then 2.
+    """A command line that says in one sentence why its output cannot be written: the pipe's reader has ended, the disk is full, or standard
+    output is closed. The exit code is then 2.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -86,7 +86,7 @@ class Command(typer.Typer):
             super().__call__(*args, **kwargs)
         except SystemExit as end:
             code = end.code
-            # click and rich end with 1, without a word, when a pipe is closed; the commands themselves say why they end
+            # click and rich exit with 1 and print nothing when a pipe is closed; the commands themselves print why they end
             reported = not (code == 1 and raw.error is not None and raw.error.errno == errno.EPIPE)
         except OSError as error:
             if error is not raw.error:

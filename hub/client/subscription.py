@@ -1,4 +1,4 @@
-"""A subscription as the user of the client sees it: an iterator of messages with a bounded queue."""
+"""A subscription of a client: an asynchronous iterator of messages with a bounded queue."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from hub.client.replay_cursor import Joining, ReplayCursor
 Overflow = Literal["raise", "drop_oldest"]
 Gap = Literal["raise", "all", "new"]
 LEAVE_WITHIN_S: Final = 2.0
-"""Seconds for which the end of ``async with`` waits for the server: it has ended here anyway."""
+"""Seconds for which the end of ``async with`` waits for the server's answer. The subscription ends in the client without it."""
 
 
 class Subscription:
     """Messages of some channels, in the order in which they came. Iterate over it with ``async for``.
 
-    The iteration ends when the subscription is given up or the client is closed, and raises what ended it otherwise: the server ended the
-    session, the queue ran over, or (:class:`~hub.client.errors.ReplayError`) something may be missing after a reconnect.
+    The iteration ends after :meth:`unsubscribe` or when the client is closed. Otherwise it raises the error that ended it: the server ended
+    the session, the queue overflowed, or (:class:`~hub.client.errors.ReplayError`) messages may be missing after a reconnect.
 
     Args:
         patterns: Channels, and patterns such as ``/a/*`` and ``/a/**``.
         replay: Where it begins on log channels: a position, ALL, NEW or None.
         max_queue: Messages that may wait for the consumer.
-        on_overflow: What is done when more wait: ``raise`` ends the subscription once what waits has been handed out; ``drop_oldest`` goes
-            on, and counts in :attr:`dropped`.
-        on_gap: What is done when the server cannot resume from the position of before: ``raise`` ends the subscription, ``all`` takes all
-            that is kept, with repeats, ``new`` goes on with what is new.
-        give_up: Undoes it on the server. With a number of seconds it waits for so long at most, and raises nothing.
+        on_overflow: What happens when more messages wait: ``raise`` ends the subscription after the consumer has read the messages in the
+            queue; ``drop_oldest`` drops the oldest one, and counts it in :attr:`dropped`.
+        on_gap: What happens if the server cannot resume from the last position: ``raise`` ends the subscription, ``all`` replays every
+            message that the log keeps, with repeats, ``new`` continues with new messages.
+        give_up: Unsubscribes on the server. With a number of seconds it waits at most so long, and raises nothing.
 
     Raises:
-        ValueError: an option is none of those.
+        ValueError: an option has a value that is not allowed.
     """
 
     __slots__ = (
@@ -73,14 +73,14 @@ class Subscription:
             raise ValueError(f"replay: expected a position, ALL ({ALL}) or NEW, got {replay!r}")
         self.patterns = tuple(dict.fromkeys(patterns))
         self.cursors: dict[str, ReplayCursor] = {pattern: ReplayCursor(replay) for pattern in self.patterns}
-        """How far it has come, pattern by pattern."""
+        """For each pattern, the position that the subscription has reached."""
         self.joining: Joining | None = None
-        """Set while it is replayed what another subscription of the client hears directly."""
+        """Set while the server replays messages for this subscription, and another subscription of the client hears the same channels."""
         self.max_queue = max_queue
         self.on_overflow = on_overflow
         self.on_gap = on_gap
         self.dropped = 0
-        """Messages that were given up because the consumer was slow."""
+        """Messages that were dropped because the consumer was slow."""
         self._give_up = give_up
         self._messages: deque[Message] = deque()
         self._wake = asyncio.Event()
@@ -89,7 +89,7 @@ class Subscription:
 
     @property
     def waiting(self) -> int:
-        """Messages that came and that the consumer has not taken."""
+        """Messages in the queue, which the consumer has not read."""
         return len(self._messages)
 
     @property
@@ -99,18 +99,18 @@ class Subscription:
 
     @property
     def positions(self) -> dict[str, int | None]:
-        """For each pattern, from where it goes on after a reconnect: the last position that came, or what was asked for."""
+        """For each pattern, the position to resume from in a new session: the last one that came, or the one of ``replay``."""
         return {pattern: cursor.since for pattern, cursor in self.cursors.items()}
 
     @property
     def without_log(self) -> tuple[str, ...]:
-        """Of the patterns that were subscribed to with a replay, those of which the server says that it keeps no log: nothing is replayed
-        there, and what comes while there is no connection is lost. Empty where the server does not say.
+        """The patterns that were subscribed to with a replay and for which the server keeps no log: nothing is replayed there, and messages
+        published while there is no connection are lost. Empty if the server does not tell which channels have a log.
         """
         return tuple(pattern for pattern, cursor in self.cursors.items() if cursor.unlogged)
 
     def put(self, message: Message, cursors: Iterable[ReplayCursor] = ()) -> bool:
-        """A message came, which these cursors have reached by it. False when the queue ran over, which ended the subscription."""
+        """Add a message to the queue, and move ``cursors`` to its position. False if the queue overflowed, which ends the subscription."""
         if len(self._messages) >= self.max_queue:
             self.dropped += 1
             if self.on_overflow == "raise":
@@ -124,7 +124,7 @@ class Subscription:
         return True
 
     def hold(self, message: Message, joining: Joining) -> bool:
-        """A message came that may come again. False when there are too many of those, which ended the subscription."""
+        """Hold back a message that may come again with the replay. False if too many are held, which ends the subscription."""
         if len(joining.held) >= self.max_queue:
             return self._overflow()
         joining.held.append(message)
@@ -140,18 +140,18 @@ class Subscription:
         return False
 
     def end(self, error: BaseException | None = None) -> None:
-        """No more messages come: the iteration yields those that wait, then ends or raises ``error``."""
+        """Take no more messages: the iteration yields those in the queue, then ends or raises ``error``."""
         if self._open:
             self._open = False
             self._error = error
             self._wake.set()
 
     async def unsubscribe(self) -> None:
-        """Give it up. What waits is still handed out. Does nothing on one that has ended. Without a connection it returns at once: the
-        server is notified when there is one.
+        """End the subscription. The consumer can still read the messages in the queue. Does nothing if it has ended already. Without a
+        connection it returns at once, and the client unsubscribes when there is one.
 
         Raises:
-            ConnectionLostError: the server went away before it answered; it will not be asked for these channels again.
+            ConnectionLostError: the server went away before it answered; the client does not subscribe to these channels again.
         """
         if self._open:
             self.end()
@@ -180,7 +180,7 @@ class Subscription:
 
 
 class Subscribing:
-    """What ``client.subscribe(...)`` returns: await it, or use it in ``async with``, which unsubscribes at its end."""
+    """The result of ``client.subscribe(...)``: await it, or use it in ``async with``, which unsubscribes at its end."""
 
     __slots__ = ("_subscribe", "_subscription")
 

@@ -16,9 +16,9 @@ WEBSOCKET: Final = "websocket"
 LONG_POLLING: Final = "long-polling"
 
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
-"""The headers that go with a request now."""
+"""Returns the headers of a request that is sent now."""
 Receive = Callable[[bytes | str], None]
-"""Takes a frame or a response; raises ProtocolError when it cannot be understood."""
+"""Takes a frame or a response; raises ProtocolError if it is not Bayeux."""
 
 _BAD_CREDENTIALS: Final = frozenset({401, 403})
 _NOT_HERE: Final = frozenset({404, 405, 410})
@@ -41,7 +41,7 @@ _CLOSES: Final = {
 
 
 class UpgradeRefusedError(ConnectionLostError):
-    """An HTTP answer came that opens no WebSocket. Long-polling may still work."""
+    """The server or a proxy answered the upgrade request without opening a WebSocket. Long-polling may still work."""
 
 
 class Transport(Protocol):
@@ -49,14 +49,14 @@ class Transport(Protocol):
 
     name: ClassVar[str]
     answers_in_place: ClassVar[bool]
-    """Whether :meth:`exchange` returns when all that answers has come."""
+    """Whether :meth:`exchange` returns after the whole answer has come. If not, the answer comes later, on its own."""
 
     async def open(self) -> None:
-        """Connect, where there is something to connect.
+        """Connect, if the transport has a lasting connection.
 
         Raises:
-            ConnectionLostError: it cannot be reached.
-            HandshakeDeniedError: it is answered 401 or 403.
+            ConnectionLostError: the server cannot be reached.
+            HandshakeDeniedError: the server answered 401 or 403.
         """
 
     async def exchange(self, body: bytes) -> None:
@@ -64,14 +64,14 @@ class Transport(Protocol):
 
         Raises:
             NotSentError: there is no connection.
-            ConnectionLostError: the server went away, answers with an error of HTTP, or with more than may be.
-            HandshakeDeniedError: it is answered 401 or 403.
-            RequestTooLargeError: it is answered 413.
-            ProtocolError: what comes back is not Bayeux.
+            ConnectionLostError: the server went away, or answered with another HTTP error or with a response that is too large.
+            HandshakeDeniedError: the server answered 401 or 403.
+            RequestTooLargeError: the server answered 413.
+            ProtocolError: the response is not Bayeux.
         """
 
     async def close(self) -> None:
-        """End; nothing is received any more."""
+        """Close the connection. After that nothing is received."""
 
 
 def _why(error: BaseException) -> str:
@@ -79,7 +79,7 @@ def _why(error: BaseException) -> str:
 
 
 def _check_status(url: URL, status: int) -> None:
-    """Raise for the answers that another try does not change."""
+    """Raise for the HTTP statuses that another try does not change."""
     if status in _BAD_CREDENTIALS:
         raise HandshakeDeniedError(f"{url} answered HTTP {status}: give a valid token or API key")
     if status == _PROXY_CREDENTIALS:
@@ -89,10 +89,10 @@ def _check_status(url: URL, status: int) -> None:
 
 
 class LongPolling:
-    """Each request is a POST, whose response has what answers it.
+    """Each request is a POST, and its response has the replies.
 
     Args:
-        max_bytes: The largest response that is taken.
+        max_bytes: The largest response that is accepted.
     """
 
     name: ClassVar[str] = LONG_POLLING
@@ -108,7 +108,7 @@ class LongPolling:
         self._max_bytes = max_bytes
 
     async def open(self) -> None:
-        """Nothing is to be done: connections are opened as they are needed, and kept."""
+        """Do nothing: aiohttp opens connections when they are needed, and keeps them."""
 
     async def exchange(self, body: bytes) -> None:
         """See :meth:`Transport.exchange`."""
@@ -134,7 +134,7 @@ class LongPolling:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         answer = bytearray()
-        async for chunk in response.content.iter_any():  # as it is unpacked: the length that was announced says nothing
+        async for chunk in response.content.iter_any():  # decompressed pieces: Content-Length does not tell their size
             answer += chunk
             if len(answer) > self._max_bytes:
                 response.close()
@@ -142,14 +142,15 @@ class LongPolling:
         return bytes(answer)
 
     async def close(self) -> None:
-        """Nothing is to be done: the HTTP connections belong to the client."""
+        """Do nothing: the HTTP connections belong to the client's :class:`aiohttp.ClientSession`."""
 
 
 class WebSocket:
-    """Each request is a text frame; what answers it comes when it comes, and ``lost`` is called with the reason when it ends.
+    """Each request is a text frame. Replies come later, in frames of their own.
 
     Args:
-        lost: Called once, with the reason, when the connection has ended by itself.
+        lost: Called once, with the reason, when the connection ended without :meth:`close`.
+        max_bytes: The largest frame that is accepted.
     """
 
     name: ClassVar[str] = WEBSOCKET
@@ -169,7 +170,7 @@ class WebSocket:
     ) -> None:
         self._http = http
         self._http_url = url
-        """What is asked for: a proxy would not know the scheme of the other."""
+        """The URL of the upgrade request, with ``http`` or ``https``: an HTTP proxy does not know ``ws`` and ``wss``."""
         self._url = url.with_scheme("wss" if url.scheme == "https" else "ws")
         self._headers = headers
         self._receive = receive
@@ -182,7 +183,7 @@ class WebSocket:
         """See :meth:`Transport.open`.
 
         Raises:
-            UpgradeRefusedError: an HTTP answer came that opens no WebSocket.
+            UpgradeRefusedError: the server or a proxy answered without opening a WebSocket.
         """
         try:
             self._socket = await self._http.ws_connect(
@@ -193,7 +194,7 @@ class WebSocket:
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN_S),
             )
         except aiohttp.WSServerHandshakeError as error:
-            if error.status != _NO_GET:  # which is what a Bayeux server says of a GET whose Upgrade was dropped on the way
+            if error.status != _NO_GET:  # 405: a Bayeux server's answer to a GET whose Upgrade header a proxy removed
                 _check_status(self._url, error.status)
             raise UpgradeRefusedError(
                 f"{self._url} answered HTTP {error.status}, and opened no WebSocket: something on the way may not let WebSockets through, "
@@ -213,11 +214,11 @@ class WebSocket:
             code = socket.close_code
             error = socket.exception()
             text = _why(error) if error is not None else _CLOSES.get(code or 0, "the connection ended")
-            kind = RequestTooLargeError if code == _MESSAGE_TOO_BIG and error is None else ConnectionLostError  # an error is of this side
+            kind = RequestTooLargeError if code == _MESSAGE_TOO_BIG and error is None else ConnectionLostError  # an error is from this side
             reason = kind(f"{self._url}: {text}" + (f" (close code {code})" if code else ""))
         except ProtocolError as not_bayeux:
             reason = not_bayeux
-        except Exception as error:  # of whoever receives messages: the client must not wait for what is never read
+        except Exception as error:  # of the function that receives messages: the client must not wait for frames that are not read
             reason = ProtocolError(f"the client failed: {error!r}")
             reason.__cause__ = error
         await socket.close()
@@ -238,6 +239,6 @@ class WebSocket:
             if self._reader is not None:
                 self._reader.cancel()
                 await asyncio.wait([self._reader])
-        finally:  # its closing may be cancelled: it is not left open all the same
+        finally:  # also if this wait is cancelled: the socket must not stay open
             if self._socket is not None:
                 await self._socket.close(code=_NORMAL)
