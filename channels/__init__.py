@@ -1,1 +1,1 @@
-"""What flows through the hub: one folder a family, and only the family knows its domain."""
+"""The families of the contact centre, one folder for each. Only a family knows its domain; the hub does not."""

@@ -1,4 +1,4 @@
-"""The list of families: what flows through this hub."""
+"""The list of the families of this hub."""
 
 from typing import Final
 
@@ -12,4 +12,4 @@ from channels.wallboard.family import family as wallboard
 from hub.family import Family
 
 FAMILIES: Final[tuple[Family, ...]] = (statistics, interactions, ingest, secure_email, messaging, simulator, wallboard)
-"""Every family, in the order in which their services start: who lives on events comes before who takes them in."""
+"""Every family, in the order in which their services start: families that process events come before ingest, which accepts them."""

@@ -1,4 +1,4 @@
-"""The ``hub`` command. What it does is in the modules that :mod:`channels.commands` names; they are imported when they are asked for."""
+"""The ``hub`` command. Its sub-commands are in the modules that :mod:`channels.commands` names; each is imported when it is used."""
 
 from hub.interrupts import quiet_interrupts
 

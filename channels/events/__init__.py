@@ -1,6 +1,6 @@
-"""The vocabulary of contact-centre events: the one thing that every family may import (docs/protocol/events.md#types).
+"""The vocabulary of contact-centre events, the only package of ``channels`` that every family may import (docs/protocol/events.md#types).
 
-An event comes in as a CloudEvent; what its ``data`` holds depends on its ``type``.
+An event arrives as a CloudEvent; the fields of its ``data`` depend on its ``type``.
 """
 
 from channels.events.codec import (

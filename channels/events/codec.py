@@ -1,4 +1,4 @@
-"""Events as bytes: the JSON form of CloudEvents 1.0, and the records of the event log."""
+"""Encodes and decodes events: in the JSON form of CloudEvents 1.0, and as records of the event log."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ class _CloudEvent(msgspec.Struct):
 
 
 class _Record(msgspec.Struct):
-    """A record of the event log. ``arrived`` is when the hub took the event: its repeats are told apart by that, also after a restart."""
+    """A record of the event log. ``arrived`` is when the hub accepted the event: after a restart, repeats are recognised with it."""
 
     type: str
     time: int
@@ -25,7 +25,7 @@ class _Record(msgspec.Struct):
     data: EventData
     arrived: int
     untimed: bool | msgspec.UnsetType = msgspec.UNSET
-    """Present and true where the producer gave no time."""
+    """Present and true if the producer gave no time."""
 
 
 class _RawRecord(msgspec.Struct):
@@ -50,35 +50,35 @@ _data_decoders = {name: msgspec.json.Decoder(shape) for name, shape in EVENT_TYP
 
 
 def decode_data(event_type: str, data: bytes | msgspec.Raw) -> EventData:
-    """The ``data`` of an event, checked.
+    """Decode and check the ``data`` of an event.
 
     Raises:
         KeyError: there is no such type.
-        msgspec.ValidationError: a field is missing or wrong; the text says which, what was expected and what came. Its ``__cause__`` is
-            :class:`NumberError` when that was it.
-        msgspec.DecodeError, UnicodeDecodeError: not JSON text.
+        msgspec.ValidationError: a field is missing or wrong; the text names it, what was expected and what came. Its ``__cause__`` is
+            :class:`NumberError` if a number does not fit.
+        msgspec.DecodeError, UnicodeDecodeError: the data is not JSON.
     """
     return _data_decoders[event_type].decode(data)
 
 
 def encode_cloudevent(event: Event) -> bytes:
-    """An event in the JSON form of CloudEvents 1.0, as producers send it (docs/protocol/events.md#requests)."""
+    """Encode an event in the JSON form of CloudEvents 1.0, as producers send it (docs/protocol/events.md#requests)."""
     return _encoder.encode(_CloudEvent(event.id, event.source, event.type, format_time(event.time_ms), event.data))
 
 
 def encode_event(event: Event, arrived_ms: int = 0) -> bytes:
-    """A record of the event log: ``{"type","time","source","id","data","arrived"}``, times in milliseconds since 1970 UTC, and
-    ``"untimed":true`` where the producer gave no time.
+    """Encode a record of the event log: ``{"type","time","source","id","data","arrived"}``, times in milliseconds since 1970 UTC, and
+    ``"untimed":true`` if the producer gave no time.
     """
     untimed = True if event.arrival else msgspec.UNSET
     return _encoder.encode(_Record(event.type, event.time_ms, event.source, event.id, event.data, arrived_ms, untimed))
 
 
 def decode_event(record: bytes) -> Event:
-    """The event that :func:`encode_event` wrote.
+    """Decode a record that :func:`encode_event` made.
 
     Raises:
-        ValueError: not such a record.
+        ValueError: it is not a record of the event log.
     """
     try:
         raw = _record_decoder.decode(record)
@@ -88,10 +88,10 @@ def decode_event(record: bytes) -> Event:
 
 
 def decode_identity(record: bytes) -> tuple[str, str, int]:
-    """``(source, id, arrived_ms)`` of a record, without looking at the rest.
+    """Decode only ``(source, id, arrived_ms)`` of a record.
 
     Raises:
-        ValueError: not a record of the event log.
+        ValueError: it is not a record of the event log.
     """
     try:
         identity = _identity_decoder.decode(record)

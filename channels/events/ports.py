@@ -1,4 +1,4 @@
-"""Where events go: the ports between the family that takes events in and the families that use them."""
+"""The ports between ingest, which takes events, and the families that process or make events."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -8,26 +8,26 @@ from hub.offers import Port
 
 
 class RefusedEventError(ValueError):
-    """An event that is not taken. The text is ``field: expected ...; got ...``; ``field`` names a field of the event."""
+    """A consumer refuses an event. The text is ``field: expected ...; got ...``; ``field`` names a field of the event."""
 
 
 class LateEventError(RefusedEventError):
-    """An event is older than one that was already taken for the same object. The text is ``time: expected ..., got ...`` and says which
-    object and by how much."""
+    """An event is older than one that was already accepted for the same object. The text is ``time: expected ..., got ...`` and names the
+    object and the difference."""
 
 
 EVENT_STREAM = "events"
-"""The stream of the event log, one for each tenant, that ingest appends to and that consumers are rebuilt from."""
+"""The stream of the event log, one for each tenant. Ingest appends to it, and consumers restore their state from it."""
 
 
 class EventConsumer(Protocol):
-    """A family that lives on events. Ingest calls it."""
+    """A family that processes events. Ingest calls it."""
 
     def check(self, tenant: str, event: Event, *, past: bool = False) -> None:
-        """Called before the event is logged, in its order. With ``past`` it may be as old as it likes.
+        """Check an event before it is written to the log. Called in the order of the log. With ``past`` an event may have any age.
 
         Raises:
-            RefusedEventError: the event is not to be taken: it comes too late, or is one too many of something.
+            RefusedEventError: the event must not be accepted: it comes too late, or exceeds a limit on a count.
         """
         ...
 
@@ -37,11 +37,11 @@ class EventConsumer(Protocol):
 
 
 EVENT_CONSUMERS: Final = Port[EventConsumer]("event consumers")
-"""Where families that live on events offer themselves to ingest."""
+"""The port by which families that process events offer themselves to ingest."""
 
 
 class EventSinkError(Exception):
-    """The event log could not be written: nothing of the call was taken, the same events may come again."""
+    """The event log could not be read or written: no event of the call was accepted, and the same events may be sent again."""
 
 
 ACCEPTED = "accepted"
@@ -49,19 +49,19 @@ DUPLICATE = "duplicate"
 
 
 class EventSink(Protocol):
-    """Where events go in: validation is done, repeats and order are looked after behind it."""
+    """Takes validated events. It drops repeats and orders the events."""
 
     async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
-        """Take events; one outcome for each: ``accepted``, ``duplicate``, or a sentence that says why it was refused. With ``past`` the
-        limit on their age does not apply.
+        """Take events. Returns one outcome for each: ``accepted``, ``duplicate``, or a sentence with the reason why it was refused. With
+        ``past`` the limit on their age does not apply.
 
         Returns when every accepted event is on disk.
 
         Raises:
-            EventSinkError: the log could not be written.
+            EventSinkError: the log could not be read or written.
         """
         ...
 
 
 EVENT_SINK: Final = Port[EventSink]("event sink")
-"""Where ingest offers itself to families that make events."""
+"""The port by which ingest offers itself to families that make events."""

@@ -1,4 +1,4 @@
-"""Times of events as text: RFC 3339."""
+"""Parses and formats the times of events: RFC 3339."""
 
 import re
 from datetime import UTC, date, datetime
@@ -9,17 +9,17 @@ _RFC_3339 = re.compile(
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
 _YEAR_10000_MS = (date.max.toordinal() + 1 - _EPOCH_DAY) * _DAY_S * 1000
-"""Times from here on have no form in RFC 3339, whose years have four digits."""
+"""RFC 3339 cannot write times from here on: its years have four digits."""
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds since 1970 UTC of an RFC 3339 time; digits below a millisecond are cut off. As ISO 8601 has it, the zone may be without
-    a colon (``+0000``), and seconds may be missing; a time without a zone is UTC.
+    """Convert an RFC 3339 time to milliseconds since 1970 UTC; digits below a millisecond are cut off. As in ISO 8601, the zone may have no
+    colon (``+0000``), and seconds may be missing. A time without a zone is UTC.
 
-    A leap second (``23:59:60`` UTC, RFC 3339 section 5.7) is the instant after it, as in POSIX time.
+    A leap second (``23:59:60`` UTC, RFC 3339 section 5.7) means the second after it, as in POSIX time.
 
     Raises:
-        ValueError: not such a time, or one before 1970 or after 9999 UTC; the text says what was expected.
+        ValueError: the text is not such a time, or the time is before 1970 or after 9999 UTC; the text says what was expected.
     """
     match = _RFC_3339.fullmatch(text)
     if match is None:
@@ -44,12 +44,12 @@ def parse_time(text: str) -> int:
     if milliseconds < 0:
         raise ValueError("a time not before 1970-01-01T00:00:00Z")
     if milliseconds >= _YEAR_10000_MS:
-        # its own year had four digits, but the zone moves it
+        # the year in the text has four digits, but in UTC it is 10000
         raise ValueError("a time before the year 10000 UTC")
     return milliseconds
 
 
 def format_time(time_ms: int) -> str:
-    """RFC 3339, in UTC with milliseconds: ``2026-03-01T09:30:00.250Z``."""
+    """Format a time by RFC 3339, in UTC with milliseconds: ``2026-03-01T09:30:00.250Z``."""
     seconds, milliseconds = divmod(time_ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

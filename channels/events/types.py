@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-# `$` alone would let a line feed at the end pass in Python; with what follows it means the end, here and in JSON Schema
+# in Python, `$` alone also matches before a line feed at the end; `$(?!\n)` matches only at the end, in Python and in JSON Schema
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 """An agent's, a queue's, a group's or an interaction's id: any text without control characters."""
 
@@ -23,8 +23,8 @@ CallType = Literal["inbound", "outbound", "internal", "consult"]
 
 
 NUMBERS = "a number of at most 64 bits"
-"""What ``userData`` may hold of numbers: integers from -2^63 to 2^64-1, and finite ones of double precision. Snapshots (MessagePack) and
-answers (JSON) have no form for others."""
+"""The numbers that ``userData`` may contain: integers from -2^63 to 2^64-1, and finite numbers of double precision. Snapshots (MessagePack)
+and answers (JSON) cannot represent others."""
 
 _LEAST_INTEGER = -(1 << 63)
 _INTEGER_BOUND = 1 << 64
@@ -33,7 +33,7 @@ _SHOWN_PATH = 120
 
 
 class NumberError(ValueError):
-    """A number that the hub cannot keep. ``path`` is where in ``data`` (like ``userData.order.total``), ``got`` what came, as text."""
+    """A number that the hub cannot store. ``path`` is its place in ``data`` (like ``userData.order.total``), ``got`` the number as text."""
 
     def __init__(self, path: str, number: float) -> None:
         bits = number.bit_length() if isinstance(number, int) else 0
@@ -100,17 +100,17 @@ class InteractionQueued(EventData, frozen=True, kw_only=True):
 
 
 def check_numbers(path: str, user_data: dict[str, Any]) -> None:
-    """Check that every number in user data, however deep, is one that can be kept; ``path`` is where the data stands.
+    """Check that the hub can store every number in user data, at any depth; ``path`` is the place of the user data.
 
     Raises:
-        NumberError: the first that is not.
+        NumberError: the hub cannot store a number; it names the first one.
     """
     if not _numbers_fit(user_data):
         raise NumberError(*_misfit(path, user_data))
 
 
 def _numbers_fit(user_data: dict[str, Any]) -> bool:
-    """Whether every number in it, however deep, is one that can be kept."""
+    """Whether the hub can store every number in user data, at any depth."""
     nested: list[Iterable[Any]] = [user_data.values()]
     while nested:
         for value in nested.pop():
@@ -128,7 +128,7 @@ def _numbers_fit(user_data: dict[str, Any]) -> bool:
 
 
 def _misfit(path: str, user_data: dict[str, Any]) -> tuple[str, float]:
-    """The first number that does not fit, with its place. Apart from the check: the places of those that fit need not be written out."""
+    """The place of the first number that does not fit, and the number. Not part of the check, which is faster without the places."""
     entered: list[tuple[str, Any]] = [(path, user_data)]
     while True:
         place, value = entered.pop()
@@ -294,7 +294,7 @@ TYPE_NAMES: dict[type[EventData], str] = {shape: name for name, shape in EVENT_T
 ENDS: frozenset[type[EventData]] = frozenset(
     (AgentLogout, InteractionAbandoned, InteractionReleased, InteractionRejected, InteractionFinished)
 )
-"""Events that end something. One that comes late is taken all the same: without it, what it ends would go on for ever."""
+"""Events that end a state. A late one is accepted nevertheless: without it the state would last for ever."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -310,7 +310,7 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def never_late(self) -> bool:
-        """Whether the event is taken even if newer ones of the same object came before; it then counts at the time of the newest."""
+        """Whether the event is accepted even if newer events of the same object came before; then it gets the time of the newest."""
         return self.arrival or type(self.data) in ENDS
 
 
@@ -323,7 +323,7 @@ def json_schema(event_type: str) -> dict[str, Any]:
     (described,), definitions = msgspec.json.schema_components([EVENT_TYPES[event_type]], ref_template="#/$defs/{name}")
     shape = dict(definitions[described["$ref"].removeprefix("#/$defs/")])
     if event_type == "cx.interaction.distributed":
-        # what the two shapes' own checks ask for, which the types alone do not say
+        # __post_init__ of these two types checks this, which the types of their fields do not express
         shape["oneOf"] = [_given("toAgentId"), _given("toQueue")]
     elif event_type == "cx.interaction.abandoned":
         shape["anyOf"] = [_given("queue"), _given("agentId")]

@@ -1,5 +1,5 @@
-"""CloudEvents in the binary content mode: the attributes in ``ce-`` headers, the data in the body. It is what the SDKs for Go, JavaScript
-and Python send unless they are told otherwise. Rules: CloudEvents 1.0.2, HTTP protocol binding, section 3.1.
+"""CloudEvents in the binary content mode: the attributes in ``ce-`` headers, the data in the body. It is the default of the SDKs for Go,
+JavaScript and Python. Rules: CloudEvents 1.0.2, HTTP protocol binding, section 3.1.
 """
 
 from collections.abc import Iterable
@@ -21,20 +21,20 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def is_binary(headers: Headers) -> bool:
-    """Whether a request has the headers of an event, one of them at least."""
+    """Whether a request has at least one of the headers that an event must have."""
     return any(name in _REQUIRED for name, _ in headers)
 
 
 def is_json(kind: str) -> bool:
-    """Whether a content type, in small letters and without parameters, is JSON: by its name, or by its suffix (RFC 6839 section 3.1)."""
+    """Whether a content type, in lower case and without parameters, is JSON: by its name, or by its suffix (RFC 6839 section 3.1)."""
     return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def structured(headers: Headers, body: bytes) -> bytes:
-    """The event of a request in the structured mode: its attributes and data as one JSON object.
+    """Convert the event of a request to the structured mode: attributes and data as one JSON object.
 
     Raises:
-        EventError: a header comes twice or is no text, or the body is no JSON.
+        EventError: a header comes twice or is not text, or the body is not JSON.
     """
     given: dict[str, str] = {}
     for raw_name, value in headers:
@@ -56,9 +56,10 @@ def structured(headers: Headers, body: bytes) -> bytes:
 
 
 def _decoded(name: str, value: bytes) -> str:
-    """A header's value as the text of an attribute (section 3.1.3.2): without the quotes that some put around it, and percent-decoded.
+    """The text of an attribute from its header's value (section 3.1.3.2): percent-decoded, and without the quotes that some senders add.
 
-    The SDK for JavaScript does not encode it: what is no UTF-8 is ISO 8859-1, which headers were once in (RFC 9110 section 5.5).
+    The SDK for JavaScript does not encode values. One that is not UTF-8 is read as ISO 8859-1, the old charset of headers (RFC 9110
+    section 5.5).
     """
     raw = value.strip()
     if len(raw) > 1 and raw.startswith(b'"') and raw.endswith(b'"'):
@@ -80,7 +81,7 @@ def _as_utf8(raw: bytes) -> bytes:
 
 
 def _unescaped(quoted: bytes) -> bytes:
-    """The inside of a quoted string (RFC 9110 section 5.6.4): a backslash stands before a character that means itself."""
+    """The content of a quoted string (RFC 9110 section 5.6.4), without the backslashes that escape the next character."""
     if b"\\" not in quoted:
         return quoted
     plain = bytearray()
@@ -93,5 +94,5 @@ def _unescaped(quoted: bytes) -> bytes:
 
 
 def of_headers(error: EventError) -> EventError:
-    """The same error, with the header named where an attribute is meant."""
+    """The same error; if its field is an attribute, it names the header of that attribute."""
     return EventError(f"{PREFIX}{error.field}", error.expected, error.got) if error.field in ATTRIBUTES else error

@@ -1,4 +1,4 @@
-"""What event ingestion puts into a hub: the sequencer and ``POST /ingest/v1/events``."""
+"""What event ingestion adds to a hub: the sequencer and ``POST /ingest/v1/events``."""
 
 from channels.events import EVENT_CONSUMERS, EVENT_SINK
 from channels.ingest.routes import create_router, open_routes, register_errors
@@ -9,7 +9,7 @@ from hub.family import Context, Parts
 
 
 def build(context: Context) -> Parts:
-    """The sequencer and the API that feeds it."""
+    """Build the sequencer, and the API that passes events to it."""
     settings = context.section("ingest", IngestSettings)
     register_errors(context.errors)
     sequencer = Sequencer(

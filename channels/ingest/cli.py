@@ -1,4 +1,4 @@
-"""``hub feed``: a recording of events into a running hub."""
+"""``hub feed``: sends a recording of events to a running hub."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ _EXAMPLES = (
 
 
 class Format(StrEnum):
-    """What a recording is written in."""
+    """The format of a recording."""
 
     CLOUDEVENTS = "cloudevents"
     QUEUE_LOG = "queue-log"
@@ -98,7 +98,7 @@ def _zone(name: str | None) -> tzinfo:
 
 
 def _tell(converter: Converter) -> None:
-    """What of a queue_log became no event, on standard error."""
+    """Print on standard error which lines of a queue_log made no event."""
     if converter.others:
         kinds = ", ".join(f"{event} {count}" for event, count in sorted(converter.others.items())[:10])
         typer.echo(f"{sum(converter.others.values())} lines of other events left out: {kinds}", err=True)

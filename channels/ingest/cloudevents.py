@@ -1,6 +1,6 @@
-"""CloudEvents 1.0 in their JSON form, checked: from bytes to :class:`channels.events.Event`, or an error that names the field.
+"""Parses and checks CloudEvents 1.0 in their JSON form: from bytes to :class:`channels.events.Event`, or an error that names the field.
 
-The fast path is one typed parse of the attributes and one of ``data``. An event that it refuses is parsed again, to say what was wrong.
+The fast path is one typed parse of the attributes and one of ``data``. An event that it refuses is parsed again, to find what is wrong.
 """
 
 import codecs
@@ -42,18 +42,18 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class EventError(FieldError):
-    """One event is refused. ``field`` is where (a path from the event's top, like ``data.agentId``), ``expected`` and ``got`` say why."""
+    """One event is refused. ``field`` is the path of the wrong member, like ``data.agentId``; ``expected`` and ``got`` give the reason."""
 
 
 def parse_event(payload: bytes | msgspec.Raw, *, arrived_ms: int, max_depth: int) -> Event:
-    """One CloudEvent from its JSON text. An event without ``time`` happened when it arrived.
+    """Parse one CloudEvent from JSON text. An event without ``time`` gets its time of arrival.
 
     Raises:
-        EventError: it is no JSON, no CloudEvent of version 1.0, of an unknown type, or its ``data`` is not what the type asks for.
+        EventError: the text is not JSON, not a CloudEvent of version 1.0, of an unknown type, or its ``data`` does not fit the type.
     """
     try:
-        # nothing is kept of what guard escapes: it is asked about the depth and about UTF-8 in one go
-        text = guard(bytes(payload), max_depth, numbers=False)  # those of data are checked by name below
+        # guard checks the depth and UTF-8 together
+        text = guard(bytes(payload), max_depth, numbers=False)  # numbers of data are checked below, where the error can name the field
         attributes = _attributes.decode(text)
     except BadJsonError as error:
         raise _of_text("event", str(error)) from None
@@ -96,18 +96,18 @@ def _data(event_type: str, text: bytes) -> EventData:
 
 
 def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:
-    """The events of a JSON document, still as text: an object is one, an array holds any number.
+    """Split a JSON document into events, as JSON text: an object is one event, an array contains any number.
 
     Args:
-        body: The document, known to be UTF-8.
-        one: Whether an object may stand alone.
-        many: Whether an array may come.
+        body: The document; it is valid UTF-8.
+        one: Whether the document may be one object.
+        many: Whether the document may be an array.
 
     Raises:
-        EventError: not JSON text, or neither of what was asked for; ``field`` is ``body``.
+        EventError: the document is not JSON, or neither an object nor an array that may come; ``field`` is ``body``.
     """
     if b"\\ud" in body or b"\\uD" in body:
-        body = replace_lone_surrogates(body)  # half a surrogate pair in one text must not make the whole document unreadable
+        body = replace_lone_surrogates(body)  # else half a surrogate pair in one event would make all of them unreadable
     start = body.lstrip(b" \t\r\n")[:1]
     expected = " or ".join(name for name, wanted in (("an event (a JSON object)", one), ("an array of events", many)) if wanted)
     try:
@@ -124,13 +124,13 @@ def split_document(body: bytes, *, one: bool, many: bool) -> list[msgspec.Raw]:
 
 
 def split_lines(body: bytes) -> Iterator[bytes]:
-    """The lines of an NDJSON body that hold something, one at a time."""
+    """Yield the lines of an NDJSON body that are not empty."""
     at, end = 0, len(body)
     while at < end:
         line_end = body.find(b"\n", at)
         if line_end < 0:
             line_end = end
-        line = body[at:line_end].removeprefix(codecs.BOM_UTF8).strip()  # files that were put together have it in the middle
+        line = body[at:line_end].removeprefix(codecs.BOM_UTF8).strip()  # a file that was joined from several has it in the middle
         at = line_end + 1
         if line:
             yield line
@@ -197,7 +197,9 @@ def _choices(shape: type[msgspec.Struct], path: str) -> str:
 
 
 def _value_at(value: typing.Any, path: str) -> str:
-    """What stands at a path, or at the deepest part of it that is there: of two members of one name msgspec may have meant the first."""
+    """The value at a path, as text. If the path does not exist in ``value``, that at its deepest part that does: of two members with the
+    same name, msgspec may have refused the first, and ``value`` has the second.
+    """
     for step in _STEP.finditer(path):
         try:
             value = value[step["name"]] if step["name"] is not None else value[int(step["index"])]
@@ -207,10 +209,10 @@ def _value_at(value: typing.Any, path: str) -> str:
 
 
 def _loads(text: bytes) -> typing.Any:
-    """Parse without the bounds that msgspec has for numbers: one beyond them is what is to be shown.
+    """Parse JSON without msgspec's bounds for numbers: the error has to show a number beyond them.
 
     Raises:
-        ValueError: not JSON text.
+        ValueError: the text is not JSON.
     """
     return json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_no_constant)
 

@@ -1,19 +1,19 @@
-"""Recognises events that were taken already: the same source and id within ten minutes counts once (docs/protocol/events.md#duplicates)."""
+"""Recognises repeats: events of the same source and id within ten minutes count once (docs/protocol/events.md#duplicates)."""
 
 import hashlib
 from collections import deque
 
 _BUCKET_MS = 10_000
-"""Events that arrived within one bucket are forgotten together, so that forgetting costs a little often, not a lot at once."""
+"""Keys of events that arrived within one bucket are forgotten together. Small buckets spread this work over many calls."""
 
 
 def key_of(source: str, identifier: str) -> bytes:
-    """What stands for (source, id): 16 bytes, however long the two are. A control character cannot be part of either."""
+    """The key of (source, id): a hash of 16 bytes. Neither text contains a control character, so the separator is unambiguous."""
     return hashlib.blake2b(f"{source}\x00{identifier}".encode(), digest_size=16).digest()
 
 
 class Deduplicator:
-    """The keys of one tenant's events of the last while, by their time of arrival. Memory is bounded by count."""
+    """The keys of one tenant's events within the window, with their times of arrival; at most ``at_most`` keys."""
 
     __slots__ = ("_arrived", "_buckets", "_max", "_window_ms")
 
@@ -35,7 +35,7 @@ class Deduplicator:
         return arrived is not None and now_ms - arrived <= self._window_ms
 
     def remember(self, key: bytes, arrived_ms: int) -> None:
-        """Keep the key of an event that was taken. Times of arrival never go back."""
+        """Keep the key of an accepted event. Times of arrival never go back."""
         number = arrived_ms // _BUCKET_MS
         if not self._buckets or self._buckets[-1][0] < number:
             self._buckets.append((number, []))
@@ -43,7 +43,7 @@ class Deduplicator:
         self._arrived[key] = arrived_ms
 
     def forget(self, now_ms: int) -> int:
-        """Let go of what left the window, and of the oldest when there are too many; returns how many went before their time."""
+        """Forget keys that have left the window, and the oldest if there are too many; returns how many were still within the window."""
         early = 0
         while self._buckets:
             number, keys = self._buckets[0]
@@ -52,7 +52,7 @@ class Deduplicator:
                 break
             self._buckets.popleft()
             for key in keys:
-                # it may have come again since, when its first time was over
+                # the key may have a later time: an event with it came again after the window
                 if self._arrived.get(key, -1) // _BUCKET_MS == number:
                     del self._arrived[key]
                     early += not old

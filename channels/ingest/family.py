@@ -6,7 +6,7 @@ from hub.security.roles import calls
 
 
 def _build(context: Context) -> Parts:
-    from channels.ingest.build import build  # commands that read settings alone need none of this
+    from channels.ingest.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

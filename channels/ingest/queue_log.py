@@ -1,8 +1,8 @@
-"""Asterisk's ``queue_log`` as events: what each line says of calls and agents.
+"""Converts the lines of Asterisk's ``queue_log`` to events of calls and agents.
 
-The log tells ends, and how long what ended lasted. So what began earlier is dated back (a phone that rang for 12 s in vain), and durations
-that the log states count where they and the times of the lines differ by the second that both are cut to: the figures are those that the
-log gives of itself. docs/queue-log.md says what becomes of each event.
+A line tells the end of something and how long it lasted. So the event of its beginning gets an earlier time: of a phone that rang for 12 s
+without an answer, the event that it rings. The log cuts times and durations to whole seconds. Where they differ by two seconds at most, the
+stated duration counts, so that statistics agree with the log. docs/queue-log.md lists the events of each line.
 """
 
 import hashlib
@@ -20,51 +20,51 @@ SOURCE: Final = "/asterisk/queue_log"
 
 _SECOND_MS: Final = 1000
 _CUT_MS: Final = 2 * _SECOND_MS
-"""Durations and times are both cut to seconds: they may differ by this much and mean the same."""
+"""Times and durations are cut to whole seconds, so they may differ by this many milliseconds and mean the same."""
 
 _LONGEST_MS: Final = 24 * 3600 * _SECOND_MS
-"""A call whose end the log does not tell is over after this time."""
+"""A call whose end is not in the log ends after this time."""
 
 _ENDED: Final = 10_000
-"""How many calls that are over are remembered, so that an end that is told twice is none."""
+"""How many ended calls are remembered, so that a second line about the end of a call makes no event."""
 
 _NOTHING: Final = ("CONFIGRELOAD",)
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call that the log speaks of; times in milliseconds since 1970."""
+    """A call that is not over; times in milliseconds since 1970."""
 
     id: str
     queue: str
     entered_ms: int
     last_ms: int
-    """Time of its last event."""
+    """The time of the call's last event."""
     ringing: set[str] = field(default_factory=set)
     """Agents whose phone rang when the caller gave up."""
     agent: str = ""
-    """Who answered."""
+    """The agent who answered; empty before that."""
     answered_ms: int = 0
 
 
 @dataclass(slots=True)
 class _Agent:
-    """An agent and the queues that the log has named beside it."""
+    """An agent, and the queues that the log has named for the agent."""
 
     last_ms: int = 0
     queues: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
     away: bool = False
-    """Paused everywhere, whatever the queues are."""
+    """Whether the agent is paused in all queues, also in those that the log has not named."""
     ready: bool | None = None
-    """Whether the agent takes calls; None for one who is logged out."""
+    """Whether the agent takes calls; None for an agent who is logged out."""
 
 
 class Converter:
-    """Takes the lines of one log in their order, and gives the events that they mean.
+    """Converts the lines of one log, in their order, to events.
 
-    ``others`` counts lines of events that are not taken, by event; ``repeated`` counts ends that were told before; ``differing`` counts
-    durations that differ from the times of their lines by more than two seconds: there the times count.
+    ``others`` counts the lines that are not converted, by their event; ``repeated`` counts lines about the end of a call that had ended
+    already; ``differing`` counts durations that differ from the times of the lines by more than two seconds: there the times are used.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class Converter:
         self._line = ""
         self._second = 0
         self._seen: Counter[str] = Counter()
-        """How often each line came in the present second: lines of one second may be alike and mean two things."""
+        """How often each line came in the present second: two equal lines of one second may mean two different events."""
         self.others: Counter[str] = Counter()
         self.repeated = 0
         self.differing = 0
@@ -125,10 +125,10 @@ class Converter:
         }
 
     def take(self, text: str) -> list[Event]:
-        """The events that a line means, in their order; some are older than the line.
+        """Convert a line to events, in their order; the time of an event may be earlier than that of the line.
 
         Raises:
-            LineError: it is no line of a queue_log, or lacks what its event needs; nothing of it was taken.
+            LineError: it is not a line of a queue_log, or lacks a field that its event needs; it made no events.
         """
         line = parse_line(text, self._zone)
         handler = self._handlers.get(line.event)
@@ -148,18 +148,18 @@ class Converter:
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _say(self, data: EventData, at_ms: int) -> None:
-        """An event. The same line gives the same ids again, so that a log that is fed twice is counted once."""
+        """Add an event. Its id depends on the line alone, so that a log that is sent twice counts once."""
         digest = hashlib.sha256(self._line.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         identifier = f"{digest}-{self._seen[self._line]}-{len(self._out)}"
         self._out.append(Event(TYPE_NAMES[type(data)], at_ms, SOURCE, identifier, data))
 
     def _of_call(self, call: _Call, data: EventData, at_ms: int) -> None:
-        """An event of a call as such, never before the last one."""
+        """Add an event of a call. Its time is not before the last one of the call."""
         call.last_ms = max(call.last_ms, at_ms)
         self._say(data, call.last_ms)
 
     def _of_agent(self, agent: str, data: EventData, at_ms: int) -> int:
-        """An event of an agent, never before the last one of that agent. Returns its time."""
+        """Add an event of an agent. Its time is not before the last one of the agent. Returns the time."""
         known = self._agents.setdefault(agent, _Agent())
         known.last_ms = max(known.last_ms, at_ms)
         self._say(data, known.last_ms)
@@ -180,7 +180,7 @@ class Converter:
     def _enter(self, line: Line, at_ms: int) -> _Call:
         known = self._calls.get(line.call)
         if known is not None and (known.agent or known.queue == line.queue):
-            self._end(known, at_ms)  # its end is not in the log
+            self._end(known, at_ms)  # the end of the earlier call with this id is not in the log
             known = None
         at_ms = max(at_ms, self._ended.pop(line.call, 0) if known is None else known.last_ms)
         call = _Call(line.call, line.queue, at_ms, at_ms)
@@ -194,9 +194,8 @@ class Converter:
         return call
 
     def _call_of(self, line: Line, began_s: int | None) -> _Call | None:
-        """The call that a line speaks of, in the queue that it names; one that was not seen entering entered ``began_s`` seconds ago.
-
-        None for one that is over already.
+        """The call of a line, in the queue of the line. If the log has no line about its entry there, it entered ``began_s`` seconds before
+        this line. None if the call has ended already.
         """
         call = self._calls.get(line.call)
         if call is None and line.call in self._ended:
@@ -207,7 +206,7 @@ class Converter:
         return call
 
     def _end_of(self, since_ms: int, at_ms: int, seconds: int | None) -> int:
-        """When something ended that began at a moment, by the line's time and by the duration that the line states."""
+        """The time at which something ended that began at ``since_ms``: from the line's time, or from the duration that the line states."""
         if seconds is None or at_ms // _SECOND_MS - since_ms // _SECOND_MS == seconds:
             return max(at_ms, since_ms)
         stated_ms = (since_ms // _SECOND_MS + seconds) * _SECOND_MS
@@ -217,7 +216,9 @@ class Converter:
         return max(stated_ms, since_ms)
 
     def _rings(self, call: _Call, agent: str, began_ms: int, until_ms: int) -> int:
-        """An agent's phone rings, from within the call's stay in the queue on. Returns since when."""
+        """Add the events that a call is distributed to an agent and rings. It rings from ``began_ms`` on, but not before the call entered
+        the queue and not before the agent's last event. Returns that time.
+        """
         known = self._agents.setdefault(agent, _Agent())
         known.queues.add(call.queue)
         known.ready = known.ready is not False
@@ -248,7 +249,9 @@ class Converter:
         self._released(line, line.seconds(0, "holdtime"), line.seconds(1, "calltime"))
 
     def _transferred(self, line: Line) -> None:
-        """Where to, in two or three parts, then the durations and the position, which old versions do not write."""
+        """Release a call that was transferred. The parameters are the destination in two or three parts, then the durations and the
+        position; old versions of Asterisk do not write the position.
+        """
         hold, talk = (-3, -2) if len(line.parameters) >= 5 else (2, 3)
         self._released(line, line.seconds(hold, "holdtime"), line.seconds(talk, "calltime"))
 
@@ -272,7 +275,7 @@ class Converter:
             self._lose(call, self._end_of(call.entered_ms, line.time_ms, wait_s))
 
     def _lose(self, call: _Call, at_ms: int) -> None:
-        """The caller gave up; whatever rings stops."""
+        """The caller gave up; phones that ring for the call stop."""
         self._of_call(call, vocabulary.InteractionAbandoned(interaction_id=call.id, queue=call.queue), at_ms)
         for agent in call.ringing:
             self._agents[agent].last_ms = max(self._agents[agent].last_ms, at_ms)
@@ -288,7 +291,7 @@ class Converter:
             self._lose(call, line.time_ms)
 
     def _left(self, line: Line) -> None:
-        """The system takes the caller out of the queue: neither answered nor given up."""
+        """Asterisk takes the caller out of the queue: the call was neither answered nor abandoned."""
         self._named(line, "call", "queue")
         wait_s = line.seconds(3 if line.event == "EXITWITHKEY" else 2, "waittime")
         call = self._call_of(line, wait_s)
@@ -328,7 +331,7 @@ class Converter:
         self._of_agent(line.agent, missed, line.time_ms)
 
     def _ring_cancelled(self, line: Line) -> None:
-        """The caller gave up while it rang: ABANDON comes next. Until then it rings."""
+        """The caller gave up while a phone rang. The line ABANDON comes next; until then the phone rings."""
         self._named(line, "call", "queue", "agent")
         rang_ms = line.milliseconds(0, "ringtime")
         call = self._call_of(line, None)
@@ -337,12 +340,12 @@ class Converter:
             call.ringing.add(line.agent)
 
     def _restarted(self, line: Line) -> None:
-        """The queues start anew: no call has outlived it."""
+        """Asterisk's queues were started again: end all calls, since none continues after that."""
         for call in list(self._calls.values()):
             self._end(call, line.time_ms)
 
     def _forget(self, now_ms: int) -> None:
-        """Calls whose end is missing are over after a day."""
+        """End calls that entered a day ago or earlier: their end is not in the log."""
         for call in list(self._oldest(now_ms)):
             self._end(call, call.entered_ms + _LONGEST_MS)
 
@@ -359,7 +362,9 @@ class Converter:
         return self._agents.setdefault(line.agent, _Agent())
 
     def _settle(self, line: Line, reason: str = "") -> None:
-        """Say whether the agent takes calls, if that changed: not when paused in every queue that the log has named for the agent."""
+        """Add an event if the agent now takes calls, or takes none any more. An agent who is paused in every queue that the log has named
+        for the agent takes none.
+        """
         known = self._agents[line.agent]
         ready = not (known.away or (known.queues and known.paused >= known.queues))
         if ready and not known.ready:

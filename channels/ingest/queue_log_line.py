@@ -1,8 +1,8 @@
-"""Lines of Asterisk's ``queue_log``: read and checked.
+"""Parses and checks lines of Asterisk's ``queue_log``.
 
-A line is ``time|call|queue|agent|event|parameters...`` (https://docs.asterisk.org/Operation/Logging/Queue-Logs/). The versions differ: the
-time is in seconds since 1970, with a fraction or not, or a date as databases have it; parameters were added at the end over the years; some
-programs put spaces around the bars, or one bar more at the end.
+A line is ``time|call|queue|agent|event|parameters...`` (https://docs.asterisk.org/Operation/Logging/Queue-Logs/). The versions of Asterisk
+differ: the time is a number of seconds since 1970, with or without a fraction, or a date as in a database; later versions have more
+parameters at the end. Some programs write spaces around the bars, or one more bar at the end.
 """
 
 import re
@@ -18,7 +18,7 @@ _MAX_ID: Final = 255
 
 
 class LineError(ValueError):
-    """A line that cannot be taken; the text is ``field: expected ..., got ...``."""
+    """A line cannot be converted; the text is ``field: expected ..., got ...``."""
 
 
 class Line(NamedTuple):
@@ -32,10 +32,10 @@ class Line(NamedTuple):
     parameters: tuple[str, ...]
 
     def seconds(self, index: int, what: str) -> int | None:
-        """A parameter that is a duration in whole seconds; None where this version does not write it.
+        """A parameter that is a duration in whole seconds; None if the line does not have it.
 
         Raises:
-            LineError: it is something else.
+            LineError: the parameter is not a number of seconds.
         """
         text = self._parameter(index)
         if text == "":
@@ -45,10 +45,10 @@ class Line(NamedTuple):
         return int(text)
 
     def milliseconds(self, index: int, what: str) -> int:
-        """A parameter that is a duration in milliseconds; 0 where this version does not write it.
+        """A parameter that is a duration in milliseconds; 0 if the line does not have it.
 
         Raises:
-            LineError: it is something else.
+            LineError: the parameter is not a number of milliseconds.
         """
         text = self._parameter(index)
         if text and (not text.isascii() or not text.isdigit() or len(text) > 12):
@@ -56,7 +56,7 @@ class Line(NamedTuple):
         return int(text or 0)
 
     def text(self, index: int) -> str:
-        """A parameter as it stands; empty where there is none."""
+        """A parameter as text; empty if the line does not have it."""
         return self._parameter(index)
 
     def _parameter(self, index: int) -> str:
@@ -64,10 +64,10 @@ class Line(NamedTuple):
 
 
 def parse_line(text: str, zone: tzinfo) -> Line:
-    """Read a line; ``zone`` is that of dates that name none.
+    """Parse a line; ``zone`` is the time zone of dates that name none.
 
     Raises:
-        LineError: it is no line of a queue_log.
+        LineError: it is not a line of a queue_log.
     """
     fields = [field.strip() for field in text.strip().split("|")]
     if len(fields) < 5:

@@ -1,4 +1,4 @@
-"""Recordings of events, from a file or standard input: NDJSON or a JSON array of CloudEvents, or Asterisk's queue_log, plain or gzipped."""
+"""Reads recordings from a file or standard input: CloudEvents as NDJSON or a JSON array, or Asterisk's queue_log; plain or gzipped."""
 
 import asyncio
 import codecs
@@ -16,10 +16,10 @@ from channels.ingest.queue_log_line import LineError
 from hub.client.pace import Due
 
 READ_BYTES: Final = 64 * 1024
-"""Bytes that are read at once."""
+"""Bytes that one read asks for, at most."""
 _STDIN: Final = 0
 _GZIP: Final = b"\x1f\x8b"
-_GZIP_WINDOW: Final = 31  # zlib's way to say "a gzip header, the largest window"
+_GZIP_WINDOW: Final = 31  # the value by which zlib expects a gzip header and uses the largest window
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 """Bytes of the longest line that is read."""
 
@@ -29,14 +29,14 @@ _encoder = msgspec.json.Encoder()
 
 
 class RecordingError(Exception):
-    """The file cannot be read as events at all."""
+    """The file as a whole cannot be read as events."""
 
 
 def open_recording(name: str, *, stdin: int = _STDIN) -> io.FileIO:
     """Open a recording, unbuffered; ``-`` is standard input, whose file descriptor is ``stdin``.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     return io.FileIO(stdin, closefd=False) if name == "-" else io.FileIO(name)
 
@@ -44,10 +44,10 @@ def open_recording(name: str, *, stdin: int = _STDIN) -> io.FileIO:
 async def read_events(
     stream: io.FileIO, *, read_bytes: int = READ_BYTES, max_event_bytes: int = MAX_EVENT_BYTES
 ) -> AsyncIterator[tuple[str, bytes]]:
-    """The events as text, each with its place (``line 7`` or ``event 7``). Reads in a thread: standard input may be a live pipe.
+    """Yield the events as text, each with its place (``line 7`` or ``event 7``). Reads in a thread: standard input may be a live pipe.
 
     Raises:
-        RecordingError: a JSON array that is malformed, a line that never ends, or damaged compression.
+        RecordingError: the JSON array is malformed, a line is longer than ``max_event_bytes``, or the compressed data is damaged.
     """
     pieces = _read_pieces(stream, read_bytes)
     head = b""
@@ -70,10 +70,10 @@ async def read_events(
 
 
 async def read_lines(stream: io.FileIO) -> AsyncIterator[tuple[str, bytes]]:
-    """The lines that are not empty, each with its place (``line 7``). Reads in a thread: standard input may be a live pipe.
+    """Yield the lines that are not empty, each with its place (``line 7``). Reads in a thread: standard input may be a live pipe.
 
     Raises:
-        RecordingError: a line that never ends, or damaged compression.
+        RecordingError: a line is longer than MAX_EVENT_BYTES, or the compressed data is damaged.
     """
     async for place, line in _lines(b"", _read_pieces(stream, READ_BYTES), MAX_EVENT_BYTES):
         yield place, line
@@ -99,7 +99,7 @@ async def _lines(head: bytes, pieces: AsyncIterator[bytes], max_event_bytes: int
 
 
 async def _read_pieces(stream: io.FileIO, read_bytes: int) -> AsyncIterator[bytes]:
-    """What the file holds, in pieces, unpacked when it begins like gzip (RFC 1952; several members may follow one another)."""
+    """Yield the content of the file in pieces, decompressed if it begins like gzip (RFC 1952; several members may follow one another)."""
     piece = await _read(stream, read_bytes)
     packed = piece[:2] == _GZIP
     unpack = zlib.decompressobj(_GZIP_WINDOW)
@@ -120,7 +120,7 @@ async def _read_pieces(stream: io.FileIO, read_bytes: int) -> AsyncIterator[byte
 
 
 async def _read(stream: io.FileIO, read_bytes: int) -> bytes:
-    """Read once, in a thread of its own: a read of standard input may never end, and must not keep the command from ending."""
+    """Read once, in a daemon thread: a read of standard input may never end, and must not keep the command from ending."""
     loop = asyncio.get_running_loop()
     piece: asyncio.Future[bytes] = loop.create_future()
 
@@ -147,14 +147,14 @@ async def _read(stream: io.FileIO, read_bytes: int) -> bytes:
 
 
 Refuse = Callable[[str, str], None]
-"""``refuse(why, place)`` hears of what is no event."""
+"""``refuse(reason, place)`` is called for each text that is not an event."""
 
 Places = AsyncIterator[tuple[str, bytes]]
 """Events as text, each with its place."""
 
 
 async def converted(stream: io.FileIO, refuse: Refuse, converter: Converter) -> Places:
-    """The events of a queue_log of Asterisk, each with the place of the line that it comes from."""
+    """Yield the events of Asterisk's queue_log, each with the place of its line."""
     async for place, line in read_lines(stream):
         try:
             events = converter.take(line.decode("utf-8", "replace"))
@@ -166,7 +166,7 @@ async def converted(stream: io.FileIO, refuse: Refuse, converter: Converter) -> 
 
 
 async def as_recorded(events: Places, refuse: Refuse) -> AsyncIterator[Due]:
-    """Every event as it stands, at once."""
+    """Yield every event unchanged, due at once."""
     async for place, text in events:
         try:
             time_ms = _time_of(_attributes(text))
@@ -177,9 +177,9 @@ async def as_recorded(events: Places, refuse: Refuse) -> AsyncIterator[Due]:
 
 
 async def shifted(events: Places, refuse: Refuse, *, start_ms: int, speed: float) -> AsyncIterator[Due]:
-    """Every event with its time moved: the first happens at ``start_ms``, and gaps are divided by ``speed``.
+    """Yield every event with another time: the first happens at ``start_ms``, and the gaps between events are divided by ``speed``.
 
-    Only ``time`` is written anew; all other members are kept as the text that they were.
+    Only ``time`` changes; the text of all other members stays the same.
     """
     first_ms: int | None = None
     async for place, text in events:

@@ -1,4 +1,4 @@
-"""``POST /ingest/v1/events``: CloudEvents in (docs/protocol/events.md#requests); and the JSON Schemas of the event types."""
+"""``POST /ingest/v1/events`` takes CloudEvents (docs/protocol/events.md#requests); ``/ingest/v1/schemas`` has their JSON Schemas."""
 
 from functools import partial
 from typing import Annotated, Any, Final
@@ -20,13 +20,13 @@ from hub.http.responses import EnvelopeResponse
 
 
 def register_errors(errors: ErrorTable) -> None:
-    """Say how the errors of ingest are answered."""
+    """Register the HTTP answers to the errors of ingest."""
     errors.add(EventSinkError, lambda error: ApiError(503, f"nothing was taken, try again: {error}", headers={"Retry-After": "1"}))
 
 
 def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MAX_ERRORS_TOLD) -> Response:
-    """200 with the figures, ``status.code`` 2 when some events failed; 400 when none of ``count`` events was good (a repeat is good).
-    At most ``most`` failures are listed; ``status.detail.moreErrors`` counts the others.
+    """Build the answer: 200 with the counts, and ``status.code`` 2 if some events failed; 400 if none of ``count`` events was accepted or a
+    repeat. At most ``most`` failures are listed; ``status.detail.moreErrors`` counts the others.
     """
     data = {"accepted": accepted, "duplicates": duplicates}
     failures.sort(key=_index)
@@ -37,7 +37,7 @@ def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count
         if len(failures) > most:
             partly["status"]["detail"] = with_more({}, len(failures) - most)
         return EnvelopeResponse(partly)
-    # of one event the status says what is wrong, of several `errors` alone: it has the text of each
+    # the status names the error of a single event; of several events `errors` has the text of each
     first: dict[str, Any] = (
         failures[0]["status"] if count == 1 else {"message": f"none of {count} events was good; errors says why", "detail": {}}
     )
@@ -54,10 +54,10 @@ _PAST: Final = "`true`: events may be older than `statistics.max_behind_s`, for 
 
 
 def _is_true(name: str, given: str | None) -> bool:
-    """A query parameter that is ``true`` or ``false``; absent and empty mean false.
+    """Parse a query parameter that is ``true`` or ``false``; absent and empty mean false.
 
     Raises:
-        ApiError: 400, it is something else.
+        ApiError: 400, the value is neither.
     """
     if given in (None, "", "false"):
         return False
@@ -138,5 +138,5 @@ async def get_schema(request: Request, event_type: str) -> Response:
 
 
 def open_routes() -> list[OpenRoute]:
-    """The same, for :class:`hub.http.fast_router.FastRouter`."""
+    """The routes of the JSON Schemas for :class:`hub.http.fast_router.FastRouter`."""
     return [OpenRoute(PATH, list_schemas), *(OpenRoute(f"{PATH}/{name}", partial(get_schema, event_type=name)) for name in EVENT_TYPES)]

@@ -1,4 +1,4 @@
-"""The JSON Schemas (2020-12) of the event types, public: producers validate before they send, and editors complete."""
+"""The JSON Schemas (2020-12) of the event types. They need no credential: producers validate with them, and editors complete names."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ PATH = "/ingest/v1/schemas"
 
 
 class SchemaResponse(EnvelopeResponse):
-    """A JSON Schema as it is, without the envelope, so that validators can fetch it."""
+    """A JSON Schema without the envelope of other answers, so that validators can fetch it."""
 
     media_type = "application/schema+json"
 

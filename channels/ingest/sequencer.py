@@ -1,8 +1,8 @@
-"""What happens to events after validation: they are ordered for each tenant, repeats are dropped, and a consumer gets what is on disk.
+"""Processes events after validation: orders them for each tenant, drops repeats, and passes events to consumers when they are on disk.
 
-One batch of a tenant is worked on at a time: it is sorted by time, repeats are dropped, the consumers are asked, the rest is appended to
-the event log and passed to the consumers in the order of the log. So the log and what the consumers saw are always the same sequence, and
-reading the log again rebuilds their state. Calls that come while a batch is under way form the next batch together, and share its write.
+One batch of a tenant is processed at a time. It is sorted by time, repeats are dropped, and each consumer checks the events. The accepted
+events are appended to the event log and passed to the consumers in the order of the log. So the consumers get exactly the sequence of the
+log, and reading the log again restores their state. Calls that come meanwhile form the next batch together, with one write.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ _TAIL_FIRST_STEP = 1_000
 _TAIL_GROWTH = 4
 _CONSUME_AT_ONCE = 64
 _BATCH = 2_000
-"""Events of the calls that share a batch; a call with more is a batch of its own."""
+"""Events of the calls that share a batch, at most; a call with more events is a batch alone."""
 
 
 class _Call(NamedTuple):
-    """Events that wait for their turn, whether the limit on their age is waived, and the future for their outcomes."""
+    """Events that wait for their batch, whether they may be of any age, and the future of their outcomes."""
 
     events: Sequence[Event]
     past: bool
@@ -52,14 +52,16 @@ class _Tenant:
 
     def __init__(self, deduplicator: Deduplicator) -> None:
         self.calls: deque[_Call] = deque()
-        """Those that wait."""
+        """The calls that wait for a batch."""
         self.worked_on = False
         self.deduplicator = deduplicator
         self.recovered = False
         self.last_ms = 0
-        """When events arrived last, by the wall clock and the offset."""
+        """The last time of arrival: the wall clock plus the offset."""
         self.offset_ms = 0
-        """How far the wall clock was set back since the start, in large steps: arrivals must not be dated back."""
+        """Milliseconds by which the wall clock was set back since the start, in large steps. They are added to it, since times of arrival
+        must not go back.
+        """
 
 
 class Sequencer:
@@ -100,21 +102,21 @@ class Sequencer:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Find the consumers: all families are built now."""
+        """Find the consumers. All families exist at this time."""
         self._consumers = tuple(self._find_consumers())
 
     async def stop(self) -> None:
-        """Wait until what was begun is on disk and with the consumers."""
+        """Wait until the events of all calls are on disk and the consumers have them."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
     async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
         """Take events: see :class:`channels.events.EventSink`.
 
-        A caller that is cancelled meanwhile does not stop the work: what is in the log must reach the consumers too.
+        If the caller is cancelled, its events are processed nevertheless: the consumers must get every event that is in the log.
 
         Raises:
-            EventSinkError: the log could not be written; nothing was taken, and nothing counts as a repeat later.
+            EventSinkError: the log could not be read or written; no event was accepted, and none counts as a repeat later.
         """
         state = self._tenants.get(tenant)
         if state is None:
@@ -129,7 +131,7 @@ class Sequencer:
         return await answer
 
     async def _work(self, name: str, tenant: _Tenant) -> None:
-        """Batch after batch, until no call waits."""
+        """Process batch after batch, until no call waits."""
         try:
             while tenant.calls:
                 calls = [tenant.calls.popleft()]
@@ -142,7 +144,7 @@ class Sequencer:
                     outcomes = await self._accept(name, tenant, [event for call in calls for event in call.events], past)
                 except Exception as error:
                     for call in calls:
-                        if not call.answer.done():  # its caller has gone
+                        if not call.answer.done():  # else its caller was cancelled
                             call.answer.set_exception(error)
                     continue
                 at = 0
@@ -156,10 +158,10 @@ class Sequencer:
     async def _accept(self, name: str, tenant: _Tenant, events: Sequence[Event], past: bool) -> list[str]:
         if not tenant.recovered:
             await self._recover(name, tenant)
-        # the wall clock may be set back; times of arrival must not be
+        # the wall clock may be set back; times of arrival must not go back
         wall_ms = self._clock.wall_ms()
         if tenant.last_ms - wall_ms - tenant.offset_ms > self._window_ms:
-            # it was far ahead: without this the window would not move until it is there again
+            # the clock was set back by more than the window: without an offset no key would be forgotten until the clock is there again
             tenant.offset_ms = tenant.last_ms - wall_ms
         now_ms = tenant.last_ms = max(tenant.last_ms, wall_ms + tenant.offset_ms)
         self.counters.forgotten_early += tenant.deduplicator.forget(now_ms)
@@ -177,12 +179,12 @@ class Sequencer:
     async def _select(
         self, name: str, tenant: _Tenant, events: Sequence[Event], now_ms: int, time_slice: TimeSlice, *, past: bool
     ) -> tuple[list[str], list[tuple[bytes, Event]], list[bytes]]:
-        """An outcome for each event, and those to take in the order of their time with their keys and log records."""
+        """Returns an outcome for each event; the accepted events with their keys, in the order of their time; and their log records."""
         outcomes = [ACCEPTED] * len(events)
         taken: list[tuple[bytes, Event]] = []
         records: list[bytes] = []
         new: set[bytes] = set()
-        # stable: events of one millisecond stay in the order that their producer gave them
+        # the sort is stable: events of the same millisecond stay in their producer's order
         for index in sorted(range(len(events)), key=lambda i: events[i].time_ms):
             event = events[index]
             key = key_of(event.source, event.id)
@@ -211,7 +213,7 @@ class Sequencer:
         try:
             return await self._eventlog.append(name, EVENT_STREAM, records)
         except Exception as error:
-            # whatever went wrong there (a full disk, a lost connection), the caller's answer is the same: not taken, try again
+            # after any fault (a full disk, a lost connection) the caller gets the same answer: not accepted, try again
             self.counters.log_failures += 1
             _log.exception("event log not written", tenant=name, events=len(records))
             raise EventSinkError(f"the event log could not be written: {error}") from error
@@ -223,14 +225,18 @@ class Sequencer:
                 try:
                     consumer.consume(name, some)
                 except Exception:
-                    # the events are in the log: they count as taken, and a restart of the consumer sees them again
+                    # the events are in the log: they count as accepted, and the consumer reads them again after a restart
                     self.counters.consumer_faults += 1
                     _log.exception("event consumer failed", tenant=name, consumer=type(consumer).__name__, first=some[0][0])
             if time_slice.used_up:
                 await time_slice.checkpoint()
 
     async def _recover(self, name: str, tenant: _Tenant) -> None:
-        """After a restart: the keys of what arrived within the window stand at the end of the log."""
+        """After a restart, read the keys of the events that arrived within the window from the end of the log.
+
+        Raises:
+            EventSinkError: the log could not be read.
+        """
         now_ms = self._clock.wall_ms()
         since_ms = now_ms - self._window_ms
         try:
@@ -255,14 +261,14 @@ class Sequencer:
         tenant.recovered = True
 
     async def _tail_start(self, name: str, since_ms: int) -> int:
-        """A position after which everything that arrived since then is found: looks back in growing steps."""
+        """A position before the records that arrived since ``since_ms``. Searches backwards from the end, in growing steps."""
         last = await self._eventlog.last(name, EVENT_STREAM)
         step = _TAIL_FIRST_STEP
         while True:
             start = max(0, last - step)
             async for chunk in self._eventlog.read(name, EVENT_STREAM, start):
                 position, record = chunk[0]
-                # a gap behind `start` says that older records are trimmed: nothing is further back
+                # a gap after `start` means that older records were deleted: there are none before it
                 if position > start + 1 or decode_identity(record)[2] < since_ms:
                     return start
                 break

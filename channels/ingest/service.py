@@ -1,4 +1,4 @@
-"""Requests with events: a body is read, split into events and checked, in slices of the event loop."""
+"""Serves requests with events: reads a body, splits it into events and checks them, in time slices of the event loop."""
 
 import codecs
 import re
@@ -25,27 +25,27 @@ ONE: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
 LINES: Final = "application/x-ndjson"
 LINE_TYPES: Final = (LINES, "application/ndjson", "application/jsonl")
-"""One format under the three names that it has."""
+"""The three content types of one format."""
 PLAIN: Final = "application/json"
 STRUCTURED: Final = (ONE, BATCH, *LINE_TYPES)
-"""Types that say how events lie in the body, whatever the headers are."""
+"""Content types that state how the body contains events, with or without ``ce-`` headers."""
 CONTENT_TYPES: Final = (*STRUCTURED, PLAIN)
-"""What the body may be; ``application/json`` is one event or an array of them, or the data of an event whose attributes are headers."""
+"""Content types that are accepted; ``application/json`` is one event, an array, or the data of an event whose attributes are headers."""
 BINARY: Final = "binary"
-"""The binary content mode, :mod:`channels.ingest.binary_mode`: any JSON type, or none, beside ``ce-`` headers."""
+"""The binary content mode, :mod:`channels.ingest.binary_mode`: any JSON content type, or none, with ``ce-`` headers."""
 
 _UTF8_AT_ONCE = 256 * 1024
 
 
 class Outcome(NamedTuple):
-    """What became of the events of one request."""
+    """The outcome of one request with events."""
 
     accepted: int
     duplicates: int
     failures: list[dict[str, Any]]
-    """One for each event that was refused: its ``index``, and the ``status`` that says why."""
+    """One for each event that was refused: its ``index``, and the ``status`` with the reason."""
     events: int
-    """How many events there were in all."""
+    """The number of events in the request."""
 
 
 class Ingest:
@@ -61,14 +61,14 @@ class Ingest:
 
     @property
     def max_body_bytes(self) -> int:
-        """Bytes that a request may have."""
+        """The largest body of a request, in bytes."""
         return self._settings.max_body_bytes
 
     async def post(self, request: Request, tenant: str, *, past: bool = False) -> Outcome:
         """Take the events of a request for a tenant; with ``past`` the limit on their age does not apply.
 
         Raises:
-            ApiError: 413 too large or too many, 415 of an unknown content type.
+            ApiError: 413, the body has too many bytes or events; 415, its content type is not accepted.
             EventError: the request is malformed.
             EventSinkError: the event log could not be written.
         """
@@ -96,9 +96,9 @@ class Ingest:
         return Outcome(outcomes.count(ACCEPTED), outcomes.count(DUPLICATE), failures, count)
 
     async def _split(self, kind: str, body: bytes, request: Request, time_slice: TimeSlice) -> Iterable[bytes | msgspec.Raw]:
-        """The events of a request, still as text."""
+        """Split a request into its events, as JSON text."""
         if kind in LINE_TYPES:
-            # each line is an event for itself: what is wrong with one is its own failure
+            # each line is an event: bytes that are not UTF-8 are a failure of their event alone
             return split_lines(body)
         await _check_utf8(body, time_slice)
         if kind == BINARY:
@@ -112,8 +112,8 @@ class Ingest:
         time_slice: TimeSlice,
         in_words_of: Callable[[EventError], EventError] | None,
     ) -> tuple[list[tuple[int, Event]], list[dict[str, Any]], int]:
-        """The good events with their indices, the failures, and how many there were in all; ``in_words_of`` names the fields of failures as
-        the caller has them.
+        """Returns the valid events with their indices, the failures, and the number of events. ``in_words_of`` changes an error so that it
+        names the field as the caller does: a header in the binary mode.
         """
         limit = self._settings.max_events
         events: list[tuple[int, Event]] = []
@@ -138,10 +138,10 @@ class Ingest:
 
 
 def content_type(request: Request) -> str:
-    """Which of :data:`CONTENT_TYPES` the body is.
+    """Which of :data:`CONTENT_TYPES` the body has, or :data:`BINARY`.
 
     Raises:
-        ApiError: 415, another one, or text that is not plain UTF-8.
+        ApiError: 415, it has another one, or a charset other than UTF-8 and ASCII.
     """
     given = request.headers.get("content-type", "")
     kind, *parameters = (part.strip().lower() for part in given.split(";"))
@@ -161,7 +161,7 @@ _REFUSED = re.compile(r"(?P<field>[A-Za-z.]+): expected (?P<expected>.*)[,;] got
 def refusal(outcome: str, event: Event) -> EventError:
     """The error of an event that a consumer refused, from the text of :class:`channels.events.RefusedEventError`.
 
-    A text of another form is given as a whole, with the time of the event: its time is what is wrong.
+    A text of another form becomes an error of the field ``time``, with the whole text and the time of the event.
     """
     if parts := _REFUSED.fullmatch(outcome):
         return EventError(parts["field"], parts["expected"], parts["got"])

@@ -85,7 +85,7 @@ class Spooled:
         self.size = size
 
     async def hash(self, hashers: Sequence[hmac.HMAC]) -> None:
-        """Feed all of it to ``hashers``."""
+        """Feed the whole body to ``hashers``."""
         if self._file is None and self.size * len(hashers) <= PIECE_BYTES:
             _feed(hashers, self._last)
         else:
@@ -99,10 +99,10 @@ class Spooled:
         _feed(hashers, self._last)
 
     async def read(self) -> bytes:
-        """Read the whole body into memory: for a sender who was identified.
+        """Read the whole body into memory. Only for a sender who was identified.
 
         Raises:
-            ApiError: 429 or 503, it does not fit there now (:meth:`hub.http.body.BodyBudget.take`).
+            ApiError: 429 or 503, the body does not fit into memory now (:meth:`hub.http.body.BodyBudget.take`).
         """
         if self._file is None:
             return self._last
@@ -115,7 +115,7 @@ class Spooled:
 
 
 class Spool:
-    """The files, and what they may take together. ``folder`` is where they lie: not in ``/tmp``, which may be memory."""
+    """Keeps bodies in files, within budgets of bytes. ``folder`` contains the files; it should not be in ``/tmp``, which may be memory."""
 
     __slots__ = ("_bodies", "_counters", "_folder", "_held", "_max_bytes", "_max_bytes_of_channel", "_min_bytes_per_s", "_of_channel")
 
@@ -140,11 +140,11 @@ class Spool:
 
     @asynccontextmanager
     async def receive(self, request: Request, owner: Owner, limit: int, hashers: Sequence[hmac.HMAC]) -> AsyncIterator[Spooled]:
-        """The body of ``request``, fed to ``hashers`` as it comes; ``owner`` names contact centre and channel.
+        """Receive the body of ``request``, and feed it to ``hashers`` while it comes; ``owner`` names contact centre and channel.
 
         Raises:
-            ApiError: 413, it is larger than ``limit`` bytes; 400, it ended before it was whole; 429 or 503 with ``Retry-After``: the
-                bodies of this channel, or of all, take what they may, and it is not for others to give way.
+            ApiError: 413, the body is larger than ``limit`` bytes; 400, it ended before it was complete; 429 or 503 with ``Retry-After``:
+                the budget of this channel, or of all channels, is used up, and no other body may be shed for this one.
             OSError: the file could not be written.
         """
         body = _Body(owner, address_of(request.scope), asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""What the simulator puts into a hub: a running contact centre."""
+"""What the simulator adds to a hub: a service that simulates a contact centre."""
 
 from zoneinfo import ZoneInfo
 
@@ -9,9 +9,9 @@ from hub.family import Context, Parts
 
 
 def build(context: Context) -> Parts:
-    """A runner that sends a simulated day's events, at the pace of the clock."""
+    """Build the runner, which sends the events of a simulated centre in real time."""
     settings = context.section("simulator", SimulatorSettings)
-    # the day's totals and the day's curve should turn at one midnight
+    # the totals of the statistics and the simulated day should begin at the same midnight
     zone = settings.zone or getattr(getattr(context.settings, "statistics", None), "zone", None)
     runner = Runner(
         settings=settings,

@@ -55,9 +55,9 @@ class Centre:
     queues: tuple[QueueProfile, ...]
     agents: tuple[AgentProfile, ...]
     hourly: tuple[float, ...]
-    """Customers an hour, for each of the 24 hours, over all queues; between the middles of two hours the rate goes in a straight line."""
+    """Customers an hour, for each of the 24 hours, over all queues; between the middles of two hours the rate is interpolated linearly."""
     outbound_per_hour: float = 0.0
-    """Calls that agents make at the busiest hour; a fifth of them to colleagues."""
+    """Calls that agents make in the busiest hour; a fifth of them are to colleagues."""
     queue_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     missed_probability: float = 0.02
     refused_probability: float = 0.008
@@ -108,11 +108,11 @@ _ROUND_THE_CLOCK = (
 
 
 def demo_centre(agents: int = 40, *, load: float = 0.9) -> Centre:
-    """A centre that never closes: shifts start all around the clock, so that about seven of ten agents are logged in at any time.
+    """A centre that never closes: shifts start at all times of the day, so that about seven of ten agents are logged in at any time.
 
     Args:
-        agents: How many there are, 2 or more.
-        load: Share of the present agents' time that customers fill at the busiest hour.
+        agents: The number of agents, 2 or more.
+        load: The share of the present agents' time that customers need in the busiest hour.
     """
     shift_s = 17 * 3600
     people = [
@@ -130,17 +130,17 @@ def demo_centre(agents: int = 40, *, load: float = 0.9) -> Centre:
         for n in range(agents)
     ]
     present = agents * shift_s / 86_400 * 0.9
-    # short conversations: somebody who looks at a demo wants to see something happen
+    # short conversations, so that a demo shows many changes
     brisk = tuple(replace(queue, handling_s=queue.handling_s * 0.6) for queue in _QUEUES)
     return _centre(people, brisk, _ROUND_THE_CLOCK, present=present, load=load)
 
 
 def office_centre(agents: int = 12, *, load: float = 0.75) -> Centre:
-    """A small centre with office hours, three queues, early and late shifts, lunch and breaks: a day of it begins and ends empty.
+    """A small centre with office hours, three queues, early and late shifts, lunch and breaks. At midnight it has no calls and no agents.
 
     Args:
-        agents: How many there are, 2 or more.
-        load: Share of the agents' time that customers fill at the busiest hour.
+        agents: The number of agents, 2 or more.
+        load: The share of the agents' time that customers need in the busiest hour.
     """
     queues = (
         _QUEUES[1],
@@ -177,7 +177,7 @@ _OFFICE_BREAKS = ((5400, 600, "break"), (3 * 3600, 2400, "lunch"), (5 * 3600, 12
 def _centre(
     people: Sequence[AgentProfile], queues: tuple[QueueProfile, ...], day: Sequence[float], *, present: float, load: float
 ) -> Centre:
-    """Choose how many customers come so that they fill ``load`` of the time of the agents who are present."""
+    """Make a centre with so many customers that they need the share ``load`` of the time of the agents who are present."""
     shares = sum(queue.share for queue in queues)
     seconds_each = sum(queue.share * (queue.handling_s + queue.wrap_s * queue.wrap_probability + 6) for queue in queues) / shares
     busiest = present * load * 3600 / seconds_each
@@ -193,7 +193,7 @@ def _centre(
 
 
 def _name(number: int) -> str:
-    """``ana.lopez``, ``ben.meyer``, ...: 32 first names and 25 last names meet in 800 ways; later ones get a number."""
+    """``ana.lopez``, ``ben.meyer``, ...: 32 first names and 25 last names give 800 names; later agents get a number."""
     name = f"{_FIRST[number % len(_FIRST)]}.{_LAST[number % len(_LAST)]}"
     return name if number < len(_FIRST) * len(_LAST) else f"{name}{number // (len(_FIRST) * len(_LAST)) + 1}"
 

@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 class Chance:
-    """One generator of random numbers. Python keeps what a seed yields stable for these calls, so a seed names a whole day."""
+    """One generator of random numbers. All versions of Python give the same numbers for a seed, so a seed identifies a simulated day."""
 
     __slots__ = ("_random",)
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 -- a simulation wants reproducible chance, not secrets
+        self._random = random.Random(seed)  # noqa: S311 -- a simulation needs reproducible numbers, not secret ones
 
     def happens(self, probability: float) -> bool:
         """True with this probability."""
@@ -29,19 +29,19 @@ class Chance:
         return self._random.uniform(low, high)
 
     def exponential(self, mean: float) -> float:
-        """The time to the next of events that know nothing of one another; patience."""
+        """Exponential with this mean: the time between independent events, or a caller's patience."""
         return self._random.expovariate(1 / mean)
 
     def log_normal(self, mean: float, sigma: float) -> float:
-        """How long people take for something: log-normal with this mean, ``sigma`` being the deviation of the logarithm."""
+        """Log-normal with this mean, for durations of work; ``sigma`` is the standard deviation of the logarithm."""
         return self._random.lognormvariate(math.log(mean) - sigma * sigma / 2, sigma)
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of them, each as likely as the others."""
+        """One of the options, all with the same probability."""
         return self._random.choice(options)
 
     def weighted(self, options: Sequence[T], weights: Sequence[float]) -> T:
-        """One of them, by weight."""
+        """One of the options, with probabilities in proportion to the weights."""
         return self._random.choices(options, weights)[0]
 
     def number(self, low: int, high: int) -> int:

@@ -1,4 +1,4 @@
-"""``hub simulate``: a simulated contact centre into a running hub, or into a file."""
+"""``hub simulate``: simulates a contact centre, and sends its events to a running hub or writes them to a file."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ _EXAMPLES = (
 
 
 class Kind(StrEnum):
-    """Which centre."""
+    """The simulated centre."""
 
     DEMO = "demo"
     OFFICE = "office"
@@ -86,7 +86,7 @@ def register(app: typer.Typer) -> None:
         start_ms = midnight_ms if whole_day else now_ms
         end_ms = _end(start_ms, hours, until, where, default_h=24.0 if whole_day else None)
         chosen_seed = secrets.randbits(32) if seed is None else seed
-        # live runs must not repeat one another's ids: the hub would count them as repeats
+        # two live runs must not have the same ids: the hub would drop the events of the second as repeats
         run = "s" if whole_day else f"{now_ms:x}"
         model = Model(_centre(centre, agents, load), seed=chosen_seed, start_ms=start_ms, midnight_ms=midnight_ms, run=run)
         typer.echo(f"seed {chosen_seed}", err=True)
@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
 
 @contextlib.contextmanager
 def _writing(file: Path, option: str) -> Iterator[None]:
-    """What goes wrong with a file that is written is said of its option."""
+    """Report an error of writing ``file`` as an error of the option that names it."""
     try:
         yield
     except OSError as error:
@@ -118,7 +118,9 @@ def _writing(file: Path, option: str) -> Iterator[None]:
 
 
 class Live:
-    """A model on its way into a hub. At another speed than 1 the gaps shrink, and the times with them: they are when an event is sent."""
+    """Gives a model's events with the times at which to send them. At a speed other than 1, the gaps between events are divided by it, and
+    each event gets the time at which it is sent.
+    """
 
     __slots__ = ("_end_ms", "_model", "_paced", "_speed", "_start_ms", "reached_ms")
 
@@ -131,7 +133,7 @@ class Live:
         self.reached_ms = start_ms
 
     async def events(self, _: Progress) -> AsyncIterator[Due]:
-        """What happens, each with when to send it."""
+        """Yield the events, each with the time at which to send it."""
         while (next_ms := self._model.next_ms) is not None and (self._end_ms is None or next_ms <= self._end_ms):
             for event in self._model.run_until(next_ms):
                 self.reached_ms = event.time_ms
@@ -147,14 +149,14 @@ class Live:
         return Due(after_ms / 1000, encode_cloudevent(moved), event.time_ms)
 
     def closing(self) -> list[Due]:
-        """After a live run everybody logs out, so that the hub is not left with agents who never move again."""
+        """The events at the end of a live run: all agents log out, so that none stays in its last status for ever."""
         if not self._paced:
             return []
         return [self._due(event) for event in self._model.wind_up(self.reached_ms + 1)]
 
 
 def write_day(model: Model, end_ms: int, output: Path) -> int:
-    """Write everything that happens up to ``end_ms`` as NDJSON, gzipped when the name ends in ``.gz``; returns how many events.
+    """Write the events up to ``end_ms`` as NDJSON, gzipped if the name ends in ``.gz``; returns the number of events.
 
     The same model gives the same bytes: gzip's header has neither name nor time.
     """
@@ -202,12 +204,14 @@ def _midnight(day: date, zone: tzinfo | None) -> int:
 
 
 def _end(start_ms: int, hours: float | None, until: str | None, zone: tzinfo | None, *, default_h: float | None) -> int | None:
-    """The last simulated moment; None without one. A recorded day ends a millisecond before midnight, so that it is one day's."""
+    """The last simulated moment; None if there is no end. A whole day ends a millisecond before midnight, so that no event is the next
+    day's.
+    """
     if until is not None:
         if hours is not None:
             raise typer.BadParameter("expected one of --hours and --until, got both", param_hint="--until")
         try:
-            moment = datetime.strptime(until, "%H:%M")  # noqa: DTZ007 -- a time of day; the zone is put to it below
+            moment = datetime.strptime(until, "%H:%M")  # noqa: DTZ007 -- a time of day; the code below adds the zone
         except ValueError:
             raise typer.BadParameter(f"expected HH:MM, got {until}", param_hint="--until") from None
         start = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(zone)

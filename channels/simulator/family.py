@@ -7,7 +7,7 @@ from hub.family import Context, Family, Parts, ProcessRole
 def _build(context: Context) -> Parts:
     if not context.settings.demo:
         return Parts()
-    from channels.simulator.build import build  # commands that read settings alone need none of this
+    from channels.simulator.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

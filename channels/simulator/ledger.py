@@ -1,9 +1,9 @@
-"""The simulator's own ledger: what happened, counted by the model itself as it happens.
+"""The simulator's ledger: the model counts here what happens, at the moment when it happens.
 
-Nothing here is derived from events. So a statistics engine that is fed with the events must come to the same figures by its own way, and
-where it does not, one of the two is wrong. Figures are named like the predefined statistics that they correspond to.
+No figure is computed from events. So a statistics engine that gets the events must find the same figures; if it does not, one of the two is
+wrong. Each figure has the name of the predefined statistic that it corresponds to.
 
-Every duration is in whole seconds, the way stat servers count: both moments are cut to whole seconds before they are subtracted.
+Every duration is in whole seconds, as stat servers count: both moments are cut to whole seconds before they are subtracted.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ SERVICE_LEVEL_S = 20
 
 
 def seconds_between(began_ms: int, ended_ms: int) -> int:
-    """05:40:56.949 to 05:41:07.542 is 11 s, not 10.593."""
+    """The duration in whole seconds: from 05:40:56.949 to 05:41:07.542 it is 11 s, not 10.593 s."""
     return ended_ms // 1000 - began_ms // 1000
 
 
@@ -32,7 +32,7 @@ class AgentLedger:
     internal: int = 0
     consult: int = 0
     missed: int = 0
-    """Calls that rang in vain, or whose caller gave up while they rang."""
+    """Calls that the agent did not answer, or whose caller gave up while they rang."""
     refused: int = 0
     transferred: int = 0
     handled: int = 0
@@ -43,13 +43,13 @@ class AgentLedger:
     """Length of the completed after-call work."""
 
     def until(self, now_ms: int) -> dict[Status, int]:
-        """Seconds in each status, the present one up to now."""
+        """Seconds in each status; the present status counts up to ``now_ms``."""
         times = dict(self.in_status_s)
         times[self.status] += seconds_between(self.since_ms, now_ms)
         return times
 
     def figures(self, now_ms: int) -> dict[str, int | float]:
-        """By the name of the statistic."""
+        """The figures of the agent, by the names of the statistics."""
         times = self.until(now_ms)
         return {
             "LoginDuration": sum(s for status, s in times.items() if status is not Status.LOGGED_OUT),
@@ -89,7 +89,7 @@ class QueueLedger:
     """Calls that wait; a ringing call waits, too."""
 
     def figures(self) -> dict[str, int | float]:
-        """By the name of the statistic."""
+        """The figures of the queue, by the names of the statistics."""
         lost = self.abandoned + self.abandoned_ringing
         ended = self.answered + lost
         return {
@@ -114,13 +114,13 @@ class Ledger:
         self.queues = {queue: QueueLedger() for queue in queues}
 
     def status(self, agent: str, status: Status, now_ms: int) -> None:
-        """An agent's status is another one from now on."""
+        """An agent's status changes."""
         ledger = self.agents[agent]
         ledger.in_status_s[ledger.status] += seconds_between(ledger.since_ms, now_ms)
         ledger.status, ledger.since_ms = status, now_ms
 
     def call_ended(self, agent: str, call_type: str, began_ms: int, now_ms: int) -> None:
-        """An agent's part in a call that was established ended, by release or by transfer."""
+        """An agent's part in an established call ended, by release or by transfer."""
         ledger = self.agents[agent]
         setattr(ledger, call_type, getattr(ledger, call_type) + 1)
         if call_type in ("inbound", "outbound"):
@@ -137,7 +137,7 @@ class Ledger:
         ledger.answered_in_time += waited_s < SERVICE_LEVEL_S
 
     def as_json(self, now_ms: int) -> dict[str, Any]:
-        """Every figure by object and statistic, as of a moment."""
+        """Every figure at ``now_ms``, by object and statistic."""
         return {
             "agents": {agent: ledger.figures(now_ms) for agent, ledger in self.agents.items()},
             "queues": {queue: ledger.figures() for queue, ledger in self.queues.items()},

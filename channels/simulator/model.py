@@ -1,7 +1,7 @@
-"""The contact centre as a discrete-event simulation: customers come, wait, are answered or give up; agents work, pause, transfer, go home.
+"""A contact centre as a discrete-event simulation: customers call, wait, are answered or give up; agents work, pause, transfer, log out.
 
-Pure: no clock, no I/O. Time is a number, chance is one seeded generator, so the same seed yields the same events, byte for byte. A heap
-holds what will happen; each happening may put events out and plan further happenings.
+No clock, no I/O. Time is a number, and one generator with a seed makes all random numbers, so the same seed gives the same events, byte for
+byte. A heap contains the planned steps with their times. Each step may emit events and plan further steps.
 """
 
 import heapq
@@ -30,14 +30,14 @@ class Model:
     """One centre from ``start_ms`` on.
 
     Args:
-        centre: Who and what there is.
-        seed: Of the random numbers.
-        start_ms: The first moment, milliseconds since 1970 UTC. Everybody is logged out; who is within a shift logs in soon after.
-        midnight_ms: A midnight of the centre's clock, not after ``start_ms``: shifts and the day's curve count from it.
-        source: Of the events.
-        run: Put before every id, so that two runs do not share interactions.
-        log_out_first: Whether agents may be logged in from an earlier run: then they all log out before anything else.
-        unfinished: (id, medium) of interactions that an earlier run left open; they are finished first.
+        centre: The queues, agents and customers.
+        seed: The seed of the random numbers.
+        start_ms: The start, in milliseconds since 1970 UTC. All agents are logged out; those whose shift has begun log in soon after.
+        midnight_ms: A midnight of the centre's clock, not after ``start_ms``: shifts and the customers of each hour are counted from it.
+        source: The source of the events.
+        run: The prefix of every id, so that two runs have different interactions.
+        log_out_first: Whether agents may be logged in from an earlier run: then the first events log all of them out.
+        unfinished: (id, medium) of interactions that an earlier run left open; the first events finish them.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Model:
         self._out: list[Event] = []
         self._events = 0
         self._calls = 0
-        # what will happen: (when, in what order, what, with what)
+        # planned steps: (time, number of the plan, function, arguments)
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._planned = 0
-        # who is there; the idle ones with the longest idle first
+        # queues and agents; of the idle agents, the one who has been idle for longest comes first
         self._queues = {queue.name: Queue(queue) for queue in centre.queues}
         self._agents = [Agent(profile) for profile in centre.agents]
         self._idle: dict[Agent, None] = {}
@@ -77,11 +77,11 @@ class Model:
 
     @property
     def next_ms(self) -> int | None:
-        """The time of the next happening; None if there is none."""
+        """The time of the next step; None if there is none."""
         return self._heap[0][0] if self._heap else None
 
     def run_until(self, until_ms: int) -> Iterator[Event]:
-        """Yield the events up to and including ``until_ms``, in the order of time."""
+        """Yield the events up to and including ``until_ms``, in the order of their times."""
         yield from self._take()
         while self._heap and self._heap[0][0] <= until_ms:
             self._now, _, happen, what = heapq.heappop(self._heap)
@@ -89,7 +89,7 @@ class Model:
             yield from self._take()
 
     def wind_up(self, now_ms: int) -> list[Event]:
-        """End it all at once, so that no hub is left with agents that nobody moves any more: interactions finish, everybody logs out."""
+        """End the simulation: finish all interactions and log out all agents, so that no agent stays in its last status for ever."""
         self._now = max(self._now, now_ms)
         for call in list(self._open.values()):
             self._finish(call)
@@ -140,7 +140,7 @@ class Model:
         return (self._now - self._midnight_ms) % DAY_MS
 
     def _into_shift_s(self, agent: Agent) -> float:
-        """Seconds since the agent's shift began last."""
+        """Seconds since the agent's last shift began."""
         return (self._time_of_day_ms() / 1000 - agent.profile.shift_start_s) % 86_400
 
     def _plan_next_shift(self, agent: Agent) -> None:
@@ -148,7 +148,9 @@ class Model:
         self._after(to_go_s + self._chance.between(0, 120), self._log_in, agent, agent.profile.shift_s)
 
     def _plan_arrival(self) -> None:
-        """The next customer, by thinning: candidates come at the highest rate, and are kept in proportion to the rate of their hour."""
+        """Plan the next customer, by thinning: candidates come at the highest rate of the day, and each is kept with a probability in
+        proportion to the rate of its hour.
+        """
         highest = max(self.centre.hourly) / HOUR_MS
         if highest > 0:
             self._after(self._chance.exponential(1 / highest) / 1000, self._arrive, highest)
@@ -166,7 +168,7 @@ class Model:
     # -- agents -----------------------------------------------------------------------------------------------------
 
     def _set(self, agent: Agent, status: Status, *, seen_as: Status | None = None) -> None:
-        """An agent does something else from now on; the ledger may have to call it by another name."""
+        """Change an agent's status. ``seen_as`` is the status for the ledger, if the statistics show another one."""
         if agent.status is Status.READY and status is not Status.READY:
             self._idle.pop(agent, None)
         agent.status = status
@@ -189,12 +191,14 @@ class Model:
         self._after(self._chance.between(2, 20), self._return, agent, agent.plan)
 
     def _return(self, agent: Agent, plan: int) -> None:
-        """From a break or the log-in: ready again, unless the shift ended meanwhile."""
+        """The agent returns from a break or has logged in: make the agent ready, unless the status has changed meanwhile."""
         if agent.plan == plan:
             self._go_on(agent, was_working=False)
 
     def _go_on(self, agent: Agent, *, was_working: bool) -> None:
-        """Home, to a break, or ready. After a call an agent is ready without saying so; in all other cases an event says it."""
+        """The agent logs out, begins a break, or is ready. After work (``was_working``) an agent is ready without an event; otherwise an
+        event is emitted.
+        """
         if agent.leaving:
             self._log_out(agent)
         elif agent.break_due is not None:
@@ -233,7 +237,7 @@ class Model:
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def _enter(self, call: Call, queue: Queue, *, first: bool = False) -> None:
-        """A call enters a queue by itself: new, or handed back because nobody answered (then it is the next one)."""
+        """A call enters a queue with an event: a new call, or one that no agent answered (``first``: it is the next one of the queue)."""
         self._emit(
             vocabulary.InteractionQueued(
                 interaction_id=call.id,
@@ -247,7 +251,7 @@ class Model:
     def _wait(self, call: Call, queue: Queue, *, first: bool) -> None:
         call.queue, call.queued_ms, call.agent = queue, self._now, None
         call.plan += 1
-        if first:  # rang in vain: it has not left
+        if first:  # nobody answered it: for the ledger it has not left the queue
             queue.waiting.appendleft(call)
         else:
             ledger = self.ledger.queues[queue.profile.name]
@@ -262,7 +266,7 @@ class Model:
             self._after(queue.profile.overflow_s, self._overflow, call, call.plan)
 
     def _overflow(self, call: Call, plan: int) -> None:
-        """Waited too long: on to a queue where more agents can help. Nothing but this event says that it enters there."""
+        """A call has waited too long: move it to a queue with more agents. No other event says that it enters that queue."""
         if call.plan != plan:
             return
         origin = call.queue
@@ -281,7 +285,7 @@ class Model:
         self.ledger.queues[call.queue.profile.name].waiting -= 1
 
     def _find_call(self, agent: Agent) -> None:
-        """The longest waiting call of any queue that the agent is skilled for."""
+        """Offer the agent the call that has waited longest in any of the agent's queues."""
         heads = [self._queues[name].waiting[0] for name in agent.profile.queues if self._queues[name].waiting]
         if heads:
             call = min(heads, key=lambda call: call.queued_ms)
@@ -289,7 +293,7 @@ class Model:
             self._offer(call.queue.waiting.popleft(), agent)
 
     def _give_up(self, call: Call) -> None:
-        """The caller's patience is over. It gives up if it still waits or rings."""
+        """The caller's patience is over: end the call as abandoned, if it still waits or rings."""
         queue = call.queue
         if queue is None or call.answered_ms:
             return
@@ -322,7 +326,7 @@ class Model:
     # -- ringing ----------------------------------------------------------------------------------------------------
 
     def _offer(self, call: Call, agent: Agent) -> None:
-        """From the head of its queue, off which it is taken already, to an agent's phone."""
+        """Let a call ring at an agent's phone. The caller of this method has removed it from the head of its queue."""
         assert call.queue is not None
         name = call.queue.profile.name
         if not call.distributed:
@@ -334,7 +338,7 @@ class Model:
         call.plan += 1
         self._emit(vocabulary.InteractionDistributed(interaction_id=call.id, queue=name, to_agent_id=agent.profile.id))
         self._emit(vocabulary.InteractionRinging(interaction_id=call.id, agent_id=agent.profile.id, queue=name, media=call.media))
-        # an agent's status is the phone's, unless another medium has one above "not ready", and ringing is below that
+        # statistics show the phone's status, unless another medium's is above "not ready"; ringing on another medium is below it
         elsewhere = call.media != VOICE and VOICE in agent.profile.media
         self._set(agent, Status.RINGING, seen_as=Status.READY if elsewhere else None)
         chance = self._chance.share()
@@ -346,7 +350,7 @@ class Model:
             self._after(self._chance.log_normal(_RING_S, 0.4), self._answer, call, call.plan)
 
     def _reject(self, call: Call, plan: int, reason: str) -> None:
-        """Rang out or refused: the agent is made not ready, the call goes back to the head of its queue."""
+        """The agent did not answer or refused: the agent becomes not ready, and the call returns to the head of its queue."""
         if call.plan != plan:
             return
         agent, queue = call.agent, call.queue
@@ -397,7 +401,7 @@ class Model:
         self._after(length_s, self._hang_up, call)
 
     def _split(self, call: Call, length_s: float, *, consult: bool) -> None:
-        """Plan a hold, or a consult, somewhere in the middle half of the conversation."""
+        """Plan a hold, or a consult, at a random time in the middle half of the conversation."""
         at = self._chance.between(0.25, 0.75)
         call.left_ms = round(length_s * (1 - at) * 1000)
         call.consult_due = consult
@@ -407,7 +411,7 @@ class Model:
         agent = call.agent
         assert agent is not None
         colleague = self._colleague(agent) if call.consult_due else None
-        if call.consult_due and colleague is None:  # nobody is free to ask
+        if call.consult_due and colleague is None:  # no colleague is idle
             self._talk_on(call, call.left_ms / 1000)
             return
         call.plan += 1
@@ -446,7 +450,7 @@ class Model:
             self._go_on(second, was_working=True)
 
     def _wrap(self, call: Call, agent: Agent, profile: QueueProfile) -> None:
-        """Begin the after-call work, or be ready for the next call."""
+        """After a call: the agent begins after-call work, or is ready for the next call."""
         if not self._chance.happens(profile.wrap_probability):
             self._go_on(agent, was_working=True)
             return
@@ -458,13 +462,13 @@ class Model:
         self.ledger.agents[agent.profile.id].wraps_s += seconds_between(began_ms, self._now)
         self._go_on(agent, was_working=False)
 
-    # -- calls between agents, and outward --------------------------------------------------------------------------
+    # -- calls between agents, and outbound calls -------------------------------------------------------------------
 
     def _colleague(self, agent: Agent) -> Agent | None:
         return next((other for other in self._idle if other is not agent and VOICE in other.profile.media), None)
 
     def _consult(self, call: Call, agent: Agent, colleague: Agent) -> None:
-        """``agent`` holds ``call`` and asks a colleague; the caller stays on hold until they are done."""
+        """``agent`` has put ``call`` on hold and calls a colleague; the caller stays on hold until the consult ends."""
         consult = self._new_call("consult", VOICE)
         consult.agent, consult.second = agent, colleague
         self._emit(vocabulary.InteractionDialing(interaction_id=consult.id, agent_id=agent.profile.id, media=VOICE))
@@ -481,7 +485,7 @@ class Model:
         self._after(max(5.0, self._chance.log_normal(_CONSULT_S, 0.5)), self._consult_ended, call, consult)
 
     def _consult_ended(self, call: Call, consult: Call) -> None:
-        """The colleague takes the call over, or the agent goes on with it."""
+        """The call is transferred to the colleague, or the agent continues it."""
         agent, colleague = consult.agent, consult.second
         assert agent is not None
         assert colleague is not None
@@ -508,7 +512,7 @@ class Model:
         self._after(self._chance.exponential(3600 / self.centre.outbound_per_hour), self._dial)
 
     def _dial(self) -> None:
-        """An idle agent calls a customer or a colleague; at quiet hours less happens."""
+        """An idle agent calls a customer or a colleague, at quiet hours with a lower probability."""
         busy = self.centre.rate_per_ms(self._time_of_day_ms()) * HOUR_MS / max(self.centre.hourly)
         callers = [agent for agent in self._idle if VOICE in agent.profile.media]
         if callers and self._chance.happens(busy):

@@ -7,7 +7,7 @@ from channels.simulator.status import Status
 
 
 class Agent:
-    """An agent's state. ``plan`` rises with each change, so that what was planned before it is not carried out."""
+    """An agent's state. ``plan`` rises with each change: a step that was planned before the change does nothing."""
 
     __slots__ = ("break_due", "leaving", "plan", "profile", "status")
 
@@ -30,7 +30,7 @@ class Queue:
 
 
 class Call:
-    """An interaction of any medium. ``plan`` as for agents."""
+    """An interaction of any medium. ``plan`` rises with each change: a step that was planned before the change does nothing."""
 
     __slots__ = (
         "agent",
@@ -56,7 +56,7 @@ class Call:
         self.entered_ms = 0
         """When it entered its queue."""
         self.queued_ms = 0
-        """When it was put in line last: it may have rung in vain since it entered."""
+        """When it began to wait last: later than ``entered_ms`` if an agent's phone rang since then and nobody answered."""
         self.distributed = False
         """Whether it was offered to an agent since it entered the queue."""
         self.agent: Agent | None = None
@@ -64,6 +64,6 @@ class Call:
         """The other party of a consult or internal call."""
         self.answered_ms = 0
         self.left_ms = 0
-        """Milliseconds that are left of the conversation, while it is on hold."""
+        """Milliseconds of the conversation that remain after the hold or consult."""
         self.consult_due = False
         self.plan = 0

@@ -1,4 +1,4 @@
-"""The simulated centre of ``--demo``: feeds the tenant ``demo`` in real time, beginning in the middle of a living day."""
+"""The simulated centre of ``--demo``: sends events of the tenant ``demo`` in real time, after those of the day so far."""
 
 import asyncio
 import secrets
@@ -34,13 +34,13 @@ SOURCE: Final = "/simulator"
 
 _BATCH: Final = 1_000
 _HISTORY_MS: Final = 8 * HOUR_MS
-"""How much of the day so far is lived through at most: a shift's totals are there within seconds."""
+"""The longest part of the day so far that is simulated at the start: the totals of a shift are there within seconds."""
 _TOLD_MS = 60_000
-"""Milliseconds after which an interaction that is over is left out of the past that is fed."""
+"""The beginning and the end of an interaction that ended more milliseconds ago than this are not sent."""
 
 _BREATHE_EVERY: Final = 50
 _LOOK_BACK: Final = 20_000
-"""Records of the log in which interactions that an earlier run left open are looked for: an hour and more of a large centre."""
+"""Records at the end of the log in which open interactions of an earlier run are searched: more than an hour of a large centre."""
 _TICK_S: Final = 0.02
 _LOOK_AT_CLOCK_S: Final = 0.5
 _MAX_PAUSE_S: Final = 10.0
@@ -48,10 +48,10 @@ _MAX_PAUSE_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What an earlier run left in the event log."""
+    """What the event log contains of an earlier run."""
 
     last_ms: int
-    """Time of the newest event in the log; 0 when it is empty."""
+    """The time of the newest event in the log; 0 if the log is empty."""
     unfinished: tuple[tuple[str, str], ...]
     """(id, medium) of interactions that were started and not finished."""
 
@@ -59,8 +59,9 @@ class Previous:
 class Runner:
     """A service that runs as long as the hub does.
 
-    At the start it lives through the day so far as fast as it can (from midnight, eight hours ago, or where the log ends, whichever is
-    last), so that the day's totals are not zero; then it goes on with the clock. Agents and interactions of an earlier run are ended first.
+    At the start it simulates the day so far as fast as it can, so that the totals of the day are not zero: from midnight, from eight hours
+    ago, or from the end of the log, whichever is latest. Then it follows the clock. Before that it finishes the interactions of an earlier
+    run, and logs its agents out.
     """
 
     __slots__ = ("_clock", "_eventlog", "_find_sink", "_first_pause_s", "_settings", "_sink", "_task", "_zone", "counters", "error")
@@ -89,18 +90,18 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin beside everything else: the hub does not wait for the day so far."""
+        """Start in a task: the start of the hub does not wait until the day so far is simulated."""
         self._sink = self._find_sink()
         self._task = asyncio.create_task(self._run_logged())
 
     async def stop(self) -> None:
-        """Stop at once; the next start ends what is left open."""
+        """Stop at once. The next start finishes the open interactions."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     async def readiness(self) -> str | None:
-        """For ``/readyz``: whether it runs."""
+        """For ``/readyz``: None while the simulator runs, else the reason why it stopped."""
         return self.error
 
     async def _run_logged(self) -> None:
@@ -131,15 +132,15 @@ class Runner:
             await self._advance(model)
             next_ms = model.next_ms
             assert next_ms is not None, "somebody always comes to a centre that never closes"
-            # not longer than a moment: a wall clock may be moved
+            # sleep half a second at most: the wall clock may be changed
             await asyncio.sleep(min(max((next_ms - self._clock.wall_ms()) / 1000, _TICK_S), _LOOK_AT_CLOCK_S))
 
     async def _advance(self, model: Model) -> None:
-        """Send what happened up to now, in batches, giving way to the event loop meanwhile."""
+        """Send the events up to now, in batches, with pauses for other tasks of the event loop."""
         batch: list[Event] = []
         now_ms = began_ms = self._clock.wall_ms()
         for event in model.run_until(now_ms):
-            if event.time_ms > now_ms:  # the model begins after an event that lies ahead of this clock
+            if event.time_ms > now_ms:  # the model begins after the log's last event, which is ahead of this clock
                 await asyncio.sleep((event.time_ms - now_ms) / 1000)
                 now_ms = event.time_ms
             batch.append(event)
@@ -174,7 +175,7 @@ class Runner:
         last = await self._eventlog.last(TENANT, EVENT_STREAM)
         if last == 0:
             return Previous(0, ())
-        # where every record is trimmed already, all that is known is that they lie behind
+        # if the log has deleted all records already, their times are before now
         last_ms = 0
         started: dict[str, str] = {}
         count = 0
@@ -193,15 +194,15 @@ class Runner:
         return Previous(last_ms if count else self._clock.wall_ms(), tuple(started.items()))
 
     def _midnight(self, now_ms: int) -> int:
-        """The last midnight of the zone's clock. On the day of a clock change the curve of the day is an hour off, no more."""
+        """The last midnight of the zone's clock. On the day of a clock change, shifts and arrivals are wrong by one hour at most."""
         now = datetime.fromtimestamp(now_ms / 1000, self._zone).astimezone(self._zone)
         midnight_ms = int(now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
         return max(midnight_ms, now_ms - DAY_MS)
 
 
 def _without_history(batch: list[Event], now_ms: int) -> list[Event]:
-    """The batch without the beginning and the end of interactions that were over long ago: nobody waits to be told of these one by one.
-    Their calls count in the statistics all the same.
+    """The batch without the beginning and the end of interactions that ended long ago: no subscriber needs them any more. Their other
+    events still count in the statistics.
     """
     before_ms = now_ms - _TOLD_MS
     over = {event.data.interaction_id for event in batch if isinstance(event.data, InteractionFinished) and event.time_ms < before_ms}

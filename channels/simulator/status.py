@@ -1,10 +1,10 @@
-"""What a simulated agent is doing, as one word: their ledger and the model share it."""
+"""The status of a simulated agent, for the ledger and the model."""
 
 from enum import Enum
 
 
 class Status(Enum):
-    """Exactly one at a time. Talking counts while any call of the agent is connected, holding while the only one is on hold."""
+    """An agent has exactly one at a time: TALK while any call of the agent is connected, HOLD while the only call is on hold."""
 
     LOGGED_OUT = "logged out"
     NOT_READY = "not ready"

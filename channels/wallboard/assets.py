@@ -1,7 +1,7 @@
-"""The wallboard's files over HTTP: read and compressed once, revalidated always.
+"""The wallboard's files over HTTP. They are read and compressed once; browsers revalidate them each time.
 
-There is no build step and so no names that change with their content: every answer has an ETag and ``Cache-Control: no-cache``, a reload
-costs one 304 a file, and a new version of the hub is on every wall with the next reload.
+There is no build step, so file names do not change with their content. Every answer has an ETag and ``Cache-Control: no-cache``: a reload
+gets a 304 for each unchanged file, and the new files after an update of the hub.
 """
 
 from importlib.resources import files
@@ -20,7 +20,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "object-src 'none'",
     )
 )
-"""Nothing inline, nothing from elsewhere: text that came with an event can never become script."""
+"""No inline code and no code from other servers, so that a browser never runs text of an event as a script."""
 
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -28,17 +28,17 @@ _HEADERS = {
 }
 
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml"}
-"""Said here, because ``mimetypes`` reads tables of the machine, which may call a module ``text/plain``."""
+"""Not from ``mimetypes``, which reads tables of the machine: there a module may be ``text/plain``."""
 
 _NOT_SERVED = {"package.json"}
-"""Tells Node.js that the modules are modules; no browser asks."""
+"""Files of the folder that browsers do not need: it tells Node.js, in tests, that the files are ES modules."""
 
 
 def asset(name: str, content: bytes) -> Asset:
-    """A file whose type follows from its name.
+    """A file with the content type of its name's suffix.
 
     Raises:
-        ValueError: the name ends like none of a page's files.
+        ValueError: the suffix is not one of a page's files.
     """
     suffix = name[name.rfind(".") :]
     if suffix not in _TYPES:
@@ -49,7 +49,7 @@ def asset(name: str, content: bytes) -> Asset:
 def load(folder: Traversable | None = None) -> dict[str, Asset]:
     """The files of the page by name, read from the package (or from ``folder``).
 
-    Only what is there now can ever be served: a name from a request is looked up, never opened.
+    Only these files can be served: the name in a request is looked up in this dictionary and never opened.
     """
     folder = folder or files(__package__).joinpath("static")
     return {entry.name: asset(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.name not in _NOT_SERVED}

@@ -1,4 +1,4 @@
-"""What the wallboard puts into a hub: the page at ``/`` and its files below ``/wallboard``."""
+"""What the wallboard adds to a hub: the page at ``/`` and its files below ``/wallboard``."""
 
 from starlette.routing import Route
 
@@ -7,6 +7,6 @@ from hub.family import Context, Parts
 
 
 def build(context: Context) -> Parts:
-    """The wallboard has no service of its own: what it shows comes over ``/ws`` like everybody else's."""
+    """Build the routes. The wallboard has no service of its own: the page gets its data over ``/ws``, like any other client."""
     paths = open_routes(context)
     return Parts(routes=[Route(each.path, each.respond, methods=["GET"]) for each in paths], open_routes=paths)

@@ -5,7 +5,7 @@ from hub.family import Context, Family, Parts, ProcessRole
 
 
 def _build(context: Context) -> Parts:
-    from channels.wallboard.build import build  # commands that read settings alone need none of this
+    from channels.wallboard.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

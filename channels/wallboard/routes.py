@@ -15,15 +15,13 @@ from hub.security.gate import Gate
 
 
 def _config(settings: WallboardSettings, max_subscriptions: int) -> Asset:
-    """What the page reads of the settings. Nothing secret: it is served to everybody."""
+    """The settings that the page reads. None is secret: this file is served without credentials."""
     shown = {**settings.model_dump(mode="json"), "max_subscriptions": max_subscriptions}
     return asset("config.json", orjson.dumps(shown))
 
 
 async def _serve_signed_in(page: Asset, gate: Gate, request: Request) -> Response:
-    """The page of ``--demo``: whoever opens it without a sign-in of their own is signed in as the demo's user
-    (docs/protocol/commands.md#demo).
-    """
+    """The page of ``--demo``: a caller without a credential is signed in as the demo's user (docs/protocol/commands.md#demo)."""
     caller = await gate.identify(request.scope)
     if caller.authenticated:
         return page.respond(request)
@@ -36,7 +34,7 @@ async def _serve_signed_in(page: Asset, gate: Gate, request: Request) -> Respons
 
 
 def open_routes(context: Context) -> list[OpenRoute]:
-    """``/`` and ``/wallboard/{file}``, one path a file: a name that is not among them is not found, whatever it looks like."""
+    """``/`` and one path ``/wallboard/{file}`` for each file. Any other name is answered with 404."""
     assets = load()
     index = assets.pop("index.html")
     page = partial(_serve_signed_in, index, context.gate) if context.settings.demo else index.answer

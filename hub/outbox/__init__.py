@@ -1,1 +1,1 @@
-"""The webhook machine: what was accepted is delivered, in order, at least once. It knows nothing of contact centres."""
+"""Webhooks: delivers recorded events in order and at least once. It knows nothing of contact centres."""

@@ -1,7 +1,7 @@
-"""Which IP addresses belong to the public internet. Pure: a table of its own, the same under every version of Python.
+"""Decides which IP addresses belong to the public internet, by a table that is the same under every version of Python.
 
-The rows are those of IANA's registries of special-purpose addresses (RFC 6890 and the RFCs that added to it since), of multicast, and the
-few addresses of the public range by which a cloud serves its own machines. ``docs/webhooks.md`` lists them for users.
+The rows are IANA's registries of special-purpose addresses (RFC 6890 and the RFCs that extend it), multicast, and the few public addresses
+that clouds use for services to their own machines. ``docs/webhooks.md`` lists them for users.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ SPECIAL: Final[tuple[tuple[str, str], ...]] = (
     ("3ffe::/16", "the 6bone, given back (RFC 3701)"),
     ("3fff::/20", "documentation (RFC 9637)"),
 )
-"""Networks that are not public: (network, what it is for). Of IPv6 they are those inside :data:`GLOBAL_UNICAST`; all outside it is not
-public anyway: ``::``, ``::1``, IPv4-compatible ``::/96``, ``64:ff9b:1::/48`` (RFC 8215), ``100::/64`` (RFC 6666), ``100:0:0:1::/64``
+"""Networks that are not public: (network, purpose). The IPv6 networks are those within :data:`GLOBAL_UNICAST`. All addresses outside it are
+not public: ``::``, ``::1``, IPv4-compatible ``::/96``, ``64:ff9b:1::/48`` (RFC 8215), ``100::/64`` (RFC 6666), ``100:0:0:1::/64``
 (RFC 9780), ``5f00::/16`` (RFC 9602), ``fc00::/7``, ``fe80::/10``, ``fec0::/10``, ``ff00::/8``, and what IANA has not assigned.
 """
 
 GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-"""The only part of IPv6 from which addresses of the public internet are given out (RFC 4291 section 2.4, IANA)."""
+"""The only part of IPv6 that has addresses of the public internet (RFC 4291 section 2.4, IANA)."""
 
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""An IPv4 address in its last four bytes, which a translator connects to (RFC 6052)."""
+"""The last four bytes are an IPv4 address, to which a translator connects (RFC 6052)."""
 
 _SPECIAL_4: Final = tuple(ipaddress.IPv4Network(text) for text, _ in SPECIAL if ":" not in text)
 _SPECIAL_6: Final = tuple(ipaddress.IPv6Network(text) for text, _ in SPECIAL if ":" in text)
@@ -97,12 +97,12 @@ def parse_socket_address(text: str) -> Address:
 
 
 def parse_host(host: str) -> Address | None:
-    """Parse the host of a URL, without brackets, as an address in any of the spellings that resolvers and browsers take: ``127.1``,
+    """Parse the host of a URL, without brackets, as an address in any of the spellings that resolvers and browsers accept: ``127.1``,
     ``0x7f.1``, ``017700000001``, ``2130706433``, a dot at the end, a zone. Returns None for a name.
 
     Raises:
-        NotAnAddressError: it ends in a number and is no address, such as ``127.0.0.1.5`` or ``256.1.1.1``: what one resolver refuses
-            another may take for something.
+        NotAnAddressError: the host ends in a number and is not an address, such as ``127.0.0.1.5`` or ``256.1.1.1``: one resolver refuses
+            it, another may accept it as some address.
     """
     if ":" in host:
         try:

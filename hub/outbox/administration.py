@@ -39,7 +39,7 @@ class EndpointError(ValueError):
 
 
 class UnknownEndpointError(LookupError):
-    """The tenant has no such endpoint, or one that belongs to a part of the hub."""
+    """The tenant has no such endpoint, or the endpoint belongs to a family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Administration:
         return made, secret
 
     def change(self, transaction: Transaction, tenant: str, identifier: str, change: Change) -> Endpoint:
-        """Change what is given.
+        """Set the fields of ``change`` that are not None.
 
         Raises:
             UnknownEndpointError: there is none.
@@ -179,10 +179,10 @@ class Administration:
 
 
 def throttled(endpoint: Endpoint, throttle: str) -> Endpoint:
-    """Set what a 429 of the endpoint delays: deliveries of the same key alone (``order``), or all of them (``endpoint``).
+    """Set which deliveries wait after the endpoint answered 429: those of the same key (``order``), or all (``endpoint``).
 
     Raises:
-        EndpointError: it is neither word.
+        EndpointError: ``throttle`` is neither.
     """
     if throttle not in {each.value for each in Throttle}:
         raise EndpointError("throttle", "order or endpoint", throttle)
@@ -193,7 +193,7 @@ def switched(endpoint: Endpoint, enabled: bool) -> Endpoint:
     """Enable or disable an endpoint."""
     reason = "" if enabled else endpoint.disabled_reason or "by an administrator"
     again = enabled and not endpoint.enabled
-    failing_since_ms = None if again else endpoint.failing_since_ms  # else the first failure would disable it again
+    failing_since_ms = None if again else endpoint.failing_since_ms  # an old value would disable it again at the first failure
     switched = replace(endpoint, enabled=enabled, disabled_reason=reason, failing_since_ms=failing_since_ms)
     return forgiven(switched) if again else switched
 
@@ -207,7 +207,7 @@ def checked_url(guard: Guard, url: str, field: str = "url") -> str:
     """Check that a URL may be called, as far as that is known before its name is resolved.
 
     Raises:
-        EndpointError: it may not.
+        EndpointError: the URL may not be called.
     """
     if len(url) > MAX_URL_LENGTH:
         raise EndpointError(field, f"at most {MAX_URL_LENGTH} characters", len(url))
@@ -234,7 +234,7 @@ def checked_secret(secret: str) -> str:
     """Check a secret that the caller chose.
 
     Raises:
-        EndpointError: it cannot.
+        EndpointError: the secret cannot be used.
     """
     if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH or not secret.isprintable():
         raise EndpointError("secret", f"{MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} printable characters", f"{len(secret)} characters")

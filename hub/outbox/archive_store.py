@@ -49,7 +49,7 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which deliveries to list. None: all."""
+    """Which deliveries to list. A field that is None does not restrict the list."""
 
     endpoint: str | None = None
     state: DeliveryState | None = None
@@ -75,7 +75,7 @@ class Wanted:
 
 
 def page(transaction: Transaction, tenant: str, wanted: Wanted, *, before: int | None, limit: int) -> list[Delivery]:
-    """The newest deliveries of a tenant, or those before one of them."""
+    """At most ``limit`` deliveries of a tenant, the newest first; with ``before`` only those with a lower id."""
     where, values = wanted.where(tenant)
     if before is not None:
         where += " AND d.id < ?"
@@ -88,7 +88,7 @@ def page(transaction: Transaction, tenant: str, wanted: Wanted, *, before: int |
 
 
 def find(transaction: Transaction, tenant: str, delivery: int) -> tuple[Delivery, bytes, list[Attempt]] | None:
-    """One delivery with what it carries and its attempts."""
+    """One delivery with its body and its attempts."""
     row = transaction.row(
         f"SELECT {_COLUMNS}, e.body FROM deliveries d JOIN outbox_events e ON e.id = d.event WHERE d.tenant = ? AND d.id = ?",
         (tenant, delivery),
@@ -102,8 +102,8 @@ def find(transaction: Transaction, tenant: str, delivery: int) -> tuple[Delivery
 
 
 def replay(transaction: Transaction, tenant: str, delivery: int, now_ms: int) -> Row | None:
-    """Deliver again, with the whole schedule, a delivery that is over. Returns (endpoint, state before, whether the endpoint is enabled);
-    None when there is no such delivery. One that is pending is left as it is.
+    """Deliver again, with the whole schedule, a delivery that has ended. Returns (endpoint, state before, whether the endpoint is enabled);
+    None if there is no such delivery. A delivery that is pending, or whose endpoint was removed, does not change.
     """
     row = transaction.row(
         "SELECT d.endpoint, d.state, coalesce(p.enabled, -1) FROM deliveries d LEFT JOIN endpoints p ON p.id = d.endpoint"
@@ -119,7 +119,7 @@ def replay(transaction: Transaction, tenant: str, delivery: int, now_ms: int) ->
 
 
 def replay_span(transaction: Transaction, tenant: str, endpoint: str, *, since_ms: int, until_ms: int, now_ms: int, limit: int) -> int:
-    """Deliver again the dead deliveries of an endpoint that were made in a span of time: the oldest first, at most ``limit``; none where
+    """Deliver again the dead deliveries of an endpoint that were created in a span of time, the oldest first, at most ``limit``; none if
     the endpoint was removed.
     """
     if not endpoint_store.kept(transaction, {endpoint}):
@@ -134,7 +134,7 @@ def replay_span(transaction: Transaction, tenant: str, endpoint: str, *, since_m
 
 
 def announce(transaction: Transaction) -> None:
-    """Raise the revision, so that running hubs read what was changed."""
+    """Raise the revision, so that running hubs read the endpoints again and look for their deliveries."""
     transaction.run("UPDATE outbox_revision SET number = number + 1")
 
 

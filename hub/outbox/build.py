@@ -1,4 +1,4 @@
-"""What the outbox puts into a hub: the recorder of events, the delivery of webhooks, their API and metrics."""
+"""What the outbox adds to a hub: the recorder of events, the delivery of webhooks, their API and metrics."""
 
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.metric import Gauge, Latency
@@ -14,7 +14,7 @@ from hub.outbox.service import Outbox
 
 
 def build(context: Context) -> Parts:
-    """The outbox, which the families record events in, and the API of its endpoints and deliveries."""
+    """Build the outbox, in which families record events, and the API of its endpoints and deliveries."""
     register_errors(context.errors)
     settings, clock = context.settings.outbox, context.clock
     guard = Guard(settings.allowed_networks, settings.https_only)
@@ -31,7 +31,7 @@ def build(context: Context) -> Parts:
     )
 
     def examples() -> dict[str, Example]:
-        """What families can show of their events, by type."""
+        """The examples that families offer, by event type."""
         offered = [example for part in context.parts for example in part.examples] or [GenericExample()]
         return {event_type: example for example in offered for event_type in example.example_types}
 

@@ -1,4 +1,4 @@
-"""Claims deliveries that wait in the database, for the endpoints whose queues have room: tenants take turns, and so do their endpoints."""
+"""Claims deliveries that wait in the database, for endpoints whose queues have room. Tenants take turns, and so do the endpoints of one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ QUEUES_AT_ONCE: Final = 64
 
 
 WALK: Final = 64
-"""Endpoints that are looked at between two checkpoints of the time slice."""
+"""Endpoints that are checked between two checkpoints of the time slice."""
 
 
 def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], limit: int) -> list[tuple[str, str, EndpointQueue]]:
-    """The first ``limit`` queues by turns of tenants: one of each tenant, then another of each; within a tenant the one that waited longest
-    comes first.
+    """At most ``limit`` queues, tenants in turn: one queue of each tenant, then another of each. Of a tenant's queues, the one that waited
+    longest comes first.
     """
     ranked = [
         (rank, turn, tenant, identifier, queue)
@@ -39,7 +39,7 @@ def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], limit: in
 
 
 class Claimer:
-    """Of one process. What it claims goes into the queues."""
+    """Claims deliveries for one process, and adds them to the queues."""
 
     __slots__ = ("_cache", "_clock", "_held", "_lease_until_ms", "_loop", "_order_ms", "_owner", "_timing", "_transactions", "_turns")
 
@@ -56,8 +56,8 @@ class Claimer:
         timing: Timing,
         lease_until_ms: Callable[[str], int],
     ) -> None:
-        """``held`` counts the deliveries in memory. A delivery waits at most ``order_s`` seconds for the one before it of the same key.
-        ``lease_until_ms`` returns until when a lease of an endpoint's delivery lasts that begins now.
+        """``held`` counts the deliveries in memory. A delivery waits at most ``order_s`` seconds for an older one of the same key.
+        ``lease_until_ms`` returns the end of a lease that begins now, in ms, for a delivery of an endpoint.
         """
         self._owner = owner
         self._transactions = transactions
@@ -71,11 +71,11 @@ class Claimer:
         self._turns = itertools.count(1)
 
     async def claim(self, queues: Mapping[str, EndpointQueue], begin: Callable[[str, EndpointQueue], object]) -> float:
-        """Claim deliveries that may begin soon, and call ``begin`` with each endpoint that was asked for and its queue. Returns in how many
-        seconds to look again: 0 if any endpoint was asked for.
+        """Claim deliveries that may begin soon. Then call ``begin`` with the id and the queue of each endpoint for which it searched the
+        database. Returns the seconds until the next call: 0 if it searched for any endpoint.
 
         Raises:
-            StorageError: the database cannot be written; the queues will be looked at again.
+            StorageError: the database cannot be written; the next call searches for these endpoints again.
         """
         ready, next_at = await self._ready(queues)
         wanted = self._reserve(ready, queues)
@@ -99,7 +99,7 @@ class Claimer:
         return 0.0
 
     async def _ready(self, queues: Mapping[str, EndpointQueue]) -> tuple[dict[str, list[tuple[int, str, EndpointQueue]]], float]:
-        """The queues to ask for, by tenant, each with its turn; and when the next one is due."""
+        """The queues that need deliveries from the database, by tenant, each with its turn; and the time when the next queue is due."""
         time_slice = TimeSlice(self._clock, self._loop)
         now = self._clock.monotonic()
         next_at = now + self._timing.look_s
@@ -122,15 +122,15 @@ class Claimer:
     def _reserve(
         self, ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], queues: Mapping[str, EndpointQueue]
     ) -> list[tuple[str, EndpointQueue, int]]:
-        """Of these queues those whose turn it is, each with a number of deliveries that places are reserved for."""
+        """The queues whose turn it is. Reserves places for deliveries in memory, and returns their number with each queue."""
         now = self._clock.monotonic()
         with_room = {tenant: queues for tenant, queues in ready.items() if self._held.of(tenant).room > 0}
         wanted: list[tuple[str, EndpointQueue, int]] = []
         for tenant, identifier, queue in in_turn(with_room, QUEUES_AT_ONCE):
             room = self._held.of(tenant).room
-            # a share for each of its endpoints, rather than all for the first of them
+            # divide the tenant's room among its endpoints, instead of giving it all to the first
             limit = min(queue.space(now), room, max(queue.limit, room // len(ready[tenant])))
-            # others may have taken the room meanwhile, or the endpoint was removed
+            # the room may be used up by now, or the endpoint was removed
             if limit <= 0 or queues.get(identifier) is not queue:
                 continue
             queue.held += limit

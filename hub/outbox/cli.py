@@ -1,4 +1,4 @@
-"""``hub endpoint``: where webhooks go, directly on the database. Running nodes follow within 2 s."""
+"""``hub endpoint``: manages the endpoints of webhooks directly in the database. Running nodes follow within 2 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events and deliveries in the database: claimed, recorded, forgotten. All of it runs inside transactions of the one writer."""
+"""Events and deliveries in the database: claims, records and deletes them. Every function runs inside a transaction of the one writer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Work(NamedTuple):
     delivery: int
     endpoint: str
     attempts: int
-    """How many there were."""
+    """The number of attempts so far."""
     replayed_after: int
-    """How many of them were before it was replayed: the schedule begins anew there."""
+    """The number of attempts before the last replay, at which the schedule began again; 0 without a replay."""
     event: OutboxEvent
     lease_until_ms: int
-    """Until when the lease lasts; until then no other process makes this delivery."""
+    """The end of the lease; until then no other process makes this delivery."""
 
     @property
     def number(self) -> int:
@@ -36,11 +36,11 @@ class Work(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a look at the deliveries of one endpoint found."""
+    """The result of a search for deliveries of one endpoint."""
 
     work: list[Work]
     due_ms: int | None
-    """When to look again for what is left; None when nothing is."""
+    """When to search again, since deliveries are left; None if none are."""
 
 
 class Created(NamedTuple):
@@ -85,7 +85,7 @@ def dispatched(transaction: Transaction, events: Sequence[int]) -> None:
 
 
 def release_events(transaction: Transaction, events: Sequence[int], until_ms: int) -> None:
-    """Give back the leases of events; any process may claim them from a moment on."""
+    """Give back the leases of events. Any process may claim them from ``until_ms`` on."""
     transaction.run(
         f"UPDATE outbox_events SET lease_owner = '', lease_until_ms = ? WHERE id IN ({marks(events)})",
         (until_ms, *events),
@@ -96,8 +96,8 @@ def release_events(transaction: Transaction, events: Sequence[int], until_ms: in
 
 
 def create(transaction: Transaction, event: OutboxEvent, endpoint: str, now_ms: int, owner: str, lease_until_ms: int) -> Created | None:
-    """A delivery of an event to an endpoint, with a lease or without (``owner`` empty); None when there is one already. There is no lease
-    while an older delivery of the key is pending there that ``owner`` does not have: then it has to wait for that, whoever carries it.
+    """Create the delivery of an event to an endpoint, with a lease, or without one if ``owner`` is empty; None if it exists already. It
+    gets no lease if an older delivery of the key is pending there for which ``owner`` has no lease: then it has to wait for that one.
     """
     older = (endpoint, event.key, owner)
     row = transaction.row(_CREATE, (event.id, event.tenant, endpoint, event.key, now_ms, now_ms, *older, owner, *older, lease_until_ms))
@@ -105,9 +105,7 @@ def create(transaction: Transaction, event: OutboxEvent, endpoint: str, now_ms: 
 
 
 def claim(transaction: Transaction, endpoint: str, *, owner: str, now_ms: int, lease_until_ms: int, order_ms: int, limit: int) -> Claim:
-    """Deliveries to an endpoint that are due. One that has an older one of its key before it waits for that, for ``order_ms`` from when it
-    was made.
-    """
+    """Claim due deliveries to an endpoint. A delivery waits for an older one of its key, at most ``order_ms`` from its creation."""
     rows = transaction.rows(
         "UPDATE deliveries SET lease_owner = ?, lease_until_ms = ? WHERE id IN (SELECT d.id FROM deliveries d WHERE d.endpoint = ?"
         " AND d.state = 'pending' AND d.next_ms <= ? AND d.lease_until_ms <= ? AND (d.created_ms <= ? OR NOT EXISTS (SELECT 1 FROM"
@@ -135,13 +133,13 @@ def claim(transaction: Transaction, endpoint: str, *, owner: str, now_ms: int, l
 
 
 def free_own(transaction: Transaction) -> None:
-    """Give back every lease. For a database that one process at a time uses, when that process starts."""
+    """Give back every lease. Only at the start of a process, if no other process uses the database."""
     transaction.run("UPDATE outbox_events SET lease_owner = '', lease_until_ms = 0 WHERE dispatched = 0 AND lease_until_ms > 0")
     transaction.run("UPDATE deliveries SET lease_owner = '', lease_until_ms = 0 WHERE state = 'pending' AND lease_until_ms > 0")
 
 
 def give_back(transaction: Transaction, deliveries: Sequence[int], owner: str, until_ms: int) -> None:
-    """Give back the leases of deliveries; any process may claim them from a moment on."""
+    """Give back the leases of deliveries. Any process may claim them from ``until_ms`` on."""
     transaction.run(
         f"UPDATE deliveries SET lease_owner = '', lease_until_ms = ? WHERE id IN ({marks(deliveries)}) AND lease_owner = ?",
         (until_ms, *deliveries, owner),
@@ -158,8 +156,8 @@ def record(
     next_ms: int,
     error: str,
 ) -> bool:
-    """Keep what came of an attempt. Returns whether the delivery was still this process's to decide: one that somebody removed, or whose
-    lease ran out, is not.
+    """Record the outcome of an attempt. Returns False, and records nothing, if this process has no lease of the delivery any more: it was
+    removed, or the lease ran out and another process claimed it.
     """
     finished = None if state is DeliveryState.PENDING else outcome.at_ms + outcome.duration_ms
     kept = transaction.run(
@@ -173,7 +171,7 @@ def record(
 
 
 def add_attempt(transaction: Transaction, delivery: int, number: int, outcome: Outcome) -> None:
-    """Add to the log of a delivery's attempts."""
+    """Add an attempt to the log of its delivery."""
     transaction.run(
         "INSERT INTO attempts (delivery, number, at_ms, duration_ms, status, error, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (delivery, number, outcome.at_ms, outcome.duration_ms, outcome.status, outcome.error, outcome.body),
@@ -181,7 +179,7 @@ def add_attempt(transaction: Transaction, delivery: int, number: int, outcome: O
 
 
 def waiting(transaction: Transaction) -> tuple[int, int]:
-    """How many deliveries are pending, and how many events are not dispatched yet."""
+    """The number of pending deliveries, and the number of events that are not dispatched yet."""
     deliveries = transaction.row("SELECT count(*) FROM deliveries WHERE state = 'pending'")
     events = transaction.row("SELECT count(*) FROM outbox_events WHERE dispatched = 0")
     assert deliveries is not None
@@ -190,8 +188,8 @@ def waiting(transaction: Transaction) -> tuple[int, int]:
 
 
 def trim(transaction: Transaction, *, delivered_before_ms: int, dead_before_ms: int, limit: int) -> int:
-    """Delete deliveries that are over, and events that no delivery needs any more; at most ``limit`` of each. Returns how many were
-    deleted.
+    """Delete deliveries that have ended, and dispatched events without deliveries; at most ``limit`` of each kind. Returns the number of
+    deleted rows.
     """
     gone = 0
     for state, before_ms in ((DeliveryState.DELIVERED, delivered_before_ms), (DeliveryState.DEAD, dead_before_ms)):

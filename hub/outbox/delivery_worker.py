@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Sends(Protocol):
-    """One attempt: :class:`hub.outbox.sender.Sender`."""
+    """Sends one attempt: :class:`hub.outbox.sender.Sender`."""
 
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
         """POST the event. Whatever the receiver does becomes an outcome."""
@@ -39,7 +39,7 @@ class Sends(Protocol):
 
 
 class DeliveryWorker:
-    """All queues of a process."""
+    """The queues of all endpoints, in one process."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class DeliveryWorker:
             operations=operations,
         )
         self.latency = self._outcomes.latency
-        """Seconds from the recording of events to the answer that took each delivery."""
+        """Seconds from the recording of an event to the answer with which an endpoint took its delivery."""
         self._requests: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -126,7 +126,7 @@ class DeliveryWorker:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.deliver")
 
     async def stop(self, grace_s: float) -> None:
-        """Begin no more requests. Those under way may end within ``grace_s`` seconds; later ones are cancelled and made again after the
+        """Begin no more requests. Those under way may end within ``grace_s`` seconds; then they are cancelled, and made again after the
         next start.
         """
         self._stopping = True
@@ -145,7 +145,7 @@ class DeliveryWorker:
             await asyncio.wait(self._requests)
 
     async def follow(self, time_slice: TimeSlice) -> None:
-        """The endpoints may have changed: keep a queue for each of those that exist, and look at each of them."""
+        """The endpoints may have changed: keep a queue for each endpoint that exists, and search the database for its deliveries."""
         self._divide()
         for identifier in [*self._queues, *(endpoint.id for endpoint in self._cache if endpoint.id not in self._queues)]:
             self._follow(identifier)
@@ -157,7 +157,7 @@ class DeliveryWorker:
         self._follow(identifier)
 
     def _divide(self) -> None:
-        """Let a tenant have more than its share while there is no other."""
+        """Let a tenant use more than its share while no other tenant has an enabled endpoint."""
         alone = self._cache.serves_one_tenant
         for pool in (self._requests_pool, self._held_pool):
             pool.alone = alone
@@ -207,7 +207,7 @@ class DeliveryWorker:
     def carry(self, work: Work) -> None:
         """See :class:`hub.outbox.dispatcher.DeliveryPort`."""
         queue = self._queue(work.endpoint)
-        if self._leases.is_left(work.endpoint, work.event.key):  # it was left to the database after its place was kept
+        if self._leases.is_left(work.endpoint, work.event.key):  # an older one of its key went back to the database meanwhile
             queue.held -= 1
             self._give_back(queue, [work])
             return
@@ -223,7 +223,9 @@ class DeliveryWorker:
         self._leases.round_over()
 
     def look(self, endpoint: str) -> None:
-        """See :class:`hub.outbox.dispatcher.DeliveryPort`. If this process does not know the endpoint yet, it looks when it does."""
+        """See :class:`hub.outbox.dispatcher.DeliveryPort`. If this process does not know the endpoint yet, it looks as soon as it has read
+        the endpoint.
+        """
         if endpoint in self._queues or self._cache.get(endpoint) is not None:
             self._queue(endpoint).look_at(self._clock.monotonic())
             self._wake.set()
@@ -297,7 +299,7 @@ class DeliveryWorker:
         try:
             decided = await self._outcomes.record(*tried, queue, work)
         except BaseException as error:
-            # the database failed, or a consumer that was notified of the outcome: the delivery is made again
+            # the database failed, or the consumer that gets the outcome: the delivery is made again
             self._counters.unrecorded += 1
             _log.exception("outcome_not_recorded", delivery=work.delivery)
             self._give_back(queue, [], under_way=work, again_ms=round(self._settings.lease_s * 1000))
@@ -369,7 +371,7 @@ class DeliveryWorker:
                 max_probe_s=self._timing.max_probe_s,
             )
             if known is not None and (known.silent or known.closed_until_ms):
-                # at most the longest pause there is: the clock may have been set back
+                # not longer than the longest pause of the settings: the clock may have been set back
                 longest_s = max(self._timing.max_probe_s, self._settings.throttle_s)
                 closed_s = min(max(0.0, (known.closed_until_ms - self._clock.wall_ms()) / 1000), longest_s)
                 queue.restore(known.silent, self._clock.monotonic() + closed_s)

@@ -20,37 +20,37 @@ from hub.storage.transactions import StorageError, Transaction, Transactions
 _log = structlog.get_logger(__name__)
 
 MAX_AT_ONCE: Final = 256
-"""Events of one round: their consumers run side by side, and one transaction makes their deliveries."""
+"""Events of one round at most: their consumers run concurrently, and one transaction makes their deliveries."""
 
 KEPT_FREE: Final = 0.25
-"""The part of the places in memory that is kept for tenants that have none yet."""
+"""The part of the places in memory that stays free for tenants that use none yet."""
 
 
 class DeliveryPort(Protocol):
     """Sends deliveries: :class:`hub.outbox.delivery_worker.DeliveryWorker`."""
 
     def reserve(self, endpoint: str, key: str) -> bool:
-        """Keep a place for a delivery of a key that is about to be made. Returns False if the delivery has to wait in the database."""
+        """Reserve a place for a delivery of a key that will be made next. Returns False if the delivery has to wait in the database."""
         ...
 
     def lease_until_ms(self, endpoint: str) -> int:
-        """Until when the lease of a delivery that begins now lasts."""
+        """The end of a lease that begins now, for a delivery of this endpoint, in ms."""
         ...
 
     def carry(self, work: delivery_store.Work) -> None:
-        """Take a delivery that a place was kept for. Those of one key come in order."""
+        """Take a delivery for which a place was reserved. Those of one key come in order."""
         ...
 
     def round_over(self) -> None:
-        """All places that were kept in this round have been used or given back."""
+        """All places that were reserved in this round have been used or given back."""
         ...
 
     def cancel(self, endpoint: str) -> None:
-        """Give back a place: there is no delivery after all."""
+        """Give back a reserved place: the delivery was not made, or it waits in the database."""
         ...
 
     def look(self, endpoint: str) -> None:
-        """Deliveries of an endpoint wait in the database."""
+        """Deliveries of an endpoint wait in the database: search for them."""
         ...
 
 
@@ -73,9 +73,9 @@ class Dispatcher:
         timing: Timing = DEFAULT,
         max_at_once: int = MAX_AT_ONCE,
     ) -> None:
-        """``consumers`` is called at the start and returns them by event type. An event that is not dispatched within ``lease_ms`` may be
-        claimed by another process. At most ``max_waiting`` events wait in memory, of one tenant ``tenant_share`` of them while others
-        wait; beyond, they wait in the database. ``max_at_once`` events are dispatched in one round.
+        """``consumers`` is called at the start and returns the consumers by event type. An event that is not dispatched within ``lease_ms``
+        may be claimed by another process. At most ``max_waiting`` events wait in memory; one tenant may use the part ``tenant_share`` of
+        these places while others wait. Further events wait in the database. ``max_at_once`` events are dispatched in one round.
         """
         self._lease_ms = lease_ms
         self._timing = timing
@@ -93,12 +93,12 @@ class Dispatcher:
         self._behind = True
         """Whether there may be events in the database that no process dispatches."""
         self._look_at = 0.0
-        """When to look into the database at the latest."""
+        """The latest time for the next search in the database."""
         self._from_memory = False
         """Whether the events of the last round came from memory."""
         self._wake = asyncio.Event()
         self._stuck: dict[tuple[str, str], int] = {}
-        """Keys whose events wait for a consumer, with the newest of them."""
+        """Keys whose events wait since a consumer failed, each with the id of its newest event."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -111,7 +111,7 @@ class Dispatcher:
         return self._waiting.pool.room_of(tenant) > 0
 
     def take(self, event: OutboxEvent, leased: bool) -> None:
-        """An event is on disk."""
+        """An event is on disk. ``leased``: this process dispatches it from memory; else it waits in the database."""
         self._counters.recorded += 1
         if leased:
             self._waiting.append(event.tenant, event)
@@ -142,7 +142,7 @@ class Dispatcher:
                     try:
                         await self._dispatch(events, claimed)
                     except StorageError:
-                        for event in reversed(events):  # in front of later events, which must not overtake them
+                        for event in reversed(events):  # before later events, which must not overtake them
                             self._waiting.put_back(event.tenant, event)
                         raise
                 elif self._task is None:
@@ -155,8 +155,8 @@ class Dispatcher:
                 await asyncio.sleep(self._timing.poll_s)
 
     async def _next(self) -> tuple[list[OutboxEvent], bool]:
-        """The next events to dispatch, none after a while without any; and whether they were claimed from the database, which never gives
-        out those that have to wait for an older one.
+        """The next events to dispatch, or none after a while; and whether they were claimed from the database. An event that has to wait
+        for an older one is not claimed.
         """
         if not self._waiting and not self._behind and self._task is not None:
             self._wake.clear()
@@ -167,8 +167,8 @@ class Dispatcher:
             except TimeoutError:
                 self._behind = True
         if self._clock.monotonic() >= self._look_at:
-            self._behind = True  # another process may have given some back, however much there is to do here
-        # in turns while there are events in both places: a tenant that fills the memory must not hold up events in the database
+            self._behind = True  # another process may have given events back; search also while there are events in memory
+        # take turns while both have events: a tenant that fills the memory must not delay events in the database
         from_memory = self._waiting and not (self._behind and self._from_memory and self._task is not None)
         self._from_memory = bool(from_memory)
         if from_memory:

@@ -1,4 +1,4 @@
-"""What ``hub doctor`` looks for in webhooks: secrets that earlier versions took and libraries of Standard Webhooks do not."""
+"""The check of ``hub doctor`` for webhooks: it finds secrets that earlier versions accepted and libraries of Standard Webhooks do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hub.outbox.sign import ROTATE, unfit_secrets
 
 
 def webhook_secrets(inspection: Inspection) -> Iterator[Finding]:
-    """The check of ``hub doctor``: names the endpoints and messaging channels, never a secret."""
+    """Check the secrets. The findings name endpoints and messaging channels, and never show a secret."""
     path = inspection.database_path
     if path is not None and not path.exists():
         return

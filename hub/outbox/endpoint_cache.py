@@ -43,7 +43,7 @@ class EndpointCache:
             by_id: dict[str, Endpoint] = {}
             by_tenant: dict[str, dict[str, Endpoint]] = {}
             endpoints.reverse()
-            while endpoints:  # one by one, since to free thousands of objects at once takes long, too
+            while endpoints:  # one by one: to free thousands of objects at once would also block the event loop
                 endpoint = endpoints.pop()
                 before = self._by_id.get(endpoint.id)
                 if before == endpoint:
@@ -52,14 +52,14 @@ class EndpointCache:
                 by_tenant.setdefault(endpoint.tenant, {})[endpoint.id] = endpoint
                 await time_slice.checkpoint()
             if own_changes == self._own_changes:
-                break  # else the rows that were read may be older than a change of this process's own, and events would miss an endpoint
+                break  # else this process changed an endpoint meanwhile, and the rows may be older than that change
         self._revision = revision
         self._by_id = by_id
         self._by_tenant = by_tenant
         return True
 
     def put(self, identifier: str, endpoint: Endpoint | None) -> None:
-        """Take over a change that this process made itself: the endpoint, or None when it was removed."""
+        """Apply a change that this process made: the endpoint, or None if it was removed."""
         self._own_changes += 1
         before = self._by_id.pop(identifier, None) if endpoint is None else self._by_id.get(identifier)
         if before is not None and (endpoint is None or endpoint.tenant != before.tenant):
@@ -72,7 +72,7 @@ class EndpointCache:
             self._by_tenant.setdefault(endpoint.tenant, {})[identifier] = endpoint
 
     def disable(self, identifier: str, reason: str) -> None:
-        """Take over that this process disabled an endpoint. Rows that are being read meanwhile do not enable it again."""
+        """Mark an endpoint as disabled, after this process disabled it. Rows that are being read meanwhile do not enable it again."""
         self._own_changes += 1
         endpoint = self._by_id.get(identifier)
         if endpoint is not None:
@@ -83,7 +83,7 @@ class EndpointCache:
         """One endpoint.
 
         Raises:
-            KeyError: there is none (that this process knows of yet).
+            KeyError: there is none, or this process has not read it yet.
         """
         return self._by_id[endpoint]
 
@@ -113,8 +113,8 @@ class EndpointCache:
         return True
 
     def wanting(self, event: OutboxEvent) -> list[str]:
-        """The ids of the endpoints that an event goes to. If the event names one, its delivery is made even while that is disabled, and
-        waits.
+        """The ids of the endpoints that an event goes to. An event for one endpoint gets a delivery even while the endpoint is disabled;
+        the delivery waits.
         """
         if event.endpoint == NO_ENDPOINT:
             return []

@@ -1,4 +1,4 @@
-"""The deliveries of one endpoint that this process holds: which wait, which are under way, when more may begin. No clock, no I/O."""
+"""The deliveries of one endpoint in the memory of this process: which wait, which are under way, when more may begin. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from hub.outbox.shares import Share
 
 AHEAD: Final = 16
-"""Deliveries that a queue holds in memory for each request that may be under way. They begin without asking the database."""
+"""Deliveries that a queue holds in memory for each request that may be under way. They can begin without a search in the database."""
 
 
 class EndpointQueue:
-    """Every queue has its own bounds, so that an endpoint that hangs on every request costs the others nothing. Times are seconds of a
-    clock that never goes back.
+    """The queue of one endpoint. Each queue has its own limits, so that an endpoint that answers slowly does not delay the others. Times
+    are seconds of a clock that never goes back.
 
     A delivery in the queue is *ready*, or *behind* an older one of its key, or *under way*: first its request, then the transaction that
     records the outcome. At most one delivery of a key is ready or under way, and they become so in the order in which they were added.
@@ -52,7 +52,7 @@ class EndpointQueue:
         first_probe_s: float = DEFAULT.first_probe_s,
         max_probe_s: float = DEFAULT.max_probe_s,
     ) -> None:
-        """``of_tenant`` counts what all queues of the tenant hold together. An endpoint that does not answer is probed after
+        """``of_tenant`` counts the deliveries in all queues of the tenant. An endpoint that does not answer is probed after
         ``first_probe_s`` seconds, then after pauses that double up to ``max_probe_s``.
         """
         self._first_probe_s = first_probe_s
@@ -71,21 +71,21 @@ class EndpointQueue:
         self.recording = 0
         """Requests that have ended, and whose outcome is not on disk yet."""
         self.due: float | None = 0.0
-        """When to look for deliveries in the database; None when there are none. At first that is not known, so: now."""
+        """When to look for deliveries in the database; None if there are none. A new queue looks at once, since it does not know."""
         self.failed = False
         """Whether a failure was stored since the last success. The endpoint in memory may have been read before that."""
         self.looking = False
-        """Whether the database is being asked for deliveries of it."""
+        """Whether a search for its deliveries in the database is under way."""
         self.blocked = False
         """Whether the due deliveries in the database wait for older ones of their keys."""
         self.turn = 0
-        """The number of the last look at it, rising over all queues: the queue that waited longest comes first."""
+        """The number of its last search in the database. The numbers rise over all queues, so the lowest one has waited longest."""
 
     # -- how much, and when ---------------------------------------------------------------------------------------------
 
     @property
     def held(self) -> int:
-        """Deliveries in memory, and those that a place is kept for."""
+        """Deliveries in memory, and reserved places."""
         return self._held
 
     @held.setter
@@ -110,7 +110,7 @@ class EndpointQueue:
         return self._failures
 
     def restore(self, failures: int, closed_until: float) -> None:
-        """Go on from what was stored before the hub stopped."""
+        """Restore the state that was stored before the hub stopped."""
         self._failures = failures
         self._closed_until = closed_until
 
@@ -130,26 +130,26 @@ class EndpointQueue:
         return max(0, min(bound - self.sending, bound * AHEAD - self.sending - self.recording))
 
     def space(self, now: float) -> int:
-        """How many more deliveries it may hold now: only as many as can begin soon."""
+        """How many more deliveries the queue may hold now: only as many as can begin soon."""
         if now < self._closed_until:
             return 0
         return max(0, (1 if self.circuit_open else self._limit * AHEAD) - self.held)
 
     def open_at(self, now: float) -> float:
-        """When requests may begin again, unless another bound forbids it."""
+        """When requests may begin again, as far as pauses of the endpoint decide it."""
         return max(now, self._closed_until)
 
     def admits(self, now: float) -> bool:
-        """Whether a new delivery may be held without asking the database, since the database has none that comes before it."""
+        """Whether the queue may hold a new delivery at once: the database has no delivery that comes before it."""
         return self.due is None and not self.looking and self.space(now) > 0
 
     def wants_more(self, now: float) -> bool:
-        """Whether to ask the database for deliveries: at least half of the places are free."""
+        """Whether to search the database for deliveries: at least half of the places are free."""
         space = self.space(now)
         return space > 0 and space >= self.held
 
     def look_at(self, when: float) -> None:
-        """Look into the database at this time, unless an earlier look is planned."""
+        """Search the database at this time, unless an earlier search is planned."""
         if self.due is None or when < self.due:
             self.due = when
 
@@ -191,7 +191,7 @@ class EndpointQueue:
             del self._behind[key]
 
     def let_go_behind(self, key: str) -> list[Work]:
-        """Let go of the deliveries that wait for the one of a key that is under way, and return them."""
+        """Remove the deliveries that wait for the one of a key that is under way, and return them."""
         behind = self._behind[key]
         let_go = list(behind)
         behind.clear()
@@ -199,7 +199,7 @@ class EndpointQueue:
         return let_go
 
     def let_go(self) -> list[Work]:
-        """Let go of all deliveries but those under way, and return them."""
+        """Remove all deliveries except those under way, and return them."""
         let_go = list(self._ready)
         ready = {work.event.key for work in let_go}
         self._ready.clear()

@@ -16,7 +16,7 @@ _COLUMNS: Final = (
 )
 
 _IDS_AT_ONCE: Final = 500
-"""A statement takes a bounded number of values: PostgreSQL 65,535, SQLite 32,766."""
+"""Ids in one statement. A statement may have 65,535 values in PostgreSQL, and 32,766 in SQLite."""
 
 REMOVED: Final = "the endpoint was removed"
 
@@ -70,11 +70,11 @@ def remove(transaction: Transaction, endpoint: str, now_ms: int) -> bool:
 
 
 def kept(transaction: Transaction, endpoints: Collection[str]) -> set[str]:
-    """Those of ``endpoints`` that there are. None of them is removed before this transaction ends, so that every delivery that it makes
-    pending is seen by the transaction that removes the endpoint.
+    """The ids in ``endpoints`` that exist. None of them is removed before this transaction ends. So the transaction that removes an
+    endpoint sees every delivery that this one makes pending.
     """
     found: set[str] = set()
-    ids = sorted(endpoints)  # in one order, so that no two transactions wait for each other
+    ids = sorted(endpoints)  # always in the same order, so that no two transactions wait for each other
     for start in range(0, len(ids), _IDS_AT_ONCE):
         piece = ids[start : start + _IDS_AT_ONCE]
         marks = ", ".join("?" * len(piece))
@@ -100,7 +100,7 @@ def failing_since(transaction: Transaction, endpoint: str, since_ms: int | None)
 
 
 def store_circuit(transaction: Transaction, endpoint: str, silent: int, closed_until_ms: int) -> None:
-    """Store how often in a row an endpoint did not answer, and until when nothing is sent to it. A hub that starts goes on from there."""
+    """Store how often in a row an endpoint did not answer, and until when nothing is sent to it. The next start of a hub restores it."""
     transaction.run("UPDATE endpoints SET silent = ?, closed_until_ms = ? WHERE id = ?", (silent, closed_until_ms, endpoint))
 
 

@@ -1,4 +1,4 @@
-"""Examples: one POST to an endpoint, now and once, so that its owner sees whether it works."""
+"""Sends examples: one POST to an endpoint, at once and without retries, so that its owner sees whether the endpoint works."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from hub.outbox.models import Endpoint, OutboxEvent
 
 
 class Example(Protocol):
-    """What a family brings so that its events can be shown: by event type."""
+    """A family's examples of its events, by event type."""
 
     def example(self, event_type: str) -> bytes:
-        """The body of an event of this type that never happened. Its ids are made up."""
+        """The body of an example of this event type, with ids that do not exist."""
         ...
 
     @property
     def example_types(self) -> tuple[str, ...]:
-        """The event types that it has examples of."""
+        """The event types of which there are examples."""
         ...
 
 
 class TooManyExamplesError(Exception):
-    """The tenant has as many examples under way as it may: the text says how many."""
+    """The tenant has the maximum number of examples under way; the text says how many."""
 
 
 class Examples:
-    """Sends them."""
+    """Sends examples to endpoints."""
 
     __slots__ = ("_clock", "_find", "_most", "_sender", "_timeout_s", "_under_way")
 
     def __init__(self, sender: Sends, clock: Clock, timeout_s: float, find: Callable[[], Mapping[str, Example]], most: int = 4) -> None:
-        """``find``: who has examples, by event type; ``most``: how many a tenant may have under way at once, for each waits for its
-        receiver outside the bounds of deliveries.
+        """``find`` returns the examples by event type. A tenant may have at most ``most`` examples under way at once: they wait for their
+        receivers, and the limits of deliveries do not apply to them.
         """
         self._most = most
         self._under_way: Counter[str] = Counter()
@@ -53,8 +53,8 @@ class Examples:
         """POST an example of a type, or of the first type that the endpoint wants.
 
         Raises:
-            EndpointError: nobody has an example of this type.
-            TooManyExamplesError: the tenant has too many under way.
+            EndpointError: there is no example of this type.
+            TooManyExamplesError: the tenant has too many examples under way.
         """
         known = self._find()
         event_type = event_type or self._first(endpoint, known)
@@ -93,7 +93,7 @@ class Examples:
 
 
 class GenericExample:
-    """For a hub none of whose families records events: a test of the line alone."""
+    """The example of a hub whose families have none: it shows only whether the endpoint can be reached."""
 
     example_types = ("hub.example",)
 

@@ -5,7 +5,7 @@ from hub.outbox.doctor import webhook_secrets
 
 
 def _build(context: Context) -> Parts:
-    from hub.outbox.build import build  # commands that read settings alone need none of this
+    from hub.outbox.build import build  # imported here: commands that only read settings do not need it
 
     return build(context)
 

@@ -1,7 +1,8 @@
-"""Which addresses a webhook may go to: a hub that POSTs to any URL that it is given must not be a way into its own network (SSRF).
+"""Decides which addresses webhooks may be sent to. A hub POSTs to URLs that tenants choose; these must not give access to the hub's own
+network (server-side request forgery, SSRF).
 
-Names are checked when they are resolved, and every address once more when its socket is made: what is checked is what is connected to, so
-a name that means another address the second time (DNS rebinding) gets nowhere.
+The addresses of a name are checked when it is resolved, and each address again when its socket is made. So the hub connects only to an
+address that was checked, also if a name resolves to another address the second time (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from hub.outbox.addresses import Address, Network, NotAnAddressError, as_ipv4, i
 
 
 class ForbiddenAddressError(OSError):
-    """An address must not be called. ``what`` names it as the endpoint's URL does: the address that a name has in this network
-    must not be shown to the tenant.
+    """The hub must not connect to an address. ``what`` names it as the endpoint's URL does: the text must not show the tenant which address
+    a name has in the hub's network.
     """
 
     def __init__(self, what: str) -> None:
@@ -26,7 +27,7 @@ class ForbiddenAddressError(OSError):
 
 
 class Guard:
-    """Decides by the settings ``outbox.allowed_networks`` and ``outbox.https_only``."""
+    """Checks URLs and addresses by the settings ``outbox.allowed_networks`` and ``outbox.https_only``."""
 
     __slots__ = ("_allowed", "_https_only")
 
@@ -35,7 +36,7 @@ class Guard:
         self._https_only = https_only
 
     def check_url(self, url: str) -> None:
-        """Check the URL of an endpoint, as far as that can be done without asking for addresses.
+        """Check the URL of an endpoint, as far as possible without resolving its host.
 
         Raises:
             ValueError: ``url: expected ..., got ...``.
@@ -68,24 +69,26 @@ class Guard:
             raise _wrong("a host whose address is public, or within outbox.allowed_networks", url)
 
     def allows(self, address: Address) -> bool:
-        """Whether an address may be called: it is public, or within an allowed network, in whichever form it comes."""
+        """Whether the hub may connect to an address: it is public, or within an allowed network. An IPv6 address that leads to an IPv4
+        address counts as that one for the allowed networks.
+        """
         meant = as_ipv4(address) or address
         return is_public(address) or any(meant in network for network in self._allowed if meant.version == network.version)
 
     def check_address(self, text: str) -> None:
-        """Check an address as a socket has it.
+        """Check the address of a socket.
 
         Raises:
-            ForbiddenAddressError: it must not be called.
+            ForbiddenAddressError: the hub must not connect to it.
         """
         if not self.allows(parse_socket_address(text)):
             raise ForbiddenAddressError("the address")
 
     def socket_factory(self, info: tuple[Any, ...]) -> socket.socket:
-        """Make the socket for one address (``socket_factory`` of aiohttp's connector): the last look before it is connected.
+        """Make the socket for one address (``socket_factory`` of aiohttp's connector): the last check before it is connected.
 
         Raises:
-            ForbiddenAddressError: it must not be called.
+            ForbiddenAddressError: the hub must not connect to the address.
         """
         family, kind, protocol, _, address = info
         self.check_address(address[0])
@@ -94,7 +97,7 @@ class Guard:
         return made
 
     def resolver(self, inner: AbstractResolver) -> AbstractResolver:
-        """A resolver that gives out only what may be called of what ``inner`` finds."""
+        """A resolver that returns only those addresses from ``inner`` to which the hub may connect."""
         return _Resolver(self, inner)
 
 

@@ -1,4 +1,4 @@
-"""Gives the leases of deliveries back to the database, and remembers for which keys the database keeps the order meanwhile."""
+"""Gives leases of deliveries back to the database, and remembers the keys whose older deliveries wait there, to keep their order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LeaseReturner:
-    """What this process has given back since the dispatcher's last round, and what it is giving back now."""
+    """Gives back leases. Knows those that were given back since the dispatcher's last round, and those that are being given back now."""
 
     __slots__ = ("_clock", "_given_back", "_giving_back", "_owner", "_retry_s", "_spawn", "_stopping", "_transactions")
 
@@ -31,7 +31,7 @@ class LeaseReturner:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         retry_s: float,
     ) -> None:
-        """``spawn`` runs a coroutine beside the rest. A transaction that failed is repeated after ``retry_s`` seconds."""
+        """``spawn`` runs a coroutine in a task. A transaction that failed is repeated after ``retry_s`` seconds."""
         self._owner = owner
         self._transactions = transactions
         self._clock = clock
@@ -56,7 +56,9 @@ class LeaseReturner:
         self._given_back.add((work.endpoint, work.event.key))
 
     def round_over(self) -> None:
-        """The dispatcher has used or given back all places that it reserved before: what was given back is in the database by now."""
+        """The dispatcher has used or given back all places that it reserved before. Its later transactions see in the database that the
+        leases were given back.
+        """
         self._given_back.clear()
 
     def give_back(self, works: Sequence[Work], again_ms: int, done: Callable[[], object]) -> None:

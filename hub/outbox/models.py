@@ -18,17 +18,17 @@ NO_ENDPOINT: Final = "-"
 
 
 class OutboxEvent(NamedTuple):
-    """Something that happened, recorded in the transaction in which it happened. What follows from it is idempotent by ``id``."""
+    """An event, recorded in the transaction of the change that caused it. Consumers and deliveries are idempotent by ``id``."""
 
     id: int
     """Rises with each event; receivers see it in ``X-Hub-Sequence``."""
     tenant: str
     type: str
-    """The type by which endpoints choose, such as ``interaction.started``."""
+    """The event type, such as ``interaction.started``. Endpoints choose events by it."""
     key: str
     """Events of one tenant and key stay in order."""
     media: str
-    """The medium, by which endpoints may choose, too; empty when the event has none."""
+    """The medium; empty if the event has none. Endpoints may choose events by it, too."""
     operation_id: str
     """The same in every delivery and at every attempt; a UUID."""
     trace_id: str
@@ -36,10 +36,10 @@ class OutboxEvent(NamedTuple):
     endpoint: str
     """The id of the only endpoint that the event is for, or :data:`EVERY_ENDPOINT`."""
     body: bytes
-    """What is posted, byte for byte."""
+    """The body of the webhook, byte for byte."""
     at_ms: int
     origin: str = ""
-    """Where it came from, for the family's own consumer."""
+    """The origin of the event, for the consumer of the family that recorded it."""
 
 
 class NewEvent(TypedDict):
@@ -62,25 +62,25 @@ class NewEvent(TypedDict):
 
 
 class Secret(NamedTuple):
-    """One secret of an endpoint. Each one that is valid signs."""
+    """One secret of an endpoint. Each delivery is signed with every valid secret."""
 
     text: str
     until_ms: int | None = None
-    """When the secret ends, in ms; None for the present one."""
+    """When the secret stops to be valid, in ms; None for the present one."""
 
 
 class Success(StrEnum):
-    """What an endpoint must answer for a delivery to be done."""
+    """The HTTP statuses with which an endpoint takes a delivery."""
 
     EXACTLY_200 = "200"
     ANY_2XX = "2xx"
 
 
 class Throttle(StrEnum):
-    """What waits after an endpoint answered 429."""
+    """Which deliveries wait after an endpoint answered 429."""
 
     ENDPOINT = "endpoint"
-    """The whole endpoint: nothing is sent to it for a while."""
+    """All deliveries to the endpoint wait for a while."""
     ORDER = "order"
     """Only the deliveries of the same key (one interaction, one consumer) wait, for as long as ``Retry-After`` says."""
 
@@ -103,18 +103,18 @@ DEFAULT_POLICY: Final = Policy()
 
 @dataclass(slots=True)
 class Endpoint:
-    """Where deliveries go."""
+    """A webhook endpoint: the URL that receives deliveries, and what it wants."""
 
     id: str
     tenant: str
     url: str
     secrets: tuple[Secret, ...]
     types: tuple[str, ...] = ()
-    """The event types that it wants; ``interaction.*`` all below; empty: all."""
+    """The event types that it wants, such as ``interaction.*`` for all that begin with ``interaction.``; empty: all."""
     media: tuple[str, ...] = ()
     """The media that it wants; empty: all."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Of its own, sent with each attempt."""
+    """The endpoint's own headers, sent with each attempt."""
     description: str = ""
     concurrency: int = 0
     """Requests that may be under way at once; 0: the setting ``outbox.concurrency``."""
@@ -125,11 +125,11 @@ class Endpoint:
     """The family that owns the endpoint, such as ``messaging``; empty where an administrator created it."""
     created_ms: int = 0
     failing_since_ms: int | None = None
-    """Since when there were nothing but failures."""
+    """The time since which all attempts have failed; None after a success."""
     silent: int = 0
     """Time-outs and refused connections in a row, once there are as many as ``outbox.trip_after``; else 0."""
     closed_until_ms: int = 0
-    """Until when nothing is sent to it, in ms, because it did not answer or asked for a pause."""
+    """The time until which nothing is sent to it, in ms, because it did not answer or asked for a pause."""
 
     def wants(self, event: OutboxEvent) -> bool:
         """Whether an event goes to it."""
@@ -152,7 +152,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
-    """Given up, and kept until somebody replays it."""
+    """Given up. It can be replayed as long as it is kept."""
 
 
 class Settled(NamedTuple):
@@ -167,20 +167,20 @@ class Settled(NamedTuple):
     body: bytes
     """The answer's body, as much of it as is kept."""
     error: str
-    """Why it was not delivered; empty when it was."""
+    """Why it was not delivered; empty if it was."""
 
 
 class Consumer(Protocol):
-    """What a family brings for the events that it records (``Parts.outbox_consumers``)."""
+    """Processes the events that a family records (``Parts.outbox_consumers``)."""
 
     @property
     def types(self) -> Collection[str]:
-        """The event types that are its own."""
+        """The event types that it processes."""
         ...
 
     async def consume(self, event: OutboxEvent) -> None:
-        """Do what follows from an event inside the hub. Called in the order of the events of a key, at least once:
-        a second call for the same ``event.id`` must have no effect. If it raises, it is called again later.
+        """Process an event inside the hub. Called at least once for each event, and in order for the events of a key. A second call for the
+        same ``event.id`` must have no effect. If it raises, it is called again later.
         """
         ...
 
@@ -190,7 +190,7 @@ class Consumer(Protocol):
 
 
 class Recorder(Protocol):
-    """The outbox as families see it (``Context.outbox``)."""
+    """The interface of the outbox for families (``Context.outbox``)."""
 
     def add(self, transaction: Transaction, **event: Unpack[NewEvent]) -> OutboxEvent:
         """Record an event in the transaction of its cause, so that both are on disk or neither."""
@@ -206,4 +206,4 @@ class Recorder(Protocol):
 
 
 RECORDER: Final = Port[Recorder]("the outbox's recorder")
-"""Where the outbox offers itself to other families."""
+"""The port by which the outbox offers itself to other families."""

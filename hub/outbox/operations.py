@@ -33,11 +33,11 @@ class Operations:
         self._recorder = recorder
 
     def endpoint_disabled(self, transaction: Transaction, endpoint: Endpoint, reason: str) -> None:
-        """An endpoint was disabled for failing."""
+        """Record that an endpoint was disabled because it failed."""
         self._record(transaction, endpoint.tenant, ENDPOINT_DISABLED, endpoint.id, {"url": endpoint.url, "reason": reason})
 
     def delivery_dead(self, transaction: Transaction, work: Work, error: str, status: int) -> None:
-        """A delivery was given up."""
+        """Record that a delivery was given up."""
         data = {"delivery": work.delivery, "event": work.event.type, "attempts": work.number, "status": status, "error": error}
         self._record(transaction, work.event.tenant, DELIVERY_DEAD, work.endpoint, data)
 
@@ -47,7 +47,7 @@ class Operations:
         self._recorder.add(transaction, tenant=tenant, type=kind, key=f"operations/{endpoint}", body=body, endpoint=NO_ENDPOINT)
 
     async def consume(self, event: OutboxEvent) -> None:
-        """Publish it to the administrators who listen."""
+        """Publish an operational event on ``/hub/operations``."""
         await self._hub.publisher.emit(event.tenant, CHANNEL, event.body, idempotency_key=f"outbox-{event.id}")
 
     def settled(self, transaction: Transaction, delivery: Settled) -> None:

@@ -9,11 +9,11 @@ class Failure(StrEnum):
 
     NONE = ""
     TIMEOUT = "timeout"
-    """Not answered in time: connecting, sending, waiting, or reading."""
+    """The request was not answered in time, from connecting to reading the answer."""
     CONNECT = "connect"
-    """Refused, unreachable, no such name, reset, TLS."""
+    """No connection, or it was lost: refused, unreachable, no such name, reset, or a TLS fault."""
     FORBIDDEN = "forbidden"
-    """The address is one that must not be called."""
+    """The hub must not connect to the address."""
     PROTOCOL = "protocol"
     """The answer is not HTTP."""
 
@@ -25,10 +25,10 @@ class Outcome(NamedTuple):
     """0 when there was no answer."""
     failure: Failure
     error: str
-    """In words, for people; empty when there was an answer."""
+    """A text for people; empty if there was an answer."""
     body: bytes
     """The beginning of the answer's body, as much of it as is kept."""
     retry_after_s: float | None
-    """``Retry-After`` (RFC 9110 section 10.2.3), seconds or a date made into seconds; None when there is none that can be read."""
+    """``Retry-After`` (RFC 9110 section 10.2.3) in seconds, also if it is a date; None if there is none or it cannot be parsed."""
     at_ms: int
     duration_ms: int

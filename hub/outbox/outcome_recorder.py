@@ -1,4 +1,4 @@
-"""Records what came of each request, in one transaction with all that follows from it."""
+"""Records the outcome of each request, in one transaction with all changes that follow from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hub.storage.transactions import Transaction, Transactions
 
 
 class OutcomeRecorder:
-    """Of one process. Set :attr:`consumers` before the first outcome is recorded."""
+    """Records the outcomes of one process. Set :attr:`consumers` before the first outcome is recorded."""
 
     __slots__ = ("_cache", "_clock", "_counters", "_operations", "_owner", "_random", "_settings", "_transactions", "consumers", "latency")
 
@@ -45,16 +45,16 @@ class OutcomeRecorder:
         self._operations = operations
         self._random = random.Random()  # noqa: S311  spreads retries, keeps no secret
         self.consumers: Mapping[str, Consumer] = {}
-        """By event type."""
+        """The consumers by event type."""
         self.latency = Histogram(DELIVERY_BOUNDS)
-        """Seconds from the recording of events to the answer that took each delivery."""
+        """Seconds from the recording of an event to the answer with which an endpoint took its delivery."""
 
     async def record(self, endpoint: Endpoint, outcome: Outcome, queue: EndpointQueue, work: Work) -> bool:
         """Record the outcome of a request to an endpoint; returns whether the delivery is over: delivered or dead.
 
         Raises:
             StorageError: the database cannot be written.
-            Exception: what the consumer of the event raised.
+            Exception: an exception of the event's consumer.
         """
         decision = decide(endpoint.policy, outcome, work.step, self._settings, self._random)
         self._count(outcome)
@@ -115,7 +115,7 @@ class OutcomeRecorder:
         return kept and decision.state is not DeliveryState.PENDING
 
     def _health(self, endpoint: Endpoint, decision: Decision, now_ms: int) -> tuple[int | None, str]:
-        """Returns the time since which the endpoint has done nothing but fail, and the reason to disable it, empty if there is none."""
+        """Returns the time since which all attempts of the endpoint have failed, and the reason to disable it, empty if there is none."""
         if decision.state is DeliveryState.DELIVERED:
             return None, ""
         since_ms = endpoint.failing_since_ms if endpoint.failing_since_ms is not None else now_ms

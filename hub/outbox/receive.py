@@ -1,4 +1,4 @@
-"""``hub receive``: a webhook receiver that checks signatures and prints what came, to try endpoints with and to learn from."""
+"""``hub receive``: a webhook receiver that checks signatures and prints the webhooks, to try endpoints and to learn the protocol."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ STANDARD: Final = "webhook-signature"
 HUB_256: Final = "X-Hub-Signature-256"
 HUB: Final = "X-Hub-Signature"
 STRONGEST_FIRST: Final = (STANDARD, HUB_256, HUB)
-"""Signature headers, the strongest first; the first one that a webhook has decides. That of Standard Webhooks signs id and time, too, so
-that a recorded request cannot be sent again later.
+"""Signature headers, the strongest first; the first one that a webhook has decides. The signature of Standard Webhooks covers id and time,
+too, so that a recorded request cannot be sent again later.
 """
 
 TOLERANCE_S: Final = 300.0
-"""How far ``webhook-timestamp`` may be from now: what the libraries of Standard Webhooks take."""
+"""Seconds by which ``webhook-timestamp`` may differ from now: the limit of the libraries of Standard Webhooks."""
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_REMEMBERED: Final = 100_000
-"""How many ids are remembered, to recognise repeats."""
+"""The number of ids that are kept to recognise repeats."""
 
 SHOWN_LINES: Final = 60
-"""Of a body, on a terminal."""
+"""Lines of a body that are shown on a terminal."""
 
 SHUTDOWN_GRACE_S: Final = 2.0
-"""How long answers under way may take at the end."""
+"""Seconds that answers under way may take at the end."""
 
 
 class Signature(StrEnum):
-    """What one header's signature is."""
+    """The result of checking the signature in one header."""
 
     RIGHT = "right"
     WRONG = "wrong"
     STALE = "stale"
-    """Correct, but of another time: a recorded request that is sent again, or a wrong clock."""
+    """Correct, but its timestamp is too far from now: a recorded request was sent again, or a clock is wrong."""
     MISSING = "missing"
     UNCHECKED = "unchecked"
-    """There is one, and no secret to check it with."""
+    """There is a signature, but no secret to check it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ class Received:
     body: bytes
     signatures: Mapping[str, Signature]
     verified: bool | None
-    """None: there is no secret to verify it with."""
+    """Whether the signature is right; None if there is no secret to verify it with."""
     repeat: bool
-    """Whether one with the same ``webhook-id`` came before."""
+    """Whether a webhook with the same ``webhook-id`` came before."""
 
     @property
     def id(self) -> str:
-        """``webhook-id``; empty when it has none."""
+        """``webhook-id``; empty if the webhook has none."""
         return self.headers.get("webhook-id", "")
 
 
@@ -81,17 +81,17 @@ class Receiver:
     __slots__ = ("_secrets", "_seen", "_tolerance_s", "refused", "repeats", "taken")
 
     def __init__(self, secrets: Sequence[str] = (), tolerance_s: float = TOLERANCE_S) -> None:
-        """``secrets``: any of them may have signed; without any, nothing is checked."""
+        """``secrets``: a signature with any of them is right; without secrets, no signature is checked."""
         self._secrets = tuple(secrets)
         self._tolerance_s = tolerance_s
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.taken = 0
         self.repeats = 0
         self.refused = 0
-        """Those of ``taken`` whose signature is wrong, stale or missing."""
+        """Webhooks, also counted in ``taken``, whose signature is wrong, stale or missing."""
 
     def take(self, path: str, headers: Mapping[str, str], body: bytes, now_s: float) -> Received:
-        """Look at one. ``headers`` finds its names in any case; ``now_s`` is Unix time."""
+        """Check one webhook. ``headers`` ignores the case of names; ``now_s`` is Unix time."""
         signatures = {name: self._signature(name, headers, body, now_s) for name in STRONGEST_FIRST}
         verified = None
         if self._secrets:
@@ -99,7 +99,7 @@ class Receiver:
             verified = bool(there) and there[0] is Signature.RIGHT
         identifier = headers.get("webhook-id", "")
         repeat = identifier in self._seen
-        if identifier and verified is not False:  # a request that does not verify must not make a later one a repeat
+        if identifier and verified is not False:  # a request with a wrong signature must not turn a later one into a repeat
             self._seen[identifier] = None
             self._seen.move_to_end(identifier)
             if len(self._seen) > MAX_REMEMBERED:
@@ -126,7 +126,7 @@ class Receiver:
 
 
 def answer(received: Received, status: int) -> dict[str, Any]:
-    """The body to answer with: ids of interactions and the id of a message, so that it serves webhooks of both kinds."""
+    """The body of the answer. It has the ids of interactions and of a message, as the senders of both kinds of webhooks expect."""
     if received.verified is False:
         return {"status": {"code": 401, "message": f"the signature is {_why(received)}"}}
     if not 200 <= status < 300:
@@ -154,7 +154,7 @@ def _object(content: object, key: str) -> dict[str, Any]:
 
 
 def _content(body: bytes) -> Any:
-    """What a body says; None when it is no JSON."""
+    """The parsed body; None if it is not JSON."""
     try:
         return msgspec.json.decode(body.decode())
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -166,7 +166,7 @@ def _is_json(body: bytes) -> bool:
 
 
 def line(received: Received, status: int) -> str:
-    """One webhook as one line of JSON. ``body`` stands as it came, but for blanks; what is no JSON stands in ``text``."""
+    """One webhook as one line of JSON. ``body`` is unchanged except for white space; a body that is not JSON is in ``text``."""
     said: dict[str, Any] = {
         "id": received.id,
         "repeat": received.repeat,
@@ -190,7 +190,7 @@ _STYLES: Final = {Signature.RIGHT: "green", Signature.WRONG: "bold red", Signatu
 
 
 def show(console: Console, received: Received, status: int) -> None:
-    """One webhook for people: who it is, each signature, the body."""
+    """Print one webhook for people: its path and id, each signature, the body."""
     text = Text()
     text.append(f"{time.strftime('%H:%M:%S')} ", "dim")
     text.append(_printable(f"POST {received.path}  {received.id or 'without webhook-id'}"), "bold")
@@ -219,7 +219,7 @@ def show(console: Console, received: Received, status: int) -> None:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters, which a terminal would obey."""
+    """The text with control characters escaped, since a terminal would execute them."""
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
@@ -241,7 +241,7 @@ class ReceiverServer:
         """Serve; ``ready`` is called with the URL.
 
         Raises:
-            OSError: the address cannot be had, or what is shown cannot be written.
+            OSError: the address cannot be used, or a webhook cannot be printed.
         """
         runner = web.ServerRunner(
             web.Server(self._handle, access_log=None, auto_decompress=False),
@@ -275,7 +275,7 @@ class ReceiverServer:
         try:
             self._show(received, status)
         except OSError as error:
-            self._ended.set_exception(error)  # the output is closed: a webhook that could not be shown was not received
+            self._ended.set_exception(error)  # the output is closed: a webhook that cannot be printed counts as not received
             return _says(503, {"status": {"code": 503, "message": "hub receive has ended"}}, {"Connection": "close"})
         if self._receiver.taken == self._count:
             self._ended.set_result(None)

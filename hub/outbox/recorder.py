@@ -1,4 +1,4 @@
-"""Writes the row of an event, in the transaction of what causes the event."""
+"""Writes the row of an event, in the transaction of the change that causes the event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS: Final = "id, tenant, type, key, media, operation_id, trace_id, endpoint
 """The columns of an :class:`hub.outbox.models.OutboxEvent`, in its order."""
 
 _WAITS = "EXISTS (SELECT 1 FROM outbox_events p WHERE p.dispatched = 0 AND p.tenant = ? AND p.key = ? AND p.lease_owner <> ?)"
-"""Whether an older event of the key is not dispatched, and not this process's to dispatch first."""
+"""Whether an older event of the key is not dispatched yet, and this process has no lease of it."""
 
 _INSERT = (
     "INSERT INTO outbox_events"  # noqa: S608

@@ -1,7 +1,7 @@
-"""Looks up the names of endpoints in threads of its own, which are shared out among tenants.
+"""Looks up the host names of endpoints in threads of its own, which are divided among tenants.
 
-A look-up by the operating system may take as long as a name server takes, and cannot be cancelled. In the threads that the rest of the
-process uses, a tenant with names that no server answers for would delay the webhooks, files and mail of all others.
+A look-up by the operating system lasts until a name server answers, and cannot be cancelled. In the threads that the rest of the process
+uses, a tenant whose host names no server answers for would delay the webhooks, files and mail of all other tenants.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ TENANT: Final[ContextVar[str]] = ContextVar("hub.outbox.tenant", default="")
 
 
 class Resolver(AbstractResolver):
-    """Make it where the loop runs. At most ``threads`` look-ups are under way, of one tenant ``tenant_share`` of them while others wait."""
+    """Make it in the event loop. At most ``threads`` look-ups are under way; one tenant may use the part ``tenant_share`` of the threads
+    while others wait.
+    """
 
     def __init__(self, threads: int, tenant_share: float) -> None:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="webhook-names")
@@ -39,13 +41,13 @@ class Resolver(AbstractResolver):
         tenant = TENANT.get()
         await self._turn(tenant)
         loop = asyncio.get_running_loop()
-        # a look-up cannot be cancelled: its thread is free when it has ended, also if the caller has gone
+        # a look-up cannot be cancelled: its thread is free when it has ended, also if the caller was cancelled
         found = loop.run_in_executor(self._threads, _look_up, host, port, family)
         found.add_done_callback(lambda ended: self._ended(tenant, ended))
         return await asyncio.shield(found)
 
     async def close(self) -> None:
-        """Look up nothing more; what is under way is not waited for."""
+        """Begin no more look-ups, and do not wait for those under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _turn(self, tenant: str) -> None:
@@ -67,13 +69,13 @@ class Resolver(AbstractResolver):
             tenant, member = following
             turn = self._waiting.pop(member, None)
             if turn is None:
-                continue  # its caller has gone
+                continue  # its caller was cancelled
             self._pool.of(tenant).add(1)
             turn.set_result(None)
 
     def _ended(self, tenant: str, found: asyncio.Future[list[ResolveResult]] | None = None) -> None:
         if found is not None and not found.cancelled():
-            found.exception()  # mark the exception as seen: the caller got it, or has gone
+            found.exception()  # mark the exception as seen: the caller got it, or was cancelled
         self._pool.of(tenant).add(-1)
         self._pool.forget_unused()
         self._serve()
@@ -94,5 +96,5 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
 
 
 def _text(address: tuple[Any, ...]) -> str:
-    """The address alone, with its zone where it has one."""
+    """The address without the port, with its zone if it has one."""
     return socket.getnameinfo(address, _NUMERIC_NAMES)[0] if len(address) == 4 and address[3] else str(address[0])

@@ -1,4 +1,4 @@
-"""REST: endpoints (``/api/v1/endpoints``) and what was delivered to them (``/api/v1/deliveries``); always of the caller's tenant alone."""
+"""REST: endpoints (``/api/v1/endpoints``) and their deliveries (``/api/v1/deliveries``), only of the caller's tenant."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Number = Annotated[int, Path(alias="id", ge=1, le=LATEST_MS)]
 
 
 def register_errors(errors: ErrorTable) -> None:
-    """Say how errors of the outbox are answered."""
+    """Register the HTTP answers to the errors of the outbox."""
     errors.add(EndpointError, lambda error: ApiError.of_field(error.field, error.expected, error.got))
     errors.add(UnknownEndpointError, lambda error: _unknown_endpoint(str(error)))
     errors.add(TooManyExamplesError, 429)

@@ -1,4 +1,4 @@
-"""Decides what an outcome means: done, try again later, or give up. No clock, no I/O."""
+"""Decides what follows from an outcome: the delivery is done, is tried again later, or is given up. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from hub.outbox.outcome import Failure, Outcome
 from hub.outbox.settings import OutboxSettings
 
 GONE: Final = 410
-"""The receiver is gone for good (Standard Webhooks: disable the endpoint)."""
+"""The receiver does not exist any more (Standard Webhooks: disable the endpoint)."""
 
 TOO_MANY: Final = 429
-"""Too many requests (RFC 6585 section 4): of all, or of the one that the request was for; the endpoint's field ``throttle`` says which."""
+"""Too many requests (RFC 6585 section 4): in all, or for one key; the endpoint's field ``throttle`` says which."""
 
 THROTTLES: Final = frozenset({TOO_MANY, 502, 504})
-"""The receiver, or what stands before it, has too much to do (Standard Webhooks)."""
+"""The receiver, or a proxy before it, is overloaded (Standard Webhooks)."""
 
 NOT_REFUSALS: Final = frozenset({408, 425, 429})
 """Statuses of 4xx that ask for another attempt (RFC 9110 section 15.5.9, RFC 8470 section 5.2, RFC 6585 section 4)."""
 
 
 class Decision(NamedTuple):
-    """What is to be done after an attempt. Times in seconds."""
+    """What to do after an attempt. Times in seconds."""
 
     state: DeliveryState
     error: str = ""
     """Why the event was not delivered; empty when it was."""
     wait_s: float = 0.0
-    """To the next attempt, when it is pending."""
+    """Seconds until the next attempt, if the delivery is pending."""
     disable: str = ""
-    """Why the endpoint has to be disabled, if it has."""
+    """Why the endpoint has to be disabled; empty if it has not."""
     silent: bool = False
     """Whether the endpoint did not answer, or could not be reached."""
     pause_s: float = 0.0
@@ -39,7 +39,7 @@ class Decision(NamedTuple):
 
 
 def decide(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings, random: Random) -> Decision:
-    """Decide about the attempt number ``step`` (from 1) of a schedule."""
+    """Decide after the attempt number ``step`` (from 1) of a schedule."""
     status = outcome.status
     if outcome.failure is Failure.NONE and _succeeded(policy, status):
         return Decision(DeliveryState.DELIVERED)
@@ -57,7 +57,7 @@ def decide(policy: Policy, outcome: Outcome, step: int, settings: OutboxSettings
     base_s = settings.retry_s[step - 1]
     wait_s = base_s * random.uniform(1 - settings.jitter, 1 + settings.jitter)
     if outcome.retry_after_s is not None:
-        # within bounds: a receiver must neither keep a delivery here for ever nor have it repeated without a pause
+        # within limits: a receiver must not delay a delivery for ever, nor have it repeated without a pause
         wait_s = min(max(outcome.retry_after_s, base_s), 2 * base_s)
     if throttled and not (of_order and outcome.retry_after_s is not None):
         wait_s = max(wait_s, settings.throttle_s)

@@ -1,4 +1,4 @@
-"""One attempt: a POST over aiohttp that always ends, in time and in bounds, whatever the other side does."""
+"""Sends one attempt of a delivery: a POST over aiohttp with limits on its time and on the size of the answer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from hub.outbox.sign import headers
 USER_AGENT: Final = f"CX-Event-Hub/{__version__}"
 
 KEEP_ALIVE_S: Final = 15.0
-"""Seconds that an idle connection is kept: less than most servers keep it, so that a request seldom meets a connection that is being
-closed.
+"""Seconds that an idle connection is kept. Most servers keep it longer, so that a request seldom uses a connection that the server closes.
 """
 
 MAX_ERROR_LENGTH: Final = 500
@@ -34,11 +33,11 @@ MAX_ERROR_LENGTH: Final = 500
 _MAX_HEADER_BYTES: Final = 16 * 1024
 
 _SOCKET_ADDRESS: Final = re.compile(r" ?\('[0-9A-Fa-f:.%\w]+', [0-9]+[0-9, ]*\)")
-"""An address as Python writes that of a socket: ``('10.0.0.5', 80)``, of IPv6 with flow and scope."""
+"""The address of a socket as Python writes it: ``('10.0.0.5', 80)``; for IPv6 also with flow and scope."""
 
 
 class ConnectionUse:
-    """Which connection a request used."""
+    """Records which connection a request used."""
 
     __slots__ = ("kept",)
 
@@ -52,7 +51,7 @@ async def _by_kept(_session: aiohttp.ClientSession, context: object, _params: ob
 
 
 class Sender:
-    """Sends for every endpoint of a process, over one pool of connections. Start it where the loop runs."""
+    """Sends to every endpoint of a process, over one pool of connections. Start it in the event loop."""
 
     __slots__ = ("_clock", "_fresh", "_guard", "_names", "_session", "_settings")
 
@@ -72,7 +71,7 @@ class Sender:
 
     def _opened(self, names: AbstractResolver, *, keep: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=0,  # the worker's queues are the bound
+            limit=0,  # the delivery worker's queues limit the connections
             resolver=names,
             socket_factory=self._guard.socket_factory,
             ttl_dns_cache=10,
@@ -103,10 +102,10 @@ class Sender:
             self._names = None
 
     async def send(self, endpoint: Endpoint, event: OutboxEvent, attempt: int, timeout_s: float) -> Outcome:
-        """POST an event to an endpoint once. Never raises for what the other side does.
+        """POST an event to an endpoint once. Every fault of the receiver or the network becomes an outcome, not an exception.
 
-        If a kept connection turns out to be closed, that is no failure of the receiver: the request is sent once more, over a new
-        connection.
+        A connection that was kept open may turn out to be closed, which is no failure of the receiver: then the request is sent once more,
+        over a new connection.
         """
         now_ms = self._clock.wall_ms()
         began = self._clock.monotonic()
@@ -157,7 +156,7 @@ class Sender:
         return bytes(kept), True
 
     def _seconds(self, retry_after: str | None) -> float | None:
-        """``Retry-After`` in seconds from now: a number, or a date (RFC 9110 section 10.2.3); None for what is neither."""
+        """``Retry-After`` in seconds from now: it is a number, or a date (RFC 9110 section 10.2.3); None if it is neither."""
         if retry_after is None:
             return None
         text = retry_after.strip()
@@ -171,7 +170,7 @@ class Sender:
 
 
 def _described(raised: BaseException) -> tuple[Failure, str]:
-    """What went wrong, for a person."""
+    """The kind of a failure, and its text for people."""
     cause = raised
     while cause is not None:
         if isinstance(cause, ForbiddenAddressError):
@@ -190,8 +189,8 @@ def _described(raised: BaseException) -> tuple[Failure, str]:
 
 
 def _without_addresses(raised: BaseException) -> str:
-    """The text of an exception without the addresses that asyncio names: the tenant must not learn which address a name has in this
-    network.
+    """The text of an exception without the addresses that asyncio puts into it: the tenant must not learn which address a name has in the
+    hub's network.
     """
     if isinstance(raised, aiohttp.ClientConnectorError) and not isinstance(
         raised, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorSSLError | aiohttp.ClientConnectorCertificateError

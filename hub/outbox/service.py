@@ -1,4 +1,4 @@
-"""The outbox as a service of a running hub: starts and stops its parts, follows changes, deletes what is old."""
+"""The outbox as a service of a running hub: starts and stops its parts, reads changed endpoints, and deletes old rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ LISTED: Final = 10
 
 
 class Outbox:
-    """:class:`hub.outbox.models.Recorder`, and the service that does what follows: dispatcher, worker, endpoints, trimming."""
+    """The :class:`hub.outbox.models.Recorder`, and the service that dispatches and delivers events, reads changed endpoints, and deletes
+    old rows.
+    """
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Outbox:
         self.cache = EndpointCache(transactions)
         self.transactions = transactions
         self.waiting = (0, 0)
-        """Deliveries that are pending and events that are not dispatched, when they were counted last."""
+        """The numbers of pending deliveries and of events that are not dispatched, at the last count."""
         self._clock = clock
         self._loop = loop
         self._timing = timing
@@ -128,7 +130,7 @@ class Outbox:
     # -- service ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over what the last run left in the database, and start.
+        """Take over the events and deliveries that are in the database, and start.
 
         Raises:
             StorageError: the database cannot be read or written.
@@ -142,7 +144,7 @@ class Outbox:
             await self.transactions.write(delivery_store.free_own)
         await self.cache.refresh(self._slice())
         if odd := [each for each in self.cache if unfit_secrets(each.secrets, self._clock.wall_ms())]:
-            # they sign as they did when they were set, so that a receiver that verifies them goes on to do so
+            # they sign as before, so that a receiver that verifies them can continue
             _log.warning("secrets_not_standard", endpoints=[each.id for each in odd[:LISTED]], count=len(odd), advice=ROTATE)
         self.waiting = await self.transactions.read(delivery_store.waiting)
         await self.worker.start(self._slice())
@@ -151,7 +153,7 @@ class Outbox:
         self._sweeping.start(self._sweep())
 
     async def stop(self) -> None:
-        """Dispatch what was recorded, let requests under way end, and stop."""
+        """Dispatch the events in memory, wait for requests under way, and stop."""
         await self._following.stop()
         await self._sweeping.stop()
         await self.dispatcher.stop()
@@ -184,7 +186,7 @@ class Outbox:
                 _log.exception("outbox_not_swept")
 
     async def trim(self) -> int:
-        """Delete what has been over for long enough. Returns how many rows were deleted.
+        """Delete events and deliveries that ended before the times of the settings. Returns the number of deleted rows.
 
         Raises:
             StorageError: the database cannot be written.

@@ -1,4 +1,6 @@
-"""Divides what is limited, such as requests under way, among tenants, and orders those that wait for it. No clock, no I/O."""
+"""Divides a limited number of places, such as those of requests under way, among tenants, and orders those that wait for a place. No clock,
+no I/O.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ T = TypeVar("T")
 
 
 class Share:
-    """What one tenant has of a pool."""
+    """The places of a pool that one tenant uses."""
 
     __slots__ = ("pool", "used")
 
@@ -19,13 +21,13 @@ class Share:
         self.used = 0
 
     def add(self, count: int) -> None:
-        """Add to what the tenant has; ``count`` may be negative."""
+        """Change the number of places that the tenant uses by ``count``, which may be negative."""
         self.used += count
         self.pool.used += count
 
     @property
     def room(self) -> int:
-        """How much more the tenant may have now."""
+        """How many more places the tenant may use now."""
         pool = self.pool
         free = pool.size - pool.used
         if pool.alone or free <= 0:
@@ -34,8 +36,8 @@ class Share:
 
 
 class Pool:
-    """``size`` in all, of which one tenant may have the part ``share`` (0 to 1, at least one): more only while nobody else could want it
-    (:attr:`alone`), or as long as the part ``kept_free`` stays free, so that others find room at once when they come.
+    """``size`` places. One tenant may use the part ``share`` of them (0 to 1; at least one place). It may use more if it is the only tenant
+    (:attr:`alone`), or as long as the part ``kept_free`` stays free, so that other tenants find a place at once.
     """
 
     __slots__ = ("_shares", "alone", "kept_free", "share", "size", "used")
@@ -57,16 +59,16 @@ class Pool:
         return found
 
     def room_of(self, tenant: str) -> int:
-        """How much more a tenant may have now. May be called by any thread; the answer may be slightly old there."""
+        """How many more places a tenant may use now. Any thread may call this; the answer may be slightly old there."""
         return (self._shares.get(tenant) or Share(self)).room
 
     def forget_unused(self, but: Container[str] = ()) -> None:
-        """Forget tenants that have nothing of it, ``but`` for those whose :class:`Share` somebody holds on to."""
+        """Forget tenants that use no place, except those in ``but``, whose :class:`Share` is still referenced."""
         self._shares = {tenant: share for tenant, share in self._shares.items() if share.used or tenant in but}
 
 
 class Line:
-    """Those that wait for a place of a pool: tenants take turns, and within a tenant its members."""
+    """Members that wait for a place of a pool. Tenants take turns, and within a tenant its members."""
 
     __slots__ = ("_pool", "_waiting")
 
@@ -78,12 +80,12 @@ class Line:
         return sum(len(members) for members in self._waiting.values())
 
     def join(self, tenant: str, member: str) -> None:
-        """Wait, behind the others of the tenant. A member that waits already keeps its place."""
+        """Add a member behind the others of its tenant. A member that waits already keeps its position."""
         self._waiting.setdefault(tenant, {}).setdefault(member)
 
     def next(self) -> tuple[str, str] | None:
-        """Whose turn it is, taken out of the line: (tenant, member); None when none of those that wait may have more now. Tenants that have
-        as much as they may are passed over: few can be, for that is a good part of the whole.
+        """Remove the next (tenant, member) from the line and return it; None if no tenant that waits may use another place now. The search
+        passes tenants that use their whole share. They are few, since a share is a large part of the pool.
         """
         if self._pool.used >= self._pool.size:
             return None
@@ -98,7 +100,7 @@ class Line:
 
 
 class Turns(Generic[T]):
-    """Items that wait in memory: in order within a tenant, and tenants in turn."""
+    """Items that wait in memory. Tenants take turns; the items of a tenant stay in order."""
 
     __slots__ = ("_waiting", "pool")
 
@@ -110,17 +112,17 @@ class Turns(Generic[T]):
         return self.pool.used
 
     def append(self, tenant: str, each: T) -> None:
-        """The newest of a tenant."""
+        """Add an item behind the others of its tenant."""
         self._waiting.setdefault(tenant, deque()).append(each)
         self.pool.of(tenant).add(1)
 
     def put_back(self, tenant: str, each: T) -> None:
-        """The oldest of a tenant: it was taken before what waits."""
+        """Put an item before the others of its tenant: it was taken earlier than they were added."""
         self._waiting.setdefault(tenant, deque()).appendleft(each)
         self.pool.of(tenant).add(1)
 
     def take(self, most: int) -> list[T]:
-        """At most so many: one of each tenant, and one of each once more."""
+        """Take at most ``most`` items: one of each tenant in turn, then again one of each."""
         taken: list[T] = []
         while self._waiting and len(taken) < most:
             tenant, queue = next(iter(self._waiting.items()))

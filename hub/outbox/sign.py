@@ -1,4 +1,4 @@
-"""What a delivery carries in its headers: who it is, and signatures that a receiver can check (docs/protocol/webhooks.md#headers,
+"""The headers of a delivery: its id, and signatures that a receiver can check (docs/protocol/webhooks.md#headers,
 docs/protocol/webhooks.md#signatures).
 """
 
@@ -14,16 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:  # who checks a signature alone needs no database
+if TYPE_CHECKING:  # a program that only checks signatures must not load the database modules
     from hub.outbox.models import OutboxEvent, Secret
 
 PREFIX: Final = "whsec_"
-"""What secrets in the form of Standard Webhooks begin with; base64 of the key follows."""
+"""The prefix of secrets in the form of Standard Webhooks; base64 of the key follows."""
 
 SECRET_BYTES: Final = 32
 
 STANDARD_BYTES: Final = range(24, 65)
-"""How many bytes a ``whsec_`` secret stands for (Standard Webhooks 1.0.0, "Signature scheme")."""
+"""The number of bytes that the base64 of a ``whsec_`` secret may encode (Standard Webhooks 1.0.0, "Signature scheme")."""
 
 ROTATE: Final = "rotate it: hub endpoint rotate ID, hub channel rotate ID"
 """What to do about a secret that is not fit for Standard Webhooks."""
@@ -46,7 +46,7 @@ RESERVED: Final = frozenset(
         "x-hub-sequence", "x-b3-traceid",
     }
 )  # fmt: skip
-"""Headers that an endpoint cannot have of its own, in lower case."""
+"""Headers that an endpoint may not add, in lower case."""
 
 
 def new_secret() -> str:
@@ -55,9 +55,9 @@ def new_secret() -> str:
 
 
 def secret_problem(secret: str) -> str:
-    """Why a secret that begins with ``whsec_`` is none that libraries of Standard Webhooks take: they decode what follows, each a little
-    otherwise, so only base64 with its padding and without stray bits means the same to all of them. Empty when it is one, or a text of
-    another kind, whose own bytes are the key.
+    """Why libraries of Standard Webhooks would not accept a secret that begins with ``whsec_``; empty if they accept it. They decode the
+    rest in slightly different ways: only base64 with its padding and without stray bits means the same to all of them. Also empty for a
+    secret without this prefix: its own bytes are the key.
     """
     if not secret.startswith(PREFIX):
         return ""
@@ -72,12 +72,13 @@ def secret_problem(secret: str) -> str:
 
 
 def unfit_secrets(secrets: Iterable[Secret], now_ms: int) -> bool:
-    """Whether one of the secrets that sign now is none that libraries of Standard Webhooks take: versions before 0.2 took it."""
+    """Whether libraries of Standard Webhooks would not accept one of the secrets that sign now. Hubs before version 0.2 accepted such ones.
+    """
     return any(secret_problem(each.text) for each in secrets if each.until_ms is None or each.until_ms > now_ms)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Check headers of an endpoint's own.
+    """Check the headers that an endpoint adds to each attempt.
 
     Raises:
         ValueError: ``headers: expected ..., got ...``.
@@ -96,13 +97,13 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def message_id(event: OutboxEvent) -> str:
-    """``webhook-id``: the same at every attempt, and what a receiver tells repeats by."""
+    """``webhook-id``: the same at every attempt, so that a receiver recognises repeats."""
     return f"msg_{event.operation_id}"
 
 
 def headers(event: OutboxEvent, present: Sequence[Secret], attempt: int, now_s: int) -> dict[str, str]:
-    """The hub's own headers of one attempt. ``present`` are the secrets that are valid now, the newest first: all sign for
-    ``webhook-signature``; ``X-Hub-Signature`` has room for one and is the newest's.
+    """The hub's own headers of one attempt. ``present`` are the secrets that are valid now, the newest first: ``webhook-signature`` has a
+    signature with each of them, ``X-Hub-Signature`` and ``X-Hub-Signature-256`` only one with the newest.
     """
     identifier = message_id(event)
     made = {
@@ -128,14 +129,14 @@ def hub_signature(secret: str, body: bytes, algorithm: str) -> str:
 
 
 def hub_hasher(secret: str, algorithm: str) -> hmac.HMAC:
-    """The same for a body that comes in pieces: its ``hexdigest`` is what ``X-Hub-Signature`` has behind ``sha1=`` or ``sha256=``."""
+    """An HMAC for a body that comes in pieces. Its ``hexdigest`` is the part of ``X-Hub-Signature`` after ``sha1=`` or ``sha256=``."""
     return _keyed(secret.encode(), algorithm).copy()
 
 
 def verify(secret: str, body: bytes, signature: str) -> bool:
-    """Whether ``sha1=...`` or ``sha256=...`` is the signature of a body. Takes as long whether it is or not.
+    """Whether ``sha1=...`` or ``sha256=...`` is the signature of a body. The comparison takes the same time for right and wrong ones.
 
-    The text of another form is no signature, hence False.
+    False for a text of another form.
     """
     algorithm, _, given = signature.strip().partition("=")
     if algorithm not in {"sha1", "sha256"} or not given.isascii():
@@ -144,7 +145,7 @@ def verify(secret: str, body: bytes, signature: str) -> bool:
 
 
 def verify_standard(secret: str, body: bytes, identifier: str, timestamp: str, signatures: str) -> bool:
-    """Whether one of the entries of ``webhook-signature`` is that of a body."""
+    """Whether one of the entries of ``webhook-signature`` is the signature of a body."""
     if not timestamp.isascii() or not timestamp.isdecimal() or not signatures.isascii():
         return False
     expected = _base64_of(secret, f"{identifier}.{timestamp}.".encode() + body)
@@ -160,16 +161,16 @@ def _base64_of(secret: str, signed: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def _standard_key(secret: str) -> bytes:
-    """The key of Standard Webhooks: the decoded bytes of a ``whsec_`` secret, else the text's own."""
+    """The key for Standard Webhooks: the decoded bytes of a ``whsec_`` secret, else the bytes of the text itself."""
     if secret.startswith(PREFIX):
         try:
             return base64.b64decode(secret[len(PREFIX) :], validate=True)
         except binascii.Error:
-            pass  # it only looks like one
+            pass  # not base64: use the text itself
     return secret.encode()
 
 
 @lru_cache(maxsize=4096)
 def _keyed(key: bytes, algorithm: str) -> hmac.HMAC:
-    """An HMAC that has its key and no data yet: copying it spares two rounds of hashing each time."""
+    """An HMAC with its key and without data. To copy it saves two rounds of hashing for each signature."""
     return hmac.new(key, digestmod=hashlib.sha1 if algorithm == "sha1" else hashlib.sha256)

@@ -1,4 +1,4 @@
-"""Events, endpoints, deliveries, attempts, and the revision that tells running hubs of changed endpoints."""
+"""Events, endpoints, deliveries, attempts, and the revision by which running hubs notice changed endpoints."""
 
 from hub.storage.schema import Schema
 
@@ -7,8 +7,8 @@ after = ("security_0001",)
 
 
 def upgrade(schema: Schema) -> None:
-    """Create the tables, and the one row of ``outbox_revision``. A number of an event or a delivery is never given twice, also when the
-    newest row was removed: what follows from an event is idempotent by it.
+    """Create the tables, and the one row of ``outbox_revision``. The id of an event or a delivery is never used again, also if the newest
+    row was removed, since consumers are idempotent by the id.
     """
     schema.run(
         """
