@@ -141,7 +141,7 @@ def show_raw(value: bytes | msgspec.Raw) -> str:
     return show(_loads(bytes(value)))
 
 
-# -- what came instead --------------------------------------------------------------------------------------------------
+# -- errors of wrong events ---------------------------------------------------------------------------------------------
 
 _PLACE = re.compile(r"(?P<what>.*) - at `\$(?P<path>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
@@ -154,16 +154,17 @@ _WORDS_OF_PATTERNS = {r"\x00-\x1f": "text without control characters", "[A-Za-z]
 
 
 def _of_text(field: str, text: str) -> EventError:
-    """``expected X, got Y`` from :class:`BadJsonError`."""
+    """Convert the text ``expected X, got Y`` of :class:`BadJsonError` to an error of ``field``."""
     expected, _, got = text.removeprefix("expected ").partition(", got ")
     return EventError(field, expected, got)
 
 
 def _explain(error: msgspec.ValidationError, text: bytes, root: str, shape: type[msgspec.Struct]) -> EventError:
-    """msgspec says where and what was expected; this adds what came, and says it in the words of JSON rather than of Python."""
+    """Convert an error of msgspec, which names the place and what was expected. Adds what came, and uses the words of JSON, not of Python.
+    """
     try:
         value = _loads(text)
-    except ValueError as malformed:  # further on than msgspec came
+    except ValueError as malformed:  # a fault after the place at which msgspec stopped
         return EventError(root or "event", "JSON text", f"a fault: {malformed}")
     placed = _PLACE.fullmatch(str(error))
     what, path = (placed["what"], placed["path"]) if placed else (str(error), "")
@@ -171,7 +172,7 @@ def _explain(error: msgspec.ValidationError, text: bytes, root: str, shape: type
     if missing := _MISSING.fullmatch(what):
         return EventError(f"{root}{path}.{missing['name']}".lstrip("."), "a value", "nothing")
     got = _value_at(value, path)
-    if what.endswith("out of range"):  # beyond what msgspec reads at all
+    if what.endswith("out of range"):  # msgspec cannot parse such a number
         return EventError(field, NUMBERS, got)
     if what.startswith("Invalid enum value"):
         return EventError(field, _choices(shape, path), got)
@@ -189,7 +190,7 @@ def _in_words(expected: str) -> str:
 
 
 def _choices(shape: type[msgspec.Struct], path: str) -> str:
-    """The literals that a field of ``shape`` takes, as a list of words."""
+    """The literals that a field of ``shape`` accepts, as text."""
     kinds = {f".{field.encode_name}": field.type for field in msgspec.structs.fields(shape)}
     literals = [kind for kind in (kinds[path], *typing.get_args(kinds[path])) if typing.get_origin(kind) is Literal]
     options = [str(option) for kind in literals for option in typing.get_args(kind)]
@@ -197,8 +198,8 @@ def _choices(shape: type[msgspec.Struct], path: str) -> str:
 
 
 def _value_at(value: typing.Any, path: str) -> str:
-    """The value at a path, as text. If the path does not exist in ``value``, that at its deepest part that does: of two members with the
-    same name, msgspec may have refused the first, and ``value`` has the second.
+    """The value at a path, as text; if the path does not exist, the value at its longest part that exists. A path may not exist if an
+    object has two members of one name: msgspec may have refused the first, and ``value`` has the second.
     """
     for step in _STEP.finditer(path):
         try:

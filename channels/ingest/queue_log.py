@@ -148,7 +148,7 @@ class Converter:
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _say(self, data: EventData, at_ms: int) -> None:
-        """Add an event. Its id depends on the line alone, so that a log that is sent twice counts once."""
+        """Add an event. Its id is computed from the line, so that a log that is sent twice counts once."""
         digest = hashlib.sha256(self._line.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         identifier = f"{digest}-{self._seen[self._line]}-{len(self._out)}"
         self._out.append(Event(TYPE_NAMES[type(data)], at_ms, SOURCE, identifier, data))
@@ -362,8 +362,8 @@ class Converter:
         return self._agents.setdefault(line.agent, _Agent())
 
     def _settle(self, line: Line, reason: str = "") -> None:
-        """Add an event if the agent now takes calls, or takes none any more. An agent who is paused in every queue that the log has named
-        for the agent takes none.
+        """Add an event if the agent begins or stops to take calls. An agent who is paused in every queue that the log has named for the
+        agent takes no calls.
         """
         known = self._agents[line.agent]
         ready = not (known.away or (known.queues and known.paused >= known.queues))

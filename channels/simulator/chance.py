@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Chance:
-    """One generator of random numbers. All versions of Python give the same numbers for a seed, so a seed identifies a simulated day."""
+    """One generator of random numbers. Python keeps the numbers of a seed stable for these calls, so a seed identifies a simulated day."""
 
     __slots__ = ("_random",)
 

@@ -60,8 +60,8 @@ class Runner:
     """A service that runs as long as the hub does.
 
     At the start it simulates the day so far as fast as it can, so that the totals of the day are not zero: from midnight, from eight hours
-    ago, or from the end of the log, whichever is latest. Then it follows the clock. Before that it finishes the interactions of an earlier
-    run, and logs its agents out.
+    ago, or from the end of the log, whichever is latest. Then it follows the clock. Its first events finish the interactions of an earlier
+    run, and log its agents out.
     """
 
     __slots__ = ("_clock", "_eventlog", "_find_sink", "_first_pause_s", "_settings", "_sink", "_task", "_zone", "counters", "error")

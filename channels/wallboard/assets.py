@@ -31,7 +31,7 @@ _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".
 """Not from ``mimetypes``, which reads tables of the machine: there a module may be ``text/plain``."""
 
 _NOT_SERVED = {"package.json"}
-"""Files of the folder that browsers do not need: it tells Node.js, in tests, that the files are ES modules."""
+"""Files that browsers do not need. ``package.json`` tells Node.js that the scripts are ES modules."""
 
 
 def asset(name: str, content: bytes) -> Asset:

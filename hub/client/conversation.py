@@ -25,7 +25,7 @@ META_UNSUBSCRIBE: Final = "/meta/unsubscribe"
 META_DISCONNECT: Final = "/meta/disconnect"
 INVALID_REPLAY_ID: Final = "400::The replayId"
 MAX_POSITION: Final = 2**53 - 1
-"""Positions are whole numbers that JavaScript keeps exact (docs/protocol/channels.md#positions). A number outside is publisher's data."""
+"""Positions are whole numbers that JavaScript keeps exact (docs/protocol/channels.md#positions). Other numbers are a publisher's data."""
 
 _NOTHING: Final = msgspec.Raw()
 

@@ -56,8 +56,8 @@ class ReplayCursor:
             self.since = position
 
     def has_had(self, position: int, *, in_order: bool) -> bool:
-        """Whether the subscription has received the message at a position before. ``in_order``: the server replays messages for another
-        subscription, so every message up to the last position counts as received.
+        """Whether the subscription has received the message at a position before. ``in_order``: a replay is under way, which may repeat
+        messages that this subscription received without it; so every message up to its last position counts as received.
         """
         return self.logged and (position <= self.had or (in_order and self.since is not None and position <= self.since))
 

@@ -91,7 +91,7 @@ class Requests:
                 sending.cancel()
             await asyncio.wait({sending})
             if not sending.cancelled():
-                sending.exception()  # mark the exception as seen: it was raised above, or nobody needs it
+                sending.exception()  # mark the exception as seen: it was raised above, or is not needed
         if not all(waiting.reply.done() for waiting in mine.values()):
             raise ProtocolError(f"{self._url}: the response does not answer {first.channel}")
 
@@ -114,7 +114,7 @@ class Requests:
             waiting.fail(error)
 
     def fail_connect(self, error: BayeuxError) -> None:
-        """Fail the held connect: its caller stops to wait."""
+        """Fail the held connect, so that its caller stops waiting."""
         for waiting in self._waiting.values():
             if waiting.channel == META_CONNECT:
                 waiting.fail(error)

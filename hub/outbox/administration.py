@@ -29,7 +29,7 @@ _MEDIUM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class EndpointError(ValueError):
-    """An endpoint cannot be made or changed like this: names the field, what was expected and what came."""
+    """An endpoint cannot be created or changed like this. The text names the field, what was expected and what came."""
 
     def __init__(self, field: str, expected: str, got: object) -> None:
         super().__init__(f"{field}: expected {expected}, got {got!r}")
@@ -100,7 +100,7 @@ class Administration:
         """Set the fields of ``change`` that are not None.
 
         Raises:
-            UnknownEndpointError: there is none.
+            UnknownEndpointError: the tenant has no such endpoint.
             EndpointError: a field is wrong.
         """
         made = self._changed(self.find(transaction, tenant, identifier), change)
@@ -111,7 +111,7 @@ class Administration:
         """Give an endpoint a new secret. The old one also signs for ``outbox.secret_overlap_h`` hours.
 
         Raises:
-            UnknownEndpointError: there is none.
+            UnknownEndpointError: the tenant has no such endpoint.
             EndpointError: the secret cannot be used.
         """
         endpoint = self.find(transaction, tenant, identifier)
@@ -126,7 +126,7 @@ class Administration:
         """Remove an endpoint. Its pending deliveries become dead.
 
         Raises:
-            UnknownEndpointError: there is none.
+            UnknownEndpointError: the tenant has no such endpoint.
         """
         endpoint = self.find(transaction, tenant, identifier)
         self._remove(transaction, identifier)
@@ -136,7 +136,7 @@ class Administration:
         """Find an endpoint that an administrator created.
 
         Raises:
-            UnknownEndpointError: there is none.
+            UnknownEndpointError: the tenant has no such endpoint.
         """
         found = endpoint_store.find(transaction, tenant, identifier)
         if found is None or found.owner:

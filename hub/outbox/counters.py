@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from hub.core.metric import CounterFamily
 
 DELIVERY_BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 86400.0)
-"""Upper bounds of the buckets, in seconds, for deliveries: the first attempt is one of milliseconds, the last retry one of days."""
+"""Upper bounds of the buckets, in seconds. A delivery at the first attempt takes milliseconds, one at the last retry takes days."""
 
 
 @dataclass(slots=True)

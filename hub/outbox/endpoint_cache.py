@@ -11,7 +11,7 @@ from hub.storage.transactions import Transaction, Transactions
 
 
 class EndpointCache:
-    """Every endpoint, as this process last read them or changed them itself."""
+    """Every endpoint, as this process last read it or changed it itself."""
 
     __slots__ = ("_by_id", "_by_tenant", "_own_changes", "_revision", "_transactions")
 

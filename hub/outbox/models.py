@@ -66,7 +66,7 @@ class Secret(NamedTuple):
 
     text: str
     until_ms: int | None = None
-    """When the secret stops to be valid, in ms; None for the present one."""
+    """When the secret becomes invalid, in ms; None for the present one."""
 
 
 class Success(StrEnum):

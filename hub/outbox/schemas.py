@@ -1,4 +1,4 @@
-"""The bodies of the REST operations on endpoints and deliveries, as requests have them and as answers do."""
+"""The bodies of requests and answers of the REST operations on endpoints and deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the webhook machine (section ``outbox``)."""
+"""Settings of the outbox and its webhooks (section ``outbox``)."""
 
 from typing import Annotated
 
