@@ -160,8 +160,7 @@ def _of_text(field: str, text: str) -> EventError:
 
 
 def _explain(error: msgspec.ValidationError, text: bytes, root: str, shape: type[msgspec.Struct]) -> EventError:
-    """Convert an error of msgspec, which names the place and what was expected. Adds what came, and uses the words of JSON, not of Python.
-    """
+    """Convert an error of msgspec, which names the place and what was expected; add what came, in the words of JSON."""
     try:
         value = _loads(text)
     except ValueError as malformed:  # a fault after the place at which msgspec stopped

@@ -72,8 +72,7 @@ def secret_problem(secret: str) -> str:
 
 
 def unfit_secrets(secrets: Iterable[Secret], now_ms: int) -> bool:
-    """Whether libraries of Standard Webhooks would not accept one of the secrets that sign now. Hubs before version 0.2 accepted such ones.
-    """
+    """Whether libraries of Standard Webhooks refuse one of the secrets that sign now. Hubs before version 0.2 took such secrets."""
     return any(secret_problem(each.text) for each in secrets if each.until_ms is None or each.until_ms > now_ms)
 
 
