@@ -121,7 +121,7 @@ class ChannelService:
             UnknownChannelError: there is none.
             EndpointError: a field is wrong.
         """
-        made = self._changed(self.find(transaction, tenant, identifier), change)
+        made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
         store_channels.change(transaction, made.channel)
         self._save(transaction, made.endpoint)
         return made
@@ -133,7 +133,7 @@ class ChannelService:
             UnknownChannelError: there is none.
             EndpointError: the secret cannot be used.
         """
-        found = self.find(transaction, tenant, identifier)
+        found = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
         overlap_ms = round(self._settings.secret_overlap_h * 3_600_000)
         endpoint = replace(found.endpoint, secrets=rotated(found.endpoint.secrets, secret, self._clock.wall_ms(), overlap_ms))
@@ -146,19 +146,19 @@ class ChannelService:
         Raises:
             UnknownChannelError: there is none.
         """
-        found = self.find(transaction, tenant, identifier)
+        found = self.find(transaction, tenant, identifier, to_change=True)
         store_channels.remove(transaction, found.channel.number, self._clock.wall_ms())
         self._remove(transaction, found.channel.endpoint)
         return found
 
-    def find(self, transaction: Transaction, tenant: str, identifier: str) -> Managed:
-        """One channel.
+    def find(self, transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Managed:
+        """One channel. ``to_change``: see :func:`hub.outbox.endpoint_store.find`.
 
         Raises:
             UnknownChannelError: there is none.
         """
         channel = store_channels.find(transaction, tenant, identifier) if CHANNEL_ID.fullmatch(identifier) else None
-        endpoint = endpoint_store.find(transaction, tenant, channel.endpoint) if channel is not None else None
+        endpoint = endpoint_store.find(transaction, tenant, channel.endpoint, to_change=to_change) if channel is not None else None
         if channel is None or endpoint is None:
             raise UnknownChannelError(identifier)
         return Managed(channel, endpoint)

@@ -103,7 +103,7 @@ class Administration:
             UnknownEndpointError: the tenant has no such endpoint.
             EndpointError: a field is wrong.
         """
-        made = self._changed(self.find(transaction, tenant, identifier), change)
+        made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
         self._save(transaction, made)
         return made
 
@@ -114,7 +114,7 @@ class Administration:
             UnknownEndpointError: the tenant has no such endpoint.
             EndpointError: the secret cannot be used.
         """
-        endpoint = self.find(transaction, tenant, identifier)
+        endpoint = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
         now_ms = self._clock.wall_ms()
         overlap_ms = round(self._settings.secret_overlap_h * 3_600_000)
@@ -128,17 +128,17 @@ class Administration:
         Raises:
             UnknownEndpointError: the tenant has no such endpoint.
         """
-        endpoint = self.find(transaction, tenant, identifier)
+        endpoint = self.find(transaction, tenant, identifier, to_change=True)
         self._remove(transaction, identifier)
         return endpoint
 
-    def find(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
-        """Find an endpoint that an administrator created.
+    def find(self, transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Endpoint:
+        """Find an endpoint that an administrator created. ``to_change``: see :func:`hub.outbox.endpoint_store.find`.
 
         Raises:
             UnknownEndpointError: the tenant has no such endpoint.
         """
-        found = endpoint_store.find(transaction, tenant, identifier)
+        found = endpoint_store.find(transaction, tenant, identifier, to_change=to_change)
         if found is None or found.owner:
             raise UnknownEndpointError(identifier)
         return found

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection
 from typing import Final
 
+from hub.outbox.delivery_store import marks
 from hub.outbox.models import Endpoint, Policy, Secret, Success, Throttle
 from hub.storage.transactions import Row, Transaction
 
@@ -77,8 +78,7 @@ def kept(transaction: Transaction, endpoints: Collection[str]) -> set[str]:
     ids = sorted(endpoints)  # always in the same order, so that no two transactions wait for each other
     for start in range(0, len(ids), _IDS_AT_ONCE):
         piece = ids[start : start + _IDS_AT_ONCE]
-        marks = ", ".join("?" * len(piece))
-        rows = transaction.rows(f"SELECT id FROM endpoints WHERE id IN ({marks}) ORDER BY id{transaction.key_share}", piece)
+        rows = transaction.rows(f"SELECT id FROM endpoints WHERE id IN ({marks(piece)}) ORDER BY id{transaction.key_share}", piece)
         found.update(row[0] for row in rows)
     return found
 
@@ -104,9 +104,12 @@ def store_circuit(transaction: Transaction, endpoint: str, silent: int, closed_u
     transaction.run("UPDATE endpoints SET silent = ?, closed_until_ms = ? WHERE id = ?", (silent, closed_until_ms, endpoint))
 
 
-def find(transaction: Transaction, tenant: str, endpoint: str) -> Endpoint | None:
-    """One endpoint of a tenant."""
-    row = transaction.row(f"SELECT {_COLUMNS} FROM endpoints WHERE id = ? AND tenant = ?", (endpoint, tenant))
+def find(transaction: Transaction, tenant: str, endpoint: str, *, to_change: bool = False) -> Endpoint | None:
+    """One endpoint of a tenant. With ``to_change`` nobody else changes or removes it before this transaction ends: :func:`save` writes the
+    whole endpoint, and would create one again that was removed meanwhile.
+    """
+    lock = transaction.for_update if to_change else ""
+    row = transaction.row(f"SELECT {_COLUMNS} FROM endpoints WHERE id = ? AND tenant = ?{lock}", (endpoint, tenant))
     return None if row is None else _of_row(row)
 
 

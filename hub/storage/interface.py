@@ -103,6 +103,13 @@ class Transaction:
         self.skip_locked = skip_locked
 
     @property
+    def for_update(self) -> str:
+        """What a ``SELECT`` ends with whose rows this transaction is about to write: no other transaction changes or removes them before it
+        ends. Empty on a database with one writer at a time.
+        """
+        return " FOR UPDATE" if self.skip_locked else ""
+
+    @property
     def key_share(self) -> str:
         """The end of a ``SELECT`` whose rows must not be removed before this transaction ends. It is empty for a database with one writer
         at a time.

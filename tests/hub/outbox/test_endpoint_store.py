@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from dataclasses import replace
 
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.models import EVERY_ENDPOINT, Endpoint, OutboxEvent, Policy, Secret, Success, Throttle
@@ -117,3 +119,35 @@ async def removed_meanwhile(database: Database) -> None:
     assert await remover.read(lambda tx: tx.rows("SELECT state, error FROM deliveries")) == [("dead", endpoint_store.REMOVED)]
     await maker.stop()
     await remover.stop()
+
+
+async def test_a_change_does_not_bring_back_an_endpoint_that_is_removed_meanwhile(postgres: Postgres) -> None:
+    """On PostgreSQL, where two transactions run at the same time."""
+    async with opened(postgres.url(await postgres.migrated())) as database:
+        changer, remover = Transactions(backend_of(database)), Transactions(backend_of(database))
+        await changer.start()
+        await remover.start()
+        await changer.write(lambda tx: tx.run("INSERT INTO tenants (name, created_ms) VALUES ('again', 0)"))
+        await changer.write(lambda tx: endpoint_store.save(tx, replace(endpoint(), id="ep_again", tenant="again")))
+        removed, changing = threading.Event(), threading.Event()
+
+        def remove(tx: Transaction) -> None:
+            assert endpoint_store.remove(tx, "ep_again", 1)
+            removed.set()
+            changing.wait(5)
+            time.sleep(0.2)  # the other transaction has read the endpoint by now, or waits for it
+
+        def change(tx: Transaction) -> bool:
+            changing.set()
+            found = endpoint_store.find(tx, "again", "ep_again", to_change=True)
+            if found is not None:
+                endpoint_store.save(tx, replace(found, description="changed"))
+            return found is not None
+
+        removing = asyncio.create_task(remover.write(remove))
+        await asyncio.to_thread(removed.wait)
+        assert not await changer.write(change)
+        await removing
+        assert await changer.read(lambda tx: endpoint_store.find(tx, "again", "ep_again")) is None
+        await changer.stop()
+        await remover.stop()
