@@ -1,0 +1,176 @@
+"""What the parts of a hub ask of its other nodes: who lives, and calls to them.
+
+A node is one process of the hub. Its incarnation is a random name that it takes when it starts: a process that was restarted is another
+node. :mod:`hub.cluster.registry` knows which nodes live, :mod:`hub.cluster.links` calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+INCARNATION_CHARACTERS: Final = 12
+"""Hexadecimal digits of an incarnation: 48 random bits."""
+
+
+class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node tells the others about itself, once a second."""
+
+    incarnation: str
+    version: str
+    """The version of the product."""
+    role: str = "all"
+    """The setting ``role``."""
+    link: str = ""
+    """The URL at which other nodes reach it (the setting ``link_url``); empty if it takes no links."""
+    machine: str = ""
+    """The machine that it runs on. Workers of one machine have the same."""
+    worker: int | None = None
+    """Its number among the workers of one ``hub serve --workers``."""
+    draining: bool = False
+    """Whether it is about to stop: it takes no new session and no new tenant."""
+    envelopes: tuple[int, ...] = (2,)
+    """The versions of the bus's envelope that it reads."""
+    hub: str = ""
+    """An id of the hub's database: nodes of two hubs that share a Redis have different ones."""
+    secret: str = ""
+    """A fingerprint of the setting ``secret``, by which a node finds that another has a different one."""
+    clock_ms: int = 0
+    """Its wall clock when it said this, in ms since 1970."""
+
+
+class LinkError(Exception):
+    """A call to another node failed. The other node may have done what was asked, or not."""
+
+
+class NodeGoneError(LinkError):
+    """No live node has this incarnation: it has ended, and what it had is lost."""
+
+
+class UnreachableError(LinkError):
+    """The node lives, as far as anybody knows, but the link to it cannot be made, broke, or did not answer in time."""
+
+
+class CallEndedError(LinkError):
+    """The other node has ended the call before its last piece."""
+
+
+class Nodes(Protocol):
+    """The nodes of the hub, as this process knows them. The last view stands while Redis is away: nobody expires then."""
+
+    on_changed: list[Callable[[], object]]
+    """Called after a node came, went, or changed its record."""
+    on_left: list[Callable[[str], object]]
+    """Called with the incarnation of a node that lives no more."""
+
+    @property
+    def me(self) -> NodeRecord:
+        """The record of this process."""
+        ...
+
+    def live(self) -> Mapping[str, NodeRecord]:
+        """All nodes that live, by incarnation, this one among them."""
+        ...
+
+    def find(self, incarnation: str) -> NodeRecord | None:
+        """A node that lives; None if there is none of this incarnation."""
+        ...
+
+
+class Call(Protocol):
+    """One end of a call between two nodes, over their link. Either side sends pieces, in order; a side that stops reading makes the other
+    wait (1 MiB of unread pieces at most).
+    """
+
+    @property
+    def node(self) -> str:
+        """The incarnation of the other node."""
+        ...
+
+    @property
+    def head(self) -> bytes:
+        """What the caller said when it opened the call: what is asked."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The data that came with the head."""
+        ...
+
+    @property
+    def hops(self) -> int:
+        """How many links the request has gone over, this one included."""
+        ...
+
+    async def send(self, piece: bytes) -> None:
+        """Send a piece to the other side; waits while it has too much unread.
+
+        Raises:
+            LinkError: the call is over.
+        """
+        ...
+
+    async def receive(self) -> bytes | None:
+        """The next piece of the other side; None after its last one.
+
+        Raises:
+            CallEndedError: the other side cancelled the call.
+            UnreachableError: the link broke.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Say that this side sends nothing more. Idempotent."""
+        ...
+
+    def cancel(self) -> None:
+        """End the call at once, in both directions. Idempotent; a call that is over is left alone."""
+        ...
+
+    def confirm(self, *, written: bool) -> None:
+        """The caller tells whether the reply reached whoever it is for. Called at most once."""
+        ...
+
+    async def confirmed(self, timeout_s: float = 5.0) -> bool:
+        """Whether the caller said that the reply was written; False if it said that it was not, if the call or the link broke, or after
+        ``timeout_s`` seconds without either.
+        """
+        ...
+
+
+Handler = Callable[[Call], Awaitable[None]]
+"""Answers calls of one kind. When it returns, its side of the call is finished; when it raises, the call is cancelled and the exception is
+logged and counted."""
+
+
+class Links(Protocol):
+    """Calls to other nodes. One link, a connection that carries many calls, joins each pair of nodes; it is opened when it is needed."""
+
+    on_broken: list[Callable[[str], object]]
+    """Called with the incarnation of a node when the link to it broke."""
+
+    def serve(self, kind: str, handler: Handler) -> None:
+        """Have ``handler`` answer the calls of a kind.
+
+        Raises:
+            ValueError: another handler answers them.
+        """
+        ...
+
+    async def open(self, node: str, kind: str, head: bytes = b"", body: bytes = b"", *, hops: int = 0) -> Call:
+        """Begin a call. ``hops``: the links that the request has gone over before.
+
+        Raises:
+            NodeGoneError, UnreachableError: see there.
+        """
+        ...
+
+    async def ask(self, node: str, kind: str, head: bytes = b"", body: bytes = b"", *, timeout_s: float, hops: int = 0) -> bytes:
+        """Call, and return the one piece that comes back. The call is cancelled if this is.
+
+        Raises:
+            NodeGoneError, UnreachableError, CallEndedError: see there.
+        """
+        ...
