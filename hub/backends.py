@@ -51,12 +51,12 @@ def _memory_channel_log(settings: Settings, clock: Clock) -> OpenChannelLog:
     return OpenChannelLog(MemoryChannelLog(clock, settings.replay.retention), None)
 
 
-def _redis_bus(settings: Settings, url: str) -> RedisBus:
+def _redis_bus(settings: Settings, url: str, incarnation: str) -> RedisBus:
     # imported here, because the Redis client takes time to load and most hubs do not use it
     from hub.bus.redis.bus import open_bus
 
     try:
-        return open_bus(url, settings.redis_prefix, settings.redis_durable, settings.replay.retention)
+        return open_bus(url, settings.redis_prefix, settings.redis_durable, settings.replay.retention, node=incarnation)
     except ValueError as error:
         raise SettingsError([f"redis_url: expected a URL such as redis://localhost:6379/0: {error}"]) from None
 
@@ -91,8 +91,9 @@ class Backends:
         await self.event_log.log.close()
 
 
-def open_backends(settings: Settings, clock: Clock) -> Backends:
-    """Open the backends that the settings name. The lock of the event log's file refuses a second hub on the same data folder.
+def open_backends(settings: Settings, clock: Clock, incarnation: str) -> Backends:
+    """Open the backends that the settings name, for the process of this incarnation. The lock of the event log's file refuses a second hub
+    on the same data folder.
 
     Raises:
         EventLogError: a file cannot be used.
@@ -101,7 +102,7 @@ def open_backends(settings: Settings, clock: Clock) -> Backends:
     """
     event_log = EVENT_LOGS["sqlite"](settings)
     if settings.redis_url is not None:
-        redis = _redis_bus(settings, settings.redis_url)
+        redis = _redis_bus(settings, settings.redis_url, incarnation)
         return Backends(redis, OpenChannelLog(redis.log, None), event_log, redis)
     channel_log = CHANNEL_LOGS[settings.replay.store](settings, clock)
     return Backends(BUSES["memory"](settings, channel_log.log), channel_log, event_log)

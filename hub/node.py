@@ -15,6 +15,7 @@ from hub.bayeux.server import BayeuxServer
 from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.recipient import Recipient
+from hub.core.session_ids import new_incarnation
 from hub.eventlog.trimmer import Trimmer
 from hub.families import access_of, migrations_of, whole
 from hub.family import Context, Family, Service, of_process, process_roles
@@ -74,9 +75,10 @@ class Node:
         self._start_fault: Exception | None = None
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
+        self.incarnation = new_incarnation()
         self.access = access_of(families)
         # open the logs before the database: their lock refuses a second hub before it can open the database's file
-        self._backends = open_backends(settings, self.clock)
+        self._backends = open_backends(settings, self.clock, self.incarnation)
         self.channel_log = self._backends.channel_log.log
         self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
         self.transactions = self.storage.transactions
@@ -90,6 +92,7 @@ class Node:
             clock=self.clock,
             on_fault=_log_fault,
             limits=settings.limits,
+            incarnation=self.incarnation,
         )
         self.hosts = Hosts.of(settings)
         self.errors = ErrorTable(settings.limits.max_errors_told)

@@ -7,12 +7,9 @@ node. :mod:`hub.cluster.registry` knows which nodes live, :mod:`hub.cluster.link
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
-
-INCARNATION_CHARACTERS: Final = 12
-"""Hexadecimal digits of an incarnation: 48 random bits."""
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):

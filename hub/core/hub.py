@@ -17,6 +17,7 @@ from hub.core.positions import Positions
 from hub.core.publisher import Publisher
 from hub.core.recipient import FaultObserver, Recipient
 from hub.core.router import Router
+from hub.core.session_ids import new_incarnation
 from hub.core.sessions import Sessions
 from hub.core.snapshots import Snapshots
 from hub.core.subjects import SubjectSessions
@@ -37,6 +38,7 @@ class Hub:
         "fan_outs",
         "flusher",
         "frame_caches",
+        "incarnation",
         "limits",
         "logins",
         "loop",
@@ -63,8 +65,13 @@ class Hub:
         on_fault: FaultObserver,
         limits: Limits | None = None,
         logins: Logins | None = None,
+        incarnation: str | None = None,
     ) -> None:
-        """``on_fault`` is told of exceptions that one session raised while it was sent something."""
+        """``on_fault`` is told of exceptions that one session raised while it was sent something. ``incarnation`` is the name of this
+        process; without it the hub takes a random one.
+        """
+        self.incarnation = incarnation or new_incarnation()
+        """The name of this process; the ids of its sessions begin with it."""
         # what every part stands on
         self.limits = limits or Limits()
         self.loop = loop

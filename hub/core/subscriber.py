@@ -11,9 +11,7 @@ from hub.core.principal import Principal
 from hub.core.recovery import Recovery
 from hub.core.router import Excluded
 from hub.core.session_hub import SessionHub
-
-PUBLIC_ID_CHARACTERS = 16
-"""Characters of a session's id that may be shown. The rest, at least 128 random bits of a Bayeux clientId, is known to its client alone."""
+from hub.core.session_ids import PUBLIC_ID_CHARACTERS
 
 
 class Subscriber:
@@ -267,7 +265,9 @@ class Subscriber:
 
     @property
     def public_id(self) -> str:
-        """Names the session to administrators and in presence events. It is too short to act as the session's client."""
+        """Names the session to administrators and in presence events. The rest of a Bayeux clientId, 128 random bits, is known to its
+        client alone: this part is too short to act as the client.
+        """
         return self.id[:PUBLIC_ID_CHARACTERS]
 
     @property

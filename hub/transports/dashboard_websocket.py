@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 
 from starlette.types import Receive, Scope, Send
 
 from hub.core.errors import CloseCode, RefusedError
 from hub.core.hub import Hub
+from hub.core.session_ids import new_stream_id
 from hub.dashboard.conversation import Conversation, DashboardCounters
 from hub.security.connections import admit, connection_of
 from hub.security.cookies import statistics_cookie
@@ -64,7 +64,7 @@ class DashboardEndpoint:
             self._hub,
             socket,
             self._gate,
-            identifier=secrets.token_urlsafe(16),
+            identifier=new_stream_id(self._hub.incarnation),
             counters=self.counters,
             statistics_session=statistics_session,
             admit=lambda principal: admit(scope, anonymous=principal.anonymous, tenant=principal.tenant),

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Any
 
 import structlog
@@ -15,6 +14,7 @@ from hub.core.errors import CloseCode, RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.json_text import ascii_json, show
 from hub.core.principal import Principal
+from hub.core.session_ids import new_stream_id
 from hub.core.subscriptions import SubscribeResult
 from hub.core.timers import Timer
 from hub.dashboard.stream import QueryError, StreamCounters, StreamRequest, StreamSession, gaps, read_request, restart_ms
@@ -269,7 +269,7 @@ class EventStreamEndpoint:
             raise ApiError(429, refused.detail, headers=_retry_after()) from None
 
     async def _let_in(self, principal: Principal, request: StreamRequest, response: Response) -> tuple[StreamSession, SubscribeResult]:
-        session = StreamSession(self._hub, secrets.token_urlsafe(16), principal, response, self.counters)
+        session = StreamSession(self._hub, new_stream_id(self._hub.incarnation), principal, response, self.counters)
         try:
             self._hub.sessions.attach(session)
         except RefusedError as refused:

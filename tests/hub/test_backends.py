@@ -25,21 +25,21 @@ def test_each_word_of_the_setting_has_a_log() -> None:
 @pytest.mark.parametrize(("store", "kept"), [("sqlite", True), ("memory", False)])
 async def test_what_a_log_keeps(tmp_path: Path, store: str, kept: bool) -> None:
     settings = Settings(data_dir=tmp_path, replay={"store": store})
-    opened = open_backends(settings, SystemClock())
+    opened = open_backends(settings, SystemClock(), "0123456789ab")
     assert (opened.channel_log.file is not None) is kept
     assert opened.event_log.file is not None
     await opened.channel_log.log.append(TOPIC, b"1", b"")
     await opened.close()
     with pytest.raises(EventLogError):
         await opened.channel_log.log.append(TOPIC, b"1", b"")
-    again = open_backends(settings, SystemClock())
+    again = open_backends(settings, SystemClock(), "0123456789ab")
     span = await again.channel_log.log.span("acme")
     assert (span.newest > span.floor) is kept
     await again.close()
 
 
 async def test_a_second_hub_is_refused_by_the_lock_of_the_event_log(tmp_path: Path) -> None:
-    opened = open_backends(Settings(data_dir=tmp_path), SystemClock())
+    opened = open_backends(Settings(data_dir=tmp_path), SystemClock(), "0123456789ab")
     with pytest.raises(LogInUseError):
-        open_backends(Settings(data_dir=tmp_path), SystemClock())
+        open_backends(Settings(data_dir=tmp_path), SystemClock(), "0123456789ab")
     await opened.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from hub.bayeux.binding import Binding
 from hub.bayeux.endings import SessionEndings
 from hub.bayeux.messages import Incoming
@@ -18,11 +16,7 @@ from hub.bayeux.timesync import read_timesync
 from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
 from hub.core.principal import Principal
-
-CLIENT_ID_BYTES = 24
-"""192 random bits, of which the first 64 may be shown (:data:`hub.core.subscriber.PUBLIC_ID_CHARACTERS`): a clientId is all that some
-sessions ask for, and the contract wants at least 128.
-"""
+from hub.core.session_ids import new_client_id
 
 _TYPES_MEMBER = b',"supportedConnectionTypes":[%b]' % b",".join(b'"%b"' % name.encode("ascii") for name in TRANSPORTS)
 
@@ -75,7 +69,7 @@ class HandshakeHandler:
             return failure(head(message), WireError.CONNECTION_TYPES.text, _TYPES_MEMBER + context.advice.none)
         if context.advice.draining:
             return self._limited(message)
-        identifier = secrets.token_hex(CLIENT_ID_BYTES)
+        identifier = new_client_id(self._hub.incarnation)
         principal = await self._authenticate(message, peer, identifier)
         if principal is None:
             context.counters.handshakes_denied += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,6 +14,7 @@ from hub.bus.redis.publisher import Outgoing, Publisher
 from hub.bus.redis.subscriptions import Subscriptions
 from hub.bus.redis.tuning import Counters, Tuning
 from hub.core.message import Topic
+from hub.core.session_ids import new_incarnation
 from hub.eventlog.channel_log import Retention
 from hub.eventlog.channel_log_redis import GUARD_US, RedisChannelLog
 from hub.redis.commands import Commands, Durability, RedisRefusedError, RedisUnavailableError
@@ -24,9 +24,6 @@ from hub.redis.scripts import Scripts
 from hub.redis.server import UnusableRedisError
 
 _log = structlog.get_logger(__name__)
-
-INCARNATION_BYTES: Final = 6
-"""Bytes of the random name that a process gets at its start."""
 
 MAX_LOGINS: Final = 1024
 """Logins that one message can address at most."""
@@ -70,7 +67,7 @@ class RedisBus:
     ) -> None:
         """``commands`` and ``log`` stay open when the bus is closed. ``node`` is the name of this process; if empty, it is random."""
         self.log = log
-        self.node = node or secrets.token_hex(INCARNATION_BYTES)
+        self.node = node or new_incarnation()
         self.counters = Counters()
         self._endpoint = endpoint
         self._commands = commands
@@ -228,8 +225,8 @@ class RedisBus:
             await asyncio.wait([self._look])
 
 
-def open_bus(url: str, prefix: str, durability: Durability, retention: Retention) -> RedisBus:
-    """Make the bus of a node, and its log, over one Redis. It connects in :meth:`RedisBus.start`.
+def open_bus(url: str, prefix: str, durability: Durability, retention: Retention, *, node: str = "") -> RedisBus:
+    """Make the bus of a node, and its log, over one Redis. It connects in :meth:`RedisBus.start`. ``node``: see :class:`RedisBus`.
 
     Raises:
         ValueError: ``url`` is not the URL of a Redis.
@@ -237,4 +234,4 @@ def open_bus(url: str, prefix: str, durability: Durability, retention: Retention
     endpoint = UrlEndpoint(url)
     commands = Commands(endpoint, durability=durability)
     names = Names(prefix)
-    return RedisBus(endpoint, commands, RedisChannelLog(commands, names, retention), names)
+    return RedisBus(endpoint, commands, RedisChannelLog(commands, names, retention), names, node=node)

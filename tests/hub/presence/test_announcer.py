@@ -38,10 +38,10 @@ class Watch:
 async def test_a_join_and_a_leave_are_told_with_who_and_how_many() -> None:
     watch = Watch("/rooms/**")
     await watch.listen()
-    guest = await watch.guest("0123456789abcdef-secret", "/rooms/1")
+    guest = await watch.guest("0123456789abcdef0123456789ab-secret", "/rooms/1")
     await watch.guest("other", "/rooms/1", who=principal("bob"))
     watch.world.hub.subscriptions.unsubscribe(guest, ["/rooms/1"])
-    about = {"channel": "/rooms/1", "subject": "ann", "session": "0123456789abcdef"}
+    about = {"channel": "/rooms/1", "subject": "ann", "session": "0123456789abcdef0123456789ab"}
     assert await watch.heard() == [
         ("/hub/presence/rooms/1", {"type": "join", **about, "sessions": 1}),
         ("/hub/presence/rooms/1", {"type": "join", "channel": "/rooms/1", "subject": "bob", "session": "other", "sessions": 2}),

@@ -195,13 +195,13 @@ async def test_another_tenants_sessions_are_not_there(house: House) -> None:
 
 
 async def test_a_description_shows_the_state_and_hides_the_clientid(house: House) -> None:
-    secret = "0123456789abcdef" + "f" * 32
+    secret = "0123456789abcdef0123456789ab" + "f" * 32
     guest = await house.guest(secret, "/a", "/b", who=replace(principal("ann"), roles=frozenset({"b", "a"})))
     await house.world.hub.publisher.emit("t", "/a", b'"waits"')
     guest.dropped = 3
     described = describe(guest)
     assert described == {
-        "id": "0123456789abcdef",
+        "id": "0123456789abcdef0123456789ab",
         "door": "ws",
         "subject": "ann",
         "roles": ["a", "b"],
@@ -216,9 +216,9 @@ async def test_a_description_shows_the_state_and_hides_the_clientid(house: House
 
 
 async def test_a_session_is_found_by_its_public_id_alone(house: House) -> None:
-    guest = await house.guest("0123456789abcdef-and-a-secret")
-    assert await house.roster.find("t", "0123456789abcdef") is guest
-    assert await house.roster.find("t", "0123456789abcdef-and-a-secret") is None
+    guest = await house.guest("0123456789abcdef0123456789ab-and-a-secret")
+    assert await house.roster.find("t", "0123456789abcdef0123456789ab") is guest
+    assert await house.roster.find("t", "0123456789abcdef0123456789ab-and-a-secret") is None
     assert await house.roster.find("t", "") is None
 
 

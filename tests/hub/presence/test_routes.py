@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hub.bayeux.ports import TRANSPORTS
 from hub.core.principal import Action
+from hub.core.session_ids import PUBLIC_ID_CHARACTERS
 from hub.dashboard.session import DashboardSession
 from hub.dashboard.stream import StreamSession
 from hub.node import Node
@@ -125,8 +126,8 @@ async def test_sessions_of_every_door_are_listed(house: House) -> None:
 
 async def test_one_session_is_shown_with_its_channels(house: House) -> None:
     client_id = await house.long_poller("/b", "/a/**")
-    shown = await house.get(f"/sessions/{client_id[:16]}")
-    assert (shown["id"], shown["channels"], shown["roles"]) == (client_id[:16], ["/b", "/a/**"], ["admin"])
+    shown = await house.get(f"/sessions/{client_id[:PUBLIC_ID_CHARACTERS]}")
+    assert (shown["id"], shown["channels"], shown["roles"]) == (client_id[:PUBLIC_ID_CHARACTERS], ["/b", "/a/**"], ["admin"])
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
@@ -149,7 +150,7 @@ async def test_channels_are_listed_in_pages(house: House) -> None:
 
 
 async def test_a_channel_is_shown_with_its_sessions(house: House) -> None:
-    ids = [(await house.long_poller("/rooms/1"))[:16] for _ in range(3)]
+    ids = [(await house.long_poller("/rooms/1"))[:PUBLIC_ID_CHARACTERS] for _ in range(3)]
     await house.long_poller("/rooms/**")
     first = await house.get("/channels/rooms/1", limit=2)
     assert (first["channel"], first["count"], [session["id"] for session in first["sessions"]]) == ("/rooms/1", 3, ids[:2])
@@ -169,7 +170,7 @@ async def test_a_channel_in_a_url_is_percent_encoded(house: House, channel: str,
 
 async def test_sessions_are_chosen_by_what_they_are(house: House) -> None:
     async with house.dashboard("/rooms/**"):
-        poller = (await house.long_poller("/rooms/1"))[:16]
+        poller = (await house.long_poller("/rooms/1"))[:PUBLIC_ID_CHARACTERS]
         everybody = [session["id"] for session in (await house.get("/sessions"))["sessions"]]
 
         async def ids(**chosen: str) -> list[str]:
@@ -226,7 +227,7 @@ async def test_reading_is_no_grant_to_send_away(house: House) -> None:
     store = house.node.security.store
     await store.add_role("demo", "watcher", [Grant(Action.CALL, ("/presence/read",))])
     headers = {"Authorization": f"Bearer {(await store.add_token('demo', 'ana', ['watcher']))[1]}"}
-    session = (await house.long_poller())[:16]
+    session = (await house.long_poller())[:PUBLIC_ID_CHARACTERS]
     assert (await house.rest.get("/api/v1/sessions", headers=headers)).status_code == 200
     for path in (f"/sessions/{session}", "/sessions?subject=demo"):
         answer = await house.rest.delete(f"/api/v1{path}", headers=headers)
@@ -238,7 +239,7 @@ async def test_another_tenant_sees_nothing_and_ends_nothing(house: House) -> Non
     store = house.node.security.store
     await store.add_tenant("rival")
     headers = {"Authorization": f"Bearer {(await store.add_token('rival', 'demo', ['admin']))[1]}"}
-    session = (await house.long_poller("/a"))[:16]
+    session = (await house.long_poller("/a"))[:PUBLIC_ID_CHARACTERS]
     rival = httpx.AsyncClient(base_url=f"{house.rest.base_url}/api/v1", headers=headers)
     async with rival:
         assert (await rival.get("/sessions")).json()["data"] == {"sessions": []}
@@ -320,7 +321,7 @@ async def test_a_dashboard_hears_who_joins_and_who_leaves(house: House) -> None:
         async with asyncio.timeout(BOUND_S):
             while len(heard) < 2:
                 heard += [part for part in json.loads(await connection.recv()) if part["type"] == "event"]
-    about = {"channel": "/rooms/1", "subject": "demo", "session": client_id[:16]}
+    about = {"channel": "/rooms/1", "subject": "demo", "session": client_id[:PUBLIC_ID_CHARACTERS]}
     assert [event["data"] for event in heard] == [{"type": "join", **about, "sessions": 1}, {"type": "leave", **about, "sessions": 0}]
     assert (await house.rest.get("/metrics")).text.count('hub_presence_changes_total{outcome="told"} 2.0') == 1
 
