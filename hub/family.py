@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # commands read a family's settings without importing the mod
     from pydantic import BaseModel
     from starlette.routing import BaseRoute
 
+    from hub.cluster.cluster import Cluster
     from hub.core.delivery import ChannelDeclaration
     from hub.core.hub import Hub
     from hub.core.metric import Count, Gauge, Latency
@@ -105,6 +106,8 @@ class Context:
     """The roles of this process; a family that runs in several roles may do different work in each."""
     alone: bool = True
     """Whether no other process uses the database."""
+    cluster: Cluster | None = None
+    """The other nodes of the hub; None where the hub is this process alone."""
 
     def section(self, family: str, settings: type[T]) -> T:
         """The family's own settings, an instance of ``Family.settings``.

@@ -101,11 +101,13 @@ class Call(Protocol):
         """How many links the request has gone over, this one included."""
         ...
 
-    async def send(self, piece: bytes) -> None:
-        """Send a piece to the other side; waits while it has too much unread.
+    async def send(self, piece: bytes, *, last: bool = False) -> None:
+        """Send a piece to the other side; waits while it has too much unread. ``last``: this side sends nothing more, as if
+        :meth:`finish` were called.
 
         Raises:
             LinkError: the call is over.
+            ValueError: the piece is longer than a link takes (32 MiB).
         """
         ...
 

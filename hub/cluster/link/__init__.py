@@ -1,0 +1,1 @@
+"""One link between two nodes: frames, the calls that they carry, and the connection below them."""

@@ -1,0 +1,283 @@
+"""One end of a call between two nodes (:class:`hub.cluster.ports.Call`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from hub.cluster.link.frames import PIECE_OVERHEAD, CancelReason, FrameType, encode_credit
+from hub.cluster.link.window import Window
+from hub.cluster.ports import CallEndedError, LinkError, UnreachableError
+
+_REASONS = {
+    CancelReason.CANCELLED: "the other side cancelled the call",
+    CancelReason.NO_HANDLER: "the other node answers no calls of this kind",
+    CancelReason.FAILED: "the other node failed to answer",
+    CancelReason.LOOP: "the request has come over too many links",
+    CancelReason.ANSWERED: "the other side has answered, and reads nothing more",
+}
+
+
+class Link(Protocol):
+    """What a call needs of the link that carries it."""
+
+    @property
+    def window(self) -> Window:
+        """What may be sent by all calls together."""
+        ...
+
+    @property
+    def call_window(self) -> int:
+        """Bytes that one side of a call may leave unread."""
+        ...
+
+    @property
+    def max_piece(self) -> int:
+        """Bytes of the longest piece."""
+        ...
+
+    def write(self, stream: int, kind: FrameType, payload: bytes = b"") -> None:
+        """Send a frame. On a broken link this does nothing."""
+        ...
+
+    def consumed(self, cost: int) -> None:
+        """Bytes that came were read, or dropped."""
+        ...
+
+    def forget(self, call: LinkCall) -> None:
+        """No frame of this call is expected any more."""
+        ...
+
+
+class LinkCall:
+    """A call over one link. One task at a time may receive, and one may send."""
+
+    __slots__ = (
+        "_confirmation",
+        "_error",
+        "_ignored",
+        "_link",
+        "_local_done",
+        "_pieces",
+        "_read",
+        "_reader",
+        "_remote_done",
+        "_unread",
+        "_window",
+        "answers",
+        "body",
+        "counted",
+        "head",
+        "hops",
+        "node",
+        "stream",
+    )
+
+    def __init__(
+        self, link: Link, stream: int, node: str, hops: int, head: bytes = b"", body: bytes = b"", *, answers: bool, alone: bool
+    ) -> None:
+        """``answers``: the other node opened it. ``alone``: whoever opened it sends nothing more."""
+        self.node = node
+        self.head = head
+        self.body = body
+        self.hops = hops
+        self.stream = stream
+        self.answers = answers
+        self.counted = True
+        """Whether what is read counts for the link: as long as the link knows the call."""
+        self._link = link
+        self._window = Window(link.call_window)
+        self._pieces: deque[bytes] | None = None
+        self._unread = 0
+        self._read = 0
+        """Bytes that were read since the other side was last told."""
+        self._reader: asyncio.Future[None] | None = None
+        self._local_done = alone and not answers
+        self._remote_done = alone and answers
+        self._ignored = False
+        self._error: LinkError | None = None
+        self._confirmation: asyncio.Future[bool] | bool | None = None
+
+    # -- what its owner does ------------------------------------------------------------------------------------------
+
+    async def send(self, piece: bytes, *, last: bool = False) -> None:
+        """See :meth:`hub.cluster.ports.Call.send`."""
+        if len(piece) > self._link.max_piece:
+            raise ValueError(f"expected a piece of at most {self._link.max_piece} bytes, got {len(piece)}")
+        cost = len(piece) + PIECE_OVERHEAD
+        self._check_sending()
+        if not self._window.try_take(cost):
+            await self._window.take(cost)
+        if not self._link.window.try_take(cost):
+            try:
+                await self._link.window.take(cost)
+            except BaseException:
+                self._window.give(cost)
+                raise
+            if self._error is not None:
+                self._link.window.give(cost)
+        self._check_sending()
+        self._local_done = last
+        self._link.write(self.stream, FrameType.LAST_PIECE if last else FrameType.PIECE, piece)
+        if last:
+            self._side_done()
+
+    def _check_sending(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._local_done:
+            raise CallEndedError("this side of the call is finished")
+
+    async def receive(self) -> bytes | None:
+        """See :meth:`hub.cluster.ports.Call.receive`."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._remote_done:
+                return None
+            if self._reader is not None:
+                raise RuntimeError("another task receives from this call")
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        piece = self._pieces.popleft()
+        cost = len(piece) + PIECE_OVERHEAD
+        self._unread -= cost
+        if self.counted:
+            self._link.consumed(cost)
+        if not self._remote_done:
+            self._read += cost
+            if self._read >= self._link.call_window // 2:
+                self._link.write(self.stream, FrameType.CREDIT, encode_credit(self._read))
+                self._read = 0
+        return piece
+
+    def finish(self) -> None:
+        """See :meth:`hub.cluster.ports.Call.finish`."""
+        if self._local_done or self._error is not None:
+            return
+        self._local_done = True
+        self._link.write(self.stream, FrameType.END)
+        self._side_done()
+
+    def cancel(self, reason: CancelReason = CancelReason.CANCELLED) -> None:
+        """See :meth:`hub.cluster.ports.Call.cancel`."""
+        if self._error is not None or (not self.answers and self._local_done and self._remote_done):
+            return
+        if self.counted:
+            self._link.write(self.stream, FrameType.CANCEL, bytes([reason]))
+        self._end(CallEndedError("this side cancelled the call"), discard=True)
+
+    def confirm(self, *, written: bool) -> None:
+        """See :meth:`hub.cluster.ports.Call.confirm`."""
+        if self._error is None:
+            self._link.write(self.stream, FrameType.WRITTEN if written else FrameType.NOT_WRITTEN)
+
+    async def confirmed(self, timeout_s: float = 5.0) -> bool:
+        """See :meth:`hub.cluster.ports.Call.confirmed`."""
+        if isinstance(self._confirmation, bool):
+            return self._confirmation
+        if self._error is not None:
+            return False
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._confirmation = waiting
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await waiting
+        except TimeoutError:
+            return False
+        finally:
+            if self._confirmation is waiting:
+                self._confirmation = None
+
+    def ignore(self) -> None:
+        """Drop what the other side still sends, until it ends the call."""
+        self._ignored = True
+
+    # -- what the link does -------------------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended, in either direction."""
+        return self._error is None and not (self._local_done and self._remote_done)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that came and were not read."""
+        return self._unread
+
+    def arrived(self, piece: bytes) -> None:
+        """A piece of the other side came."""
+        if self._error is not None or self._remote_done or self._ignored:
+            self._link.consumed(len(piece) + PIECE_OVERHEAD)
+            return
+        if self._pieces is None:
+            self._pieces = deque()
+        self._pieces.append(piece)
+        self._unread += len(piece) + PIECE_OVERHEAD
+        self._wake()
+
+    def ended(self) -> None:
+        """The other side sends nothing more."""
+        self._remote_done = True
+        self._wake()
+        self._side_done()
+
+    def credited(self, amount: int) -> None:
+        """The other side has read pieces."""
+        self._window.give(amount)
+
+    def told(self, *, written: bool) -> None:
+        """The caller said whether the reply was written."""
+        waiting = self._confirmation
+        self._confirmation = written
+        if isinstance(waiting, asyncio.Future) and not waiting.done():
+            waiting.set_result(written)
+
+    def cancelled(self, reason: int) -> None:
+        """The other side ended the call. What it had finished before can still be read."""
+        if reason == CancelReason.BUSY:
+            error: LinkError = UnreachableError("the other node has too many calls open")
+        else:
+            known = CancelReason(reason) if reason in CancelReason.__members__.values() else CancelReason.CANCELLED
+            error = CallEndedError(_REASONS[known])
+        self._end(error, discard=not self._remote_done)
+
+    def broken(self, error: LinkError) -> None:
+        """The link broke. What came before can still be read."""
+        self._end(error, discard=False)
+
+    def released(self) -> None:
+        """The link forgets the call: what is unread no longer counts for it."""
+        if self.counted:
+            self.counted = False
+            if self._unread:
+                self._link.consumed(self._unread)
+
+    def _end(self, error: LinkError, *, discard: bool) -> None:
+        if self._error is not None:
+            return
+        if self._remote_done and not discard:
+            # all pieces are there: reading goes on to their end, sending does not
+            self._local_done = True
+        else:
+            self._error = error
+        self._window.close(error)
+        if not isinstance(self._confirmation, bool):
+            self.told(written=False)
+        self._link.forget(self)
+        if discard:
+            self._pieces = None
+            self._unread = 0
+        self._wake()
+
+    def _side_done(self) -> None:
+        if self._local_done and self._remote_done and not self.answers:
+            self._link.forget(self)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
