@@ -26,7 +26,8 @@ WORKDIR /data
 # by number, so that an orchestrator can see that it is not root
 USER 10001:10001
 VOLUME /data
-EXPOSE 8080
+# 8080 for clients, 8081 for the other hubs of a cluster (link_listen)
+EXPOSE 8080 8081
 # /data is the only folder that is written to: run it with --read-only
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('HUB_PORT', '8080') + '/livez', timeout=2)"]

@@ -20,6 +20,8 @@ NODE := $(NODE_CLIENTS)/node_modules/.installed
 GENERATORS := $(VENV)/generators/.installed
 GO_CLIENTS := tests/clients/go
 GO_PROGRAM := $(VENV)/go/cloudevents-send
+JAVA_CLIENTS := tests/clients/java
+JAVA_PROGRAMS := $(VENV)/java/.installed
 
 AREA ?=
 PYTEST_ARGS ?=
@@ -74,16 +76,25 @@ $(GO_PROGRAM): $(wildcard $(GO_CLIENTS)/*) | $(BIN)/python
 		echo "Go is not installed: the tests with the SDK for Go will be skipped"; \
 	fi
 
+# without Maven there is nothing to build; what it fetches it keeps where it always does
+$(JAVA_PROGRAMS): $(JAVA_CLIENTS)/pom.xml $(wildcard $(JAVA_CLIENTS)/*/*) | $(BIN)/python
+	@if command -v mvn > /dev/null && command -v javac > /dev/null; then \
+		echo "mvn in $(JAVA_CLIENTS)"; \
+		mvn --batch-mode --quiet --file $(JAVA_CLIENTS)/pom.xml -Dbuild=$(abspath $(@D)) process-classes && touch $@; \
+	else \
+		echo "Maven is not installed: the tests with CometD's clients for Java will be skipped"; \
+	fi
+
 run: $(BASE)
 	$(BIN)/hub serve --demo
 
-test: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
+test: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM) $(JAVA_PROGRAMS)
 	$(PYTEST) $(PARALLEL) $(TESTS) $(PYTEST_ARGS)
 
-cover: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
+cover: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM) $(JAVA_PROGRAMS)
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered tests/hub tests/channels $(PYTEST_ARGS)
 
-test-long: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM)
+test-long: $(TEST) $(NODE) $(GENERATORS) $(GO_PROGRAM) $(JAVA_PROGRAMS)
 	$(PYTEST) -m long --timeout 1800 $(PYTEST_ARGS)
 
 conformance: $(TEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,6 +67,32 @@ KINDS = [
     _aiocometd("long-polling"),
 ]
 """Every client over every transport. (The Statistics API's library brings CometD's client 3 along, on a path of its own.)"""
+
+JAVA_FOLDER = Path(sys.prefix) / "java"
+"""Where `make test` builds the programs of tests/clients/java."""
+
+
+def _java(library: str, transport: str, name: str, **options: Any) -> Kind:
+    script = f"@{Path(__file__).parent / 'java' / name / 'run.args'}"
+    return Kind(library, transport, script, program="java", folder=JAVA_FOLDER / name, **options)
+
+
+JAVA_KINDS = [
+    _java("cometd-java8", "websocket", "cometd"),
+    _java("cometd-java8", "long-polling", "cometd"),
+    _java("statistics-java", "long-polling", "statistics", path="", options={"apiKey": HubProcess.api_key}),
+]
+"""CometD's clients for Java: today's, and the one that the Statistics API's client for Java uses, with that client's own calls."""
+
+
+def why_no_java() -> str | None:
+    """None when the Java clients can run here, else what is missing."""
+    if shutil.which("java") is None:
+        return "java is not installed: Debian's packages are default-jdk-headless and maven"
+    if not (JAVA_FOLDER / ".installed").exists():
+        return "the programs of tests/clients/java are not built: install Debian's maven, then run `make test`"
+    return None
+
 
 Connect = Callable[..., Puppet]
 """``connect(hub, kind)``: a client in a process that all tests share, connected; ``handshake=False`` leaves that to the test."""
