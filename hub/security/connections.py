@@ -118,6 +118,40 @@ class Held(Protocol):
         ...
 
 
+class ClientConnection(Protocol):
+    """The connection of a client, as those see it who serve its requests: a :class:`Connection`, or what stands for the one of another node
+    (:class:`hub.cluster.relay.connection.RelayedConnection`).
+    """
+
+    @property
+    def identified(self) -> bool:
+        """Whether the client has shown a credential."""
+        ...
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the last credential that the client showed."""
+        ...
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the client was admitted without a credential."""
+        ...
+
+    @property
+    def limited_address(self) -> str | None:
+        """The address whose limits apply; None if none do here."""
+        ...
+
+    def admit(self, *, anonymous: bool, tenant: str = "") -> None:
+        """See :meth:`Connection.admit`."""
+        ...
+
+    def identify(self, tenant: str) -> bool:
+        """See :meth:`Connection.identify`."""
+        ...
+
+
 class Connection:
     """One connection: its peer, and whether the client has shown a credential."""
 
@@ -175,15 +209,15 @@ class Connection:
         return None if self._connections.forwards(self) else self.address
 
 
-def connection_of(scope: Scope) -> Connection | None:
+def connection_of(scope: Scope) -> ClientConnection | None:
     """The connection of a request or WebSocket; None if another server than the hub's own runs the application."""
-    found: Connection | None = scope.get(SCOPE_KEY)
+    found: ClientConnection | None = scope.get(SCOPE_KEY)
     return found
 
 
 def admit(scope: Scope, *, anonymous: bool = False, tenant: str = "") -> None:
     """Note that the sender of this request was admitted; see :meth:`Connection.admit`."""
-    connection: Connection | None = scope.get(SCOPE_KEY)
+    connection: ClientConnection | None = scope.get(SCOPE_KEY)
     if connection is not None and (not connection.identified or (tenant != connection.tenant and not anonymous)):
         connection.admit(anonymous=anonymous, tenant=tenant)
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.http.errors import ApiError
 from hub.http.headers import first_headers
-from hub.security.connections import RETRY_AFTER_S, Connection, Connections, connection_of
+from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
 from hub.transports.dispatcher import refuse
 
 _BY_PROXIES: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
@@ -26,7 +26,7 @@ class Forwarded:
         self._connections = connections
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        connection = connection_of(scope)
+        connection: Connection | None = scope.get(SCOPE_KEY)
         if connection is not None and (connection.trusted or not connection.identified) and not self._look(scope, connection):
             text = "this address has as many connections that have shown no credential as it may have (limits.max_unidentified_per_address)"
             return refuse(scope, send, ApiError(429, text, headers={"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}))

@@ -1,0 +1,222 @@
+"""Relays an HTTP request to another node, and writes that node's answer to the client (docs/scaling.md#a-relayed-request)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from hub.cluster.ports import Call, LinkError, Links, NodeGoneError, UnreachableError
+from hub.cluster.relay.counters import RelayCounters
+from hub.cluster.relay.wire import (
+    HOPS,
+    PIECE_BYTES,
+    Admitted,
+    BodyPiece,
+    ResponseHead,
+    decode_answer,
+    encode,
+    head_of,
+)
+from hub.security.connections import ClientConnection, connection_of
+from hub.transports.plain_http import RESPONSE_TIMEOUT_S, respond
+
+KIND: Final = "http"
+"""The kind of these calls between nodes."""
+
+
+class HttpRelay:
+    """Relays requests of this node's clients."""
+
+    __slots__ = ("_links", "_response_timeout_s", "counters")
+
+    def __init__(self, links: Links, counters: RelayCounters, *, response_timeout_s: float = RESPONSE_TIMEOUT_S) -> None:
+        """``response_timeout_s``: seconds that a client may take to read a long answer."""
+        self._links = links
+        self._response_timeout_s = response_timeout_s
+        self.counters = counters
+
+    async def send_on(
+        self, scope: Scope, receive: Receive, send: Send, node: str, body: bytes | None = None, *, timeout_s: float, confirm: bool = False
+    ) -> bool:
+        """Have another node answer a request with its own application, and write the answer. Returns whether the answer was written whole;
+        False if the client has gone.
+
+        The other node serves the request in the scope in which it came here: method, path, query, headers, client, scheme and server are
+        the same. It gets no second request for the same call: a request that has come over a link is not relayed again.
+
+        Args:
+            scope: the request.
+            receive: its ASGI channel. It must not be read by anybody else from now on.
+            send: takes the answer.
+            node: the incarnation of the other node.
+            body: the body, if it was read already; with None it is read from ``receive`` and sent on in pieces as it comes.
+            timeout_s: seconds until the answer begins.
+            confirm: whether the other node learns if the answer was written. It waits for that, and the application is told as by
+                :func:`hub.transports.plain_http.respond`.
+
+        Raises:
+            NodeGoneError: no such node lives. Nothing was written, and the request was not served.
+            UnreachableError: the node lives but its link cannot be used, or broke, or the answer did not begin in time. Nothing was
+                written; if the link broke, the request may have been served.
+        """
+        counters = self.counters
+        counters.requests_out += 1
+        whole = True
+        if body is None:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                counters.client_left += 1
+                return False
+            body, whole = message.get("body", b""), not message.get("more_body", False)
+        connection = connection_of(scope)
+        known = connection is not None and connection.identified
+        head = head_of(
+            scope,
+            confirm=confirm,
+            whole=whole,
+            tenant=connection.tenant if connection is not None and known else "",
+            let_in=connection is not None and connection.let_in,
+        )
+        watch: _Watch | None = None
+        call: Call | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                call = await self._links.open(node, KIND, encode(head), body, hops=scope.get(HOPS, 0))
+                watch = _Watch(call, receive, whole=whole)
+                answer = await _response(call, connection)
+            if answer.more:
+                written = await self._stream(call, watch, connection, send, answer, confirm=confirm)
+            else:
+                watch.answered = True
+                written = await self._write(scope, send, answer)
+            if confirm:
+                call.confirm(written=written)
+            call.finish()
+            return written
+        except TimeoutError:
+            counters.failed_timeout += 1
+            raise UnreachableError(f"{node} did not answer within {timeout_s:g} s") from None
+        except NodeGoneError:
+            counters.failed_gone += 1
+            raise
+        except LinkError as error:
+            if watch is not None and watch.gone:
+                counters.client_left += 1
+                return False
+            counters.failed_unreachable += 1
+            if isinstance(error, UnreachableError):
+                raise
+            raise UnreachableError(f"{node} ended the call: {error}") from error
+        finally:
+            if watch is not None:
+                watch.stop()
+            if call is not None:
+                call.cancel()
+
+    async def _write(self, scope: Scope, send: Send, answer: ResponseHead) -> bool:
+        """Write an answer that is here whole; returns whether the client took it."""
+        if answer.body and scope["method"] != "HEAD":
+            headers = [header for header in answer.headers if header[0] != b"content-length"]  # respond adds it
+            return await respond(send, answer.status, headers, answer.body, timeout_s=self._response_timeout_s)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": b""})
+        return not _disconnected(send)
+
+    async def _stream(
+        self, call: Call, watch: _Watch, connection: ClientConnection | None, send: Send, answer: ResponseHead, *, confirm: bool
+    ) -> bool:
+        """Write an answer piece by piece, as fast as its client reads; returns whether the client took it. One that breaks off ends with
+        the client's connection, so that the client does not take it for a whole one.
+        """
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        body, more = answer.body, True
+        try:
+            async with asyncio.timeout(self._response_timeout_s if confirm else None):
+                while True:
+                    watch.answered = not more
+                    await send({"type": "http.response.body", "body": body, "more_body": more})
+                    if not more:
+                        return not _disconnected(send)
+                    piece = await _next(call, connection)
+                    if not isinstance(piece, BodyPiece):
+                        raise UnreachableError(f"{call.node} sent two answers to one request")
+                    body, more = piece.body, piece.more
+        except (LinkError, TimeoutError):
+            if watch.gone:
+                return False
+            self.counters.broken_off += 1
+            transport = getattr(getattr(send, "__self__", None), "transport", None)
+            if transport is None:  # another server than the hub's: it ends the connection for an exception
+                raise
+            transport.abort()
+            return False
+
+
+def _disconnected(send: Send) -> bool:
+    """Whether the hub's server knows that the client has gone."""
+    return bool(getattr(getattr(send, "__self__", None), "disconnected", False))
+
+
+class _Watch:
+    """Sends on the rest of a request's body, then waits until its client has gone, and cancels the call then."""
+
+    __slots__ = ("_call", "_receive", "_task", "answered", "gone")
+
+    def __init__(self, call: Call, receive: Receive, *, whole: bool) -> None:
+        self._call = call
+        self._receive = receive
+        self.gone = False
+        """Whether the client has left before its answer came."""
+        self.answered = False
+        """Whether the answer has come: its end looks to ``receive`` like the end of the client."""
+        self._task = asyncio.get_running_loop().create_task(self._run(whole), name="hub.cluster.relay")
+
+    def stop(self) -> None:
+        """Wait no more."""
+        self._task.cancel()
+
+    async def _run(self, whole: bool) -> None:
+        more = not whole
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+            if not more:
+                continue
+            body: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            try:
+                for begin in range(0, len(body) or 1, PIECE_BYTES):
+                    last = begin + PIECE_BYTES >= len(body)
+                    await self._call.send(encode(BodyPiece(body[begin : begin + PIECE_BYTES], more or not last)))
+            except LinkError:  # whoever waits for the answer gets it, too
+                return
+        if not self.answered:
+            self.gone = True
+            self._call.cancel()
+
+
+async def _next(call: Call, connection: ClientConnection | None) -> ResponseHead | BodyPiece:
+    """The next piece of the answer. What the client has shown is noted, and is no piece of it."""
+    while True:
+        piece = await call.receive()
+        if piece is None:
+            raise UnreachableError(f"{call.node} ended its answer early")
+        try:
+            answer = decode_answer(piece)
+        except msgspec.DecodeError as error:
+            raise UnreachableError(f"{call.node} sent an answer that cannot be read: {error}") from error
+        if not isinstance(answer, Admitted):
+            return answer
+        if connection is not None:
+            connection.admit(anonymous=answer.anonymous, tenant=answer.tenant)
+
+
+async def _response(call: Call, connection: ClientConnection | None) -> ResponseHead:
+    answer = await _next(call, connection)
+    if isinstance(answer, ResponseHead):
+        return answer
+    raise UnreachableError(f"{call.node} sent an answer without a head")
