@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -11,6 +12,7 @@ PIECE_OVERHEAD: Final = 64
 
 MAX_KIND_CHARACTERS: Final = 64
 
+_HEAD: Final = struct.Struct("!IIB")
 _REQUEST: Final = struct.Struct("!BBI")
 _CREDIT: Final = struct.Struct("!I")
 
@@ -70,6 +72,33 @@ class Frame(NamedTuple):
 
 class FrameError(Exception):
     """The other node broke the protocol of links. The link is closed."""
+
+
+def pack(frames: Sequence[Frame]) -> bytes:
+    """Several frames as one message: what is sent in one turn of the event loop costs one frame of the WebSocket."""
+    parts = []
+    for stream, kind, payload in frames:
+        parts.append(_HEAD.pack(len(payload), stream, kind))
+        parts.append(payload)
+    return b"".join(parts)
+
+
+def unpack(message: bytes) -> Iterator[Frame]:
+    """The reverse of :func:`pack`.
+
+    Raises:
+        FrameError: the message ends within a frame.
+    """
+    at, end = 0, len(message)
+    while at < end:
+        if end - at < _HEAD.size:
+            raise FrameError("expected a whole frame, got a part of one")
+        length, stream, kind = _HEAD.unpack_from(message, at)
+        at += _HEAD.size
+        if end - at < length:
+            raise FrameError("expected a whole frame, got a part of one")
+        yield Frame(stream, kind, message[at : at + length])
+        at += length
 
 
 class Request(NamedTuple):

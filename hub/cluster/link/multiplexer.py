@@ -128,6 +128,11 @@ class Multiplexer:
         """Calls that are open, in both directions."""
         return len(self._calls)
 
+    @property
+    def answering(self) -> int:
+        """Handlers that run."""
+        return len(self._tasks)
+
     async def open(self, kind: str, head: bytes, body: bytes, hops: int, *, alone: bool) -> LinkCall:
         """Begin a call; ``alone``: this side sends nothing after the body.
 

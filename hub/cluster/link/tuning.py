@@ -22,6 +22,16 @@ class Tuning:
     """Bytes of a piece, or of a request with its head."""
     part: int = 64 * 1024
     """Bytes of a frame; a longer piece is sent in several, so that frames of other calls go between."""
+    ping_s: float = 1.0
+    """Seconds without a word of the other node after which it is pinged."""
+    dead_s: float = 3.0
+    """Seconds without a word of the other node after which the link is broken."""
+    dial_s: float = 3.0
+    """Seconds within which a connection must be made, and both nodes must have shown that they know the secret."""
+    back_off_s: tuple[float, float] = (0.1, 2.0)
+    """Seconds after a failed connection in which no other is tried: at first, doubled each time up to the second value."""
+    max_strangers: int = 64
+    """Connections that have not shown that they know the secret. One more ends the oldest."""
 
 
 @dataclass(slots=True)
@@ -42,6 +52,24 @@ class Counters:
             "reason",
             {"refused_kind": "kind", "refused_busy": "busy", "refused_loop": "loop"},
         ),
+        CounterFamily("links_made", "Links that were made, by who opened the connection.", "by", {"dialled": "node", "accepted": "other"}),
+        CounterFamily("link_bytes", "Bytes that went over links.", "direction", {"bytes_out": "out", "bytes_in": "in"}),
+        CounterFamily(
+            "hellos_refused",
+            "Connections to the listener of links, and from it, that did not become links: `secret` (the other side does not know the "
+            "secret), `version`, `node` (another node than the one that was wanted), `duplicate` (there is a link already, or soon), "
+            "`malformed`, `timeout`, `crowded` (too many at a time).",
+            "reason",
+            {
+                "refused_secret": "secret",
+                "refused_version": "version",
+                "refused_node": "node",
+                "refused_duplicate": "duplicate",
+                "refused_malformed": "malformed",
+                "refused_timeout": "timeout",
+                "refused_crowded": "crowded",
+            },
+        ),
     )
 
     calls_out: int = 0
@@ -56,3 +84,29 @@ class Counters:
     """Calls that were refused because the request had come over too many links."""
     handlers_failed: int = 0
     """Calls whose handler raised an exception."""
+    dialled: int = 0
+    """Links whose connection this node opened."""
+    accepted: int = 0
+    """Links whose connection another node opened."""
+    dials_failed: int = 0
+    """Connections to other nodes that could not be made."""
+    links_broken: int = 0
+    """Links that broke: the other node ended, or did not answer in time."""
+    bytes_out: int = 0
+    """Bytes that were sent over links."""
+    bytes_in: int = 0
+    """Bytes that came over links."""
+    refused_secret: int = 0
+    """Connections whose other side does not know the secret."""
+    refused_version: int = 0
+    """Connections whose other side knows no version of the protocol that this node knows."""
+    refused_node: int = 0
+    """Connections that reached another node than the one that was wanted."""
+    refused_duplicate: int = 0
+    """Connections beside a link that there is already."""
+    refused_malformed: int = 0
+    """Connections whose other side does not speak the protocol of links."""
+    refused_timeout: int = 0
+    """Connections whose other side did not show in time that it knows the secret."""
+    refused_crowded: int = 0
+    """Connections that ended because too many others had not shown yet that they know the secret."""

@@ -1,0 +1,128 @@
+"""Where a node takes links, and where others reach it: the settings ``link_listen`` and ``link_url``."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from hub.cluster.link.connection import PATH
+
+_UNIX: Final = "unix:"
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of a Unix socket's path (unix(7))."""
+
+
+class LinkAddress(NamedTuple):
+    """A port, or a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    """Of a Unix socket; then host and port say nothing."""
+    tls: bool = False
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is every address of the machine, which is none by which others reach it."""
+        if self.path:
+            return False
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """As ``link_url``."""
+        if self.path:
+            return f"{_UNIX}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'wss' if self.tls else 'ws'}://{host}:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        """What the opening handshake of a WebSocket names."""
+        return f"ws://localhost{PATH}" if self.path else f"{self.url}{PATH}"
+
+
+def parse_listen(text: str) -> LinkAddress:
+    """Read ``link_listen``: ``host:port``, ``[address]:port`` or ``unix:/path``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.startswith(_UNIX):
+        return _unix(text)
+    parts = urlsplit(f"//{text}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or port is None or parts.netloc != text or parts.username is not None:
+        raise ValueError("expected a host and a port such as 10.0.0.5:9080, or a Unix socket such as unix:/run/hub/link.sock")
+    return LinkAddress(parts.hostname, port)
+
+
+def parse_url(text: str) -> LinkAddress:
+    """Read ``link_url``: ``ws://host:port``, ``wss://host:port`` or ``unix:/path``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.startswith(_UNIX):
+        return _unix(text)
+    parts = urlsplit(text)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname or not port or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("expected a URL such as ws://10.0.0.5:9080, wss://node-1.example.com:9080 or unix:/run/hub/link.sock")
+    return LinkAddress(parts.hostname, port, tls=parts.scheme == "wss")
+
+
+def _unix(text: str) -> LinkAddress:
+    path = text.removeprefix(_UNIX)
+    if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(f"expected the whole path of a Unix socket in at most {MAX_SOCKET_PATH} bytes, such as unix:/run/hub/link.sock")
+    return LinkAddress(path=path)
+
+
+class Certificates:
+    """Files for TLS between nodes: the settings ``link_tls_cert``, ``link_tls_key`` and ``link_tls_ca``."""
+
+    __slots__ = ("_ca", "_cert", "_dialler", "_key")
+
+    def __init__(self, cert: Path | None = None, key: Path | None = None, ca: Path | None = None) -> None:
+        """``key``: None if the certificate's file has it; ``ca``: who signed the others' certificates, None takes the system's list."""
+        self._cert = cert
+        self._key = key
+        self._ca = ca
+        self._dialler: ssl.SSLContext | None = None
+
+    def of_listener(self) -> ssl.SSLContext | None:
+        """For the listener; None without a certificate.
+
+        Raises:
+            OSError: a file cannot be read.
+            ssl.SSLError: a file is no certificate or no key, or they do not belong together.
+        """
+        if self._cert is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self._cert, self._key)
+        return context
+
+    def of_dialler(self) -> ssl.SSLContext:
+        """For connections to other nodes, whose certificates are checked.
+
+        Raises:
+            OSError, ssl.SSLError: see :meth:`of_listener`.
+        """
+        if self._dialler is None:
+            self._dialler = ssl.create_default_context(cafile=self._ca)
+        return self._dialler
