@@ -22,7 +22,7 @@ def families() -> Sequence[Family]:
 
 
 COMMANDS: Final = (
-    LazyCommand("serve", "hub.cli:register", "Start the server.", (families,)),
+    LazyCommand("serve", "hub.cli:register", "Start the server.", (families,), first="hub.ops.plain_structlog"),
     LazyCommand(
         "config",
         "hub.ops.cli:register",

@@ -25,6 +25,8 @@ class LazyCommand(NamedTuple):
     """The command's own one-line help, for the list; ``tests/test_commands.py`` checks that both are the same."""
     arguments: tuple[object, ...] = ()
     """Further arguments of the function, after the :class:`typer.Typer`."""
+    first: str = ""
+    """A module that is imported before the target's, if any: what it does must precede their imports."""
 
 
 def load(command: LazyCommand) -> Any:
@@ -36,6 +38,8 @@ def load(command: LazyCommand) -> Any:
     """
     with quiet_interrupts():
         module, _, function = command.target.partition(":")
+        if command.first:
+            importlib.import_module(command.first)
         app = typer.Typer(rich_markup_mode=MARKUP, add_completion=False, pretty_exceptions_enable=False)
         app.callback()(lambda: None)  # with one command and no callback typer makes no group
         getattr(importlib.import_module(module), function)(app, *command.arguments)

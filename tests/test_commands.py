@@ -109,6 +109,37 @@ def test_command_imports_what_it_needs(arguments: list[str], needed: set[str]) -
     assert imported & (HEAVY - needed) == set()
 
 
+WHERE_OTHERS_ARE = {
+    "aiohttp",
+    "hub.cluster.links",
+    "hub.bus.redis",
+    "psycopg",
+    "redis",
+    "websockets.asyncio.client",
+    "websockets.client",
+}
+"""What a hub needs only if it sends webhooks, or where there are other nodes, a Redis or a PostgreSQL."""
+
+DRAWS = {"pygments", "rich"}
+"""What draws on terminals."""
+
+
+def test_a_hub_alone_imports_nothing_that_connects_to_others(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", AFTER, "serve", "--port", "0", "--data-dir", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as hub:
+        assert hub.stderr is not None
+        lines = iter(hub.stderr.readline, "")
+        assert any('"listening"' in line for line in lines), "it does not start"
+        hub.send_signal(signal.SIGTERM)
+        *_, imported = lines
+    assert hub.returncode == 0
+    assert set(json.loads(imported)) & (WHERE_OTHERS_ARE | DRAWS | TESTS) == set()
+
+
 def test_the_product_needs_nothing_of_the_test_extra() -> None:
     """jsonschema and httpx are installed wherever tests run: only their absence from the imports shows that a hub does without."""
     code = "import importlib, json, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(json.dumps(sorted(sys.modules)))"

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from channels.events import EVENT_TYPES, EventSinkError
@@ -17,6 +17,7 @@ from hub.http.errors import ApiError
 from hub.http.fast_routes import OpenRoute
 from hub.http.permits import permit, requires
 from hub.http.responses import EnvelopeResponse
+from hub.http.routing import HubRouter
 
 
 def register_errors(errors: ErrorTable) -> None:
@@ -98,9 +99,9 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_router(ingest: Ingest) -> APIRouter:
+def create_router(ingest: Ingest) -> HubRouter:
     """The routes of ``ingest``, and those of the JSON Schemas."""
-    router = APIRouter(prefix="/ingest/v1", tags=["Events"])
+    router = HubRouter(prefix="/ingest/v1", tags=["Events"])
 
     @router.post("/events", summary="Send events", responses=_ANSWERS, openapi_extra={"requestBody": _REQUEST_BODY})
     @takes(ingest.max_body_bytes)

@@ -8,13 +8,13 @@ import re
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from channels.interactions import store
 from channels.interactions.errors import UnknownInteractionError
 from channels.interactions.models import BY_EVENT, Cause, Interaction, Key
 from channels.interactions.parsing import check_service, check_user_data, checked_received_at, parse
-from channels.interactions.schemas import ANSWERS, NO_NUL, Change, Create, InteractionAnswer, InteractionsAnswer, Stop, body_of
+from channels.interactions.schemas import ANSWERS, NO_NUL, Change, Create, InteractionAnswer, InteractionsAnswer, Stop, body_schema
 from channels.interactions.serializers import PATH as INTERACTIONS
 from channels.interactions.serializers import interaction_entry
 from channels.interactions.service import BY_REST, InteractionService
@@ -24,8 +24,10 @@ from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.body import apart, read_body, takes
 from hub.http.fast_routes import FastRoute
+from hub.http.openapi import json_body
 from hub.http.permits import requires
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 from hub.security.hosts import Hosts
 from hub.storage.transactions import Transaction, Transactions
 
@@ -190,9 +192,9 @@ def create_fast_routes(calls: Handlers) -> list[FastRoute]:
     ]
 
 
-def create_router(calls: Handlers) -> APIRouter:
+def create_router(calls: Handlers) -> HubRouter:
     """The routes."""
-    router = APIRouter(tags=["Interactions"], responses=ANSWERS)
+    router = HubRouter(tags=["Interactions"], responses=ANSWERS)
     base = f"{OPEN_MEDIA}/{{openMediaService}}/interactions"
 
     @router.post(
@@ -200,7 +202,7 @@ def create_router(calls: Handlers) -> APIRouter:
         summary="Create an interaction",
         response_model=InteractionAnswer,
         responses={409: {"description": "The service knows the external id already; `status.detail.interactionId` says which it is."}},
-        openapi_extra=body_of(Create, required=False),
+        openapi_extra=json_body(lambda: body_schema(Create, required=False), required=False),
     )
     @takes(MAX_BODY_BYTES)
     async def create(request: Request, caller: Writer, service: Service) -> Response:
@@ -234,7 +236,7 @@ def create_router(calls: Handlers) -> APIRouter:
     return router
 
 
-def _add_routes(router: APIRouter, calls: Handlers, path: str, external: bool) -> None:
+def _add_routes(router: HubRouter, calls: Handlers, path: str, external: bool) -> None:
     """Get, update and stop, by the id or by the external id."""
     named = "by its external id" if external else "by its id"
     suffix = "_by_external_id" if external else ""
@@ -267,7 +269,7 @@ def _add_routes(router: APIRouter, calls: Handlers, path: str, external: bool) -
         summary=f"Change the properties of an interaction {named}",
         description="Change, add and delete properties of `userData`: all of it or nothing.",
         response_model=InteractionAnswer,
-        openapi_extra=body_of(Change, required=True),
+        openapi_extra=json_body(lambda: body_schema(Change, required=True), required=True),
         name=f"update{suffix}",
     )(takes(MAX_BODY_BYTES)(update))
     router.post(
@@ -275,6 +277,6 @@ def _add_routes(router: APIRouter, calls: Handlers, path: str, external: bool) -
         summary=f"Stop an interaction {named}",
         description="Stop the processing of an interaction: FINISHED. When it is answered it is on disk, and will be told of.",
         response_model=InteractionAnswer,
-        openapi_extra=body_of(Stop, required=False),
+        openapi_extra=json_body(lambda: body_schema(Stop, required=False), required=False),
         name=f"stop{suffix}",
     )(takes(MAX_BODY_BYTES)(stop))

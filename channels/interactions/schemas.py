@@ -90,14 +90,13 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def body_of(shape: type[msgspec.Struct], *, required: bool) -> dict[str, Any]:
-    """The request body for ``/openapi.json``: the route reads and checks it itself, so FastAPI does not know of it."""
+def body_schema(shape: type[msgspec.Struct], *, required: bool) -> dict[str, Any]:
+    """The schema of a body whose ``data`` is of this shape; ``required``: ``data`` must be there."""
     (_,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
     (inner,) = definitions.values()
-    schema = {
+    return {
         "type": "object",
         "properties": {"data": inner, "operationId": {"type": "string", "description": "Taken, and not used."}},
         "additionalProperties": False,
         **({"required": ["data"]} if required else {}),
     }
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 
 from channels.messaging.schemas_channels import (
     ChannelAnswer,
@@ -21,6 +21,7 @@ from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.permits import requires
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 from hub.outbox.administration import EndpointError
 from hub.storage.transactions import Operation, T, Transactions
 
@@ -33,9 +34,9 @@ _EXISTS: dict[int | str, dict[str, Any]] = {409: {"description": "The tenant has
 ChannelId = Annotated[str, Path(alias="channelId", description="The channel's id.", examples=["0123456789"])]
 
 
-def create_router(transactions: Transactions, service: ChannelService) -> APIRouter:
+def create_router(transactions: Transactions, service: ChannelService) -> HubRouter:
     """The routes."""
-    router = APIRouter(prefix="/api/v1/messaging", tags=["Messaging"])
+    router = HubRouter(prefix="/api/v1/messaging", tags=["Messaging"])
 
     async def write(operation: Operation[T]) -> T:
         try:

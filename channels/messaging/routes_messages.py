@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from channels.messaging import store_channels, store_messages
 from channels.messaging.errors import UnknownChannelError, UnknownMessageError
@@ -12,7 +12,7 @@ from channels.messaging.models import Channel, Direction, Message, MessageId
 from channels.messaging.parsing import read_outbound
 from channels.messaging.routes_channels import UNKNOWN, ChannelId
 from channels.messaging.routes_third_party import BYTES, FORM, LARGE, TRACE, UNSUPPORTED, MediaId
-from channels.messaging.schemas import OUTBOUND, json_schema
+from channels.messaging.schemas import OUTBOUND, schema_of_any
 from channels.messaging.schemas_messages import MessageAnswer, MessagesAnswer
 from channels.messaging.schemas_third_party import MediumAnswer
 from channels.messaging.serializers import media_entry, message_entry
@@ -24,8 +24,10 @@ from channels.messaging.state_machine import State
 from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.body import apart, read_body, takes
+from hub.http.openapi import json_body
 from hub.http.permits import requires
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 from hub.security.hosts import Hosts
 from hub.storage.transactions import Transactions
 
@@ -35,14 +37,13 @@ MAX_PAGE: int = 1_000
 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such channel, or that no such message or media."}}
 _NO_WEBHOOK: dict[int | str, dict[str, Any]] = {409: {"description": "The channel has no webhook."}}
-_BODY = {"required": True, "content": {"application/json": {"schema": json_schema(OUTBOUND)}}}
 
 
 def create_router(
     *, transactions: Transactions, outgoing: OutboundService, media: MediaService, settings: MessagingSettings, hosts: Hosts
-) -> APIRouter:
+) -> HubRouter:
     """The routes. Third parties are given links to where ``hosts`` says that the hub is found."""
-    router = APIRouter(prefix="/api/v1/messaging", tags=["Messaging"], responses=UNKNOWN)
+    router = HubRouter(prefix="/api/v1/messaging", tags=["Messaging"], responses=UNKNOWN)
 
     async def find(tenant: str, identifier: str) -> Channel:
         found = (
@@ -57,7 +58,7 @@ def create_router(
         summary="Send a message to a consumer",
         response_model=MessageAnswer,
         responses={**LARGE, **_NO_WEBHOOK},
-        openapi_extra={"parameters": [TRACE], "requestBody": _BODY},
+        openapi_extra={"parameters": [TRACE], **json_body(lambda: schema_of_any(OUTBOUND))},
     )
     @takes(settings.max_body_bytes)
     async def send(request: Request, caller: Annotated[Principal, requires("/messaging/write")], channel: ChannelId) -> Response:

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from channels.messaging.counters import Counters
 from channels.messaging.media_files import is_id
 from channels.messaging.media_links import MediaLinks
 from channels.messaging.parsing import read_inbound
-from channels.messaging.schemas import INBOUND, json_schema
+from channels.messaging.schemas import INBOUND, schema_of_any
 from channels.messaging.schemas_third_party import IdsAnswer, MediumAnswer
 from channels.messaging.serializers import media_entry
 from channels.messaging.service_inbound import InboundService
@@ -28,6 +28,7 @@ from hub.http.errors import ApiError
 from hub.http.inflate import inflate
 from hub.http.openapi import SECURITY_SCHEMES
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 
 _log = structlog.get_logger(__name__)
 
@@ -102,19 +103,23 @@ _SIGNED: Final[dict[str, Any]] = {
     "security": [{"contactCenter": [], "signature256": []}, {"contactCenter": [], "signature": []}],
 }
 
-_MESSAGES: Final = {
-    "required": True,
-    "description": "`Content-Encoding: gzip` is taken; the signature is that of the bytes as they are sent.",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["messages"],
-                "properties": {"messages": {"type": "array", "minItems": 1, "items": json_schema(INBOUND)}},
+
+def _messages() -> dict[str, Any]:
+    """The body of the operation that takes messages."""
+    return {
+        "required": True,
+        "description": "`Content-Encoding: gzip` is taken; the signature is that of the bytes as they are sent.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["messages"],
+                    "properties": {"messages": {"type": "array", "minItems": 1, "items": schema_of_any(INBOUND)}},
+                }
             }
-        }
-    },
-}
+        },
+    }
+
 
 ChannelId = Annotated[str, Path(alias="channelId", description="The ID of the channel.", examples=["0123456789"])]
 MediaId = Annotated[str, Path(alias="mediaId", description="The media resource ID.")]
@@ -128,16 +133,16 @@ def create_router(
     links: MediaLinks,
     settings: MessagingSettings,
     counters: Counters,
-) -> APIRouter:
+) -> HubRouter:
     """The routes. The signature is checked before a body is read as anything but bytes."""
-    router = APIRouter(prefix="/nexus/v3/channels", tags=["Third-party messaging"], responses=REFUSALS)
+    router = HubRouter(prefix="/nexus/v3/channels", tags=["Third-party messaging"], responses=REFUSALS)
 
     @router.post(
         "/{channelId}/messages",
         summary="Send a message",
         response_model=IdsAnswer,
         responses={**LARGE, 415: _error("A content encoding that is not taken.")},
-        openapi_extra={**_SIGNED, "parameters": _HEADERS, "requestBody": _MESSAGES},
+        openapi_extra={**_SIGNED, "parameters": _HEADERS, "requestBody": _messages},
     )
     @takes(settings.max_body_bytes)
     async def messages(request: Request, channel: ChannelId) -> Response:

@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -25,6 +24,7 @@ from pydantic import (
 from channels.messaging.media_links import SCHEME
 from channels.messaging.state_machine import REASONS
 from hub.core.field_error import FieldError
+from hub.http.openapi import schema_of
 from hub.http.validation import of_validation
 
 MAX_ID_LENGTH: Final = 255
@@ -345,23 +345,6 @@ def _path(place: tuple[str | int, ...]) -> str:
     return ".".join(str(each) for each in place)
 
 
-def json_schema(models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
-    """The schema of a message of any of these types, without references, so that it can stand in an OpenAPI document as it is."""
-    made: dict[str, Any] = {"oneOf": [_inlined(model) for model in models.values()]}
-    return made
-
-
-def _inlined(model: type[BaseModel]) -> dict[str, Any]:
-    schema = TypeAdapter(model).json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                others = {key: value for key, value in node.items() if key != "$ref"}
-                return resolved({**definitions[node["$ref"].rpartition("/")[2]], **others})
-            return {key: resolved(value) for key, value in node.items() if key != "discriminator"}
-        return [resolved(each) for each in node] if isinstance(node, list) else node
-
-    made: dict[str, Any] = resolved(schema)
-    return made
+def schema_of_any(models: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """The schema of a message of any of these types, without references; see :func:`hub.http.openapi.schema_of`."""
+    return {"oneOf": [schema_of(model) for model in models.values()]}

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,7 +37,6 @@ from channels.secure_email.schemas import (
     SecureMailResponse,
     SendRequest,
     SentSecureMailResponse,
-    request_body,
 )
 from channels.secure_email.serializers import mail_entry
 from channels.secure_email.service import MailService, Removal
@@ -47,8 +46,10 @@ from hub.core.principal import Principal
 from hub.http.body import apart, takes
 from hub.http.errors import ApiError
 from hub.http.method import asked_method
+from hub.http.openapi import json_body, schema_of
 from hub.http.permits import requires
 from hub.http.responses import NO_STORE, respond
+from hub.http.routing import HubRouter
 from hub.security.hosts import Hosts
 
 BASE: Final = "/nexus/v3/securemail"
@@ -140,9 +141,9 @@ Removing = Annotated[
 ]
 
 
-def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> APIRouter:
+def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> HubRouter:
     """The calls of ``/nexus/v3/securemail``."""
-    router = APIRouter(prefix=BASE, tags=["Secure e-mail"], route_class=MailRoute, responses=_FAILURES)
+    router = HubRouter(prefix=BASE, tags=["Secure e-mail"], route_class=MailRoute, responses=_FAILURES)
 
     @router.get(
         "", summary="Get secure emails", response_model=None, responses={200: {"model": ListSecureMailResponse, "description": "Ok"}}
@@ -168,7 +169,7 @@ def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Host
         summary="Send secure email",
         response_model=None,
         responses={200: {"model": CreateSecureMailResponse, "description": "Ok"}, **_BAD_BODY},
-        openapi_extra=request_body(SendRequest),
+        openapi_extra=json_body(lambda: schema_of(SendRequest)),
     )
     @takes(settings.max_body_bytes)
     async def send(request: Request, caller: Annotated[Principal, requires(WRITE)], securebox: Securebox = None) -> Response:
@@ -268,22 +269,22 @@ def create_router(mails: MailService, settings: SecureEmailSettings, hosts: Host
     return router
 
 
-def create_fallback(router: APIRouter) -> list[Route]:
+def create_fallback(router: HubRouter) -> list[Route]:
     """Plain routes for paths below that of :func:`create_router` where it has no call: their errors have the same shape."""
     fallback = Elsewhere([route for route in router.routes if isinstance(route, APIRoute)])
     return [Route(BASE, fallback), Route(f"{BASE}/{{rest:path}}", fallback)]
 
 
-def create_reply_router(mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> APIRouter:
+def create_reply_router(mails: MailService, settings: SecureEmailSettings, hosts: Hosts) -> HubRouter:
     """The call of ``/api/v1/securemail``."""
-    router = APIRouter(tags=["Secure e-mail"])
+    router = HubRouter(tags=["Secure e-mail"])
 
     @router.post(
         REPLIES,
         summary="Send secure email to a consumer",
         response_model=None,
         responses={200: {"model": SentSecureMailResponse, "description": "Ok"}, **_REPLY_FAILURES},
-        openapi_extra=request_body(ReplyRequest),
+        openapi_extra=json_body(lambda: schema_of(ReplyRequest)),
     )
     @takes(settings.max_body_bytes)
     async def reply(request: Request, caller: Annotated[Principal, requires(REPLY)], securebox: Securebox = None) -> Response:

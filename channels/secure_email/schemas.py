@@ -198,17 +198,3 @@ class SentSecureMailResponse(BaseModel):
 
     status: Status
     data: SentSecureMail
-
-
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The part of an operation that describes its body: the route reads it itself, so FastAPI does not know of it."""
-    schema = model.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema, schema.pop("$defs", {}))}}}}
-
-
-def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(part, dict):
-        if (reference := part.get("$ref")) is not None:
-            return _inlined(definitions[reference.removeprefix("#/$defs/")], definitions)
-        return {key: _inlined(value, definitions) for key, value in part.items()}
-    return [_inlined(value, definitions) for value in part] if isinstance(part, list) else part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from channels.events import EVENT_CONSUMERS
 from channels.statistics.channels import declarations
-from channels.statistics.routes import create_routers, register_errors
+from channels.statistics.routes import create_administration_router, create_router, register_errors
 from channels.statistics.service.local import LocalStatServer
 from channels.statistics.settings import StatisticsSettings
 from hub.core.metric import Gauge
@@ -35,7 +35,7 @@ def build(context: Context) -> Parts:
         hub=context.hub, eventlog=context.eventlog, clock=context.clock, settings=context.section("statistics", StatisticsSettings)
     )
     return Parts(
-        routers=create_routers(server, max_body_bytes=context.hub.limits.max_request_bytes),
+        routers=[create_router(server, max_body_bytes=context.hub.limits.max_request_bytes), create_administration_router(server)],
         channels=declarations(server),
         services=[server],
         offers=[EVENT_CONSUMERS.offer(server)],

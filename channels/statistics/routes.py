@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 
 from channels.statistics.engine.definition import DefinitionError
 from channels.statistics.parsing import encode_list, parse_request
@@ -39,8 +38,10 @@ from hub.http.body import read_body, takes
 from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, ok, status, with_more
 from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
+from hub.http.openapi import json_body, schema_of
 from hub.http.permits import requires
 from hub.http.responses import EnvelopeResponse
+from hub.http.routing import HubRouter
 
 BASE = "/statistics/v3"
 ADMIN = "/api/v1"
@@ -75,31 +76,16 @@ def _of_field(error: ItemError | DefinitionError | LimitError) -> ApiError:
     return ApiError(400, str(error), detail={"field": error.field})
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    """The request body for ``/openapi.json``: the route reads and checks it itself, so FastAPI does not know of it."""
-    schema = model.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _inlined(schema, schema.pop("$defs", {}))}}}}
-
-
-def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
-    """A schema with its definitions written out where they are referred to; none of ours refers to itself."""
-    if isinstance(part, dict):
-        if (reference := part.get("$ref")) is not None:
-            return _inlined(definitions[reference.removeprefix("#/$defs/")], definitions)
-        return {key: _inlined(value, definitions) for key, value in part.items()}
-    return [_inlined(value, definitions) for value in part] if isinstance(part, list) else part
-
-
-def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter]:
-    """The Statistics API and its administration, over one stat server. Bodies above ``max_body_bytes`` are refused with 413."""
-    api = APIRouter(prefix=BASE, tags=["Statistics"], default_response_class=EnvelopeResponse, responses=_FAILURES)
+def create_router(server: StatServer, *, max_body_bytes: int) -> HubRouter:
+    """The Statistics API. Bodies above ``max_body_bytes`` are refused with 413."""
+    api = HubRouter(prefix=BASE, tags=["Statistics"], responses=_FAILURES)
 
     @api.post(
         "/subscriptions",
         summary="Open a subscription",
         response_model=None,
         responses={200: {"model": StatisticDataResponse}},
-        openapi_extra=_body(SubscriptionRequest),
+        openapi_extra=json_body(lambda: schema_of(SubscriptionRequest)),
     )
     @takes(max_body_bytes)
     async def open_subscription(
@@ -177,7 +163,7 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         summary="Get the values of a set of statistics",
         response_model=None,
         responses={200: {"model": PeekedStatisticsResponse}},
-        openapi_extra=_body(PeekRequest),
+        openapi_extra=json_body(lambda: schema_of(PeekRequest)),
     )
     @takes(max_body_bytes)
     async def read_many(request: Request, caller: Principal = requires("/statistics/read")) -> Response:
@@ -190,11 +176,12 @@ def create_routers(server: StatServer, *, max_body_bytes: int) -> list[APIRouter
         ]
         return _answer(done, errors, {"statistics": await encode_list(done.readings, _item)})
 
-    return [api, _administration(server)]
+    return api
 
 
-def _administration(server: StatServer) -> APIRouter:
-    admin = APIRouter(prefix=ADMIN, tags=["Stat server"], default_response_class=EnvelopeResponse, responses=_FAILURES)
+def create_administration_router(server: StatServer) -> HubRouter:
+    """What an administrator asks the stat server."""
+    admin = HubRouter(prefix=ADMIN, tags=["Stat server"], responses=_FAILURES)
 
     @admin.get("/objects/{objectType}", summary="List the known objects", response_model=None, responses={200: {"model": ObjectsResponse}})
     async def list_objects(

@@ -19,7 +19,7 @@ from hub.http.fast_routes import OpenRoute
 from hub.http.handlers import install
 from hub.http.openapi import describe, operation_id
 from hub.http.responses import EnvelopeResponse
-from hub.http.routing import WithoutSlash, adopt
+from hub.http.routing import WithoutSlash, include
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics, RequestTimer
 from hub.ops.routes import create_open_routes, create_router
@@ -103,10 +103,8 @@ def create_app(
             expose_headers=["X-Request-Id", "Retry-After"],
         )
     app.add_middleware(OriginWatch, gate=gate)  # around CORSMiddleware, which answers preflights itself
-    all_routers = (create_router(health, metrics), *routers)
-    adopt(all_routers)
-    for router in all_routers:
-        app.include_router(router)
+    for router in (create_router(health, metrics), *routers):
+        include(app, router)
     document = OpenApiDocument(app)
     app.state.open_routes = [OpenRoute("/openapi.json", document.answer), *create_open_routes(health)]
     app.add_route("/openapi.json", document.answer, methods=["GET"], include_in_schema=False)

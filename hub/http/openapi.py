@@ -7,11 +7,13 @@ also if it needs none. Errors are described as they are sent. Rules: OpenAPI 3.1
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
 SECURITY_SCHEMES: Final = "x-security-schemes"
 """Key in a route's ``openapi_extra``: its own security schemes, by name, to which its ``security`` refers. They move to the components."""
@@ -71,6 +73,31 @@ def operation_id(route: APIRoute) -> str:
     texts = re.findall(r"[A-Za-z0-9]+", f"{route.tags[0] if route.tags else ''} {route.name}".replace("_", " "))
     first, *rest = (str(word) for word in texts)
     return first.lower() + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def json_body(schema: Callable[[], Any], *, required: bool = True) -> dict[str, Any]:
+    """``openapi_extra`` for an operation that reads and checks its JSON body itself, so that FastAPI does not know of it.
+
+    ``schema`` is called when the document is made.
+    """
+    return {"requestBody": lambda: {"required": required, "content": {"application/json": {"schema": schema()}}}}
+
+
+def schema_of(model: Any) -> dict[str, Any]:
+    """The JSON Schema of a pydantic type without references, to stand anywhere in the document. The type must not contain itself."""
+    schema = TypeAdapter(model).json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inlined(part: Any) -> Any:
+        if isinstance(part, dict):
+            if (reference := part.get("$ref")) is not None:
+                others = {key: value for key, value in part.items() if key != "$ref"}
+                return inlined({**definitions[reference.removeprefix("#/$defs/")], **others})
+            return {key: inlined(value) for key, value in part.items() if key != "discriminator"}
+        return [inlined(value) for value in part] if isinstance(part, list) else part
+
+    made: dict[str, Any] = inlined(schema)
+    return made
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -18,7 +18,9 @@ from hub.core.json_validation import BadJsonError, check_nul, guard
 from hub.core.limits import Limits
 from hub.http.body import bounded, check_announced, check_members, limit_of, read_body
 from hub.http.errors import ApiError
+from hub.http.openapi import operation_id
 from hub.http.permits import permit_before_body
+from hub.http.responses import EnvelopeResponse
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -32,6 +34,18 @@ class HubRoute(APIRoute):
     If a family has its own route class, that class derives from this one. It looks up exceptions in ``app.state.errors``, and may answer in
     its own form.
     """
+
+    @property
+    def openapi_extra(self) -> dict[str, Any] | None:
+        """What the document has in addition for this operation. A value may be a function that returns it, called when the document is
+        made: the schemas of bodies take longer to make than the route itself.
+        """
+        given: dict[str, Any] | None = self.__dict__.get("openapi_extra")
+        return None if given is None else {key: value() if callable(value) else value for key, value in given.items()}
+
+    @openapi_extra.setter
+    def openapi_extra(self, given: dict[str, Any] | None) -> None:
+        self.__dict__["openapi_extra"] = given
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
@@ -85,18 +99,47 @@ class WithoutSlash:
         await self._nothing(scope, receive, send)
 
 
-def adopt(routers: Iterable[APIRouter]) -> None:
-    """Make every operation of ``routers`` a :class:`HubRoute`.
+class HubRouter(APIRouter):
+    """A group of operations of the REST API. The hub takes its routes as they are.
+
+    FastAPI makes every route of a plain ``APIRouter`` a second time when it is included, with the defaults of the application: a third of
+    the start of a hub. Here the routes have these defaults from the beginning.
+    """
+
+    def __init__(
+        self,
+        *,
+        prefix: str = "",
+        tags: Sequence[str],
+        responses: Mapping[int | str, dict[str, Any]] | None = None,
+        route_class: type[HubRoute] = HubRoute,
+    ) -> None:
+        """``prefix``: the path before the path of each operation. ``responses``: described in the document for each operation."""
+        super().__init__(
+            prefix=prefix,
+            tags=list(tags),
+            responses=dict(responses) if responses is not None else None,
+            route_class=route_class,
+            default_response_class=EnvelopeResponse,
+            generate_unique_id_function=operation_id,
+        )
+
+
+def include(app: FastAPI, router: APIRouter) -> None:
+    """Add the operations of a router to an application; each becomes a :class:`HubRoute`.
 
     Raises:
         TypeError: an operation has a route class that does not derive from it: its body would be read before the caller is checked.
     """
-    for router in routers:
-        for route in router.routes:
-            if type(route) is APIRoute:
-                route.__class__ = HubRoute
-            elif isinstance(route, APIRoute) and not isinstance(route, HubRoute):
-                raise TypeError(f"{route.path}: expected a route class that derives from HubRoute, got {type(route).__name__}")
+    for route in router.routes:
+        if type(route) is APIRoute:
+            route.__class__ = HubRoute
+        elif isinstance(route, APIRoute) and not isinstance(route, HubRoute):
+            raise TypeError(f"{route.path}: expected a route class that derives from HubRoute, got {type(route).__name__}")
+    if isinstance(router, HubRouter):
+        app.router.routes.extend(router.routes)
+    else:
+        app.include_router(router)
 
 
 def _dependants(dependant: Dependant) -> Iterator[Dependant]:

@@ -9,6 +9,7 @@ To add a metric: add a field with a docstring to a part's dataclass of counters 
 """
 
 import ast
+import functools
 import inspect
 import itertools
 import platform
@@ -206,7 +207,7 @@ def _shown(part: str, source: object) -> Iterator[_Shown]:
     """The counters of a dataclass."""
     counted: Any = source
     kind = type(source)
-    docs = field_docs(kind)
+    docs = field_docs(kind)  # type: ignore[arg-type]  # mypy takes a type for not hashable
     families: tuple[CounterFamily, ...] = getattr(kind, "METRICS", ())
     lead = f"{PREFIX}{part}_" if part else PREFIX
     numbers = [field.name for field in fields(counted) if isinstance(getattr(source, field.name), int | dict)]
@@ -227,7 +228,8 @@ def _shown(part: str, source: object) -> Iterator[_Shown]:
             yield _Shown(lead + family.name, family.help, family.label, tuple(family.fields.items()))
 
 
-def field_docs(kind: type) -> dict[str, str]:
+@functools.cache
+def field_docs(kind: type) -> Mapping[str, str]:
     """The docstring below each field in the source of a class, each as one line."""
     (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body if isinstance(node, ast.ClassDef))
     return {

@@ -2,21 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from hub.core.principal import Principal
 from hub.http.fast_routes import OpenRoute
 from hub.http.permits import requires
 from hub.http.responses import NO_STORE, EnvelopeResponse
+from hub.http.routing import HubRouter
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.schemas import Readiness
 
 
-def create_router(health: Health, metrics: Metrics) -> APIRouter:
+def create_router(health: Health, metrics: Metrics) -> HubRouter:
     """The routes; the first two need no credential."""
-    router = APIRouter(tags=["Operations"])
+    router = HubRouter(tags=["Operations"])
 
     @router.get("/livez", summary="Is the process alive", response_model=Readiness, response_model_exclude_unset=True)
     async def livez() -> Response:

@@ -4,12 +4,12 @@ from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.metric import Gauge, Latency
 from hub.family import Context, Parts
 from hub.outbox.administration import Administration
+from hub.outbox.deferred_sender import DeferredSender
 from hub.outbox.example import Example, Examples, GenericExample
 from hub.outbox.guard import Guard
 from hub.outbox.models import RECORDER
 from hub.outbox.operations import CHANNEL
 from hub.outbox.routes import create_router, register_errors
-from hub.outbox.sender import Sender
 from hub.outbox.service import Outbox
 
 
@@ -18,7 +18,7 @@ def build(context: Context) -> Parts:
     register_errors(context.errors)
     settings, clock = context.settings.outbox, context.clock
     guard = Guard(settings.allowed_networks, settings.https_only)
-    sender = Sender(guard, clock, settings)
+    sender = DeferredSender(guard, clock, settings)
     outbox = Outbox(
         transactions=context.transactions,
         hub=context.hub,

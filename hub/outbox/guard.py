@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from hub.outbox.addresses import Address, Network, NotAnAddressError, as_ipv4, is_public, parse_host, parse_socket_address
 
 
@@ -95,26 +93,6 @@ class Guard:
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made
-
-    def resolver(self, inner: AbstractResolver) -> AbstractResolver:
-        """A resolver that returns only those addresses from ``inner`` to which the hub may connect."""
-        return _Resolver(self, inner)
-
-
-class _Resolver(AbstractResolver):
-    def __init__(self, guard: Guard, inner: AbstractResolver) -> None:
-        self._guard = guard
-        self._inner = inner
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        good = [each for each in found if self._guard.allows(parse_socket_address(each["host"]))]
-        if found and not good:
-            raise ForbiddenAddressError(f"the address of {host}")
-        return good
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 def _wrong(expected: str, got: object) -> ValueError:

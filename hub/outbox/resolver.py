@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from hub.outbox.addresses import parse_socket_address
+from hub.outbox.guard import ForbiddenAddressError, Guard
 from hub.outbox.shares import Line, Pool
 
 TENANT: Final[ContextVar[str]] = ContextVar("hub.outbox.tenant", default="")
@@ -79,6 +81,31 @@ class Resolver(AbstractResolver):
         self._pool.of(tenant).add(-1)
         self._pool.forget_unused()
         self._serve()
+
+
+class GuardedResolver(AbstractResolver):
+    """Returns only those addresses from another resolver to which the hub may connect."""
+
+    def __init__(self, guard: Guard, inner: AbstractResolver) -> None:
+        self._guard = guard
+        self._inner = inner
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """The allowed addresses of a name.
+
+        Raises:
+            ForbiddenAddressError: the name has addresses, and the hub may connect to none of them.
+            OSError: the name has no address, or no server answered.
+        """
+        found = await self._inner.resolve(host, port, family)
+        good = [each for each in found if self._guard.allows(parse_socket_address(each["host"]))]
+        if found and not good:
+            raise ForbiddenAddressError(f"the address of {host}")
+        return good
+
+    async def close(self) -> None:
+        """Close the other resolver."""
+        await self._inner.close()
 
 
 _NUMERIC: Final = int(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)

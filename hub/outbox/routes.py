@@ -6,7 +6,7 @@ import base64
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 
 from hub.core.ports import Clock
 from hub.core.principal import Principal
@@ -14,6 +14,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.permits import requires
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 from hub.outbox import archive_store
 from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
@@ -58,9 +59,9 @@ def register_errors(errors: ErrorTable) -> None:
     errors.add(TooManyExamplesError, 429)
 
 
-def create_router(outbox: Outbox, administration: Administration, examples: Examples, clock: Clock) -> APIRouter:
+def create_router(outbox: Outbox, administration: Administration, examples: Examples, clock: Clock) -> HubRouter:
     """Make the routes. Their errors are answered by the table of :func:`register_errors`."""
-    router = APIRouter(prefix="/api/v1", tags=["Webhooks"], responses=_BUSY)
+    router = HubRouter(prefix="/api/v1", tags=["Webhooks"], responses=_BUSY)
 
     write, read = outbox.transactions.write, outbox.transactions.read
 

@@ -18,7 +18,7 @@ from hub.core.ports import Clock
 from hub.outbox.guard import ForbiddenAddressError, Guard
 from hub.outbox.models import Endpoint, OutboxEvent
 from hub.outbox.outcome import Failure, Outcome
-from hub.outbox.resolver import TENANT, Resolver
+from hub.outbox.resolver import TENANT, GuardedResolver, Resolver
 from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import headers
 
@@ -53,10 +53,12 @@ async def _by_kept(_session: aiohttp.ClientSession, context: object, _params: ob
 class Sender:
     """Sends to every endpoint of a process, over one pool of connections. Start it in the event loop."""
 
-    __slots__ = ("_clock", "_fresh", "_guard", "_names", "_session", "_settings")
+    __slots__ = ("_clock", "_fresh", "_guard", "_inner", "_names", "_session", "_settings")
 
-    def __init__(self, guard: Guard, clock: Clock, settings: OutboxSettings) -> None:
+    def __init__(self, guard: Guard, clock: Clock, settings: OutboxSettings, names: AbstractResolver | None = None) -> None:
+        """``names``: looks up host names; by default a :class:`hub.outbox.resolver.Resolver`. It is closed with the pool."""
         self._guard = guard
+        self._inner = names
         self._clock = clock
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
@@ -65,7 +67,8 @@ class Sender:
 
     async def start(self) -> None:
         """Open the pool."""
-        self._names = self._guard.resolver(Resolver(self._settings.resolve_threads, self._settings.tenant_share))
+        inner = self._inner or Resolver(self._settings.resolve_threads, self._settings.tenant_share)
+        self._names = GuardedResolver(self._guard, inner)
         self._session = self._opened(self._names, keep=True)
         self._fresh = self._opened(self._names, keep=False)
 

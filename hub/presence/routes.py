@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from hub.core.channels import InvalidChannelError, check_channel, check_pattern
 from hub.core.principal import Principal
 from hub.http.errors import ApiError
 from hub.http.permits import requires
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 from hub.presence.roster import Roster, Wanted, describe
 from hub.presence.schemas import (
     ChannelAnswer,
@@ -29,9 +30,9 @@ _log = structlog.get_logger(__name__)
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such session; it may have ended."}}
 
 
-def create_router(roster: Roster) -> APIRouter:
+def create_router(roster: Roster) -> HubRouter:
     """Make the routes for the sessions of this process."""
-    router = APIRouter(prefix="/api/v1", tags=["Presence"])
+    router = HubRouter(prefix="/api/v1", tags=["Presence"])
 
     @router.get("/channels", summary="Which channels have subscribers", response_model=ChannelsAnswer)
     async def channels(

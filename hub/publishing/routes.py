@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from hub.core.errors import RefusedError, WireError
 from hub.core.limits import Limits
@@ -16,6 +16,7 @@ from hub.http.errors import ApiError
 from hub.http.inflate import inflate
 from hub.http.permits import requires
 from hub.http.responses import NO_STORE, respond
+from hub.http.routing import HubRouter
 from hub.publishing.recent_ids import WINDOW_S, Answer, OtherContentError
 from hub.publishing.requests import Publication, parse, split
 from hub.publishing.schemas import ANSWERS, REQUEST
@@ -26,9 +27,9 @@ OPERATION: Final = "/publish/write"
 _STATUS: Final = {WireError.CHANNEL_INVALID: 400, WireError.PUBLISH_DENIED: 403, WireError.UNAVAILABLE: 503}
 
 
-def create_router(publisher: PublishService) -> APIRouter:
+def create_router(publisher: PublishService) -> HubRouter:
     """Make the route."""
-    router = APIRouter(prefix="/api/v1", tags=["Publishing"], responses=ANSWERS)
+    router = HubRouter(prefix="/api/v1", tags=["Publishing"], responses=ANSWERS)
 
     @router.post("/publish", summary="Publish messages", openapi_extra={"requestBody": REQUEST})
     @takes(lambda limits: limits.max_publish_bytes)

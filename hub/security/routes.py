@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from hub.core.principal import Principal
 from hub.http.body import takes
 from hub.http.errors import ApiError
 from hub.http.permits import authenticated, requires
 from hub.http.responses import respond
+from hub.http.routing import HubRouter
 from hub.security.credentials import Credential, hash_secret
 from hub.security.gate import Gate
 from hub.security.models import is_name, is_tenant_name
@@ -21,9 +22,9 @@ _FOREIGN: dict[int | str, dict[str, Any]] = {403: {"description": "A page of ano
 _WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "The token is unknown or expired, or the password is wrong."}}
 
 
-def create_router(gate: Gate) -> APIRouter:
+def create_router(gate: Gate) -> HubRouter:
     """The routes."""
-    router = APIRouter(prefix="/api/v1", tags=["Access"])
+    router = HubRouter(prefix="/api/v1", tags=["Access"])
 
     @router.post("/sign-in", summary="Sign a browser in", response_model=MeAnswer, responses={**_WRONG, **_FOREIGN})
     @takes(lambda limits: limits.max_sign_in_bytes)

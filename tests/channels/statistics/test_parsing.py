@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from channels.statistics.parsing import parse_request
-from channels.statistics.routes import create_routers, register_errors
+from channels.statistics.routes import create_administration_router, create_router, register_errors
 from hub.core.limits import Limits
 from hub.http.body import INLINE_BYTES
 from hub.http.error_table import ErrorTable
@@ -39,7 +39,7 @@ async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app.state.errors = errors = ErrorTable()
     register_errors(errors)
     install(app, errors)
-    routers = create_routers(centre.server, max_body_bytes=MAX_BODY)
+    routers = [create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)]
     adopt(routers)
     for router in routers:
         app.include_router(router)

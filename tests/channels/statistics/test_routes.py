@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from channels.statistics.routes import create_routers, register_errors
+from channels.statistics.routes import create_administration_router, create_router, register_errors
 from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
 from hub.http.error_table import ErrorTable
@@ -71,7 +71,7 @@ async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app.state.errors = errors = ErrorTable()
     register_errors(errors)
     install(app, errors)
-    routers = create_routers(centre.server, max_body_bytes=MAX_BODY)
+    routers = [create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)]
     adopt(routers)
     for router in routers:
         app.include_router(router)

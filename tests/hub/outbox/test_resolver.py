@@ -1,4 +1,4 @@
-"""Names are looked up for one tenant beside the look-ups of another that never end."""
+"""Names are looked up for one tenant beside the look-ups of another that never end, and only allowed addresses are returned."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp.abc import ResolveResult
+from aiohttp.abc import AbstractResolver, ResolveResult
 
-from hub.outbox.resolver import TENANT, Resolver
+from hub.outbox.guard import ForbiddenAddressError, Guard
+from hub.outbox.resolver import TENANT, GuardedResolver, Resolver
 
 
 @pytest.fixture
@@ -85,3 +86,40 @@ async def test_a_name_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(OSError, match=r"."):
         await resolver.resolve("receiver.invalid", 80)
     await resolver.close()
+
+
+class Answers(AbstractResolver):
+    """Gives out what it is told, one list after the other."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.closed = False
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        kind = socket.AF_INET
+        return [ResolveResult(hostname=host, host=each, port=port, family=kind, proto=0, flags=0) for each in self.answers.pop(0)]
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_name_gives_only_what_may_be_called() -> None:
+    resolver = GuardedResolver(Guard(), Answers(["10.0.0.1", "8.8.8.8", "::1"]))
+    assert [each["host"] for each in await resolver.resolve("receiver.example", 80)] == ["8.8.8.8"]
+
+
+async def test_a_name_that_gives_nothing_else_is_refused() -> None:
+    resolver = GuardedResolver(Guard(), Answers(["127.0.0.1"]))
+    with pytest.raises(ForbiddenAddressError, match=r"^the address of receiver\.example is not public") as refused:
+        await resolver.resolve("receiver.example", 80)
+    assert "127" not in str(refused.value), "what a name means in this network is not told"
+
+
+async def test_a_name_that_is_bound_anew_is_refused() -> None:
+    inner = Answers(["8.8.8.8"], ["127.0.0.1"])
+    resolver = GuardedResolver(Guard(), inner)
+    await resolver.resolve("receiver.example", 80)
+    with pytest.raises(ForbiddenAddressError):
+        await resolver.resolve("receiver.example", 80)
+    await resolver.close()
+    assert inner.closed

@@ -190,14 +190,10 @@ class Names(AbstractResolver):
         (Guard(LOOPBACK), ["127.3.3.3", "127.3.3.4"], Failure.CONNECT),
     ],
 )
-async def test_no_error_tells_the_address_of_a_name(
-    guard: Guard, addresses: list[str], failure: Failure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_error_tells_the_address_of_a_name(guard: Guard, addresses: list[str], failure: Failure) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]  # nobody listens there by the addresses below
-        resolver = guard.resolver(Names(*addresses))
-        monkeypatch.setattr(Guard, "resolver", lambda _guard, _inner: resolver)
-        sender = Sender(guard, SystemClock(), SETTINGS)
+        sender = Sender(guard, SystemClock(), SETTINGS, Names(*addresses))
         await sender.start()
         try:
             came = await post(sender, f"http://inner.example:{port}/")
