@@ -82,7 +82,8 @@ class Node:
         self.channel_log = self._backends.channel_log.log
         self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
         self.transactions = self.storage.transactions
-        self.security = Security(settings, self.clock, self.transactions, self.access)
+        redis = self._backends.redis
+        self.security = Security(settings, self.clock, self.transactions, self.access, None if redis is None else redis.shared)
         self.hub = Hub(
             bus=self._backends.bus,
             log=self.channel_log,

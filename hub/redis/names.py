@@ -65,7 +65,10 @@ class Names:
 class TenantNames:
     """The names of one tenant."""
 
-    __slots__ = ("_topic", "idempotency_keys", "last", "logins", "meta", "stream", "subjects")
+    __slots__ = (
+        *("_begin", "_topic", "idempotency_keys", "last", "logins", "meta", "stream", "subjects"),
+        *("tickets_ended", "tickets_waiting"),
+    )
 
     def __init__(self, prefix: str, tenant: str) -> None:
         begin = f"{prefix}:{{{encode_tenant(tenant)}}}:"
@@ -81,11 +84,20 @@ class TenantNames:
         """Channel: one message for many logins."""
         self.subjects = f"{begin}s".encode()
         """Channel: messages for all logins of a subject; every node that has subscribers of the tenant listens."""
+        self.tickets_waiting = f"{begin}kw".encode()
+        """Sorted set: the tickets that wait to be used, by the time of their end."""
+        self.tickets_ended = f"{begin}ke".encode()
+        """Sorted set: the tickets whose stream has ended and may be opened again, by the time until which it may."""
+        self._begin = begin
         self._topic = f"{begin}c:"
 
     def batch(self, incarnation: str) -> bytes:
         """String, which Redis forgets after a minute: the newest batch that a process published."""
         return self.meta[:-1] + b"b:" + incarnation.encode()
+
+    def ticket(self, digest: str) -> bytes:
+        """Hash: a ticket, by a digest of its text."""
+        return f"{self._begin}k:{digest}".encode()
 
     def channel(self, audience: str, pattern: str) -> bytes:
         """The channel of a topic."""

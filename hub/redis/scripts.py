@@ -29,7 +29,10 @@ def _read(name: str) -> str:
 class Scripts:
     """All of them."""
 
-    __slots__ = ("beat", "claim", "open", "publish", "trim")
+    __slots__ = (
+        *("beat", "claim", "open", "publish", "trim"),
+        *("ticket_closed", "ticket_issue", "ticket_keep", "ticket_opened", "ticket_redeem"),
+    )
 
     def __init__(self, time: str = NOW) -> None:
         """``time``: the expression that tells the time; a test hands in a clock of its own."""
@@ -42,3 +45,8 @@ class Scripts:
         self.open = script("open")
         self.publish = script("publish")
         self.trim = script("trim")
+        self.ticket_closed = script("ticket_closed")
+        self.ticket_issue = script("ticket_issue")
+        self.ticket_keep = script("ticket_keep")
+        self.ticket_opened = script("ticket_opened")
+        self.ticket_redeem = script("ticket_redeem")

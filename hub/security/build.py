@@ -1,7 +1,7 @@
 """The parts that security adds to a hub: sign-in and tickets by REST, and ending the sessions of revoked credentials."""
 
 from hub.core.ending import end_revoked
-from hub.core.metric import Count, Gauge
+from hub.core.metric import Gauge
 from hub.family import Context, Parts
 from hub.security.directory import Gone
 from hub.security.routes import create_router
@@ -16,18 +16,24 @@ def build(context: Context) -> Parts:
         hub.loop.spawn(end_revoked(hub, gone))
 
     gate.on_revoked.append(end)
+    if context.cluster is not None:
+        from hub.security.tickets_redis import RedisTickets  # imported here: the client of Redis takes time to load
+
+        if isinstance(tickets, RedisTickets):
+            tickets.connect(context.cluster.links)
     return Parts(
         routers=[create_router(gate)],
-        counters={"security": gate.directory.counters},
+        counters={"security": gate.directory.counters, "tickets": tickets.counters},
         gauges=[
-            Gauge("tickets_waiting", "Tickets that wait to be used.", lambda: len(tickets)),
-            Gauge("tickets_resumable", "Streams that ended and that their ticket may open again.", lambda: tickets.resumable),
-        ],
-        counts=[
-            Count("tickets_refused", "Tickets that were not given out because as many waited as may.", lambda: tickets.refused),
-            Count(
-                "tickets_forgotten", "Streams that may not be opened again because too many ended after them.", lambda: tickets.forgotten
+            Gauge(
+                "tickets_waiting",
+                "Tickets that wait to be used; over Redis those that this node gave out within 30 s.",
+                lambda: len(tickets),
             ),
-            Count("tickets_resumed", "Times that a ticket opened its stream again.", lambda: tickets.resumed),
+            Gauge(
+                "tickets_resumable",
+                "Streams that ended, here where nodes share tickets, and that their ticket may open again.",
+                lambda: tickets.resumable,
+            ),
         ],
     )

@@ -24,7 +24,8 @@ from hub.security.directory import Directory, Gone
 from hub.security.origin import from_own_page, header
 from hub.security.passwords import FailureBrake
 from hub.security.roles import ANONYMOUS, allowed
-from hub.security.tickets import Opened, Tickets
+from hub.security.tickets import Opened, Tickets, credential_version
+from hub.security.tickets_memory import MemoryTickets
 
 REFRESH_S: Final = 1.0
 """Seconds between two checks of the revision. Running nodes apply changes within 2 s
@@ -116,6 +117,7 @@ class Gate:
         operations: Mapping[str, str] | None = None,
         refresh_s: float = REFRESH_S,
         max_decisions: int = MAX_DECISIONS,
+        tickets: Tickets | None = None,
     ) -> None:
         """Make a gate. From :meth:`start` on it applies changes of credentials.
 
@@ -129,6 +131,7 @@ class Gate:
             operations: what each REST operation does, in words (:attr:`hub.security.access.Access.operations`).
             refresh_s: seconds between two checks of the database for changes.
             max_decisions: how many decisions are remembered.
+            tickets: those that nodes share; by default they are this process's own.
         """
         self._operations = operations or {}
         self._directory = directory
@@ -137,7 +140,7 @@ class Gate:
         """Origins of other pages that may use the hub from a browser."""
         self.cookies = cookies
         self.open = open
-        self.tickets = Tickets(clock, limits)
+        self.tickets: Tickets = MemoryTickets(clock, limits) if tickets is None else tickets
         self.brake = FailureBrake(clock, limits)
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or expired, with a function that tells which principals are concerned."""
@@ -259,14 +262,30 @@ class Gate:
         safe = (
             scope.get("method") == "HEAD"
         )  # it opens no stream, so it must not use up the ticket or replace a stream (RFC 9110 section 9.2.1)
-        stream = self.tickets.look(shown[0], url) if safe else self.tickets.redeem(shown[0], url)
+        stream = await (self.tickets.look(shown[0], url) if safe else self.tickets.redeem(shown[0], url))
         # the end of a credential is found out once a second; a stream that is opened again must not use that second
-        if stream is None or (stream.principal.credential and await self.credential_of(stream.principal) is None):
+        if stream is None or not await self._still_holds(stream):
             return _failed(Failure.BAD_TICKET)
         principal = stream.principal
         if statistics_session is not None:
             principal = replace(principal, login=login_key(principal.tenant, principal.subject, statistics_session))
         return Caller(principal, None, ticket=None if safe else stream)
+
+    async def issue_ticket(self, principal: Principal) -> str | None:
+        """Issue a ticket (:meth:`hub.security.tickets.Tickets.issue`), which holds as long as the principal's credential stays as it is.
+
+        Raises:
+            LookupUnavailableError: see there.
+        """
+        credential = await self.credential_of(principal)
+        return await self.tickets.issue(principal, "" if credential is None else credential_version(credential))
+
+    async def _still_holds(self, stream: Opened) -> bool:
+        """Whether the credential that got a ticket is valid, and has not changed since."""
+        if not stream.principal.credential:
+            return True
+        credential = await self.credential_of(stream.principal)
+        return credential is not None and stream.version in ("", credential_version(credential))
 
     # -- signing in -------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ def create_router(gate: Gate) -> HubRouter:
         """A ticket for one WebSocket (`/ws?ticket=...`) or event stream (`/events?ticket=...`), for pages that cannot send headers with
         them. It is good once, for 30 seconds.
         """
-        ticket = gate.tickets.issue(caller)
+        ticket = await gate.issue_ticket(caller)
         if ticket is None:
             raise ApiError(429, f"too many tickets wait to be used; try again in {TICKET_S} s", headers={"Retry-After": str(TICKET_S)})
         return respond({"ticket": ticket, "expiresIn": TICKET_S})

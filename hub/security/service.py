@@ -1,7 +1,12 @@
 """Security as a part of a running hub: makes the store and the gate from the settings."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from hub.core.ports import Clock
 from hub.ops.settings import Settings
+from hub.redis.shared import SharedRedis
 from hub.security import demo
 from hub.security.access import Access
 from hub.security.cookies import CookieSigner, kept_secret
@@ -11,15 +16,20 @@ from hub.security.lookup import DatabaseLookup
 from hub.security.store import Store
 from hub.storage.transactions import Transactions
 
+if TYPE_CHECKING:
+    from hub.security.tickets_redis import RedisTickets
+
 
 class Security:
     """The store and the gate of a hub. ``gate`` may be passed on before :meth:`start`, but identifies nobody until then."""
 
-    __slots__ = ("_settings", "gate", "store")
+    __slots__ = ("_settings", "gate", "store", "tickets")
 
-    def __init__(self, settings: Settings, clock: Clock, transactions: Transactions, access: Access) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, transactions: Transactions, access: Access, redis: SharedRedis | None = None
+    ) -> None:
         """``transactions`` are those of the database (:class:`hub.storage.service.DatabaseService`), which is started before this.
-        ``access`` has the operations and grants of the hub's families.
+        ``access`` has the operations and grants of the hub's families. Over ``redis`` nodes share their tickets.
 
         Raises:
             OSError: the data folder cannot be written.
@@ -32,6 +42,8 @@ class Security:
         if settings.public_url is not None:
             scheme, _, rest = settings.public_url.partition("://")
             origins.append(f"{scheme}://{rest.partition('/')[0]}")
+        self.tickets = None if redis is None else _shared_tickets(redis, clock, settings)
+        """The tickets that nodes share; None if they are this process's own."""
         self.gate = Gate(
             Directory(DatabaseLookup(transactions, access.roles), clock, demo.DemoLookup() if settings.demo else None),
             clock,
@@ -40,6 +52,7 @@ class Security:
             allowed_origins=origins,
             limits=settings.limits,
             operations=access.operations,
+            tickets=self.tickets,
         )
 
     async def start(self) -> None:
@@ -48,10 +61,20 @@ class Security:
             # only the tenant, which admits nobody by itself; with it `hub token add --tenant demo` works beside a running demo
             await self.store.add_tenant(demo.TENANT, exists_ok=True)
         await self.gate.start()
+        if self.tickets is not None:
+            await self.tickets.start()
 
     async def stop(self) -> None:
         """Stop applying changes."""
+        if self.tickets is not None:
+            await self.tickets.stop()
         await self.gate.stop()
+
+
+def _shared_tickets(redis: SharedRedis, clock: Clock, settings: Settings) -> RedisTickets:
+    from hub.security.tickets_redis import RedisTickets  # imported here: the client of Redis takes time to load
+
+    return RedisTickets(redis, clock, settings.limits)
 
 
 def signing_secret(settings: Settings) -> bytes:

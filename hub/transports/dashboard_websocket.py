@@ -72,9 +72,9 @@ class DashboardEndpoint:
         socket.on_drain(conversation.drained)
         self._conversations[conversation] = None
         ticket = caller.ticket
-        if ticket is not None:
-            self._gate.tickets.opened(ticket, conversation.give_way)
         try:
+            if ticket is not None:
+                await self._gate.tickets.opened(ticket, conversation.give_way)
             if self._draining:
                 conversation.close(CloseCode.RESTARTING, "the server stops")
             elif (too_often := self._too_often(scope)) is not None:

@@ -238,9 +238,9 @@ class EventStreamEndpoint:
             return
         self._streams[session] = None
         ticket = caller[1]
-        if ticket is not None:
-            self._gate.tickets.opened(ticket, session.give_way)
         try:
+            if ticket is not None:
+                await self._gate.tickets.opened(ticket, session.give_way)
             await self._stream(scope, session, result, request, response, send, cors)
         finally:
             del self._streams[session]

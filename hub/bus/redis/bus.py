@@ -22,6 +22,7 @@ from hub.redis.endpoint import Endpoint, UrlEndpoint
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
 from hub.redis.server import UnusableRedisError
+from hub.redis.shared import SharedRedis
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class RedisBus:
         "counters",
         "log",
         "node",
+        "shared",
     )
 
     def __init__(
@@ -69,6 +71,8 @@ class RedisBus:
         self.log = log
         self.node = node or new_incarnation()
         self.counters = Counters()
+        self.shared = SharedRedis(lambda tenant: commands, names, scripts or Scripts(), self.node)
+        """For the parts of the hub that share state over the same Redis."""
         self._endpoint = endpoint
         self._commands = commands
         self._names = names

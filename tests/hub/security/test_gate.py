@@ -226,7 +226,7 @@ async def test_a_credential_is_found_again_by_its_principal(access: Access) -> N
 async def ticket_of(access: Access) -> str:
     caller = await access.gate.identify(scope("/x", bearer(await access.token())))
     assert caller.principal is not None
-    ticket = access.gate.tickets.issue(caller.principal)
+    ticket = await access.gate.issue_ticket(caller.principal)
     assert ticket is not None
     return ticket
 
@@ -262,7 +262,7 @@ async def test_headers_come_before_a_ticket(access: Access) -> None:
 async def test_a_ticket_keeps_the_login_unless_another_is_named(access: Access) -> None:
     caller = await access.gate.identify(scope("/ws", query=f"ticket={await ticket_of(access)}"))
     assert caller.principal is not None
-    ticket = access.gate.tickets.issue(caller.principal)
+    ticket = await access.gate.issue_ticket(caller.principal)
     again = await access.gate.identify(scope("/ws", ("Cookie", "STATISTICS_SESSIONID=abc"), query=f"ticket={ticket}"))
     assert again.principal is not None
     assert again.principal.token_login == caller.principal.login
@@ -274,10 +274,10 @@ async def test_a_stream_is_not_opened_again_beyond_the_end_of_its_credential(acc
     token = await access.token("ana", expires_ms=access.clock.wall_ms() + 40_000)
     caller = await access.gate.identify(scope("/x", bearer(token)))
     assert caller.principal is not None
-    request = scope("/events", query=f"channel=/a&ticket={access.gate.tickets.issue(caller.principal)}")
+    request = scope("/events", query=f"channel=/a&ticket={await access.gate.issue_ticket(caller.principal)}")
     opened = (await access.gate.identify(request)).ticket
     assert opened is not None
-    access.gate.tickets.opened(opened, lambda: None)
+    await access.gate.tickets.opened(opened, lambda: None)
     access.clock.advance(39)
     assert (await access.gate.identify(request)).principal == caller.principal
     access.clock.advance(1)

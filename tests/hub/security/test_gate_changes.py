@@ -1,17 +1,26 @@
 """The gate follows the database: credentials removed, changed or run out while somebody is connected."""
 
 import asyncio
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from hub.core.principal import Action, Principal
+from hub.redis.commands import Commands
+from hub.redis.endpoint import UrlEndpoint
+from hub.redis.names import Names
+from hub.redis.scripts import Scripts
+from hub.redis.shared import SharedRedis
 from hub.security import directory
 from hub.security.credentials import hash_secret
-from hub.security.gate import Failure
+from hub.security.gate import Failure, Gate
 from hub.security.roles import Grant
+from hub.security.tickets_redis import RedisTickets
 from tests.hub.security.conftest import Access, bearer, failure, principal_of, scope
+from tests.support.redis_server import KINDS, RedisServer
 
 
 async def revoked(access: Access, *principals: Principal) -> list[bool]:
@@ -273,3 +282,42 @@ async def test_a_database_that_fails_makes_the_gate_not_ready_until_it_is_back(a
     down = False
     await until(lambda: made._trouble is None)
     await made.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_ticket_opens_nothing_on_any_node_after_its_credential_has_changed(
+    access: Access, shared_redis: Callable[[str], RedisServer], kind: str
+) -> None:
+    """Waiting, open, or ended; by a node that knew the credential, or did not."""
+    commands, names = Commands(UrlEndpoint(shared_redis(kind).url)), Names(secrets.token_hex(8))
+
+    async def node() -> tuple[Gate, RedisTickets]:
+        tickets = RedisTickets(SharedRedis(lambda tenant: commands, names, Scripts(), secrets.token_hex(6)), access.clock)
+        gate = access.make_gate(tickets=tickets)
+        await gate.refresh()
+        return gate, tickets
+
+    (a, _), (b, tickets_b), (c, _) = await node(), await node(), await node()
+    await access.store.add_user("acme", "ana", "long enough", ["admin"])
+    credential, _ = await a.directory.by_user("acme", "ana")
+    assert credential is not None
+    caller = await a.identify(scope("/x", ("Cookie", a.sign_in_cookie(credential, secure=False).partition(";")[0])))
+    assert caller.principal is not None
+    requests = [scope("/events", query=f"channel=/a&ticket={await a.issue_ticket(caller.principal)}") for _ in range(3)]
+    waiting, opened, ended = requests
+    for request in (opened, ended):
+        stream = (await b.identify(request)).ticket
+        assert stream is not None
+        await tickets_b.opened(stream, lambda: None)
+        if request is ended:
+            tickets_b.closed(stream)
+    await tickets_b.stop()
+    assert (await a.identify({**opened, "method": "HEAD"})).principal == caller.principal
+    await access.store.change_user("acme", "ana", roles=["viewer"])
+    for gate in (a, b):
+        await gate.refresh()
+    for gate in (a, b, c):
+        for request in requests:
+            assert (await gate.identify({**request, "method": "HEAD"})).failure is Failure.BAD_TICKET
+    assert (await b.identify(waiting)).failure is Failure.BAD_TICKET
+    await commands.close()

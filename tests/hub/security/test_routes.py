@@ -11,7 +11,7 @@ from hub.core.limits import Limits
 from hub.core.principal import Principal
 from hub.http.permits import operations_asked, refusal, requires
 from hub.security.gate import Failure, Gate
-from hub.security.tickets import Tickets
+from hub.security.tickets_memory import MemoryTickets
 from hub.storage.transactions import StorageError
 from tests.hub.security.conftest import Access, browser, build_app
 
@@ -245,7 +245,7 @@ async def test_a_ticket_is_given_to_who_may(client: httpx.AsyncClient, access: A
     answer = await client.post("/api/v1/tickets", headers=headers(await access.token()))
     data = answer.json()["data"]
     assert (answer.status_code, answer.json()["status"], data["expiresIn"]) == (200, {"code": 0}, 30)
-    opened = access.gate.tickets.redeem(data["ticket"], ("/ws", b""))
+    opened = await access.gate.tickets.redeem(data["ticket"], ("/ws", b""))
     assert opened is not None
     assert opened.principal.subject == "ana"
 
@@ -256,7 +256,7 @@ async def test_no_ticket_is_given_to_who_may_not(client: httpx.AsyncClient, acce
 
 
 async def test_too_many_tickets_are_429(client: httpx.AsyncClient, access: Access) -> None:
-    access.gate.tickets = Tickets(access.clock, Limits(max_tickets=0))
+    access.gate.tickets = MemoryTickets(access.clock, Limits(max_tickets=0))
     answer = await client.post("/api/v1/tickets", headers=headers(await access.token()))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
 

@@ -81,7 +81,7 @@ class House(Generic[D]):
         """A ticket of the demo's token."""
         caller = await self.gate.identify({"type": "http", "path": "/", "headers": [(b"authorization", BEARER["Authorization"].encode())]})
         assert caller.principal is not None
-        ticket = self.gate.tickets.issue(caller.principal)
+        ticket = await self.gate.issue_ticket(caller.principal)
         assert ticket is not None
         return ticket
 

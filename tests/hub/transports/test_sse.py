@@ -151,7 +151,7 @@ async def test_a_head_leaves_a_ticket_and_its_stream_as_they_are() -> None:
             (stream,) = hub.hub.sessions.by_id
             assert (await client.head("/events", params=query)).status_code == 200
             assert list(hub.hub.sessions.by_id) == [stream]
-        assert hub.gate.tickets.resumed == 0
+        assert hub.gate.tickets.counters.resumed == 0
         assert (await client.head("/events", params={**query, "channel": "/b"})).status_code == 401
 
 
