@@ -17,6 +17,7 @@ from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLog
 from hub.eventlog.sqlite import SqliteEventLog
 from hub.ops.settings import Settings, SettingsError
+from hub.storage.url import DatabaseUrl
 from hub.storage.watch import Watched
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class OpenEventLog(NamedTuple):
 
     log: EventLog
     file: Watched | None
+    """Its file or database, whose trouble ``/readyz`` tells."""
+    shared: bool = False
+    """Whether all nodes have the same one."""
 
 
 class OpenChannelLog(NamedTuple):
@@ -40,6 +44,14 @@ class OpenChannelLog(NamedTuple):
 def _sqlite_event_log(settings: Settings) -> OpenEventLog:
     log = SqliteEventLog(settings.data_dir)
     return OpenEventLog(log, log.file)
+
+
+def _postgres_event_log(settings: Settings) -> OpenEventLog:
+    # imported here, because most hubs do not use PostgreSQL
+    from hub.eventlog.postgresql import PostgresEventLog
+
+    log = PostgresEventLog(DatabaseUrl.parse(settings.database))
+    return OpenEventLog(log, log.database, shared=True)
 
 
 def _sqlite_channel_log(settings: Settings, clock: Clock) -> OpenChannelLog:
@@ -65,7 +77,8 @@ def _memory_bus(_settings: Settings, log: ChannelLog) -> Bus:
     return MemoryBus(log)
 
 
-EVENT_LOGS: Final[Mapping[str, Callable[[Settings], OpenEventLog]]] = {"sqlite": _sqlite_event_log}
+EVENT_LOGS: Final[Mapping[str, Callable[[Settings], OpenEventLog]]] = {"sqlite": _sqlite_event_log, "postgresql": _postgres_event_log}
+"""By :func:`event_log_of`."""
 CHANNEL_LOGS: Final[Mapping[str, Callable[[Settings, Clock], OpenChannelLog]]] = {
     "sqlite": _sqlite_channel_log,
     "memory": _memory_channel_log,
@@ -89,6 +102,12 @@ class Backends:
         await self.bus.close()
         await self.channel_log.log.close()
         await self.event_log.log.close()
+
+
+def event_log_of(settings: Settings) -> str:
+    """Where the event log is: ``postgresql`` for nodes that share a Redis and a PostgreSQL, and so are one hub; else ``sqlite``."""
+    shared = settings.redis_url is not None and not DatabaseUrl.parse(settings.database).is_sqlite
+    return "postgresql" if shared else "sqlite"
 
 
 def open_backends(settings: Settings, clock: Clock, incarnation: str) -> Backends:

@@ -12,6 +12,11 @@ from hub.publishing.family import family as publishing
 from hub.security.access import Access, assemble
 from hub.security.family import family as security
 
+EVENT_LOG: Final = "hub.eventlog.migrations"
+"""The package with the migrations of the event log in PostgreSQL, and of leases. A SQLite database has these tables too, and leaves them
+empty.
+"""
+
 OWN: Final[tuple[Family, ...]] = (security, presence, publishing, outbox)
 """They are built before all other families, which use their offers."""
 
@@ -31,5 +36,5 @@ def access_of(families: Iterable[Family]) -> Access:
 
 
 def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:
-    """The packages with the migrations of the hub's own families and these."""
-    return tuple(family.migrations for family in whole(families) if family.migrations is not None)
+    """The packages with the migrations of the hub's own families and these, and of the event log and the leases of several nodes."""
+    return (*(family.migrations for family in whole(families) if family.migrations is not None), EVENT_LOG)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # commands read a family's settings without importing the mod
     from starlette.routing import BaseRoute
 
     from hub.cluster.cluster import Cluster
+    from hub.cluster.ownership import Ownership
     from hub.core.delivery import ChannelDeclaration
     from hub.core.hub import Hub
     from hub.core.metric import Count, Gauge, Latency
@@ -108,6 +109,8 @@ class Context:
     """Whether no other process uses the database."""
     cluster: Cluster | None = None
     """The other nodes of the hub; None where the hub is this process alone."""
+    ownership: Ownership | None = None
+    """Which node owns which tenant; None where the hub is this process alone."""
 
     def section(self, family: str, settings: type[T]) -> T:
         """The family's own settings, an instance of ``Family.settings``.

@@ -31,6 +31,10 @@ class Envelope(NamedTuple):
     """A number that rises with each envelope that a node publishes. Origin and sequence together are the id of an ``event`` or ``state``
     envelope: a bus hands over each id once. A ``log`` envelope is identified by its position, also when it is read from the log again.
     """
+    epoch: int = 0
+    """The fence of the process that owns the tenant's statistics, in the messages that only the owner publishes; 0 in all others. A bus
+    refuses an epoch lower than the highest one of the tenant, and hands over none (docs/scaling.md#owners).
+    """
 
 
 class BusError(Exception):

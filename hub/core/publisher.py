@@ -84,14 +84,23 @@ class Publisher:
         return None
 
     async def emit(
-        self, tenant: str, channel: str, data: bytes, *, audience: str = "", extra: bytes = b"", idempotency_key: str = ""
+        self,
+        tenant: str,
+        channel: str,
+        data: bytes,
+        *,
+        audience: str = "",
+        extra: bytes = b"",
+        idempotency_key: str = "",
+        epoch: int = 0,
     ) -> int | None:
         """Publish from within: to all of a tenant, or to one audience. Returns the position of a ``log`` message that is new.
 
         ``event`` and ``state`` messages reach local subscribers at once, and other nodes by the bus. A ``log`` message travels only
         through the log, which gives it its position. ``idempotency_key`` names a message that its publisher may have to publish again:
         what the log has already under this name, on this channel for this audience, is neither recorded nor delivered again. Other
-        channels remember no names, and deliver each time.
+        channels remember no names, and deliver each time. ``epoch`` is that of the tenant's owner, in ``event`` and ``state`` messages that
+        only the owner publishes (:attr:`hub.bus.interface.Envelope.epoch`).
 
         Raises:
             EventLogError: a ``log`` message could not be recorded; nobody has received it.
@@ -100,11 +109,22 @@ class Publisher:
         delivery = self._registry.of(channel).delivery
         if delivery is DeliveryClass.LOG:
             return await self._append(topic, data, extra, idempotency_key)
-        self._send(topic, delivery, data, extra)
+        self._send(topic, delivery, data, extra, epoch)
         return None
 
-    def emit_to_logins(self, tenant: str, channel: str, data: bytes, logins: tuple[str, ...]) -> None:
-        """Publish the same message to several logins, in one fan-out.
+    def emit_here(self, tenant: str, channel: str, data: bytes) -> None:
+        """Publish an ``event`` or ``state`` message to the subscribers of this process alone, to all of a tenant."""
+        extra = b""
+        if self.filter is not None:
+            passed = self.filter(channel, data, extra)
+            if passed is None:
+                return
+            data, extra = passed
+        self._counters.published += 1
+        self.deliver(Envelope(Topic(tenant, "", channel), self._registry.of(channel).delivery, data, extra))
+
+    def emit_to_logins(self, tenant: str, channel: str, data: bytes, logins: tuple[str, ...], *, epoch: int = 0) -> None:
+        """Publish the same message to several logins, in one fan-out. ``epoch`` is that of :meth:`emit`.
 
         Raises:
             ValueError: the channel is a log channel, where each message has a position of its own.
@@ -118,7 +138,7 @@ class Publisher:
         delivery = self._registry.of(channel).delivery
         if delivery is DeliveryClass.LOG:
             raise ValueError(f"{channel} is a log channel: each message gets a position of its own")
-        self._bus.publish_to_logins(Envelope(Topic(tenant, "", channel), delivery, data, extra), logins)
+        self._bus.publish_to_logins(Envelope(Topic(tenant, "", channel), delivery, data, extra, epoch=epoch), logins)
         reached = self._router.match_logins(tenant, channel, logins)
         self._counters.published += len(logins)
         self._counters.delivered += len(reached.subscribers)
@@ -134,13 +154,13 @@ class Publisher:
         self._counters.published += position is not None
         return position
 
-    def _send(self, topic: Topic, delivery: DeliveryClass, data: bytes, extra: bytes) -> None:
+    def _send(self, topic: Topic, delivery: DeliveryClass, data: bytes, extra: bytes, epoch: int = 0) -> None:
         if self.filter is not None:
             passed = self.filter(topic.channel, data, extra)
             if passed is None:
                 return
             data, extra = passed
-        envelope = Envelope(topic, delivery, data, extra)
+        envelope = Envelope(topic, delivery, data, extra, epoch=epoch)
         self._counters.published += 1
         self.deliver(envelope)
         self._bus.publish(envelope)

@@ -31,6 +31,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hub.cluster.settings import OwnershipSettings
 from hub.core.channels import InvalidChannelError, check_pattern, overlaps
 from hub.core.limits import Limits
 from hub.eventlog.channel_log import Retention
@@ -340,6 +341,9 @@ class Settings(BaseSettings):
     )
     presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")
+    ownership: OwnershipSettings = Field(
+        default_factory=OwnershipSettings, description="Which node keeps the statistics of a tenant, where several nodes are one hub."
+    )
     limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
 
     @classmethod

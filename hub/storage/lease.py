@@ -7,7 +7,7 @@ its notice and another process owns it now, the write is refused. Times are thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -48,9 +48,37 @@ def find(transaction: Transaction, name: str) -> Held | None:
     return None if row is None else Held(row[0], Fence(name, row[1]), row[2])
 
 
-def take(transaction: Transaction, name: str, owner: str, term_s: float) -> Fence | None:
+def find_all(transaction: Transaction, names: Sequence[str] | None, prefix: str) -> list[tuple[str, Held]]:
+    """Read several leases at once: those of these names, or all whose names begin with ``prefix`` if ``names`` is None."""
+    columns = "SELECT name, owner, fence, extract(epoch FROM until - clock_timestamp())::double precision FROM leases WHERE"
+    if names is None:
+        rows = transaction.rows(f"{columns} starts_with(name, ?)", (prefix,))
+    else:
+        rows = transaction.rows(f"{columns} name = ANY(?)", (list(names),))
+    return [(name, Held(owner, Fence(name, number), left_s)) for name, owner, number, left_s in rows]
+
+
+def announce(transaction: Transaction, names: Sequence[str]) -> None:
+    """Make leases that nobody owns yet, so that the processes which may own them see that they are wanted. Those that exist stay."""
+    transaction.run(
+        "INSERT INTO leases (name, owner, fence, until) SELECT name, '', 0, to_timestamp(0) FROM unnest(?::text[]) AS name"
+        " ON CONFLICT (name) DO NOTHING",
+        (list(names),),
+    )
+
+
+def raise_fence(transaction: Transaction, fence: Fence, least: int) -> Fence | None:
+    """Give a lease that this process owns a fence of ``least`` or more; None if another process has taken it."""
+    row = transaction.row(
+        "UPDATE leases SET fence = greatest(fence + 1, ?::bigint) WHERE name = ? AND fence = ? RETURNING fence", (least, *fence)
+    )
+    return None if row is None else Fence(fence.lease, row[0])
+
+
+def take(transaction: Transaction, name: str, owner: str, term_s: float, *, fresh: bool = False, patient: bool = True) -> Fence | None:
     """Take a lease for ``term_s`` seconds from now; None while another process owns it. A process that owns it, or was its last owner,
-    keeps its fence. It waits until transactions with fenced writes of the last owner have ended.
+    keeps its fence, unless the fence must be ``fresh``. If transactions with fenced writes of the last owner have not ended, it waits for
+    them, or returns None if it is not ``patient``.
     """
     row = transaction.row(
         f"INSERT INTO leases (name, owner, fence, until) VALUES (?, ?, 1, {_UNTIL}) ON CONFLICT (name) DO NOTHING RETURNING fence",  # noqa: S608
@@ -61,10 +89,11 @@ def take(transaction: Transaction, name: str, owner: str, term_s: float) -> Fenc
     found = find(transaction, name)  # without a lock: the owner's fenced writes must not wait for it
     if found is None or (found.owner != owner and found.left_s > 0):
         return None
-    row = transaction.row("SELECT owner, fence, until > clock_timestamp() FROM leases WHERE name = ? FOR UPDATE", (name,))
+    how = "" if patient else " SKIP LOCKED"
+    row = transaction.row(f"SELECT owner, fence, until > clock_timestamp() FROM leases WHERE name = ? FOR UPDATE{how}", (name,))  # noqa: S608
     if row is None or (row[0] != owner and row[2]):
         return None
-    number = row[1] + (row[0] != owner)
+    number = row[1] + (fresh or row[0] != owner)
     transaction.run(f"UPDATE leases SET owner = ?, fence = ?, until = {_UNTIL} WHERE name = ?", (owner, number, term_s, name))  # noqa: S608
     return Fence(name, number)
 
@@ -120,8 +149,10 @@ class Lease:
         """The fence to show when writing; None while this process does not own the lease, as far as it knows."""
         return self._fence if self._clock.monotonic() < self._until else None
 
-    async def acquire(self) -> Fence | None:
-        """Take the lease and keep renewing it; None while another process owns it.
+    async def acquire(self, *, fresh: bool = False, least: int = 0) -> Fence | None:
+        """Take the lease and keep renewing it; None while another process owns it. With ``fresh`` the fence is a new one also if this
+        process was the last owner: what it wrote under the old one, and what still waits to be written, is refused; and it does not wait
+        for writes of the last owner, which may be a process that stands still. A fence below ``least`` is raised to it.
 
         Raises:
             StorageError: the database cannot be written.
@@ -130,7 +161,12 @@ class Lease:
             return self._fence
         await self._task.stop()
         asked = self._clock.monotonic()
-        fence = await self._transactions.write(lambda tx: take(tx, self._name, self._owner, self._term_s))
+
+        def take_it(tx: Transaction) -> Fence | None:
+            fence = take(tx, self._name, self._owner, self._term_s, fresh=fresh, patient=not fresh)
+            return fence if fence is None or fence.number >= least else raise_fence(tx, fence, least)
+
+        fence = await self._transactions.write(take_it)
         self._fence = fence
         if fence is None:
             return None
@@ -149,6 +185,11 @@ class Lease:
         if fence is not None:
             await self._transactions.write(lambda tx: release(tx, fence))
 
+    def forget(self) -> None:
+        """Know at once that another process has taken the lease, because a write was refused; ``on_lost`` is not called."""
+        self._fence = None
+        self._until = 0.0
+
     async def _keep(self, fence: Fence) -> None:
         due = self._renew_s
         while True:
@@ -163,10 +204,12 @@ class Lease:
                 _log.warning("lease_not_renewed", lease=self._name, exc_info=True)
                 due = self._renew_s / 3
                 continue
-            if not renewed:
+            if not renewed or self._fence is None:
                 break
             self._until = asked + self._give_up_s
             due = self._renew_s
+        known = self._fence is None
         self._fence = None
-        _log.warning("lease_lost", lease=self._name, fence=fence.number)
-        self._on_lost()
+        if not known:
+            _log.warning("lease_lost", lease=self._name, fence=fence.number)
+            self._on_lost()

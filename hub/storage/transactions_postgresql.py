@@ -14,6 +14,11 @@ from hub.storage.url import DatabaseUrl
 
 CONNECT_TIMEOUT_S = 5
 
+IDLE_S = 10
+"""Seconds after which the server ends a transaction that writes whose process does not go on."""
+
+_BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
+
 PREPARE_AFTER = 5
 """Executions of a statement after which it is prepared; psycopg's own default."""
 
@@ -45,8 +50,8 @@ class PostgresConnection:
         return self._connection.execute(_translated(sql), parameters)
 
     def begin_writing(self) -> None:
-        """See :class:`hub.storage.interface.Connection`."""
-        self._connection.execute("BEGIN")
+        """See :class:`hub.storage.interface.Connection`. A process that stands still within the transaction loses it, with its locks."""
+        self._connection.execute(_BEGIN, prepare=False)
 
     def begin_reading(self) -> None:
         """See :class:`hub.storage.interface.Connection`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -52,6 +52,7 @@ class RedisBus:
         "counters",
         "log",
         "node",
+        "on_fenced",
         "shared",
     )
 
@@ -84,6 +85,8 @@ class RedisBus:
         self._look: asyncio.Task[str | None] | None = None
         self._publisher: Publisher | None = None
         self._subscriptions: Subscriptions | None = None
+        self.on_fenced: list[Callable[[str, int], object]] = []
+        """Called with a tenant and an epoch when messages are refused, since the tenant has a later epoch."""
 
     def attach(self, receiver: Receiver) -> None:
         """See :meth:`Bus.attach`."""
@@ -99,6 +102,7 @@ class RedisBus:
             self.counters,
             self._subscriptions.position,
             guard_us=self._guard_us,
+            on_fenced=self._fenced,
         )
 
     async def start(self) -> None:
@@ -143,7 +147,8 @@ class RedisBus:
         """See :meth:`Bus.publish`."""
         signed = self._signed(envelope)
         body = signed.extra + signed.data
-        self._sent.send(signed.topic.tenant, Outgoing(self._names.channels(signed.topic), header_of(signed), body))
+        outgoing = Outgoing(self._names.channels(signed.topic), header_of(signed, epoch=signed.epoch), body, epoch=signed.epoch)
+        self._sent.send(signed.topic.tenant, outgoing)
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
         """See :meth:`Bus.publish_to_logins`. One message addresses up to ``MAX_LOGINS`` logins."""
@@ -159,7 +164,8 @@ class RedisBus:
             some = hashes[begin : begin + MAX_LOGINS]
             signed = self._signed(envelope)
             body = b"".join(some) + signed.extra + signed.data
-            self._sent.send(signed.topic.tenant, Outgoing(channels, header_of(signed, logins=len(some)), body))
+            header = header_of(signed, epoch=signed.epoch, logins=len(some))
+            self._sent.send(signed.topic.tenant, Outgoing(channels, header, body, epoch=signed.epoch))
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """See :meth:`Bus.append`. If the connection breaks, the call is repeated; Redis records the message once. After
@@ -177,6 +183,21 @@ class RedisBus:
         if position is not None:
             await self._heard.reached(topic.tenant, position, channels)
         return position
+
+    async def claim(self, tenant: str, epoch: int) -> int:
+        """Note the epoch of a tenant, so that messages with a lower one are refused. Returns the highest epoch that was ever noted; 0 if
+        Redis does not answer: then the first message with the epoch notes it.
+        """
+        try:
+            answer = await self._commands.run(self._scripts.claim, (self._names.of(tenant).meta,), lambda _: [epoch])
+        except (RedisUnavailableError, RedisRefusedError):
+            _log.warning("epoch_not_claimed", tenant=tenant, epoch=epoch, exc_info=True)
+            return 0
+        return int(answer)
+
+    def _fenced(self, tenant: str, epoch: int) -> None:
+        for call in self.on_fenced:
+            call(tenant, epoch)
 
     def _signed(self, envelope: Envelope) -> Envelope:
         self._sequence += 1

@@ -31,6 +31,9 @@ MAX_BATCH_BYTES: Final = MIB
 MAX_TENANTS: Final = 10_000
 """Tenants whose newest position is remembered. When there are more, all positions are forgotten at once."""
 
+FENCED: Final = "FENCED"
+"""Begins the error of the script for an epoch that is lower than the tenant's."""
+
 RETRY_S: Final = (0.02, 0.5)
 """Seconds between two attempts: the first value after the first attempt, doubled each time up to the second value."""
 
@@ -38,7 +41,7 @@ RETRY_S: Final = (0.02, 0.5)
 class Outgoing:
     """A message on its way to Redis."""
 
-    __slots__ = ("at", "body", "channels", "future", "header", "idempotency_key", "topic")
+    __slots__ = ("at", "body", "channels", "epoch", "future", "header", "idempotency_key", "topic")
 
     def __init__(
         self,
@@ -48,14 +51,18 @@ class Outgoing:
         topic: str = "",
         idempotency_key: str = "",
         future: asyncio.Future[int | None] | None = None,
+        epoch: int = 0,
     ) -> None:
-        """``topic`` and ``future`` are set for messages of log channels; ``future`` gets the message's position."""
+        """``topic`` and ``future`` are set for messages of log channels; ``future`` gets the message's position. ``epoch`` is that of
+        :attr:`hub.bus.interface.Envelope.epoch`.
+        """
         self.channels = channels
         self.header = header
         self.body = body
         self.topic = topic
         self.idempotency_key = idempotency_key
         self.future = future
+        self.epoch = epoch
         self.at = 0.0
 
     @property
@@ -89,6 +96,7 @@ class Publisher:
         "_known",
         "_loop",
         "_names",
+        "_on_fenced",
         "_pending",
         "_publish",
         "_queues",
@@ -108,8 +116,11 @@ class Publisher:
         known: Callable[[str], int],
         *,
         guard_us: int,
+        on_fenced: Callable[[str, int], object],
     ) -> None:
-        """``known`` returns the highest position of a tenant's log that this process has seen."""
+        """``known`` returns the highest position of a tenant's log that this process has seen. ``on_fenced`` is called with a tenant and an
+        epoch when messages are refused because the tenant has a later epoch.
+        """
         self._commands = commands
         self._names = names
         self._scripts = scripts
@@ -118,6 +129,7 @@ class Publisher:
         self._counters = counters
         self._known = known
         self._guard_us = guard_us
+        self._on_fenced = on_fenced
         # in a Cluster: SPUBLISH, SHARDNUMSUB
         self._publish = ("PUBLISH", "NUMSUB")
         self._loop = asyncio.get_running_loop()
@@ -190,7 +202,7 @@ class Publisher:
         while queue and len(batch) < MAX_BATCH:
             channels.update(queue[0].channels)
             size += queue[0].size
-            if batch and (size > MAX_BATCH_BYTES or len(channels) > MAX_CHANNELS):
+            if batch and (size > MAX_BATCH_BYTES or len(channels) > MAX_CHANNELS or queue[0].epoch != batch[0].epoch):
                 break
             batch.append(queue.popleft())
         return batch
@@ -200,6 +212,7 @@ class Publisher:
         self._batch += 1
         tail = self._arguments(batch)
         number = self._batch
+        epoch = batch[0].epoch or ""
         sent = 0
 
         def arguments(server: ServerInfo) -> list[Argument]:
@@ -207,7 +220,7 @@ class Publisher:
             sent += 1
             self._counters.retries += sent > 1
             known = max(self._known(tenant_queue.tenant), self._given.get(tenant_queue.tenant, 0))
-            return [server.run, int(server.durable), self._guard_us, known, "", *self._publish, number, int(sent > 1), *tail]
+            return [server.run, int(server.durable), self._guard_us, known, epoch, *self._publish, number, int(sent > 1), *tail]
 
         keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
         deadline = batch[0].at + self._tuning.append_s
@@ -223,6 +236,10 @@ class Publisher:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             except RedisRefusedError as error:
+                if str(error).startswith(FENCED):
+                    self._counters.fenced += len(batch)
+                    self._on_fenced(tenant_queue.tenant, batch[0].epoch)
+                    return
                 _log.error("redis_refuses_to_publish", error=str(error))
                 self._fail_all(batch, error)
                 return

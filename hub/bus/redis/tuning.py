@@ -55,7 +55,10 @@ class Counters:
             },
         ),
         CounterFamily(
-            "dropped", "Events and states that were not published, by reason.", "reason", {"overloaded": "overload", "lost": "fault"}
+            "dropped",
+            "Events and states that were not published, by reason.",
+            "reason",
+            {"overloaded": "overload", "lost": "fault", "fenced": "fenced"},
         ),
         CounterFamily(
             "refused",
@@ -87,6 +90,8 @@ class Counters:
     """Events and states that were dropped because too many waited."""
     lost: int = 0
     """Events and states that were dropped because Redis did not answer."""
+    fenced: int = 0
+    """Messages that were refused, since another node owns the statistics of their tenant."""
     log_overloaded: int = 0
     """Messages of log channels that were refused because too many waited."""
     log_lost: int = 0

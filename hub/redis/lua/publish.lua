@@ -14,6 +14,9 @@ if ARGV[5] ~= '' then
     if claimed > tonumber(ARGV[5]) then
         return redis.error_reply('FENCED ' .. text(claimed))
     end
+    if claimed < tonumber(ARGV[5]) then -- this Redis has lost it, or was away when it was claimed
+        redis.call('HSET', m, 'epoch', text(tonumber(ARGV[5])))
+    end
 end
 
 -- the positions of a batch that was executed lie side by side, from the first one on

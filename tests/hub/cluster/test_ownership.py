@@ -1,0 +1,295 @@
+"""Owners of tenants by leases in a real PostgreSQL, on nodes that a test kills and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from hub.cluster.leased_ownership import LeasedOwnership
+from hub.cluster.ownership import FixedOwnership, Owner
+from hub.cluster.rendezvous import first, ranked
+from hub.cluster.settings import OwnershipSettings
+from hub.storage.lease import Fence
+from hub.storage.migrations import HUB
+from hub.storage.transactions import Transaction, Transactions
+from hub.transports.runtime import SystemClock
+from tests.hub.storage.backends import EVENTS, Postgres, postgres, running_at
+from tests.support.cluster import MemoryCluster, MemoryNode
+
+__all__ = ["postgres"]
+
+TERMS = OwnershipSettings(term_s=1.2, renew_s=0.2, give_up_s=0.6, look_s=0.05, rank_s=0.1, find_s=10)
+
+
+class StoppedClock(SystemClock):
+    """A monotonic clock to which a test adds what a process slept."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.slept
+
+
+class Worker:
+    """Keeps what is asked of it."""
+
+    def __init__(self, ownership: LeasedOwnership) -> None:
+        self.ownership = ownership
+        self.calls: list[tuple[str, str]] = []
+        self.open: dict[str, Fence] = {}
+        self.fault: Exception | None = None
+
+    async def open_tenant(self, tenant: str, fence: Fence) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.calls.append(("open", tenant))
+        assert self.ownership.fence(tenant) == fence
+        assert not self.ownership.serves(tenant)
+        self.open[tenant] = fence
+
+    async def close_tenant(self, tenant: str) -> None:
+        self.calls.append(("close", tenant))
+        assert self.ownership.fence(tenant) == self.open[tenant]
+        assert not self.ownership.serves(tenant)
+
+    def drop_tenant(self, tenant: str) -> None:
+        self.calls.append(("drop", tenant))
+        self.open.pop(tenant, None)
+
+
+class Member:
+    """One node: its ownership, and one worker."""
+
+    def __init__(self, node: MemoryNode, transactions: Transactions, claim: Callable[[str, int], int], role: str) -> None:
+        self.node = node
+        self.clock = StoppedClock()
+
+        async def claimed(tenant: str, epoch: int) -> int:
+            return claim(tenant, epoch)
+
+        async def known() -> list[str]:
+            return []
+
+        self.ownership = LeasedOwnership(
+            transactions, node.nodes, self.clock, TERMS, me=node.incarnation, role=role, claim=claimed, known_tenants=known
+        )
+        self.worker = Worker(self.ownership)
+        self.ownership.workers.append(self.worker)
+        self.changes: list[Owner | None] = []
+        self.ownership.on_changed.append(lambda tenant: self.changes.append(self.ownership.owner(tenant)))
+
+
+class Party:
+    """Nodes with one PostgreSQL."""
+
+    def __init__(self, url: str, stack: AsyncExitStack) -> None:
+        self.cluster = MemoryCluster(0)
+        self.epochs: Counter[str] = Counter()
+        self._url = url
+        self._stack = stack
+        self.members: list[Member] = []
+
+    async def add(self, role: str = "all") -> Member:
+        node = self.cluster.add(role=role)
+        transactions = await self._stack.enter_async_context(running_at(self._url))
+        member = Member(node, transactions, self._claim, role)
+        await member.ownership.start()
+        self._stack.push_async_callback(member.ownership.stop)
+        self.members.append(member)
+        return member
+
+    def _claim(self, tenant: str, epoch: int) -> int:
+        self.epochs[tenant] = max(self.epochs[tenant], epoch)
+        return self.epochs[tenant]
+
+
+@pytest.fixture
+async def party(postgres: Postgres) -> AsyncIterator[Party]:
+    url = postgres.url(await postgres.migrated((*HUB, EVENTS)))
+    async with AsyncExitStack() as stack:
+        yield Party(url, stack)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_tenant_that_is_asked_for_gets_one_owner_and_all_agree(party: Party) -> None:
+    one, two, edge = await party.add(), await party.add(), await party.add("edge")
+    owner = await edge.ownership.find("acme")
+    assert owner is not None
+    assert owner.fence == party.epochs["acme"] == 1
+    assert owner.node == first("acme", [one.node.incarnation, two.node.incarnation])
+    for member in (one, two):
+        member.ownership.want("acme")
+        assert await member.ownership.find("acme") == owner
+        assert member.ownership.serves("acme") == (member.node.incarnation == owner.node)
+    assert edge.worker.calls == []
+    assert edge.ownership.epoch("acme") is None
+
+
+async def test_tenants_spread(party: Party) -> None:
+    members = [await party.add() for _ in range(3)]
+    tenants = [f"tenant {number}" for number in range(12)]
+    for tenant in tenants:
+        members[0].ownership.want(tenant)
+    found = {tenant: await members[0].ownership.find(tenant) for tenant in tenants}
+    nodes = [member.node.incarnation for member in members]
+    assert {tenant: owner and owner.node for tenant, owner in found.items()} == {tenant: first(tenant, nodes) for tenant in tenants}
+    assert len({first(tenant, nodes) for tenant in tenants}) == 3
+
+
+async def test_a_node_that_stops_gives_its_tenants_up_and_then_asks_the_new_owner(party: Party) -> None:
+    one = await party.add()
+    one.ownership.want("acme")
+    assert await one.ownership.find("acme") == Owner(one.node.incarnation, 1)
+    two = await party.add()
+    released: list[str] = []
+
+    async def tell(tenants: object) -> None:
+        released.extend(tenants)  # type: ignore[call-overload]
+        two.ownership.look_soon()
+
+    one.ownership.on_released.append(tell)
+    await one.ownership.hand_over()
+    assert released == ["acme"]
+    assert one.worker.calls == [("open", "acme"), ("close", "acme"), ("drop", "acme")]
+    assert await one.ownership.find("acme") == Owner(two.node.incarnation, 2)
+    assert one.changes == [Owner(one.node.incarnation, 1), None, Owner(two.node.incarnation, 2)]
+    assert one.ownership.counters.released == 1
+    assert party.epochs["acme"] == 2
+
+
+async def test_the_tenants_of_a_node_that_died_are_taken_when_their_leases_end(party: Party) -> None:
+    one, edge = await party.add(), await party.add("edge")
+    assert await edge.ownership.find("acme") == Owner(one.node.incarnation, 1)
+    two = await party.add()
+    await one.ownership._task.stop()
+    own = one.ownership._own["acme"]
+    assert own.lease is not None
+    await own.lease._task.stop()  # it renews no more
+    party.cluster.kill(one.node)
+    assert edge.ownership.owner("acme") is None, "a node that lives no more owns nothing"
+    await until(lambda: edge.ownership.owner("acme") is not None)
+    assert edge.ownership.owner("acme") == Owner(two.node.incarnation, 2)
+    assert edge.changes == [Owner(one.node.incarnation, 1), None, Owner(two.node.incarnation, 2)]
+
+
+async def test_an_owner_that_slept_over_its_lease_is_none_the_moment_it_wakes(party: Party) -> None:
+    one = await party.add()
+    one.ownership.want("acme")
+    await one.ownership.find("acme")
+    fence = one.ownership.fence("acme")
+    assert fence is not None
+    one.clock.slept += TERMS.give_up_s
+    assert one.ownership.fence("acme") is None
+    assert one.ownership.epoch("acme") is None
+    assert not one.ownership.serves("acme")
+    assert one.ownership.owner("acme") is None
+    # nobody else wants it: it takes the tenant again, under a new fence
+    await until(lambda: one.ownership.serves("acme"))
+    assert one.ownership.fence("acme") == Fence("stat/acme", fence.number + 1)
+    assert one.worker.calls == [("open", "acme"), ("drop", "acme"), ("open", "acme")]
+    assert one.ownership.counters.lost == 1
+
+
+async def test_an_owner_whose_write_is_refused_stops_at_once(party: Party) -> None:
+    one = await party.add()
+    one.ownership.want("acme")
+    await one.ownership.find("acme")
+    fence = one.ownership.fence("acme")
+    assert fence is not None
+    one.ownership.deposed("acme", Fence("stat/acme", fence.number - 1))
+    assert one.ownership.serves("acme"), "a refusal of an earlier fence says nothing"
+    one.ownership.deposed("acme", fence)
+    assert not one.ownership.serves("acme")
+    assert one.worker.calls == [("open", "acme"), ("drop", "acme")]
+    assert one.ownership.counters.fenced == 2
+
+
+async def test_a_tenant_that_cannot_be_opened_is_given_up_and_tried_again(party: Party) -> None:
+    one = await party.add()
+    one.worker.fault = RuntimeError("the log cannot be read")
+    one.ownership.want("acme")
+    await until(lambda: one.ownership.counters.failed == 1)
+    assert one.ownership.owner("acme") is None
+    one.worker.fault = None
+    await until(lambda: one.ownership.serves("acme"))
+
+
+async def test_an_epoch_of_a_database_that_was_restored_from_a_copy_is_passed(party: Party) -> None:
+    party.epochs["acme"] = 40
+    one = await party.add()
+    one.ownership.want("acme")
+    assert await one.ownership.find("acme") == Owner(one.node.incarnation, 41)
+    assert party.epochs["acme"] == 41
+
+
+async def test_a_stopped_process_that_holds_a_lock_keeps_nobody_from_looking(party: Party, postgres: Postgres) -> None:
+    one, edge = await party.add(), await party.add("edge")
+    await edge.ownership.find("acme")
+    async with running_at(party._url) as sleeper:
+        held = asyncio.Event()
+        go_on = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def sleep(tx: Transaction) -> None:
+            tx.row("SELECT 1 FROM leases WHERE name = 'stat/acme' FOR KEY SHARE")
+            loop.call_soon_threadsafe(held.set)
+            asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
+
+        writing = asyncio.ensure_future(sleeper.write(sleep))
+        await held.wait()
+        two = await party.add()
+        await one.ownership.hand_over()
+        two.ownership.want("other")
+        assert await two.ownership.find("other") == Owner(two.node.incarnation, 1)
+        assert two.ownership.owner("acme") is None
+        go_on.set()
+        await writing
+        assert await two.ownership.find("acme") == Owner(two.node.incarnation, 2)
+
+
+async def test_without_leases_the_first_worker_of_the_machine_owns_everything() -> None:
+    cluster = MemoryCluster(0, machine="here")
+    zero = cluster.add(worker=0)
+    one = cluster.add(worker=1)
+    cluster.add(worker=0, machine="elsewhere")
+    owner = FixedOwnership(zero.nodes, me=zero.incarnation, is_owner=True)
+    edge = FixedOwnership(one.nodes, me=one.incarnation, is_owner=False, find_s=10)
+    changes: list[str] = []
+    edge.on_changed.append(changes.append)
+    edge.want("acme")
+    assert owner.owner("acme") == edge.owner("acme") == Owner(zero.incarnation, 0)
+    assert owner.serves("acme")
+    assert owner.epoch("acme") == 0
+    assert edge.epoch("acme") is None
+    cluster.kill(zero)
+    assert edge.owner("acme") is None
+    found = asyncio.ensure_future(edge.find("acme"))
+    again = cluster.add(worker=0)
+    assert await found == Owner(again.incarnation, 0)
+    assert changes == ["acme", "acme"]
+
+
+def test_a_node_that_goes_moves_its_own_tenants_alone() -> None:
+    nodes = [f"{number:012x}" for number in range(5)]
+    for number in range(50):
+        order = ranked(f"t{number}", nodes)
+        assert sorted(order) == nodes
+        assert first(f"t{number}", nodes) == order[0]
+        for gone in nodes:
+            assert ranked(f"t{number}", [node for node in nodes if node != gone]) == [node for node in order if node != gone]
+    assert first("t", []) is None
+
+
+def test_an_owner_must_stop_before_its_lease_ends() -> None:
+    with pytest.raises(ValueError, match="renew_s < give_up_s < term_s, got 3, 10 and 10"):
+        OwnershipSettings(give_up_s=10)
