@@ -196,7 +196,7 @@ class ReplaySettings(BaseModel):
 
 
 class PresenceSettings(BaseModel):
-    """Joins and leaves as events on `/hub/presence/...`."""
+    """Who is connected, and joins and leaves as events on `/hub/presence/...`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -209,6 +209,12 @@ class PresenceSettings(BaseModel):
         ge=1,
         le=1000,
         description="Joins and leaves of one channel that are told one by one within a second; the rest is told as a sum at its end.",
+    )
+    survey_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=30,
+        description="Seconds that other nodes have to tell of their sessions and channels; an answer without them names them.",
     )
 
 

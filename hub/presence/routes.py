@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from collections.abc import Collection
+from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import Path, Query, Request, Response
 
 from hub.core.channels import InvalidChannelError, check_channel, check_pattern
 from hub.core.principal import Principal
+from hub.http.envelope import PARTIAL, status
 from hub.http.errors import ApiError
 from hub.http.permits import requires
 from hub.http.responses import respond
 from hub.http.routing import HubRouter
-from hub.presence.roster import Roster, Wanted, describe
+from hub.presence.questions import ChannelsQuestion, SessionsQuestion
 from hub.presence.schemas import (
     ChannelAnswer,
     ChannelsAnswer,
@@ -24,14 +27,22 @@ from hub.presence.schemas import (
     SessionAnswer,
     SessionsAnswer,
 )
+from hub.presence.survey import Place, Survey
 
 _log = structlog.get_logger(__name__)
 
-_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The tenant has no such session; it may have ended."}}
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"description": "The tenant has no such session; it may have ended."},
+    503: {"description": "The node that has the session did not answer."},
+}
+
+_NODE_MISSING: Final = "a node of the hub did not answer in time"
+_RETRY_AFTER_S: Final = "1"
+_CURSOR: Final = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})")
 
 
-def create_router(roster: Roster) -> HubRouter:
-    """Make the routes for the sessions of this process."""
+def create_router(survey: Survey) -> HubRouter:
+    """Make the routes for the sessions of all nodes."""
     router = HubRouter(prefix="/api/v1", tags=["Presence"])
 
     @router.get("/channels", summary="Which channels have subscribers", response_model=ChannelsAnswer)
@@ -44,9 +55,9 @@ def create_router(roster: Roster) -> HubRouter:
     ) -> Response:
         """The channels and patterns that somebody subscribed to, and how many did, in the order of their names."""
         within = None if pattern is None else _pattern("pattern", pattern)
-        page = await roster.channels(caller.tenant, prefix=prefix, within=within, limit=limit, after=cursor or "")
+        page, missing = await survey.channels(ChannelsQuestion(caller.tenant, limit, cursor or "", prefix, within))
         entries = [{"channel": entry.channel, "sessions": entry.sessions} for entry in page.items]
-        return _page({"channels": entries}, page.after)
+        return _page({"channels": entries}, page.after, missing)
 
     @router.get("/channels/{channel:path}", summary="Who subscribed to a channel", response_model=ChannelAnswer)
     async def channel(
@@ -63,9 +74,9 @@ def create_router(roster: Roster) -> HubRouter:
         Who hears the channel by a wildcard, too, is what `/api/v1/sessions?hears=` tells.
         """
         subscribed = _pattern("channel", f"/{name}")
-        page = await roster.sessions(caller.tenant, Wanted(channel=subscribed), limit=limit, after=_serial(cursor))
-        count = roster.count(caller.tenant, subscribed)
-        return _page({"channel": subscribed, "count": count, "sessions": page.items}, page.after)
+        count, of_count = await survey.count(caller.tenant, subscribed)
+        page, of_page = await survey.sessions(SessionsQuestion(caller.tenant, limit, channel=subscribed), _place(cursor))
+        return _page({"channel": subscribed, "count": count, "sessions": page.items}, page.after, {*of_count, *of_page})
 
     @router.get("/sessions", summary="Who is connected", response_model=SessionsAnswer)
     async def sessions(
@@ -77,23 +88,25 @@ def create_router(roster: Roster) -> HubRouter:
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response:
-        """The sessions of the tenant, in the order in which they came."""
-        wanted = Wanted(
+        """The sessions of the tenant, node by node, and of each in the order in which they came."""
+        question = SessionsQuestion(
+            caller.tenant,
+            limit,
             subject=subject,
             door=door,
             channel=None if channel is None else _pattern("channel", channel),
             hears=None if hears is None else _channel("hears", hears),
         )
-        page = await roster.sessions(caller.tenant, wanted, limit=limit, after=_serial(cursor))
-        return _page({"sessions": page.items}, page.after)
+        page, missing = await survey.sessions(question, _place(cursor))
+        return _page({"sessions": page.items}, page.after, missing)
 
     @router.get("/sessions/{id}", summary="One session", response_model=SessionAnswer, responses=_UNKNOWN)
     async def session(caller: Annotated[Principal, requires("/presence/read")], identifier: Annotated[str, Path(alias="id")]) -> Response:
         """One session, and what it subscribed to."""
-        found = await roster.find(caller.tenant, identifier)
+        found, missing = await survey.find(caller.tenant, identifier)
         if found is None:
-            raise _unknown(identifier)
-        return respond({**describe(found), "channels": list(found.subscriptions)})
+            raise _unknown(identifier, missing)
+        return respond(found)
 
     @router.delete("/sessions/{id}", summary="Send a session away", response_model=DisconnectedAnswer, responses=_UNKNOWN)
     async def disconnect(
@@ -102,11 +115,10 @@ def create_router(roster: Roster) -> HubRouter:
         """End one session. A Bayeux client is told by `/meta/disconnect` and `reconnect: none`, `/ws` is closed with 4403, an event stream
         ends. The credential stays good: to keep a client away that comes back by itself, remove that.
         """
-        found = await roster.find(caller.tenant, identifier)
-        if found is None:
-            raise _unknown(identifier)
-        found.disconnect()
-        _log.info("session_disconnected", tenant=caller.tenant, by=caller.subject, session=found.public_id, subject=found.principal.subject)
+        subject, missing = await survey.disconnect(caller.tenant, identifier)
+        if subject is None:
+            raise _unknown(identifier, missing)
+        _log.info("session_disconnected", tenant=caller.tenant, by=caller.subject, session=identifier, subject=subject)
         return respond({"disconnected": 1})
 
     @router.delete("/sessions", summary="Send a subject away", response_model=DisconnectedAnswer)
@@ -119,18 +131,23 @@ def create_router(roster: Roster) -> HubRouter:
         for name in request.query_params:
             if name != "subject":  # ignoring an unknown filter would end more sessions than the caller wants
                 raise ApiError.of_field(name, "nothing beside subject", request.query_params[name])
-        ended = await roster.disconnect(caller.tenant, subject)
+        ended, missing = await survey.disconnect_subject(caller.tenant, subject)
         _log.info("subject_disconnected", tenant=caller.tenant, by=caller.subject, subject=subject, sessions=ended)
-        return respond({"disconnected": ended})
+        return _page({"disconnected": ended}, None, missing)
 
     return router
 
 
-def _page(data: dict[str, Any], after: str | int | None) -> Response:
-    """The answer with one page; the next page begins after ``after``, which is None on the last page."""
+def _page(data: dict[str, Any], after: str | Place | None, missing: Collection[str]) -> Response:
+    """The answer with one page; the next page begins after ``after``, which is None on the last page. ``missing``: the nodes that did not
+    answer. What they have is not in ``data``.
+    """
     if after is not None:
         data["cursor"] = str(after)
-    return respond(data)
+    if not missing:
+        return respond(data)
+    errors = [{"status": status(503, f"{_NODE_MISSING}: {node}", {"node": node})} for node in sorted(missing)]
+    return respond(data, code=PARTIAL, message=f"{len(missing)} of the hub's nodes did not answer in time", errors=errors)
 
 
 def _pattern(field: str, value: str) -> str:
@@ -147,13 +164,17 @@ def _channel(field: str, value: str) -> str:
         raise ApiError.of_field(field, f"a channel ({error})", value) from None
 
 
-def _serial(cursor: str | None) -> int:
+def _place(cursor: str | None) -> Place | None:
     if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        return None
+    matched = _CURSOR.fullmatch(cursor)
+    if matched is None:
         raise ApiError.of_field("cursor", "the cursor of the page before", cursor)
-    return int(cursor)
+    return Place(matched[1], int(matched[2]))
 
 
-def _unknown(identifier: str) -> ApiError:
+def _unknown(identifier: str, missing: Collection[str]) -> ApiError:
+    if missing:
+        (node,) = missing
+        return ApiError(503, f"{_NODE_MISSING}: {node}", detail={"node": node}, headers={"Retry-After": _RETRY_AFTER_S})
     return ApiError.of_field("id", "a session of this tenant that is connected", identifier, http_status=404)

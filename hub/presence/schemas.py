@@ -56,7 +56,7 @@ class SessionDetail(Session):
 
 
 class Sessions(BaseModel):
-    """A page of sessions, in the order in which they came."""
+    """A page of sessions: node by node, and of each in the order in which they came."""
 
     sessions: list[Session]
     cursor: str | None = Field(default=None, description="Where the next page begins; missing on the last one.")
@@ -77,24 +77,41 @@ class Disconnected(BaseModel):
     disconnected: int = Field(description="How many sessions.", examples=[1])
 
 
-class ChannelsAnswer(BaseModel):
-    """Envelope of a page of channels."""
+class MissingStatus(Status):
+    """Which node did not answer: what it has is missing."""
+
+    message: str
+    detail: dict[str, str] = Field(description="`node`: the incarnation of the node.", examples=[{"node": "7d20c9f1a34e"}])
+
+
+class MissingNode(BaseModel):
+    """A node that did not answer in time."""
+
+    status: MissingStatus
+
+
+class Surveyed(BaseModel):
+    """An envelope of what all nodes answered. If some did not, `status.code` is 2."""
 
     status: Status
+    errors: list[MissingNode] | None = Field(default=None, description="The nodes that did not answer in time; missing if all did.")
+
+
+class ChannelsAnswer(Surveyed):
+    """Envelope of a page of channels."""
+
     data: Channels
 
 
-class ChannelAnswer(BaseModel):
+class ChannelAnswer(Surveyed):
     """Envelope of a channel."""
 
-    status: Status
     data: Channel
 
 
-class SessionsAnswer(BaseModel):
+class SessionsAnswer(Surveyed):
     """Envelope of a page of sessions."""
 
-    status: Status
     data: Sessions
 
 
@@ -105,8 +122,7 @@ class SessionAnswer(BaseModel):
     data: SessionDetail
 
 
-class DisconnectedAnswer(BaseModel):
+class DisconnectedAnswer(Surveyed):
     """Envelope of what was sent away."""
 
-    status: Status
     data: Disconnected
