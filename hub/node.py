@@ -45,9 +45,11 @@ from hub.transports.dashboard_websocket import DashboardEndpoint
 from hub.transports.dispatcher import Dispatcher
 from hub.transports.http_protocol import HttpCounters
 from hub.transports.loop_watch import LoopWatch
+from hub.transports.orders import Orders
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
 from hub.transports.sse import EventStreamEndpoint
+from hub.workers.seat import Seat
 
 _log = structlog.get_logger(__name__)
 
@@ -55,13 +57,14 @@ _log = structlog.get_logger(__name__)
 class Node:
     """One process of the hub. Make it once, in a running event loop; :meth:`run` serves until the process gets a signal."""
 
-    def __init__(self, settings: Settings, families: Sequence[Family], repeats: Repeats | None = None) -> None:
+    def __init__(self, settings: Settings, families: Sequence[Family], repeats: Repeats | None = None, seat: Seat | None = None) -> None:
         """Put the parts together; nothing is started and no port is open yet.
 
         Args:
             settings: of the hub and of all ``families``.
             families: the families in addition to the hub's own (:data:`hub.families.OWN`).
             repeats: counts the repeated errors of the process.
+            seat: the place of this process among several workers; None: it serves alone on this machine.
 
         Raises:
             AccessError: the operations, grants or scopes of the families contradict each other.
@@ -72,6 +75,7 @@ class Node:
         check_supported(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = settings
+        self._seat = seat
         self._start_fault: Exception | None = None
         self.clock = SystemClock()
         self.loop = AsyncioLoop()
@@ -255,19 +259,23 @@ class Node:
         seconds = self.settings.drain_seconds / 2
         await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
 
-    async def run(self, on_ready: Callable[[int], object]) -> None:
-        """Serve until SIGTERM or SIGINT; ``on_ready`` gets the port.
+    async def run(self, on_ready: Callable[[int], object], orders: Orders | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, or until one of ``orders`` comes; ``on_ready`` gets the port.
 
         Raises:
             StartError: a port cannot be bound, or a service did not start.
         """
-        _log.info("starting", version=__version__, data_dir=str(self.settings.data_dir))
+        listener, metrics_listener = (None, None) if self._seat is None else self._seat.sockets()
+        log = _log.info if self._seat is None else _log.debug  # the parent of several workers says it once
+        log("starting", version=__version__, data_dir=str(self.settings.data_dir))
         await serve(
             self.app,
             host=self.settings.host,
             port=self.settings.port,
             metrics_app=Dispatcher([], self.metrics.app(), self.settings.limits),
-            metrics_port=self.settings.metrics_port,
+            metrics_port=self.settings.metrics_port if self._seat is None else None,
+            listener=listener,
+            metrics_listener=metrics_listener,
             on_bound=self._listens_on,
             on_ready=on_ready,
             drain=self._drain,
@@ -276,6 +284,8 @@ class Node:
             explain=self._why_not_started,
             counters=self.http_counters,
             connections=self.connections,
+            orders=orders,
+            settle_s=self.settings.supervision.settle_s,
         )
 
 

@@ -31,6 +31,13 @@ _SECRET_TEXT: Final = re.compile(
 _CLIENT_ID: Final = re.compile(r"(?<![0-9A-Za-z])([0-9a-f]{16})[0-9a-f]{32}(?![0-9A-Za-z])")
 """A Bayeux clientId: its first characters may be shown, but a person who knows all of it can use the session."""
 
+MAX_SHARED_BYTES: Final = 4000
+"""Bytes of a line, with its end, where several processes write to one pipe: longer ones would mix (``PIPE_BUF``, pipe(7))."""
+
+_CUT: Final = " [...] "
+_LEAST: Final = 1000
+"""Characters that a text of a line keeps, as long as no other text is longer."""
+
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "fastapi", "asyncio")
 
 
@@ -62,12 +69,48 @@ def _format_exception(_: object, __: str, event: MutableMapping[str, Any]) -> Mu
     return structlog.processors.format_exc_info(structlog.get_logger(), "", event)
 
 
-def configure(settings: Settings) -> Repeats:
+class _Numbered:
+    """A processor that adds the number of the worker."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+
+    def __call__(self, _: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["worker"] = self._worker
+        return event
+
+
+class _Shortened:
+    """A renderer that cuts the longest texts of a record until it fits into :data:`MAX_SHARED_BYTES`."""
+
+    def __init__(self, render: Processor) -> None:
+        self._render = render
+
+    def __call__(self, logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        line = str(self._render(logger, name, dict(event)))
+        least = _LEAST
+        while (excess := len(line.encode("utf-8", "backslashreplace")) + 1 - MAX_SHARED_BYTES) > 0:
+            longest = max(event, key=lambda key: len(str(event[key])))
+            text = str(event[longest])
+            if len(text) <= 2 * len(_CUT):
+                return line[: MAX_SHARED_BYTES // 4]  # hundreds of short fields; each character may have four bytes
+            if len(text) <= least + len(_CUT):
+                least //= 2
+                continue
+            size = len(text.encode("utf-8", "backslashreplace"))
+            kept = max(least, len(text) * (size - excess) // size - len(_CUT))
+            event[longest] = text[: kept // 2] + _CUT + text[len(text) - (kept - kept // 2) :]
+            line = str(self._render(logger, name, dict(event)))
+        return line
+
+
+def configure(settings: Settings, worker: int | None = None) -> Repeats:
     """Send every log record of the process to standard error, as the settings say (``log_level``, ``log_format``, ``log_repeat_s``).
-    Returns the counter of repeated errors, for :class:`hub.ops.repeats.RepeatedErrors`.
+    Returns the counter of repeated errors, for :class:`hub.ops.repeats.RepeatedErrors`. ``worker``: the number of this process among those
+    that write to the same standard error.
     """
     repeats = Repeats(settings.log_repeat_s)
-    set_up(settings.log_level, settings.log_format, repeats=repeats)
+    set_up(settings.log_level, settings.log_format, repeats=repeats, worker=worker)
     return repeats
 
 
@@ -76,12 +119,13 @@ def set_up(
     format: Literal["auto", "json", "console"] = "auto",
     stream: TextIO | None = None,
     repeats: Repeats | None = None,
+    worker: int | None = None,
 ) -> None:
     """Send every log record of the process to ``stream`` (standard error), the hub's own and those of libraries.
 
     ``format`` is ``json`` (one object a line), ``console`` (for people), or ``auto``: console on a terminal, else JSON. Values bound with
     ``structlog.contextvars.bind_contextvars`` (``request_id``, ``trace_id``) are added to each record. ``repeats`` suppresses repeated
-    errors; without it every error is logged.
+    errors; without it every error is logged. With ``worker`` each record has that field, and :data:`MAX_SHARED_BYTES` at most.
     """
     repeats = repeats or Repeats(0)
     out = stream if stream is not None else sys.stderr
@@ -101,6 +145,9 @@ def set_up(
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
+    if worker is not None:
+        shared.append(_Numbered(worker))
+        renderer = _Shortened(renderer)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _mask_event, renderer],

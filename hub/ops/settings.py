@@ -38,6 +38,7 @@ from hub.eventlog.channel_log import Retention
 from hub.ops.environment import EnvironmentSource, split_list
 from hub.outbox.settings import OutboxSettings
 from hub.storage.url import DatabaseUrl, sqlite_url
+from hub.workers.settings import SupervisionSettings
 
 ENV_PREFIX: Final = "HUB_"
 ENV_DELIMITER: Final = "__"
@@ -251,7 +252,7 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address that the server listens on; `0.0.0.0` is every one.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one.")
-    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve; this version takes 1 alone.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve, all on this machine; see docs/scaling.md#workers.")
     role: Literal["all", "edge", "stat-server"] = Field(
         default="all", description="What the process does: serve clients and own statistics (`all`). This version takes no other."
     )
@@ -349,6 +350,10 @@ class Settings(BaseSettings):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")
     ownership: OwnershipSettings = Field(
         default_factory=OwnershipSettings, description="Which node keeps the statistics of a tenant, where several nodes are one hub."
+    )
+    supervision: SupervisionSettings = Field(
+        default_factory=SupervisionSettings,
+        description="How the parent of several workers watches them, and the Valkey that it starts where no Redis is named.",
     )
     limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
 

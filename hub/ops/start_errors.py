@@ -5,18 +5,31 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from typing import Final
 
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.ops.logging import mask
-from hub.ops.settings import Settings
+from hub.ops.settings import Settings, SettingsError
 from hub.redis.server import UnusableRedisError
 from hub.storage.lock import InUseError
 from hub.storage.migrations import NewerDatabaseError
 from hub.storage.reasons import Reason, reason
 from hub.storage.transactions import StorageError
 from hub.storage.url import DatabaseUrl
+from hub.transports.listener import StartError
 
 _OLD_VERSION = "start that version of the hub again, or restore the backup that was made before the upgrade"
+
+
+START_ERRORS: Final = (SettingsError, StartError, EventLogError, StorageError, OSError, ValueError)
+"""The exceptions of a start that :func:`sentence` explains; any other is a fault in the hub itself."""
+
+
+def sentence(error: BaseException, settings: Settings | None) -> str:
+    """Why a hub does not start; of several problems of its settings, one in a line. ``settings``: None if they cannot be read."""
+    if isinstance(error, SettingsError | StartError) or settings is None:
+        return str(error)
+    return explain(error, settings) or str(error)
 
 
 def explain(error: BaseException, settings: Settings) -> str | None:

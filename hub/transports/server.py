@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import structlog
@@ -19,22 +18,17 @@ from hub.core.limits import Limits
 from hub.security.connections import LOOPBACK, Connections
 from hub.transports.forwarded import Forwarded
 from hub.transports.http_protocol import HttpCounters, HubConfig, HubHttpProtocol
+from hub.transports.listener import BACKLOG, StartError, bind
+from hub.transports.orders import Order, Orders
 from hub.transports.runtime import tuned_collector
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol
 
 SHUTDOWN_SECONDS = 5
 """Seconds that uvicorn waits for connections and requests to end before it cancels them."""
 
-BACKLOG = 4096
-"""Connections that the operating system may queue: after a restart all clients reconnect at once. The system's own limit applies too."""
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _log = structlog.get_logger(__name__)
-
-
-class StartError(RuntimeError):
-    """The server could not start; the text says why."""
 
 
 class HubServer(uvicorn.Server):
@@ -46,6 +40,11 @@ class HubServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, explain: Callable[[], str | None] = lambda: None) -> None:
         super().__init__(config)
         self._explain = explain
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets of this process; connections stay."""
+        for each in getattr(self, "servers", ()):  # uvicorn sets it when it has started
+            each.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -71,28 +70,6 @@ class HubServer(uvicorn.Server):
             logger.removeFilter(hold)
             for record in held:
                 logger.handle(record)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Bind a TCP socket to a name or an IPv4 or IPv6 address. Port 0 takes any free one.
-
-    Raises:
-        StartError: the name is not known, or the address cannot be bound.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartError(f"cannot listen on host {host!r}, port {port}: {error.strerror or error}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        advice = "; stop what listens there, or choose another port (--port, HUB_PORT)" if error.errno == errno.EADDRINUSE else ""
-        raise StartError(f"cannot listen on host {host!r}, port {port}: {error.strerror or error}{advice}") from error
-    return listener
 
 
 def configuration(
@@ -135,6 +112,8 @@ async def serve(
     port: int,
     metrics_app: ASGIApp | None = None,
     metrics_port: int | None = None,
+    listener: socket.socket | None = None,
+    metrics_listener: socket.socket | None = None,
     on_ready: Callable[[int], object],
     drain: Callable[[], Awaitable[None]],
     drain_seconds: float,
@@ -143,6 +122,8 @@ async def serve(
     counters: HttpCounters | None = None,
     explain: Callable[[], str | None] = lambda: None,
     connections: Connections | None = None,
+    orders: Orders | None = None,
+    settle_s: float = 1.0,
 ) -> None:
     """Serve ``app``, and ``metrics_app`` on its own port, until SIGTERM or SIGINT; returns when everything is closed.
 
@@ -152,18 +133,23 @@ async def serve(
     did not start; if it returns None, the log has the traceback.
     Run it in the main thread, on uvloop (:func:`hub.transports.runtime.run`).
 
+    A worker gets its bound sockets as ``listener`` and ``metrics_listener``, and further orders than signals as ``orders``. When it is
+    replaced, it serves the connections that it has accepted for at least ``settle_s`` seconds: their requests may be on their way.
+
     Raises:
         StartError: a port cannot be bound, or the application's start-up failed.
     """
     limits = limits or Limits()
-    listener = bind(host, port)
+    listener = listener or bind(host, port)
     on_bound(listener.getsockname()[1])
     main = configuration(app, limits, lifespan=True, counters=counters, connections=connections)
     servers = [(HubServer(main, explain), listener)]
     try:
-        if metrics_app is not None and metrics_port is not None:
-            servers.append((HubServer(configuration(metrics_app, limits, lifespan=False)), bind(host, metrics_port)))
-        await _run(servers, lambda: on_ready(listener.getsockname()[1]), drain, drain_seconds)
+        if metrics_listener is None and metrics_port is not None:
+            metrics_listener = bind(host, metrics_port)
+        if metrics_app is not None and metrics_listener is not None:
+            servers.append((HubServer(configuration(metrics_app, limits, lifespan=False)), metrics_listener))
+        await _run(servers, orders or Orders(), lambda: on_ready(listener.getsockname()[1]), drain, drain_seconds, settle_s)
     finally:
         for _, opened in servers:
             opened.close()
@@ -171,12 +157,14 @@ async def serve(
 
 async def _run(
     servers: list[tuple[HubServer, socket.socket]],
+    orders: Orders,
     on_ready: Callable[[], object],
     drain: Callable[[], Awaitable[None]],
     drain_seconds: float,
+    settle_s: float,
 ) -> None:
-    async with _signals() as signals:
-        # this task waits for the first signal and then drains, so the servers run in tasks of their own
+    with _signals(orders):
+        # this task waits for the first order and then drains, so the servers run in tasks of their own
         runs = [asyncio.create_task(server.serve([listener])) for server, listener in servers]
         try:
             while not all(server.started for server, _ in servers):
@@ -187,55 +175,68 @@ async def _run(
                         raise StartError("the server ended while it started")
             with tuned_collector():
                 on_ready()
-                await _until_signal(signals, runs)
+                order = await _until_order(orders, runs)
                 _log.info("draining", seconds=drain_seconds)
-                await _drain(signals, servers, drain, drain_seconds)
+                if order is Order.REPLACE:
+                    for server, _ in servers:
+                        server.stop_accepting()
+                if order is Order.QUIT:
+                    _quit(servers)
+                else:
+                    await _drain(orders, servers, drain, drain_seconds, settle_s if order is Order.REPLACE else 0)
         finally:
             for server, _ in servers:
                 server.should_exit = True
-            results = await _finish(signals, servers, runs)
+            results = await _finish(orders, servers, runs)
     for result in results:
         if isinstance(result, Exception):
             raise result
 
 
-@contextlib.asynccontextmanager
-async def _signals() -> AsyncIterator[asyncio.Queue[signal.Signals]]:
+@contextlib.contextmanager
+def _signals(orders: Orders) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, received.put_nowait, number)
+        loop.add_signal_handler(number, orders.signalled)
     try:
-        yield received
+        yield
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
 
-async def _until_signal(signals: asyncio.Queue[signal.Signals], runs: list[asyncio.Task[None]]) -> None:
-    """Wait for a signal, or for a server that ends by itself."""
-    waiting = asyncio.create_task(signals.get())
+async def _until_order(orders: Orders, runs: list[asyncio.Task[None]]) -> Order:
+    """Wait for an order, or for a server that ends by itself."""
+    waiting = asyncio.create_task(orders.first())
     try:
         await asyncio.wait([waiting, *runs], return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else Order.STOP
     finally:
         waiting.cancel()
 
 
+def _quit(servers: list[tuple[HubServer, socket.socket]]) -> None:
+    for server, _ in servers:
+        server.force_exit = True
+
+
 async def _drain(
-    signals: asyncio.Queue[signal.Signals],
+    orders: Orders,
     servers: list[tuple[HubServer, socket.socket]],
     drain: Callable[[], Awaitable[None]],
     drain_seconds: float,
+    settle_s: float,
 ) -> None:
     draining = asyncio.ensure_future(drain())
-    again = asyncio.ensure_future(signals.get())
-    waiting: list[asyncio.Future[Any]] = [draining, again]
-    await asyncio.wait(waiting, timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+    again = asyncio.ensure_future(orders.quit())
+    settled = asyncio.ensure_future(asyncio.sleep(settle_s))
+    ended = asyncio.ensure_future(asyncio.wait([draining, settled]))
+    await asyncio.wait([ended, again], timeout=max(drain_seconds, settle_s), return_when=asyncio.FIRST_COMPLETED)
     if again.done():
         _log.warning("second_signal", effect="quits at once")
-        for server, _ in servers:
-            server.force_exit = True
-    again.cancel()
+        _quit(servers)
+    for each in (again, settled, ended):
+        each.cancel()
     if not draining.done():
         draining.cancel()
         _log.warning("drain_unfinished", seconds=drain_seconds)
@@ -246,15 +247,14 @@ async def _drain(
 
 
 async def _finish(
-    signals: asyncio.Queue[signal.Signals], servers: list[tuple[HubServer, socket.socket]], runs: list[asyncio.Task[None]]
+    orders: Orders, servers: list[tuple[HubServer, socket.socket]], runs: list[asyncio.Task[None]]
 ) -> list[BaseException | None]:
     """Wait for uvicorn's own shutdown, which has a time limit; a further signal ends it at once."""
     ending = asyncio.gather(*runs, return_exceptions=True)
-    again = asyncio.ensure_future(signals.get())
+    again = asyncio.ensure_future(orders.quit())
     waiting: list[asyncio.Future[Any]] = [ending, again]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if again.done():
-        for server, _ in servers:
-            server.force_exit = True
+        _quit(servers)
     again.cancel()
     return await ending

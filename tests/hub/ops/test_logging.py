@@ -90,9 +90,9 @@ def test_an_exception_is_logged_without_the_secret_in_its_text(out: io.StringIO,
 
 def test_settings_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[object] = []
-    monkeypatch.setattr(hub_logging, "set_up", lambda *given, repeats: said.extend([*given, repeats]))
-    repeats = hub_logging.configure(Settings(log_level="debug", log_format="console", log_repeat_s=7))
-    assert said == ["debug", "console", repeats]
+    monkeypatch.setattr(hub_logging, "set_up", lambda *given, repeats, worker: said.extend([*given, repeats, worker]))
+    repeats = hub_logging.configure(Settings(log_level="debug", log_format="console", log_repeat_s=7), 3)
+    assert said == ["debug", "console", repeats, 3]
     assert repeats.every_s == 7
 
 
@@ -119,3 +119,24 @@ def test_settings_say_how(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_secrets_are_masked_wherever_they_are(value: object, masked: object) -> None:
     assert mask(value) == masked
+
+
+def test_a_worker_is_named_in_each_record_and_no_line_is_longer_than_a_pipe_takes_at_once(out: io.StringIO) -> None:
+    set_up("info", "json", out, worker=3)
+    structlog.get_logger("hub.x").info("told", text="<" + "ä" * 9_000 + ">", other=4)
+    try:
+        raise ValueError("x" * 9_000)
+    except ValueError:
+        logging.getLogger("library").exception("failed %s", "y" * 9_000)
+    assert max(len(line.encode()) for line in out.getvalue().splitlines(keepends=True)) <= 4_000
+    own, other = lines(out)
+    assert own["worker"] == other["worker"] == 3
+    assert (own["text"][:2], own["text"][-2:], own["other"]) == ("<ä", "ä>", 4)
+    assert other["exception"].startswith("Traceback")
+    assert other["event"].startswith("failed")
+
+
+def test_a_record_of_nothing_but_short_fields_is_cut_too(out: io.StringIO) -> None:
+    set_up("info", "json", out, worker=0)
+    structlog.get_logger("hub.x").info("told", **{f"field{number}": number for number in range(1_000)})
+    assert len(out.getvalue()) <= 4_000

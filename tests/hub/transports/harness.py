@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.security.connections import admit
-from hub.transports.server import HubServer, bind, configuration
+from hub.transports.listener import bind
+from hub.transports.server import HubServer, configuration
 from hub.transports.socket import Socket
 
 Serve = Callable[[Socket], Awaitable[None]]

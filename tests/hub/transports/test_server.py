@@ -22,7 +22,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from hub.core.limits import Limits
-from hub.transports.server import HubServer, StartError, bind, serve
+from hub.transports.listener import StartError, bind
+from hub.transports.server import HubServer, serve
 from hub.transports.socket import Socket
 from tests.hub.transports.harness import listening
 

@@ -1,0 +1,32 @@
+"""The parent of :mod:`tests.hub.workers.small_worker`: ``python -m tests.hub.workers.small_parent PORT WORKERS SETTINGS-AS-JSON``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from hub.ops.logging import set_up
+from hub.ops.settings import Settings
+from hub.transports.listener import StartError
+from hub.workers.parent import Parent
+from hub.workers.place import GaveUpError
+
+
+async def _main() -> None:
+    port, workers, more = sys.argv[1:]
+    settings = Settings(**{"port": int(port), "workers": int(workers), "data_dir": Path("data"), **json.loads(more)})
+    command = [sys.executable, "-m", "tests.hub.workers.small_worker"]
+    await Parent(settings, command, lambda at: print(f"ready {at}", flush=True)).run()
+
+
+set_up(format="json")
+try:
+    asyncio.run(_main())
+except GaveUpError as error:
+    print(f"gave up: {error}", flush=True)
+    raise SystemExit(1) from None
+except (StartError, OSError) as error:
+    print(f"not started: {error}", flush=True)
+    raise SystemExit(2) from None

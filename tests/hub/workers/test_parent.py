@@ -1,0 +1,200 @@
+"""The parent of the workers, in real processes: sockets, supervision, replacement, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hub.workers.parents import SmallHub, alive, burst, children, kill, until
+
+Make = Callable[..., SmallHub]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHub]:
+    """One hub for the tests that leave two workers that serve."""
+    made = SmallHub(tmp_path_factory.mktemp("hub"), supervision={"silent_s": 2, "kill_after_s": 5}).start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes hubs that a test may end as it likes."""
+    made: list[SmallHub] = []
+
+    def one(**options: Any) -> SmallHub:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(SmallHub(folder, **options))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.close()
+
+
+async def test_connections_are_spread_over_the_workers(hub: SmallHub) -> None:
+    spread = Counter(answer["worker"] for answer in await burst(hub.port, 200))
+    assert sum(spread.values()) == 200
+    assert min(spread[0], spread[1]) > 50
+
+
+def test_a_dead_worker_has_a_successor_and_the_other_one_notices_nothing(hub: SmallHub) -> None:
+    before = hub.workers()
+    kill(before[1]["pid"])
+    until(lambda: not alive(before[1]["pid"]), "the death")
+    # the parent holds the socket: connections wait there, and none is refused
+    answers = [hub.get() for _ in range(20)]
+    after = hub.workers()
+    assert after[0] == before[0]
+    assert after[1]["life"] == before[1]["life"] + 1
+    assert {answer["pid"] for answer in answers} <= {after[0]["pid"], after[1]["pid"]}
+    assert hub.logged("worker_died")[-1]["why"] == "worker 1 was ended by SIGKILL"
+
+
+async def test_replacement_refuses_no_connection(hub: SmallHub) -> None:
+    before = await asyncio.to_thread(hub.workers)
+    replaced = len(hub.logged("replaced"))
+    hub.new_code(text="new")
+    answers: list[dict[str, Any]] = []
+    hub.signal(signal.SIGHUP)
+    while len(hub.logged("replaced")) == replaced:
+        answers += await burst(hub.port, 5)  # raises what a client would see
+        await asyncio.sleep(0.02)
+    after = await asyncio.to_thread(hub.workers)
+    assert [after[index]["text"] for index in (0, 1)] == ["new", "new"]
+    assert {answer["pid"] for answer in answers} >= {before[0]["pid"], before[1]["pid"]}
+    assert not alive(before[0]["pid"])
+    assert not alive(before[1]["pid"])
+    assert len(children(hub.parent.pid)) == 2
+
+
+def test_a_successor_that_does_not_start_leaves_the_old_workers(hub: SmallHub) -> None:
+    before = hub.workers()
+    hub.new_code(reason="port: expected a number, got 'x'")
+    failed = len(hub.logged("worker_not_replaced"))
+    hub.signal(signal.SIGHUP)
+    until(lambda: len(hub.logged("worker_not_replaced")) > failed, "the refusal")
+    assert hub.logged("worker_not_replaced")[-1]["why"] == "port: expected a number, got 'x'"
+    assert hub.workers() == before
+    hub.new_code()
+
+
+def test_settings_that_only_the_parent_applies_are_named(hub: SmallHub) -> None:
+    hub.new_code(fixed={"port": "another", "host": "another"})
+    replaced = len(hub.logged("replaced"))
+    hub.signal(signal.SIGHUP)
+    until(lambda: len(hub.logged("replaced")) > replaced, "the replacement")
+    assert hub.logged("restart_needed")[-1]["settings"] == ["host", "port"]
+    hub.new_code()
+
+
+def test_a_worker_that_hangs_says_where_and_is_started_again(hub: SmallHub) -> None:
+    with socket.create_connection(("127.0.0.1", hub.port)) as client:
+        client.sendall(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n")
+        until(lambda: "in __call__" in hub.said(), "the stack")
+        until(lambda: hub.logged("worker_died") and "SIGABRT" in hub.logged("worker_died")[-1]["why"], "its end")
+    assert {answer["worker"] for answer in hub.workers().values()} == {0, 1}
+
+
+def test_a_loop_of_crashes_ends_the_hub_with_the_reason(make: Make) -> None:
+    hub = make()
+    hub.new_code(exit=3)
+    assert hub.launch().wait() == 1
+    assert "gave up: worker 0 died too often before it was ready; at last: worker 0 ended with exit code 3" in hub.said()
+    assert len(hub.logged("worker_died")) == 4
+
+
+def test_what_a_worker_says_at_the_first_start_is_said_once(make: Make) -> None:
+    hub = make()
+    hub.new_code(reason="no such database", fails=[1])
+    assert hub.launch().wait() == 2
+    assert hub.said().count("no such database") == 1
+    assert children(hub.parent.pid) == []
+
+
+def test_a_worker_that_cannot_be_started_again_ends_the_hub(make: Make) -> None:
+    hub = make(supervision={"max_deaths": 2}).start()
+    workers = hub.workers()
+    hub.new_code(reason="no such database")
+    kill(workers[0]["pid"])
+    assert hub.wait() == 1
+    assert "gave up: worker 0 died too often before it was ready; at last: no such database" in hub.said()
+    assert not alive(workers[1]["pid"])
+
+
+def test_a_killed_parent_takes_all_with_it(make: Make) -> None:
+    hub = make(redis_url=None).start()
+    family = children(hub.parent.pid)
+    assert len(family) == 3  # two workers and Valkey
+    kill(hub.parent.pid)
+    assert hub.wait() == -signal.SIGKILL
+    until(lambda: not any(map(alive, family)), "the end of the family")
+    # what it left behind stops no start
+    assert hub.start().workers().keys() == {0, 1}
+
+
+async def test_the_end_waits_for_requests_and_a_second_signal_does_not(make: Make) -> None:
+    hub = make()
+    hub.new_code(drain_s=1)
+    await asyncio.to_thread(hub.start)
+    slow = asyncio.to_thread(hub.get, "/slow")
+    asking = asyncio.create_task(slow)
+    await asyncio.sleep(0.3)
+    hub.signal(signal.SIGTERM)
+    assert (await asking)["worker"] in (0, 1)
+    assert await asyncio.to_thread(hub.wait) == 0
+    hub.new_code(drain_s=100)
+    await asyncio.to_thread(hub.start)
+    hub.signal(signal.SIGTERM)
+    await asyncio.to_thread(until, lambda: len(hub.logged("draining")) == 2, "the drain")
+    hub.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(hub.wait) == 0
+    assert hub.logged("second_signal")
+
+
+def test_one_data_folder_serves_one_hub(hub: SmallHub, make: Make) -> None:
+    second = make(data_dir=str(hub.folder / "data"))
+    assert second.launch().wait() == 2
+    assert f"{hub.folder}/data/workers is in use by process {hub.parent.pid}" in second.said()
+
+
+def test_a_port_that_another_hub_listens_on_is_refused_though_it_could_be_shared(hub: SmallHub, make: Make) -> None:
+    second = make(port=hub.port)
+    assert second.launch().wait() == 2
+    assert f"port {hub.port}: Address already in use" in second.said()
+
+
+def test_valkey_keeps_what_it_has_and_is_started_again(make: Make) -> None:
+    hub = make(redis_url=None).start()
+    workers = {answer["pid"] for answer in hub.workers().values()}
+    (valkey,) = set(children(hub.parent.pid)) - workers
+    path = hub.folder / "data/run/valkey.sock"
+    assert path.stat().st_mode & 0o077 == 0
+    assert _ask(path, "SET", "a", "1") == b"+OK"
+    assert _ask(path, "CONFIG", "GET", "appendfsync").endswith(b"always")
+    kill(valkey)
+    until(lambda: hub.logged("valkey_restarted"), "its successor")
+    assert _ask(path, "GET", "a").endswith(b"1")
+    assert {answer["pid"] for answer in hub.workers().values()} == workers
+    (valkey,) = set(children(hub.parent.pid)) - workers
+    hub.signal(signal.SIGTERM)
+    assert hub.wait() == 0
+    assert not alive(valkey)
+    assert not path.parent.exists()
+
+
+def _ask(path: Path, *words: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall((" ".join(words) + "\r\n").encode())
+        return client.recv(4096).strip()
