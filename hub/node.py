@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from hub import __version__
 from hub.backends import open_backends
 from hub.bayeux.server import BayeuxServer
+from hub.cluster.relay.build import Relay
 from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.recipient import Recipient
@@ -25,7 +26,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
 from hub.http.permits import operations_asked
 from hub.http.tracing import Tracing
-from hub.node_metrics import of_endpoints, of_hub, of_redis, of_storage, readiness_of, show
+from hub.node_metrics import of_endpoints, of_hub, of_redis, of_relay, of_storage, readiness_of, show
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
@@ -42,7 +43,7 @@ from hub.storage.service import DatabaseService
 from hub.storage.watch import StorageWatch, Watched
 from hub.transports.bayeux import BayeuxEndpoint
 from hub.transports.dashboard_websocket import DashboardEndpoint
-from hub.transports.dispatcher import Dispatcher
+from hub.transports.dispatcher import Dispatcher, Endpoint
 from hub.transports.http_protocol import HttpCounters
 from hub.transports.loop_watch import LoopWatch
 from hub.transports.orders import Orders
@@ -149,8 +150,16 @@ class Node:
         self.connections = Connections(settings.limits, trusted_proxies(settings))
         self.http_counters = HttpCounters()
         self.bodies = BodyBudget(settings.limits)
-        self.bayeux = BayeuxServer(self.hub, gate, extensions=load_extensions(settings.extensions), on_fault=_log_extension_fault)
-        self.bayeux_endpoint = BayeuxEndpoint(self.bayeux, gate, self.bodies)
+        cluster = self.context.cluster
+        self.relay = None if cluster is None else Relay(cluster, settings.limits)
+        self.bayeux = BayeuxServer(
+            self.hub,
+            gate,
+            extensions=load_extensions(settings.extensions),
+            on_fault=_log_extension_fault,
+            clustered=cluster is not None,
+        )
+        self.bayeux_endpoint = BayeuxEndpoint(self.bayeux, gate, self.bodies, None if self.relay is None else self.relay.sessions)
         self.dashboards = DashboardEndpoint(self.hub, gate)
         self.streams = EventStreamEndpoint(self.hub, gate)
 
@@ -181,6 +190,7 @@ class Node:
             of_hub(self.hub, self.trimmer, self.loop_watch),
             of_endpoints(self.connections, self.http_counters, self.bodies, self.bayeux, self.dashboards, self.streams),
             of_storage(self.transactions, self._watched),
+            *([] if self.relay is None else [of_relay(self.relay)]),
             *([] if redis is None else [of_redis(redis)]),
             *self.parts,
         ):
@@ -213,13 +223,12 @@ class Node:
         )
         open_routes = [*self.rest.state.open_routes, *(path for part in self.parts for path in part.open_routes)]
         fast_routes = [path for part in self.parts for path in part.fast_routes]
-        self.app: ASGIApp = Dispatcher(
-            [self.bayeux_endpoint, self.dashboards, self.streams],
-            FastRouter(Tracing(self.rest), fast_routes, gate, self.metrics, open_routes, self.errors),
-            limits,
-            self.bodies,
-            guards=[DemoGuard(self.hosts, gate).refusal] if self.settings.demo else [],
-        )
+        endpoints: list[Endpoint] = [self.bayeux_endpoint, self.dashboards, self.streams]
+        rest = FastRouter(Tracing(self.rest), fast_routes, gate, self.metrics, open_routes, self.errors)
+        guards = [DemoGuard(self.hosts, gate).refusal] if self.settings.demo else []
+        self.app: ASGIApp = Dispatcher(endpoints, rest, limits, self.bodies, guards)
+        if self.relay is not None:  # the node that relays a request has called the guards
+            self.relay.serve(Dispatcher(endpoints, rest, limits, self.bodies))
 
     async def _database_readiness(self) -> str | None:
         return await self.transactions.trouble() or await self.security.gate.readiness()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hub.bayeux.server import BayeuxServer
+from hub.cluster.relay.build import Relay
 from hub.core.hub import Hub
 from hub.core.metric import Count, Gauge, Latency
 from hub.eventlog.trimmer import Trimmer
@@ -78,6 +79,14 @@ def of_redis(bus: RedisBus) -> Parts:
             Gauge("redis_pending_bytes", "Bytes of messages that wait to be published through Redis.", lambda: bus.pending_bytes),
             Gauge("redis_channels", "Channels of Redis that this node is subscribed to.", lambda: bus.channels),
         ],
+    )
+
+
+def of_relay(relay: Relay) -> Parts:
+    """Metrics of the requests between nodes."""
+    return Parts(
+        counters={"relay": relay.counters},
+        gauges=[Gauge("relay_waiting", "Requests that another node has not answered yet, held connects above all.", relay.http.__len__)],
     )
 
 

@@ -32,9 +32,11 @@ class Advice:
         self.none = advice("none", 0, limits.timeout_ms)
         """For a client that must not come back by itself."""
 
-    def handshake(self) -> bytes:
-        """What goes with 402 on a connect; the interval is 0, or spread over 5 s while the server drains."""
-        interval = 1 + self._jitter(JITTER_MS) if self.draining else 0
+    def handshake(self, *, spread: bool = False) -> bytes:
+        """What goes with 402 on a connect; the interval is 0, or spread over 5 s while the server drains, and with ``spread``, where many
+        clients have lost their sessions at once.
+        """
+        interval = 1 + self._jitter(JITTER_MS) if self.draining or spread else 0
         return advice("handshake", interval, self._timeout_ms)
 
     def limited(self) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hub.core.frames import DirectWrite
 from hub.core.principal import Principal
@@ -47,6 +47,13 @@ class Connection(Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake behind what was written. Idempotent."""
         ...
+
+
+class Remote(NamedTuple):
+    """The owner of a session that is not in this process."""
+
+    incarnation: str
+    """The process that has the session, or had it."""
 
 
 class Caller(Protocol):

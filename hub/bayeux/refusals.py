@@ -30,13 +30,13 @@ class Refusals:
             raise RefusedError(WireError.CHANNEL_MISSING)
         message.check_common()
 
-    def unknown(self, message: Incoming) -> bytes:
+    def unknown(self, message: Incoming, *, spread: bool = False) -> bytes:
         """402; only a connect, and a handshake beside another one, is also told what to do about it
-        (docs/protocol/bayeux.md#unknown-sessions).
+        (docs/protocol/bayeux.md#unknown-sessions). ``spread``: see :meth:`hub.bayeux.advice.Advice.handshake`.
         """
         self._context.counters.sessions_unknown += 1
         advised = message.channel in {CONNECT, HANDSHAKE}
-        tail = self._context.advice.handshake() if advised else subscription_member(message)
+        tail = self._context.advice.handshake(spread=spread) if advised else subscription_member(message)
         return failure(head(message), WireError.SESSION_UNKNOWN.text, tail)
 
     def invalid(self, message: Incoming, error: FieldError) -> bytes:

@@ -23,9 +23,10 @@ from hub.bayeux.handlers.subscribe import SubscribeHandler
 from hub.bayeux.handlers.unsubscribe import UnsubscribeHandler
 from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, Incoming
 from hub.bayeux.polling import PollingDelivery
-from hub.bayeux.ports import Authenticator, Peer
+from hub.bayeux.ports import Authenticator, Peer, Remote
 from hub.bayeux.refusals import Refusals
 from hub.bayeux.registry import Registry
+from hub.bayeux.replies import head, success
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.services import Services
 from hub.bayeux.session import BayeuxContext, ServerSession, WebSocketDelivery
@@ -33,6 +34,7 @@ from hub.core.errors import CloseCode
 from hub.core.field_error import FieldError
 from hub.core.hub import Hub
 from hub.core.principal import Principal
+from hub.core.session_ids import incarnation_of
 from hub.core.time_slice import TimeSlice
 
 Handle = Callable[[Incoming, ServerSession, ResponseBatch], Awaitable[bytes]]
@@ -58,6 +60,7 @@ class BayeuxServer:
         "_handle_handshake",
         "_handle_publish",
         "_refusals",
+        "clustered",
         "connects",
         "counters",
         "endings",
@@ -76,11 +79,14 @@ class BayeuxServer:
         jitter: Callable[[int], int] = secrets.randbelow,
         extensions: Iterable[ServerExtension] = (),
         on_fault: FaultReport = lambda _source, _fault: None,
+        clustered: bool = False,
     ) -> None:
         """``jitter(n)`` gives a number of milliseconds below ``n`` by which clients that all come back at once are spread; ``on_fault`` is
         called with the exceptions of extensions, services and the server itself that no client is told; they are counted in any case.
+        ``clustered``: other processes of the hub have sessions, too.
         """
         self.hub = hub
+        self.clustered = clustered
         self._authenticator = authenticator
         extensions = tuple(extensions)
         self.extensions: ExtensionChain[ServerSession] = ExtensionChain(extensions, on_fault)
@@ -109,9 +115,15 @@ class BayeuxServer:
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
-    def owner(self, client_id: str | None) -> ServerSession | None:
-        """The session of a clientId; None when there is none here."""
-        return None if client_id is None else self.sessions.get(client_id)
+    def owner(self, client_id: str | None) -> ServerSession | Remote | None:
+        """The session of a clientId; or the other process of the hub that has it, or had it; None when there is none."""
+        if client_id is None:
+            return None
+        session = self.sessions.get(client_id)
+        if session is not None or not self.clustered:  # nearly always
+            return session
+        incarnation = incarnation_of(client_id)
+        return None if incarnation is None or incarnation == self.hub.incarnation else Remote(incarnation)
 
     async def handle(self, messages: Sequence[Incoming], peer: Peer, websocket: WebSocketDelivery | None = None) -> ResponseBatch:
         """Process the messages of one request, in order. A handshake stands alone: what is beside it is answered 402
@@ -122,7 +134,8 @@ class BayeuxServer:
         if handshake is not None:
             await self._answer_handshake(handshake, messages, batch)
             return batch
-        session = self.owner(claimed_id(messages))
+        claimed = claimed_id(messages)
+        session = None if claimed is None else self.sessions.get(claimed)
         if session is not None and not session.answers_to(peer, websocket) and not await self._reauthenticates(messages, peer, session):
             session = None
         if session is not None:
@@ -153,6 +166,22 @@ class BayeuxServer:
         finally:
             session.requests -= 1
         self._collect(session, batch)
+        return batch
+
+    def answer_lost(self, messages: Sequence[Incoming], peer: Peer, websocket: WebSocketDelivery | None = None) -> ResponseBatch:
+        """Answer messages of a session whose process has ended: 402, and the advice to shake hands again within 5 s, for all clients of
+        that process come at once.
+        """
+        batch = ResponseBatch(peer, websocket, alone=len(messages) == 1)
+        batch.replies += [self._refusals.unknown(message, spread=True) for message in messages]
+        return batch
+
+    def answer_released(self, connect: Incoming, peer: Peer) -> ResponseBatch:
+        """Answer a connect that another process holds, as if its time were over: this process stops, and the client goes on by another
+        one.
+        """
+        batch = ResponseBatch(peer, None, alone=True)
+        batch.replies.append(success(head(connect), self._context.advice.retry))
         return batch
 
     async def _answer_handshake(self, handshake: Incoming, messages: Sequence[Incoming], batch: ResponseBatch) -> None:

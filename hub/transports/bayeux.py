@@ -17,6 +17,7 @@ from hub.security.gate import Gate
 from hub.transports.bayeux_websocket import BayeuxWebSocket
 from hub.transports.callback_polling import CallbackPolling, is_callback_polling
 from hub.transports.longpolling import LongPolling
+from hub.transports.relaying import SessionRelay
 
 COMETD = "/cometd"
 STATISTICS = "/statistics/v3/notifications"
@@ -31,13 +32,16 @@ class BayeuxEndpoint:
     slash and any suffix: some clients append the kind of message to the path, which the endpoint ignores.
     """
 
-    __slots__ = ("_callback_polling", "_long_polling", "_server", "_websocket")
+    __slots__ = ("_callback_polling", "_long_polling", "_relay", "_server", "_websocket")
 
-    def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget | None = None) -> None:
-        """``bodies`` is the memory budget for the bodies of all requests of the process; without it this endpoint has its own budget."""
+    def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget | None = None, relay: SessionRelay | None = None) -> None:
+        """``bodies`` is the memory budget for the bodies of all requests of the process; without it this endpoint has its own budget.
+        ``relay`` serves the sessions of other nodes, if the hub has some.
+        """
         self._server = server
-        self._callback_polling = CallbackPolling(server)
-        self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits))
+        self._relay = relay
+        self._callback_polling = CallbackPolling(server, relay)
+        self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits), relay)
         self._websocket = BayeuxWebSocket(server, gate)
         # to end the sessions is not enough: a WebSocket whose credential was revoked must not make a new handshake
         gate.on_revoked.append(self._revoke)
@@ -63,8 +67,12 @@ class BayeuxEndpoint:
         drain, no connect is held and no session is opened.
         """
         slices = max(1, math.ceil(seconds * _DRAIN_SLICES_PER_SECOND))
-        in_slice = max(1, math.ceil((len(self._server.sessions) + len(self._server.registry.websockets)) / slices))
+        held_elsewhere = 0 if self._relay is None else len(self._relay)
+        clients = len(self._server.sessions) + len(self._server.registry.websockets) + held_elsewhere
+        in_slice = max(1, math.ceil(clients / slices))
         steps = self._server.drain()
+        if self._relay is not None:
+            steps = itertools.chain(self._relay.release(), steps)
         for number in range(slices):
             done = sum(1 for _ in itertools.islice(steps, in_slice))
             if done < in_slice or number + 1 == slices:

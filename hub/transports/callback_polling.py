@@ -16,11 +16,17 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from hub.bayeux.messages import BatchTooLargeError, Incoming, MalformedError, read_request
-from hub.bayeux.ports import Peer
-from hub.bayeux.server import BayeuxServer
+from hub.bayeux.ports import Peer, Remote
+from hub.bayeux.response_batch import ResponseBatch
+from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
+from hub.cluster.ports import LinkError
+from hub.core.json_text import ascii_json
+from hub.http.errors import ApiError
 from hub.security.connections import connection_of
 from hub.transports.http_response import Headers, HttpResponse
+from hub.transports.longpolling import elsewhere
 from hub.transports.plain_http import envelope, respond
+from hub.transports.relaying import ReleasedError, SessionRelay, was_relayed
 
 DEFAULT_CALLBACK = "jsonpcallback"
 
@@ -53,10 +59,12 @@ def is_callback_polling(scope: Scope) -> bool:
 class CallbackPolling:
     """The script side of the Bayeux endpoint."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_relay", "_server")
 
-    def __init__(self, server: BayeuxServer) -> None:
+    def __init__(self, server: BayeuxServer, relay: SessionRelay | None = None) -> None:
+        """``relay`` serves the sessions of other nodes; None where the hub is this process alone."""
         self._server = server
+        self._relay = relay
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. An error has an HTTP status too; for the page it is a script that could not be loaded."""
@@ -73,11 +81,18 @@ class CallbackPolling:
             await respond(send, 200, _SCRIPT, b"")
             return
         try:
-            batch = await self._server.handle(messages, Peer(callback=True, connection=connection_of(scope)))
+            handled = await self._handle(scope, receive, send, messages)
         except Exception:
             _log.exception("bayeux_request_failed")
             await respond(send, 500, _ERROR, envelope(500, "Internal Server Error"))
             return
+        if handled is None:
+            return
+        if isinstance(handled, ApiError):
+            retry = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in (handled.headers or {}).items()]
+            await respond(send, handled.http_status, [*_ERROR, *retry], ascii_json(handled.body()))
+            return
+        batch = handled
 
         def render(parts: Iterable[bytes]) -> bytes:
             # all of it is ASCII, so no line separator (U+2028) can end a string literal; because of the comment in front, a browser cannot
@@ -85,6 +100,21 @@ class CallbackPolling:
             return b"/**/%b([%b]);" % (callback, b",".join(parts))
 
         await HttpResponse(send, _SCRIPT, render, self._server.hub.limits).answer(batch, receive)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, messages: list[Incoming]) -> ResponseBatch | ApiError | None:
+        """Process the messages, or have the node process them that has the session. Returns None if that node has answered."""
+        peer = Peer(callback=True, connection=connection_of(scope))
+        relay = self._relay
+        if relay is not None and not was_relayed(scope) and find_handshake(messages) is None:
+            owner = self._server.owner(claimed_id(messages))
+            if isinstance(owner, Remote):
+                try:
+                    await relay.relay(scope, receive, send, owner.incarnation, b"")
+                except (LinkError, ReleasedError) as error:
+                    answer = elsewhere(self._server, error, messages, peer)
+                    return answer if isinstance(answer, ApiError) else answer[0]
+                return None
+        return await self._server.handle(messages, peer)
 
     def _read(self, query: bytes) -> tuple[bytes, list[Incoming]]:
         """The callback's name and the messages; ``message`` may come several times.

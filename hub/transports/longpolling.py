@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from hub.bayeux.messages import BatchTooLargeError, Incoming, MalformedError, read_request
-from hub.bayeux.ports import Peer
+from hub.bayeux.messages import CONNECT, BatchTooLargeError, Incoming, MalformedError, read_request
+from hub.bayeux.ports import Peer, Remote
 from hub.bayeux.response_batch import ResponseBatch
 from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.bayeux.session import ServerSession
+from hub.cluster.ports import LinkError, NodeGoneError
+from hub.core.errors import RefusedError
 from hub.core.field_error import FieldError
 from hub.core.frames import array
-from hub.http.body import BodyBudget
+from hub.http.body import RETRY_AFTER, BodyBudget
 from hub.http.cors import MAX_AGE, CrossOrigin, Headers
 from hub.http.error_table import unavailable
 from hub.http.errors import ApiError
@@ -31,6 +33,7 @@ from hub.security.origin import foreign_origin, is_secure
 from hub.storage.transactions import StorageError
 from hub.transports.http_response import HttpResponse
 from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
+from hub.transports.relaying import ReleasedError, SessionRelay, was_relayed
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
 """Identifies a browser: only its own browser may use a session without credentials (docs/protocol/credentials.md#whose-a-session-is)."""
@@ -52,6 +55,12 @@ _PREFLIGHT: Headers = [
 _CLOSE = (b"connection", b"close")
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 _SMALL_BYTES = 16 * 1024
+
+Owner = ServerSession | Remote | None
+"""The session of a request, or the node that has it."""
+
+Handled = tuple[ResponseBatch, Headers]
+"""Replies, and the cookies that go with them."""
 
 _log = structlog.get_logger(__name__)
 
@@ -79,12 +88,14 @@ def session_cookie(name: str, value: str, scope: Scope) -> tuple[bytes, bytes]:
 class LongPolling:
     """The HTTP side of the Bayeux endpoint."""
 
-    __slots__ = ("_bodies", "_gate", "_server")
+    __slots__ = ("_bodies", "_gate", "_relay", "_server")
 
-    def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget) -> None:
+    def __init__(self, server: BayeuxServer, gate: Gate, bodies: BodyBudget, relay: SessionRelay | None = None) -> None:
+        """``relay`` serves the sessions of other nodes; None where the hub is this process alone."""
         self._server = server
         self._bodies = bodies
         self._gate = gate
+        self._relay = relay
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
         """Answer one request. ``statistics``: the path is that of the Statistics API, which has its own cookie, and refuses a bad
@@ -123,8 +134,16 @@ class LongPolling:
             else:
                 await self._bad_request(send, 400, error, cors)
             return
+        handshake = find_handshake(messages)
+        owner = self._server.owner(claimed_id(messages))
         try:
-            answer = await self._handle(scope, messages, statistics=statistics)
+            if self._relay is None or (node := self._node_of(scope, handshake, owner)) is None:  # nearly always
+                answer = await self._handle(scope, messages, handshake, owner, statistics=statistics)
+            else:
+                relayed = await self._send_on(scope, receive, send, node, body, messages, handshake, statistics=statistics)
+                if relayed is None:
+                    return
+                answer = relayed
         except StorageError as error:
             answer = unavailable(error)
         except ApiError as error:
@@ -155,10 +174,11 @@ class LongPolling:
             if caller.failure is not None:
                 raise refusal(caller.failure)
 
-    async def _handle(self, scope: Scope, messages: Sequence[Incoming], *, statistics: bool) -> tuple[ResponseBatch, Headers] | ApiError:
+    async def _handle(
+        self, scope: Scope, messages: Sequence[Incoming], handshake: Incoming | None, owner: Owner, *, statistics: bool
+    ) -> Handled | ApiError:
         """Process the messages. Returns the replies and the cookies to set, or a refusal."""
         headers: Headers = scope["headers"]
-        handshake = find_handshake(messages)
         browsers = browser_cookies(headers)
         statistics_session = statistics_cookie(headers)
         offered = None
@@ -168,7 +188,7 @@ class LongPolling:
                 statistics_session = new_cookie_value()
                 cookies.append(session_cookie(STATISTICS_COOKIE, statistics_session, scope))
             if not browsers:
-                offered = new_cookie_value()
+                offered = new_cookie_value() if self._relay is None else self._relay.new_browser()
                 cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
         peer = Peer(
             browsers=browsers,
@@ -177,19 +197,17 @@ class LongPolling:
             statistics_session=statistics_session,
             connection=connection_of(scope),
         )
-        failure = await self._identify(scope, peer, self._server.owner(claimed_id(messages)), handshake, statistics=statistics)
+        failure = await self._identify(scope, peer, owner, handshake)
         if statistics and failure is not None and (failure is not Failure.MISSING or self._must_know(handshake)):
             self._server.counters.handshakes_denied += handshake is not None
             return refusal(failure)
         batch = await self._server.handle(messages, peer)
         return batch, cookies if batch.opened is not None else []
 
-    async def _identify(
-        self, scope: Scope, peer: Peer, owner: ServerSession | None, handshake: Incoming | None, *, statistics: bool
-    ) -> Failure | None:
+    async def _identify(self, scope: Scope, peer: Peer, owner: Owner, handshake: Incoming | None) -> Failure | None:
         """Identify the caller, if these messages need that, and store the result in ``peer``. Returns why the caller is not known."""
         by_header = not _CREDENTIALS.isdisjoint(first_headers(scope))
-        asks_for_it = handshake is not None or (owner is not None and owner.binding.by_header)
+        asks_for_it = handshake is not None or (isinstance(owner, ServerSession) and owner.binding.by_header)
         if not (asks_for_it or by_header):
             return None  # nearly every request: the cookie of the browser is enough
         caller = await self._gate.identify(scope, statistics_session=peer.statistics_session, cookies=asks_for_it)
@@ -210,6 +228,58 @@ class LongPolling:
             named = True
         return not named and self._gate.anonymous() is None
 
+    # -- sessions of other nodes ------------------------------------------------------------------------------------
+
+    def _node_of(self, scope: Scope, handshake: Incoming | None, owner: Owner) -> str | None:
+        """The node that serves a request: the owner of its session, for a handshake the home of its browser; None for this one."""
+        relay = self._relay
+        if relay is None or was_relayed(scope):
+            return None
+        if handshake is None:
+            return owner.incarnation if isinstance(owner, Remote) else None
+        browsers = browser_cookies(scope["headers"])
+        home = relay.home_of(browsers[0]) if browsers else None
+        return home if home is not None and self._may_ask(scope) else None
+
+    def _may_ask(self, scope: Scope) -> bool:
+        """Count a handshake for the rate of its address. One beyond the rate is refused here, by the handshake's own check."""
+        connection = connection_of(scope)
+        try:
+            self._server.hub.sessions.check_rate(None if connection is None else connection.limited_address)
+        except RefusedError:
+            return False
+        return True
+
+    async def _send_on(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        node: str,
+        body: bytes,
+        messages: Sequence[Incoming],
+        handshake: Incoming | None,
+        *,
+        statistics: bool,
+    ) -> Handled | ApiError | None:
+        """Have another node answer. Returns None if it did, or what this node has to answer. A handshake whose home cannot be reached is
+        answered here.
+        """
+        assert self._relay is not None
+        if not _CREDENTIALS.isdisjoint(first_headers(scope)):
+            caller = await self._gate.identify(scope, cookies=False)
+            if statistics and caller.failure is not None:
+                return refusal(caller.failure)
+        if self._server.draining and _is_connect(messages):  # the owner would hold it
+            return self._server.answer_released(messages[0], Peer()), [_CLOSE]
+        try:
+            await self._relay.relay(scope, receive, send, node, body)
+        except (LinkError, ReleasedError) as error:
+            if handshake is not None:
+                return await self._handle(scope, messages, handshake, None, statistics=statistics)
+            return elsewhere(self._server, error, messages, Peer())
+        return None
+
     # -- everything else --------------------------------------------------------------------------------------------
 
     async def _not_a_post(self, scope: Scope, send: Send, cors: CrossOrigin) -> None:
@@ -227,6 +297,22 @@ class LongPolling:
     async def _bad_request(self, send: Send, status: int, error: Exception, headers: Headers) -> None:
         self._server.counters.bad_requests += 1
         await respond(send, status, [*_BASE_HEADERS, *headers], envelope(status, str(error)))
+
+
+def elsewhere(server: BayeuxServer, error: LinkError | ReleasedError, messages: Sequence[Incoming], peer: Peer) -> Handled | ApiError:
+    """What is answered to a request of another node's session, if that node has not answered. A session of which nobody knows that it is
+    lost is not given up: 503, and the client asks again.
+    """
+    if isinstance(error, NodeGoneError):
+        return server.answer_lost(messages, peer), []
+    if isinstance(error, ReleasedError) and _is_connect(messages):
+        return server.answer_released(messages[0], peer), [_CLOSE]
+    return ApiError(503, "the node that has this session does not answer now: try again", headers=RETRY_AFTER)
+
+
+def _is_connect(messages: Sequence[Incoming]) -> bool:
+    """Whether a request is one connect, which may be held."""
+    return len(messages) == 1 and messages[0].channel == CONNECT
 
 
 def _may_be_large(headers: Mapping[bytes, bytes]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -11,7 +12,6 @@ from starlette.types import Receive, Scope, Send
 from hub.cluster.ports import Call, LinkError, Links, NodeGoneError, UnreachableError
 from hub.cluster.relay.counters import RelayCounters
 from hub.cluster.relay.wire import (
-    HOPS,
     PIECE_BYTES,
     Admitted,
     BodyPiece,
@@ -22,6 +22,7 @@ from hub.cluster.relay.wire import (
 )
 from hub.security.connections import ClientConnection, connection_of
 from hub.transports.plain_http import RESPONSE_TIMEOUT_S, respond
+from hub.transports.relaying import HOPS, ReleasedError
 
 KIND: Final = "http"
 """The kind of these calls between nodes."""
@@ -30,13 +31,27 @@ KIND: Final = "http"
 class HttpRelay:
     """Relays requests of this node's clients."""
 
-    __slots__ = ("_links", "_response_timeout_s", "counters")
+    __slots__ = ("_links", "_response_timeout_s", "_waiting", "counters")
 
     def __init__(self, links: Links, counters: RelayCounters, *, response_timeout_s: float = RESPONSE_TIMEOUT_S) -> None:
         """``response_timeout_s``: seconds that a client may take to read a long answer."""
         self._links = links
         self._response_timeout_s = response_timeout_s
+        self._waiting: dict[_Watch, None] = {}
         self.counters = counters
+
+    def __len__(self) -> int:
+        """Requests with ``confirm`` whose answer has not come."""
+        return len(self._waiting)
+
+    def release(self) -> Iterator[None]:
+        """Wait no more for the answers to requests with ``confirm``, since this node stops. A step for each, so that the caller can spread
+        them over time.
+        """
+        for watch in list(self._waiting):
+            if watch in self._waiting:
+                watch.release()
+                yield
 
     async def send_on(
         self, scope: Scope, receive: Receive, send: Send, node: str, body: bytes | None = None, *, timeout_s: float, confirm: bool = False
@@ -61,6 +76,7 @@ class HttpRelay:
             NodeGoneError: no such node lives. Nothing was written, and the request was not served.
             UnreachableError: the node lives but its link cannot be used, or broke, or the answer did not begin in time. Nothing was
                 written; if the link broke, the request may have been served.
+            ReleasedError: :meth:`release` was called. Nothing was written; to the other node, the client has gone.
         """
         counters = self.counters
         counters.requests_out += 1
@@ -86,7 +102,10 @@ class HttpRelay:
             async with asyncio.timeout(timeout_s):
                 call = await self._links.open(node, KIND, encode(head), body, hops=scope.get(HOPS, 0))
                 watch = _Watch(call, receive, whole=whole)
+                if confirm:
+                    self._waiting[watch] = None
                 answer = await _response(call, connection)
+            self._waiting.pop(watch, None)
             if answer.more:
                 written = await self._stream(call, watch, connection, send, answer, confirm=confirm)
             else:
@@ -103,6 +122,8 @@ class HttpRelay:
             counters.failed_gone += 1
             raise
         except LinkError as error:
+            if watch is not None and watch.released:
+                raise ReleasedError(f"this node stops, and {node} goes on with the session") from None
             if watch is not None and watch.gone:
                 counters.client_left += 1
                 return False
@@ -112,6 +133,7 @@ class HttpRelay:
             raise UnreachableError(f"{node} ended the call: {error}") from error
         finally:
             if watch is not None:
+                self._waiting.pop(watch, None)
                 watch.stop()
             if call is not None:
                 call.cancel()
@@ -163,13 +185,15 @@ def _disconnected(send: Send) -> bool:
 class _Watch:
     """Sends on the rest of a request's body, then waits until its client has gone, and cancels the call then."""
 
-    __slots__ = ("_call", "_receive", "_task", "answered", "gone")
+    __slots__ = ("_call", "_receive", "_task", "answered", "gone", "released")
 
     def __init__(self, call: Call, receive: Receive, *, whole: bool) -> None:
         self._call = call
         self._receive = receive
         self.gone = False
         """Whether the client has left before its answer came."""
+        self.released = False
+        """Whether nobody waits for the answer any more."""
         self.answered = False
         """Whether the answer has come: its end looks to ``receive`` like the end of the client."""
         self._task = asyncio.get_running_loop().create_task(self._run(whole), name="hub.cluster.relay")
@@ -177,6 +201,11 @@ class _Watch:
     def stop(self) -> None:
         """Wait no more."""
         self._task.cancel()
+
+    def release(self) -> None:
+        """Stop waiting for the answer."""
+        self.released = True
+        self._call.cancel()
 
     async def _run(self, whole: bool) -> None:
         more = not whole

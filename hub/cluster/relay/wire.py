@@ -7,8 +7,7 @@ from typing import Final
 import msgspec
 from starlette.types import Scope
 
-HOPS: Final = "hub.hops"
-"""Key of a scope for the links that its request has come over. Only :mod:`hub.cluster.relay` sets it: a client cannot."""
+from hub.transports.relaying import HOPS
 
 PIECE_BYTES: Final = 512 * 1024
 """Bytes of a body that go in one piece: at most half of what a call may leave unread."""

@@ -41,8 +41,8 @@ class House(EndpointHouse[BayeuxEndpoint]):
 
     server: BayeuxServer
 
-    def __init__(self, *, open_to_all: bool, limits: Limits) -> None:
-        super().__init__(self._endpoint, open_to_all=open_to_all, limits=limits)
+    def __init__(self, *, open_to_all: bool, limits: Limits, incarnation: str | None = None) -> None:
+        super().__init__(self._endpoint, open_to_all=open_to_all, limits=limits, incarnation=incarnation)
 
     def _endpoint(self, hub: Hub, gate: Gate) -> BayeuxEndpoint:
         self.server = BayeuxServer(hub, gate)

@@ -29,7 +29,9 @@ D = TypeVar("D", bound=Endpoint)
 class House(Generic[D]):
     """The hub, its gate and its endpoint. ``/log/**`` is kept, ``/state`` has the values of ``states``, ``/broken`` cannot tell its own."""
 
-    def __init__(self, make_endpoint: Callable[[Hub, Gate], D], *, open_to_all: bool, limits: Limits) -> None:
+    def __init__(
+        self, make_endpoint: Callable[[Hub, Gate], D], *, open_to_all: bool, limits: Limits, incarnation: str | None = None
+    ) -> None:
         clock = SystemClock()
         self.gate = Gate(
             Directory(DemoLookup(), clock),
@@ -58,6 +60,7 @@ class House(Generic[D]):
             clock=clock,
             on_fault=self._fault,
             limits=limits,
+            incarnation=incarnation,
         )
         self.endpoint = make_endpoint(self.hub, self.gate)
         self.port = 0

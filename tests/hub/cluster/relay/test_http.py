@@ -15,9 +15,9 @@ from hub.cluster.ports import LinkError, NodeGoneError, UnreachableError
 from hub.cluster.relay.counters import RelayCounters
 from hub.cluster.relay.http import KIND, HttpRelay
 from hub.cluster.relay.owner import HttpOwner
-from hub.cluster.relay.wire import HOPS
 from hub.security.connections import connection_of
 from hub.transports.plain_http import respond
+from hub.transports.relaying import HOPS
 from tests.hub.transports.bayeux_house import until
 from tests.hub.transports.harness import listening
 from tests.support.cluster import MemoryCluster

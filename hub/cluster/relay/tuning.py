@@ -1,0 +1,17 @@
+"""Times of relayed requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayTuning:
+    """Those that an operator may want to change are settings (:class:`hub.ops.settings.ClusterSettings`)."""
+
+    confirm_s: float = 5.0
+    """Seconds that the owner of a session waits for the word that a relayed answer was written; then it takes the answer for lost."""
+    patience_s: float = 5.0
+    """Seconds that a relay waits for an answer beyond the time for which the owner may hold the request."""
+    ask_s: float = 1.0
+    """Seconds that other nodes may take to say whether they know a cookie."""
