@@ -85,10 +85,12 @@ class Limits:
         200, "connections of one address that have shown no credential; over it one of them that waits gives way, or 429"
     )
     handshakes_per_s_per_address: int = _limit(
-        200, "sessions that one address may ask for in a second, as many at once; over it 429 and come back later; 0: any number"
+        200,
+        "sessions one address may ask for in a second, as many at once; nodes divide it; over it 429 and come back later; 0: any number",
     )
     handshakes_per_s_per_tenant: int = _limit(
-        200, "sessions that one tenant may open in a second, as many at once; over it 429 and come back later; 0: any number"
+        200,
+        "sessions one tenant may open in a second, as many at once; nodes divide it; over it 429 and come back later; 0: any number",
     )
     max_sessions: int = _limit(20_000, "sessions of one process; a handshake over it is told to come back later")
     max_unconnected: int = _limit(10_000, "sessions that shook hands and never connected")

@@ -16,13 +16,19 @@ class RateLimit:
     rate.
     """
 
-    __slots__ = ("_clock", "_interval_s", "_until")
+    __slots__ = ("_burst_s", "_clock", "_interval_s", "_per_second", "_until")
 
     def __init__(self, clock: Clock, per_second: int) -> None:
         """``per_second`` is the rate, and the burst; 0 allows everything."""
         self._clock = clock
-        self._interval_s = 1.0 / per_second if per_second else 0.0
+        self._per_second = per_second
         self._until: dict[str, float] = {}
+        self.divide(1)
+
+    def divide(self, among: int) -> None:
+        """Allow only a part of the rate, because ``among`` processes share it; each allows one action at once at least."""
+        self._interval_s = among / self._per_second if self._per_second else 0.0
+        self._burst_s = max(1.0, self._interval_s)
 
     def allows(self, key: str) -> bool:
         """Whether ``key`` may act once more now. If so, the action is counted."""
@@ -30,7 +36,7 @@ class RateLimit:
             return True
         now = self._clock.monotonic()
         until = max(now, self._until.get(key, now)) + self._interval_s
-        if until - now > 1.0 + self._interval_s / 2:
+        if until - now > self._burst_s + self._interval_s / 2:
             return False
         if key not in self._until and len(self._until) >= MAX_KEYS:
             self._forget(now)

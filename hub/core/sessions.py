@@ -48,6 +48,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self.by_id)
 
+    def share_rates(self, nodes: int) -> None:
+        """Apply the rates of opening to so many nodes together: this one allows its part of them."""
+        self._tenant_rate.divide(nodes)
+        self._address_rate.divide(nodes)
+
     def check_rate(self, address: str | None) -> None:
         """Count one request for a session. ``address`` is what the client is counted as; None where that is not known, or not limited.
 

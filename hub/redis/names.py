@@ -39,6 +39,10 @@ class Names:
             names = self._tenants[tenant] = TenantNames(self.prefix, tenant)
         return names
 
+    def sign_in_failures(self, digest: str) -> bytes:
+        """String, which Redis forgets after a while: failed sign-ins of an address and user."""
+        return f"{self.prefix}:f:{digest}".encode()
+
     def node(self, incarnation: str) -> bytes:
         """The channel that one process alone listens to."""
         return f"{self.prefix}:n:{incarnation}".encode()

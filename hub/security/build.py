@@ -1,5 +1,6 @@
 """The parts that security adds to a hub: sign-in and tickets by REST, and ending the sessions of revoked credentials."""
 
+from hub.cluster.shares import share_rates
 from hub.core.ending import end_revoked
 from hub.core.metric import Gauge
 from hub.family import Context, Parts
@@ -21,9 +22,10 @@ def build(context: Context) -> Parts:
 
         if isinstance(tickets, RedisTickets):
             tickets.connect(context.cluster.links)
+        share_rates(hub.sessions, context.cluster.nodes)
     return Parts(
         routers=[create_router(gate)],
-        counters={"security": gate.directory.counters, "tickets": tickets.counters},
+        counters={"security": gate.directory.counters, "sign_in_brake": gate.sign_ins.counters, "tickets": tickets.counters},
         gauges=[
             Gauge(
                 "tickets_waiting",

@@ -17,6 +17,7 @@ from hub.core.ports import Clock
 from hub.core.principal import Action, Principal, login_key
 from hub.http.errors import ApiError
 from hub.security import demo
+from hub.security.brake import SignInBrake
 from hub.security.connections import RETRY_AFTER_S, connection_of
 from hub.security.cookies import SIGN_IN_COOKIE, CookieSigner, read_cookies, set_cookie, statistics_cookie
 from hub.security.credentials import MAX_SECRET_LENGTH, Credential, hash_secret
@@ -102,6 +103,7 @@ class Gate:
         "cookies",
         "on_revoked",
         "open",
+        "sign_ins",
         "tickets",
     )
 
@@ -142,6 +144,8 @@ class Gate:
         self.open = open
         self.tickets: Tickets = MemoryTickets(clock, limits) if tickets is None else tickets
         self.brake = FailureBrake(clock, limits)
+        self.sign_ins = SignInBrake(self.brake)
+        """Limits failed sign-ins. Where nodes share a Redis it is replaced before the start by one that counts for all of them."""
         self.on_revoked: list[Callable[[Gone], None]] = []
         """Called after credentials were removed, changed or expired, with a function that tells which principals are concerned."""
         self._max_decisions = max_decisions

@@ -69,6 +69,11 @@ class FailureBrake:
             return 0
         return max(1, round(left))
 
+    def watches(self, address: str, user: str) -> bool:
+        """Whether a try of the last ``limits.sign_in_window_s`` is counted."""
+        since, count = self._failures.get((address, user), (0.0, 0))
+        return count > 0 and self._clock.monotonic() - since < self._window_s
+
     def tried(self, address: str, user: str) -> None:
         """Count a try. It counts as failed until :meth:`succeeded` is called, so that many tries at once are limited too."""
         now = self._clock.monotonic()

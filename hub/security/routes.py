@@ -100,10 +100,9 @@ async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential |
     assert body.tenant is not None
     assert body.username is not None
     assert body.password is not None
-    who = f"{body.tenant}\x00{body.username}"
-    if (wait := gate.brake.wait_s(address, who)) > 0:
+    attempt = await gate.sign_ins.begin(address, body.tenant, body.username)
+    if (wait := attempt.wait_s) > 0:
         raise ApiError(429, f"too many failed sign-ins; try again in {wait} s", headers={"Retry-After": str(wait)})
-    gate.brake.tried(address, who)
     # names that no tenant or user can have are not looked up: for a NUL, PostgreSQL would report an error instead of no result
     known = is_tenant_name(body.tenant) and is_name(body.username)
     credential, built_in = await gate.directory.by_user(body.tenant, body.username) if known else (None, False)
@@ -112,8 +111,9 @@ async def _with_password(gate: Gate, body: SignIn, address: str) -> Credential |
     else:
         good = await verify_password(body.password, None if credential is None else credential.fingerprint)
     if not good:
+        await gate.sign_ins.failed(attempt)
         return None
-    gate.brake.succeeded(address, who)
+    await gate.sign_ins.succeeded(attempt)
     return credential
 
 

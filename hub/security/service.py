@@ -42,8 +42,12 @@ class Security:
         if settings.public_url is not None:
             scheme, _, rest = settings.public_url.partition("://")
             origins.append(f"{scheme}://{rest.partition('/')[0]}")
-        self.tickets = None if redis is None else _shared_tickets(redis, clock, settings)
+        self.tickets: RedisTickets | None = None
         """The tickets that nodes share; None if they are this process's own."""
+        if redis is not None:
+            from hub.security.tickets_redis import RedisTickets  # imported here: the client of Redis takes time to load
+
+            self.tickets = RedisTickets(redis, clock, settings.limits)
         self.gate = Gate(
             Directory(DatabaseLookup(transactions, access.roles), clock, demo.DemoLookup() if settings.demo else None),
             clock,
@@ -54,6 +58,10 @@ class Security:
             operations=access.operations,
             tickets=self.tickets,
         )
+        if redis is not None:
+            from hub.security.brake_redis import SharedSignInBrake
+
+            self.gate.sign_ins = SharedSignInBrake(self.gate.brake, redis, settings.limits)
 
     async def start(self) -> None:
         """Begin to apply changes of credentials and roles."""
@@ -69,12 +77,6 @@ class Security:
         if self.tickets is not None:
             await self.tickets.stop()
         await self.gate.stop()
-
-
-def _shared_tickets(redis: SharedRedis, clock: Clock, settings: Settings) -> RedisTickets:
-    from hub.security.tickets_redis import RedisTickets  # imported here: the client of Redis takes time to load
-
-    return RedisTickets(redis, clock, settings.limits)
 
 
 def signing_secret(settings: Settings) -> bytes:

@@ -16,6 +16,29 @@ def test_as_many_at_once_as_in_a_second_and_then_at_that_rate() -> None:
     assert [rate.allows("a") for _ in range(250)].count(True) == 200
 
 
+def test_processes_that_share_a_rate_have_a_part_each() -> None:
+    clock = ManualClock()
+    rates = [RateLimit(clock, 200) for _ in range(4)]
+    for rate in rates:
+        rate.divide(4)
+    assert [[rate.allows("a") for _ in range(250)].count(True) for rate in rates] == [50] * 4
+    clock.now += 0.1
+    assert [[rate.allows("a") for _ in range(250)].count(True) for rate in rates] == [5] * 4
+    for rate in rates[:2]:  # the others have ended
+        rate.divide(2)
+    clock.now += 60
+    assert [[rate.allows("a") for _ in range(250)].count(True) for rate in rates[:2]] == [100] * 2
+
+
+def test_more_processes_than_actions_a_second_allow_one_each_in_their_time() -> None:
+    clock = ManualClock()
+    rate = RateLimit(clock, 2)
+    rate.divide(10)
+    assert [rate.allows("a") for _ in range(3)] == [True, False, False]
+    clock.now += 4.9
+    assert [rate.allows("a") for _ in range(3)] == [True, False, False]
+
+
 def test_keys_do_not_share() -> None:
     rate = RateLimit(ManualClock(), 1)
     assert rate.allows("a")
