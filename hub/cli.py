@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import structlog
 import typer
 
+from hub.collector import paused_collector
 from hub.ops.logging import configure as configure_logging
 from hub.ops.settings import Settings, load
 from hub.ops.usable import check_supported
@@ -132,9 +133,10 @@ def _run_parent(settings: Settings) -> None:
 
 
 def _run_alone(settings: Settings, families: Sequence[Family]) -> None:
-    # imported here, and not by the parent of several workers, which serves nothing
-    from hub.node import Node
-    from hub.transports.runtime import run
+    with paused_collector():
+        # imported here, and not by the parent of several workers, which serves nothing
+        from hub.node import Node
+        from hub.transports.runtime import run
 
     repeats = configure_logging(settings)
     _warn(settings)
@@ -143,6 +145,8 @@ def _run_alone(settings: Settings, families: Sequence[Family]) -> None:
         structlog.get_logger("hub").info("listening", url=local_url(settings.host, port), host=settings.host, port=port)
 
     async def main() -> None:
-        await Node(settings, families, repeats).run(ready)
+        with paused_collector():
+            node = Node(settings, families, repeats)
+        await node.run(ready)
 
     run(main())

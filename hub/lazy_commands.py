@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from hub.collector import paused_collector
 from hub.interrupts import quiet_interrupts
 
 MARKUP: Final = "markdown"
@@ -36,7 +37,7 @@ def load(command: LazyCommand) -> Any:
         ImportError: there is no such module, or a package that it imports is not installed.
         KeyError: the target adds no command of this name.
     """
-    with quiet_interrupts():
+    with quiet_interrupts(), paused_collector():
         module, _, function = command.target.partition(":")
         if command.first:
             importlib.import_module(command.first)

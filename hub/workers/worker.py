@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from hub.collector import paused_collector
 from hub.family import Family
 from hub.node import Node
 from hub.ops.logging import configure as configure_logging
@@ -47,6 +48,8 @@ async def _work(settings: Settings, families: Sequence[Family], seat: Seat, line
     parent = WorkerLine(line, orders, settings.supervision.beat_s)
     parent.start()
     try:
-        await Node(settings, families, repeats, seat).run(lambda port: parent.ready(port, fixed), orders)
+        with paused_collector():
+            node = Node(settings, families, repeats, seat)
+        await node.run(lambda port: parent.ready(port, fixed), orders)
     finally:
         await parent.stop()

@@ -158,4 +158,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output[_MEMORY] = peak_memory_mb()
+    gc.freeze()  # the interpreter would look for garbage among a million objects when it ends
     faulthandler.dump_traceback_later(END_WITHIN_S, exit=True, file=session.config.stash[_stderr])
