@@ -228,7 +228,7 @@ class Node:
         guards = [DemoGuard(self.hosts, gate).refusal] if self.settings.demo else []
         self.app: ASGIApp = Dispatcher(endpoints, rest, limits, self.bodies, guards)
         if self.relay is not None:  # the node that relays a request has called the guards
-            self.relay.serve(Dispatcher(endpoints, rest, limits, self.bodies))
+            self.relay.serve(Dispatcher(endpoints, rest, limits, self.bodies), self.bayeux)
 
     async def _database_readiness(self) -> str | None:
         return await self.transactions.trouble() or await self.security.gate.readiness()

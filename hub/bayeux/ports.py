@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from hub.core.frames import DirectWrite
@@ -54,6 +54,23 @@ class Remote(NamedTuple):
 
     incarnation: str
     """The process that has the session, or had it."""
+
+
+class KnownBrowsers(NamedTuple):
+    """Which of some ``BAYEUX_BROWSER`` cookies are known in the other processes of a hub."""
+
+    known: frozenset[str]
+    """Those that lead to sessions there."""
+    offered: frozenset[str]
+    """Those that were given to clients of WebSockets which are open there."""
+
+
+class OtherBrowsers(Protocol):
+    """The cookies of the other processes of a hub."""
+
+    async def look(self, values: Sequence[str]) -> KnownBrowsers:
+        """Which of these cookies are known in another process."""
+        ...
 
 
 class Caller(Protocol):

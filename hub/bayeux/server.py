@@ -7,7 +7,7 @@ messages out.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from hub.bayeux.connects import Connects
@@ -23,7 +23,7 @@ from hub.bayeux.handlers.subscribe import SubscribeHandler
 from hub.bayeux.handlers.unsubscribe import UnsubscribeHandler
 from hub.bayeux.messages import CONNECT, DISCONNECT, HANDSHAKE, SUBSCRIBE, UNSUBSCRIBE, Incoming
 from hub.bayeux.polling import PollingDelivery
-from hub.bayeux.ports import Authenticator, Peer, Remote
+from hub.bayeux.ports import Authenticator, OtherBrowsers, Peer, Remote
 from hub.bayeux.refusals import Refusals
 from hub.bayeux.registry import Registry
 from hub.bayeux.replies import head, success
@@ -66,6 +66,7 @@ class BayeuxServer:
         "endings",
         "extensions",
         "hub",
+        "other_browsers",
         "registry",
         "services",
         "sessions",
@@ -87,6 +88,8 @@ class BayeuxServer:
         """
         self.hub = hub
         self.clustered = clustered
+        self.other_browsers: OtherBrowsers | None = None
+        """The cookies of the other processes; None where there are none."""
         self._authenticator = authenticator
         extensions = tuple(extensions)
         self.extensions: ExtensionChain[ServerSession] = ExtensionChain(extensions, on_fault)
@@ -236,10 +239,18 @@ class BayeuxServer:
                 caller = await self._authenticator.from_ext(authentication, statistics_session=peer.statistics_session)
                 return caller.principal is not None and caller.principal.same_caller(session.principal)
         registry = self.registry
-        if not session.binding.takes_id_alone(peer, registry.browsers, registry.offered, self.hub.limits.session_binding):
+        known: Container[str] = registry.browsers
+        offered: Container[str] = registry.offered
+        if self.other_browsers is not None and peer.browsers:
+            elsewhere = await self.other_browsers.look(peer.browsers)
+            known = elsewhere.known.union(value for value in peer.browsers if value in registry.browsers)
+            offered = elsewhere.offered.union(value for value in peer.browsers if value in registry.offered)
+        if not session.binding.takes_id_alone(peer, known, offered, self.hub.limits.session_binding):
+            return False
+        if session.ended:
             return False
         self.counters.resumed_by_id += 1
-        cookie = peer.offered if peer.websocket else next((value for value in peer.browsers if value in registry.offered), None)
+        cookie = peer.offered if peer.websocket else next((value for value in peer.browsers if value in offered), None)
         if cookie is not None:
             registry.release_browsers(session)
             session.binding.adopt(cookie)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Protocol
 
 from hub.bayeux.held_connect import HeldConnect
-from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, MalformedError, read_request
-from hub.bayeux.ports import Connection, Peer
+from hub.bayeux.messages import BatchTooLargeError, EmptyRequestError, Incoming, MalformedError, read_request
+from hub.bayeux.ports import Connection, Peer, Remote
 from hub.bayeux.response_batch import ResponseBatch
-from hub.bayeux.server import BayeuxServer
+from hub.bayeux.server import BayeuxServer, claimed_id, find_handshake
 from hub.bayeux.session import ServerSession, WebSocketDelivery
 from hub.core.errors import CloseCode
 from hub.core.frames import DirectWrite, text_frame, text_frames
@@ -23,6 +24,26 @@ client that goes on sending requests without reading the replies is cut off.
 """
 
 
+class RemoteSessions(Protocol):
+    """The sessions of other processes, as one WebSocket here leads to them."""
+
+    async def take(self, incarnation: str, payload: bytes, messages: Sequence[Incoming]) -> bool:
+        """Have another process answer the messages of one payload. False if that process has ended, and its sessions with it."""
+        ...
+
+    def leave(self) -> None:
+        """The WebSocket leads to a session here now."""
+        ...
+
+    def drained(self) -> None:
+        """The peer has read all that was written."""
+        ...
+
+    def gone(self) -> None:
+        """The WebSocket is over."""
+        ...
+
+
 class WebSocketConnection:
     """One WebSocket of a client. The transport calls :meth:`receive` for each message, one at a time, :meth:`drained` when the peer has
     read what waited, and :meth:`gone` once at the end.
@@ -30,7 +51,7 @@ class WebSocketConnection:
     It sends the messages of the session that it leads to: see :class:`hub.bayeux.session.WebSocketDelivery`.
     """
 
-    __slots__ = ("_connection", "_idle", "_server", "direct_write", "peer", "session")
+    __slots__ = ("_connection", "_idle", "_server", "direct_write", "peer", "remote", "session")
 
     def __init__(self, server: BayeuxServer, connection: Connection, peer: Peer) -> None:
         self._server = server
@@ -38,6 +59,8 @@ class WebSocketConnection:
         self.peer = peer
         self.session: ServerSession | None = None
         """The session that it leads to."""
+        self.remote: RemoteSessions | None = None
+        """Takes the messages of other processes' sessions; None where the hub is this process alone, and on a WebSocket of another one."""
         self.direct_write = connection.direct_write
         """Writes ready frames at once; see :class:`hub.bayeux.ports.Connection`."""
         connection.on_writable_changed(self.writable_changed)
@@ -64,6 +87,13 @@ class WebSocketConnection:
         except BatchTooLargeError as error:
             self.refuse(CloseCode.TOO_LARGE, str(error))
             return
+        remote = self.remote
+        if remote is not None and find_handshake(messages) is None:
+            owner = self._server.owner(claimed_id(messages))
+            if isinstance(owner, Remote):
+                if not await remote.take(owner.incarnation, payload, messages):
+                    self.answer_lost(messages)
+                return
         batch = await self._server.handle(messages, self.peer, self)
         if batch.held is None:
             self._answer(batch)
@@ -82,6 +112,10 @@ class WebSocketConnection:
         else:
             batch.lost(sent)
 
+    def answer_lost(self, messages: Sequence[Incoming]) -> None:
+        """Answer messages of a session whose process has ended."""
+        self._answer(self._server.answer_lost(messages, self.peer, self))
+
     def refuse(self, code: CloseCode, reason: str) -> None:
         """Close for something that is no Bayeux request, not even a bad one."""
         self._server.counters.bad_requests += 1
@@ -98,6 +132,8 @@ class WebSocketConnection:
         """The peer has read all that was written: go on with the queued messages."""
         if self.session is not None:
             self.session.wake()
+        if self.remote is not None:
+            self.remote.drained()
 
     def gone(self) -> None:
         """The WebSocket is over, whoever ended it."""
@@ -109,6 +145,8 @@ class WebSocketConnection:
         session, self.session = self.session, None
         if session is not None:
             self._leave(session)
+        if self.remote is not None:
+            self.remote.gone()
 
     # -- towards the client: see hub.bayeux.session.WebSocketDelivery -----------------------------------------------
 
@@ -198,6 +236,8 @@ class WebSocketConnection:
             return
         if self.session is not None:
             self._leave(self.session)
+        if self.remote is not None:
+            self.remote.leave()
         self.session = session
         self._stop_idle()
         before = session.websocket
@@ -231,6 +271,18 @@ class WebSocketConnection:
         """The session has ended, or is reached in another way now."""
         if self.session is session:
             self.session = None
+            self._start_idle()
+
+    def lead_elsewhere(self) -> None:
+        """From now on it leads to a session of another process."""
+        session, self.session = self.session, None
+        if session is not None:
+            self._leave(session)
+        self._stop_idle()
+
+    def lead_nowhere(self) -> None:
+        """The session of another process that it led to has ended, or is reached in another way now."""
+        if self.session is None and self._connection.open:
             self._start_idle()
 
     # -- without a session ------------------------------------------------------------------------------------------

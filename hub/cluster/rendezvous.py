@@ -11,13 +11,14 @@ from collections.abc import Iterable
 
 def ranked(key: str, nodes: Iterable[str]) -> list[str]:
     """The nodes in their order for ``key``, the first one first. The order of ``nodes`` does not matter."""
-    return sorted(nodes, key=lambda node: (_weight(key, node), node), reverse=True)
+    return sorted(nodes, key=lambda node: (weight(key, node), node), reverse=True)
 
 
 def first(key: str, nodes: Iterable[str]) -> str | None:
     """The node that comes first for ``key``; None if there are no nodes."""
-    return max(nodes, key=lambda node: (_weight(key, node), node), default=None)
+    return max(nodes, key=lambda node: (weight(key, node), node), default=None)
 
 
-def _weight(key: str, node: str) -> bytes:
+def weight(key: str, node: str) -> bytes:
+    """The weight of a node for a key: the node with the highest one comes first."""
     return hashlib.blake2b(f"{key}\x00{node}".encode(), digest_size=8).digest()

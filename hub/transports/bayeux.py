@@ -42,7 +42,7 @@ class BayeuxEndpoint:
         self._relay = relay
         self._callback_polling = CallbackPolling(server, relay)
         self._long_polling = LongPolling(server, gate, bodies or BodyBudget(server.hub.limits), relay)
-        self._websocket = BayeuxWebSocket(server, gate)
+        self._websocket = BayeuxWebSocket(server, gate, relay)
         # to end the sessions is not enough: a WebSocket whose credential was revoked must not make a new handshake
         gate.on_revoked.append(self._revoke)
 

@@ -15,6 +15,7 @@ from hub.security.cookies import STATISTICS_COOKIE, new_cookie_value, statistics
 from hub.security.gate import Failure, Gate
 from hub.transports.longpolling import BROWSER_COOKIE, browser_cookies, other_site, session_cookie
 from hub.transports.receive_loop import receive_loop
+from hub.transports.relaying import OFFERED, SessionRelay, was_relayed
 from hub.transports.socket import Socket
 from hub.transports.upgrade import identify
 
@@ -22,10 +23,12 @@ from hub.transports.upgrade import identify
 class BayeuxWebSocket:
     """The WebSocket side of the Bayeux endpoint."""
 
-    __slots__ = ("_gate", "_server")
+    __slots__ = ("_gate", "_relay", "_server")
 
-    def __init__(self, server: BayeuxServer, gate: Gate) -> None:
+    def __init__(self, server: BayeuxServer, gate: Gate, relay: SessionRelay | None = None) -> None:
+        """``relay`` serves the sessions of other nodes; None where the hub is this process alone."""
         self._server = server
+        self._relay = relay
         self._gate = gate
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, *, statistics: bool) -> None:
@@ -37,14 +40,17 @@ class BayeuxWebSocket:
         socket = Socket(scope, receive, send, max_message_bytes=self._server.hub.limits.max_request_bytes)
         headers = scope["headers"]
         statistics_session = statistics_cookie(headers)
+        given: tuple[str | None, str | None] | None = scope.get(OFFERED)
+        if given is not None:
+            statistics_session = given[1]
         cookies = []
         if statistics and statistics_session is None:
             statistics_session = new_cookie_value()
             cookies.append(session_cookie(STATISTICS_COOKIE, statistics_session, scope))
         browsers = browser_cookies(headers)
-        offered = None
-        if not browsers:
-            offered = new_cookie_value()
+        offered = None if given is None else given[0]
+        if not browsers and offered is None:
+            offered = new_cookie_value() if self._relay is None else self._relay.new_browser()
             cookies.append(session_cookie(BROWSER_COOKIE, offered, scope))
         caller = await identify(self._gate, scope, socket, statistics_session=statistics_session)
         if caller is None:
@@ -59,11 +65,15 @@ class BayeuxWebSocket:
             statistics_session=statistics_session,
             connection=connection_of(scope),
         )
+        relay = None if was_relayed(scope) else self._relay
+        remote_scope = scope if relay is None else {**scope}  # its headers are dropped when it is accepted
         await socket.accept(cookies)
         connection = WebSocketConnection(self._server, socket, peer)
+        if relay is not None:
+            connection.remote = relay.socket(remote_scope, connection, socket, statistics_session)
         socket.on_drain(connection.drained)
         try:
-            if self._server.draining:
+            if self._server.draining and not was_relayed(scope):  # else the messages are answered, and the socket may go on
                 socket.close(CloseCode.RESTARTING, "the server stops")
             hub = self._server.hub
             await receive_loop(

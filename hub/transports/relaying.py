@@ -7,8 +7,17 @@ from typing import Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from hub.bayeux.ports import Connection
+from hub.bayeux.websocket import RemoteSessions, WebSocketConnection
+
 HOPS: Final = "hub.hops"
 """Key of a scope for the links that its request has come over. Only :mod:`hub.cluster.relay` sets it: a client cannot."""
+
+
+OFFERED: Final = "hub.offered"
+"""Key of a WebSocket's scope for the cookies ``BAYEUX_BROWSER`` and ``STATISTICS_SESSIONID`` that the node which holds the socket has given
+its client; each may be None. Only :mod:`hub.cluster.relay` sets it.
+"""
 
 
 class ReleasedError(Exception):
@@ -35,6 +44,12 @@ class SessionRelay(Protocol):
             NodeGoneError: the node lives no more. Nothing was written.
             UnreachableError: the node lives but does not answer. Nothing was written.
             ReleasedError: see there. Nothing was written.
+        """
+        ...
+
+    def socket(self, scope: Scope, connection: WebSocketConnection, socket: Connection, statistics_session: str | None) -> RemoteSessions:
+        """The sessions of other nodes, for one WebSocket that was accepted: ``connection`` is its conversation here, ``socket`` writes to
+        it.
         """
         ...
 

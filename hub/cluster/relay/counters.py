@@ -20,6 +20,12 @@ class RelayCounters:
             {"requests_out": "out", "requests_in": "in"},
         ),
         CounterFamily(
+            "sockets",
+            "WebSockets between nodes: that lead to a session of another node (`out`), or of another node's clients to one here (`in`).",
+            "direction",
+            {"sockets_out": "out", "sockets_in": "in"},
+        ),
+        CounterFamily(
             "failed",
             "Relayed requests without an answer of the owner, by reason: the owner has ended (`gone`), its link could not be used "
             "(`unreachable`), it did not answer in time (`timeout`), the client left first (`client`).",
@@ -32,6 +38,10 @@ class RelayCounters:
     """HTTP requests that were relayed to another node."""
     requests_in: int = 0
     """HTTP requests of another node's clients that were answered here."""
+    sockets_out: int = 0
+    """WebSockets here that began to lead to a session of another node."""
+    sockets_in: int = 0
+    """WebSockets of another node that began to lead to a session here."""
     failed_gone: int = 0
     """Requests for a node that lives no more."""
     failed_unreachable: int = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Final
 
 from hub.cluster.ports import NodeRecord, Nodes
+from hub.cluster.rendezvous import first, weight
 from hub.family import ProcessRole, process_roles
 from hub.security.cookies import new_cookie_value
 
@@ -17,18 +17,6 @@ _MAX_DRAWS: Final = 1000
 def serves_clients(node: NodeRecord) -> bool:
     """Whether a node opens sessions."""
     return not node.draining and bool(node.link) and ProcessRole.EDGE in process_roles(node.role)
-
-
-def home(browser: str, nodes: Iterable[str]) -> str | None:
-    """The home of a browser among ``nodes``, incarnations; None if there are none. Rendezvous hashing: when a node comes or goes, no
-    browser moves but those to or from that node.
-    """
-    cookie = browser.encode()
-    return max(nodes, key=lambda node: _weight(cookie, node), default=None)
-
-
-def _weight(cookie: bytes, node: str) -> bytes:
-    return blake2b(cookie, digest_size=8, key=node.encode()).digest()
 
 
 class Homes:
@@ -51,7 +39,7 @@ class Homes:
 
     def of(self, browser: str) -> str | None:
         """The home of a browser; None if that is this node, or no node opens sessions now."""
-        found = home(browser, self._all())
+        found = first(browser, self._all())
         return None if found == self._nodes.me.incarnation else found
 
     def new_browser(self) -> str:
@@ -62,13 +50,13 @@ class Homes:
         if me in nodes:
             others = [node for node in nodes if node != me]
             for _ in range(_MAX_DRAWS):
-                if _falls_on(me, value.encode(), others):
+                if _falls_on(me, value, others):
                     break
                 value = new_cookie_value()
         return value
 
 
-def _falls_on(node: str, cookie: bytes, others: Iterable[str]) -> bool:
+def _falls_on(node: str, cookie: str, others: Iterable[str]) -> bool:
     """Whether a cookie's home is ``node``. Nearly every cookie of another home is found out by the first few of ``others``."""
-    own = _weight(cookie, node)
-    return all(_weight(cookie, other) <= own for other in others)
+    own = weight(cookie, node)
+    return all(weight(cookie, other) < own for other in others)

@@ -88,14 +88,7 @@ class HttpRelay:
                 return False
             body, whole = message.get("body", b""), not message.get("more_body", False)
         connection = connection_of(scope)
-        known = connection is not None and connection.identified
-        head = head_of(
-            scope,
-            confirm=confirm,
-            whole=whole,
-            tenant=connection.tenant if connection is not None and known else "",
-            let_in=connection is not None and connection.let_in,
-        )
+        head = head_of(scope, confirm=confirm, whole=whole)
         watch: _Watch | None = None
         call: Call | None = None
         try:

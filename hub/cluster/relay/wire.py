@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from starlette.types import Scope
 
+from hub.security.connections import connection_of
 from hub.transports.relaying import HOPS
 
 PIECE_BYTES: Final = 512 * 1024
@@ -60,15 +61,41 @@ class ResponseHead(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     more: bool
 
 
+class SocketHead(msgspec.Struct, frozen=True, array_like=True):
+    """The opening handshake of a WebSocket, and the cookies that its client was given in the answer."""
+
+    request: RequestHead
+    offered: str | None
+    """``BAYEUX_BROWSER``."""
+    statistics_session: str | None
+    """``STATISTICS_SESSIONID``, brought or given."""
+
+
+class SocketText(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+    """A text message to the client."""
+
+    payload: bytes
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """The owner has closed the WebSocket, or sends nothing more over it."""
+
+    code: int
+    reason: str
+
+
+ToSocket = Admitted | SocketText | Closed
 Answer = Admitted | ResponseHead | BodyPiece
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _request: Final = msgspec.msgpack.Decoder(RequestHead)
 _answer: Final = msgspec.msgpack.Decoder(Answer)
+_socket: Final = msgspec.msgpack.Decoder(SocketHead)
+_to_socket: Final = msgspec.msgpack.Decoder(ToSocket)
 _body: Final = msgspec.msgpack.Decoder(BodyPiece)
 
 
-def encode(piece: RequestHead | Answer) -> bytes:
+def encode(piece: RequestHead | SocketHead | Answer | ToSocket) -> bytes:
     """The bytes of a piece."""
     return _encoder.encode(piece)
 
@@ -101,9 +128,30 @@ def decode_body(data: bytes) -> BodyPiece:
     return _body.decode(data)
 
 
-def head_of(scope: Scope, *, confirm: bool, whole: bool, tenant: str, let_in: bool) -> RequestHead:
+def decode_socket(data: bytes) -> SocketHead:
+    """Read the opening handshake of a WebSocket.
+
+    Raises:
+        msgspec.DecodeError: the other node sent something else.
+    """
+    return _socket.decode(data)
+
+
+def decode_to_socket(data: bytes) -> ToSocket:
+    """Read what goes to the client of a WebSocket.
+
+    Raises:
+        msgspec.DecodeError: the other node sent something else.
+    """
+    piece: ToSocket = _to_socket.decode(data)
+    return piece
+
+
+def head_of(scope: Scope, *, confirm: bool = False, whole: bool = True) -> RequestHead:
     """The head of a request or of an opening handshake, from its scope."""
     path: str = scope["path"]
+    connection = connection_of(scope)
+    known = connection is not None and connection.identified
     return RequestHead(
         scope.get("method", "GET"),
         scope.get("scheme", "http"),
@@ -116,8 +164,8 @@ def head_of(scope: Scope, *, confirm: bool, whole: bool, tenant: str, let_in: bo
         scope.get("http_version", "1.1"),
         confirm,
         whole,
-        tenant,
-        let_in,
+        connection.tenant if connection is not None and known else "",
+        connection is not None and connection.let_in,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from hub.core.limits import Limits
 from tests.hub.cluster.relay.world import Node, move, nodes
-from tests.hub.transports.bayeux_house import BY_TOKEN, HANDSHAKE, PATH, STATISTICS, Client, until
+from tests.hub.transports.bayeux_house import BY_TOKEN, HANDSHAKE, PATH, STATISTICS, Client, talk, until
 from tests.hub.transports.endpoint_house import BEARER
 
 UNKNOWN = "402::session_unknown"
@@ -187,6 +187,34 @@ async def test_anothers_client_id_is_of_no_use_on_any_node() -> None:
         assert data_of((await held).json()) == [1]
 
 
+async def test_a_cookie_that_a_socket_at_another_node_was_offered_goes_on_with_the_session() -> None:
+    async with nodes(3) as hub, hub[0].client() as client, hub[1].connect() as socket:
+        # a client opens a socket beside its handshake, each answer brings a cookie, and it keeps the later one
+        await client.shake()
+        assert socket.response is not None
+        later = str(socket.response.headers["set-cookie"]).split(";")[0]
+        client.http.cookies.clear()
+        client.http.headers["Cookie"] = later
+        for node in (hub[2], hub[0]):
+            move(client, node)
+            (reply,) = await client.post(client.connect(timeout=0))
+            assert reply["successful"], node.incarnation
+        assert hub[0].server.counters.resumed_by_id == 1  # from then on the cookie is the session's
+
+
+async def test_without_the_word_of_a_node_a_cookie_may_be_that_of_a_session_there() -> None:
+    async with nodes(3) as hub, hub[0].client() as client:
+        await client.opened()
+        foreign = {"Cookie": "BAYEUX_BROWSER=" + "f" * 32}  # of another hub on the same host
+        async with hub[0].connect(**foreign) as socket:
+            (reply,) = await talk(socket, client.connect(timeout=0))
+            assert reply["successful"]
+        hub[0].cluster.cut(hub[0].node, hub[2].node)
+        async with hub[0].connect(**foreign) as socket:
+            (reply,) = await talk(socket, client.connect(timeout=0))
+            assert reply["error"] == UNKNOWN
+
+
 async def test_a_session_of_a_credential_answers_to_that_alone_on_any_node() -> None:
     async with nodes() as hub, hub[0].client(STATISTICS, **BEARER) as client:
         await client.opened(message=HANDSHAKE)
@@ -340,9 +368,9 @@ async def test_all_tabs_of_a_browser_have_their_sessions_on_one_node() -> None:
 async def test_a_new_browser_is_given_a_cookie_whose_home_is_the_node_that_it_came_to() -> None:
     async with nodes(3) as hub:
         for node in hub:
-            for _ in range(5):
-                browser = await browser_of(node)
-                assert node.relay.sessions.home_of(browser) is None
+            assert node.relay.sessions.home_of(await browser_of(node)) is None
+            for _ in range(20):
+                assert node.relay.sessions.home_of(node.relay.sessions.new_browser()) is None
         assert sum(node.relay.counters.requests_out for node in hub) == 0
 
 

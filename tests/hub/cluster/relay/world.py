@@ -68,13 +68,13 @@ async def nodes(
     made: list[Node] = []
     async with contextlib.AsyncExitStack() as stack:
         for each in joined.nodes:
-            node = Node(joined, each, open_to_all=open_to_all, limits=limits, tuning=tuning or RelayTuning(confirm_s=0.5))
+            node = Node(joined, each, open_to_all=open_to_all, limits=limits, tuning=tuning or RelayTuning(confirm_s=0.5, lapse_s=1.0))
             driver = TimerDriver(node.hub.timers, node.hub.budget.step)
             await driver.start()
             stack.push_async_callback(node.loop.close)
             stack.push_async_callback(driver.stop)
             app = Dispatcher([node.endpoint], _nothing_else)
-            node.relay.serve(Dispatcher([node.endpoint], _nothing_else))
+            node.relay.serve(Dispatcher([node.endpoint], _nothing_else), node.server)
             node.port = await stack.enter_async_context(listening(app, limits=limits))
             made.append(node)
         yield made
