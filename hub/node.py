@@ -26,7 +26,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
 from hub.http.permits import operations_asked
 from hub.http.tracing import Tracing
-from hub.node_metrics import of_endpoints, of_hub, of_redis, of_relay, of_storage, readiness_of, show
+from hub.node_metrics import of_endpoints, of_hub, of_redis, of_relay, of_storage, of_workers, readiness_of, show
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
@@ -50,6 +50,7 @@ from hub.transports.orders import Orders
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver
 from hub.transports.server import serve
 from hub.transports.sse import EventStreamEndpoint
+from hub.workers.metrics import WorkerMetrics
 from hub.workers.seat import Seat
 
 _log = structlog.get_logger(__name__)
@@ -195,6 +196,11 @@ class Node:
             *self.parts,
         ):
             show(self.metrics, part)
+        if self._seat is not None:
+            workers = WorkerMetrics(self._seat, self.metrics.render, self.settings.supervision.metrics_s)
+            show(self.metrics, of_workers(workers))
+            self.metrics.gather = workers.render
+            self._services.append(workers)
         self.health = Health(strict=self.settings.readiness.strict)
         self.health.register("database", self._database_readiness, shared=not self.storage.database.is_sqlite)
         for name, file in (("events", self._backends.event_log.file), ("channels", self._backends.channel_log.file)):

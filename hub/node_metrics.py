@@ -20,6 +20,7 @@ from hub.transports.dashboard_websocket import DashboardEndpoint
 from hub.transports.http_protocol import HttpCounters
 from hub.transports.loop_watch import LoopWatch
 from hub.transports.sse import EventStreamEndpoint
+from hub.workers.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from hub.bus.redis.bus import RedisBus
@@ -87,6 +88,16 @@ def of_relay(relay: Relay) -> Parts:
     return Parts(
         counters={"relay": relay.counters},
         gauges=[Gauge("relay_waiting", "Requests that another node has not answered yet, held connects above all.", relay.http.__len__)],
+    )
+
+
+def of_workers(workers: WorkerMetrics) -> Parts:
+    """Metrics of a process that is one of several workers."""
+    return Parts(
+        gauges=[
+            Gauge("worker_life", "Processes that this worker's place has had: each above 1 replaced one before.", lambda: workers.life)
+        ],
+        counts=[Count("worker_silent", "Times that another worker did not give its metrics in time.", lambda: workers.silent)],
     )
 
 

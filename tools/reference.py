@@ -20,6 +20,7 @@ from hub.node import Node
 from hub.ops.metrics import PREFIX, Described
 from hub.ops.reference import reference as settings_reference
 from hub.ops.settings import PresenceSettings, model_of
+from hub.workers.seat import Seat
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -102,7 +103,8 @@ def metrics() -> list[Described]:
         with tempfile.TemporaryDirectory() as folder:
             optional = {"demo": True, "redis_url": "redis://localhost", "secret": "of the reference alone"}
             settings = model_of(FAMILIES)(data_dir=Path(folder), presence=PresenceSettings(channels=("/**",)), **optional)
-            return Node(settings, FAMILIES).metrics.describe()
+            seat = Seat(index=0, count=2, life=1, listener=-1, metrics_listener=None, line=-1, folder=folder)
+            return Node(settings, FAMILIES, seat=seat).metrics.describe()
 
     return asyncio.run(build())
 
@@ -137,7 +139,9 @@ On Linux there are also the metrics of the process that every client library of 
 
 {table(["metric", "type", "labels", "what"], rows)}
 
-`hub_presence_changes_total` is there when `presence.channels` is set, those of Redis with `redis_url`, the simulator's with `--demo`.
+`hub_presence_changes_total` is there when `presence.channels` is set, those of Redis with `redis_url`, the simulator's with `--demo`,
+`hub_worker_life` and `hub_worker_silent_total` with `--workers`. Where several workers serve on a machine, each metric has the label
+`worker`, and `hub_worker_up` says which of them answered: see [scaling.md](scaling.md#metrics-of-workers).
 """
 
 

@@ -9,13 +9,14 @@ To add a metric: add a field with a docstring to a part's dataclass of counters 
 """
 
 import ast
+import asyncio
 import functools
 import inspect
 import itertools
 import platform
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -59,12 +60,16 @@ class Described(NamedTuple):
 class Metrics:
     """The metrics of a process."""
 
-    __slots__ = ("_labels", "_names", "_parts", "_rendered", "_requests", "registry")
+    __slots__ = ("_labels", "_making", "_names", "_parts", "_rendered", "_requests", "gather", "registry")
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._rendered: dict[str, tuple[float, bytes]] = {}
         """By content type: the time at which the text was made, in seconds, and the text."""
+        self._making: dict[str, asyncio.Task[tuple[str, bytes]]] = {}
+        """By content type: the text that is being made."""
+        self.gather: Callable[[str], Awaitable[tuple[str, bytes]]] | None = None
+        """Makes the text of all workers of this machine, given an ``Accept`` header; None: this process serves alone."""
         self._names: set[str] = set()
         self._parts: dict[str, tuple[object, list[_Shown]]] = {}
         self._labels: dict[str, dict[str, tuple[str, ...]]] = {"hub_build": {"version": (), "python": ()}}
@@ -154,27 +159,36 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self.registry)
 
+    async def answer(self, accept: str = "") -> tuple[str, bytes]:
+        """The same for all workers of this machine."""
+        return self.render(accept) if self.gather is None else await self.gather(accept)
+
     def app(self) -> ASGIApp:
         """An ASGI application that serves ``/metrics`` without credentials, for a port of its own."""
         return self._serve
 
-    def _kept(self, accept: str) -> tuple[str, bytes]:
-        """The result of :meth:`render`, cached for :data:`KEPT_S`: everybody who can reach the port may send any number of requests."""
+    async def _kept(self, accept: str) -> tuple[str, bytes]:
+        """The result of :meth:`answer`, cached for :data:`KEPT_S`: everybody who can reach the port may send any number of requests."""
         _, content_type = choose_encoder(accept)
-        now = time.monotonic()
         kept = self._rendered.get(content_type)
-        if kept is None or now - kept[0] > KEPT_S:
-            if len(self._rendered) >= MAX_KEPT:
-                self._rendered.clear()
-            kept = self._rendered[content_type] = now, self.render(accept)[1]
-        return content_type, kept[1]
+        if kept is not None and time.monotonic() - kept[0] <= KEPT_S:
+            return content_type, kept[1]
+        making = self._making.get(content_type)
+        if making is None:
+            making = self._making[content_type] = asyncio.create_task(self.answer(accept), name="hub.ops.metrics")
+            making.add_done_callback(lambda _: self._making.pop(content_type, None))
+        _, text = await asyncio.shield(making)
+        if content_type not in self._rendered and len(self._rendered) >= MAX_KEPT:
+            self._rendered.clear()
+        self._rendered[content_type] = time.monotonic(), text
+        return content_type, text
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         found = scope["path"] == "/metrics" and scope["method"] in {"GET", "HEAD"}
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
-        content_type, body = self._kept(accept) if found else ("text/plain; charset=utf-8", b"there is only GET /metrics here\n")
+        content_type, body = await self._kept(accept) if found else ("text/plain; charset=utf-8", b"there is only GET /metrics here\n")
         headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200 if found else 404, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

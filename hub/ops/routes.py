@@ -40,8 +40,10 @@ def create_router(health: Health, metrics: Metrics) -> HubRouter:
         "/metrics", summary="Metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}, response_class=Response
     )
     async def scrape(request: Request, _: Annotated[Principal, requires("/metrics/read")]) -> Response:
-        """The hub's metrics in Prometheus' text form, for administrators. On `metrics_port` they need no credentials."""
-        content_type, body = metrics.render(request.headers.get("accept", ""))
+        """The hub's metrics in Prometheus' text form, for administrators. On `metrics_port` they need no credentials. Where several workers
+        serve on this machine, the answer has the metrics of each, with the label `worker`.
+        """
+        content_type, body = await metrics.answer(request.headers.get("accept", ""))
         return Response(body, media_type=content_type)
 
     return router
