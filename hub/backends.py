@@ -16,7 +16,7 @@ from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLog
 from hub.eventlog.sqlite import SqliteEventLog
-from hub.ops.settings import Settings, SettingsError
+from hub.ops.settings import Settings, SettingsError, split_urls
 from hub.storage.url import DatabaseUrl
 from hub.storage.watch import Watched
 
@@ -68,9 +68,10 @@ def _redis_bus(settings: Settings, url: str, incarnation: str) -> RedisBus:
     from hub.bus.redis.bus import open_bus
 
     try:
-        return open_bus(url, settings.redis_prefix, settings.redis_durable, settings.replay.retention, node=incarnation)
+        urls = split_urls(url)
+        return open_bus(urls, settings.redis_prefix, settings.redis_durable, settings.replay.retention, node=incarnation)
     except ValueError as error:
-        raise SettingsError([f"redis_url: expected a URL such as redis://localhost:6379/0: {error}"]) from None
+        raise SettingsError([f"redis_url: {error}"]) from None
 
 
 def _memory_bus(_settings: Settings, log: ChannelLog) -> Bus:

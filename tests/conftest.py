@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import structlog
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
 from tests.support.puppet import why_no_node
 from tests.support.redis_server import RedisServer, why_no_redis
+from tests.support.redis_topologies import ClusterServer, WatchedRedis
 from tests.support.warm import Warm
 
 pytest_plugins = ["tests.conformance.plugin", "tests.support.run_report"]
@@ -117,14 +119,16 @@ def hub_process(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[HubF
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[Callable[[str], RedisServer]]:
-    """One server of each kind for all tests of a worker, that leave it running: each works under a prefix of its own."""
+    """One server of each kind for all tests of a worker, that leave it running: each works under a prefix of its own
+    (:data:`tests.support.redis_server.SHARED`).
+    """
     running: dict[str, RedisServer] = {}
 
     def server(kind: str) -> RedisServer:
-        if why := why_no_redis(kind):
+        if why := why_no_redis("valkey" if kind == "valkey" else "redis"):
             pytest.skip(why)
         if kind not in running:
-            running[kind] = RedisServer(kind)
+            running[kind] = {"sentinel": WatchedRedis, "cluster": ClusterServer}.get(kind, partial(RedisServer, kind))()
         return running[kind]
 
     yield server

@@ -15,11 +15,12 @@ from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.eventlog.channel_log import PAGE_RECORDS, SCAN, Page, Record, Retention, Selection, Span
 from hub.eventlog.interface import EventLogError
-from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
+from hub.redis.commands import RedisRefusedError, RedisUnavailableError, ServerCommands
 from hub.redis.header import Header, HeaderError
 from hub.redis.names import Names, TenantNames
 from hub.redis.scripts import Scripts
 from hub.redis.server import ServerInfo
+from hub.redis.servers import Servers
 
 TRIM_PIECE: Final = 500
 """Records that one step of a sweep deletes at most: Redis does nothing else during a step."""
@@ -61,19 +62,19 @@ class RawPage(NamedTuple):
 class RedisChannelLog:
     """A :class:`hub.eventlog.channel_log.ChannelLog` in Redis streams. Positions and ages follow the clock of Redis."""
 
-    __slots__ = ("_closed", "_commands", "_guard_us", "_names", "_retention", "_scripts", "_sweeps", "_tenants", "undecoded")
+    __slots__ = ("_closed", "_guard_us", "_names", "_retention", "_scripts", "_servers", "_sweeps", "_tenants", "undecoded")
 
     def __init__(
         self,
-        commands: Commands,
+        servers: Servers,
         names: Names,
         retention: Retention | None = None,
         *,
         scripts: Scripts | None = None,
         guard_us: int = GUARD_US,
     ) -> None:
-        """``commands`` stay open when the log is closed."""
-        self._commands = commands
+        """``servers`` stay open when the log is closed."""
+        self._servers = servers
         self._names = names
         self._retention = retention or Retention()
         self._scripts = scripts or Scripts()
@@ -101,10 +102,10 @@ class RedisChannelLog:
 
         keys = [names.meta, names.stream, names.last, names.idempotency_keys, names.batch(f"{batch:012x}")]
         try:
-            (position,) = await self._commands.run(self._scripts.publish, keys, arguments)
+            (position,) = await self._servers.of(names.meta).run(self._scripts.publish, keys, arguments)
             if not position:
                 return None
-            ((_, fields),) = await self._commands.call(b"XRANGE", names.stream, position + b"-0", position + b"-0")
+            ((_, fields),) = await self._servers.of(names.meta).call(b"XRANGE", names.stream, position + b"-0", position + b"-0")
         except (RedisUnavailableError, RedisRefusedError) as error:
             raise EventLogError(str(error)) from error
         return int(position), int(fields[fields.index(b"q") + 1])
@@ -151,7 +152,7 @@ class RedisChannelLog:
         """
         begin = f"({max(after, 0)}-0"
         try:
-            server, (meta, entries) = await self._commands.transaction(
+            server, (meta, entries) = await self._servers.of(names.meta).transaction(
                 (b"HMGET", names.meta, *_META), (b"XRANGE", names.stream, begin, b"+", b"COUNT", SCAN)
             )
         except (RedisUnavailableError, RedisRefusedError) as error:
@@ -184,7 +185,7 @@ class RedisChannelLog:
         names = self._of(tenant)
         keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         try:
-            answer = await self._commands.run(
+            answer = await self._servers.of(names.meta).run(
                 self._scripts.open, keys, lambda server: [server.run, int(server.durable), self._guard_us, known]
             )
         except (RedisUnavailableError, RedisRefusedError) as error:
@@ -203,10 +204,10 @@ class RedisChannelLog:
         names = self._of(topic.tenant)
         begin = floor
         try:
-            if await self._commands.call(b"ZSCORE", names.last, f"{topic.audience}:{topic.channel}") is None:
+            if await self._servers.of(names.meta).call(b"ZSCORE", names.last, f"{topic.audience}:{topic.channel}") is None:
                 return False
             for _ in range(0, MAX_LOOKED_AT, SCAN):
-                entries = await self._commands.call(b"XRANGE", names.stream, f"({begin}-0", b"+", b"COUNT", SCAN)
+                entries = await self._servers.of(names.meta).call(b"XRANGE", names.stream, f"({begin}-0", b"+", b"COUNT", SCAN)
                 for entry in entries:
                     decoded = self._decode(entry)
                     if decoded is not None and decoded.header.topic(topic.tenant) == topic:
@@ -235,7 +236,7 @@ class RedisChannelLog:
         more = True
         while more:
             try:
-                count, left = await self._commands.run(
+                count, left = await self._servers.of(names.meta).run(
                     self._scripts.trim, keys, lambda _: [age, self._retention.max_messages, self._retention.max_bytes, TRIM_PIECE]
                 )
             except (RedisUnavailableError, RedisRefusedError) as error:
@@ -245,11 +246,15 @@ class RedisChannelLog:
         return forgotten
 
     async def _search(self) -> None:
+        for server in self._servers.all():
+            await self._search_in(server)
+
+    async def _search_in(self, server: ServerCommands) -> None:
         cursor = b"0"
         begin, end = f"{self._names.prefix}:{{", "}:m"
         while True:
             try:
-                cursor, keys = await self._commands.call(b"SCAN", cursor, b"MATCH", f"{_literal(begin)}*{end}", b"COUNT", 500)
+                cursor, keys = await server.call(b"SCAN", cursor, b"MATCH", f"{_literal(begin)}*{end}", b"COUNT", 500)
             except (RedisUnavailableError, RedisRefusedError) as error:
                 raise EventLogError(str(error)) from error
             self._tenants.update(unquote(key.decode()[len(begin) : -len(end)]) for key in keys)

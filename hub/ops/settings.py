@@ -132,10 +132,23 @@ def _public_url(value: object) -> object:
     return value.rstrip("/")
 
 
+_REDIS_SCHEMES = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+
+
 def _redis_url(value: object) -> object:
-    if isinstance(value, str) and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("expected a URL such as redis://localhost:6379/0")
+    if isinstance(value, list | tuple) and all(isinstance(url, str) for url in value):
+        value = ",".join(value)
+    if isinstance(value, str) and any(urlsplit(url).scheme not in _REDIS_SCHEMES for url in split_urls(value)):
+        raise ValueError(
+            "expected a URL such as redis://localhost:6379/0, redis+sentinel://host:26379,host2:26379/mymaster or "
+            "redis+cluster://host:6379,host2:6379"
+        )
     return value
+
+
+def split_urls(text: str) -> list[str]:
+    """Several URLs in one text, separated by commas; the hosts of one URL may be separated by commas as well."""
+    return [url.strip() for url in re.split(r"[,\s]+(?=[a-z+]+://)", text.strip())]
 
 
 def _database_url(value: object) -> object:
@@ -260,7 +273,9 @@ class Settings(BaseSettings):
     redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
         default=None,
         description="Redis or Valkey that connects several hubs and keeps their log channels, such as `redis://localhost:6379/0`, "
-        "`rediss://` or `unix:///run/redis.sock`; the number of a database does not keep two hubs apart: see docs/scaling.md.",
+        "`rediss://`, `unix:///run/redis.sock`, `redis+sentinel://host:26379,host2:26379/mymaster` or "
+        "`redis+cluster://host:6379,host2:6379`; several URLs, separated by commas, share the tenants. "
+        "The number of a database does not keep two hubs apart: see docs/scaling.md.",
     )
     redis_prefix: str = Field(
         default="hub",

@@ -1,4 +1,4 @@
-"""The connections that send commands to one Redis, by redis-py: TLS, credentials and discovery are its work.
+"""The connections that send commands to Redis, by redis-py: TLS, credentials and discovery are its work.
 
 Each call takes a connection for itself, and each connection knows which server it reached: a script is told the run of the very server that
 executes it, also while another connection still speaks with the one before.
@@ -7,6 +7,8 @@ executes it, also while another connection still speaks with the one before.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -23,12 +25,14 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from hub.redis.endpoint import Endpoint
+from hub.redis.endpoint import Address, Endpoint
 from hub.redis.scripts import Script
 from hub.redis.server import ServerInfo
 
 MAX_CONNECTIONS: Final = 16
 """Calls of one process that are under way at a time; further ones wait."""
+
+_OTHER_SLOT: Final = (AskError, TryAgainError)  # MovedError is an AskError
 
 _LATER: Final = ("NOREPLICAS", "MISCONF", "BUSY ")
 """Errors that say that a later moment is the right one, beside those that redis-py knows."""
@@ -48,46 +52,71 @@ class RedisRefusedError(Exception):
     """Redis answered with an error; nothing was done."""
 
 
-class _Link:
+class RedisElsewhereError(RedisUnavailableError):
+    """The server did nothing, because another server, or a later moment, is the right one."""
+
+    def __init__(self, error: ResponseError) -> None:
+        super().__init__(f"Redis refuses for now: {error}")
+        self.error = error
+        """What it answered; of a Cluster, it may name the server that has the key."""
+
+
+class Link:
     """A connection, and the server that it reached."""
 
-    __slots__ = ("connection", "server")
+    __slots__ = ("_asked", "address", "asking", "connection", "server")
 
-    def __init__(self, connection: AbstractConnection, server: ServerInfo) -> None:
+    def __init__(self, connection: AbstractConnection, server: ServerInfo, address: Address) -> None:
         self.connection = connection
         self.server = server
+        self.address = address
+        self.asking = False
+        """Whether each command is for a slot of a Cluster that is still coming to this server (``ASKING``)."""
+        # answers to ASKING that come before the next answer, each for one command
+        self._asked: deque[bool] = deque()
 
     async def send(self, commands: Sequence[Sequence[Argument]]) -> None:
-        packed = [hiredis.pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]  # its stub names one item
+        """Send commands in one write."""
+        packed = []
+        for command in commands:
+            # between MULTI and EXEC it holds for all
+            asks = self.asking and (commands[0][0] != b"MULTI" or command is commands[0])
+            if asks:
+                packed.append(hiredis.pack_command(("ASKING",)))
+            if self.asking:
+                self._asked.append(asks)
+            packed.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub names one item
         await self.connection.send_packed_command(packed, check_health=False)
 
     async def receive(self) -> Any:
+        """The next answer. Raises what redis-py makes of an error."""
+        if self._asked and self._asked.popleft():
+            await self.connection.read_response(disable_decoding=True)
         return await self.connection.read_response(disable_decoding=True)
 
     async def ask(self, *command: Argument) -> Any:
+        """Send one command and return its answer."""
         await self.send([command])
         return await self.receive()
 
 
-class Commands:
-    """Commands to one Redis. What is asked may be done although no answer came: it is repeated only where that does no harm."""
+Work: TypeAlias = Callable[[Link], Awaitable[Answer]]
 
-    __slots__ = ("_closed", "_durability", "_endpoint", "_idle", "_permits", "_timeout_s", "connects", "server")
 
-    def __init__(
-        self, endpoint: Endpoint, *, durability: Durability = "auto", timeout_s: float = 2.0, max_connections: int = MAX_CONNECTIONS
-    ) -> None:
-        """``timeout_s``: seconds after which a call that waits for a connection or an answer fails."""
-        self._endpoint = endpoint
-        self._durability = durability
-        self._timeout_s = timeout_s
-        self._idle: list[_Link] = []
-        self._permits = asyncio.Semaphore(max_connections)
-        self._closed = False
-        self.connects = 0
-        """Connections made since the start."""
-        self.server: ServerInfo | None = None
-        """What the newest connection reached."""
+class Commands(ABC):
+    """Commands to the Redis that has some keys. What is asked may be done although no answer came: it is repeated only where that does no
+    harm.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def do(self, work: Work[Answer], timeout_s: float | None = None) -> Answer:
+        """Do some work on a connection that nobody else uses meanwhile. ``timeout_s``: seconds, where that is less than of all calls.
+
+        Raises:
+            RedisUnavailableError, RedisRefusedError: see there.
+        """
 
     async def call(self, *command: Argument) -> Any:
         """Send one command that may be repeated; returns what Redis answers: bytes, numbers, lists of them.
@@ -95,7 +124,7 @@ class Commands:
         Raises:
             RedisUnavailableError, RedisRefusedError: see there.
         """
-        return await self._with_link(lambda link: link.ask(*command))
+        return await self.do(lambda link: link.ask(*command))
 
     async def transaction(self, *commands: Sequence[Argument]) -> tuple[ServerInfo, list[Any]]:
         """Send several commands that only read, which Redis runs as one step; returns who answered, and all answers. An error is in its
@@ -105,13 +134,13 @@ class Commands:
             RedisUnavailableError, RedisRefusedError: see there.
         """
 
-        async def work(link: _Link) -> tuple[ServerInfo, list[Any]]:
+        async def work(link: Link) -> tuple[ServerInfo, list[Any]]:
             await link.send([(b"MULTI",), *commands, (b"EXEC",)])
             for _ in range(len(commands) + 1):
                 await link.receive()
             return link.server, await link.receive()
 
-        return await self._with_link(work)
+        return await self.do(work)
 
     async def pipeline(self, *commands: Sequence[Argument]) -> list[Any]:
         """Send several commands that may be repeated, in one write; returns all answers.
@@ -121,7 +150,7 @@ class Commands:
             RedisRefusedError: one of the answers is an error, the first of which this is; the others were done.
         """
 
-        async def work(link: _Link) -> list[Any]:
+        async def work(link: Link) -> list[Any]:
             await link.send(commands)
             answers: list[Any] = []
             refused: ResponseError | None = None
@@ -134,7 +163,7 @@ class Commands:
                 raise refused
             return answers
 
-        return await self._with_link(work)
+        return await self.do(work)
 
     async def run(
         self,
@@ -151,14 +180,54 @@ class Commands:
             RedisUnavailableError, RedisRefusedError: see there.
         """
 
-        async def work(link: _Link) -> Any:
+        async def work(link: Link) -> Any:
             rest = (len(keys), *keys, *arguments(link.server))
             try:
                 return await link.ask(b"EVALSHA", script.sha, *rest)
             except NoScriptError:  # normal after a restart or a failover; EVAL loads it as well
                 return await link.ask(b"EVAL", script.text, *rest)
 
-        return await self._with_link(work, timeout_s)
+        return await self.do(work, timeout_s)
+
+
+class ServerCommands(Commands):
+    """Commands to one server, wherever its endpoint says that it is. It is a :class:`hub.redis.servers.Servers` of one."""
+
+    __slots__ = ("_closed", "_durability", "_idle", "_permits", "_timeout_s", "connects", "endpoint", "on_changed", "server")
+
+    def __init__(
+        self, endpoint: Endpoint, *, durability: Durability = "auto", timeout_s: float = 2.0, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
+        """``timeout_s``: seconds after which a call that waits for a connection or an answer fails. ``durability`` counts only for an
+        endpoint that always names the same server.
+        """
+        self.endpoint = endpoint
+        self._durability: Durability = durability if endpoint.fixed else "no"
+        self._timeout_s = timeout_s
+        self._idle: list[Link] = []
+        self._permits = asyncio.Semaphore(max_connections)
+        self._closed = False
+        self.on_changed: list[Callable[[], object]] = []
+        """Never called: all keys stay here."""
+        self.connects = 0
+        """Connections made since the start."""
+        self.server: ServerInfo | None = None
+        """What the newest connection reached."""
+
+    def of(self, key: bytes) -> Commands:
+        """See :meth:`hub.redis.servers.Servers.of`."""
+        return self
+
+    def home(self, key: bytes) -> ServerCommands:
+        """See :meth:`hub.redis.servers.Servers.home`."""
+        return self
+
+    def all(self) -> Sequence[ServerCommands]:
+        """See :meth:`hub.redis.servers.Servers.all`."""
+        return (self,)
+
+    async def refresh(self) -> None:
+        """See :meth:`hub.redis.servers.Servers.refresh`."""
 
     async def look(self) -> ServerInfo:
         """What the server says of itself now.
@@ -166,10 +235,10 @@ class Commands:
         Raises:
             RedisUnavailableError, RedisRefusedError: see there.
         """
-        self.server = await self._with_link(self._look)
+        self.server = await self.do(self._look)
         return self.server
 
-    async def _look(self, link: _Link) -> ServerInfo:
+    async def _look(self, link: Link) -> ServerInfo:
         await link.send([(b"INFO",), (b"CONFIG", b"GET", b"appendfsync")])
         text = await link.receive()
         try:
@@ -182,10 +251,17 @@ class Commands:
     async def close(self) -> None:
         """Close the connections; no call is made after this."""
         self._closed = True
-        await self._drop_idle()
+        await self.forget()
         await asyncio.sleep(0)  # until their sockets are closed
 
-    async def _with_link(self, work: Callable[[_Link], Awaitable[Answer]], timeout_s: float | None = None) -> Answer:
+    async def forget(self) -> None:
+        """Close the connections that nobody uses: the endpoint may name another server now."""
+        idle, self._idle = self._idle, []
+        for link in idle:
+            await link.connection.disconnect(nowait=True)
+
+    async def do(self, work: Work[Answer], timeout_s: float | None = None, *, asking: bool = False) -> Answer:
+        """See :meth:`Commands.do`. ``asking``: for a slot of a Cluster that is still coming to this server."""
         limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
             async with asyncio.timeout(limit), self._permits:
@@ -196,11 +272,13 @@ class Commands:
                         link = await self._connect()
                     usable = False
                     try:
+                        link.asking = asking
                         answer = await work(link)
                         usable = True
                         return answer
                     except ResponseError as error:
-                        usable = not _is_elsewhere(error)
+                        # a server that has not got a slot is the right one for others
+                        usable = not _is_elsewhere(error) or isinstance(error, _OTHER_SLOT)
                         raise
                     except (RedisError, OSError):
                         if not reused:
@@ -211,23 +289,24 @@ class Commands:
                         else:
                             await link.connection.disconnect(nowait=True)
                     # it was closed while nobody used it, and so were the others
-                    await self._drop_idle()
+                    await self.forget()
         except ResponseError as error:
             if _is_elsewhere(error):
-                raise RedisUnavailableError(f"Redis refuses for now: {error}") from error
+                raise RedisElsewhereError(error) from error
             raise RedisRefusedError(str(error)) from error
         except TimeoutError as error:
             raise RedisUnavailableError(f"Redis did not answer within {limit:g} s") from error
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"no connection to Redis: {error}") from error
 
-    async def _connect(self) -> _Link:
+    async def _connect(self) -> Link:
         if self._closed:
             raise RedisUnavailableError("the connections are closed")
-        connection = self._endpoint.connection(self._timeout_s)
+        address = await self.endpoint.address(self._timeout_s)
+        connection = self.endpoint.connection(address, self._timeout_s)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
-            link = _Link(connection, ServerInfo(""))
+            link = Link(connection, ServerInfo(""), address)
             link.server = await self._look(link)
             if link.server.role != "master":
                 raise RedisUnavailableError(f"expected a master, got a {link.server.role}: it takes no writes")
@@ -238,13 +317,8 @@ class Commands:
         self.server = link.server
         return link
 
-    async def _drop_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for link in idle:
-            await link.connection.disconnect(nowait=True)
-
 
 def _is_elsewhere(error: ResponseError) -> bool:
     """Whether another server, or a later moment, is the right one."""
-    elsewhere = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, AskError)  # MovedError is an AskError
+    elsewhere = (ReadOnlyError, MasterDownError, ClusterDownError, *_OTHER_SLOT)
     return isinstance(error, elsewhere) or str(error).startswith(_LATER)

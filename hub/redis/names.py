@@ -39,13 +39,9 @@ class Names:
             names = self._tenants[tenant] = TenantNames(self.prefix, tenant)
         return names
 
-    def sign_in_failures(self, digest: str) -> bytes:
-        """String, which Redis forgets after a while: failed sign-ins of an address and user."""
-        return f"{self.prefix}:f:{digest}".encode()
-
-    def node(self, incarnation: str) -> bytes:
-        """The channel that one process alone listens to."""
-        return f"{self.prefix}:n:{incarnation}".encode()
+    def node(self, incarnation: str, tag: str = "") -> bytes:
+        """The channel that one process alone listens to. In a Cluster it has one at each master: ``tag`` makes it one of another slot."""
+        return f"{self.prefix}:n:{f'{{{tag}}}:' if tag else ''}{incarnation}".encode()
 
     def channels(self, topic: Topic) -> tuple[bytes, ...]:
         """The channels on which a message of ``topic`` is published: its own first, then those of the patterns that stand for it."""
@@ -106,3 +102,7 @@ class TenantNames:
     def channel(self, audience: str, pattern: str) -> bytes:
         """The channel of a topic."""
         return f"{self._topic}{audience}:{pattern}".encode()
+
+    def sign_in_failures(self, digest: str) -> bytes:
+        """String, which Redis forgets after a while: failed sign-ins of an address and user."""
+        return self.meta[:-1] + b"f:" + digest.encode()

@@ -49,8 +49,8 @@ class ServerInfo(NamedTuple):
             durable=aof and appendfsync == "always",
         )
 
-    def problems(self) -> list[str]:
-        """Why the hub cannot use it, each with what to do; empty: it can."""
+    def problems(self, *, sharded: bool = False) -> list[str]:
+        """Why the hub cannot use it, each with what to do; empty: it can. ``sharded``: the hub takes it for a master of a Cluster."""
         name, least = ("Valkey", VALKEY_VERSION) if self.is_valkey else ("Redis", REDIS_VERSION)
         found = []
         if self.version < least:
@@ -61,6 +61,8 @@ class ServerInfo(NamedTuple):
                 "redis_url: expected a Redis that evicts nothing, got maxmemory-policy "
                 f"{self.policy}: set it to noeviction, for a log of which a part was evicted would look complete"
             )
+        if self.cluster and not sharded:
+            found.append("redis_url: expected one server, got a server of a Redis Cluster: name it by redis+cluster://")
         return found
 
 

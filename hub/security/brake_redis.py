@@ -78,7 +78,7 @@ class SharedSignInBrake(SignInBrake):
             return None
 
     def _key(self, attempt: Attempt) -> bytes:
-        return self._redis.names.sign_in_failures(_digest(attempt.address, attempt.tenant, attempt.user))
+        return self._redis.names.of(attempt.tenant).sign_in_failures(_digest(attempt.address, attempt.tenant, attempt.user))
 
 
 def _digest(*parts: str) -> str:

@@ -16,13 +16,16 @@ from typing import Any
 
 import redis
 
-from hub.redis.commands import Commands
+from hub.redis.commands import ServerCommands
 from hub.redis.endpoint import UrlEndpoint
 from hub.redis.scripts import Scripts
+from hub.redis.servers import Servers
 from tests.world import ManualClock
 
 READY_WITHIN_S = 20.0
 KINDS = ("redis", "valkey")
+SHARED = (*KINDS, "sentinel", "cluster")
+"""What all tests of a worker share: a server of each kind, one that a Sentinel watches, and a Cluster of one server."""
 
 
 def program(kind: str) -> Path | None:
@@ -48,6 +51,9 @@ def why_no_redis(kind: str = "redis") -> str | None:
 
 class RedisServer:
     """One server. Its files stay in its folder while it is down; ``port`` is 0 unless asked for."""
+
+    sharded = False
+    """Whether it is a server of a Cluster."""
 
     def __init__(self, kind: str = "redis", *options: str, port: int = 0, start: bool = True) -> None:
         """``options`` as on the command line, such as ``--appendonly yes``; by default it keeps nothing."""
@@ -101,6 +107,15 @@ class RedisServer:
         with self.client() as client:
             return client.execute_command(*command)
 
+    def info(self, section: str) -> dict[str, str]:
+        """What it says of itself."""
+        text = self.ask("INFO", section)
+        return {str(name): str(value) for name, value in text.items()}
+
+    def servers(self, through: Path | None = None, timeout_s: float = 2.0) -> Servers:
+        """It, for the product; ``through`` is the socket of a gate."""
+        return ServerCommands(UrlEndpoint(f"unix://{through or self.path}"), timeout_s=timeout_s)
+
     def kill(self) -> None:
         """End it at once, as a fault would."""
         assert self._process is not None
@@ -141,8 +156,36 @@ def persistence(kind: str) -> Sequence[str]:
     return [] if kind == "none" else ["--appendonly", "yes", "--appendfsync", kind]
 
 
-class ClockedCommands(Commands):
-    """Commands to a Redis whose scripts go by a clock of the test; make them with :data:`CLOCKED`."""
+class Clocked:
+    """Servers whose scripts go by a clock of the test; make them with :data:`CLOCKED`."""
+
+    def __init__(self, servers: Servers, clock: ManualClock) -> None:
+        self.servers = servers
+        self._clock = clock
+
+    def of(self, key: bytes) -> Any:
+        return _ClockedCommands(self.servers.of(key), self._clock)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.servers, name)
+
+
+class _ClockedCommands:
+    def __init__(self, commands: Any, clock: ManualClock) -> None:
+        self._commands = commands
+        self._clock = clock
+
+    async def run(self, *arguments: Any, **options: Any) -> Any:
+        seconds, microseconds = divmod(self._clock.wall_us(), 1_000_000)
+        await self._commands.call("SET", "test:clock", f"{seconds} {microseconds}")
+        return await self._commands.run(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._commands, name)
+
+
+class ClockedCommands(ServerCommands):
+    """Commands to one Redis whose scripts go by a clock of the test; make them with :data:`CLOCKED`."""
 
     __slots__ = ("_clock",)
 

@@ -11,18 +11,20 @@ import structlog
 from hub.bus.interface import Envelope, Receiver
 from hub.bus.redis.envelopes import header_of, login_bytes
 from hub.bus.redis.publisher import Outgoing, Publisher
+from hub.bus.redis.subscriber import Parts
 from hub.bus.redis.subscriptions import Subscriptions
 from hub.bus.redis.tuning import Counters, Tuning
 from hub.core.message import Topic
 from hub.core.session_ids import new_incarnation
 from hub.eventlog.channel_log import Retention
 from hub.eventlog.channel_log_redis import GUARD_US, RedisChannelLog
-from hub.redis.commands import Commands, Durability, RedisRefusedError, RedisUnavailableError
-from hub.redis.endpoint import Endpoint, UrlEndpoint
+from hub.redis.commands import Durability, RedisRefusedError, RedisUnavailableError, ServerCommands
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
 from hub.redis.server import UnusableRedisError
+from hub.redis.servers import Servers
 from hub.redis.shared import SharedRedis
+from hub.redis.urls import open_servers
 
 _log = structlog.get_logger(__name__)
 
@@ -35,15 +37,12 @@ LOOK_S: Final = 0.5
 
 
 class RedisBus:
-    """A node's side of the bus (:class:`hub.bus.interface.Bus`), for all tenants of one Redis. Call :meth:`attach`, then :meth:`start`."""
+    """A node's side of the bus (:class:`hub.bus.interface.Bus`), for all tenants. Call :meth:`attach`, then :meth:`start`."""
 
     __slots__ = (
-        "_commands",
-        "_endpoint",
         "_guard_us",
         "_look",
         "_look_again",
-        "_names",
         "_publisher",
         "_scripts",
         "_sequence",
@@ -51,15 +50,16 @@ class RedisBus:
         "_tuning",
         "counters",
         "log",
+        "names",
         "node",
         "on_fenced",
+        "servers",
         "shared",
     )
 
     def __init__(
         self,
-        endpoint: Endpoint,
-        commands: Commands,
+        servers: Servers,
         log: RedisChannelLog,
         names: Names,
         *,
@@ -68,15 +68,16 @@ class RedisBus:
         tuning: Tuning | None = None,
         guard_us: int = GUARD_US,
     ) -> None:
-        """``commands`` and ``log`` stay open when the bus is closed. ``node`` is the name of this process; if empty, it is random."""
+        """``servers`` and ``log`` stay open when the bus is closed. ``node`` is the name of this process; if empty, it is random."""
         self.log = log
         self.node = node or new_incarnation()
         self.counters = Counters()
-        self.shared = SharedRedis(lambda tenant: commands, names, scripts or Scripts(), self.node)
+        self.shared = SharedRedis(lambda tenant: servers.of(names.of(tenant).meta), names, scripts or Scripts(), self.node)
         """For the parts of the hub that share state over the same Redis."""
-        self._endpoint = endpoint
-        self._commands = commands
-        self._names = names
+        self.servers = servers
+        """Where its keys are: for others that keep something in the same Redis."""
+        self.names = names
+        """The names of its keys."""
         self._scripts = scripts or Scripts()
         self._tuning = tuning or Tuning()
         self._guard_us = guard_us
@@ -90,12 +91,10 @@ class RedisBus:
 
     def attach(self, receiver: Receiver) -> None:
         """See :meth:`Bus.attach`."""
-        self._subscriptions = Subscriptions(
-            self._endpoint, self._commands, self.log, self._names, self.node, receiver, self._tuning, self.counters
-        )
+        self._subscriptions = Subscriptions(self.servers, Parts(self.log, self.names, self.node, receiver, self._tuning, self.counters))
         self._publisher = Publisher(
-            self._commands,
-            self._names,
+            self.servers,
+            self.names,
             self._scripts,
             self.node,
             self._tuning,
@@ -111,19 +110,21 @@ class RedisBus:
         Raises:
             UnusableRedisError: Redis is too old, or its settings let it evict keys.
         """
-        try:
-            problems = (await self._commands.look()).problems()
-        except (RedisUnavailableError, RedisRefusedError) as error:
-            _log.warning("redis_not_there_yet", error=str(error))
-        else:
-            if problems:
-                raise UnusableRedisError(problems)
+        await self.servers.refresh()
+        for server in self.servers.all():
+            try:
+                problems = (await server.look()).problems(sharded=server.endpoint.sharded)
+            except (RedisUnavailableError, RedisRefusedError) as error:
+                _log.warning("redis_not_there_yet", error=str(error))
+            else:
+                if problems:
+                    raise UnusableRedisError(problems)
         self._heard.start()
 
     async def stop(self) -> None:
         """Finish the messages that are being published, and close every connection, that of the log too: the node stops."""
         await self.close()
-        await self._commands.close()
+        await self.servers.close()
 
     @property
     def _heard(self) -> Subscriptions:
@@ -147,7 +148,7 @@ class RedisBus:
         """See :meth:`Bus.publish`."""
         signed = self._signed(envelope)
         body = signed.extra + signed.data
-        outgoing = Outgoing(self._names.channels(signed.topic), header_of(signed, epoch=signed.epoch), body, epoch=signed.epoch)
+        outgoing = Outgoing(self.names.channels(signed.topic), header_of(signed, epoch=signed.epoch), body, epoch=signed.epoch)
         self._sent.send(signed.topic.tenant, outgoing)
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
@@ -159,7 +160,7 @@ class RedisBus:
                 self.publish(envelope._replace(topic=envelope.topic._replace(audience=login)))
             else:
                 hashes.append(raw)
-        channels = (self._names.of(envelope.topic.tenant).logins,)
+        channels = (self.names.of(envelope.topic.tenant).logins,)
         for begin in range(0, len(hashes), MAX_LOGINS):
             some = hashes[begin : begin + MAX_LOGINS]
             signed = self._signed(envelope)
@@ -173,7 +174,7 @@ class RedisBus:
         """
         signed = self._signed(envelope)
         topic = signed.topic
-        channels = self._names.channels(topic)
+        channels = self.names.channels(topic)
         future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         body = signed.extra + signed.data
         self._sent.send(
@@ -189,7 +190,8 @@ class RedisBus:
         Redis does not answer: then the first message with the epoch notes it.
         """
         try:
-            answer = await self._commands.run(self._scripts.claim, (self._names.of(tenant).meta,), lambda _: [epoch])
+            meta = self.names.of(tenant).meta
+            answer = await self.servers.of(meta).run(self._scripts.claim, (meta,), lambda _: [epoch])
         except (RedisUnavailableError, RedisRefusedError):
             _log.warning("epoch_not_claimed", tenant=tenant, epoch=epoch, exc_info=True)
             return 0
@@ -214,11 +216,11 @@ class RedisBus:
         return await asyncio.shield(self._look)
 
     async def _find_trouble(self) -> str | None:
-        try:
-            problems = (await self._commands.look()).problems()
-        except (RedisUnavailableError, RedisRefusedError):
-            return "Redis does not answer"
-        return problems[0] if problems else None
+        servers = self.servers.all()
+        if not servers:
+            return "no server of the Redis Cluster answers"
+        troubles = await asyncio.gather(*(_trouble_of(server) for server in servers))
+        return next(filter(None, troubles), None)
 
     async def deaf(self) -> str | None:
         """Why this node receives no messages although Redis answers; None if it receives them, or if Redis itself cannot be used."""
@@ -250,13 +252,21 @@ class RedisBus:
             await asyncio.wait([self._look])
 
 
-def open_bus(url: str, prefix: str, durability: Durability, retention: Retention, *, node: str = "") -> RedisBus:
-    """Make the bus of a node, and its log, over one Redis. It connects in :meth:`RedisBus.start`. ``node``: see :class:`RedisBus`.
+async def _trouble_of(server: ServerCommands) -> str | None:
+    try:
+        problems = (await server.look()).problems(sharded=server.endpoint.sharded)
+    except (RedisUnavailableError, RedisRefusedError):
+        return "Redis does not answer"
+    return problems[0] if problems else None
+
+
+def open_bus(urls: Sequence[str], prefix: str, durability: Durability, retention: Retention, *, node: str = "") -> RedisBus:
+    """Make the bus of a node, and its log, over one Redis or over several that share the tenants. It connects in :meth:`RedisBus.start`.
+    ``node``: see :class:`RedisBus`.
 
     Raises:
-        ValueError: ``url`` is not the URL of a Redis.
+        ValueError: a text is not the URL of a Redis.
     """
-    endpoint = UrlEndpoint(url)
-    commands = Commands(endpoint, durability=durability)
+    servers = open_servers(urls, durability)
     names = Names(prefix)
-    return RedisBus(endpoint, commands, RedisChannelLog(commands, names, retention), names, node=node)
+    return RedisBus(servers, RedisChannelLog(servers, names, retention), names, node=node)

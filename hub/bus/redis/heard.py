@@ -52,6 +52,7 @@ class Heard:
         "audiences",
         "channels",
         "epoch",
+        "generation",
         "mode",
         "name",
         "names",
@@ -75,6 +76,8 @@ class Heard:
         self.audiences: dict[str, int] = {}
         """The number of subscribed topics of each login."""
         self.mode = Mode.DIRECT
+        self.generation = 0
+        """A number that rises each time that the connection is lost: an answer to what was asked before says nothing any more."""
         self.position: int | None = None
         """All log messages of the subscribed topics up to this position were handed over. None until Redis has named a position."""
         self.epoch = 0
@@ -212,7 +215,8 @@ class Heard:
             confirmed.set_result(top)
 
     def break_off(self) -> None:
-        """Note that the connection was lost."""
+        """Note that the connection was lost, or that the tenant is on another server now."""
+        self.generation += 1
         if self.position is not None:
             self.mode = Mode.BROKEN
         self._buffer = []

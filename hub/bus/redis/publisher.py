@@ -13,10 +13,11 @@ import structlog
 
 from hub.bus.redis.tuning import MIB, Counters, Tuning
 from hub.eventlog.interface import EventLogError
-from hub.redis.commands import Argument, Commands, RedisRefusedError, RedisUnavailableError
+from hub.redis.commands import Argument, RedisRefusedError, RedisUnavailableError
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
 from hub.redis.server import ServerInfo
+from hub.redis.servers import Servers
 
 _log = structlog.get_logger(__name__)
 
@@ -82,13 +83,12 @@ class _TenantQueue:
 
 
 class Publisher:
-    """Everything that a process publishes through one Redis."""
+    """Everything that a process publishes through Redis."""
 
     __slots__ = (
         "_batch",
         "_bytes",
         "_closed",
-        "_commands",
         "_counters",
         "_given",
         "_guard_us",
@@ -98,16 +98,16 @@ class Publisher:
         "_names",
         "_on_fenced",
         "_pending",
-        "_publish",
         "_queues",
         "_scripts",
+        "_servers",
         "_tasks",
         "_tuning",
     )
 
     def __init__(
         self,
-        commands: Commands,
+        servers: Servers,
         names: Names,
         scripts: Scripts,
         incarnation: str,
@@ -121,7 +121,7 @@ class Publisher:
         """``known`` returns the highest position of a tenant's log that this process has seen. ``on_fenced`` is called with a tenant and an
         epoch when messages are refused because the tenant has a later epoch.
         """
-        self._commands = commands
+        self._servers = servers
         self._names = names
         self._scripts = scripts
         self._incarnation = incarnation
@@ -130,8 +130,6 @@ class Publisher:
         self._known = known
         self._guard_us = guard_us
         self._on_fenced = on_fenced
-        # in a Cluster: SPUBLISH, SHARDNUMSUB
-        self._publish = ("PUBLISH", "NUMSUB")
         self._loop = asyncio.get_running_loop()
         self._queues: dict[str, _TenantQueue] = {}
         # by tenant: the highest position that Redis assigned to a message of this process
@@ -220,15 +218,17 @@ class Publisher:
             sent += 1
             self._counters.retries += sent > 1
             known = max(self._known(tenant_queue.tenant), self._given.get(tenant_queue.tenant, 0))
-            return [server.run, int(server.durable), self._guard_us, known, epoch, *self._publish, number, int(sent > 1), *tail]
+            publish = ("SPUBLISH", "SHARDNUMSUB") if server.cluster else ("PUBLISH", "NUMSUB")
+            return [server.run, int(server.durable), self._guard_us, known, epoch, *publish, number, int(sent > 1), *tail]
 
+        commands = self._servers.of(names.meta)
         keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
         deadline = batch[0].at + self._tuning.append_s
         pause, longest = RETRY_S
         while True:
             try:
                 left = deadline - self._loop.time()
-                positions = await self._commands.run(self._scripts.publish, keys, arguments, timeout_s=max(left, 0.1))
+                positions = await commands.run(self._scripts.publish, keys, arguments, timeout_s=max(left, 0.1))
             except RedisUnavailableError as error:
                 if self._loop.time() + pause >= deadline:
                     self._fail_all(batch, error)

@@ -1,130 +1,81 @@
-"""The subscriptions of this node in Redis. It determines from which log position each one is in force, and reads from the log the messages
-that the node missed while the connection was broken.
-"""
+"""The subscriptions of this node in Redis: which topics it hears, and on which server each tenant is."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-from hub.bus.interface import BusError, Envelope, EnvelopeError, Gap, Receiver
-from hub.bus.redis.connection import ConnectionLostError, SubscriberConnection, connect
-from hub.bus.redis.envelopes import decode
-from hub.bus.redis.heard import Heard, Mode
-from hub.bus.redis.tuning import Counters, Tuning
-from hub.core.delivery import DeliveryClass
+from hub.bus.interface import BusError
+from hub.bus.redis.connection import ConnectionLostError
+from hub.bus.redis.heard import Heard
+from hub.bus.redis.subscriber import READ_PAUSE_S, Parts, Subscriber
 from hub.core.message import Topic
-from hub.eventlog.channel_log_redis import RedisChannelLog
-from hub.eventlog.interface import EventLogError
-from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
-from hub.redis.endpoint import Endpoint
-from hub.redis.names import Names
+from hub.redis.commands import ServerCommands
+from hub.redis.server import UnusableRedisError
+from hub.redis.servers import Servers
 
 _log = structlog.get_logger(__name__)
 
-AT_ONCE: Final = 500
-"""Channels in one command at most, and tenants in one step of a check."""
-
-META: Final = (b"top", b"floor", b"run", b"seam")
-
-OPEN_TRIES: Final = 3
-"""Times that a log is opened for one answer. If that does not help, the commands and this connection go to different servers."""
-
-READ_PAUSE_S: Final = 0.2
-"""Seconds after which reading a log is tried again."""
-
-DEAF_AT_ONCE_S: Final = 1.0
-"""Seconds after which a lost connection is reported: most are made again sooner."""
-
-_JITTER: Final = random.Random()  # noqa: S311  # it spreads load; security does not depend on it
-
-Told = Callable[[int, int, int], None]
-"""Gets the newest position (top), the floor and the seam of a log."""
-
 
 class Subscriptions:
-    """The subscriber connection to one Redis. It connects again each time that the connection breaks."""
+    """All that this node hears, by one :class:`hub.bus.redis.subscriber.Subscriber` for each server."""
 
     __slots__ = (
-        "_channels",
-        "_commands",
-        "_connected",
-        "_connection",
-        "_counters",
-        "_distrusted",
-        "_down_since",
-        "_endpoint",
-        "_incarnation",
+        "_change",
+        "_homes",
         "_linger_timer",
         "_lingering",
-        "_log",
         "_loop",
-        "_names",
-        "_node_channel",
-        "_probe",
-        "_probes",
-        "_receiver",
+        "_moving",
+        "_parts",
+        "_servers",
+        "_started",
         "_tasks",
         "_tenants",
         "_trouble",
-        "_tuning",
-        "on_message",
+        "on_subscriber",
+        "subscribers",
     )
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        commands: Commands,
-        log: RedisChannelLog,
-        names: Names,
-        incarnation: str,
-        receiver: Receiver,
-        tuning: Tuning,
-        counters: Counters,
-    ) -> None:
-        self._endpoint = endpoint
-        self._commands = commands
-        self._log = log
-        self._names = names
-        self._receiver = receiver
-        self._tuning = tuning
-        self._counters = counters
-        self.on_message = self._on_message
-        """Handles a message: its channel and its payload."""
+    def __init__(self, servers: Servers, parts: Parts) -> None:
+        self._servers = servers
+        self._parts = parts
         self._loop = asyncio.get_running_loop()
-        self._incarnation = incarnation
-        self._node_channel = names.node(incarnation)
+        self.subscribers: dict[ServerCommands, Subscriber] = {}
+        """By server."""
+        self.on_subscriber: Callable[[Subscriber], object] = lambda _: None
+        """Called with each new subscriber before it starts."""
         self._tenants: dict[str, Heard] = {}
-        # by Redis channel: all that this node has subscribed to
-        self._channels: dict[bytes, Heard] = {}
+        # by tenant: where it is heard
+        self._homes: dict[str, Subscriber] = {}
+        # tenants that are on their way to another server
+        self._moving: set[str] = set()
         # (time, tenant, channel): channels to unsubscribe from at that time, by rising time
         self._lingering: deque[tuple[float, Heard, bytes]] = deque()
         self._linger_timer: asyncio.TimerHandle | None = None
-        self._connection: SubscriberConnection | None = None
-        self._connected = asyncio.Event()
+        # done when a connection was made or lost, or a tenant has come to another server
+        self._change: asyncio.Future[None] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._probes = 0
-        # the newest probe message that arrived
-        self._probe = b""
-        # whether the last connection brought no messages: the next one is then checked before it is used
-        self._distrusted = False
-        self._down_since: float | None = self._loop.time()
+        self._started = False
         self._trouble = "not connected yet"
+        servers.on_changed.append(self._arrange)
 
     # -- for the bus ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Connect, and stay connected until :meth:`close`."""
-        self._spawn(self._run())
+        """Connect to every server, and stay connected until :meth:`close`."""
+        self._started = True
+        self._arrange()
+        if not self.subscribers:
+            self._spawn(self._discover())
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connections."""
+        self._started = False
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -132,16 +83,17 @@ class Subscriptions:
             self._linger_timer.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for subscriber in list(self.subscribers.values()):
+            await subscriber.close()
         for heard in self._tenants.values():
             heard.release()
-        await asyncio.sleep(0)  # lets the event loop close the socket
 
     @property
     def trouble(self) -> str | None:
-        """Why no messages come through the connection; None if they do, or if it was lost less than ``DEAF_AT_ONCE_S`` seconds ago."""
-        if self._down_since is None or self._loop.time() - self._down_since < DEAF_AT_ONCE_S:
-            return None
-        return self._trouble
+        """Why no messages come from a server; None if they come from all."""
+        if not self.subscribers:
+            return self._trouble
+        return next((trouble for each in self.subscribers.values() if (trouble := each.trouble) is not None), None)
 
     @property
     def tenants(self) -> int:
@@ -151,7 +103,7 @@ class Subscriptions:
     @property
     def channels(self) -> int:
         """Channels of Redis that this node is subscribed to."""
-        return len(self._channels)
+        return sum(subscriber.channels for subscriber in self.subscribers.values())
 
     def position(self, tenant: str) -> int:
         """The position up to which a tenant's log was handed over; 0 if it is not known."""
@@ -160,37 +112,41 @@ class Subscriptions:
 
     async def subscribe(self, topics: Sequence[Topic]) -> Mapping[Topic, int]:
         """See :meth:`hub.bus.interface.Bus.subscribe`."""
+        parts = self._parts
         tenant = topics[0].tenant
         heard = self._tenants.get(tenant)
         if heard is None:
-            heard = self._tenants[tenant] = Heard(tenant, self._names.of(tenant), self._receiver, self._tuning, self._counters)
-        heard.want([(topic, self._names.subscription(topic)) for topic in topics])
-        channels = {self._names.subscription(topic) for topic in topics}
-        deadline = self._loop.time() + self._tuning.subscribe_s
+            heard = self._tenants[tenant] = Heard(tenant, parts.names.of(tenant), parts.receiver, parts.tuning, parts.counters)
+        heard.want([(topic, parts.names.subscription(topic)) for topic in topics])
+        channels = {parts.names.subscription(topic) for topic in topics}
+        deadline = self._loop.time() + parts.tuning.subscribe_s
+        subscriber: Subscriber | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
-                    await self._connected.wait()
-                    if self._connection is None:
+                    subscriber = self._place(heard)
+                    if subscriber is None or subscriber.connection is None:
+                        await asyncio.shield(self._change)
                         continue
                     confirmed: asyncio.Future[int] = self._loop.create_future()
                     wanted = (channels & heard.needed.keys()) | (heard.needed.keys() - heard.channels)
-                    self._subscribe(self._connection, heard, wanted, confirmed)
                     try:
+                        subscriber.subscribe(heard, wanted, confirmed)
                         return dict.fromkeys(topics, await confirmed)
                     except ConnectionLostError:
-                        continue
+                        if tenant in self._moving:
+                            await asyncio.shield(self._change)
         except TimeoutError as error:
-            reason = self._trouble if self._down_since is not None else "Redis did not confirm it in time"
-            raise BusError(f"the subscription is not in force: {reason}") from error
+            down = self.trouble if subscriber is None else subscriber.down
+            raise BusError(f"the subscription is not in force: {down or 'Redis did not confirm it in time'}") from error
 
     def unsubscribe(self, topics: Sequence[Topic]) -> None:
         """See :meth:`hub.bus.interface.Bus.unsubscribe`."""
-        due = self._loop.time() + self._tuning.linger_s
+        due = self._loop.time() + self._parts.tuning.linger_s
         for topic in topics:
             heard = self._tenants.get(topic.tenant)
             if heard is not None:
-                ended = heard.unwant([(topic, self._names.subscription(topic))])
+                ended = heard.unwant([(topic, self._parts.names.subscription(topic))])
                 self._lingering.extend((due, heard, channel) for channel in ended)
         self._let_go()
 
@@ -205,290 +161,114 @@ class Subscriptions:
         if future is not None:
             await future
 
-    # -- subscribing ------------------------------------------------------------------------------------------------
-
-    def _subscribe(
-        self, connection: SubscriberConnection, heard: Heard, channels: Collection[bytes], confirmed: asyncio.Future[int]
-    ) -> None:
-        def failed(error: Exception) -> None:
-            if not confirmed.done():
-                confirmed.set_exception(error)
-
-        self._ask_for(connection, heard, channels)
-        self._ask_meta(connection, heard, lambda top, _, seam: heard.confirm(top, seam, confirmed), failed)
-
-    def _ask_for(self, connection: SubscriberConnection, heard: Heard, channels: Collection[bytes]) -> None:
-        heard.channels.update(channels)
-        self._channels.update(dict.fromkeys(channels, heard))
-        every = list(channels)
-        for begin in range(0, len(every), AT_ONCE):
-            connection.send([(b"SUBSCRIBE", *every[begin : begin + AT_ONCE])], answers=0)
-
     def _let_go(self) -> None:
         self._linger_timer = None
         now = self._loop.time()
-        gone: list[bytes] = []
+        gone: dict[Heard, list[bytes]] = {}
         while self._lingering and self._lingering[0][0] <= now:
             _, heard, channel = self._lingering.popleft()
-            if channel not in heard.needed and self._channels.get(channel) is heard:
-                del self._channels[channel]
-                heard.channels.discard(channel)
-                gone.append(channel)
+            if channel not in heard.needed and channel in heard.channels and channel not in gone.setdefault(heard, []):
+                gone[heard].append(channel)
+        for heard, channels in gone.items():
+            if (subscriber := self._homes.get(heard.name)) is not None:
+                subscriber.unsubscribe(heard, channels)
+            heard.channels.difference_update(channels)
             if not heard.topics and not heard.channels and self._tenants.get(heard.name) is heard:
-                del self._tenants[heard.name]
-                heard.release()
-        if self._connection is not None:
-            for begin in range(0, len(gone), AT_ONCE):
-                self._connection.send([(b"UNSUBSCRIBE", *gone[begin : begin + AT_ONCE])], answers=0)
+                self._forget(heard)
         if self._lingering:
             self._linger_timer = self._loop.call_at(self._lingering[0][0], self._let_go)
 
-    def _ask_meta(
-        self, connection: SubscriberConnection, heard: Heard, told: Told, failed: Callable[[Exception], None], tries: int = 0
-    ) -> None:
-        """Ask on this connection how far a log reaches: messages that come before the answer are covered by it. If the log does not exist,
-        or belongs to another server, it is opened first. ``told`` gets the answer, ``failed`` an error.
-        """
+    def _forget(self, heard: Heard) -> None:
+        del self._tenants[heard.name]
+        if (subscriber := self._homes.pop(heard.name, None)) is not None:
+            subscriber.release(heard)
+        heard.release()
 
-        def answered(reply: Any) -> None:
-            if reply is None:
-                failed(ConnectionLostError(connection.lost or "the connection ended"))
-                return
-            top, floor, run, seam = reply
-            if None in reply or run.decode() != connection.server.run or int(top) < (heard.position or 0):
-                if tries >= OPEN_TRIES:
-                    self._give_up(connection, "commands reach another server")
-                    failed(ConnectionLostError("commands reach another server"))
-                else:
-                    self._spawn(self._open(connection, heard, told, failed, tries + 1))
-                return
-            told(int(top), int(floor), int(seam))
+    # -- where tenants are ------------------------------------------------------------------------------------------
 
-        connection.send([(b"HMGET", heard.names.meta, *META)], answered)
+    def _place(self, heard: Heard) -> Subscriber | None:
+        """The subscriber that hears a tenant; None if nobody knows where the tenant is."""
+        subscriber = self._homes.get(heard.name)
+        if subscriber is None:
+            home = self._servers.home(heard.names.meta)
+            subscriber = None if home is None else self.subscribers.get(home)
+            if subscriber is not None:
+                self._homes[heard.name] = subscriber
+                # it subscribes with the first topics; a connection that is not made yet subscribes to all
+                subscriber.tenants[heard.name] = heard
+        return subscriber
 
-    async def _open(
-        self, connection: SubscriberConnection, heard: Heard, told: Told, failed: Callable[[Exception], None], tries: int
-    ) -> None:
-        try:
-            await self._log.open(heard.name, heard.position or 0)
-        except EventLogError as error:
-            failed(BusError(f"the log cannot say how far it reaches: {error}"))
+    def _arrange(self) -> None:
+        """Make a subscriber for each server, and bring each tenant to the one of its server."""
+        if not self._started:
             return
-        self._ask_meta(connection, heard, told, failed, tries)
-
-    # -- messages ---------------------------------------------------------------------------------------------------
-
-    def _on_message(self, channel: bytes, payload: bytes) -> None:
-        heard = self._channels.get(channel)
-        if heard is None:
-            if channel == self._node_channel:
-                self._probe = payload
-            return
-        try:
-            received = decode(heard.name, payload)
-        except EnvelopeError as error:
-            self._counters.undecoded += 1
-            _log.warning("envelope_not_read", error=str(error))
-            if payload[1:2] == b"l" and heard.mode is Mode.DIRECT and self._connection is not None:
-                heard.break_off()  # so that its copy in the log is read, or a gap reported
-                self._begin_repair(self._connection, heard)
-            return
-        envelope = received.envelope
-        if envelope.position is None and envelope.origin == self._incarnation:
-            self._counters.echoes += 1
-            return
-        heard.take(received, len(payload))
-
-    # -- the connection ---------------------------------------------------------------------------------------------
-
-    async def _run(self) -> None:
-        shortest, longest = self._tuning.reconnect_s
-        pause = shortest
-        while True:
-            began = self._loop.time()
-            try:
-                await self._connect_and_watch()
-            except ConnectionLostError as error:
-                self._down(str(error))
-            except Exception:  # a fault of the hub: without this task the node would never receive messages again
-                _log.exception("subscriber_failed")
-                self._down("a fault of the hub")
-            if self._loop.time() - began > 10 * longest:
-                pause = shortest
-            await asyncio.sleep(pause * _JITTER.uniform(0.5, 1))
-            pause = min(2 * pause, longest)
-
-    async def _connect_and_watch(self) -> None:
-        """Connect, subscribe to everything, and return when the connection has ended.
-
-        Raises:
-            ConnectionLostError: Redis cannot be reached, or cannot be used.
-        """
-        ended = asyncio.Event()
-        address = await self._endpoint.address()
-        connection = await connect(address, self.on_message, partial(self._lost, ended), self._tuning.liveness_s)
-        try:
-            if problems := connection.server.problems():
-                raise ConnectionLostError(problems[0])
-            self._counters.connected += 1
-            await self._resubscribe(connection)
-            if self._distrusted and (reason := await self._look(connection)) is not None:
-                self._give_up(connection, reason)
-            if connection.lost is None:
-                self._distrusted = False
-                self._connection = connection
-                self._down_since = None
-                self._connected.set()
-                await self._watch(connection, ended)
-        finally:
-            connection.abort("closed")
-            self._lost(ended)
-        self._down(connection.lost or "")
-        _log.warning("redis_subscriber_lost", reason=connection.lost, address=str(address))
-
-    def _lost(self, ended: asyncio.Event, _: object = None) -> None:
-        self._connection = None
-        self._connected.clear()
-        for heard in self._tenants.values():
-            heard.break_off()
-        ended.set()
-
-    def _down(self, reason: str) -> None:
-        if self._down_since is None:
-            self._down_since = self._loop.time()
-        self._trouble = reason
-
-    async def _resubscribe(self, connection: SubscriberConnection) -> None:
-        """Subscribe to everything again. For each tenant, ask how far the log reaches, and read the missed messages from it."""
-        connection.send([(b"SUBSCRIBE", self._node_channel)], answers=0)
-        for number, heard in enumerate(list(self._tenants.values())):
-            for channel in heard.channels - heard.needed.keys():
-                del self._channels[channel]
-            heard.channels.intersection_update(heard.needed)
-            self._ask_for(connection, heard, list(heard.needed))
-            self._begin_repair(connection, heard)
-            if number % 50 == 49:
-                await asyncio.sleep(0)
-
-    # -- missed messages --------------------------------------------------------------------------------------------
-
-    def _begin_repair(self, connection: SubscriberConnection, heard: Heard) -> None:
-        def told(top: int, floor: int, seam: int) -> None:
-            if heard.mode is not Mode.BROKEN:  # the tenant had no position before, or this was done already
-                heard.confirm(top, seam)
-                return
-            # events and states are in no log, and are lost
-            delay = _JITTER.uniform(0, self._tuning.resync_s)
-            if delay:
-                self._loop.call_later(delay, self._receiver.on_gap, Gap(heard.name))
-            else:
-                self._receiver.on_gap(Gap(heard.name))
-            if heard.begin_reading(top, floor, seam):
-                self._counters.repairs += 1
-                self._spawn(self._repair(connection, heard, top))
-
-        def failed(_: Exception) -> None:
-            if connection.lost is None:
-                self._loop.call_later(READ_PAUSE_S, self._begin_repair, connection, heard)
-
-        if connection.lost is None and self._tenants.get(heard.name) is heard:
-            self._ask_meta(connection, heard, told, failed)
-
-    async def _repair(self, connection: SubscriberConnection, heard: Heard, top: int) -> None:
-        after = heard.position or 0
-        while after < top:
-            try:
-                page = await self._log.page(heard.name, after)
-            except EventLogError as error:
-                _log.warning("log_not_read", error=str(error))
-                await asyncio.sleep(READ_PAUSE_S)
-                page = None
-            if connection.lost is not None or heard.mode is not Mode.READING:
-                return
-            if page is None:
+        servers = self._servers.all()
+        for server in servers:
+            if server not in self.subscribers:
+                subscriber = self.subscribers[server] = Subscriber(server, self._parts, self)
+                self.on_subscriber(subscriber)
+                subscriber.start()
+        for heard in list(self._tenants.values()):
+            home = self._servers.home(heard.names.meta)
+            now = self._homes.get(heard.name)
+            new = None if home is None else self.subscribers.get(home)
+            if new is None or new is now:
                 continue
-            if page.floor > after or page.undecoded:
-                heard.give_up(top)
-                return
-            for record in page.records:
-                if record.position > top:
-                    break
-                topic = record.header.topic(heard.name)
-                if heard.wants(topic):
-                    self._counters.repaired += 1
-                    heard.hand_over(_envelope_of(topic, record))
-            after = page.end_position
-        heard.finish(top)
+            if now is not None:
+                now.release(heard)
+            heard.break_off()
+            self._homes[heard.name] = new
+            new.adopt(heard)
+        for server in self.subscribers.keys() - set(servers):
+            if not self.subscribers[server].tenants:
+                self._spawn(self.subscribers.pop(server).close())
+        self._wake()
 
-    # -- checks of the connection -----------------------------------------------------------------------------------
+    def moved(self, heard: Heard, error: str) -> None:
+        """See :meth:`hub.bus.redis.subscriber.Owner.moved`."""
+        if heard.name not in self._moving and self._tenants.get(heard.name) is heard:
+            self._moving.add(heard.name)
+            self._parts.counters.moved += 1
+            heard.break_off()
+            self._spawn(self._settle(heard))
 
-    async def _watch(self, connection: SubscriberConnection, ended: asyncio.Event) -> None:
-        while connection.lost is None:
-            try:
-                async with asyncio.timeout(self._tuning.liveness_s):
-                    await ended.wait()
-                return
-            except TimeoutError:
-                pass
-            if (reason := await self._look(connection)) is not None:
-                self._give_up(connection, reason)
-
-    def _give_up(self, connection: SubscriberConnection, reason: str) -> None:
-        """Close a connection that is open but brings no messages. The next connection is checked before it is used."""
-        if connection.lost is None:
-            self._counters.deaf += 1
-            self._distrusted = True
-            self._down_since = self._loop.time() - DEAF_AT_ONCE_S
-            connection.abort(reason)
-
-    async def _look(self, connection: SubscriberConnection) -> str | None:
-        """Check the connection. Returns why published messages do not come through it; None if they do, or if it has ended."""
+    async def _settle(self, heard: Heard) -> None:
+        """Find the server of a tenant, and hear it there."""
+        before = self._homes.get(heard.name)
+        generation = heard.generation
         try:
-            role = await self._answer_of(connection, b"ROLE")
-            if role[0] != b"master":
-                return f"the subscriber connection is to a {role[0].decode()}"
-            self._probes += 1
-            tenants = list(self._tenants.values())
-            for begin in range(0, max(len(tenants), 1), AT_ONCE):
-                if (reason := await self._look_at(connection, tenants[begin : begin + AT_ONCE], b"%d" % self._probes)) is not None:
-                    return reason
-        except TimeoutError:
-            return "Redis does not answer the subscriber connection"
-        except ConnectionLostError:
-            pass
-        return None
+            await self.refresh()
+            await asyncio.sleep(READ_PAUSE_S if self._homes.get(heard.name) is before else 0)
+        finally:
+            self._moving.discard(heard.name)
+        subscriber = self._homes.get(heard.name)
+        if subscriber is not None and subscriber.connection is not None and heard.generation == generation:
+            subscriber.resume(subscriber.connection, heard)
+        self._wake()
 
-    async def _look_at(self, connection: SubscriberConnection, tenants: Sequence[Heard], probe: bytes) -> str | None:
-        """Compare the newest log positions on this connection with those on the command connection, which are read first, and check that
-        a probe message arrives. Returns what is wrong, or None.
-        """
-        behind = False
+    def changed(self) -> None:
+        """See :meth:`hub.bus.redis.subscriber.Owner.changed`."""
+        if any(subscriber.down is not None for subscriber in self.subscribers.values()):
+            self._spawn(self.refresh())
+        self._wake()
+
+    async def refresh(self) -> None:
+        """See :meth:`hub.bus.redis.subscriber.Owner.refresh`."""
         try:
-            *tops, _ = await self._commands.pipeline(
-                *[(b"HGET", heard.names.meta, b"top") for heard in tenants], (b"PUBLISH", self._node_channel, probe)
-            )
-        except (RedisUnavailableError, RedisRefusedError):  # a fault of the command connection, not of this one
-            tops = [None] * len(tenants)
-            probe = b""
+            await self._servers.refresh()
+        except UnusableRedisError as error:
+            self._trouble = str(error)
+            _log.error("redis_cannot_be_used", error=str(error))
 
-        for heard, expected in zip(tenants, tops, strict=True):
+    async def _discover(self) -> None:
+        while not self.subscribers:
+            await self.refresh()
+            self._arrange()
+            await asyncio.sleep(self._parts.tuning.reconnect_s[1])
 
-            def told(top: int, _: int, seam: int, heard: Heard = heard, expected: bytes | None = expected) -> None:
-                nonlocal behind
-                behind = behind or top < int(expected or 0)
-                heard.confirm(top, seam)
-
-            self._ask_meta(connection, heard, told, _ignore)
-        await self._answer_of(connection, b"PING")
-        if behind:
-            return "the subscriber connection is to a server that lags behind"
-        if probe and self._probe != probe:
-            return "what is published does not come through the subscriber connection"
-        return None
-
-    async def _answer_of(self, connection: SubscriberConnection, command: bytes) -> Any:
-        async with asyncio.timeout(self._tuning.liveness_s):
-            return await connection.ask((command,))
+    def _wake(self) -> None:
+        change, self._change = self._change, self._loop.create_future()
+        change.set_result(None)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work, name="hub.bus.redis.subscriptions")
@@ -499,13 +279,3 @@ class Subscriptions:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("subscriptions_failed", exc_info=error)
-
-
-def _envelope_of(topic: Topic, record: Any) -> Envelope:
-    header = record.header
-    data, extra = record.body[header.extra_bytes :], record.body[: header.extra_bytes]
-    return Envelope(topic, DeliveryClass.LOG, data, extra, record.position, record.previous, header.origin, header.sequence)
-
-
-def _ignore(_: Exception) -> None:
-    pass

@@ -100,6 +100,8 @@ class Counters:
     """Times that the subscriber connection was made."""
     deaf: int = 0
     """Times that the subscriber connection was given up because nothing came through it."""
+    moved: int = 0
+    """Times that a tenant was found on another server of a Redis Cluster."""
     repaired: int = 0
     """Messages that were read from the log after a broken connection."""
     repairs: int = 0

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from hub.bus.interface import Bus, Receiver
 from hub.bus.memory import MemoryBus
 from hub.bus.redis.bus import RedisBus
 from hub.bus.redis.heard import Mode
+from hub.bus.redis.subscriber import Subscriber
 from hub.bus.redis.tuning import Tuning
 from hub.core.message import Topic
 from hub.eventlog.channel_log import ChannelLog, Retention
 from hub.eventlog.channel_log_redis import RedisChannelLog
-from hub.redis.endpoint import UrlEndpoint
+from hub.redis.endpoint import Endpoint
 from hub.redis.names import Names
 from tests.hub.bus.network import Network, NetworkBus, NetworkLog
 from tests.support.gate import Gate
-from tests.support.redis_server import CLOCKED, KINDS, ClockedCommands, RedisServer
+from tests.support.redis_server import CLOCKED, SHARED, Clocked, RedisServer
 from tests.world import ManualClock
 
 WITHIN_S = 10.0
@@ -159,17 +161,36 @@ class StartedBus(RedisBus):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.repeats = False
+        self.hears_by: Endpoint | None = None
+        """Where its subscriber connection goes instead of where the commands go."""
 
     def attach(self, receiver: Receiver) -> None:
         super().attach(receiver)
+        self._heard.on_subscriber = self.prepare
         self._heard.start()
-        bring = self._heard._on_message
+
+    def prepare(self, subscriber: Subscriber) -> None:
+        if self.hears_by is not None:
+            subscriber.endpoint = self.hears_by
+        bring = subscriber._on_message
 
         def twice(channel: bytes, payload: bytes) -> None:
             for _ in range(2 if self.repeats else 1):
                 bring(channel, payload)
 
-        self._heard.on_message = twice
+        subscriber.on_message = twice
+
+    @property
+    def subscriber(self) -> Subscriber:
+        """Where there is one server."""
+        (subscriber,) = self._heard.subscribers.values()
+        return subscriber
+
+    @property
+    def connected(self) -> bool:
+        """Whether it hears every server."""
+        subscribers = self._heard.subscribers.values()
+        return bool(subscribers) and all(subscriber.connection is not None for subscriber in subscribers)
 
     async def quiet(self) -> None:
         """Return when everything was sent that waits, and everything has come that was published before."""
@@ -177,11 +198,12 @@ class StartedBus(RedisBus):
             return
         heard = self._heard
         await until(lambda: self.pending == 0)
-        await until(lambda: heard._connection is not None)
-        await until(lambda: all(each.mode is Mode.DIRECT for each in heard._tenants.values()))
-        assert heard._connection is not None
-        async with asyncio.timeout(WITHIN_S):
-            await heard._connection.ask((b"ROLE",))
+        await until(lambda: self.connected)
+        await until(lambda: not heard._moving and all(each.mode is Mode.DIRECT for each in heard._tenants.values()))
+        for subscriber in heard.subscribers.values():
+            assert subscriber.connection is not None
+            async with asyncio.timeout(WITHIN_S):
+                await subscriber.connection.ask((b"ROLE",))
         await asyncio.sleep(0)
 
 
@@ -193,25 +215,29 @@ class OverRedis:
         self.clock = clock
         self.tuning = tuning
         self.names = Names(secrets.token_hex(8))
-        self.commands: list[ClockedCommands] = []
+        self.servers: list[Clocked] = []
 
-    def make_log(self, url: str, retention: Retention | None = None) -> RedisChannelLog:
-        self.commands.append(ClockedCommands(url, self.clock))
-        return RedisChannelLog(self.commands[-1], self.names, retention, scripts=CLOCKED, guard_us=0)
+    def make_log(self, through: Path | None = None, retention: Retention | None = None) -> RedisChannelLog:
+        self.servers.append(Clocked(self.server.servers(through), self.clock))
+        return RedisChannelLog(self.servers[-1], self.names, retention, scripts=CLOCKED, guard_us=0)
 
-    def make_bus(self, log: RedisChannelLog, url: str, node: str) -> StartedBus:
-        return StartedBus(UrlEndpoint(url), log._commands, log, self.names, node=node, scripts=CLOCKED, guard_us=0, tuning=self.tuning)
+    def make_bus(self, log: RedisChannelLog, node: str) -> StartedBus:
+        return StartedBus(log._servers, log, self.names, node=node, scripts=CLOCKED, guard_us=0, tuning=self.tuning)
+
+    async def call(self, *command: Any) -> Any:
+        """A command to the server of tenant ``t``."""
+        return await self.servers[0].of(self.names.of("t").meta).call(*command)
 
     async def close(self) -> None:
-        for each in self.commands:
+        for each in self.servers:
             await each.close()
 
 
 class OneOverRedis(OverRedis):
     def __init__(self, server: RedisServer, clock: ManualClock) -> None:
         super().__init__(server, clock)
-        self.log = self.make_log(server.url)
-        self.bus = self.make_bus(self.log, server.url, "node-1")
+        self.log = self.make_log()
+        self.bus = self.make_bus(self.log, "node-1")
 
     async def settle(self) -> None:
         await self.bus.quiet()
@@ -225,11 +251,10 @@ class NodesOverRedis(OverRedis):
     def __init__(self, server: RedisServer, clock: ManualClock, gate: Gate) -> None:
         super().__init__(server, clock)
         self.gate = gate
-        self.log = self.make_log(server.url)
-        self.a = self.make_bus(self.log, server.url, "a")
-        through = f"unix://{gate.path}"
-        self.log_b = self.make_log(through)
-        self.b = self.make_bus(self.log_b, through, "b")
+        self.log = self.make_log()
+        self.a = self.make_bus(self.log, "a")
+        self.log_b = self.make_log(gate.path)
+        self.b = self.make_bus(self.log_b, "b")
 
     @classmethod
     async def make(cls, server: RedisServer, clock: ManualClock) -> NodesOverRedis:
@@ -244,7 +269,7 @@ class NodesOverRedis(OverRedis):
     async def asked(self, topic: Topic) -> None:
         channel = self.names.subscription(topic)
         async with asyncio.timeout(WITHIN_S):
-            while not (await self.commands[0].call("PUBSUB", "NUMSUB", channel))[1]:
+            while not (await self.call("PUBSUB", "SHARDNUMSUB" if self.server.sharded else "NUMSUB", channel))[1]:
                 await asyncio.sleep(0.002)
 
     async def hold(self, *lines: str) -> None:
@@ -256,10 +281,10 @@ class NodesOverRedis(OverRedis):
 
     async def cut(self) -> None:
         if self.b._subscriptions is not None:
-            await until(lambda: self.b._heard._connection is not None)
+            await until(lambda: self.b.connected)
         self.gate.cut()
         if self.b._subscriptions is not None:
-            await until(lambda: self.b._heard._connection is None)
+            await until(lambda: not self.b.connected)
 
     async def mend(self) -> None:
         self.gate.mend()
@@ -269,13 +294,13 @@ class NodesOverRedis(OverRedis):
         self.b.repeats = True
 
     async def forget(self, tenant: str) -> None:
-        log = self.make_log(self.server.url, Retention(max_messages=0))
+        log = self.make_log(retention=Retention(max_messages=0))
         await log.span(tenant)
         await log.trim()
 
     async def lose_end(self, tenant: str, position: int) -> None:
         names = self.names.of(tenant)
-        call = self.commands[0].call
+        call = self.call
         lost = await call("XRANGE", names.stream, f"({position}-0", "+")
         await call("XDEL", names.stream, *[entry[0] for entry in lost])
         await call("HSET", names.meta, "top", position, "last", position, "run", "of the server before")
@@ -293,10 +318,10 @@ MakeOne = Callable[[ManualClock, Callable[[str], RedisServer]], Backend]
 ONE: dict[str, MakeOne] = {
     "memory": lambda clock, _: OneInMemory(lambda log: MemoryBus(log, "node-1"), clock),
     "network": lambda clock, _: OneInMemory(lambda log: NetworkBus(Network(log), "node-1"), clock),
-    **{kind: lambda clock, server, kind=kind: OneOverRedis(server(kind), clock) for kind in KINDS},  # type: ignore[misc]
+    **{kind: lambda clock, server, kind=kind: OneOverRedis(server(kind), clock) for kind in SHARED},  # type: ignore[misc]
 }
 
-NODES = ("memory", *KINDS)
+NODES = ("memory", *SHARED)
 
 
 async def make_nodes(kind: str, clock: ManualClock, server: Callable[[str], RedisServer]) -> Nodes:

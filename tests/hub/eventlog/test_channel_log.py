@@ -18,7 +18,7 @@ from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_redis import RedisChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLogError, LogInUseError
-from hub.redis.commands import Commands
+from hub.redis.commands import ServerCommands
 from hub.redis.names import Names
 from tests.support.redis_server import CLOCKED, ClockedCommands, RedisServer
 from tests.world import ManualClock
@@ -40,7 +40,7 @@ async def make(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock, shared_redis: Callable[[str], RedisServer]
 ) -> AsyncIterator[Make]:
     made: list[ChannelLog] = []
-    commands: list[Commands] = []
+    commands: list[ServerCommands] = []
 
     def build(**retention: int) -> ChannelLog:
         kept = Retention(**retention)

@@ -162,7 +162,7 @@ def test_each_wrong_value_is_a_line_with_key_expected_got_and_origin(monkeypatch
         ({"demo": "perhaps"}, "demo: expected a valid boolean, unable to interpret input, got 'perhaps'"),
         ({"public_url": "hub.example.com"}, "public_url: expected the URL of the hub as clients see it"),
         ({"public_url": 5}, "public_url: expected a valid string, got 5"),
-        ({"redis_url": "http://x"}, "redis_url: expected a URL such as redis://localhost:6379/0, got a hidden value"),
+        ({"redis_url": "http://x"}, "redis_url: expected a URL such as redis://localhost:6379/0, redis+sentinel://"),
         ({"database_url": "mysql://u:geheim@x"}, "database_url: expected a URL such as postgresql://"),
         ({"secret": "short"}, "secret: expected at least 16 characters, got a hidden value"),
         ({"allowed_origins": "https://a/b"}, "allowed_origins: expected an origin such as https://desk.example.com, got 'https://a/b'"),

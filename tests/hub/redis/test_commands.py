@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableError
+from hub.redis.commands import RedisRefusedError, RedisUnavailableError, ServerCommands
 from hub.redis.endpoint import Address, UrlEndpoint
 from hub.redis.scripts import Scripts
 from hub.redis.server import ServerInfo
@@ -48,27 +48,27 @@ def test_a_server_that_evicts() -> None:
 async def test_what_a_server_keeps(redis_process: Start, kept: str, durable: bool) -> None:
     server = redis_process("redis", *persistence(kept))
     for setting, expected in (("auto", durable), ("yes", True), ("no", False)):
-        commands = Commands(UrlEndpoint(server.url), durability=setting)  # type: ignore[arg-type]
+        commands = ServerCommands(UrlEndpoint(server.url), durability=setting)  # type: ignore[arg-type]
         assert (await commands.look()).durable == expected
         await commands.close()
 
 
 async def test_a_server_that_does_not_tell_its_configuration_is_not_durable(redis_process: Start) -> None:
     server = redis_process("redis", *persistence("always"), "--rename-command", "CONFIG", "")
-    commands = Commands(UrlEndpoint(server.url))
+    commands = ServerCommands(UrlEndpoint(server.url))
     assert not (await commands.look()).durable
     await commands.close()
 
 
 async def test_nobody_there() -> None:
-    commands = Commands(UrlEndpoint(f"redis://127.0.0.1:{free_port()}"))
+    commands = ServerCommands(UrlEndpoint(f"redis://127.0.0.1:{free_port()}"))
     with pytest.raises(RedisUnavailableError):
         await commands.call("PING")
 
 
 async def test_a_server_that_stalls_is_told_within_the_time(redis_process: Start) -> None:
     server = redis_process()
-    commands = Commands(UrlEndpoint(server.url), timeout_s=0.3)
+    commands = ServerCommands(UrlEndpoint(server.url), timeout_s=0.3)
     await commands.call("PING")
     server.stall()
     begin = asyncio.get_running_loop().time()
@@ -82,7 +82,7 @@ async def test_a_server_that_stalls_is_told_within_the_time(redis_process: Start
 
 async def test_after_a_restart_the_next_call_reaches_the_new_server(redis_process: Start) -> None:
     server = redis_process()
-    commands = Commands(UrlEndpoint(server.url))
+    commands = ServerCommands(UrlEndpoint(server.url))
     first = (await commands.look()).run
     await asyncio.gather(*(commands.call("PING") for _ in range(5)))
     server.kill()
@@ -93,7 +93,7 @@ async def test_after_a_restart_the_next_call_reaches_the_new_server(redis_proces
 
 async def test_a_replica_takes_no_writes(redis_process: Start) -> None:
     server = redis_process(port=free_port())
-    commands = Commands(UrlEndpoint(server.url))
+    commands = ServerCommands(UrlEndpoint(server.url))
     await commands.call("SET", "a", "1")
     server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
     with pytest.raises(RedisUnavailableError, match="read only"):
@@ -106,7 +106,7 @@ async def test_a_replica_takes_no_writes(redis_process: Start) -> None:
 
 
 async def test_an_error_leaves_the_connection(shared_redis: Callable[[str], RedisServer]) -> None:
-    commands = Commands(UrlEndpoint(shared_redis("redis").url))
+    commands = ServerCommands(UrlEndpoint(shared_redis("redis").url))
     for _ in range(3):
         with pytest.raises(RedisRefusedError, match="unknown command"):
             await commands.call("NONSENSE")
@@ -118,7 +118,7 @@ async def test_an_error_leaves_the_connection(shared_redis: Callable[[str], Redi
 
 async def test_a_call_that_is_given_up_does_not_leave_its_answer_to_the_next(redis_process: Start) -> None:
     server = redis_process()
-    commands = Commands(UrlEndpoint(server.url))
+    commands = ServerCommands(UrlEndpoint(server.url))
     await commands.call("SET", "a", "1")
     waiting = asyncio.ensure_future(commands.call("BLPOP", "never", "0"))
     await asyncio.sleep(0.05)
@@ -130,7 +130,7 @@ async def test_a_call_that_is_given_up_does_not_leave_its_answer_to_the_next(red
 
 async def test_calls_beyond_the_connections_wait(redis_process: Start) -> None:
     server = redis_process()
-    commands = Commands(UrlEndpoint(server.url), max_connections=2)
+    commands = ServerCommands(UrlEndpoint(server.url), max_connections=2)
     assert await asyncio.gather(*(commands.call("ECHO", str(number)) for number in range(20))) == [b"%d" % n for n in range(20)]
     assert commands.connects == 2
     await commands.close()

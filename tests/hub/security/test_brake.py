@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from hub.core.limits import Limits
-from hub.redis.commands import Commands
+from hub.redis.commands import ServerCommands
 from hub.redis.endpoint import UrlEndpoint
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
@@ -32,7 +32,7 @@ async def make(request: pytest.FixtureRequest, clock: ManualClock, shared_redis:
     if request.param == "memory":
         yield lambda: SignInBrake(FailureBrake(clock, LIMITS))
         return
-    commands, names = Commands(UrlEndpoint(shared_redis(request.param).url)), Names(secrets.token_hex(8))
+    commands, names = ServerCommands(UrlEndpoint(shared_redis(request.param).url)), Names(secrets.token_hex(8))
     redis = SharedRedis(lambda tenant: commands, names, Scripts(), "a")
     yield lambda: SharedSignInBrake(FailureBrake(clock, LIMITS), redis, LIMITS)
     await commands.close()
@@ -82,7 +82,7 @@ async def test_tries_at_once_are_limited_too(make: Make) -> None:
 async def nodes(
     request: pytest.FixtureRequest, clock: ManualClock, shared_redis: Callable[[str], RedisServer]
 ) -> AsyncIterator[list[SharedSignInBrake]]:
-    commands, names = Commands(UrlEndpoint(shared_redis(request.param).url)), Names(secrets.token_hex(8))
+    commands, names = ServerCommands(UrlEndpoint(shared_redis(request.param).url)), Names(secrets.token_hex(8))
     redis = SharedRedis(lambda tenant: commands, names, Scripts(), "a")
     yield [SharedSignInBrake(FailureBrake(clock, LIMITS), redis, LIMITS) for _ in range(3)]
     await commands.close()
@@ -127,7 +127,7 @@ async def test_the_count_of_all_nodes_has_an_end(nodes: list[SharedSignInBrake])
 
 async def test_without_redis_each_node_counts_for_itself(redis_process: Callable[..., RedisServer], clock: ManualClock) -> None:
     server = redis_process("redis")
-    commands = Commands(UrlEndpoint(server.url))
+    commands = ServerCommands(UrlEndpoint(server.url))
     redis = SharedRedis(lambda tenant: commands, Names("x"), Scripts(), "a")
     a, b = (SharedSignInBrake(FailureBrake(clock, LIMITS), redis, LIMITS) for _ in range(2))
     await fails(a)

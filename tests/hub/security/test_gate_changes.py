@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.core.principal import Action, Principal
-from hub.redis.commands import Commands
+from hub.redis.commands import ServerCommands
 from hub.redis.endpoint import UrlEndpoint
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
@@ -289,7 +289,7 @@ async def test_a_ticket_opens_nothing_on_any_node_after_its_credential_has_chang
     access: Access, shared_redis: Callable[[str], RedisServer], kind: str
 ) -> None:
     """Waiting, open, or ended; by a node that knew the credential, or did not."""
-    commands, names = Commands(UrlEndpoint(shared_redis(kind).url)), Names(secrets.token_hex(8))
+    commands, names = ServerCommands(UrlEndpoint(shared_redis(kind).url)), Names(secrets.token_hex(8))
 
     async def node() -> tuple[Gate, RedisTickets]:
         tickets = RedisTickets(SharedRedis(lambda tenant: commands, names, Scripts(), secrets.token_hex(6)), access.clock)

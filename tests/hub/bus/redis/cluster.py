@@ -13,7 +13,7 @@ from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.eventlog.channel_log_redis import RedisChannelLog
 from hub.eventlog.interface import EventLogError
-from hub.redis.commands import Commands
+from hub.redis.commands import ServerCommands
 from hub.redis.endpoint import UrlEndpoint
 from hub.redis.names import Names
 from tests.hub.bus.backends import StartedBus, until
@@ -64,11 +64,10 @@ class Node:
     """One process's share of a hub."""
 
     def __init__(self, url: str, names: Names, name: str, tuning: Tuning = TUNING) -> None:
-        endpoint = UrlEndpoint(url)
-        self.commands = Commands(endpoint, timeout_s=1)
+        self.commands = ServerCommands(UrlEndpoint(url), timeout_s=1)
         self.log = RedisChannelLog(self.commands, names)
         self.journal = Journal()
-        self.bus = StartedBus(endpoint, self.commands, self.log, names, node=name, tuning=tuning)
+        self.bus = StartedBus(self.commands, self.log, names, node=name, tuning=tuning)
         self.bus.attach(self.journal)
         self.refused = 0
         self.acknowledged: list[int] = []

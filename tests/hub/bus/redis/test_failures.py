@@ -15,6 +15,7 @@ from hub.bus.redis.envelopes import header_of
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.core.principal import login_key
+from hub.redis.endpoint import UrlEndpoint
 from hub.redis.server import UnusableRedisError
 from tests.hub.bus.backends import until
 from tests.hub.bus.redis.cluster import EVERY, TOPICS, TUNING, Cluster, MakeCluster
@@ -60,7 +61,7 @@ async def test_a_connection_to_another_server_is_found_deaf(redis_process: Start
     gate = await Gate(server.folder / "gate.sock", server.path).start()
     cluster = make_cluster(server)
     # only what B hears goes through the gate
-    cluster.b.bus._heard._endpoint = type(cluster.b.bus._endpoint)(f"unix://{gate.path}")
+    cluster.b.bus.subscriber.endpoint = UrlEndpoint(f"unix://{gate.path}")
     async with cluster.under_load():
         gate.upstream = other.path
         gate.drop()
@@ -80,7 +81,7 @@ async def test_a_connection_on_which_nothing_comes_is_given_up(redis_process: St
     server = redis_process()
     gate = await Gate(server.folder / "gate.sock", server.path).start()
     cluster = make_cluster(server)
-    cluster.b.bus._heard._endpoint = type(cluster.b.bus._endpoint)(f"unix://{gate.path}")
+    cluster.b.bus.subscriber.endpoint = UrlEndpoint(f"unix://{gate.path}")
     async with cluster.under_load():
         gate.hold("answers")
         await until(lambda: cluster.b.bus.counters.deaf > 0)
@@ -95,7 +96,7 @@ async def test_redis_cuts_off_who_does_not_read(redis_process: Start, make_clust
     server = redis_process("redis", "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
     cluster = make_cluster(server, tuning=replace(TUNING, liveness_s=30))
     await cluster.b.bus.subscribe([EVERY], positions=True)
-    connection = cluster.b.bus._heard._connection
+    connection = cluster.b.bus.subscriber.connection
     assert connection is not None
     assert connection._transport is not None
     connection._transport.pause_reading()
@@ -137,7 +138,7 @@ async def test_redis_stalls(redis_process: Start, make_cluster: MakeCluster) -> 
         assert await cluster.a.append(TOPICS[1]) is None
         assert time.monotonic() - begin < 3
         server.wake()
-        await until(lambda: cluster.b.bus._heard._connection is not None)
+        await until(lambda: cluster.b.bus.connected)
     await cluster.check(durable=False)
     assert not cluster.b.journal.seams
     assert set(cluster.a.acknowledged + cluster.b.acknowledged) <= (await cluster.in_log()).keys()
@@ -289,11 +290,11 @@ async def test_a_buffer_that_grows_too_large_is_a_gap(redis_process: Start, make
         await reading.wait()
         return await page(tenant, after)
 
-    cluster.b.bus._heard._log = type("Slow", (), {"page": staticmethod(slow), "open": cluster.b.log.open})()
+    cluster.b.bus.subscriber._log = type("Slow", (), {"page": staticmethod(slow), "open": cluster.b.log.open})()
     await ask(server, "CLIENT", "KILL", "TYPE", "pubsub")
-    await until(lambda: cluster.b.bus._heard._connection is None)
+    await until(lambda: not cluster.b.bus.connected)
     await cluster.a.append(TOPICS[0])
-    await until(lambda: cluster.b.bus._heard._connection is not None)
+    await until(lambda: cluster.b.bus.connected)
     for _ in range(10):
         await cluster.a.append(TOPICS[0], b"x" * 1000)
     await until(lambda: bool(cluster.b.journal.gaps))

@@ -1,0 +1,135 @@
+"""The forms of the setting ``redis_url`` (docs/scaling.md#forms-of-redis_url)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from hub.redis.cluster import ClusterServers
+from hub.redis.commands import Durability, ServerCommands
+from hub.redis.endpoint import Access, HostPort, SentinelEndpoint, UrlEndpoint
+from hub.redis.servers import Servers, SpreadServers
+
+FORMS: Final = (
+    "redis://host:6379, rediss://host:6379, unix:///run/redis.sock, redis+sentinel://host:26379,host2:26379/master or "
+    "redis+cluster://host:6379,host2:6379"
+)
+"""What a URL may look like."""
+
+SENTINEL_PORT: Final = 26379
+REDIS_PORT: Final = 6379
+
+_SENTINEL: Final = "sentinel_"
+"""Begins the arguments of a URL that are for connections to the Sentinels."""
+
+
+class _Parts(NamedTuple):
+    tls: bool
+    credentials: str
+    hosts: Sequence[HostPort]
+    path: str
+    arguments: dict[str, str]
+
+    def access(self, database: str = "0") -> Access:
+        """How its servers are reached."""
+        return _access(
+            self.tls, self.credentials, database, {name: value for name, value in self.arguments.items() if not name.startswith(_SENTINEL)}
+        )
+
+    def sentinels(self) -> Access:
+        """How its Sentinels are reached.
+
+        Raises:
+            ValueError: an argument is none of a Sentinel; what was expected.
+        """
+        given = {name.removeprefix(_SENTINEL): value for name, value in self.arguments.items() if name.startswith(_SENTINEL)}
+        if unknown := given.keys() - {"username", "password", "ssl"}:
+            raise ValueError(f"expected sentinel_username, sentinel_password or sentinel_ssl, got {_SENTINEL}{min(unknown)}")
+        tls = given.get("ssl", str(self.tls).lower())
+        if tls not in {"true", "false"}:
+            raise ValueError(f"expected true or false for sentinel_ssl, got {tls}")
+        who, password = (quote(given.get(name, ""), safe="") for name in ("username", "password"))
+        of_tls = {name: value for name, value in self.arguments.items() if name.startswith("ssl_") and tls == "true"}
+        return _access(tls == "true", f"{who}:{password}@" if password else "", "0", of_tls)
+
+
+def _access(tls: bool, credentials: str, database: str, arguments: dict[str, str]) -> Access:
+    query = f"?{urlencode(arguments)}" if arguments else ""
+    return Access(f"{'rediss' if tls else 'redis'}://{credentials}host/{database}{query}")
+
+
+def kind_of(url: str) -> str:
+    """``server``, ``sentinel`` or ``cluster``.
+
+    Raises:
+        ValueError: it is no URL of a Redis.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme in {"redis", "rediss", "unix"}:
+        return "server"
+    base, _, kind = scheme.partition("+")
+    if base not in {"redis", "rediss"} or kind not in {"sentinel", "cluster"}:
+        raise ValueError(f"expected a URL such as {FORMS}")
+    return kind
+
+
+def open_servers(urls: Sequence[str], durability: Durability = "auto") -> Servers:
+    """The servers of one URL, or of several that share the tenants. Nothing is connected yet.
+
+    Raises:
+        ValueError: a text is no URL of a Redis; what was expected.
+    """
+    if len(urls) == 1:
+        return _one(urls[0], durability)
+    return SpreadServers([(name_of(url), _one(url, durability)) for url in urls])
+
+
+def name_of(url: str) -> str:
+    """The name by which one of several Redis is chosen for a tenant: its URL without credentials and arguments."""
+    parts = urlsplit(url)
+    hosts = ",".join(sorted(parts.netloc.rpartition("@")[2].split(",")))
+    return f"{parts.scheme}://{hosts}{parts.path}"
+
+
+def _one(url: str, durability: Durability) -> Servers:
+    kind = kind_of(url)
+    if kind == "server":
+        return ServerCommands(UrlEndpoint(url), durability=durability)
+    if durability == "yes":
+        raise ValueError("expected redis_durable auto or no with Sentinels or a Cluster, got yes: a replica is promoted with what it has")
+    if kind == "cluster":
+        return _cluster(_parts(url, REDIS_PORT))
+    return ServerCommands(_sentinel(_parts(url, SENTINEL_PORT)))
+
+
+def _cluster(parts: _Parts) -> ClusterServers:
+    if parts.path not in {"", "0"}:
+        raise ValueError(f"expected no database, or 0, in the URL of a Redis Cluster, got {parts.path}")
+    return ClusterServers(parts.access(), parts.hosts)
+
+
+def _sentinel(parts: _Parts) -> SentinelEndpoint:
+    service, _, database = parts.path.partition("/")
+    if not service:
+        raise ValueError("expected the name of the master behind the hosts, such as redis+sentinel://host:26379/mymaster")
+    return SentinelEndpoint(parts.access(database or "0"), parts.hosts, unquote(service), parts.sentinels())
+
+
+def _parts(url: str, port: int) -> _Parts:
+    split = urlsplit(url)
+    credentials, at, hosts = split.netloc.rpartition("@")
+    return _Parts(
+        split.scheme.startswith("rediss"),
+        credentials + at,
+        [_host(host, port) for host in hosts.split(",")],
+        split.path.strip("/"),
+        dict(parse_qsl(split.query)),
+    )
+
+
+def _host(text: str, port: int) -> HostPort:
+    split = urlsplit(f"//{text}")
+    if not split.hostname:
+        raise ValueError(f"expected hosts such as host:{port}, separated by commas, got {text!r}")
+    return split.hostname, split.port or port
