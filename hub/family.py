@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # commands read a family's settings without importing the mod
     from hub.ops.settings import Settings
     from hub.outbox.example import Example
     from hub.outbox.models import Consumer, Recorder
+    from hub.redis.shared import SharedRedis
     from hub.security.access import Scope
     from hub.security.gate import Gate
     from hub.security.hosts import Hosts
@@ -107,6 +108,8 @@ class Context:
     """The roles of this process; a family that runs in several roles may do different work in each."""
     alone: bool = True
     """Whether no other process uses the database."""
+    redis: SharedRedis | None = None
+    """For what nodes share over Redis; None without Redis."""
     cluster: Cluster | None = None
     """The other nodes of the hub; None where the hub is this process alone."""
     ownership: Ownership | None = None

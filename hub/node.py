@@ -114,6 +114,7 @@ class Node:
             errors=self.errors,
             roles=process_roles(settings.role),
             alone=self.storage.database.is_sqlite,
+            redis=None if redis is None else redis.shared,
         )
         self.parts = self.context.parts
         for family in of_process(whole(families), settings.role):

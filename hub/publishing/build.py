@@ -8,7 +8,7 @@ from hub.publishing.service import PublishService
 
 def build(context: Context) -> Parts:
     """The API of publishing by REST."""
-    publisher = PublishService(context.hub)
+    publisher = PublishService(context.hub, context.redis)
     return Parts(
         routers=[create_router(publisher)],
         counters={"publish": publisher.counters},

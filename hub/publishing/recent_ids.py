@@ -25,6 +25,8 @@ class PublishCounters:
     """Messages that had been published under the same id already: they were answered as the first time, and reached nobody again."""
     ids_forgotten_early: int = 0
     """Ids that were forgotten before their ten minutes were over, because there were too many."""
+    ids_not_shared: int = 0
+    """Ids that only this node knows, because Redis did not answer."""
 
 
 class Key(NamedTuple):

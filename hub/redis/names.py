@@ -67,7 +67,7 @@ class TenantNames:
 
     __slots__ = (
         *("_begin", "_topic", "idempotency_keys", "last", "logins", "meta", "stream", "subjects"),
-        *("tickets_ended", "tickets_waiting"),
+        *("publish_ids", "published", "tickets_ended", "tickets_waiting"),
     )
 
     def __init__(self, prefix: str, tenant: str) -> None:
@@ -84,6 +84,10 @@ class TenantNames:
         """Channel: one message for many logins."""
         self.subjects = f"{begin}s".encode()
         """Channel: messages for all logins of a subject; every node that has subscribers of the tenant listens."""
+        self.publish_ids = f"{begin}ui".encode()
+        """Sorted set: digests of the ids of published messages, by the time of their end."""
+        self.published = f"{begin}uv".encode()
+        """Hash: what is known of each such id."""
         self.tickets_waiting = f"{begin}kw".encode()
         """Sorted set: the tickets that wait to be used, by the time of their end."""
         self.tickets_ended = f"{begin}ke".encode()
