@@ -28,6 +28,7 @@ def build(context: Context) -> Parts:
         sender=sender,
         consumers=lambda: [consumer for part in context.parts for consumer in part.outbox_consumers],
         alone=context.alone,
+        owner=context.hub.incarnation,
     )
 
     def examples() -> dict[str, Example]:

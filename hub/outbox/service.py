@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Unpack
 
@@ -13,6 +12,7 @@ import structlog
 from hub.background import BackgroundTask
 from hub.core.hub import Hub
 from hub.core.ports import Clock, Loop
+from hub.core.session_ids import new_incarnation
 from hub.core.time_slice import TimeSlice
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
@@ -52,9 +52,12 @@ class Outbox:
         sender: Sends,
         consumers: Callable[[], Sequence[Consumer]],
         alone: bool,
+        owner: str | None = None,
         timing: Timing = DEFAULT,
     ) -> None:
-        """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database."""
+        """``consumers`` returns those of the families and is called at the start. ``alone``: no other process uses the database. ``owner``
+        is the name of this process in the leases of deliveries, its incarnation; by default a new one.
+        """
         self.counters = Counters()
         self.settings = settings
         self.cache = EndpointCache(transactions)
@@ -68,7 +71,7 @@ class Outbox:
         self._families = consumers
         self._by_type: dict[str, Consumer] = {}
         self._operations = Operations(hub)
-        owner = secrets.token_hex(12)
+        owner = owner or new_incarnation()
         lease_ms = round(settings.lease_s * 1000)
         self.worker = DeliveryWorker(
             owner=owner,

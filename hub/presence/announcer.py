@@ -10,7 +10,7 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from hub.core.channels import InvalidChannelError, check_channel, is_wildcard, lies_within
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
@@ -19,6 +19,7 @@ from hub.core.metric import CounterFamily
 from hub.core.subscriber import Subscriber
 from hub.core.time_slice import TimeSlice
 from hub.core.timers import Timer
+from hub.presence.counts import LocalCounts, Own, SessionCounts
 from hub.presence.roster import Roster
 
 ROOT: Final = "/hub/presence"
@@ -28,6 +29,9 @@ _OWN: Final = "/hub/"
 """The root of the server's own channels. Their joins are not published: otherwise each presence channel would need another one."""
 
 _SUM_UP_AFTER_S: Final = 1.0
+
+_TOGETHER: Final = 64
+"""Events whose numbers of sessions are asked for at once."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,16 @@ class _Second:
     """Joins and leaves beyond those that got an event each."""
 
 
+class _Waiting(NamedTuple):
+    """An event that waits to be sent."""
+
+    tenant: str
+    channel: str
+    own: Own
+    """The number of sessions of this process after it."""
+    event: dict[str, Any]
+
+
 def presence_channel(pattern: str) -> str | None:
     """The channel on which joins and leaves of a channel are published; for a pattern, that of the part before the ``*``. None if the name
     would be too long.
@@ -75,13 +89,18 @@ def presence_channel(pattern: str) -> str | None:
 class Announcer:
     """Publishes joins and leaves: a limited number of events a second for each channel, and the sum of the others after the second."""
 
-    __slots__ = ("_hub", "_max_per_second", "_outbox", "_patterns", "_roster", "_seconds", "_sending", "_timer", "counters")
+    __slots__ = ("_counts", "_hub", "_max_per_second", "_outbox", "_patterns", "_roster", "_seconds", "_sending", "_timer", "counters")
 
-    def __init__(self, hub: Hub, roster: Roster, patterns: Sequence[str], *, events_per_second: int) -> None:
-        """``patterns``: joins and leaves are published for subscriptions that lie within one of them.
+    def __init__(
+        self, hub: Hub, roster: Roster, patterns: Sequence[str], *, events_per_second: int, counts: SessionCounts | None = None
+    ) -> None:
+        """``patterns``: joins and leaves are published for subscriptions that lie within one of them. ``counts`` has the numbers of
+        sessions of all nodes; by default there are no other nodes.
 
         The roster gives the number of sessions after each change. It must be made before the announcer, so that it is updated first.
         """
+        self._counts = LocalCounts() if counts is None else counts
+        self._counts.watch(self._left_with_node)
         self.counters = PresenceCounters()
         self._hub = hub
         self._roster = roster
@@ -89,7 +108,7 @@ class Announcer:
         self._max_per_second = events_per_second
         self._seconds: dict[tuple[str, str], _Second] = {}
         self._timer: Timer | None = None
-        self._outbox: deque[tuple[str, str, bytes]] = deque()
+        self._outbox: deque[_Waiting] = deque()
         self._sending = False
         for pattern in (ROOT, f"{ROOT}/**"):
             hub.registry.declare(ChannelDeclaration(pattern, DeliveryClass.EVENT, "joins and leaves, by the setting presence.channels"))
@@ -118,7 +137,6 @@ class Announcer:
                 "channel": pattern,
                 "subject": session.principal.subject,
                 "session": session.public_id,
-                "sessions": self._roster.count(tenant, pattern),
             }
             if self._post(tenant, pattern, change):
                 self.counters.told += 1
@@ -144,7 +162,6 @@ class Announcer:
                     "channel": pattern,
                     "joined": second.joined,
                     "left": second.left,
-                    "sessions": self._roster.count(tenant, pattern),
                 }
                 if self._post(tenant, pattern, sums):
                     self.counters.summed_up += changes
@@ -152,12 +169,19 @@ class Announcer:
                     self.counters.too_long += changes
             await time_slice.checkpoint()
 
+    def _left_with_node(self, tenant: str, pattern: str, sessions: int) -> None:
+        """A node has died, and with it sessions that had subscribed to a pattern. They are told as one sum."""
+        self._post(tenant, pattern, {"type": "changes", "channel": pattern, "joined": 0, "left": sessions})
+        self.counters.summed_up += sessions
+
     def _post(self, tenant: str, pattern: str, event: dict[str, Any]) -> bool:
-        """Put an event behind those that wait to be sent; False if its channel's name would be too long."""
+        """Put an event behind those that wait to be sent; False if its channel's name would be too long. The number of sessions is added
+        when it is sent.
+        """
         channel = presence_channel(pattern)
         if channel is None:
             return False
-        self._outbox.append((tenant, channel, json.dumps(event, separators=(",", ":")).encode("ascii")))
+        self._outbox.append(_Waiting(tenant, channel, Own(pattern, self._roster.count(tenant, pattern)), event))
         if not self._sending:
             self._sending = True
             self._hub.loop.spawn(self._send())
@@ -167,7 +191,18 @@ class Announcer:
         time_slice = TimeSlice(self._hub.clock, self._hub.loop)
         try:
             while self._outbox:
-                await self._hub.publisher.emit(*self._outbox.popleft())
-                await time_slice.checkpoint()
+                some = self._take_some()
+                totals = await self._counts.totals(some[0].tenant, [each.own for each in some])
+                for each, sessions in zip(some, totals, strict=True):
+                    event = json.dumps({**each.event, "sessions": sessions}, separators=(",", ":")).encode("ascii")
+                    await self._hub.publisher.emit(each.tenant, each.channel, event)
+                    await time_slice.checkpoint()
         finally:
             self._sending = False
+
+    def _take_some(self) -> list[_Waiting]:
+        """The next events of one tenant, a few at most. Their numbers are asked for together."""
+        some = [self._outbox.popleft()]
+        while self._outbox and len(some) < _TOGETHER and self._outbox[0].tenant == some[0].tenant:
+            some.append(self._outbox.popleft())
+        return some

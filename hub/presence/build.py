@@ -1,7 +1,8 @@
 """The parts that presence adds to a hub: the list of sessions by REST, and, if a setting names channels, joins and leaves as events."""
 
-from hub.family import Context, Parts
+from hub.family import Context, Parts, Service
 from hub.presence.announcer import Announcer
+from hub.presence.counts import LocalCounts, SessionCounts
 from hub.presence.roster import Roster
 from hub.presence.routes import create_router
 from hub.presence.survey import Survey
@@ -14,6 +15,17 @@ def build(context: Context) -> Parts:
     survey = Survey(roster, context.hub.incarnation, context.cluster, timeout_s=settings.survey_s)
     if not settings.channels:
         return Parts(routers=[create_router(survey)])
+    counts, services = _counts(context, roster)
     # made after the roster, so that the roster is updated first
-    announcer = Announcer(context.hub, roster, settings.channels, events_per_second=settings.events_per_second)
-    return Parts(routers=[create_router(survey)], counters={"presence": announcer.counters})
+    announcer = Announcer(context.hub, roster, settings.channels, events_per_second=settings.events_per_second, counts=counts)
+    return Parts(routers=[create_router(survey)], counters={"presence": announcer.counters}, services=services)
+
+
+def _counts(context: Context, roster: Roster) -> tuple[SessionCounts, list[Service]]:
+    """The numbers of sessions of all nodes, and the service that keeps them."""
+    if context.redis is None or context.cluster is None:
+        return LocalCounts(), []
+    from hub.presence.counts_redis import RedisCounts  # imported here: the client of Redis takes time to load
+
+    counts = RedisCounts(context.redis, context.cluster.nodes, lambda: roster.tenants)
+    return counts, [counts]

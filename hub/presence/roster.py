@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from hub.core.channels import candidates, lies_within
@@ -132,6 +132,11 @@ class Roster:
     def count(self, tenant: str, pattern: str) -> int:
         """The number of sessions that subscribed to exactly this channel or pattern."""
         return self._counts.get(tenant, {}).get(_shard(pattern), {}).get(pattern, 0)
+
+    @property
+    def tenants(self) -> Collection[str]:
+        """The tenants with a subscription."""
+        return self._counts.keys()
 
     async def channels(self, tenant: str, *, limit: int, after: str = "", prefix: str = "", within: str | None = None) -> ChannelPage:
         """List up to ``limit`` channels and patterns with a subscriber, in the order of their names, beginning after the name ``after``.

@@ -99,6 +99,10 @@ class TenantNames:
         """String, which Redis forgets after a minute: the newest batch that a process published."""
         return self.meta[:-1] + b"b:" + incarnation.encode()
 
+    def presence(self, incarnation: str) -> bytes:
+        """Hash, which Redis forgets where a process does not renew it: how many of its sessions subscribed to a pattern."""
+        return f"{self._begin}j:{incarnation}".encode()
+
     def ticket(self, digest: str) -> bytes:
         """Hash: a ticket, by a digest of its text."""
         return f"{self._begin}k:{digest}".encode()

@@ -30,7 +30,18 @@ class Scripts:
     """All of them."""
 
     __slots__ = (
-        *("beat", "claim", "open", "publish", "publish_ids_begin", "publish_ids_end", "sign_in_try", "trim"),
+        *(
+            "beat",
+            "claim",
+            "open",
+            "presence_count",
+            "presence_take",
+            "publish",
+            "publish_ids_begin",
+            "publish_ids_end",
+            "sign_in_try",
+            "trim",
+        ),
         *("ticket_closed", "ticket_issue", "ticket_keep", "ticket_opened", "ticket_redeem"),
     )
 
@@ -45,6 +56,8 @@ class Scripts:
         self.open = script("open")
         self.publish = script("publish")
         self.trim = script("trim")
+        self.presence_count = script("presence_count")
+        self.presence_take = script("presence_take")
         self.publish_ids_begin = script("publish_ids_begin")
         self.publish_ids_end = script("publish_ids_end")
         self.sign_in_try = script("sign_in_try")

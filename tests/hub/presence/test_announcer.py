@@ -1,6 +1,7 @@
 """Joins and leaves as events."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.principal import Principal
 from hub.presence.announcer import Announcer, presence_channel
+from hub.presence.counts import LocalCounts, SessionCounts
 from hub.presence.roster import Roster
 from tests.hub.core.harness import Recorder, World, principal
 
@@ -15,9 +17,16 @@ from tests.hub.core.harness import Recorder, World, principal
 class Watch:
     """A hub that tells of joins and leaves, and one who listens."""
 
-    def __init__(self, *patterns: str, events_per_second: int = 20, world: World | None = None) -> None:
+    def __init__(
+        self,
+        *patterns: str,
+        events_per_second: int = 20,
+        world: World | None = None,
+        counts: Callable[[Roster], SessionCounts] = lambda roster: LocalCounts(),
+    ) -> None:
         self.world = world or World()
-        self.announcer = Announcer(self.world.hub, Roster(self.world.hub), patterns, events_per_second=events_per_second)
+        roster = Roster(self.world.hub)
+        self.announcer = Announcer(self.world.hub, roster, patterns, events_per_second=events_per_second, counts=counts(roster))
         self.listener = self.world.session("listener")
 
     async def listen(self, *channels: str) -> None:
