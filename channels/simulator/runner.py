@@ -24,8 +24,10 @@ from channels.simulator.centre import DAY_MS, HOUR_MS, demo_centre
 from channels.simulator.counters import Counters
 from channels.simulator.model import Model
 from channels.simulator.settings import SimulatorSettings
+from hub.cluster.ownership import Ownership
 from hub.core.ports import Clock
 from hub.eventlog.interface import EventLog
+from hub.storage.lease import Fence
 
 _log = structlog.get_logger(__name__)
 
@@ -57,14 +59,27 @@ class Previous:
 
 
 class Runner:
-    """A service that runs as long as the hub does.
+    """A service that runs as long as the hub does; where nodes own tenants by leases, as long as this node owns the tenant ``demo``: of all
+    nodes one simulates (docs/scaling.md#what-is-one-processs).
 
     At the start it simulates the day so far as fast as it can, so that the totals of the day are not zero: from midnight, from eight hours
     ago, or from the end of the log, whichever is latest. Then it follows the clock. Its first events finish the interactions of an earlier
     run, and log its agents out.
     """
 
-    __slots__ = ("_clock", "_eventlog", "_find_sink", "_first_pause_s", "_settings", "_sink", "_task", "_zone", "counters", "error")
+    __slots__ = (
+        "_clock",
+        "_eventlog",
+        "_find_sink",
+        "_first_pause_s",
+        "_leased",
+        "_settings",
+        "_sink",
+        "_task",
+        "_zone",
+        "counters",
+        "error",
+    )
 
     def __init__(
         self,
@@ -75,8 +90,14 @@ class Runner:
         zone: tzinfo | None,
         find_sink: Callable[[], EventSink],
         first_pause_s: float = 0.5,
+        leased: Ownership | None = None,
     ) -> None:
-        """``first_pause_s``: seconds until events that could not be written are sent again; the pause doubles each time, up to 10 s."""
+        """``first_pause_s``: seconds until events that could not be written are sent again; the pause doubles each time, up to 10 s. Of
+        ``leased`` tenants this process simulates while it owns the one of the demo; without it always.
+        """
+        self._leased = leased
+        if leased is not None:
+            leased.workers.append(self)
         self.counters = Counters()
         self.error: str | None = None
         """Why the simulator stopped; None while it runs."""
@@ -92,13 +113,40 @@ class Runner:
     async def start(self) -> None:
         """Start in a task: the start of the hub does not wait until the day so far is simulated."""
         self._sink = self._find_sink()
-        self._task = asyncio.create_task(self._run_logged())
+        if self._leased is None:
+            self._begin()
+        else:
+            self._leased.want(TENANT)
 
     async def stop(self) -> None:
         """Stop at once. The next start finishes the open interactions."""
-        if self._task is not None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    # -- TenantWorker ---------------------------------------------------------------------------------------------------
+
+    async def open_tenant(self, tenant: str, fence: Fence) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.open_tenant`. The simulation goes on from the end of the log."""
+        if tenant == TENANT:
+            await self.stop()
+            self._begin()
+
+    async def close_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.close_tenant`."""
+        if tenant == TENANT:
+            await self.stop()
+
+    def drop_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`."""
+        if tenant == TENANT and self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task})
+            self._task = None
+
+    def _begin(self) -> None:
+        self.error = None
+        self._task = asyncio.create_task(self._run_logged())
 
     async def readiness(self) -> str | None:
         """For ``/readyz``: None while the simulator runs, else the reason why it stopped."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -27,11 +28,11 @@ class Promised:
 
 
 class Clients:
-    """Threads that go on until they are told to end."""
+    """Threads that go on until they are told to end. With several hubs each request goes to one of them by chance."""
 
-    def __init__(self, url: str, key: str, threads: int, seed: int) -> None:
+    def __init__(self, url: str | Sequence[str], key: str, threads: int, seed: int) -> None:
         self.promised = Promised()
-        self._url = f"{url}/nexus/v3/openmedia/crash/interactions"
+        self._hubs = [url] if isinstance(url, str) else list(url)
         self._headers = {"x-api-key": key}
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -59,25 +60,28 @@ class Clients:
         for each in self._threads:
             each.join(60)
 
+    def _url(self, chance: random.Random) -> str:
+        return f"{chance.choice(self._hubs)}/nexus/v3/openmedia/crash/interactions"
+
     def _run(self, chance: random.Random) -> None:
         with httpx.Client(headers=self._headers, timeout=10) as client:
             while not self._ending.is_set():
                 with self._lock:
                     external = f"x-{next(self._numbers)}"
                 if chance.random() < 0.1:
-                    self._refused(client, external)
+                    self._refused(client, external, chance)
                 else:
                     self._whole(client, external, chance)
 
-    def _refused(self, client: httpx.Client, external: str) -> None:
+    def _refused(self, client: httpx.Client, external: str, chance: random.Random) -> None:
         """A creation that cannot be: nothing of it may be delivered."""
-        answer = self._post(client, self._url, {"data": {"externalId": external, "userData": "no object"}})
+        answer = self._post(client, lambda: self._url(chance), {"data": {"externalId": external, "userData": "no object"}})
         if answer is not None and answer.status_code == 400:
             with self._lock:
                 self.promised.refused.add(external)
 
     def _whole(self, client: httpx.Client, external: str, chance: random.Random) -> None:
-        answer = self._post(client, self._url, {"data": {"externalId": external}})
+        answer = self._post(client, lambda: self._url(chance), {"data": {"externalId": external}})
         if answer is None or answer.status_code >= 500:
             with self._lock:
                 self.promised.unknown.add(external)
@@ -88,7 +92,7 @@ class Clients:
         time.sleep(chance.random() * 0.02)
         # a stop without an answer may have happened: it is asked for again until there is one
         while True:
-            answer = self._post(client, f"{self._url}/{identifier}/stop", {})
+            answer = self._post(client, lambda: f"{self._url(chance)}/{identifier}/stop", {})
             if answer is not None and answer.status_code < 500:
                 break
             if self._ending.wait(0.05):
@@ -99,11 +103,11 @@ class Clients:
         else:
             answer.raise_for_status()
 
-    def _post(self, client: httpx.Client, url: str, body: dict[str, object]) -> httpx.Response | None:
+    def _post(self, client: httpx.Client, url: Callable[[], str], body: dict[str, object]) -> httpx.Response | None:
         """The answer; None where the request may have arrived and none came. Whom nobody listens to has sent nothing, and tries again."""
         while True:
             try:
-                return client.post(url, json=body)
+                return client.post(url(), json=body)
             except httpx.ConnectError:
                 if self._ending.wait(0.1):
                     return None

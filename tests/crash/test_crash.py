@@ -6,17 +6,21 @@ import asyncio
 import json
 import os
 import random
+import secrets
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from hub.outbox.settings import OutboxSettings
 from tests.crash.load import Clients
 from tests.crash.receiver import Receiver
 from tests.hub.storage.backends import Postgres, postgres
 from tests.support.hub_process import HubProcess, clean_environment, run_hub
+from tests.support.redis_server import RedisServer
 
 __all__ = ["postgres"]
 
@@ -78,6 +82,21 @@ def campaign(hub: HubProcess, kills: int, seed: int) -> None:
         receiver.close()
 
 
+@pytest.fixture
+def two(tmp_path: Path, postgres: Postgres, shared_redis: Callable[[str], RedisServer]) -> Iterator[list[HubProcess]]:
+    """Two hubs on one PostgreSQL and one Redis, with a tenant; not started yet."""
+    flags = ("--database-url", postgres.url(asyncio.run(postgres.create())).replace("+psycopg", ""))
+    shared = {"HUB_REDIS_URL": shared_redis("redis").url, "HUB_REDIS_PREFIX": secrets.token_hex(8), "HUB_SECRET": "the secret of both hubs"}
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made.append(HubProcess(tmp_path / name, flags, ENVIRONMENT | shared))
+    command(made[0], "tenant", "add", "acme")
+    yield made
+    for each in made:
+        each.close()
+
+
 def expect(hub: HubProcess, clients: Clients, receiver: Receiver, key: str) -> None:
     promised = clients.promised
     wanted = {(identifier, "STARTED") for identifier in promised.created.values()}
@@ -113,6 +132,47 @@ def expect(hub: HubProcess, clients: Clients, receiver: Receiver, key: str) -> N
 @pytest.mark.timeout(2 * DELIVERED_WITHIN_S + 120)
 def test_what_was_accepted_is_delivered(hub: HubProcess) -> None:
     campaign(hub, KILLS, seed=7)
+
+
+def two_node_campaign(hubs: list[HubProcess], kills: int, seed: int) -> None:
+    """As :func:`campaign`, with clients that send each request to one of two hubs. One is killed, and the other one takes over what it had
+    claimed; then it comes back.
+    """
+    chance = random.Random(seed)
+    receiver = Receiver(SECRET, fails=0.1, seed=seed)
+    command(hubs[0], "endpoint", "add", receiver.url, "--secret", SECRET)
+    key = json.loads(command(hubs[0], "key", "add", "load", "--role", "admin", "--json"))["key"]
+    for hub in hubs:
+        hub.start()
+    clients = Clients([hub.url for hub in hubs], key, threads=6, seed=seed)
+    try:
+        for number in range(kills):
+            clients.go_on(chance.randint(12, 60))
+            hubs[number % 2].kill9()
+            clients.go_on(chance.randint(12, 60))
+            hubs[number % 2].start()
+        clients.go_on(12)
+        clients.end()
+        receiver.calm()
+        expect(hubs[0], clients, receiver, key)
+        repeated = Counter((each.interaction, each.event) for each in receiver.arrivals)
+        again = sum(times - 1 for times in repeated.values())
+        under_way = OutboxSettings().concurrency  # of the endpoint, when a hub was killed: an answer that it could not note
+        assert again <= kills * under_way, f"{again} events came again after {kills} kills"
+    finally:
+        clients.end()
+        receiver.close()
+
+
+@pytest.mark.timeout(2 * DELIVERED_WITHIN_S + 120)
+def test_two_nodes_on_one_database_deliver_what_either_accepted(two: list[HubProcess]) -> None:
+    two_node_campaign(two, KILLS, seed=11)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_two_nodes_on_one_database_deliver_what_either_accepted_hundreds_of_times(two: list[HubProcess]) -> None:
+    two_node_campaign(two, LONG_KILLS, seed=random.randrange(1 << 30))
 
 
 @pytest.mark.long

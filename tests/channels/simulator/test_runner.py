@@ -17,7 +17,9 @@ from channels.events import (
 from channels.simulator.runner import SOURCE, TENANT, Runner
 from channels.simulator.settings import SimulatorSettings
 from channels.statistics.engine.engine import Engine
+from hub.cluster.ownership import FixedOwnership
 from hub.eventlog.memory import MemoryEventLog
+from hub.storage.lease import Fence
 from tests.channels.ingest.support import NOON_MS, noon
 from tests.world import ManualClock
 
@@ -197,3 +199,37 @@ async def test_the_day_so_far_begins_at_midnight_at_the_earliest() -> None:
 
 async def test_one_that_never_started_can_be_stopped() -> None:
     await _runner(Sink(MemoryEventLog()), noon()).stop()
+
+
+async def test_of_nodes_that_own_tenants_by_leases_the_owner_of_the_demo_simulates() -> None:
+    clock, sink = noon(), Sink(MemoryEventLog())
+    settings = SimulatorSettings(agents=10, seed=1)
+
+    def node() -> tuple[Runner, FixedOwnership]:
+        ownership = FixedOwnership(me="a", is_owner=False)
+        runner = Runner(settings=settings, eventlog=sink.log, clock=clock, zone=UTC, find_sink=lambda: sink, leased=ownership)
+        assert ownership.workers == [runner]
+        return runner, ownership
+
+    (a, _), (b, _) = node(), node()
+    for runner in (a, b):
+        await runner.start()
+    await a.open_tenant("other", Fence("other", 1))
+    await asyncio.sleep(0.05)
+    assert sink.taken == []
+    await a.open_tenant(TENANT, Fence(TENANT, 1))
+    await _run_until(a, _reached(sink, clock))
+    a.drop_tenant(TENANT)
+    await asyncio.sleep(0)
+    before = len(sink.taken)
+    clock.wall += 600_000
+    await b.open_tenant(TENANT, Fence(TENANT, 2))
+    await _run_until(b, _reached(sink, clock))
+    await b.close_tenant(TENANT)
+    assert (a.counters.events, b.counters.events) == (before, len(sink.taken) - before)
+    assert (a.error, b.error) == (None, None)
+    over = {event.data.interaction_id for event in sink.taken if isinstance(event.data, InteractionFinished)}
+    begun = [event.data.interaction_id for event in sink.taken[:before] if isinstance(event.data, InteractionStarted)]
+    assert set(begun) <= over  # the second one finished what the first one had begun
+    await b.stop()
+    await a.stop()
