@@ -11,7 +11,7 @@ import pytest
 from hub.presence.counts import Own
 from hub.presence.counts_redis import RedisCounts
 from hub.presence.roster import Roster
-from hub.redis.commands import Commands
+from hub.redis.commands import Commands, ServerCommands
 from hub.redis.endpoint import UrlEndpoint
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
@@ -42,7 +42,7 @@ class Node(Watch):
 class Nodes(MemoryCluster):
     def __init__(self, url: str) -> None:
         super().__init__(3)
-        self.commands, self.names = Commands(UrlEndpoint(url)), Names(secrets.token_hex(8))
+        self.commands, self.names = ServerCommands(UrlEndpoint(url)), Names(secrets.token_hex(8))
         self.watches = [Node(member, self.commands, self.names) for member in self.nodes]
 
     async def settle(self) -> None:
