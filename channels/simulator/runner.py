@@ -60,7 +60,7 @@ class Previous:
 
 class Runner:
     """A service that runs as long as the hub does; where nodes own tenants by leases, as long as this node owns the tenant ``demo``: of all
-    nodes one simulates (docs/scaling.md#what-is-one-processs).
+    nodes one simulates (docs/scaling.md#state-and-work-of-one-process).
 
     At the start it simulates the day so far as fast as it can, so that the totals of the day are not zero: from midnight, from eight hours
     ago, or from the end of the log, whichever is latest. Then it follows the clock. Its first events finish the interactions of an earlier
