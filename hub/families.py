@@ -20,6 +20,9 @@ empty.
 OWN: Final[tuple[Family, ...]] = (security, presence, publishing, outbox)
 """They are built before all other families, which use their offers."""
 
+NODES: Final = "hub.cluster.migrations"
+"""The package with the migrations of the table by which the nodes of a hub know each other's database."""
+
 
 def whole(families: Iterable[Family]) -> tuple[Family, ...]:
     """The hub's own families, then ``families``."""
@@ -36,5 +39,7 @@ def access_of(families: Iterable[Family]) -> Access:
 
 
 def migrations_of(families: Iterable[Family]) -> tuple[str, ...]:
-    """The packages with the migrations of the hub's own families and these, and of the event log and the leases of several nodes."""
-    return (*(family.migrations for family in whole(families) if family.migrations is not None), EVENT_LOG)
+    """The packages with the migrations of the hub's own families and these, of the event log and the leases of several nodes, and of the id
+    of the database.
+    """
+    return (*(family.migrations for family in whole(families) if family.migrations is not None), EVENT_LOG, NODES)

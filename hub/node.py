@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import ASGIApp
@@ -36,7 +37,7 @@ from hub.ops.start_errors import explain
 from hub.ops.usable import check_supported
 from hub.security.connections import Connections
 from hub.security.hosts import DemoGuard, Hosts
-from hub.security.service import Security
+from hub.security.service import Security, signing_secret
 from hub.security.trusted_proxies import trusted_proxies
 from hub.storage.disk import Disk
 from hub.storage.service import DatabaseService
@@ -52,6 +53,9 @@ from hub.transports.server import serve
 from hub.transports.sse import EventStreamEndpoint
 from hub.workers.metrics import WorkerMetrics
 from hub.workers.seat import Seat
+
+if TYPE_CHECKING:
+    from hub.cluster.build import ClusterParts
 
 _log = structlog.get_logger(__name__)
 
@@ -101,6 +105,7 @@ class Node:
             limits=settings.limits,
             incarnation=self.incarnation,
         )
+        self.cluster = self._find_nodes()
         self.hosts = Hosts.of(settings)
         self.errors = ErrorTable(settings.limits.max_errors_told)
         self.context = Context(
@@ -115,6 +120,7 @@ class Node:
             roles=process_roles(settings.role),
             alone=self.storage.database.is_sqlite,
             redis=None if redis is None else redis.shared,
+            cluster=None if self.cluster is None else self.cluster.cluster,
         )
         self.parts = self.context.parts
         for family in of_process(whole(families), settings.role):
@@ -124,6 +130,16 @@ class Node:
         self._services = self._put_in_order(repeats)
         self._observe()
         self._mount()
+
+    def _find_nodes(self) -> ClusterParts | None:
+        """The registry of nodes, and the links to them; None where the hub is this process alone."""
+        redis = self._backends.redis
+        if redis is None:
+            return None
+        from hub.cluster.build import build_cluster  # imported here, because most hubs do not need it
+
+        secret = signing_secret(self.settings)
+        return build_cluster(self.settings, redis, self.incarnation, secret, self.clock, self.transactions, seat=self._seat)
 
     def _plug(self, family: Family) -> None:
         """Build a family, check the operations that it names, and declare its channels."""
@@ -175,6 +191,7 @@ class Node:
             *([] if repeats is None else [RepeatedErrors(repeats)]),
             *([] if self._backends.redis is None else [self._backends.redis]),
             self.storage,
+            *(() if self.cluster is None else self.cluster.services),
             self.security,
             TimerDriver(self.hub.timers, self.hub.budget.step),
             self.loop_watch,
@@ -182,6 +199,7 @@ class Node:
             *(service for part in self.parts for service in part.services),
             *(service for part in self.parts for service in part.late_services),
             StorageWatch(self._watched, self.settings.readiness.look_s),
+            *([] if self.cluster is None else [self.cluster.membership]),
         ]
 
     def _observe(self) -> None:
@@ -194,6 +212,7 @@ class Node:
             of_storage(self.transactions, self._watched),
             *([] if self.relay is None else [of_relay(self.relay)]),
             *([] if redis is None else [of_redis(redis)]),
+            *([] if self.cluster is None else [self.cluster.parts()]),
             *self.parts,
         ):
             show(self.metrics, part)
@@ -210,6 +229,8 @@ class Node:
         if redis is not None:
             self.health.register("redis", redis.trouble, shared=True)
             self.health.register("bus", redis.deaf)
+        if self.cluster is not None:
+            self.health.register("cluster", self.cluster.registry.trouble, shared=True)
         self.health.register("disk", Disk(self.settings.data_dir, self.settings.readiness.min_free_bytes).readiness)
         for part in self.parts:
             for name, check in part.readiness.items():
@@ -272,6 +293,8 @@ class Node:
     async def _drain(self) -> None:
         """Disconnect the clients before the sockets are closed, so that they reconnect to another node, and not all at once."""
         self.health.drain()
+        if self.cluster is not None:
+            await self.cluster.registry.drain()
         seconds = self.settings.drain_seconds / 2
         await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
 

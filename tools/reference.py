@@ -101,7 +101,12 @@ def metrics() -> list[Described]:
 
     async def build() -> list[Described]:
         with tempfile.TemporaryDirectory() as folder:
-            optional = {"demo": True, "redis_url": "redis://localhost", "secret": "of the reference alone"}
+            optional = {
+                "demo": True,
+                "redis_url": "redis://localhost",
+                "link_listen": "unix:/run/link.sock",
+                "secret": "of the reference alone",
+            }
             settings = model_of(FAMILIES)(data_dir=Path(folder), presence=PresenceSettings(channels=("/**",)), **optional)
             seat = Seat(index=0, count=2, life=1, listener=-1, metrics_listener=None, line=-1, folder=folder)
             return Node(settings, FAMILIES, seat=seat).metrics.describe()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
+import ssl
 import stat
 from collections import OrderedDict
 from pathlib import Path
@@ -18,8 +20,9 @@ from websockets.frames import CloseCode
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from hub.cluster.link.address import Certificates, LinkAddress, parse_url
+from hub.cluster.link.address import LinkAddress, LinkListenError, parse_url
 from hub.cluster.link.base import BaseLinks
+from hub.cluster.link.certificates import Certificates
 from hub.cluster.link.connection import LinkConnection
 from hub.cluster.link.hello import MAX_HELLO_BYTES, Handshake, Me, Refusal
 from hub.cluster.link.multiplexer import Multiplexer
@@ -30,10 +33,8 @@ _HELLO_MESSAGE_BYTES: Final = 2 * MAX_HELLO_BYTES
 _BACKLOG: Final = 256
 
 _log = structlog.get_logger(__name__)
-
-
-class LinkListenError(OSError):
-    """The listener of links cannot be opened: the text says why, and what to do."""
+_websocket_log = logging.getLogger("hub.cluster.websocket")
+_websocket_log.setLevel(logging.WARNING)  # the library tells of each connection that is opened
 
 
 class Links(BaseLinks):
@@ -78,10 +79,10 @@ class Links(BaseLinks):
     # -- as a service -------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the listener.
+        """Open the listener, and look whether ``link_url`` leads to it.
 
         Raises:
-            LinkListenError: it cannot be opened.
+            LinkListenError: it cannot be opened, or ``link_url`` leads elsewhere.
         """
         if self._listen is None:
             return
@@ -96,9 +97,28 @@ class Links(BaseLinks):
                 )
         except OSError as error:
             where = self._listen.path or f"{self._listen.host}:{self._listen.port}"
+            reason = error.strerror or error
+            raise LinkListenError(f"link_listen: cannot listen on {where} ({reason}): end what listens there, or choose another") from error
+        try:
+            await self._call_itself()
+        except BaseException:
+            self._server.close()
+            raise
+
+    async def _call_itself(self) -> None:
+        """Find what else would be found at the first call of another node only."""
+        me = self._nodes.me
+        if not me.link:
+            return
+        try:
+            async with asyncio.timeout(self.tuning.dial_s):
+                await self._connect(me)
+        except (_RefusedError, ssl.SSLError) as error:
             raise LinkListenError(
-                error.errno, f"link_listen: cannot listen on {where} ({error.strerror or error}): end what listens there, or choose another"
+                f"link_url: expected a URL that leads to link_listen of this node, got {me.link}, where this was found: {error}"
             ) from error
+        except (OSError, TimeoutError) as error:  # such as a name that is known when the node is ready
+            _log.warning("link_url_not_reached", link_url=me.link, error=str(error) or "no answer")
 
     async def stop(self) -> None:
         """Close the listener and every link; the handlers that still run are cancelled."""
@@ -193,7 +213,7 @@ class Links(BaseLinks):
         except TimeoutError:
             failed = f"node {node} at {record.link} did not answer within {self.tuning.dial_s:g} s"
         except (ConnectionRefusedError, FileNotFoundError) as error:
-            if record.link.startswith("unix:") and record.machine == self._nodes.me.machine:
+            if record.link.startswith("unix:"):
                 self.counters.dials_failed += 1
                 raise NodeGoneError(f"nobody listens on {record.link}: node {node} has ended") from error
             failed = f"node {node} at {record.link} refused the connection"
@@ -212,7 +232,7 @@ class Links(BaseLinks):
             _RefusedError: it was refused for another reason.
         """
         address = parse_url(record.link)
-        websocket = ClientProtocol(parse_uri(address.websocket_url), max_size=_HELLO_MESSAGE_BYTES)
+        websocket = ClientProtocol(parse_uri(address.websocket_url), max_size=_HELLO_MESSAGE_BYTES, logger=_websocket_log)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_link(connection: LinkConnection) -> None:
@@ -272,7 +292,7 @@ class Links(BaseLinks):
     # -- connections that others open ---------------------------------------------------------------------------------
 
     def _accepted(self) -> LinkConnection:
-        websocket = ServerProtocol(max_size=_HELLO_MESSAGE_BYTES)
+        websocket = ServerProtocol(max_size=_HELLO_MESSAGE_BYTES, logger=_websocket_log)
 
         def on_link(connection: LinkConnection) -> None:
             self._strangers.pop(connection, None)
@@ -327,7 +347,7 @@ class Links(BaseLinks):
 
     def _count_refusal(self, connection: LinkConnection) -> None:
         refusal = connection.refusal
-        if refusal is None:
+        if refusal is None or (refusal is Refusal.DUPLICATE and connection.handshake.with_itself):
             return
         name = f"refused_{Refusal.DUPLICATE if refusal is Refusal.CROSSED else refusal}"
         setattr(self.counters, name, getattr(self.counters, name) + 1)
@@ -344,7 +364,7 @@ class Links(BaseLinks):
             self._left.append(connection.calls)
         if self._stopped:
             return
-        self.counters.links_broken += 1
+        self.counters.broken += 1
         _log.info("link_broken", node=node, reason=connection.ended)
         for broken in self.on_broken:
             broken(node)

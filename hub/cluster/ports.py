@@ -28,6 +28,8 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Its number among the workers of one ``hub serve --workers``."""
     draining: bool = False
     """Whether it is about to stop: it takes no new session and no new tenant."""
+    ended: bool = False
+    """Whether it has stopped in order: its last word."""
     envelopes: tuple[int, ...] = (2,)
     """The versions of the bus's envelope that it reads."""
     hub: str = ""

@@ -1,10 +1,69 @@
-"""Settings of the ownership of tenants (section ``ownership``)."""
+"""Settings of the nodes of a hub and the links between them (section ``cluster``, and those that begin with ``link_``), and of the
+ownership of tenants (section ``ownership``).
+"""
 
 from __future__ import annotations
 
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hub.cluster.link.address import parse_listen, parse_url
+
+MIB = 1024 * 1024
+
+
+def check_listen(value: str) -> str:
+    """A validator of ``link_listen``."""
+    parse_listen(value)
+    return value
+
+
+def check_url(value: str) -> str:
+    """A validator of ``link_url``."""
+    parse_url(value)
+    return value.rstrip("/")
+
+
+class ClusterSettings(BaseModel):
+    """The nodes of a hub and the links between them (docs/scaling.md#nodes-and-links)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beat_s: float = Field(default=1.0, gt=0, le=60, description="Seconds between two words of a node, in Redis, that it lives.")
+    lapse_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=600,
+        description="Seconds after its last word at which a node is taken for dead, where it did not say that it stops. At least four "
+        "times `beat_s`.",
+    )
+    clock_s: float = Field(
+        default=60, gt=0, le=86_400, description="Seconds that the clocks of nodes may be apart, and from the clock of Redis."
+    )
+    ping_s: float = Field(default=1.0, gt=0, le=60, description="Seconds after which a silent link is asked whether it lives.")
+    dead_s: float = Field(default=3.0, gt=0, le=600, description="Seconds of silence after which a link is broken. More than `ping_s`.")
+    dial_s: float = Field(
+        default=3.0, gt=0, le=60, description="Seconds within which a link must be made, with the proof that both nodes know the secret."
+    )
+    max_calls: int = Field(
+        default=65_536,
+        ge=1,
+        le=10_000_000,
+        description="Calls that one node has open to another at a time. A request of a client that another node holds is one.",
+    )
+    call_window_bytes: int = Field(
+        default=MIB, ge=1024, le=1024 * MIB, description="Bytes of one call that may be unread, in each direction; then the sender waits."
+    )
+    link_window_bytes: int = Field(
+        default=64 * MIB, ge=4096, le=4096 * MIB, description="Bytes of all calls of a link that may be unread, in each direction."
+    )
+    max_strangers: int = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="Connections to `link_listen` that have not shown yet that they know the secret. One more ends the oldest.",
+    )
 
 
 class OwnershipSettings(BaseModel):

@@ -31,11 +31,12 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from hub.cluster.settings import OwnershipSettings
+from hub.cluster.settings import ClusterSettings, OwnershipSettings, check_listen, check_url
 from hub.core.channels import InvalidChannelError, check_pattern, overlaps
 from hub.core.limits import Limits
 from hub.eventlog.channel_log import Retention
 from hub.ops.environment import EnvironmentSource, split_list
+from hub.ops.readiness import ReadinessSettings
 from hub.outbox.settings import OutboxSettings
 from hub.storage.url import DatabaseUrl, sqlite_url
 from hub.workers.settings import SupervisionSettings
@@ -232,25 +233,6 @@ class PresenceSettings(BaseModel):
     )
 
 
-class ReadinessSettings(BaseModel):
-    """What `/readyz` says (docs/operations.md)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    strict: bool = Field(
-        default=False,
-        description="Answer 503 also while parts fail that all nodes share, such as PostgreSQL; else the answer is 200 and `degraded`.",
-    )
-    look_s: float = Field(
-        default=1.0, gt=0, le=3600, description="Seconds between two looks at the databases, by which trouble and recovery are noticed."
-    )
-    min_free_bytes: int = Field(
-        default=32 * 1024 * 1024,
-        ge=0,
-        description="Free space of the disk of `data_dir` below which the hub is not ready: what is accepted must find room.",
-    )
-
-
 class Settings(BaseSettings):
     """The hub's own settings. :func:`load` adds a section for each family."""
 
@@ -307,6 +289,24 @@ class Settings(BaseSettings):
         default=None,
         description=f"Signs sign-in cookies and links between nodes, at least {SHORTEST_SECRET} characters. "
         "A single hub makes one and keeps it in `data_dir`; hubs that share Redis need the same one.",
+    )
+    link_listen: Annotated[str, AfterValidator(check_listen)] | None = Field(
+        default=None,
+        description="Where other nodes of the hub reach this one, never clients: a host and a port such as `10.0.0.5:9080`, or a Unix "
+        "socket such as `unix:/run/hub/link.sock`. Without it hubs that share a Redis pass each other messages, and no requests: see "
+        "docs/scaling.md.",
+    )
+    link_url: Annotated[str, AfterValidator(check_url)] | None = Field(
+        default=None,
+        description="How other nodes reach `link_listen`, such as `ws://10.0.0.5:9080` or `wss://node-1.example.com:9080`; without it "
+        "what `link_listen` says.",
+    )
+    link_tls_cert: Path | None = Field(
+        default=None, description="Certificate of `link_listen` (PEM), which then speaks TLS alone. Without it the network must be yours."
+    )
+    link_tls_key: Path | None = Field(default=None, description="Key of `link_tls_cert` (PEM), if it is not in the same file.")
+    link_tls_ca: Path | None = Field(
+        default=None, description="Who signed the certificates of other nodes (PEM); without it those that the system trusts."
     )
     sign_in_hours: int = Field(default=12, ge=1, le=24 * 366, description="Hours that a sign-in cookie is good for.")
     metrics_port: int | None = Field(
@@ -369,6 +369,9 @@ class Settings(BaseSettings):
     supervision: SupervisionSettings = Field(
         default_factory=SupervisionSettings,
         description="How the parent of several workers watches them, and the Valkey that it starts where no Redis is named.",
+    )
+    cluster: ClusterSettings = Field(
+        default_factory=ClusterSettings, description="The nodes of a hub and the links between them: see docs/scaling.md."
     )
     limits: Annotated[Limits, _AsLimits] = Field(default_factory=Limits, description="Limits and time-outs of the protocols.")
 

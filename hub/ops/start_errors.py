@@ -7,6 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from hub.cluster.checks import MisfitError
+from hub.cluster.link.address import LinkListenError
 from hub.eventlog.interface import EventLogError, LogInUseError, NewerFileError
 from hub.ops.logging import mask
 from hub.ops.settings import Settings, SettingsError
@@ -36,7 +38,9 @@ def explain(error: BaseException, settings: Settings) -> str | None:
     """The explanation of an exception; None for a fault in the hub itself, for which the log needs the traceback."""
     if isinstance(error, InUseError | LogInUseError):
         return _line(error)
-    if isinstance(error, UnusableRedisError):
+    if isinstance(error, LinkListenError):
+        return _line(error)
+    if isinstance(error, UnusableRedisError | MisfitError):
         return "; ".join(error.problems)
     if isinstance(error, NewerDatabaseError | NewerFileError):
         return f"{_line(error)}: {_OLD_VERSION}"

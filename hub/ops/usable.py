@@ -1,5 +1,6 @@
 """Checks of settings that are valid in themselves, but that ``hub serve`` refuses."""
 
+from hub.cluster.addresses import link_problems
 from hub.ops.plugins import load_extensions
 from hub.ops.settings import Settings, SettingsError
 from hub.storage.url import DatabaseUrl
@@ -8,11 +9,12 @@ from hub.workers.valkey import bundled_program
 
 
 def check_supported(settings: Settings) -> None:
-    """Refuse settings that are defined, but that this version does not support yet, and hubs on one Redis without a common secret.
+    """Refuse settings that are defined, but that this version does not support yet, hubs on one Redis without a common secret, and links
+    that nobody could use.
 
     Raises:
-        SettingsError: the settings require a role other than ``all``, several workers without what they need (docs/scaling.md#workers), or
-            there is ``redis_url`` without ``secret``.
+        SettingsError: the settings require a role other than ``all``, several workers without what they need (docs/scaling.md#workers),
+            there is ``redis_url`` without ``secret``, or what is said of links contradicts itself.
     """
     problems = []
     if settings.workers > 1:
@@ -21,6 +23,7 @@ def check_supported(settings: Settings) -> None:
         problems.append(f"role: expected all, since this version has no separate stat server, got {settings.role}")
     if settings.redis_url is not None and settings.secret is None:
         problems.append("secret: expected the same one on each hub that shares the Redis of redis_url, got none")
+    problems += link_problems(settings)
     if problems:
         raise SettingsError(problems)
 

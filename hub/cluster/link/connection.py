@@ -17,12 +17,12 @@ from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from hub.cluster.link.address import PATH
 from hub.cluster.link.frames import Frame, FrameError, pack, unpack
 from hub.cluster.link.hello import MAX_HELLO_BYTES, Handshake, HelloError, Refusal
 from hub.cluster.link.multiplexer import Multiplexer
 from hub.cluster.link.tuning import Counters, Tuning
 
-PATH: Final = "/link"
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """Bytes of a message: several frames, each shorter than this."""
 

@@ -77,7 +77,7 @@ class Handshake:
     secret.
     """
 
-    __slots__ = ("_dialled", "_me", "_mine", "_on_proven", "_theirs", "done", "peer")
+    __slots__ = ("_dialled", "_me", "_mine", "_on_proven", "_theirs", "done", "peer", "with_itself")
 
     def __init__(self, me: Me, *, wanted: str = "", on_proven: Callable[[str], Refusal | None] = lambda _: None) -> None:
         """``wanted``: the node to which this one opened the connection; empty: the other opened it."""
@@ -90,6 +90,8 @@ class Handshake:
         """Whether both have shown that they know the secret."""
         self.peer = ""
         """The incarnation of the other node, as soon as that is shown."""
+        self.with_itself = wanted == me.incarnation
+        """Whether this node has opened a connection to itself, or has been called by itself."""
 
     def first(self) -> list[Frame]:
         """What the side that opened the connection says first."""
@@ -129,6 +131,7 @@ class Handshake:
         if not hmac.compare_digest(payload, self._digest(theirs, dialler=not self._dialled)):
             raise HelloError(Refusal.SECRET, f"node {theirs.incarnation} has another secret (HUB_SECRET)")
         self.peer = theirs.incarnation
+        self.with_itself = self.peer == self._me.incarnation
         if not self._dialled:
             refusal = self._on_proven(theirs.incarnation)
             if refusal is not None:

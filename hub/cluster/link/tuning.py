@@ -52,8 +52,8 @@ class Counters:
             "reason",
             {"refused_kind": "kind", "refused_busy": "busy", "refused_loop": "loop"},
         ),
-        CounterFamily("links_made", "Links that were made, by who opened the connection.", "by", {"dialled": "node", "accepted": "other"}),
-        CounterFamily("link_bytes", "Bytes that went over links.", "direction", {"bytes_out": "out", "bytes_in": "in"}),
+        CounterFamily("made", "Links that were made, by who opened the connection.", "by", {"dialled": "node", "accepted": "other"}),
+        CounterFamily("bytes", "Bytes that went over links.", "direction", {"bytes_out": "out", "bytes_in": "in"}),
         CounterFamily(
             "hellos_refused",
             "Connections to the listener of links, and from it, that did not become links: `secret` (the other side does not know the "
@@ -90,7 +90,7 @@ class Counters:
     """Links whose connection another node opened."""
     dials_failed: int = 0
     """Connections to other nodes that could not be made."""
-    links_broken: int = 0
+    broken: int = 0
     """Links that broke: the other node ended, or did not answer in time."""
     bytes_out: int = 0
     """Bytes that were sent over links."""
