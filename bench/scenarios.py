@@ -15,6 +15,7 @@ from bench.peers.servers import STARTS
 from bench.personal import personal
 from bench.result import Result, Row, Size, goal
 from bench.servers import Hub, Limit, Server
+from bench.workers import workers
 from tests.conformance.peers.servers import ToolchainError
 
 ENVELOPE = 45
@@ -447,5 +448,6 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "routing": routing,
     "slow": slow,
     "personal": personal,
+    "workers": workers,
     "peers": peers,
 }

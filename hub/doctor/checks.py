@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hub.doctor import databases, folder
+from hub.doctor import databases, folder, processes
 from hub.doctor.inspection import Check, Finding, Inspection, Level
 from hub.storage.transactions import StorageError
 
@@ -17,6 +17,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     databases.versions,
     databases.server,
     databases.clocks,
+    processes.open_files,
+    processes.workers,
 )
 
 

@@ -28,9 +28,16 @@ class Child:
     __slots__ = ("_descriptor", "_process", "began", "ended")
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], *, keep: Sequence[int] = (), stdout: int | None = None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        keep: Sequence[int] = (),
+        stdout: int | None = None,
+        private: bool = False,
     ) -> None:
-        """Start it. ``keep``: the descriptors that it inherits; ``stdout``: where its output goes, by default to this process's.
+        """Start it. ``keep``: the descriptors that it inherits; ``stdout``: where its output goes, by default to this process's;
+        ``private``: nobody else may read the files that it makes.
 
         Raises:
             OSError: there is no such program.
@@ -50,6 +57,7 @@ class Child:
             pass_fds=tuple(keep),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
+            umask=0o077 if private else -1,
             process_group=0,  # Ctrl-C in a terminal is for the parent, which tells its workers
             preexec_fn=end_with_parent,  # the parent has no threads
         )

@@ -46,7 +46,7 @@ _log: Final = structlog.get_logger("hub")
 def own_command() -> list[str]:
     """The command line of this process, to start it again: with the program and the packages that are installed then."""
     module = sys.modules["__main__"].__spec__
-    if module is not None:  # python -m
+    if module is not None and module.origin == sys.argv[0]:  # python -m
         return [sys.executable, "-m", module.name.removesuffix(".__main__"), *sys.argv[1:]]
     return [sys.executable, *sys.argv]
 

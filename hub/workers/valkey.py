@@ -116,7 +116,7 @@ class Valkey:
         """Start a process, and wait until it answers; False: it has ended before."""
         reading, writing = os.pipe()
         try:
-            child = self._child = Child(self._command, {"PATH": os.defpath, "LC_ALL": "C"}, stdout=writing)
+            child = self._child = Child(self._command, {"PATH": os.defpath, "LC_ALL": "C"}, stdout=writing, private=True)
         except OSError as error:
             os.close(reading)
             raise StartError(f"Valkey cannot be started: {error}") from error

@@ -149,6 +149,18 @@ class HubProcess:
             time.sleep(0.05)
         raise RuntimeError(f"hub serve was not ready within {READY_WITHIN_S:.0f} s:\n{self.log()}")
 
+    def wait_logged(self, text: str) -> None:
+        """Wait until the process has printed a text; with several workers it says ``listening`` when all of them serve.
+
+        Raises:
+            RuntimeError: it has not in time; the text holds its log.
+        """
+        until = time.monotonic() + READY_WITHIN_S
+        while text not in self.log():
+            if time.monotonic() > until or self.process.poll() is not None:
+                raise RuntimeError(f"hub serve has not said {text}:\n{self.log()}")
+            time.sleep(0.05)
+
     def stop(self) -> int:
         """End the process as a service manager does, by SIGTERM; returns its exit code. One that hangs is killed, and that is an error.
 

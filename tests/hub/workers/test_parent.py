@@ -179,6 +179,9 @@ def test_valkey_keeps_what_it_has_and_is_started_again(make: Make) -> None:
     (valkey,) = set(children(hub.parent.pid)) - workers
     path = hub.folder / "data/run/valkey.sock"
     assert path.stat().st_mode & 0o077 == 0
+    kept = list((hub.folder / "data/valkey").rglob("*"))
+    assert kept
+    assert [each for each in kept if each.stat().st_mode & 0o077] == []
     assert _ask(path, "SET", "a", "1") == b"+OK"
     assert _ask(path, "CONFIG", "GET", "appendfsync").endswith(b"always")
     kill(valkey)

@@ -1,0 +1,103 @@
+"""Two workers beside one hub: what each can deliver while a core is left for each process.
+
+A machine with few cores runs generator, workers and Valkey on the same ones, so the rate is reckoned from CPU time: what a hub delivers in
+a second of its CPU, and what two workers deliver until the busier one has used a second of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.generator import Answer, Generator
+from bench.machine import children, cpu_us, median, pin
+from bench.result import Result, Row, Size, goal
+from bench.servers import SERVER_CORE, UNLIMITED, Hub
+from tests.hub.storage.backends import running_postgres
+from tests.support.hub_process import HubProcess
+
+WORKERS = 2
+
+
+class _Workers:
+    """A hub with workers, on PostgreSQL and the bundled Valkey."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        flags = ("--open", "--workers", str(WORKERS), "--database-url", database_url)
+        self._process = HubProcess(folder, flags, {"HUB_LOG_LEVEL": "info", "HUB_LOG_FORMAT": "json", **UNLIMITED})
+        self._process.start()
+        self._process.wait_logged('"listening"')
+        self.port = self._process.port
+        self.pid = self._process.process.pid
+        started = [pid for pid in children(self.pid) if pid != self.pid]
+        named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in started}
+        (self.valkey,) = (pid for pid in started if b"valkey" in named[pid])
+        self.workers = [pid for pid in started if pid != self.valkey]
+        for number, pid in enumerate(self.workers):
+            pin(pid, (SERVER_CORE + number) % (os.cpu_count() or 1))
+
+    def close(self) -> None:
+        self._process.close()
+
+
+@contextmanager
+def _two() -> Iterator[_Workers]:
+    with running_postgres() as postgres, tempfile.TemporaryDirectory() as folder:
+        made = _Workers(Path(folder), postgres.url("postgres"))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def _run(generator: Generator, group: str, pids: list[int], size: Size, messages: int, window: int) -> Answer:
+    """Publish to the subscribers of a group; the answer has the CPU microseconds of each process, in their order."""
+    before = [cpu_us(pid) for pid in pids]
+    answer = generator(
+        "rounds", from_=f"{group}p", to=f"{group}s", channel="/bench/0", size=200, messages=messages, window=window, each=size.clients
+    )
+    answer["cpu_us_each"] = [cpu_us(pid) - was for pid, was in zip(pids, before, strict=True)]
+    return answer
+
+
+def workers(size: Size) -> Result:
+    """The fan-out of one channel by one hub and by two workers, in turns."""
+    result = Result("workers")
+    messages = max(5, size.deliveries // size.clients)
+    generator, one = Generator(), Hub()
+    try:
+        with _two() as two:
+            for group, port in (("o", one.port), ("t", two.port)):
+                generator("open", group=f"{group}s", count=size.clients, channel="/bench/0", proto="bayeux-ws", port=port, path="/cometd")
+                generator("open", group=f"{group}p", count=1, proto="bayeux-ws", port=port, path="/cometd", per=0)
+            for window in (1, 20):
+                _rows(result, generator, one, two, size, messages * min(window, 5), window)
+    finally:
+        generator.close()
+        one.close()
+    return result
+
+
+def _rows(result: Result, generator: Generator, one: Hub, two: _Workers, size: Size, messages: int, window: int) -> None:
+    pids = [*two.workers, two.valkey]
+    _run(generator, "o", [one.pid], size, messages // 4 + 1, window)
+    _run(generator, "t", pids, size, messages // 4 + 1, window)
+    runs = [
+        (_run(generator, "o", [one.pid], size, messages, window), _run(generator, "t", pids, size, messages, window))
+        for _ in range(size.runs)
+    ]
+    result.detail[f"window {window}"] = runs
+    alone = [answer["deliveries"] / answer["cpu_us_each"][0] * 1e6 for answer, _ in runs]
+    together = [answer["deliveries"] / max(answer["cpu_us_each"][:-1]) * 1e6 for _, answer in runs]
+    share = [answer["cpu_us_each"][-1] / sum(answer["cpu_us_each"][:-1]) for _, answer in runs]
+    ratio = median(t / o for t, o in zip(together, alone, strict=True))
+    what = f"{size.clients:,} subscribers, {window} in flight"
+    row = Row(what, f"deliveries/s of {WORKERS} workers, a core each", median(together), "")
+    result.rows += [
+        Row(what, "deliveries/s of one hub, a core", median(alone), ""),
+        goal(row, size, f"at least {0.85 * WORKERS:g} x one's: {ratio:.2f}", ratio >= 0.85 * WORKERS),
+        Row(what, "Valkey's CPU beside that of the workers", 100 * median(share), "%"),
+    ]
