@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 from channels.events import EVENT_SINK
 from channels.simulator.runner import Runner
 from channels.simulator.settings import SimulatorSettings
+from hub.cluster.leased_ownership import LeasedOwnership
 from hub.family import Context, Parts
 
 
@@ -19,5 +20,6 @@ def build(context: Context) -> Parts:
         clock=context.clock,
         zone=ZoneInfo(zone) if zone else None,
         find_sink=lambda: context.one(EVENT_SINK),
+        leased=context.ownership if isinstance(context.ownership, LeasedOwnership) else None,
     )
     return Parts(services=[runner], counters={"simulator": runner.counters}, readiness={"simulator": runner.readiness})
