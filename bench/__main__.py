@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def show(console: Console, results: list[Result]) -> None:
     console.print(table)
 
 
-def main() -> None:
-    """The command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; ``arguments`` are those of the process when None."""
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a few clients for a moment: sees that the benchmarks work, measures nothing")
     parser.add_argument("--runs", type=int, default=Size.runs, help="runs of which the median is told")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for bench.md, bench.json and bench.svg")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     unknown = [name for name in given.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"expected scenarios of {', '.join(SCENARIOS)}; got {', '.join(unknown)}")

@@ -82,5 +82,7 @@ class Generator:
     def close(self) -> None:
         """End it, and all its connections."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()

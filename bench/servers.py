@@ -112,5 +112,7 @@ class Limit:
     def close(self) -> None:
         """See :class:`Server`."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
