@@ -1,12 +1,16 @@
-"""A task that runs in the background while a service runs, such as regular deletions and repeated look-ups."""
+"""What runs in the background while a hub runs: one task of a service, and the deletion of what is old in rounds."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
 import structlog
+
+from hub.storage.transactions import StorageError
 
 _log = structlog.get_logger(__name__)
 
@@ -48,3 +52,46 @@ class BackgroundTask:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background_task_failed", task=self._name, exc_info=error)
+
+
+class RetentionJob(ABC):
+    """A service that deletes what is old, in rounds. A round that fails is logged, and the next one tries again."""
+
+    def __init__(self, name: str, *, period_s: float, first_after_s: float = 0.0, failed: str) -> None:
+        """``name`` is that of the task. There is a round every ``period_s`` seconds, the first one after ``first_after_s``; ``failed`` is
+        the event of the log when a round fails.
+        """
+        self._period_s = period_s
+        self._first_after_s = first_after_s
+        self._failed = failed
+        self._task = BackgroundTask(name)
+
+    async def start(self) -> None:
+        """Start the rounds."""
+        self._task.start(self._run())
+
+    async def stop(self) -> None:
+        """Stop them; a second call does nothing."""
+        await self._task.stop()
+
+    @abstractmethod
+    async def trim(self) -> int:
+        """Delete now what is old. Returns how many rows were deleted.
+
+        Raises:
+            StorageError: the database cannot be written.
+            OSError: a file could not be removed.
+        """
+
+    async def round(self, number: int) -> None:
+        """The work of a round, which are numbered from 0."""
+        await self.trim()
+
+    async def _run(self) -> None:
+        await asyncio.sleep(self._first_after_s)
+        for number in itertools.count():
+            try:
+                await self.round(number)
+            except (StorageError, OSError):
+                structlog.get_logger(type(self).__module__).exception(self._failed)
+            await asyncio.sleep(self._period_s)

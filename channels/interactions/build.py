@@ -7,7 +7,7 @@ from channels.interactions.errors import register_errors
 from channels.interactions.event_consumer import EventLogConsumer
 from channels.interactions.models import Interaction
 from channels.interactions.publisher import CHANNELS, InteractionPublisher
-from channels.interactions.retention import RetentionJob
+from channels.interactions.retention import InteractionRetention
 from channels.interactions.routes import Handlers, create_fast_routes, create_router
 from channels.interactions.serializers import webhook_body
 from channels.interactions.service import INBOUND_NEW, InteractionService
@@ -35,7 +35,7 @@ def build(context: Context) -> Parts:
         routers=[create_router(calls)],
         fast_routes=create_fast_routes(calls),
         channels=CHANNELS,
-        services=[consumer, RetentionJob(interactions, context.transactions, context.clock, settings)],
+        services=[consumer, InteractionRetention(interactions, context.transactions, context.clock, settings)],
         offers=[EVENT_CONSUMERS.offer(consumer)],
         outbox_consumers=[publisher],
         examples=[publisher],

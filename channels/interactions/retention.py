@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
-
-import structlog
 
 from channels.interactions import store
 from channels.interactions.service import InteractionService
 from channels.interactions.settings import InteractionsSettings
-from hub.background import BackgroundTask
+from hub.background import RetentionJob
 from hub.core.ports import Clock
-from hub.storage.transactions import StorageError, Transactions
-
-_log = structlog.get_logger(__name__)
+from hub.storage.transactions import Transactions
 
 EVERY_S: Final = 60.0
 
@@ -24,25 +19,15 @@ MAX_AT_ONCE: Final = 500
 _DAY_MS: Final = 86_400_000
 
 
-class RetentionJob:
-    """A service that deletes old interactions once a minute."""
-
-    __slots__ = ("_clock", "_interactions", "_settings", "_task", "_transactions")
+class InteractionRetention(RetentionJob):
+    """Deletes old interactions once a minute, from a minute after the start on."""
 
     def __init__(self, interactions: InteractionService, transactions: Transactions, clock: Clock, settings: InteractionsSettings) -> None:
+        super().__init__("interactions.retention", period_s=EVERY_S, first_after_s=EVERY_S, failed="interactions_not_trimmed")
         self._interactions = interactions
         self._transactions = transactions
         self._clock = clock
         self._settings = settings
-        self._task = BackgroundTask("interactions.retention")
-
-    async def start(self) -> None:
-        """Start; the first round is after a minute."""
-        self._task.start(self._run())
-
-    async def stop(self) -> None:
-        """Stop; a second call does nothing."""
-        await self._task.stop()
 
     async def trim(self) -> int:
         """Delete old interactions now. Returns how many were deleted.
@@ -56,11 +41,3 @@ class RetentionJob:
             total += deleted
         self._interactions.counters.trimmed += total
         return total
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                await self.trim()
-            except StorageError:
-                _log.exception("interactions_not_trimmed")

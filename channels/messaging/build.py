@@ -7,7 +7,7 @@ from channels.messaging.media_files import MediaFolder
 from channels.messaging.media_links import MediaLinks
 from channels.messaging.message_status import StatusWriter
 from channels.messaging.publisher import MessagePublisher
-from channels.messaging.retention import RetentionJob
+from channels.messaging.retention import MessagingRetention
 from channels.messaging.service_channels import ChannelService
 from channels.messaging.service_inbound import InboundService
 from channels.messaging.service_media import MediaService
@@ -77,7 +77,7 @@ def build(context: Context) -> Parts:
                 CHANNELS, DeliveryClass.LOG, "messages of third-party messaging, and their states", operation="/messaging/read"
             )
         ],
-        services=[RetentionJob(transactions, folder, settings, clock, counters)],
+        services=[MessagingRetention(transactions, folder, settings, clock, counters)],
         outbox_consumers=[MessagePublisher(context.hub, status, counters)],
         counters={"messaging": counters},
     )

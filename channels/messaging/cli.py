@@ -13,9 +13,9 @@ from rich.table import Table
 from channels.messaging.errors import ChannelExistsError, UnknownChannelError
 from channels.messaging.service_channels import Change, ChannelService, Managed
 from channels.messaging.settings import MessagingSettings
+from hub.core.field_error import FieldError
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
-from hub.outbox.administration import EndpointError
 from hub.outbox.guard import Guard
 from hub.security.cli_database import Admin
 from hub.security.models import AdminError
@@ -68,9 +68,9 @@ class _Runner:
             service = ChannelService(guard, SystemClock(), chosen, own.max_channels)
             try:
                 return work(tx, service, name)
-            except EndpointError as error:
+            except FieldError as error:
                 option = _OPTIONS.get(error.field, f"--{error.field}")
-                raise AdminError(f"{option}: expected {error.expected}, got {error.got!r}") from None
+                raise AdminError(f"{option}: expected {error.expected}, got {error.got}") from None
             except ChannelExistsError as error:
                 raise AdminError(f"CHANNEL: expected an id that tenant {name} has no channel of yet, got {error}") from None
             except UnknownChannelError as error:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import Final
-
-import structlog
 
 from channels.messaging import store_channels, store_media, store_messages
 from channels.messaging.counters import Counters
 from channels.messaging.media_files import MediaFolder
 from channels.messaging.settings import MessagingSettings
-from hub.background import BackgroundTask
+from hub.background import RetentionJob
 from hub.core.ports import Clock
-from hub.storage.transactions import StorageError, Transaction, Transactions
-
-_log = structlog.get_logger(__name__)
+from hub.storage.transactions import Transaction, Transactions
 
 SWEEP_EVERY: Final = 60
 """Rounds of trimming to one sweep of the files. With a round a minute that is an hour, as long as a file must exist to be an orphan."""
@@ -27,10 +22,8 @@ RECEIPTS_MS: Final = 24 * 3_600_000
 _DAY_MS: Final = 86_400_000
 
 
-class RetentionJob:
-    """A service that deletes what is old."""
-
-    __slots__ = ("_batch_size", "_clock", "_counters", "_folder", "_period_s", "_settings", "_task", "_transactions")
+class MessagingRetention(RetentionJob):
+    """Deletes what is old, and now and then files that belong to nothing."""
 
     def __init__(
         self,
@@ -44,32 +37,19 @@ class RetentionJob:
         batch_size: int = 500,
     ) -> None:
         """There is a round every ``period_s`` seconds. One transaction deletes at most ``batch_size`` rows of a table."""
+        super().__init__("messaging.retention", period_s=period_s, failed="messaging_not_trimmed")
         self._transactions = transactions
         self._folder = folder
         self._settings = settings
         self._clock = clock
         self._counters = counters
-        self._period_s = period_s
         self._batch_size = batch_size
-        self._task = BackgroundTask("messaging.retention")
 
-    async def start(self) -> None:
-        """Start the rounds; the first one runs at once."""
-        self._task.start(self._run())
-
-    async def stop(self) -> None:
-        """Stop; a second call does nothing."""
-        await self._task.stop()
-
-    async def _run(self) -> None:
-        for round_number in itertools.count():
-            try:
-                await self.trim()
-                if round_number % SWEEP_EVERY == 0:
-                    await self.sweep()
-            except (StorageError, OSError):
-                _log.exception("messaging_not_trimmed")
-            await asyncio.sleep(self._period_s)
+    async def round(self, number: int) -> None:
+        """Delete what is old; every :data:`SWEEP_EVERY` rounds also the files without a row."""
+        await self.trim()
+        if number % SWEEP_EVERY == 0:
+            await self.sweep()
 
     async def trim(self) -> int:
         """Delete what is old, and what belonged to a removed channel. Returns how many rows were deleted.

@@ -17,13 +17,11 @@ from channels.messaging.schemas_channels import (
 )
 from channels.messaging.serializers import channel_entry
 from channels.messaging.service_channels import Change, ChannelService
-from hub.core.field_error import FieldError
 from hub.core.principal import Principal
 from hub.http.permits import requires
 from hub.http.responses import respond
 from hub.http.routing import HubRouter
-from hub.outbox.administration import EndpointError
-from hub.storage.transactions import Operation, T, Transactions
+from hub.storage.transactions import Transactions
 
 _log = structlog.get_logger(__name__)
 
@@ -38,12 +36,6 @@ def create_router(transactions: Transactions, service: ChannelService) -> HubRou
     """The routes."""
     router = HubRouter(prefix="/api/v1/messaging", tags=["Messaging"])
 
-    async def write(operation: Operation[T]) -> T:
-        try:
-            return await transactions.write(operation)
-        except EndpointError as error:
-            raise FieldError.of_value(error.field, error.expected, error.got) from None
-
     @router.get("/channels", summary="All channels", response_model=ChannelsAnswer)
     async def channels(caller: Annotated[Principal, requires("/messaging/read")]) -> Response:
         """The messaging channels of the tenant, in the order of their ids."""
@@ -53,7 +45,7 @@ def create_router(transactions: Transactions, service: ChannelService) -> HubRou
     @router.post("/channels", summary="Add a channel", response_model=ChannelWithSecretAnswer, responses=_EXISTS)
     async def add(caller: Annotated[Principal, requires("/messaging/admin")], body: NewChannel) -> Response:
         """Add a messaging channel. The answer has its secret, which is not shown again."""
-        made, secret = await write(lambda tx: service.add(tx, caller.tenant, body.id, _change(body), body.secret))
+        made, secret = await transactions.write(lambda tx: service.add(tx, caller.tenant, body.id, _change(body), body.secret))
         _log.info("messaging_channel_added", tenant=caller.tenant, by=caller.subject, channel=made.channel.id)
         return respond({**channel_entry(made), "secret": secret})
 
@@ -65,7 +57,7 @@ def create_router(transactions: Transactions, service: ChannelService) -> HubRou
     @router.patch("/channels/{channelId}", summary="Change a channel", response_model=ChannelAnswer, responses=UNKNOWN)
     async def change(caller: Annotated[Principal, requires("/messaging/admin")], identifier: ChannelId, body: ChannelChange) -> Response:
         """Change what is given; deliveries follow at once."""
-        made = await write(lambda tx: service.change(tx, caller.tenant, identifier, _change(body)))
+        made = await transactions.write(lambda tx: service.change(tx, caller.tenant, identifier, _change(body)))
         fields = sorted(body.model_fields_set)
         _log.info("messaging_channel_changed", tenant=caller.tenant, by=caller.subject, channel=identifier, fields=fields)
         return respond(channel_entry(made))
@@ -73,7 +65,7 @@ def create_router(transactions: Transactions, service: ChannelService) -> HubRou
     @router.delete("/channels/{channelId}", summary="Remove a channel", response_model=ChannelAnswer, responses=UNKNOWN)
     async def remove(caller: Annotated[Principal, requires("/messaging/admin")], identifier: ChannelId) -> Response:
         """Remove a channel with its messages and media. Pending deliveries to its webhook are dead and cannot be replayed."""
-        gone = await write(lambda tx: service.remove(tx, caller.tenant, identifier))
+        gone = await transactions.write(lambda tx: service.remove(tx, caller.tenant, identifier))
         _log.info("messaging_channel_removed", tenant=caller.tenant, by=caller.subject, channel=identifier)
         return respond(channel_entry(gone))
 
@@ -84,7 +76,7 @@ def create_router(transactions: Transactions, service: ChannelService) -> HubRou
         caller: Annotated[Principal, requires("/messaging/admin")], identifier: ChannelId, body: NewChannelSecret | None = None
     ) -> Response:
         """Another secret. The one before is good beside it for 24 hours (`outbox.secret_overlap_h`)."""
-        made, secret = await write(lambda tx: service.rotate(tx, caller.tenant, identifier, body.secret if body else None))
+        made, secret = await transactions.write(lambda tx: service.rotate(tx, caller.tenant, identifier, body.secret if body else None))
         _log.info("messaging_channel_secret_rotated", tenant=caller.tenant, by=caller.subject, channel=identifier)
         return respond({**channel_entry(made), "secret": secret})
 

@@ -15,9 +15,10 @@ from channels.messaging.errors import ChannelExistsError, UnknownChannelError
 from channels.messaging.models import Channel
 from channels.messaging.schemas import MAX_ID_LENGTH
 from channels.messaging.signature import CHANNEL_ID
+from hub.core.field_error import FieldError
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
-from hub.outbox.administration import EndpointError, checked_secret, checked_url, forgiven, rotated, switched, throttled
+from hub.outbox.administration import checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.guard import Guard
 from hub.outbox.models import Endpoint, Policy, Secret, Success
 from hub.outbox.settings import OutboxSettings
@@ -83,15 +84,15 @@ class ChannelService:
         """Create a channel. Returns it with its secret, which is generated where none is given.
 
         Raises:
-            EndpointError: a field is wrong, or the tenant has too many channels.
+            FieldError: a field is wrong, or the tenant has too many channels.
             ChannelExistsError: there is one of this id.
         """
         if not CHANNEL_ID.fullmatch(identifier):
-            raise EndpointError("id", "1 to 100 of letters, digits and . _ @ + : ~ -, a letter, a digit or + first", identifier)
+            raise FieldError.of_value("id", "1 to 100 of letters, digits and . _ @ + : ~ -, a letter, a digit or + first", identifier)
         if change.type is None:
-            raise EndpointError("type", "a type such as sms, email or whatsapp", None)
+            raise FieldError.of_value("type", "a type such as sms, email or whatsapp", None)
         if len(store_channels.of_tenant(transaction, tenant)) >= self._max_channels:
-            raise EndpointError("channels", f"at most {self._max_channels} of a tenant", self._max_channels + 1)
+            raise FieldError.of_value("channels", f"at most {self._max_channels} of a tenant", self._max_channels + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
         now_ms = self._clock.wall_ms()
         blank = Channel(0, tenant, identifier, "", None, None, endpoint_store.new_id(), now_ms)
@@ -119,7 +120,7 @@ class ChannelService:
 
         Raises:
             UnknownChannelError: there is none.
-            EndpointError: a field is wrong.
+            FieldError: a field is wrong.
         """
         made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
         store_channels.change(transaction, made.channel)
@@ -131,7 +132,7 @@ class ChannelService:
 
         Raises:
             UnknownChannelError: there is none.
-            EndpointError: the secret cannot be used.
+            FieldError: the secret cannot be used.
         """
         found = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
@@ -152,12 +153,12 @@ class ChannelService:
         return found
 
     def find(self, transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Managed:
-        """One channel. ``to_change``: see :func:`hub.outbox.endpoint_store.find`.
+        """One channel. ``to_change``: see :func:`channels.messaging.store_channels.find` and :func:`hub.outbox.endpoint_store.find`.
 
         Raises:
             UnknownChannelError: there is none.
         """
-        channel = store_channels.find(transaction, tenant, identifier) if CHANNEL_ID.fullmatch(identifier) else None
+        channel = store_channels.find(transaction, tenant, identifier, to_change=to_change) if CHANNEL_ID.fullmatch(identifier) else None
         endpoint = endpoint_store.find(transaction, tenant, channel.endpoint, to_change=to_change) if channel is not None else None
         if channel is None or endpoint is None:
             raise UnknownChannelError(identifier)
@@ -173,7 +174,7 @@ class ChannelService:
         channel, endpoint = found
         if change.type is not None:
             if not _TYPE.fullmatch(change.type):
-                raise EndpointError(
+                raise FieldError.of_value(
                     "type", "a type such as sms, email or whatsapp: a small letter, then small letters, digits, - and _", change.type
                 )
             channel = channel._replace(type=change.type)
@@ -182,7 +183,7 @@ class ChannelService:
         if change.sender_name is not None:
             channel = channel._replace(sender_name=_checked_text("sender.name", change.sender_name) or None)
         if channel.sender_id is None and channel.sender_name is not None:
-            raise EndpointError("sender.id", "one, since there is a name", None)
+            raise FieldError.of_value("sender.id", "one, since there is a name", None)
         if change.url is not None:
             url = checked_url(self._guard, change.url, "webhook") if change.url else ""
             disabled_reason = "" if url else NO_WEBHOOK
@@ -191,12 +192,12 @@ class ChannelService:
             endpoint = throttled(endpoint, change.throttle)
         if change.enabled is not None:
             if change.enabled and not endpoint.url:
-                raise EndpointError("enabled", "false, since the channel has no webhook", True)
+                raise FieldError.of_value("enabled", "false, since the channel has no webhook", True)
             endpoint = switched(endpoint, change.enabled)
         return Managed(channel, endpoint)
 
 
 def _checked_text(field: str, text: str) -> str:
     if len(text) > MAX_ID_LENGTH or not text.isprintable() or text != text.strip():
-        raise EndpointError(field, f"at most {MAX_ID_LENGTH} printable characters without blanks around them", text)
+        raise FieldError.of_value(field, f"at most {MAX_ID_LENGTH} printable characters without blanks around them", text)
     return text

@@ -32,9 +32,6 @@ PIECE_BYTES: Final = 64 * 1024
 _REFUSED: Final = {**RETRY_AFTER, "Connection": "close"}
 """The connection is closed, since the rest of the body is not read."""
 
-GRACE_S: Final = 2.0
-"""Seconds from the beginning of a body before its speed is judged."""
-
 Owner = tuple[str, str]
 """Contact centre and channel, as the request names them."""
 
@@ -56,9 +53,9 @@ class _Body:
         assert task is not None
         self._task = task
 
-    def is_slow(self, now: float, min_bytes_per_s: int) -> bool:
+    def is_slow(self, now: float, min_bytes_per_s: int, grace_s: float) -> bool:
         lasted = now - self.began
-        return lasted > GRACE_S and self.size < min_bytes_per_s * lasted
+        return lasted > grace_s and self.size < min_bytes_per_s * lasted
 
     def shed(self) -> None:
         """Refuse its request: at once if it waits for its sender, else before its next piece."""
@@ -117,16 +114,29 @@ class Spooled:
 class Spool:
     """Keeps bodies in files, within budgets of bytes. ``folder`` contains the files; it should not be in ``/tmp``, which may be memory."""
 
-    __slots__ = ("_bodies", "_counters", "_folder", "_held", "_max_bytes", "_max_bytes_of_channel", "_min_bytes_per_s", "_of_channel")
+    __slots__ = (
+        "_bodies",
+        "_counters",
+        "_folder",
+        "_grace_s",
+        "_held",
+        "_max_bytes",
+        "_max_bytes_of_channel",
+        "_min_bytes_per_s",
+        "_of_channel",
+    )
 
-    def __init__(self, folder: Path, *, max_bytes: int, max_bytes_of_channel: int, min_bytes_per_s: int, counters: Counters) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int, max_bytes_of_channel: int, min_bytes_per_s: int, counters: Counters, grace_s: float = 2.0
+    ) -> None:
         """``max_bytes`` bounds the bodies of all channels together, ``max_bytes_of_channel`` those of each. A body with fewer than
-        ``min_bytes_per_s`` bytes a second is shed first.
+        ``min_bytes_per_s`` bytes a second is shed first; its speed is judged from ``grace_s`` seconds after its beginning on.
         """
         self._folder = folder
         self._max_bytes = max_bytes
         self._max_bytes_of_channel = max_bytes_of_channel
         self._min_bytes_per_s = min_bytes_per_s
+        self._grace_s = grace_s
         self._counters = counters
         self._held = 0
         self._of_channel: dict[Owner, int] = {}
@@ -217,7 +227,7 @@ class Spool:
         for each in others:
             by_address[each.address] = by_address.get(each.address, 0) + each.size
         own = by_address.get(needing.address, 0) + needing.size + size
-        slow = [each for each in others if each.is_slow(now, self._min_bytes_per_s)]
+        slow = [each for each in others if each.is_slow(now, self._min_bytes_per_s, self._grace_s)]
         for each in slow:
             if self._fits(size, owner):
                 return True

@@ -30,10 +30,13 @@ def change(transaction: Transaction, channel: Channel) -> None:
     )
 
 
-def find(transaction: Transaction, tenant: str, identifier: str) -> Channel | None:
-    """A channel that is there."""
+def find(transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Channel | None:
+    """A channel that is there. With ``to_change`` nobody else changes or removes it before this transaction ends: :func:`change` writes all
+    of its fields, and would undo what was changed meanwhile.
+    """
+    lock = transaction.for_update if to_change else ""
     row = transaction.row(
-        f"SELECT {_COLUMNS} FROM messaging_channels WHERE tenant = ? AND id = ? AND removed_ms IS NULL", (tenant, identifier)
+        f"SELECT {_COLUMNS} FROM messaging_channels WHERE tenant = ? AND id = ? AND removed_ms IS NULL{lock}", (tenant, identifier)
     )
     return None if row is None else Channel(*row)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from channels.messaging.models import MediaResource
-from hub.storage.transactions import Transaction
+from hub.storage.transactions import Transaction, marks
 
 _COLUMNS: Final = "m.id, m.channel, m.filename, m.mimetype, m.length, m.created_ms"
 _THERE: Final = "messaging_media m JOIN messaging_channels c ON c.number = m.channel AND c.removed_ms IS NULL"
@@ -53,5 +53,4 @@ def trim_channel(transaction: Transaction, channel: int, limit: int) -> list[str
 
 def known(transaction: Transaction, identifiers: list[str]) -> set[str]:
     """Which of these ids have a row."""
-    marks = ", ".join("?" for _ in identifiers)
-    return {row[0] for row in transaction.rows(f"SELECT id FROM messaging_media WHERE id IN ({marks})", identifiers)}
+    return {row[0] for row in transaction.rows(f"SELECT id FROM messaging_media WHERE id IN ({marks(identifiers)})", identifiers)}

@@ -3,7 +3,7 @@
 from channels.events import EVENT_SINK
 from channels.secure_email.errors import register_errors
 from channels.secure_email.publisher import InteractionPublisher
-from channels.secure_email.retention import RetentionJob
+from channels.secure_email.retention import MailRetention
 from channels.secure_email.routes import create_fallback, create_reply_router, create_router
 from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
@@ -20,7 +20,7 @@ def build(context: Context) -> Parts:
     return Parts(
         routers=[router, create_reply_router(mails, settings, context.hosts)],
         routes=create_fallback(router),
-        services=[RetentionJob(context.transactions, context.clock, settings, mails.counters)],
+        services=[MailRetention(context.transactions, context.clock, settings, mails.counters)],
         outbox_consumers=[publisher],
         counters={"secure_email": mails.counters, "secure_email_interactions": publisher.counters},
     )

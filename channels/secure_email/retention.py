@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
-
-import structlog
 
 from channels.secure_email import store
 from channels.secure_email.counters import Counters
 from channels.secure_email.settings import SecureEmailSettings
-from hub.background import BackgroundTask
+from hub.background import RetentionJob
 from hub.core.ports import Clock
-from hub.storage.transactions import StorageError, Transactions
-
-_log = structlog.get_logger(__name__)
+from hub.storage.transactions import Transactions
 
 EVERY_S: Final = 3600.0
 
@@ -24,25 +19,15 @@ MAX_AT_ONCE: Final = 20
 _DAY_MS: Final = 86_400_000
 
 
-class RetentionJob:
-    """A service that removes old mails once an hour."""
-
-    __slots__ = ("_clock", "_counters", "_settings", "_task", "_transactions")
+class MailRetention(RetentionJob):
+    """Removes old mails once an hour, for the first time at the start."""
 
     def __init__(self, transactions: Transactions, clock: Clock, settings: SecureEmailSettings, counters: Counters) -> None:
+        super().__init__("secure_email.retention", period_s=EVERY_S, failed="secure_mails_not_trimmed")
         self._transactions = transactions
         self._clock = clock
         self._settings = settings
         self._counters = counters
-        self._task = BackgroundTask("secure_email.retention")
-
-    async def start(self) -> None:
-        """Start the hourly rounds; the first one runs at once."""
-        self._task.start(self._run())
-
-    async def stop(self) -> None:
-        """Stop them; a second call does nothing."""
-        await self._task.stop()
 
     async def trim(self) -> int:
         """Remove old mails now. Returns how many were removed.
@@ -56,11 +41,3 @@ class RetentionJob:
             total += removed
         self._counters.trimmed += total
         return total
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.trim()
-            except StorageError:
-                _log.exception("secure_mails_not_trimmed")
-            await asyncio.sleep(EVERY_S)

@@ -59,13 +59,15 @@ def install(app: FastAPI, errors: ErrorTable | None = None) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        message = str(error.detail)
+        message, headers = str(error.detail), dict(error.headers or {})
         if error.status_code == HTTPStatus.NOT_FOUND and message == HTTPStatus.NOT_FOUND.phrase:
             message = f"there is nothing at {request.url.path}"
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
-            message = f"expected {allowed}, got {asked_method(request.scope)}"
-        return respond_error(ApiError(error.status_code, message, headers=error.headers))
+            # Starlette writes its set of methods, whose order is another in each process
+            allowed = ", ".join(sorted(headers["Allow"].split(", "))) if "Allow" in headers else ""
+            headers = {**headers, "Allow": allowed} if allowed else headers
+            message = f"expected {allowed or 'another method'}, got {asked_method(request.scope)}"
+        return respond_error(ApiError(error.status_code, message, headers=headers))
 
     for kind in table:
         app.add_exception_handler(kind, on_error)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from hub.core.field_error import FieldError
 from hub.core.ports import Clock
 from hub.outbox import endpoint_store
 from hub.outbox.guard import Guard
@@ -26,16 +27,6 @@ MAX_DESCRIPTION_LENGTH: Final = 500
 
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
 _MEDIUM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-
-
-class EndpointError(ValueError):
-    """An endpoint cannot be created or changed like this. The text names the field, what was expected and what came."""
-
-    def __init__(self, field: str, expected: str, got: object) -> None:
-        super().__init__(f"{field}: expected {expected}, got {got!r}")
-        self.field = field
-        self.expected = expected
-        self.got = got
 
 
 class UnknownEndpointError(LookupError):
@@ -81,13 +72,13 @@ class Administration:
         """Create an endpoint. Returns it with its secret, which is generated where none is given.
 
         Raises:
-            EndpointError: a field is wrong, or the tenant has too many.
+            FieldError: a field is wrong, or the tenant has too many.
         """
         if change.url is None:
-            raise EndpointError("url", "a URL", None)
+            raise FieldError.of_value("url", "a URL", None)
         most = self._settings.max_endpoints
         if (present := endpoint_store.count(transaction, tenant)) >= most:
-            raise EndpointError("endpoints", f"at most {most} of a tenant (outbox.max_endpoints)", present + 1)
+            raise FieldError.of_value("endpoints", f"at most {most} of a tenant (outbox.max_endpoints)", present + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
         made = Endpoint(
             endpoint_store.new_id(), tenant, "", (Secret(secret),), policy=Policy(Success.EXACTLY_200), created_ms=self._clock.wall_ms()
@@ -101,7 +92,7 @@ class Administration:
 
         Raises:
             UnknownEndpointError: the tenant has no such endpoint.
-            EndpointError: a field is wrong.
+            FieldError: a field is wrong.
         """
         made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
         self._save(transaction, made)
@@ -112,7 +103,7 @@ class Administration:
 
         Raises:
             UnknownEndpointError: the tenant has no such endpoint.
-            EndpointError: the secret cannot be used.
+            FieldError: the secret cannot be used.
         """
         endpoint = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
@@ -161,15 +152,15 @@ class Administration:
             changed["headers"] = _checked_headers(change.headers)
         if change.description is not None:
             if len(change.description) > MAX_DESCRIPTION_LENGTH:
-                raise EndpointError("description", f"at most {MAX_DESCRIPTION_LENGTH} characters", len(change.description))
+                raise FieldError.of_value("description", f"at most {MAX_DESCRIPTION_LENGTH} characters", len(change.description))
             changed["description"] = change.description
         if change.concurrency is not None:
             if not 0 <= change.concurrency <= MAX_CONCURRENT:
-                raise EndpointError("concurrency", f"0 (the hub's own) to {MAX_CONCURRENT}", change.concurrency)
+                raise FieldError.of_value("concurrency", f"0 (the hub's own) to {MAX_CONCURRENT}", change.concurrency)
             changed["concurrency"] = change.concurrency
         if change.success is not None:
             if change.success not in {each.value for each in Success}:
-                raise EndpointError("success", "200 or 2xx", change.success)
+                raise FieldError.of_value("success", "200 or 2xx", change.success)
             endpoint = replace(endpoint, policy=endpoint.policy._replace(success=Success(change.success)))
         if change.throttle is not None:
             endpoint = throttled(endpoint, change.throttle)
@@ -182,10 +173,10 @@ def throttled(endpoint: Endpoint, throttle: str) -> Endpoint:
     """Set which deliveries wait after the endpoint answered 429: those of the same key (``order``), or all (``endpoint``).
 
     Raises:
-        EndpointError: ``throttle`` is neither.
+        FieldError: ``throttle`` is neither.
     """
     if throttle not in {each.value for each in Throttle}:
-        raise EndpointError("throttle", "order or endpoint", throttle)
+        raise FieldError.of_value("throttle", "order or endpoint", throttle)
     return replace(endpoint, policy=endpoint.policy._replace(throttle=Throttle(throttle)))
 
 
@@ -207,15 +198,15 @@ def checked_url(guard: Guard, url: str, field: str = "url") -> str:
     """Check that a URL may be called, as far as that is known before its name is resolved.
 
     Raises:
-        EndpointError: the URL may not be called.
+        FieldError: the URL may not be called.
     """
     if len(url) > MAX_URL_LENGTH:
-        raise EndpointError(field, f"at most {MAX_URL_LENGTH} characters", len(url))
+        raise FieldError.of_value(field, f"at most {MAX_URL_LENGTH} characters", len(url))
     try:
         guard.check_url(url)
     except ValueError as error:
         wrong = _of_text("url", url, error)
-        raise EndpointError(field, wrong.expected, wrong.got) from None
+        raise FieldError.of_value(field, wrong.expected, wrong.got) from None
     return url
 
 
@@ -234,27 +225,27 @@ def checked_secret(secret: str) -> str:
     """Check a secret that the caller chose.
 
     Raises:
-        EndpointError: the secret cannot be used.
+        FieldError: the secret cannot be used.
     """
     if not MIN_SECRET_LENGTH <= len(secret) <= MAX_SECRET_LENGTH or not secret.isprintable():
-        raise EndpointError("secret", f"{MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} printable characters", f"{len(secret)} characters")
+        raise FieldError.of_value("secret", f"{MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH} printable characters", f"{len(secret)} characters")
     if error := secret_problem(secret):
-        raise EndpointError("secret", "base64 of 24 to 64 bytes after whsec_ (or a text that does not begin so)", error)
+        raise FieldError.of_value("secret", "base64 of 24 to 64 bytes after whsec_ (or a text that does not begin so)", error)
     return secret
 
 
 def _checked_list(field: str, values: Sequence[str], shape: re.Pattern[str], expected: str) -> tuple[str, ...]:
     if len(values) > MAX_ENTRIES:
-        raise EndpointError(field, f"at most {MAX_ENTRIES}", len(values))
+        raise FieldError.of_value(field, f"at most {MAX_ENTRIES}", len(values))
     for value in values:
         if len(value) > 64 or not shape.fullmatch(value):
-            raise EndpointError(field, expected, value)
+            raise FieldError.of_value(field, expected, value)
     return tuple(dict.fromkeys(values))
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     if len(headers) > MAX_ENTRIES:
-        raise EndpointError("headers", f"at most {MAX_ENTRIES}", len(headers))
+        raise FieldError.of_value("headers", f"at most {MAX_ENTRIES}", len(headers))
     try:
         check_headers(headers)
     except ValueError as error:
@@ -265,8 +256,8 @@ def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 _TEXT: Final = re.compile(r"(?P<field>[\w.-]+): expected (?P<expected>.*?), got (?P<got>.*)", re.DOTALL)
 
 
-def _of_text(field: str, value: object, error: ValueError) -> EndpointError:
+def _of_text(field: str, value: object, error: ValueError) -> FieldError:
     """Split the text of an error into field, expected and got."""
     if parts := _TEXT.fullmatch(str(error)):
-        return EndpointError(field if parts["field"] == field else f"{field}.{parts['field']}", parts["expected"], value)
-    return EndpointError(field, str(error), value)
+        return FieldError.of_value(field if parts["field"] == field else f"{field}.{parts['field']}", parts["expected"], value)
+    return FieldError.of_value(field, str(error), value)

@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hub.core.field_error import FieldError
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox import archive_store
-from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
+from hub.outbox.administration import Administration, Change, UnknownEndpointError
 from hub.outbox.guard import Guard
 from hub.outbox.models import Endpoint
 from hub.security.cli_database import Admin
@@ -66,8 +67,8 @@ class _Runner:
             administration = Administration(Guard(chosen.allowed_networks, chosen.https_only), SystemClock(), chosen)
             try:
                 return work(tx, administration, name)
-            except EndpointError as error:
-                raise AdminError(f"--{error.field}: expected {error.expected}, got {error.got!r}") from None
+            except FieldError as error:
+                raise AdminError(f"--{error.field}: expected {error.expected}, got {error.got}") from None
             except UnknownEndpointError as error:
                 raise AdminError(f"endpoint: expected one of tenant {name}, got {error}; see: hub endpoint list --tenant {name}") from None
 

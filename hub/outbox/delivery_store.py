@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hub.outbox.models import DeliveryState, OutboxEvent
 from hub.outbox.outcome import Outcome
 from hub.outbox.recorder import COLUMNS
-from hub.storage.transactions import Transaction
+from hub.storage.transactions import Transaction, marks
 
 
 class Work(NamedTuple):
@@ -58,11 +58,6 @@ _CREATE = (
     f" VALUES (?, ?, ?, ?, ?, 'pending', ?, CASE WHEN {_OLDER} THEN '' ELSE ? END, CASE WHEN {_OLDER} THEN 0 ELSE ? END)"
     " ON CONFLICT (event, endpoint) DO NOTHING RETURNING id, lease_owner"
 )
-
-
-def marks(values: Sequence[object]) -> str:
-    """As many ``?`` as there are values."""
-    return ", ".join("?" * len(values))
 
 
 # -- events -----------------------------------------------------------------------------------------------------------

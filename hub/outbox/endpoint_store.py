@@ -7,9 +7,8 @@ import secrets
 from collections.abc import Collection
 from typing import Final
 
-from hub.outbox.delivery_store import marks
 from hub.outbox.models import Endpoint, Policy, Secret, Success, Throttle
-from hub.storage.transactions import Row, Transaction
+from hub.storage.transactions import Row, Transaction, marks
 
 _COLUMNS: Final = (
     "id, tenant, url, secrets, types, media, headers, description, concurrency, enabled, disabled_reason, policy, owner, created_ms,"

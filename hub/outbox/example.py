@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from hub.core.field_error import FieldError
 from hub.core.ports import Clock
-from hub.outbox.administration import EndpointError
 from hub.outbox.archive_store import Attempt
 from hub.outbox.delivery_worker import Sends
 from hub.outbox.models import Endpoint, OutboxEvent
@@ -53,13 +53,13 @@ class Examples:
         """POST an example of a type, or of the first type that the endpoint wants.
 
         Raises:
-            EndpointError: there is no example of this type.
+            FieldError: there is no example of this type.
             TooManyExamplesError: the tenant has too many examples under way.
         """
         known = self._find()
         event_type = event_type or self._first(endpoint, known)
         if event_type not in known:
-            raise EndpointError("type", f"one of {', '.join(sorted(known)) or 'no types'}", event_type)
+            raise FieldError.of_value("type", f"one of {', '.join(sorted(known)) or 'no types'}", event_type)
         operation_id = str(uuid.uuid4())
         event = OutboxEvent(
             0,

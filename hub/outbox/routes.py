@@ -16,7 +16,7 @@ from hub.http.permits import requires
 from hub.http.responses import respond
 from hub.http.routing import HubRouter
 from hub.outbox import archive_store
-from hub.outbox.administration import Administration, Change, EndpointError, UnknownEndpointError
+from hub.outbox.administration import Administration, Change, UnknownEndpointError
 from hub.outbox.archive_store import Attempt, Delivery, Wanted
 from hub.outbox.example import Examples, TooManyExamplesError
 from hub.outbox.models import DeliveryState, Endpoint
@@ -54,7 +54,6 @@ Number = Annotated[int, Path(alias="id", ge=1, le=LATEST_MS)]
 
 def register_errors(errors: ErrorTable) -> None:
     """Register the HTTP answers to the errors of the outbox."""
-    errors.add(EndpointError, lambda error: ApiError.of_field(error.field, error.expected, error.got))
     errors.add(UnknownEndpointError, lambda error: _unknown_endpoint(str(error)))
     errors.add(TooManyExamplesError, 429)
 

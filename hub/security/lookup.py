@@ -7,7 +7,7 @@ from hub.core.errors import RefusedError, WireError
 from hub.security.credentials import Credential
 from hub.security.queries import decoded
 from hub.security.roles import LATER, Grants, parse_grant
-from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions
+from hub.storage.transactions import Operation, Row, StorageError, T, Transaction, Transactions, marks
 
 _CHUNK: Final = 500
 """Ids in one query at most: both databases limit the number of parameters."""
@@ -97,7 +97,7 @@ class DatabaseLookup:
             ):
                 for start in range(0, len(wanted[kind]), _CHUNK):
                     chunk = wanted[kind][start : start + _CHUNK]
-                    rows = tx.rows(f"{query} WHERE {column} IN ({_marks(chunk)})", chunk)
+                    rows = tx.rows(f"{query} WHERE {column} IN ({marks(chunk)})", chunk)
                     found.extend(self._with_grants(tx, make(row)) for row in rows)
             return {credential.id: credential for credential in found}
 
@@ -123,7 +123,7 @@ class DatabaseLookup:
         own = sorted(roles - (self._built_in.keys() - LATER))
         if not own:
             return tuple(grant for role in sorted(roles) for grant in self._built_in[role])
-        stored = tx.rows(f"{_ROLES} AND name IN ({_marks(own)}) ORDER BY name", (tenant, *own))
+        stored = tx.rows(f"{_ROLES} AND name IN ({marks(own)}) ORDER BY name", (tenant, *own))
         built_in = sorted(roles - {name for name, _ in stored})
         return (
             *(grant for role in built_in for grant in self._built_in.get(role, ())),
@@ -135,10 +135,6 @@ class DatabaseLookup:
         return Credential(
             credential.id, credential.tenant, credential.subject, credential.roles, grants, credential.fingerprint, credential.expires_ms
         )
-
-
-def _marks(values: list[str]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _of_token(row: Row) -> Credential:

@@ -13,6 +13,11 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 
+def marks(values: Sequence[object]) -> str:
+    """As many ``?`` as there are values, for ``IN (...)`` and ``VALUES (...)``."""
+    return ", ".join("?" * len(values))
+
+
 class StorageError(Exception):
     """The database cannot be read or written now. Nothing of the operation was kept, unless the connection broke while committing."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from hub.storage.interface import Backend, Connection, Operation, Row, StorageError, T, Transaction
+from hub.storage.interface import Backend, Connection, Operation, Row, StorageError, T, Transaction, marks
 from hub.storage.readers import Readers
 from hub.storage.reasons import Reason
 from hub.storage.writer import Counters, GroupWriter
 
-__all__ = ["Backend", "Connection", "Counters", "Operation", "Row", "StorageError", "T", "Transaction", "Transactions"]
+__all__ = ["Backend", "Connection", "Counters", "Operation", "Row", "StorageError", "T", "Transaction", "Transactions", "marks"]
 
 
 class Transactions:

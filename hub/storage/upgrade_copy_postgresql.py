@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 import structlog
@@ -9,7 +10,12 @@ import structlog
 from hub.storage.interface import Connection
 
 SCHEMA: Final = "hub_before_upgrade"
-"""The schema of the copy. Each upgrade replaces the copy of the upgrade before."""
+"""The schema of the copy of a hub in the schema ``public``; that of another schema's hub has its name behind it. Each upgrade replaces the
+copy of the upgrade before.
+"""
+
+_MAX_NAME_BYTES: Final = 63
+"""PostgreSQL cuts longer names (section 4.1.1 of its manual)."""
 
 _MAY_COPY: Final = (
     "SELECT has_database_privilege(current_database(), 'CREATE')"
@@ -50,41 +56,52 @@ _FOREIGN_KEYS: Final = (
 _log = structlog.get_logger(__name__)
 
 
+def copy_schema(current: str) -> str:
+    """The name of the schema for the copy of a hub in the schema ``current``: each hub of a database has one of its own."""
+    name = SCHEMA if current == "public" else f"{SCHEMA}_{current}"
+    if len(name.encode()) <= _MAX_NAME_BYTES:
+        return name
+    return f"{SCHEMA}_{hashlib.blake2b(current.encode(), digest_size=8).hexdigest()}"
+
+
 def copy_before_upgrade(connection: Connection) -> bool:
     """Copy the tables of the current schema that belong to the hub's user, with rows, indexes, sequences and foreign keys, to
-    :data:`SCHEMA`, within the transaction of the upgrade. They are locked against writing until that transaction ends. If the user may not
-    make a schema, or owns no table, this logs a warning and returns False.
+    :func:`copy_schema`, within the transaction of the upgrade. They are locked against writing until that transaction ends. If the user may
+    not make a schema, or owns no table, this logs a warning and returns False.
 
     Raises:
         psycopg.Error: the copy cannot be made, for instance because the disk is full.
     """
     tables: list[tuple[str, str]] = connection.execute(_TABLES).fetchall()
-    may_copy = _row(connection, _MAY_COPY, SCHEMA)[0]
+    schema, current, path = _row(connection, "SELECT quote_ident(current_schema()), current_schema(), current_setting('search_path')")
+    name = copy_schema(current)
+    may_copy = _row(connection, _MAY_COPY, name)[0]
     if not tables or not may_copy:
         lacking = "owns no table" if may_copy else "may not make schemas"
-        _log.warning("not_copied_before_upgrade", schema=SCHEMA, advice=f"the user {lacking}: run pg_dump before an upgrade")
+        _log.warning("not_copied_before_upgrade", schema=name, advice=f"the user {lacking}: run pg_dump before an upgrade")
         return False
-    schema, path = _row(connection, "SELECT quote_ident(current_schema()), current_setting('search_path')")
+    (copy,) = _row(connection, "SELECT quote_ident(?)", name)
     sequences = connection.execute(_SEQUENCES).fetchall()
     foreign_keys = connection.execute(_FOREIGN_KEYS).fetchall()
     connection.execute(f"LOCK TABLE {', '.join(f'{schema}.{table}' for table, _ in tables)} IN SHARE MODE")
-    connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-    connection.execute(f"CREATE SCHEMA {SCHEMA}")
+    connection.execute(f"DROP SCHEMA IF EXISTS {copy} CASCADE")
+    connection.execute(f"CREATE SCHEMA {copy}")
     for table, columns in tables:
-        connection.execute(f"CREATE TABLE {SCHEMA}.{table} (LIKE {schema}.{table} INCLUDING ALL)")
+        connection.execute(f"CREATE TABLE {copy}.{table} (LIKE {schema}.{table} INCLUDING ALL)")
         # OVERRIDING: also copies columns whose numbers only the server may assign
-        insert = f"INSERT INTO {SCHEMA}.{table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {schema}.{table}"  # noqa: S608
+        insert = f"INSERT INTO {copy}.{table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {schema}.{table}"  # noqa: S608
         connection.execute(insert)
-    connection.execute("SELECT set_config('search_path', ?, true)", (SCHEMA,))  # the following statements name tables without a schema
+    connection.execute("SELECT set_config('search_path', ?, true)", (copy,))  # the following statements name tables without a schema
     # the names in these statements were quoted by the server
     for sequence, table, column in sequences:
+        (literal,) = _row(connection, "SELECT quote_literal(?)", f"{copy}.{sequence}")
         connection.execute(f"CREATE SEQUENCE {sequence} OWNED BY {table}.{column}")
-        connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval('{SCHEMA}.{sequence}')")
-        connection.execute(f"SELECT setval('{SCHEMA}.{sequence}', last_value, is_called) FROM {schema}.{sequence}")  # noqa: S608
-    for table, name, definition in foreign_keys:
-        connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+        connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval({literal})")
+        connection.execute(f"SELECT setval({literal}, last_value, is_called) FROM {schema}.{sequence}")  # noqa: S608
+    for table, key, definition in foreign_keys:
+        connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {key} {definition}")
     connection.execute("SELECT set_config('search_path', ?, true)", (path,))
-    _log.warning("copied_before_upgrade", schema=SCHEMA, tables=len(tables))
+    _log.warning("copied_before_upgrade", schema=name, tables=len(tables))
     return True
 
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from hub.background import BackgroundTask
+from hub.background import BackgroundTask, RetentionJob
+from hub.storage.transactions import StorageError
 
 
 async def _for_ever(ended: list[str]) -> None:
@@ -82,3 +83,42 @@ async def test_a_stop_that_is_cancelled_ends() -> None:
     with pytest.raises(asyncio.CancelledError):
         await stopper
     released.set()
+
+
+class Rounds(RetentionJob):
+    """Notes the numbers of its rounds; the second one fails."""
+
+    def __init__(self, period_s: float, first_after_s: float = 0.0) -> None:
+        super().__init__("test.rounds", period_s=period_s, first_after_s=first_after_s, failed="test_not_trimmed")
+        self.numbers: list[int] = []
+        self.three = asyncio.Event()
+
+    async def round(self, number: int) -> None:
+        self.numbers.append(number)
+        if number == 2:
+            self.three.set()
+        await super().round(number)
+
+    async def trim(self) -> int:
+        if len(self.numbers) == 2:
+            raise StorageError("no database")
+        return 0
+
+
+async def test_a_round_that_fails_is_logged_and_the_next_one_tries_again() -> None:
+    job = Rounds(period_s=0.0)
+    with capture_logs() as logs:
+        await job.start()
+        async with asyncio.timeout(20):
+            await job.three.wait()
+        await job.stop()
+    assert job.numbers[:3] == [0, 1, 2]
+    assert [each["event"] for each in logs] == ["test_not_trimmed"]
+
+
+async def test_the_first_round_may_be_later() -> None:
+    job = Rounds(period_s=0.0, first_after_s=60.0)
+    await job.start()
+    await asyncio.sleep(0.01)
+    await job.stop()
+    assert job.numbers == []

@@ -13,7 +13,7 @@ import pytest
 
 from channels.interactions import routes
 from channels.interactions.parsing import parse
-from channels.interactions.retention import RetentionJob
+from channels.interactions.retention import InteractionRetention
 from channels.interactions.settings import InteractionsSettings
 from hub.storage.transactions import StorageError, Transaction, Transactions
 from tests.channels.interactions.support import ALL, HUB, WORK, Reception
@@ -350,7 +350,7 @@ async def test_what_is_over_is_kept_for_a_time(reception: Reception) -> None:
     reception.clock.now_ms += 2 * 86_400_000
     await reception.data("POST", f"{WORK}/{newer}/stop", {})
     reception.clock.now_ms += 86_400_000
-    job = RetentionJob(reception.interactions, reception.transactions, reception.clock, InteractionsSettings(keep_days=2))
+    job = InteractionRetention(reception.interactions, reception.transactions, reception.clock, InteractionsSettings(keep_days=2))
     assert await job.trim() == 1
     left = await reception.data("GET", ALL)
     assert {each["id"] for each in left["interactions"]} == {newer, live}

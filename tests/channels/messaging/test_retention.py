@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from channels.messaging.media_files import ORPHAN_S, MediaFolder, new_id
-from channels.messaging.retention import RECEIPTS_MS, RetentionJob
+from channels.messaging.retention import RECEIPTS_MS, MessagingRetention
 from channels.messaging.settings import MessagingSettings
 from hub.storage.transactions import StorageError
 from tests.channels.messaging.support import SMS, Exchange, receipt, text_from, text_to
@@ -22,13 +22,13 @@ DAY_MS = 86_400_000
 TABLES = ("messaging_channels", "messaging_messages", "messaging_receipts", "messaging_media")
 
 
-def retention(exchange: Exchange, **options: Any) -> RetentionJob:
+def retention(exchange: Exchange, **options: Any) -> MessagingRetention:
     """The family's own; with ``options`` another like it."""
     (made,) = exchange.parts.services
-    assert isinstance(made, RetentionJob)
+    assert isinstance(made, MessagingRetention)
     if options:
         folder, settings = MediaFolder(exchange.folder / "media"), MessagingSettings()
-        return RetentionJob(exchange.transactions, folder, settings, exchange.clock, exchange.counters, **options)
+        return MessagingRetention(exchange.transactions, folder, settings, exchange.clock, exchange.counters, **options)
     return made
 
 

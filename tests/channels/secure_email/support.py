@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from channels.secure_email.errors import register_errors
 from channels.secure_email.publisher import InteractionPublisher
-from channels.secure_email.retention import RetentionJob
+from channels.secure_email.retention import MailRetention
 from channels.secure_email.routes import create_fallback, create_reply_router, create_router
 from channels.secure_email.service import MailService
 from channels.secure_email.settings import SecureEmailSettings
@@ -85,7 +85,7 @@ class Office:
             "test", self.clock, hand_over=lambda event, _: self.recorded.append(event), has_room=lambda _tenant: False
         )
         self.mails = MailService(transactions=transactions, outbox=recorder, clock=self.clock)
-        self.retention = RetentionJob(transactions, self.clock, self.settings, self.mails.counters)
+        self.retention = MailRetention(transactions, self.clock, self.settings, self.mails.counters)
         self.publisher = InteractionPublisher(lambda: self.sink, self.clock)
         self.app = _app(self.settings)
 

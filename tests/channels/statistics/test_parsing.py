@@ -17,7 +17,7 @@ from hub.http.body import INLINE_BYTES
 from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
 from hub.http.handlers import install
-from hub.http.routing import adopt
+from hub.http.routing import include
 from hub.security.cookies import CookieSigner
 from hub.security.directory import Directory
 from hub.security.gate import Gate
@@ -39,10 +39,8 @@ async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app.state.errors = errors = ErrorTable()
     register_errors(errors)
     install(app, errors)
-    routers = [create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)]
-    adopt(routers)
-    for router in routers:
-        app.include_router(router)
+    for router in (create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)):
+        include(app, router)
     app.state.limits = Limits()
     app.state.gate = Gate(Directory(Credentials(), centre.clock), centre.clock, CookieSigner(b"s" * 32, centre.clock, lifetime_s=60))
     headers = {"Authorization": "Bearer admin"}

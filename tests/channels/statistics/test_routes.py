@@ -15,7 +15,7 @@ from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
 from hub.http.error_table import ErrorTable
 from hub.http.handlers import install
-from hub.http.routing import WithoutSlash, adopt
+from hub.http.routing import WithoutSlash, include
 from hub.security.cookies import CookieSigner
 from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
@@ -71,10 +71,8 @@ async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app.state.errors = errors = ErrorTable()
     register_errors(errors)
     install(app, errors)
-    routers = [create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)]
-    adopt(routers)
-    for router in routers:
-        app.include_router(router)
+    for router in (create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)):
+        include(app, router)
     app.router.redirect_slashes, app.router.default = False, WithoutSlash(app.router)
     app.state.limits = Limits()
     app.state.gate = Gate(Directory(Credentials(), centre.clock), centre.clock, CookieSigner(b"s" * 32, centre.clock, lifetime_s=60))

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi import APIRouter, Body, FastAPI, Query
 from fastapi.routing import APIRoute
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
@@ -278,3 +279,15 @@ async def test_nul_in_a_text_is_refused_wherever_it_comes(access: Access) -> Non
     assert [each.status_code for each in answers] == [400, 400, 400, 200]
     assert [each.json()["status"]["detail"]["field"] for each in answers[:3]] == ["name", "key", "body"]
     assert "text without NUL (U+0000)" in answers[0].json()["status"]["message"]
+
+
+async def test_the_methods_that_would_do_are_told_in_one_order(access: Access) -> None:
+    async def plain(_request: Request) -> Response:
+        return Response("ok")
+
+    route = Route("/page", plain, methods=["PUT", "PATCH", "POST", "GET", "OPTIONS"])
+    async with client_of(build(access, routes=[route])) as client:
+        answer = await client.delete("/page")
+    told = "GET, HEAD, OPTIONS, PATCH, POST, PUT"
+    assert (answer.status_code, answer.headers["Allow"]) == (405, told)
+    assert answer.json()["status"]["message"] == f"expected {told}, got DELETE"

@@ -13,8 +13,9 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from hub.core.field_error import FieldError
 from hub.outbox import cli, delivery_store, endpoint_store
-from hub.outbox.administration import Administration, Change, EndpointError
+from hub.outbox.administration import Administration, Change
 from hub.outbox.delivery_store import Work
 from hub.outbox.guard import Guard
 from hub.outbox.models import DeliveryState
@@ -101,7 +102,7 @@ def test_the_secret_is_shown_once(hub: Hub) -> None:
         (["add", "http://10.0.0.1/"], "--url: expected a host whose address is public"),
         (["add", "https://x.example/", "--type", "a b"], "--types: expected an event type"),
         (["add", "https://x.example/", "--secret", "short"], "--secret: expected 8 to 1024"),
-        (["add", "https://x.example/", "--throttle", "all"], "--throttle: expected order or endpoint, got 'all'"),
+        (["add", "https://x.example/", "--throttle", "all"], '--throttle: expected order or endpoint, got "all"'),
         (["add", "https://x.example/", "--tenant", "nobody"], "tenant: no tenant 'nobody'; there are: acme"),
         (["list", "--tenant", "nobody"], "tenant: no tenant 'nobody'; there are: acme"),
         (["show", "ep_none"], "endpoint: expected one of tenant acme, got ep_none"),
@@ -141,7 +142,7 @@ async def test_a_tenant_has_200_endpoints_unless_the_settings_say_otherwise(ligh
             desk.add(tx, "acme", Change("https://x.example/"), None)
 
     await light_transactions.write(fill)
-    with pytest.raises(EndpointError, match=r"^endpoints: expected at most 200 of a tenant"):
+    with pytest.raises(FieldError, match=r"^endpoints: expected at most 200 of a tenant"):
         await light_transactions.write(lambda tx: desk.add(tx, "acme", Change("https://x.example/"), None))
     await light_transactions.write(lambda tx: desk.add(tx, "other", Change("https://x.example/"), None))
 

@@ -17,15 +17,16 @@ from hub.families import migrations_of
 from hub.storage.backends import backend_of
 from hub.storage.migrations import _TableRecord, migrate, versions_of
 from hub.storage.schema import POSTGRESQL, upgrade
-from hub.storage.upgrade_copy_postgresql import SCHEMA
+from hub.storage.transactions import StorageError
+from hub.storage.upgrade_copy_postgresql import SCHEMA, copy_schema
 from tests.hub.storage.backends import Postgres, opened
 
 PACKAGES = migrations_of(FAMILIES)
 
-LATER = {"secure_email_0002", "outbox_0002", "security_0002"}
+LATER = {"eventlog_0001", "secure_email_0002", "outbox_0002", "security_0002"}
 """What 0.1.0 did not have."""
 
-NEW = {"messaging_0001", "secure_email_0002", "interactions_0001", "outbox_0002", "security_0002"}
+NEW = {"eventlog_0001", "messaging_0001", "secure_email_0002", "interactions_0001", "outbox_0002", "security_0002"}
 OLD = {"messaging_0001", "secure_email_0001", "interactions_0001"}
 
 ROWS = """
@@ -33,6 +34,12 @@ INSERT INTO tenants (name, created_ms) VALUES ('acme', 1), ('other', 1);
 INSERT INTO users (id, tenant, name, password_hash, roles, created_ms) VALUES ('u1', 'acme', 'ana', 'x', '["user"]', 2);
 INSERT INTO outbox_events (tenant, type, key, media, operation_id, trace_id, endpoint, body, at_ms, origin, lease_owner, lease_until_ms)
     SELECT 'acme', 'a.b', 'k' || n, '', 'op', 'trace', '', '\\x7b7d', n, '', '', 0 FROM generate_series(1, 5) n;
+"""
+
+
+FULL = """
+CREATE FUNCTION full_disk() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'could not extend file: No space left on device'; END $$
 """
 
 
@@ -118,6 +125,43 @@ async def test_the_copy_takes_the_place_of_what_was_upgraded(postgres: Postgres,
         assert connection.execute("SELECT max(id), count(*) FROM outbox_events").fetchone() == (6, 6)
         connection.execute("DELETE FROM tenants WHERE name = 'acme'")
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
+
+
+async def test_hubs_in_two_schemas_of_a_database_have_a_copy_each(postgres: Postgres, name: str) -> None:
+    long = "l" * 60
+    with connected(postgres, name) as connection:
+        before = content(connection, "public")
+        for number, schema in enumerate(("second", "Odd Name", long)):
+            connection.execute(f'ALTER SCHEMA public RENAME TO "{schema}"'.encode())
+            connection.execute(f'ALTER DATABASE {name} SET search_path = "{schema}"'.encode())
+            await upgraded(postgres, name)
+            copy = copy_schema(schema)
+            assert len(copy) <= 63
+            assert (versions(connection, f'"{schema}"'), versions(connection, f'"{copy}"')) == (NEW, OLD)
+            connection.execute(f'ALTER SCHEMA "{schema}" RENAME TO done_{number}'.encode())
+            connection.execute(f'ALTER SCHEMA "{copy}" RENAME TO public'.encode())
+        assert content(connection, "public").keys() == before.keys()
+    assert len({copy_schema(schema) for schema in ("public", "second", "Odd Name", long, f"{long}l")}) == 5
+
+
+async def test_a_disk_that_is_full_while_the_copy_is_made_leaves_everything_as_it_was(postgres: Postgres, name: str) -> None:
+    """Also the copy of the upgrade before, which is dropped first."""
+    with connected(postgres, name) as connection:
+        connection.execute(f"CREATE SCHEMA {SCHEMA}; CREATE TABLE {SCHEMA}.before AS SELECT 7 AS n".encode())
+        old = content(connection, "public")
+        connection.execute(FULL.encode())
+        for full_at in ("CREATE SCHEMA", "CREATE TABLE", "CREATE SEQUENCE", "ALTER TABLE"):
+            when = f"ON ddl_command_end WHEN TAG IN ('{full_at}')"
+            connection.execute(f"CREATE EVENT TRIGGER full_disk {when} EXECUTE FUNCTION full_disk()".encode())
+            async with opened(postgres.url(name)) as database:
+                with pytest.raises(StorageError, match="No space left on device"):
+                    await migrate(database, PACKAGES)
+            connection.execute(b"DROP EVENT TRIGGER full_disk")
+            assert versions(connection) == OLD
+            assert content(connection, "public") == old
+            assert connection.execute(f"SELECT n FROM {SCHEMA}.before".encode()).fetchall() == [(7,)]
+        await upgraded(postgres, name)  # there is room again
+        assert (versions(connection), versions(connection, SCHEMA)) == (NEW, OLD)
 
 
 async def test_a_database_without_tables_is_not_copied(postgres: Postgres) -> None:
