@@ -55,6 +55,7 @@ class Sentinel:
 
     def ask(self, *command: Any) -> Any:
         with redis.Redis(port=self.port, socket_timeout=5) as client:
+            client.response_callbacks.clear()
             return client.execute_command(*command)
 
     def close(self) -> None:
@@ -70,12 +71,15 @@ class WatchedRedis(RedisServer):
         super().__init__(kind, *options, port=free_port())
         self.replicas = [RedisServer(kind, *options, "--replicaof", f"127.0.0.1 {self.port}", port=free_port()) for _ in range(replicas)]
         self.sentinels = [Sentinel(kind, self.port, sentinels // 2 + 1, down_after_ms) for _ in range(sentinels)]
+        for replica in self.replicas:
+            _until(lambda replica=replica: replica.info("replication")["master_link_status"] == "up")  # type: ignore[misc]
         if sentinels > 1:
             _until(lambda: all(self._sees_all(sentinel) for sentinel in self.sentinels))
 
     def _sees_all(self, sentinel: Sentinel) -> bool:
         state = sentinel.ask("SENTINEL", "MASTER", MASTER)
-        return (int(state["num-other-sentinels"]), int(state["num-slaves"])) == (len(self.sentinels) - 1, len(self.replicas))
+        seen = (int(state[b"num-other-sentinels"]), int(state[b"num-slaves"]))
+        return seen == (len(self.sentinels) - 1, len(self.replicas))
 
     @property
     def url(self) -> str:
@@ -171,7 +175,8 @@ class RedisCluster:
         hosts = ",".join(f"127.0.0.1:{master.port}" for master in self.masters)
         return f"redis+cluster://{hosts}"
 
-    def servers(self, timeout_s: float = 1.0) -> ClusterServers:
+    def servers(self, through: Path | None = None, timeout_s: float = 2.0) -> ClusterServers:
+        assert through is None
         return ClusterServers(_access(None), [("127.0.0.1", master.port) for master in self.masters], timeout_s=timeout_s)
 
     def owner(self, slot: int) -> ClusterServer:

@@ -186,6 +186,10 @@ class StartedBus(RedisBus):
         (subscriber,) = self._heard.subscribers.values()
         return subscriber
 
+    def subscriber_of(self, tenant: str) -> Subscriber:
+        """Where a tenant is heard."""
+        return self._heard._homes[tenant]
+
     @property
     def connected(self) -> bool:
         """Whether it hears every server."""

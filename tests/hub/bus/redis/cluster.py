@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from hub.bus.interface import Envelope, Gap
 from hub.bus.redis.tuning import Tuning
@@ -13,11 +14,11 @@ from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.eventlog.channel_log_redis import RedisChannelLog
 from hub.eventlog.interface import EventLogError
-from hub.redis.commands import ServerCommands
-from hub.redis.endpoint import UrlEndpoint
 from hub.redis.names import Names
+from hub.redis.servers import Servers
 from tests.hub.bus.backends import StartedBus, until
 from tests.support.redis_server import RedisServer
+from tests.support.redis_topologies import RedisCluster
 
 TOPICS = [Topic("t", "", f"/log/{number}") for number in range(3)]
 EVERY = Topic("t", "", "/log/**")
@@ -63,11 +64,11 @@ class Journal:
 class Node:
     """One process's share of a hub."""
 
-    def __init__(self, url: str, names: Names, name: str, tuning: Tuning = TUNING) -> None:
-        self.commands = ServerCommands(UrlEndpoint(url), timeout_s=1)
-        self.log = RedisChannelLog(self.commands, names)
+    def __init__(self, servers: Servers, names: Names, name: str, tuning: Tuning = TUNING) -> None:
+        self.servers = servers
+        self.log = RedisChannelLog(servers, names)
         self.journal = Journal()
-        self.bus = StartedBus(self.commands, self.log, names, node=name, tuning=tuning)
+        self.bus = StartedBus(servers, self.log, names, node=name, tuning=tuning)
         self.bus.attach(self.journal)
         self.refused = 0
         self.acknowledged: list[int] = []
@@ -92,17 +93,18 @@ class Node:
 
     async def close(self) -> None:
         await self.bus.close()
-        await self.commands.close()
+        await self.servers.close()
 
 
 class Cluster:
     """Nodes A and B; B hears everything, A hears one topic."""
 
-    def __init__(self, server: RedisServer, url_b: str = "", tuning: Tuning = TUNING) -> None:
+    def __init__(self, server: RedisServer | RedisCluster, through: Path | None = None, tuning: Tuning = TUNING) -> None:
+        """``through``: the gate by which B reaches the server."""
         self.server = server
         self.names = Names(secrets.token_hex(4))
-        self.a = Node(server.url, self.names, "a", tuning)
-        self.b = Node(url_b or server.url, self.names, "b", tuning)
+        self.a = Node(server.servers(timeout_s=1), self.names, "a", tuning)
+        self.b = Node(server.servers(through, timeout_s=1), self.names, "b", tuning)
 
     @property
     def nodes(self) -> tuple[Node, Node]:

@@ -178,9 +178,9 @@ async def test_a_master_that_is_demoted(redis_process: Start, make_cluster: Make
 async def test_a_replica_that_lags_is_promoted(redis_process: Start, make_cluster: MakeCluster) -> None:
     master, replica = redis_process(port=free_port()), redis_process(port=free_port())
     gate = await Gate(master.folder / "gate.sock", master.path).start()
-    cluster = Cluster(master, f"unix://{gate.path}")
+    cluster = Cluster(master, gate.path)
     await cluster.a.close()
-    cluster.a = type(cluster.a)(f"unix://{gate.path}", cluster.names, "a2")
+    cluster.a = type(cluster.a)(master.servers(gate.path), cluster.names, "a2")
     await ask(replica, "REPLICAOF", "127.0.0.1", str(master.port))
     try:
         async with cluster.under_load():
