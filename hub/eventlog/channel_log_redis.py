@@ -37,6 +37,20 @@ SWEEPS_PER_SEARCH: Final = 60
 _META = (b"top", b"floor", b"run", b"seam", b"last")
 
 
+class Known(NamedTuple):
+    """The highest position of a log that a process has seen."""
+
+    position: int = 0
+    run: str = ""
+    """The run of the server that it was seen on; empty if that is not known."""
+
+    def __str__(self) -> str:
+        return f"{self.position} {self.run}" if self.run else str(self.position)
+
+
+NOTHING_KNOWN: Final = Known()
+
+
 class Entry(NamedTuple):
     """A record in Redis."""
 
@@ -176,8 +190,8 @@ class RedisChannelLog:
         """See :meth:`ChannelLog.span`."""
         return await self.open(tenant)
 
-    async def open(self, tenant: str, known: int = 0) -> Span:
-        """As :meth:`span`. ``known`` is the highest position that the caller has seen; a log that ends below it has lost records.
+    async def open(self, tenant: str, known: Known = NOTHING_KNOWN) -> Span:
+        """As :meth:`span`. A log that ends below what is ``known``, or that another server took over below it, has lost records.
 
         Raises:
             EventLogError: see :class:`ChannelLog`.
@@ -186,7 +200,7 @@ class RedisChannelLog:
         keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         try:
             answer = await self._servers.of(names.meta).run(
-                self._scripts.open, keys, lambda server: [server.run, int(server.durable), self._guard_us, known]
+                self._scripts.open, keys, lambda server: [server.run, int(server.durable), self._guard_us, str(known)]
             )
         except (RedisUnavailableError, RedisRefusedError) as error:
             raise EventLogError(str(error)) from error

@@ -99,7 +99,7 @@ class RedisBus:
             self.node,
             self._tuning,
             self.counters,
-            self._subscriptions.position,
+            self._subscriptions.known,
             guard_us=self._guard_us,
             on_fenced=self._fenced,
         )

@@ -19,6 +19,7 @@ from hub.bus.redis.tuning import Counters, Tuning
 from hub.core.channels import candidates
 from hub.core.message import Topic
 from hub.core.principal import SUBJECT
+from hub.eventlog.channel_log_redis import Known
 from hub.redis.names import TenantNames
 
 _log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Heard:
         "names",
         "needed",
         "position",
+        "run",
         "topics",
     )
 
@@ -80,6 +82,8 @@ class Heard:
         """A number that rises each time that the connection is lost: an answer to what was asked before says nothing any more."""
         self.position: int | None = None
         """All log messages of the subscribed topics up to this position were handed over. None until Redis has named a position."""
+        self.run = ""
+        """The server that named the position, as it was started."""
         self.epoch = 0
         """The highest fence of a stat server in any message so far."""
         # the sequence number of the newest event or state from each node
@@ -197,6 +201,11 @@ class Heard:
         self._receiver.on_position(self.name, self.position)
         if self._waiting:
             self._reach(self.position)
+
+    @property
+    def known(self) -> Known:
+        """The position, and where it was seen."""
+        return Known(self.position or 0, self.run)
 
     # -- the state of the log ---------------------------------------------------------------------------------------
 

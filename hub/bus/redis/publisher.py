@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from hub.bus.redis.tuning import MIB, Counters, Tuning
+from hub.eventlog.channel_log_redis import NOTHING_KNOWN, Known
 from hub.eventlog.interface import EventLogError
 from hub.redis.commands import Argument, RedisRefusedError, RedisUnavailableError
 from hub.redis.names import Names
@@ -113,7 +114,7 @@ class Publisher:
         incarnation: str,
         tuning: Tuning,
         counters: Counters,
-        known: Callable[[str], int],
+        known: Callable[[str], Known],
         *,
         guard_us: int,
         on_fenced: Callable[[str, int], object],
@@ -133,7 +134,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._queues: dict[str, _TenantQueue] = {}
         # by tenant: the highest position that Redis assigned to a message of this process
-        self._given: dict[str, int] = {}
+        self._given: dict[str, Known] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._batch = 0
         self._pending = 0
@@ -212,14 +213,16 @@ class Publisher:
         number = self._batch
         epoch = batch[0].epoch or ""
         sent = 0
+        run = ""
 
         def arguments(server: ServerInfo) -> list[Argument]:
-            nonlocal sent
+            nonlocal sent, run
             sent += 1
+            run = server.run
             self._counters.retries += sent > 1
-            known = max(self._known(tenant_queue.tenant), self._given.get(tenant_queue.tenant, 0))
+            known = max(self._known(tenant_queue.tenant), self._given.get(tenant_queue.tenant, NOTHING_KNOWN))
             publish = ("SPUBLISH", "SHARDNUMSUB") if server.cluster else ("PUBLISH", "NUMSUB")
-            return [server.run, int(server.durable), self._guard_us, known, epoch, *publish, number, int(sent > 1), *tail]
+            return [server.run, int(server.durable), self._guard_us, str(known), epoch, *publish, number, int(sent > 1), *tail]
 
         commands = self._servers.of(names.meta)
         keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
@@ -251,7 +254,7 @@ class Publisher:
         if newest:
             if len(self._given) >= MAX_TENANTS and tenant_queue.tenant not in self._given:
                 self._given.clear()
-            self._given[tenant_queue.tenant] = newest
+            self._given[tenant_queue.tenant] = Known(newest, run)
         given = iter(positions)
         for outgoing in batch:
             if outgoing.future is not None:

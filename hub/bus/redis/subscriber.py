@@ -259,22 +259,34 @@ class Subscriber:
                 self._owner.moved(heard, str(reply))
                 return
             top, floor, run, seam = reply
-            if None in reply or run.decode() != connection.server.run or int(top) < (heard.position or 0):
+            here = connection.server.run
+            if (
+                None in reply
+                or run.decode() != here
+                or int(top) < (heard.position or 0)
+                or (not tries and self._is_foreign(heard, reply, here))
+            ):
                 if tries >= OPEN_TRIES:
                     self.give_up(connection, "commands reach another server")
                     failed(ConnectionLostError("commands reach another server"))
                 else:
                     self._spawn(self._open(connection, heard, told, failed, tries + 1))
                 return
+            heard.run = here
             told(int(top), int(floor), int(seam))
 
         connection.send([(b"HMGET", heard.names.meta, *META)], answered)
+
+    @staticmethod
+    def _is_foreign(heard: Heard, reply: Any, run: str) -> bool:
+        """Whether the tenant's position was seen on another server after this one had taken the log over."""
+        return heard.run not in {"", run} and heard.position is not None and heard.position >= int(reply[3])
 
     async def _open(
         self, connection: SubscriberConnection, heard: Heard, told: Told, failed: Callable[[Exception], None], tries: int
     ) -> None:
         try:
-            await self._log.open(heard.name, heard.position or 0)
+            await self._log.open(heard.name, heard.known)
         except EventLogError as error:
             failed(BusError(f"the log cannot say how far it reaches: {error}"))
             return

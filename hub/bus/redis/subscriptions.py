@@ -14,6 +14,7 @@ from hub.bus.redis.connection import ConnectionLostError
 from hub.bus.redis.heard import Heard
 from hub.bus.redis.subscriber import READ_PAUSE_S, Parts, Subscriber
 from hub.core.message import Topic
+from hub.eventlog.channel_log_redis import NOTHING_KNOWN, Known
 from hub.redis.commands import ServerCommands
 from hub.redis.server import UnusableRedisError
 from hub.redis.servers import Servers
@@ -105,10 +106,10 @@ class Subscriptions:
         """Channels of Redis that this node is subscribed to."""
         return sum(subscriber.channels for subscriber in self.subscribers.values())
 
-    def position(self, tenant: str) -> int:
-        """The position up to which a tenant's log was handed over; 0 if it is not known."""
+    def known(self, tenant: str) -> Known:
+        """The position up to which a tenant's log was handed over."""
         heard = self._tenants.get(tenant)
-        return 0 if heard is None else heard.position or 0
+        return NOTHING_KNOWN if heard is None else heard.known
 
     async def subscribe(self, topics: Sequence[Topic]) -> Mapping[Topic, int]:
         """See :meth:`hub.bus.interface.Bus.subscribe`."""

@@ -57,7 +57,7 @@ while at <= total do
                 first = executed
             else
                 local _
-                top, floor, _, last = open_log(m, l, p, o, ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+                top, floor, _, last = open_log(m, l, p, o, ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4])
                 moment = now()
                 first = math.max(top + 1, moment)
             end

@@ -24,7 +24,7 @@ from hub.bus.redis.tuning import Counters, Tuning
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.eventlog.channel_log import Retention
-from hub.eventlog.channel_log_redis import RedisChannelLog
+from hub.eventlog.channel_log_redis import NOTHING_KNOWN, Known, RedisChannelLog
 from hub.redis.commands import Argument
 from hub.redis.header import Header
 from hub.redis.names import Names
@@ -35,6 +35,10 @@ from tests.world import ManualClock
 
 TOPICS = [Topic("t", "", "/a"), Topic("t", "", "/b")]
 GUARD_US = 2_000_000
+BEHIND_S = 1.5
+"""Seconds by which the clock of another host is behind."""
+COMMAND_S = 0.00002
+"""Seconds that a command takes at least."""
 
 
 class Node:
@@ -68,8 +72,10 @@ class Model(RuleBasedStateMachine):
         self.durable = False
         self.batch = 0
         self.acknowledged: dict[int, Topic] = {}
-        self.given = [0, 0]
+        self.given = [NOTHING_KNOWN, NOTHING_KNOWN]
         """The newest position that each node's messages were given."""
+        self.taken_over_us = 0
+        """When a server came last, by its own clock."""
         self.behind = False
         """Whether the server's clock is behind that of the one before."""
         self.nodes = [Node(self.names), Node(self.names)]
@@ -89,8 +95,9 @@ class Model(RuleBasedStateMachine):
         names = self.names.of("t")
         return [names.meta, names.stream, names.last, names.idempotency_keys]
 
-    def open(self, known: int = 0) -> tuple[int, int, int]:
-        answer = self.do(self.commands.run(CLOCKED.open, self.keys, lambda _: [self.run_id, int(self.durable), GUARD_US, known]))
+    def open(self, known: Known = NOTHING_KNOWN) -> tuple[int, int, int]:
+        self.clock.advance(COMMAND_S)
+        answer = self.do(self.commands.run(CLOCKED.open, self.keys, lambda _: [self.run_id, int(self.durable), GUARD_US, str(known)]))
         top, floor, seam = map(int, answer)
         return top, floor, seam
 
@@ -106,7 +113,8 @@ class Model(RuleBasedStateMachine):
     @rule(topic=st.sampled_from(TOPICS), by=st.sampled_from([0, 1]))
     def append(self, topic: Topic, by: int) -> None:
         self.batch += 1
-        known = max(self.nodes[by].heard.position or 0, self.given[by])
+        known = str(max(self.nodes[by].heard.known, self.given[by]))
+        self.clock.advance(COMMAND_S)
         header = Header("", topic.channel, DeliveryClass.LOG, 0, f"n{by}", self.batch).encode()
 
         async def publish(again: int) -> int:
@@ -121,7 +129,7 @@ class Model(RuleBasedStateMachine):
         assert position not in self.acknowledged
         assert position > max(self.acknowledged, default=0)
         self.acknowledged[position] = topic
-        self.given[by] = position
+        self.given[by] = Known(position, self.run_id)
         for node in self.nodes:
             if topic in node.subscribed:
                 node.coming.append(Envelope(topic, DeliveryClass.LOG, b"1", b"", position, 0, f"n{by}", self.batch))
@@ -136,16 +144,18 @@ class Model(RuleBasedStateMachine):
 
     @rule(lost=st.integers(0, 3), behind=st.booleans())
     def restart(self, lost: int, behind: bool) -> None:
-        """The server comes back, or another one instead of it whose clock may be behind; perhaps without the newest records. One that is
-        durable has them all. A second loss comes when positions lie no more ahead of the clock than at the first.
+        """The server comes back, or another one instead of it whose clock may be behind; perhaps without the newest records, also if it
+        lost some a moment ago. One that is durable has them all. One whose clock is behind takes over no sooner after a loss than its
+        clock is behind.
         """
         names = self.names.of("t")
-        top = self.meta()[0]
-        if top is not None and int(top) > self.clock.wall_us():
-            lost = 0
+        self.clock.advance(COMMAND_S)
         if behind != self.behind:
-            self.clock.advance(-1.5 if behind else 1.5)
+            if behind and self.clock.wall_us() < self.taken_over_us + BEHIND_S * 1_000_000:
+                self.clock.advance(BEHIND_S)
+            self.clock.advance(-BEHIND_S if behind else BEHIND_S)
             self.behind = behind
+        self.taken_over_us = self.clock.wall_us()
         self.run_id = f"run-{self.batch}-{secrets.token_hex(2)}"
         if not self.durable and lost:
             entries = self.do(self.commands.call("XREVRANGE", names.stream, "+", "-", "COUNT", lost + 1))
@@ -160,10 +170,8 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: not self.durable)
     @rule(key=st.sampled_from([0, 1]))
     def delete(self, key: int) -> None:
-        """An operator deletes the hash or the stream, when positions do not lie ahead of the clock."""
-        top = self.meta()[0]
-        if top is not None and int(top) > self.clock.wall_us():
-            return
+        """An operator deletes the hash or the stream."""
+        self.clock.advance(COMMAND_S)
         self.do(self.commands.call("DEL", self.keys[key]))
 
     # -- nodes ----------------------------------------------------------------------------------------------------------
@@ -214,9 +222,12 @@ class Model(RuleBasedStateMachine):
         else it is as of now and comes after what is coming.
         """
         top, floor, run, seam = self.meta()
-        if None in (top, floor, seam) or run.decode() != self.run_id or int(top) < (node.heard.position or 0):
-            self.open(node.heard.position or 0)
+        heard = node.heard
+        missing = None in (top, floor, seam) or run.decode() != self.run_id or int(top) < (heard.position or 0)
+        if missing or (heard.run not in {"", self.run_id} and (heard.position or 0) >= int(seam)):
+            self.open(node.heard.known)
             top, floor, run, seam = self.meta()
+        node.heard.run = self.run_id
         told = ("told", repair, topic, int(top), int(floor), int(seam))
         if node.coming:
             node.coming.append(told)
@@ -265,10 +276,10 @@ class Model(RuleBasedStateMachine):
                     return None, []
                 return meta, await commands.call("XRANGE", names.stream, f"({after}-0", "+", "COUNT", 500)
 
-            async def open(self, tenant: str, known: int = 0) -> Any:
+            async def open(self, tenant: str, known: Known = NOTHING_KNOWN) -> Any:
                 names = self._of(tenant)
                 keys = [names.meta, names.stream, names.last, names.idempotency_keys]
-                top, floor, seam = map(int, await commands.run(CLOCKED.open, keys, lambda _: [run_id, int(durable), GUARD_US, known]))
+                top, floor, seam = map(int, await commands.run(CLOCKED.open, keys, lambda _: [run_id, int(durable), GUARD_US, str(known)]))
                 return type("S", (), {"floor": floor, "newest": top, "seam": seam})()
 
         return await ThisRun(commands, self.names, scripts=CLOCKED).page("t", after)
