@@ -30,7 +30,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is about to stop: it takes no new session and no new tenant."""
     ended: bool = False
     """Whether it has stopped in order: its last word."""
-    envelopes: tuple[int, ...] = (2,)
+    envelopes: tuple[int, ...] = (2, 3)
     """The versions of the bus's envelope that it reads."""
     hub: str = ""
     """An id of the hub's database: nodes of two hubs that share a Redis have different ones."""

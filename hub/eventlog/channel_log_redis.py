@@ -111,7 +111,7 @@ class RedisChannelLog:
             nonlocal sent
             sent += 1
             durable, again = int(server.durable), int(sent > 1)
-            begin: list[bytes | str | int] = [server.run, durable, self._guard_us, 0, "", "PUBLISH", "NUMSUB", batch, again, 0]
+            begin: list[bytes | str | int] = [server.run, durable, self._guard_us, 0, "", "PUBLISH", "NUMSUB", batch, again, 0, 0]
             return [*begin, "l", f"{topic.audience}:{topic.channel}", idempotency_key, 0, header, extra + data]
 
         keys = [names.meta, names.stream, names.last, names.idempotency_keys, names.batch(f"{batch:012x}")]

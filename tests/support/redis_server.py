@@ -189,8 +189,8 @@ class ClockedCommands(ServerCommands):
 
     __slots__ = ("_clock",)
 
-    def __init__(self, url: str, clock: ManualClock) -> None:
-        super().__init__(UrlEndpoint(url))
+    def __init__(self, url: str, clock: ManualClock, *, timeout_s: float = 2.0) -> None:
+        super().__init__(UrlEndpoint(url), timeout_s=timeout_s)
         self._clock = clock
 
     async def run(self, *arguments: Any, **options: Any) -> Any:

@@ -9,11 +9,13 @@ from typing import Final
 import structlog
 
 from hub.bus.interface import Envelope, Receiver
-from hub.bus.redis.envelopes import header_of, login_bytes
-from hub.bus.redis.publisher import Outgoing, Publisher
+from hub.bus.redis.envelopes import VERSIONS, header_of, login_bytes
+from hub.bus.redis.publisher import Kind, Outgoing, Publisher
 from hub.bus.redis.subscriber import Parts
 from hub.bus.redis.subscriptions import Subscriptions
 from hub.bus.redis.tuning import Counters, Tuning
+from hub.cluster.ports import Nodes
+from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.core.session_ids import new_incarnation
 from hub.eventlog.channel_log import Retention
@@ -101,6 +103,7 @@ class RedisBus:
             self.counters,
             self._subscriptions.known,
             guard_us=self._guard_us,
+            sequence=self._next_sequence,
             on_fenced=self._fenced,
         )
 
@@ -148,7 +151,9 @@ class RedisBus:
         """See :meth:`Bus.publish`."""
         signed = self._signed(envelope)
         body = signed.extra + signed.data
-        outgoing = Outgoing(self.names.channels(signed.topic), header_of(signed, epoch=signed.epoch), body, epoch=signed.epoch)
+        kind = Kind.STATE if signed.delivery is DeliveryClass.STATE else Kind.EVENT
+        channels = self.names.channels(signed.topic)
+        outgoing = Outgoing(channels, header_of(signed, epoch=signed.epoch), body, epoch=signed.epoch, kind=kind)
         self._sent.send(signed.topic.tenant, outgoing)
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
@@ -201,9 +206,22 @@ class RedisBus:
         for call in self.on_fenced:
             call(tenant, epoch)
 
-    def _signed(self, envelope: Envelope) -> Envelope:
+    def follow(self, nodes: Nodes) -> None:
+        """Write the newest version of the envelopes that every live node reads; until this is called, the oldest one."""
+
+        def choose() -> None:
+            common = set(VERSIONS).intersection(*(record.envelopes for record in nodes.live().values()))
+            self._sent.version = max(common, default=VERSIONS[0])
+
+        nodes.on_changed.append(choose)
+        choose()
+
+    def _next_sequence(self) -> int:
         self._sequence += 1
-        return envelope._replace(origin=self.node, sequence=self._sequence)
+        return self._sequence
+
+    def _signed(self, envelope: Envelope) -> Envelope:
+        return envelope._replace(origin=self.node, sequence=self._next_sequence())
 
     # -- how it is --------------------------------------------------------------------------------------------------
 

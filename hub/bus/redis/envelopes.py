@@ -1,19 +1,23 @@
-"""Envelopes on a channel of Redis, version 2.
+"""Envelopes on a channel of Redis, in two versions (docs/scaling.md#two-versions-side-by-side).
 
-An envelope begins with ``2`` and a letter. For a log message the letter is ``l``, and ``<position> <previous> `` follows: the script in
-Redis writes them, because it assigns the position. For an event or state the letter is ``e``. Then come the line of the header, the hashes
-of the logins (only in a message for many logins), the extra members, and the data.
+An envelope begins with the digit of its version and a letter. For a log message the letter is ``l``, and ``<position> <previous> ``
+follows: the script in Redis writes them, because it assigns the position. For an event or state the letter is ``e``. Then come the line of
+the header, the hashes of the logins (only in a message for many logins), the extra members, and the data. Version 3 adds the letter ``n``,
+a notice: the node that sends it could not publish states of the tenant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hub.bus.interface import Envelope, EnvelopeError
 from hub.redis.header import LOGIN_BYTES, Header, HeaderError
 
-VERSION = b"2"
+VERSIONS: Final = (2, 3)
+"""The versions that this node reads and writes, the oldest first."""
+
+_DIGITS: Final = tuple(b"%d" % version for version in VERSIONS)
 
 
 class Received(NamedTuple):
@@ -23,6 +27,8 @@ class Received(NamedTuple):
     logins: Sequence[str]
     """The logins that the envelope is for; empty if it is for the audience of its topic."""
     epoch: int
+    notice: bool = False
+    """Whether it says that states of the tenant were lost; then it has no data."""
 
 
 def header_of(envelope: Envelope, *, epoch: int = 0, logins: int = 0) -> bytes:
@@ -48,8 +54,9 @@ def decode(tenant: str, payload: bytes) -> Received:
     Raises:
         EnvelopeError: it is not an envelope, or has a version that this node does not know.
     """
-    if payload[:1] != VERSION:
-        raise EnvelopeError(f"expected an envelope of version 2, got {payload[:20]!r}")
+    if payload[:1] not in _DIGITS:
+        raise EnvelopeError(f"expected an envelope of version {' or '.join(map(str, VERSIONS))}, got {payload[:20]!r}")
+    notice = payload[:2] == b"3n"
     position = previous = None
     begin = 2
     try:
@@ -58,7 +65,7 @@ def decode(tenant: str, payload: bytes) -> Received:
             first, second = payload[begin:numbers_end].split(b" ")
             position, previous = int(first), int(second)
             begin = numbers_end + 1
-        elif payload[1:2] != b"e":
+        elif payload[1:2] != b"e" and not notice:
             raise EnvelopeError(f"expected a log message or an event, got {payload[:20]!r}")
         line_end = payload.index(b"\n", begin)
         header = Header.decode(payload[begin:line_end])
@@ -79,4 +86,4 @@ def decode(tenant: str, payload: bytes) -> Received:
     envelope = Envelope(
         header.topic(tenant), header.delivery, payload[split:], payload[begin:split], position, previous, header.origin, header.sequence
     )
-    return Received(envelope, logins, header.epoch)
+    return Received(envelope, logins, header.epoch, notice)

@@ -6,9 +6,11 @@ It does no I/O: :mod:`hub.bus.redis.subscriptions` passes it the answers of Redi
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
+from typing import Final
 
 import structlog
 
@@ -23,6 +25,8 @@ from hub.eventlog.channel_log_redis import Known
 from hub.redis.names import TenantNames
 
 _log = structlog.get_logger(__name__)
+
+_JITTER: Final = random.Random()  # noqa: S311  # it spreads load; security does not depend on it
 
 
 class Mode(Enum):
@@ -46,6 +50,7 @@ class Heard:
         "_buffered_bytes",
         "_confirmations",
         "_counters",
+        "_gap_reported",
         "_receiver",
         "_seen",
         "_tuning",
@@ -88,6 +93,8 @@ class Heard:
         """The highest fence of a stat server in any message so far."""
         # the sequence number of the newest event or state from each node
         self._seen: dict[str, int] = {}
+        # whether a gap is about to be reported
+        self._gap_reported = False
         self._buffer: list[Envelope] = []
         self._buffered_bytes = 0
         # appends that wait until their message has been handed over, by rising position
@@ -152,6 +159,10 @@ class Heard:
             for origin in list(self._seen)[: self._tuning.max_origins // 2]:
                 del self._seen[origin]
         self._seen[envelope.origin] = envelope.sequence
+        if received.notice:
+            self._counters.noticed += 1
+            self.lose_states()
+            return
         if received.epoch:
             if received.epoch < self.epoch:
                 self._counters.deposed += 1
@@ -163,6 +174,22 @@ class Heard:
         for login in received.logins:
             if login in self.audiences:
                 self._bring(envelope._replace(topic=envelope.topic._replace(audience=login)))
+
+    def lose_states(self) -> None:
+        """Report that events and states may have been lost, after a random time: the states are then sent again."""
+        if self._gap_reported:
+            return
+
+        def report() -> None:
+            self._gap_reported = False
+            self._receiver.on_gap(Gap(self.name))
+
+        delay = _JITTER.uniform(0, self._tuning.resync_s)
+        if delay:
+            self._gap_reported = True
+            asyncio.get_running_loop().call_later(delay, report)
+        else:
+            report()
 
     def _take_log(self, envelope: Envelope, size: int) -> None:
         assert envelope.position is not None

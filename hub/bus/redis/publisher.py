@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum
+from typing import Any, Final
 
 import structlog
 
+from hub.bus.redis.envelopes import VERSIONS
 from hub.bus.redis.tuning import MIB, Counters, Tuning
+from hub.core.delivery import DeliveryClass
 from hub.eventlog.channel_log_redis import NOTHING_KNOWN, Known
 from hub.eventlog.interface import EventLogError
 from hub.redis.commands import Argument, RedisRefusedError, RedisUnavailableError
+from hub.redis.header import Header
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
 from hub.redis.server import ServerInfo
@@ -36,14 +40,28 @@ MAX_TENANTS: Final = 10_000
 FENCED: Final = "FENCED"
 """Begins the error of the script for an epoch that is lower than the tenant's."""
 
+NOTICES_SINCE: Final = 3
+"""The first version of the envelopes that has notices."""
+
 RETRY_S: Final = (0.02, 0.5)
 """Seconds between two attempts: the first value after the first attempt, doubled each time up to the second value."""
+
+
+class Kind(Enum):
+    """What a message is."""
+
+    EVENT = b"e"
+    STATE = b"e "
+    """As an event to the script. Its loss is told to the other nodes."""
+    NOTICE = b"n"
+    """Says that states of the tenant were lost."""
+    LOG = b"l"
 
 
 class Outgoing:
     """A message on its way to Redis."""
 
-    __slots__ = ("at", "body", "channels", "epoch", "future", "header", "idempotency_key", "topic")
+    __slots__ = ("at", "body", "channels", "epoch", "future", "header", "idempotency_key", "kind", "topic")
 
     def __init__(
         self,
@@ -54,6 +72,7 @@ class Outgoing:
         idempotency_key: str = "",
         future: asyncio.Future[int | None] | None = None,
         epoch: int = 0,
+        kind: Kind = Kind.EVENT,
     ) -> None:
         """``topic`` and ``future`` are set for messages of log channels; ``future`` gets the message's position. ``epoch`` is that of
         :attr:`hub.bus.interface.Envelope.epoch`.
@@ -65,6 +84,7 @@ class Outgoing:
         self.idempotency_key = idempotency_key
         self.future = future
         self.epoch = epoch
+        self.kind = Kind.LOG if future is not None else kind
         self.at = 0.0
 
     @property
@@ -98,12 +118,15 @@ class Publisher:
         "_loop",
         "_names",
         "_on_fenced",
+        "_owed",
         "_pending",
         "_queues",
         "_scripts",
+        "_sequence",
         "_servers",
         "_tasks",
         "_tuning",
+        "version",
     )
 
     def __init__(
@@ -117,6 +140,7 @@ class Publisher:
         known: Callable[[str], Known],
         *,
         guard_us: int,
+        sequence: Callable[[], int],
         on_fenced: Callable[[str, int], object],
     ) -> None:
         """``known`` returns the highest position of a tenant's log that this process has seen. ``on_fenced`` is called with a tenant and an
@@ -131,11 +155,16 @@ class Publisher:
         self._known = known
         self._guard_us = guard_us
         self._on_fenced = on_fenced
+        self._sequence = sequence
         self._loop = asyncio.get_running_loop()
         self._queues: dict[str, _TenantQueue] = {}
         # by tenant: the highest position that Redis assigned to a message of this process
         self._given: dict[str, Known] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # tenants whose lost states the other nodes do not know of yet
+        self._owed: set[str] = set()
+        self.version = VERSIONS[0]
+        """Of the envelopes that are written: one that every node reads."""
         self._batch = 0
         self._pending = 0
         self._bytes = 0
@@ -154,20 +183,21 @@ class Publisher:
     def send(self, tenant: str, outgoing: Outgoing) -> None:
         """Publish a message in the next call. The future of a log message gets its position, or the error."""
         if self._closed:
-            self._fail(outgoing, "the bus is closed", overload=False)
+            self._fail(tenant, outgoing, "the bus is closed", overload=False)
             return
         if self._pending >= self._tuning.max_pending or self._bytes >= self._tuning.max_pending_bytes:
-            self._fail(outgoing, "too many messages wait for Redis", overload=True)
+            self._fail(tenant, outgoing, "too many messages wait for Redis", overload=True)
             return
+        self._enqueue(tenant, outgoing)
+
+    def _enqueue(self, tenant: str, outgoing: Outgoing) -> None:
         outgoing.at = self._loop.time()
         self._pending += 1
         self._bytes += outgoing.size
         tenant_queue = self._queues.get(tenant)
         if tenant_queue is None:
             tenant_queue = self._queues[tenant] = _TenantQueue(tenant)
-            task = self._loop.create_task(self._run(tenant_queue), name="hub.bus.redis.publisher")
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._spawn(self._run(tenant_queue))
         tenant_queue.messages.append(outgoing)
 
     async def close(self) -> None:
@@ -175,6 +205,11 @@ class Publisher:
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work, name="hub.bus.redis.publisher")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -188,7 +223,7 @@ class Publisher:
                 await self._call(tenant_queue, batch)
             except Exception as error:  # callers must get the error, and the queue must go on
                 _log.exception("publishing_failed")
-                self._fail_all(batch, error)
+                self._fail_all(tenant_queue.tenant, batch, error)
             self._pending -= len(batch)
             self._bytes -= sum(each.size for each in batch)
         del self._queues[tenant_queue.tenant]
@@ -222,7 +257,8 @@ class Publisher:
             self._counters.retries += sent > 1
             known = max(self._known(tenant_queue.tenant), self._given.get(tenant_queue.tenant, NOTHING_KNOWN))
             publish = ("SPUBLISH", "SHARDNUMSUB") if server.cluster else ("PUBLISH", "NUMSUB")
-            return [server.run, int(server.durable), self._guard_us, str(known), epoch, *publish, number, int(sent > 1), *tail]
+            log = (server.run, int(server.durable), self._guard_us, str(known))
+            return [*log, epoch, *publish, number, int(sent > 1), self.version, *tail]
 
         commands = self._servers.of(names.meta)
         keys = (names.meta, names.stream, names.last, names.idempotency_keys, names.batch(self._incarnation))
@@ -234,7 +270,7 @@ class Publisher:
                 positions = await commands.run(self._scripts.publish, keys, arguments, timeout_s=max(left, 0.1))
             except RedisUnavailableError as error:
                 if self._loop.time() + pause >= deadline:
-                    self._fail_all(batch, error)
+                    self._fail_all(tenant_queue.tenant, batch, error)
                     return
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
@@ -244,7 +280,7 @@ class Publisher:
                     self._on_fenced(tenant_queue.tenant, batch[0].epoch)
                     return
                 _log.error("redis_refuses_to_publish", error=str(error))
-                self._fail_all(batch, error)
+                self._fail_all(tenant_queue.tenant, batch, error)
                 return
             else:
                 break
@@ -257,10 +293,32 @@ class Publisher:
             self._given[tenant_queue.tenant] = Known(newest, run)
         given = iter(positions)
         for outgoing in batch:
+            if outgoing.kind is Kind.NOTICE:
+                self._counters.notices += 1
+                self._owed.discard(tenant_queue.tenant)
             if outgoing.future is not None:
                 position = next(given)
                 if not outgoing.future.done():
                     outgoing.future.set_result(int(position) if position else None)
+
+    def _owe(self, tenant: str) -> None:
+        """Tell the other nodes, as soon as Redis takes it, that states of a tenant were lost."""
+        if self._closed or len(self._owed) >= MAX_TENANTS:
+            return
+        if not self._owed:
+            self._spawn(self._pay())
+        self._owed.add(tenant)
+
+    async def _pay(self) -> None:
+        while self._owed:
+            await asyncio.sleep(self._tuning.notice_s)
+            if self._closed:
+                return
+            if self.version < NOTICES_SINCE:  # a node that does not know them would count them as messages that it cannot read
+                continue
+            for tenant in self._owed - self._queues.keys():
+                header = Header("", "", DeliveryClass.STATE, 0, self._incarnation, self._sequence()).encode()
+                self._enqueue(tenant, Outgoing((self._names.of(tenant).subjects,), header, b"", kind=Kind.NOTICE))
 
     def _arguments(self, batch: list[Outgoing]) -> list[Argument]:
         channels: dict[bytes, int] = {}
@@ -269,18 +327,22 @@ class Publisher:
             if outgoing.future is not None:
                 messages += (b"l", outgoing.topic, outgoing.idempotency_key)
             else:
-                messages.append(b"e")
+                messages.append(outgoing.kind.value[:1])
             messages.append(len(outgoing.channels))
             messages += [channels.setdefault(channel, len(channels) + 1) for channel in outgoing.channels]
             messages += (outgoing.header, outgoing.body)
         return [len(channels), *channels, *messages]
 
-    def _fail_all(self, batch: list[Outgoing], error: Exception) -> None:
+    def _fail_all(self, tenant: str, batch: list[Outgoing], error: Exception) -> None:
         for outgoing in batch:
-            self._fail(outgoing, str(error), overload=False)
+            self._fail(tenant, outgoing, str(error), overload=False)
 
-    def _fail(self, outgoing: Outgoing, reason: str, *, overload: bool) -> None:
+    def _fail(self, tenant: str, outgoing: Outgoing, reason: str, *, overload: bool) -> None:
         counters = self._counters
+        if outgoing.kind is Kind.NOTICE:
+            return  # it is still owed
+        if outgoing.kind is Kind.STATE:
+            self._owe(tenant)
         if outgoing.future is None:
             counters.overloaded += overload
             counters.lost += not overload

@@ -14,7 +14,7 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from hub.bus.interface import BusError, Envelope, EnvelopeError, Gap, Receiver
+from hub.bus.interface import BusError, Envelope, EnvelopeError, Receiver
 from hub.bus.redis.connection import ConnectionLostError, SubscriberConnection, connect
 from hub.bus.redis.envelopes import decode
 from hub.bus.redis.heard import Heard, Mode
@@ -464,11 +464,7 @@ class Subscriber:
                 heard.confirm(top, seam)
                 return
             # events and states are in no log, and are lost
-            delay = _JITTER.uniform(0, self._tuning.resync_s)
-            if delay:
-                self._loop.call_later(delay, self._receiver.on_gap, Gap(heard.name))
-            else:
-                self._receiver.on_gap(Gap(heard.name))
+            heard.lose_states()
             if heard.begin_reading(top, floor, seam):
                 self._counters.repairs += 1
                 self._spawn(self._repair(connection, heard, top))

@@ -26,6 +26,8 @@ class Tuning:
     """Seconds between two attempts to connect: the first value after the first attempt, doubled each time up to the second value."""
     resync_s: float = 2.0
     """Seconds within which the state channels of all tenants are sent again after a broken connection."""
+    notice_s: float = 0.5
+    """Seconds after which the other nodes are told that states were lost, and after which that is tried again."""
     max_pending: int = 10_000
     """Messages of all tenants that may wait for Redis. Beyond that, events and states are dropped and appends are refused."""
     max_pending_bytes: int = 8 * MIB
@@ -100,6 +102,10 @@ class Counters:
     """Times that the subscriber connection was made."""
     deaf: int = 0
     """Times that the subscriber connection was given up because nothing came through it."""
+    notices: int = 0
+    """Times that other nodes were told that states of a tenant were lost on their way."""
+    noticed: int = 0
+    """Times that another node told so."""
     moved: int = 0
     """Times that a tenant was found on another server of a Redis Cluster."""
     repaired: int = 0

@@ -1,8 +1,10 @@
 -- publish: all messages of a tenant that a node has at one moment. Log messages get their positions and are appended.
 -- KEYS: 1 m, 2 l, 3 p, 4 o (see log.lua), 5 the string of the newest batch of this node
 -- ARGV: 1 run, 2 durable, 3 guard, 4 known (see log.lua), 5 epoch or '', 6 PUBLISH or SPUBLISH, 7 NUMSUB or SHARDNUMSUB,
---       8 number of the batch, 9 '1' when the batch was sent before, 10 c, then c channels, then for each message:
+--       8 number of the batch, 9 '1' when the batch was sent before, 10 version of the envelopes, 11 c, then c channels, then for each
+--       message:
 --       'e', k, k indexes of channels, header, body                         an event or state
+--       'n', k, k indexes of channels, header, body                         a notice
 --       'l', topic, idempotency key or '', k, k indexes, header, body       a log message
 -- Reply: for each log message its position, '' where the log has its key already. A batch that was executed before is answered as then,
 --        and not executed again. Error FENCED: a later epoch was claimed, nothing was done.
@@ -31,10 +33,11 @@ if ARGV[9] == '1' then
     end
 end
 
-local count = tonumber(ARGV[10])
+local version = ARGV[10]
+local count = tonumber(ARGV[11])
 local listened = {}
 if count > 0 and not executed then
-    local answer = redis.call('PUBSUB', ARGV[7], unpack(ARGV, 11, 10 + count))
+    local answer = redis.call('PUBSUB', ARGV[7], unpack(ARGV, 12, 11 + count))
     for index = 1, count do
         listened[index] = tonumber(answer[2 * index]) > 0
     end
@@ -44,10 +47,11 @@ end
 local top, floor, last, moment, first
 local added = 0
 local positions = {}
-local at = 11 + count
+local at = 12 + count
 local total = #ARGV
 while at <= total do
-    local is_log = ARGV[at] == 'l'
+    local kind = ARGV[at]
+    local is_log = kind == 'l'
     local topic, once
     if is_log then
         topic, once = ARGV[at + 1], ARGV[at + 2]
@@ -69,7 +73,7 @@ while at <= total do
     local header, body = ARGV[indexes + k], ARGV[indexes + k + 1]
     at = indexes + k + 2
 
-    local prelude = '2e'
+    local prelude = version .. kind
     if is_log then
         local member = topic .. '\0' .. once
         local had = once ~= '' and redis.call('ZSCORE', o, member)
@@ -96,7 +100,7 @@ while at <= total do
             added = added + #body
             last = top
             positions[#positions + 1] = position
-            prelude = '2l' .. position .. ' ' .. previous .. ' '
+            prelude = version .. 'l' .. position .. ' ' .. previous .. ' '
         end
     elseif executed then
         prelude = nil
@@ -107,7 +111,7 @@ while at <= total do
             local channel = tonumber(ARGV[index])
             if listened[channel] then
                 payload = payload or (prelude .. header .. '\n' .. body)
-                redis.call(ARGV[6], ARGV[10 + channel], payload)
+                redis.call(ARGV[6], ARGV[11 + channel], payload)
             end
         end
     end

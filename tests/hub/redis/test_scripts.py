@@ -28,7 +28,7 @@ class Log:
         self.keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         self.run = "first"
         self.durable = 0
-        self.known = 0
+        self.known: int | str = 0
 
     async def open(self) -> tuple[int, int, int]:
         answer = await self.commands.run(CLOCKED.open, self.keys, lambda _: [self.run, self.durable, GUARD, self.known])
@@ -41,7 +41,7 @@ class Log:
         """Append log messages, each a topic and an idempotency key; the positions."""
 
         def arguments(_: ServerInfo) -> list[Argument]:
-            sent: list[Argument] = [self.run, self.durable, GUARD, self.known, epoch, "PUBLISH", "NUMSUB", batch, again, channels]
+            sent: list[Argument] = [self.run, self.durable, GUARD, self.known, epoch, "PUBLISH", "NUMSUB", batch, again, 2, channels]
             sent += [f"test:{self.names.meta.decode()}:{number}" for number in range(channels)]
             for topic, once in messages:
                 sent += ["l", topic, once, channels, *range(1, channels + 1), HEADER, b"1"]
@@ -218,3 +218,42 @@ async def test_nodes_live_as_long_as_they_say_so(log: Log, clock: ManualClock) -
     clock.advance(3)
     assert await beat("b") == {b"b"}
     assert await beat("b", 0) == set()
+
+
+# -- what other servers lost ----------------------------------------------------------------------------------------------
+
+
+async def test_what_was_seen_on_a_server_that_was_replaced_makes_a_seam(log: Log, clock: ManualClock) -> None:
+    """It went on after another one had taken the log over, so its positions say nothing of this one's."""
+    (shared,) = await log.publish(("/a", ""))
+    clock.advance(10)
+    log.run = "second"
+    (_, _, seam) = await log.open()
+    clock.advance(10)
+    (position,) = await log.publish(("/a", ""))
+    assert position is not None
+    assert shared is not None
+    log.known = f"{shared} first"  # from before
+    assert (await log.open())[2] == seam
+    log.known = f"{position - 1} first"  # another message, of the first server
+    top, _, again = await log.open()
+    assert again == top > position
+    log.known = f"{again} second"
+    assert (await log.open())[2] == again
+
+
+async def test_a_log_that_is_lost_again_and_again_gives_no_position_twice(log: Log, clock: ManualClock) -> None:
+    """Whoever comes first may have seen nothing; positions do not run away from the clock."""
+    given: set[int] = set()
+    for number in range(20):
+        log.run = f"run-{number}"
+        log.known = max(given, default=0) if number % 3 == 0 else 0
+        clock.advance(0.001)
+        for _ in range(3):
+            (position,) = await log.publish(("/a", ""), batch=number)
+            assert position is not None
+            assert position > max(given, default=0)
+            assert position <= clock.wall_us() + GUARD + 3
+            given.add(position)
+        if number % 2:
+            await log.commands.call("DEL", *log.keys)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.bus.interface import Envelope, EnvelopeError
-from hub.bus.redis.envelopes import decode, header_of, login_bytes
+from hub.bus.redis.envelopes import VERSIONS, decode, header_of, login_bytes
+from hub.cluster.ports import NodeRecord
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.core.principal import login_key
@@ -29,6 +30,7 @@ _ENVELOPES = st.builds(
     previous=st.integers(0, 2**53 - 1),
     origin=_TEXTS,
     sequence=st.integers(0, 2**53 - 1),
+    epoch=st.just(0),
 )
 
 OF_THE_FIRST_VERSION = {
@@ -81,11 +83,12 @@ def read_by_the_first_version(payload: bytes) -> dict[str, Any]:
     }
 
 
-def payload_of(envelope: Envelope, logins: list[str], epoch: int = 0) -> bytes:
+def payload_of(envelope: Envelope, logins: list[str], epoch: int = 0, version: int = 2) -> bytes:
     """As the script writes it."""
-    prelude = b"2l%d %d " % (envelope.position, envelope.previous) if envelope.delivery is DeliveryClass.LOG else b"2e"
+    prelude = b"l%d %d " % (envelope.position, envelope.previous) if envelope.delivery is DeliveryClass.LOG else b"e"
     return (
-        prelude
+        b"%d" % version
+        + prelude
         + header_of(envelope, epoch=epoch, logins=len(logins))
         + b"\n"
         + bytes.fromhex("".join(logins))
@@ -94,11 +97,11 @@ def payload_of(envelope: Envelope, logins: list[str], epoch: int = 0) -> bytes:
     )
 
 
-@given(_ENVELOPES, _LOGINS, st.integers(0, 9))
-def test_what_is_written_is_read(envelope: Envelope, logins: list[str], epoch: int) -> None:
+@given(_ENVELOPES, _LOGINS, st.integers(0, 9), st.sampled_from(VERSIONS))
+def test_what_is_written_is_read(envelope: Envelope, logins: list[str], epoch: int, version: int) -> None:
     if envelope.delivery is not DeliveryClass.LOG:
         envelope = envelope._replace(position=None, previous=None)
-    assert decode("t", payload_of(envelope, logins, epoch)) == (envelope, logins, epoch)
+    assert decode("t", payload_of(envelope, logins, epoch, version)) == (envelope, logins, epoch, False)
 
 
 @given(_ENVELOPES, _LOGINS)
@@ -120,7 +123,19 @@ def test_the_first_version_reads_what_is_written(envelope: Envelope, logins: lis
 
 @pytest.mark.parametrize(("payload", "expected"), OF_THE_FIRST_VERSION.items())
 def test_what_the_first_version_wrote_is_read(payload: bytes, expected: tuple[Envelope, list[str], int]) -> None:
-    assert decode("t", payload) == expected
+    assert decode("t", payload) == (*expected, False)
+
+
+def test_a_notice_is_of_the_second_version() -> None:
+    header = b'{"t":["",""],"x":0,"o":"a","s":7,"d":"state"}\n'
+    received = decode("t", b"3n" + header)
+    assert (received.notice, received.envelope.origin, received.envelope.sequence) == (True, "a", 7)
+    with pytest.raises(EnvelopeError):
+        decode("t", b"2n" + header)
+
+
+def test_a_node_says_what_it_reads() -> None:
+    assert NodeRecord(incarnation="a", version="1").envelopes == VERSIONS
 
 
 @pytest.mark.parametrize(
@@ -130,8 +145,9 @@ def test_what_the_first_version_wrote_is_read(payload: bytes, expected: tuple[En
         b"2",
         b"2e",
         b"2x{}\n",
+        b"3x{}\n",
         b"2e{}\n",
-        b'3e{"t":["","/a"],"x":0,"o":"","s":1,"d":"event"}\n1',
+        b'4e{"t":["","/a"],"x":0,"o":"","s":1,"d":"event"}\n1',
         b'2e{"t":["","/a"],"x":0,"o":"","s":1,"d":"event"}',
         b'2l1 {"t":["","/a"],"x":0,"o":"","s":1,"d":"log"}\n1',
         b'2la b {"t":["","/a"],"x":0,"o":"","s":1,"d":"log"}\n1',

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from hub.bus.interface import BusError, Envelope
+from hub.bus.interface import BusError, Envelope, Gap
 from hub.bus.redis.envelopes import header_of
+from hub.cluster.ports import NodeRecord
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.core.principal import login_key
@@ -19,6 +20,7 @@ from hub.redis.endpoint import UrlEndpoint
 from hub.redis.server import UnusableRedisError
 from tests.hub.bus.backends import until
 from tests.hub.bus.redis.cluster import EVERY, TOPICS, TUNING, Cluster, MakeCluster
+from tests.hub.bus.redis.test_envelopes import payload_of, read_by_the_first_version
 from tests.support.gate import Gate
 from tests.support.redis_server import KINDS, RedisServer, free_port, persistence
 
@@ -342,11 +344,11 @@ async def test_messages_of_a_later_version_are_counted_and_looked_for_in_the_log
     cluster = make_cluster(server := redis_process())
     await cluster.b.bus.subscribe([TOPICS[0]], positions=True)
     (channel, *_) = cluster.names.channels(TOPICS[0])
-    await ask(server, "PUBLISH", channel, b"3e of a later version")
+    await ask(server, "PUBLISH", channel, b"4e of a later version")
     # a log message that a later version wrote, and whose record this one can read
     written = Envelope(TOPICS[0], DeliveryClass.LOG, b"1")
     await cluster.a.log.append(TOPICS[0], b"1", b"")
-    await ask(server, "PUBLISH", channel, b"3l 7 " + header_of(written) + b"\n1")
+    await ask(server, "PUBLISH", channel, b"4l 7 " + header_of(written) + b"\n1")
     await until(lambda: len(cluster.b.journal.positions) == 1)
     await cluster.settle()
     assert cluster.b.bus.counters.undecoded == 2
@@ -354,6 +356,89 @@ async def test_messages_of_a_later_version_are_counted_and_looked_for_in_the_log
     await cluster.settle()
     assert len(cluster.b.journal.positions) == 2
     assert not cluster.b.journal.gaps
+
+
+class Known:
+    """Nodes of the hub, as a registry knows them."""
+
+    def __init__(self, *versions: tuple[int, ...]) -> None:
+        self.on_changed: list[Callable[[], object]] = []
+        self.records: dict[str, NodeRecord] = {}
+        self.know(*versions)
+
+    def know(self, *versions: tuple[int, ...]) -> None:
+        self.records = {
+            str(number): NodeRecord(incarnation=str(number), version="1", envelopes=read) for number, read in enumerate(versions)
+        }
+        for listener in self.on_changed:
+            listener()
+
+    def live(self) -> dict[str, NodeRecord]:
+        return self.records
+
+
+async def test_nodes_of_two_versions_hear_each_other(redis_process: Start, make_cluster: MakeCluster) -> None:
+    """A node writes the newest version that every live node reads; one that only reads the first version is the frozen reader."""
+    cluster = make_cluster(server := redis_process())
+    await cluster.b.bus.subscribe([TOPICS[0]], positions=True)
+    with server.client() as client:
+        first_version = client.pubsub(ignore_subscribe_messages=True)
+        first_version.subscribe(*cluster.names.channels(TOPICS[0])[:1])
+        first_version.get_message(timeout=5)
+
+        def hear() -> bytes:
+            while (message := first_version.get_message(timeout=5)) is None:
+                pass
+            return bytes(message["data"])
+
+        nodes = Known((2, 3), (2,))
+        for versions, digit in (((2, 3), (2,)), b"2"), (((2, 3), (2, 3)), b"3"), (((2, 3), (2,)), b"2"):
+            nodes.know(*versions)
+            if not nodes.on_changed:
+                cluster.a.bus.follow(nodes)  # type: ignore[arg-type]
+            position = await cluster.a.append(TOPICS[0], digit)
+            payload = await asyncio.to_thread(hear)
+            assert payload[:1] == digit
+            if digit == b"2":
+                read = read_by_the_first_version(payload)
+                assert (read["position"], read["data"], read["topic"]) == (position, digit, ["", TOPICS[0].channel])
+        # and what a node of the first version publishes comes here
+        envelope = Envelope(TOPICS[0], DeliveryClass.EVENT, b"old", b"", None, None, "old", 1)
+        await ask(server, "PUBLISH", cluster.names.channels(TOPICS[0])[0], payload_of(envelope, []))
+        await until(lambda: cluster.b.journal.events == [b"old"])
+        first_version.close()
+    assert cluster.b.journal.positions == cluster.a.acknowledged
+    assert cluster.b.bus.counters.undecoded == 0
+
+
+async def test_states_that_were_dropped_are_told_to_the_other_nodes(redis_process: Start, make_cluster: MakeCluster) -> None:
+    """They ask for them again, once Redis takes messages again and every node knows what a notice is."""
+    cluster = make_cluster(server := redis_process(), tuning=replace(TUNING, max_pending=20, liveness_s=30, notice_s=0.05))
+    told: list[Gap] = []
+    cluster.b.journal.on_gap = told.append  # type: ignore[method-assign, assignment]
+    state = Topic("t", "", "/s")
+    await cluster.b.bus.subscribe([state], positions=False)
+    nodes = Known((2, 3), (2,))
+    cluster.a.bus.follow(nodes)  # type: ignore[arg-type]
+    server.stall()
+    for number in range(30):
+        cluster.a.bus.publish(Envelope(state, DeliveryClass.STATE, b"%d" % number))
+    server.wake()
+    await cluster.settle()
+    assert cluster.a.bus.counters.overloaded == 10
+    assert told == []
+    nodes.know((2, 3), (2, 3))
+    await until(lambda: told == [Gap("t")])
+    await cluster.settle()
+    assert (cluster.a.bus.counters.notices, cluster.b.bus.counters.noticed) == (1, 1)
+    # events that were dropped are not told: nothing could bring them back
+    server.stall()
+    for number in range(30):
+        cluster.a.bus.publish(Envelope(state, DeliveryClass.EVENT, b"%d" % number))
+    server.wake()
+    await cluster.settle()
+    await asyncio.sleep(0.2)
+    assert cluster.a.bus.counters.notices == 1
 
 
 async def test_a_subscription_is_in_force_from_its_position_while_others_publish(redis_process: Start, make_cluster: MakeCluster) -> None:

@@ -67,7 +67,7 @@ class Model(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock(1_764_000_000.0)
         self.names = Names(secrets.token_hex(8))
-        self.commands = ClockedCommands(self.server.url, self.clock)
+        self.commands = ClockedCommands(self.server.url, self.clock, timeout_s=60)
         self.run_id = "run-0"
         self.durable = False
         self.batch = 0
@@ -120,7 +120,7 @@ class Model(RuleBasedStateMachine):
         async def publish(again: int) -> int:
             def arguments(_: ServerInfo) -> list[Argument]:
                 begin: list[Argument] = [self.run_id, int(self.durable), GUARD_US, known, "", "PUBLISH", "NUMSUB", self.batch, again]
-                return [*begin, 0, "l", f":{topic.channel}", "", 0, header, b"1"]
+                return [*begin, 2, 0, "l", f":{topic.channel}", "", 0, header, b"1"]
 
             return int((await self.commands.run(CLOCKED.publish, [*self.keys, self.names.of("t").batch(f"n{by}")], arguments))[0])
 
