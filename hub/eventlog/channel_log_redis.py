@@ -76,7 +76,7 @@ class RawPage(NamedTuple):
 class RedisChannelLog:
     """A :class:`hub.eventlog.channel_log.ChannelLog` in Redis streams. Positions and ages follow the clock of Redis."""
 
-    __slots__ = ("_closed", "_guard_us", "_names", "_retention", "_scripts", "_servers", "_sweeps", "_tenants", "undecoded")
+    __slots__ = ("_closed", "_guard_us", "_names", "_retention", "_scripts", "_servers", "_strays", "_sweeps", "_tenants", "undecoded")
 
     def __init__(
         self,
@@ -97,6 +97,8 @@ class RedisChannelLog:
         self._sweeps = 0
         # tenants whose logs this process knows, and trims
         self._tenants: set[str] = set()
+        # logs on servers that their tenants do not have any more
+        self._strays: set[tuple[ServerCommands, str]] = set()
         self.undecoded = 0
         """Records that were skipped because this version could not read them."""
 
@@ -240,17 +242,19 @@ class RedisChannelLog:
         if self._sweeps % SWEEPS_PER_SEARCH == 0:
             await self._search()
         self._sweeps += 1
-        return sum([await self._trim(tenant) for tenant in list(self._tenants)])
+        forgotten = sum([await self._trim(tenant) for tenant in list(self._tenants)])
+        return forgotten + sum([await self._trim(tenant, server) for server, tenant in self._strays])
 
-    async def _trim(self, tenant: str) -> int:
-        names = self._of(tenant)
+    async def _trim(self, tenant: str, server: ServerCommands | None = None) -> int:
+        names = self._names.of(tenant)
+        commands = self._servers.of(names.meta) if server is None else server
         keys = [names.meta, names.stream, names.last, names.idempotency_keys]
         age = self._retention.max_age_s * 1_000_000
         forgotten = 0
         more = True
         while more:
             try:
-                count, left = await self._servers.of(names.meta).run(
+                count, left = await commands.run(
                     self._scripts.trim, keys, lambda _: [age, self._retention.max_messages, self._retention.max_bytes, TRIM_PIECE]
                 )
             except (RedisUnavailableError, RedisRefusedError) as error:
@@ -266,14 +270,37 @@ class RedisChannelLog:
     async def _search_in(self, server: ServerCommands) -> None:
         cursor = b"0"
         begin, end = f"{self._names.prefix}:{{", "}:m"
-        while True:
-            try:
+        try:
+            while True:
                 cursor, keys = await server.call(b"SCAN", cursor, b"MATCH", f"{_literal(begin)}*{end}", b"COUNT", 500)
-            except (RedisUnavailableError, RedisRefusedError) as error:
-                raise EventLogError(str(error)) from error
-            self._tenants.update(unquote(key.decode()[len(begin) : -len(end)]) for key in keys)
-            if cursor == b"0":
-                return
+                for key in keys:
+                    tenant = unquote(key.decode()[len(begin) : -len(end)])
+                    if not self._servers.is_stray(key, server):
+                        self._tenants.add(tenant)
+                    elif (server, tenant) not in self._strays:
+                        await self._leave(server, tenant)
+                if cursor == b"0":
+                    return
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            raise EventLogError(str(error)) from error
+
+    async def _leave(self, server: ServerCommands, tenant: str) -> None:
+        """Have a tenant's log go on at the server that it has now, above all positions that it had on another one."""
+        names = self._names.of(tenant)
+        top, run, epoch = await server.run(self._scripts.leave, (names.meta,), lambda _: ())
+        await self.open(tenant, Known(int(top), run.decode() or "another server"))
+        if int(epoch):
+            await self._servers.of(names.meta).run(self._scripts.claim, (names.meta,), lambda _: (int(epoch),))
+        self._strays.add((server, tenant))
+
+    async def gather(self) -> None:
+        """Find the logs that lie on servers which their tenants do not have any more, before anybody goes on without them.
+
+        Raises:
+            EventLogError: see :class:`ChannelLog`.
+        """
+        if len(self._servers.all()) > 1:
+            await self._search()
 
     async def close(self) -> None:
         """See :meth:`ChannelLog.close`."""

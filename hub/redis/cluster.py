@@ -66,6 +66,10 @@ class ClusterServers:
         """See :meth:`hub.redis.servers.Servers.home`."""
         return self._slots[slot_of(key)]
 
+    def is_stray(self, key: bytes, server: ServerCommands) -> bool:
+        """See :meth:`hub.redis.servers.Servers.is_stray`."""
+        return False
+
     def at_slot(self, slot: int) -> ServerCommands | None:
         """The master that has a slot."""
         return self._slots[slot]

@@ -226,6 +226,10 @@ class ServerCommands(Commands):
         """See :meth:`hub.redis.servers.Servers.all`."""
         return (self,)
 
+    def is_stray(self, key: bytes, server: ServerCommands) -> bool:
+        """See :meth:`hub.redis.servers.Servers.is_stray`."""
+        return False
+
     async def refresh(self) -> None:
         """See :meth:`hub.redis.servers.Servers.refresh`."""
 

@@ -33,6 +33,7 @@ class Scripts:
         *(
             "beat",
             "claim",
+            "leave",
             "open",
             "presence_count",
             "presence_take",
@@ -53,6 +54,7 @@ class Scripts:
 
         self.beat = script("beat")
         self.claim = script("claim")
+        self.leave = script("leave")
         self.open = script("open")
         self.publish = script("publish")
         self.trim = script("trim")

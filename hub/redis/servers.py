@@ -29,6 +29,10 @@ class Servers(Protocol):
         """All servers that have keys, as far as this process knows."""
         ...
 
+    def is_stray(self, key: bytes, server: ServerCommands) -> bool:
+        """Whether a key that was found on a server has another one since the list of servers was changed."""
+        ...
+
     async def refresh(self) -> None:
         """Ask again which server has which keys. What cannot be learned stays as it was."""
         ...
@@ -75,6 +79,10 @@ class SpreadServers:
     def all(self) -> Sequence[ServerCommands]:
         """See :meth:`Servers.all`."""
         return [server for _, servers in self._members for server in servers.all()]
+
+    def is_stray(self, key: bytes, server: ServerCommands) -> bool:
+        """See :meth:`Servers.is_stray`."""
+        return server not in self.member(key).all()
 
     async def refresh(self) -> None:
         """See :meth:`Servers.refresh`."""

@@ -20,6 +20,7 @@ from hub.core.message import Topic
 from hub.core.session_ids import new_incarnation
 from hub.eventlog.channel_log import Retention
 from hub.eventlog.channel_log_redis import GUARD_US, RedisChannelLog
+from hub.eventlog.interface import EventLogError
 from hub.redis.commands import Durability, RedisRefusedError, RedisUnavailableError, ServerCommands
 from hub.redis.names import Names
 from hub.redis.scripts import Scripts
@@ -122,6 +123,10 @@ class RedisBus:
             else:
                 if problems:
                     raise UnusableRedisError(problems)
+        try:
+            await self.log.gather()
+        except EventLogError as error:  # it is tried again with each search of the log for tenants
+            _log.warning("logs_of_moved_tenants_not_found", error=str(error))
         self._heard.start()
 
     async def stop(self) -> None:

@@ -2,7 +2,7 @@
 -- m: the hash of the log; l: its stream; p: last position of each topic; o: positions of idempotency keys.
 -- Fields of m: top, the newest position given; floor, up to which records are gone; last, the position of the newest record;
 -- bytes, of all records; run, the server that wrote last; seam, the position before which the log may have lost something;
--- epoch, the fence of the tenant's stat server.
+-- epoch, the fence of the tenant's stat server; left, 1 when the tenant was found to have another server (leave.lua).
 
 -- tostring would give 1.7644212341235e+15
 local function text(number)
@@ -34,7 +34,7 @@ local function open_log(m, l, p, o, run, durable, guard, seen)
         -- the clock went back by more than guard
         return position < led and led or position + guard
     end
-    local kept = redis.call('HMGET', m, 'top', 'floor', 'run', 'seam', 'last')
+    local kept = redis.call('HMGET', m, 'top', 'floor', 'run', 'seam', 'last', 'left')
     local top, floor, seam, last = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
     if not top or not floor then
         redis.call('DEL', l, p, o)
@@ -45,9 +45,11 @@ local function open_log(m, l, p, o, run, durable, guard, seen)
     -- what the caller saw on another server is of this log up to where this server took it over; what is above came from a server that
     -- went on after it was replaced
     local branch = durable ~= '1' and known_run ~= '' and known_run ~= kept[3] and known >= seam
-    if kept[3] ~= run or known > top or branch then
-        redis.call('HSET', m, 'run', run)
-        if known > top or durable ~= '1' then
+    -- it went on at another server meanwhile
+    local left = kept[6] == '1'
+    if kept[3] ~= run or known > top or branch or left then
+        redis.call('HSET', m, 'run', run, 'left', '0')
+        if known > top or durable ~= '1' or left then
             top = after(math.max(top, known))
             seam = top
             redis.call('HSET', m, 'top', text(top), 'seam', text(seam))

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from hub.core.message import Topic
+from hub.eventlog.channel_log import Span
+from hub.eventlog.channel_log_redis import RedisChannelLog
 from hub.ops.settings import SettingsError, split_urls
 from hub.redis.cluster import ClusterServers, slot_of
 from hub.redis.commands import RedisUnavailableError, ServerCommands
@@ -15,7 +18,7 @@ from hub.redis.server import UnusableRedisError
 from hub.redis.servers import SpreadServers, tag_of
 from hub.redis.urls import name_of, open_servers
 from tests.hub.ops.test_settings import settings
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer, free_port, persistence
 from tests.support.redis_topologies import ClusterServer, WatchedRedis
 
 Start = Callable[..., RedisServer]
@@ -175,3 +178,44 @@ async def test_sentinels_that_do_not_know_the_master_are_told(shared_redis: Shar
     with pytest.raises(RedisUnavailableError):
         await asyncio.wait_for(silent.of(b"a").call("PING"), 5)
     await silent.close()
+
+
+# -- a list that changes --------------------------------------------------------------------------------------------------
+
+
+async def test_a_tenant_that_is_moved_begins_above_and_is_no_more_recovered_also_when_it_comes_back(redis_process: Start) -> None:
+    """Both servers keep everything: nothing else would say that the log went on elsewhere meanwhile."""
+    a, b = (redis_process("redis", *persistence("always")) for _ in range(2))
+    names = Names("hub")
+    urls = [a.url, b.url]
+    lists = {name: open_servers(list(of)) for name, of in {"both": urls, "a": urls[:1], "b": urls[1:]}.items()}
+    both = lists["both"]
+    tenant = next(name for number in range(100) if both.home(names.of(name := f"t{number}").meta) is both.all()[1])
+
+    async def era(name: str) -> tuple[int, Span]:
+        """A hub with this list: it starts, keeps a message."""
+        log = RedisChannelLog(lists[name], names)
+        await log.gather()
+        before = await log.span(tenant)
+        appended = await log.append(Topic(tenant, "", "/a"), b"1", b"")
+        assert appended is not None
+        await log.trim()
+        return appended[0], before
+
+    try:
+        first, _ = await era("both")
+        second, span = await era("both")  # nothing has changed
+        assert span.floor <= first <= span.newest
+        assert span.seam == 0
+        third, span = await era("a")
+        assert third > second
+        assert span.floor > second
+        fourth, span = await era("both")  # back on b, where the log of the beginning lies
+        assert fourth > third
+        assert span.seam > third
+        fifth, span = await era("both")
+        assert span.seam <= fourth <= span.newest
+        assert fifth > fourth
+    finally:
+        for servers in lists.values():
+            await servers.close()
