@@ -169,6 +169,8 @@ class Node:
         self.http_counters = HttpCounters()
         self.bodies = BodyBudget(settings.limits)
         cluster = self.context.cluster
+        if cluster is not None and self._backends.redis is not None:
+            self._backends.redis.follow(cluster.nodes)
         self.relay = None if cluster is None else Relay(cluster, settings.limits)
         self.bayeux = BayeuxServer(
             self.hub,

@@ -28,8 +28,8 @@ TRIM_PIECE: Final = 500
 MAX_LOOKED_AT: Final = 20 * SCAN
 """Records in which :meth:`RedisChannelLog.complete_since` looks for one of a topic. If it finds none, it returns False."""
 
-GUARD_US: Final = 2_000_000
-"""Microseconds by which positions jump when a log begins or has lost records, since the clock of another Redis host may be behind."""
+GUARD_US: Final = 5_000_000
+"""Microseconds by which positions lead the clock when a log begins or has lost records, since that of another Redis host may be behind."""
 
 SWEEPS_PER_SEARCH: Final = 60
 """One of this many sweeps also looks for the logs of tenants that this process has not used yet."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from hub.eventlog.channel_log_redis import GUARD_US
 from hub.redis.commands import Argument, RedisRefusedError
 from hub.redis.names import Names
 from hub.redis.server import ServerInfo
@@ -29,9 +30,10 @@ class Log:
         self.run = "first"
         self.durable = 0
         self.known: int | str = 0
+        self.guard = GUARD
 
     async def open(self) -> tuple[int, int, int]:
-        answer = await self.commands.run(CLOCKED.open, self.keys, lambda _: [self.run, self.durable, GUARD, self.known])
+        answer = await self.commands.run(CLOCKED.open, self.keys, lambda _: [self.run, self.durable, self.guard, self.known])
         top, floor, seam = map(int, answer)
         return top, floor, seam
 
@@ -41,7 +43,7 @@ class Log:
         """Append log messages, each a topic and an idempotency key; the positions."""
 
         def arguments(_: ServerInfo) -> list[Argument]:
-            sent: list[Argument] = [self.run, self.durable, GUARD, self.known, epoch, "PUBLISH", "NUMSUB", batch, again, 2, channels]
+            sent: list[Argument] = [self.run, self.durable, self.guard, self.known, epoch, "PUBLISH", "NUMSUB", batch, again, 2, channels]
             sent += [f"test:{self.names.meta.decode()}:{number}" for number in range(channels)]
             for topic, once in messages:
                 sent += ["l", topic, once, channels, *range(1, channels + 1), HEADER, b"1"]
@@ -257,3 +259,23 @@ async def test_a_log_that_is_lost_again_and_again_gives_no_position_twice(log: L
             given.add(position)
         if number % 2:
             await log.commands.call("DEL", *log.keys)
+
+
+async def test_a_replica_that_lags_with_a_clock_that_is_behind_gives_no_position_again(log: Log, clock: ManualClock) -> None:
+    """Nobody who comes first has seen what is lost; the guard is the hub's own."""
+    log.guard = GUARD_US
+    await log.open()
+    clock.advance(20)
+    kept = (await log.publish(("/a", "")))[0] or 0
+    lost = [position or 0 for position in await log.publish(*[("/a", "")] * 50, batch=2)]
+    clock.advance(0.5)
+    lost += [position or 0 for position in await log.publish(("/a", ""), batch=3)]
+    entries = await log.commands.call("XRANGE", log.names.stream, f"({kept}-0", "+")
+    await log.commands.call("XDEL", log.names.stream, *[entry[0] for entry in entries])
+    await log.commands.call("HSET", log.names.meta, "top", kept, "last", kept)
+    clock.advance(-3)
+    log.run = "replica"
+    (position,) = await log.publish(("/a", ""), batch=4)
+    assert (position or 0) > max(lost)
+    (_, _, seam) = await log.open()
+    assert max(lost) < seam < (position or 0)
