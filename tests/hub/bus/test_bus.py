@@ -336,6 +336,7 @@ async def test_what_the_log_has_of_a_broken_connection_is_handed_over(pair: Pair
 async def test_a_gap_that_the_log_does_not_fill_is_told(pair: Pair) -> None:
     await pair.b.subscribe([A], positions=True)
     heard = await pair.a.append(log(A, b"1"))
+    await pair.nodes.settle()
     await pair.nodes.cut()
     for _ in range(3):
         last = await pair.a.append(log(A))

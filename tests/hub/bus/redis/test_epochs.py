@@ -62,7 +62,7 @@ async def test_an_owner_that_was_replaced_is_not_heard(kind: str, shared_redis: 
         assert fenced == [("t", 7)]
         assert nodes.a.counters.fenced == 1
         # a Redis that has lost the epoch learns it by the next message
-        await nodes.commands[0].call("DEL", nodes.names.of("t").meta)
+        await nodes.call("DEL", nodes.names.of("t").meta)
         publish(b"6", 8)
         publish(b"7", 7)
         await nodes.settle()

@@ -74,8 +74,6 @@ class Model(RuleBasedStateMachine):
         self.acknowledged: dict[int, Topic] = {}
         self.given = [NOTHING_KNOWN, NOTHING_KNOWN]
         """The newest position that each node's messages were given."""
-        self.taken_over_us = 0
-        """When a server came last, by its own clock."""
         self.behind = False
         """Whether the server's clock is behind that of the one before."""
         self.nodes = [Node(self.names), Node(self.names)]
@@ -145,17 +143,18 @@ class Model(RuleBasedStateMachine):
     @rule(lost=st.integers(0, 3), behind=st.booleans())
     def restart(self, lost: int, behind: bool) -> None:
         """The server comes back, or another one instead of it whose clock may be behind; perhaps without the newest records, also if it
-        lost some a moment ago. One that is durable has them all. One whose clock is behind takes over no sooner after a loss than its
-        clock is behind.
+        lost some a moment ago. One that is durable has them all. One whose clock is behind takes over no sooner than its clock is behind
+        after positions were let jump ahead of the clock.
         """
         names = self.names.of("t")
         self.clock.advance(COMMAND_S)
         if behind != self.behind:
-            if behind and self.clock.wall_us() < self.taken_over_us + BEHIND_S * 1_000_000:
-                self.clock.advance(BEHIND_S)
+            if behind:
+                short = max(self.acknowledged, default=0) - (self.clock.wall_us() - BEHIND_S * 1_000_000 + GUARD_US)
+                assert short <= BEHIND_S * 1_000_000  # no position is ahead of the clock by more than the guard
+                self.clock.advance(max(0, short / 1_000_000 + COMMAND_S))
             self.clock.advance(-BEHIND_S if behind else BEHIND_S)
             self.behind = behind
-        self.taken_over_us = self.clock.wall_us()
         self.run_id = f"run-{self.batch}-{secrets.token_hex(2)}"
         if not self.durable and lost:
             entries = self.do(self.commands.call("XREVRANGE", names.stream, "+", "-", "COUNT", lost + 1))

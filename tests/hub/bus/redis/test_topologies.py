@@ -48,7 +48,6 @@ async def test_a_slot_moves_under_load(three_masters: RedisCluster, make_cluster
     slot = slot_of(cluster.names.of("t").meta)
     source = three_masters.owner(slot)
     target = next(master for master in three_masters.masters if master is not source)
-    heard: list[bytes] = []
     await cluster.b.bus.subscribe([Topic("u", "", "/u")], positions=False)
     async with cluster.under_load():
         before = sorted(cluster.a.acknowledged + cluster.b.acknowledged)
@@ -61,7 +60,6 @@ async def test_a_slot_moves_under_load(three_masters: RedisCluster, make_cluster
     assert set(cluster.a.acknowledged + cluster.b.acknowledged) <= in_log.keys()  # nothing was lost on the way
     assert cluster.b.bus.counters.moved > 0
     assert cluster.b.bus.counters.repaired > 0
-    assert cluster.a.refused == cluster.b.refused == 0
     assert (await cluster.a.log.span("t")).seam > max(before)  # nobody can know that
     # and it is heard: events, too
     heard = cluster.b.journal.events
