@@ -31,14 +31,17 @@ local function open_log(m, l, p, o, run, durable, guard, seen)
     known = tonumber(known)
     local function after(position)
         local led = now() + guard
-        -- the clock went back by more than guard
-        return position < led and led or position + guard
+        if position < led then
+            return led
+        end
+        -- within guard the clock is only behind that of another host, and nothing above was given; else it was set back
+        return position <= led + guard and position + 1 or position + guard
     end
     local kept = redis.call('HMGET', m, 'top', 'floor', 'run', 'seam', 'last', 'left')
     local top, floor, seam, last = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[4]) or 0, tonumber(kept[5]) or 0
     if not top or not floor then
         redis.call('DEL', l, p, o)
-        top = known < now() - 1 + guard and now() - 1 + guard or known + guard
+        top = known < now() - 1 + guard and now() - 1 + guard or after(known)
         redis.call('HSET', m, 'top', text(top), 'floor', text(top), 'last', text(top), 'run', run, 'seam', '0', 'bytes', '0')
         return top, top, 0, top
     end
