@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from bench.comeback import comeback
 from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
 from bench.peers.servers import STARTS
@@ -449,5 +450,6 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "slow": slow,
     "personal": personal,
     "workers": workers,
+    "comeback": comeback,
     "peers": peers,
 }

@@ -1,6 +1,7 @@
 /* The commands: one a line on standard input, "name key=value ...", each answered by one line of JSON.
  *
- *   open group= proto= host= port= path= count= channel= per= of= stride= concurrency= headers=FILE   sessions, until all are ready
+ *   open group= proto= host= port= path= count= channel= per= of= stride= concurrency= headers=FILE stale=
+ *                                                           sessions, until all are ready; stale: a clientId that is answered 402 first
  *   rounds from= to= channel= size= messages= window= each=   publish when fewer than window messages are under way
  *   flood  ... (as rounds)                                     the same beside what follows, until stop
  *   stop
@@ -149,6 +150,7 @@ static void open_group(void) {
     snprintf(g->host, sizeof g->host, "%s", word("host", "127.0.0.1"));
     snprintf(g->path, sizeof g->path, "%s", word("path", "/cometd"));
     snprintf(g->channel, sizeof g->channel, "%s", word("channel", "/bench"));
+    snprintf(g->stale, sizeof g->stale, "%s", word("stale", ""));
     g->port = (int)number("port", NULL);
     g->count = (int)number("count", "1");
     g->per = (int)number("per", "1");

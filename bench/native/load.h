@@ -56,6 +56,7 @@ struct group {
     char host[64], path[128], channel[128];
     int port, count, per, of, stride, concurrency;
     char **headers; /* one for each session, or NULL */
+    char stale[96]; /* a clientId of a node that died, which each session tries first; "": none does */
     struct session *sessions;
     int begun, ready, lost;
     bool mute;      /* nothing is read any more */

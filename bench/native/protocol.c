@@ -81,6 +81,17 @@ static void bayeux_handshake(struct session *s) {
     say(s, &body);
 }
 
+/* Of a client that comes back after its node died: the session that it had is unknown, so it asks for another one. */
+static void bayeux_begin(struct session *s) {
+    if (s->group->stale[0] == 0) {
+        bayeux_handshake(s);
+        return;
+    }
+    s->step = -1;
+    snprintf(s->client_id, sizeof s->client_id, "%s", s->group->stale);
+    bayeux_connect(s);
+}
+
 static void bayeux_subscribe(struct session *s) {
     static struct buffer body;
     struct group *g = s->group;
@@ -102,6 +113,12 @@ static void bayeux_subscribe(struct session *s) {
 }
 
 static void bayeux_payload(struct session *s, const char *payload, size_t size) {
+    if (s->step < 0) {
+        if (!contains(payload, size, "\"402:")) fail("session %d of %s: expected 402, got %.*s", s->index, s->group->name, (int)size, payload);
+        s->step = 0;
+        bayeux_handshake(s);
+        return;
+    }
     if (contains(payload, size, "\"successful\":false")) fail("session %d of %s: %.*s", s->index, s->group->name, (int)size, payload);
     if (s->step == 0) {
         const char *at = memmem(payload, size, "\"clientId\":\"", 12);
@@ -160,7 +177,7 @@ static void centrifugo_payload(struct session *s, const char *payload, size_t si
 void on_connected(struct session *s) {
     struct group *g = s->group;
     if (g->protocol == BAYEUX_POLLING) {
-        bayeux_handshake(s);
+        bayeux_begin(s);
         return;
     }
     static struct buffer request;
@@ -175,7 +192,7 @@ void on_connected(struct session *s) {
 void on_upgraded(struct session *s) {
     switch (s->group->protocol) {
     case BAYEUX_WS:
-        bayeux_handshake(s);
+        bayeux_begin(s);
         break;
     case DASHBOARD:
         dashboard_subscribe(s);

@@ -5,6 +5,7 @@ A comment on the line before a block, which a reader of the page does not see, s
     <!-- example: background until="listening" -->
 
 ``background``     the block goes on until the page is done, as in a terminal of its own
+``beside``         what other blocks left running goes on, though this block starts hubs
 ``until="X"``      the block has succeeded when its output matches the regular expression X
 ``meanwhile="C"``  the shell command C is run, again and again, while the block waits: what it waits for
 ``expect="X"``     the output must match X; an answer that says it failed is expected then
@@ -29,7 +30,7 @@ ROOT: Final = Path(__file__).parents[2]
 RUN: Final = frozenset({"sh", "bash", "python", "js", "html"})
 """Languages whose blocks are run; a block in another one is data, and is looked at only where a comment says so."""
 
-KEYS: Final = frozenset({"background", "until", "meanwhile", "expect", "exit", "file", "part-of", "frame", "output", "skip"})
+KEYS: Final = frozenset({"background", "beside", "until", "meanwhile", "expect", "exit", "file", "part-of", "frame", "output", "skip"})
 
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[a-z-]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMENT: Final = re.compile(r"<!-- example:(?P<directives>.*?)-->\n *$")

@@ -65,7 +65,7 @@ class Terminal:
         while True:
             if command is not None:
                 done = subprocess.run(
-                    ["bash", "-c", command], cwd=self.folder, env=self._start, capture_output=True, text=True, check=False
+                    ["bash", "-c", command], cwd=self.folder, env=self._now(), capture_output=True, text=True, check=False
                 )
                 if done.returncode:
                     raise ExampleError(f"{example.place}: `{command}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -112,12 +112,18 @@ class Terminal:
     def _environment(self) -> Path:
         return self.folder / ".environment"
 
+    def _now(self) -> dict[str, str]:
+        """The environment of the shell behind the last block, with what blocks set."""
+        if not self._environment.exists():
+            return self._start
+        pairs = (pair.partition("=") for pair in self._environment.read_text().split("\0") if pair)
+        return {name: value for name, _, value in pairs}
+
     def _in_background(self, example: Example, script: Path, output: Path) -> str:
         self._in_foreground(example, ":", output)
-        pairs = (pair.partition("=") for pair in self._environment.read_text().split("\0") if pair)
         with output.open("wb") as out:
             command = ["-eo", "pipefail", str(script)]
-            process = _bash(command, self.folder, {name: value for name, _, value in pairs}, stdin=subprocess.DEVNULL, stdout=out)
+            process = _bash(command, self.folder, self._now(), stdin=subprocess.DEVNULL, stdout=out)
         self._others.append(process)
         wanted = re.compile(example.directives.get("until", ""), re.MULTILINE | re.DOTALL)
         until = time.monotonic() + BLOCK_S

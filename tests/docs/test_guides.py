@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -18,31 +19,45 @@ from tests.conftest import SMALL_CENTRE, chromium
 from tests.docs.browser import browser_context, run_in_browser
 from tests.docs.examples import ROOT, Example, examples_of, indented_blocks, pages
 from tests.docs.terminal import ExampleError, Terminal
+from tests.hub.storage.backends import Postgres, postgres
 from tests.support.hub_process import HubProcess, clean_environment, free_port, hub_command
 from tests.support.puppet import why_no_node
+
+__all__ = ["postgres"]
 
 FRAMES: Final = Path(__file__).with_name("frames")
 PAGES: Final = {str(page.relative_to(ROOT)): examples_of(page) for page in pages()}
 RUNNABLE: Final = {page: examples for page, examples in PAGES.items() if any(example.looked_at for example in examples)}
 TOOLS: Final = ("bash", "curl", "openssl", "make")
+TOOLS_OF_PAGES: Final = {"docs/deployment.md": ("redis-server", "haproxy")}
 
 _SERVES: Final = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:hub serve|make run)\b", re.MULTILINE)
+_PORTS: Final = ("8080", "8081", "8082", "8083", "8091", "8092", "8093", "6379", "9000")
+"""Ports of the pages, in whose place free ones are put; a hub has 8080 by its environment where a page does not name it."""
+
 _PORT: Final = re.compile(
-    r"(?<=localhost:)(8080|8081|9000)\b|(?<=127\.0\.0\.1:)(8080|8081|9000)\b|(?<=[-_]port[ =])(9000|8081)\b|(?<=PORT=)9000\b"
+    rf"(?<=localhost:)({'|'.join(_PORTS)})\b|(?<=127\.0\.0\.1:)({'|'.join(_PORTS)})\b"
+    rf"|(?<=[-_]port[ =])({'|'.join(_PORTS[1:])})\b|(?<=PORT=)9000\b"
 )
+
+_DATABASE: Final = "postgresql://hub:hub@localhost/hub"
+"""The PostgreSQL of the pages, in whose place a database of the tests' own server is put."""
 
 
 class Reader:
     """Who follows one page: a terminal, a folder with what a clone has beside it, and a hub where the page has none of its own."""
 
-    def __init__(self, folder: Path, examples: list[Example], hub: HubProcess | None, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, examples: list[Example], hub: HubProcess | None, stack: ExitStack, database: str | None = None
+    ) -> None:
         self._hub = hub
+        self._database = database
         self._stack = stack
         self._browser: BrowserContext | None = None
         self._printed = ""
-        self._ports = {"8080": hub.port if hub else free_port(), "8081": free_port(), "9000": free_port()}
+        self._ports = {port: hub.port if hub and port == "8080" else free_port() for port in _PORTS}
         port = self._ports["8080"]
-        for name in ("samples", "tests", "docs", "Makefile", "pyproject.toml", "constraints.txt", "hub", "channels"):
+        for name in ("samples", "tests", "docs", "Makefile", "pyproject.toml", "constraints.txt", "hub", "channels", "deploy"):
             (folder / name).symlink_to(ROOT / name)
         (folder / ".venv").symlink_to(sys.prefix)
         environment = clean_environment(SMALL_CENTRE) | {"HUB_PORT": str(port), "HUB_URL": f"http://localhost:{port}"}
@@ -60,6 +75,8 @@ class Reader:
     def follow(self, example: Example) -> None:
         """Do what a reader does with one block."""
         text = _PORT.sub(lambda found: str(self._ports[found[0]]), example.text)
+        if self._database is not None:
+            text = text.replace(_DATABASE, self._database)
         directives = example.directives
         if "skip" in directives:
             return
@@ -77,7 +94,7 @@ class Reader:
             (self.terminal.folder / "example.py").write_text(self._framed(example, text))
             self._printed = self.terminal.run(example, "exec python -u example.py" if "until" in directives else "python example.py")
         elif example.language in {"sh", "bash"}:
-            if _SERVES.search(text):
+            if _SERVES.search(text) and "beside" not in directives:
                 self.terminal.stop_others()
             self._printed = self.terminal.run(example, text)
 
@@ -130,7 +147,13 @@ def test_examples(page: str, tmp_path: Path, stack: ExitStack, request: pytest.F
             pytest.skip(why)
     serves = any(_SERVES.search(example.text) and "skip" not in example.directives for example in examples)
     hub: HubProcess | None = None if serves else request.getfixturevalue("demo_hub")
-    reader = Reader(tmp_path, examples, hub, stack)
+    database: str | None = None
+    if any(_DATABASE in example.text for example in examples):
+        server: Postgres = request.getfixturevalue("postgres")
+        database = server.url(asyncio.run(server.create())).replace("+psycopg", "")
+    if missing := [tool for tool in TOOLS_OF_PAGES.get(page, ()) if shutil.which(tool) is None]:
+        pytest.skip(f"{', '.join(missing)} not installed")
+    reader = Reader(tmp_path, examples, hub, stack, database)
     for example in examples:
         reader.follow(example)
 

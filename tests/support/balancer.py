@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -63,8 +64,11 @@ class Balancer:
         file = folder / f"{program}.conf"
         file.write_text(configuration(program, folder, self.port, hub_ports))
         error_log = folder / "error.log"
+        # as root its workers would be of a user who may not look into the folder of the test
+        who = " user root;" if os.geteuid() == 0 else ""
+        said = f"daemon off; pid {folder}/nginx.pid; error_log {error_log};{who}"
         self._command = {
-            "nginx": ["nginx", "-e", str(error_log), "-c", str(file), "-g", f"daemon off; pid {folder}/nginx.pid; error_log {error_log};"],
+            "nginx": ["nginx", "-e", str(error_log), "-c", str(file), "-g", said],
             "haproxy": ["haproxy", "-db", "-f", str(file)],
         }[program]
         with (folder / "out.log").open("wb") as out:

@@ -111,6 +111,16 @@ class PuppetProcess:
             if record is not None:
                 self._sort(record)
 
+    def take_all(self, *names: str) -> dict[int, list[Event]]:
+        """Every client's events of these names that have come, in their order, taken away; what else came by itself is thrown away."""
+        self.waiting(0, "")
+        taken: dict[int, list[Event]] = {}
+        for each in self._events:
+            if each["event"] in names:
+                taken.setdefault(each["client"], []).append(each)
+        self._events.clear()
+        return taken
+
     def forget(self, client: int) -> None:
         """Throw away what a client told."""
         self._events = [event for event in self._events if event["client"] != client]
@@ -162,7 +172,7 @@ class Puppet:
 
     def __init__(self, process: PuppetProcess, number: int) -> None:
         self.process = process
-        self._number = number
+        self.number = number
 
     def call(self, name: str, *args: Any, timeout: float = REPLY_WITHIN_S) -> Any:
         """Call one of the script's commands and wait for its result.
@@ -170,16 +180,16 @@ class Puppet:
         Raises:
             AssertionError: the command failed, or did not answer in time.
         """
-        return self.process.result(self.process.start(self._number, name, *args), name, timeout=timeout)
+        return self.process.result(self.process.start(self.number, name, *args), name, timeout=timeout)
 
     def start(self, name: str, *args: Any) -> Callable[[], Any]:
         """Call a command without waiting; what comes back waits for its result."""
-        number = self.process.start(self._number, name, *args)
+        number = self.process.start(self.number, name, *args)
         return lambda: self.process.result(number, name, timeout=REPLY_WITHIN_S)
 
     def wait(self, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
         """The first event of that name that the condition holds for and that no earlier wait took."""
-        return self.process.wait(self._number, event, where, timeout=timeout)
+        return self.process.wait(self.number, event, where, timeout=timeout)
 
     def meta(self, channel: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
         """The next message on a meta channel that the condition holds for."""
@@ -195,9 +205,9 @@ class Puppet:
 
     def waiting(self, event: str) -> list[Event]:
         """Events of that name that have come and that nothing took yet."""
-        return self.process.waiting(self._number, event)
+        return self.process.waiting(self.number, event)
 
     def drop(self) -> None:
         """Leave the client: it disconnects if it can, and what it still tells goes unheard."""
         self.call("drop")
-        self.process.forget(self._number)
+        self.process.forget(self.number)

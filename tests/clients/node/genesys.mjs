@@ -16,6 +16,14 @@ serve((emit) => {
     const plain = (message) => ({...message, failure: undefined});
     const settled = (start) => new Promise((resolve) => start((reply) => resolve(plain(reply))));
 
+    const onMessage = (channel) => (message) => emit("message", {subscription: channel, message});
+
+    /** Subscribes until there is an answer: a request that got lost in the network is the application's to repeat. */
+    function subscribeAgain(channel) {
+        const repeat = (reply) => reply.failure && subscribeAgain(channel);
+        subscriptions.set(channel, cometd.subscribe(channel, onMessage(channel), {}, repeat));
+    }
+
     return {
         open({url, apiKey, configuration = {}}) {
             settings = {...CONFIGURATION, ...configuration};
@@ -59,18 +67,13 @@ serve((emit) => {
             this.initialize(token);
             cometd.addListener("/meta/handshake", (message) => {
                 if (message.successful) {
-                    cometd.batch(() => {
-                        for (const [channel, handle] of subscriptions) {
-                            subscriptions.set(channel, cometd.resubscribe(handle));
-                        }
-                    });
+                    cometd.batch(() => [...subscriptions.keys()].forEach(subscribeAgain));
                 }
             });
             return reply;
         },
         subscribe: (channel) => settled((reply) => {
-            const onMessage = (message) => emit("message", {subscription: channel, message});
-            subscriptions.set(channel, cometd.subscribe(channel, onMessage, reply));
+            subscriptions.set(channel, cometd.subscribe(channel, onMessage(channel), reply));
         }),
         unsubscribe: (channel) => settled((reply) => {
             cometd.unsubscribe(subscriptions.get(channel), reply);

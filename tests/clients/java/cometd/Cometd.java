@@ -35,7 +35,7 @@ final class Cometd extends BayeuxPuppet {
     @Override
     protected BayeuxClient make(Map<?, ?> options) {
         Map<String, Object> settings = new HashMap<>();
-        settings.put(ClientTransport.MAX_NETWORK_DELAY_OPTION, 5000L);
+        settings.put(ClientTransport.MAX_NETWORK_DELAY_OPTION, 10000L);
         boolean socket = ((Object[]) options.get("transports"))[0].equals("websocket");
         String url = (String) options.get("url");
         BayeuxClient made = new BayeuxClient(socket ? url.replaceFirst("^http", "ws") : url, SCHEDULER, socket

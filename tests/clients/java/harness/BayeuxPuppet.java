@@ -95,7 +95,11 @@ abstract class BayeuxPuppet implements Puppets.Puppet {
             template.put("ext", ext);
         }
         CompletableFuture<Object> reply = new CompletableFuture<>();
-        client.handshake(template, message -> reply.complete(plain(message)));
+        client.handshake(template, message -> {
+            if (message.get("failure") == null) { // the library tries again by itself where the network failed
+                reply.complete(plain(message));
+            }
+        });
         return reply.get(WITHIN_S, TimeUnit.SECONDS);
     }
 
