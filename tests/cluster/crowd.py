@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ COUNTS = {
 tells it to stay away for seconds.)"""
 
 
-class Member:
+class Member(ABC):
     """One client."""
 
     def __init__(self, kind: str, tenant: Tenant, *, resumes: bool) -> None:
@@ -44,9 +45,9 @@ class Member:
         """Whether it says where it was when it comes back: then nothing may be missing."""
 
     @property
+    @abstractmethod
     def heard(self) -> list[tuple[int | None, Any]]:
         """Position and data of each message, in the order in which they came."""
-        raise NotImplementedError
 
     @property
     def whole(self) -> bool:

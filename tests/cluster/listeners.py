@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,11 +14,11 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
-START_WITHIN_S = 30.0
+START_WITHIN_S = 90.0
 BACK_AFTER_S = 0.2
 
 
-class Listener:
+class Listener(ABC):
     """One client of one channel. It resumes where it was, as the protocol's pages tell clients to."""
 
     def __init__(self, url: str, token: str, channel: str) -> None:
@@ -44,9 +45,9 @@ class Listener:
                 await self.listen()
             await asyncio.sleep(BACK_AFTER_S)
 
+    @abstractmethod
     async def listen(self) -> None:
         """One connection, until it ends."""
-        raise NotImplementedError
 
 
 class Dashboard(Listener):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ AGAIN_AFTER_S = 0.1
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
-class Load:
+class Load(ABC):
     """One thread that sends one thing after the other, each until it is acknowledged, to one balancer after the other."""
 
     def __init__(self, urls: Sequence[str], tenant: Tenant, *, every_s: float) -> None:
@@ -31,18 +32,18 @@ class Load:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def send(self, http: httpx.Client, url: str, number: int) -> httpx.Response:
         """Send the thing of this number, the same each time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def done(self, number: int, response: httpx.Response) -> None:
         """It was acknowledged."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def count(self) -> int:
         """How many were acknowledged."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         try:
