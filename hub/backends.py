@@ -105,13 +105,15 @@ class Backends:
         await self.event_log.log.close()
 
 
-def event_log_of(settings: Settings) -> str:
-    """Where the event log is: ``postgresql`` for nodes that share a Redis and a PostgreSQL, and so are one hub; else ``sqlite``."""
-    shared = settings.redis_url is not None and not DatabaseUrl.parse(settings.database).is_sqlite
+def event_log_of(settings: Settings, *, linked: bool) -> str:
+    """Where the event log is: ``postgresql`` for nodes that share a Redis and a PostgreSQL and are ``linked``, and so are one hub; else
+    ``sqlite``.
+    """
+    shared = linked and settings.redis_url is not None and not DatabaseUrl.parse(settings.database).is_sqlite
     return "postgresql" if shared else "sqlite"
 
 
-def open_backends(settings: Settings, clock: Clock, incarnation: str) -> Backends:
+def open_backends(settings: Settings, clock: Clock, incarnation: str, *, linked: bool = False) -> Backends:
     """Open the backends that the settings name, for the process of this incarnation. The lock of the event log's file refuses a second hub
     on the same data folder.
 
@@ -120,7 +122,7 @@ def open_backends(settings: Settings, clock: Clock, incarnation: str) -> Backend
         LogInUseError: another hub uses the file.
         SettingsError: ``redis_url`` is not a URL of Redis.
     """
-    event_log = EVENT_LOGS["sqlite"](settings)
+    event_log = EVENT_LOGS[event_log_of(settings, linked=linked)](settings)
     if settings.redis_url is not None:
         redis = _redis_bus(settings, settings.redis_url, incarnation)
         return Backends(redis, OpenChannelLog(redis.log, None), event_log, redis)

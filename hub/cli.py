@@ -53,7 +53,7 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
         host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
         port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8080]")] = None,
         workers: Annotated[int | None, typer.Option(help="Processes that serve, one for each core. [default: 1]")] = None,
-        role: Annotated[str | None, typer.Option(help="What the process does; this version takes all alone. [default: all]")] = None,
+        role: Annotated[str | None, typer.Option(help="What the process does: all, edge or stat-server. [default: all]")] = None,
         data_dir: Annotated[Path | None, typer.Option(help="Folder of the hub's files. [default: ./hub-data]")] = None,
         redis_url: Annotated[
             str | None, typer.Option(help="Redis or Valkey that connects several hubs, such as redis://localhost:6379/0.")

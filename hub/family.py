@@ -114,6 +114,8 @@ class Context:
     """The other nodes of the hub; None where the hub is this process alone."""
     ownership: Ownership | None = None
     """Which node owns which tenant; None where the hub is this process alone."""
+    leased: bool = False
+    """Whether this process owns tenants by leases, so that it opens and drops them while it runs."""
 
     def section(self, family: str, settings: type[T]) -> T:
         """The family's own settings, an instance of ``Family.settings``.

@@ -13,6 +13,10 @@ from starlette.types import ASGIApp
 from hub import __version__
 from hub.backends import open_backends
 from hub.bayeux.server import BayeuxServer
+from hub.cluster.addresses import listen_address
+from hub.cluster.leased_ownership import LeasedOwnership
+from hub.cluster.owners import parts_of as of_ownership
+from hub.cluster.ownership import Ownership
 from hub.cluster.relay.build import Relay
 from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
@@ -20,7 +24,7 @@ from hub.core.recipient import Recipient
 from hub.core.session_ids import new_incarnation
 from hub.eventlog.trimmer import Trimmer
 from hub.families import access_of, migrations_of, whole
-from hub.family import Context, Family, Service, of_process, process_roles
+from hub.family import Context, Family, ProcessRole, Service, of_process, process_roles
 from hub.http.application import compile_routes, create_app
 from hub.http.body import BodyBudget
 from hub.http.error_table import ErrorTable
@@ -56,6 +60,7 @@ from hub.workers.seat import Seat
 
 if TYPE_CHECKING:
     from hub.cluster.build import ClusterParts
+    from hub.eventlog.event_import import EventImport
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +93,7 @@ class Node:
         self.incarnation = new_incarnation()
         self.access = access_of(families)
         # open the logs before the database: their lock refuses a second hub before it can open the database's file
-        self._backends = open_backends(settings, self.clock, self.incarnation)
+        self._backends = open_backends(settings, self.clock, self.incarnation, linked=listen_address(settings, seat) is not None)
         self.channel_log = self._backends.channel_log.log
         self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
         self.transactions = self.storage.transactions
@@ -106,6 +111,8 @@ class Node:
             incarnation=self.incarnation,
         )
         self.cluster = self._find_nodes()
+        self._event_import: EventImport | None = None
+        self.ownership = self._find_owners()
         self.hosts = Hosts.of(settings)
         self.errors = ErrorTable(settings.limits.max_errors_told)
         self.context = Context(
@@ -121,6 +128,8 @@ class Node:
             alone=self.storage.database.is_sqlite,
             redis=None if redis is None else redis.shared,
             cluster=None if self.cluster is None else self.cluster.cluster,
+            ownership=self.ownership,
+            leased=isinstance(self.ownership, LeasedOwnership),
         )
         self.parts = self.context.parts
         for family in of_process(whole(families), settings.role):
@@ -140,6 +149,43 @@ class Node:
 
         secret = signing_secret(self.settings)
         return build_cluster(self.settings, redis, self.incarnation, secret, self.clock, self.transactions, seat=self._seat)
+
+    def _find_owners(self) -> Ownership | None:
+        """Who owns which tenant; None where the hub is this process alone, or its nodes have no links."""
+        redis = self._backends.redis
+        if self.cluster is None or self.cluster.cluster is None or redis is None:
+            return None
+        from hub.cluster.owners import build_ownership  # likewise
+
+        ownership = build_ownership(
+            self.settings,
+            self.cluster.cluster,
+            self.transactions,
+            self.clock,
+            claim=redis.claim if self._backends.event_log.shared else None,
+            worker=None if self._seat is None else self._seat.index,
+        )
+
+        def fenced(tenant: str, epoch: int) -> None:
+            fence = ownership.fence(tenant)
+            if fence is not None and fence.number == epoch:
+                ownership.deposed(tenant, fence)
+
+        redis.on_fenced.append(fenced)
+        if isinstance(ownership, LeasedOwnership) and ProcessRole.STAT_SERVER in process_roles(self.settings.role):
+            self._event_import = self._import_into(ownership)
+        return ownership
+
+    def _import_into(self, ownership: LeasedOwnership) -> EventImport:
+        """Brings along what this hub counted when it was alone."""
+        from hub.eventlog.event_import import EventImport
+        from hub.eventlog.postgresql import PostgresEventLog
+
+        log = self._backends.event_log.log
+        assert isinstance(log, PostgresEventLog)
+        event_import = EventImport(self.settings.data_dir, log, ownership.want_first)
+        ownership.workers.append(event_import)
+        return event_import
 
     def _plug(self, family: Family) -> None:
         """Build a family, check the operations that it names, and declare its channels."""
@@ -202,6 +248,8 @@ class Node:
             *(service for part in self.parts for service in part.late_services),
             StorageWatch(self._watched, self.settings.readiness.look_s),
             *([] if self.cluster is None else [self.cluster.membership]),
+            *([] if self._event_import is None else [self._event_import]),
+            *([self.ownership] if isinstance(self.ownership, LeasedOwnership) else []),
         ]
 
     def _observe(self) -> None:
@@ -215,6 +263,7 @@ class Node:
             *([] if self.relay is None else [of_relay(self.relay)]),
             *([] if redis is None else [of_redis(redis)]),
             *([] if self.cluster is None else [self.cluster.parts()]),
+            *([of_ownership(self.ownership)] if isinstance(self.ownership, LeasedOwnership) else []),
             *self.parts,
         ):
             show(self.metrics, part)
@@ -227,7 +276,7 @@ class Node:
         self.health.register("database", self._database_readiness, shared=not self.storage.database.is_sqlite)
         for name, file in (("events", self._backends.event_log.file), ("channels", self._backends.channel_log.file)):
             if file is not None:
-                self.health.register(name, readiness_of(file))
+                self.health.register(name, readiness_of(file), shared=name == "events" and self._backends.event_log.shared)
         if redis is not None:
             self.health.register("redis", redis.trouble, shared=True)
             self.health.register("bus", redis.deaf)
@@ -253,7 +302,8 @@ class Node:
         )
         open_routes = [*self.rest.state.open_routes, *(path for part in self.parts for path in part.open_routes)]
         fast_routes = [path for part in self.parts for path in part.fast_routes]
-        endpoints: list[Endpoint] = [self.bayeux_endpoint, self.dashboards, self.streams]
+        serves_clients = ProcessRole.EDGE in self.context.roles
+        endpoints: list[Endpoint] = [self.bayeux_endpoint, self.dashboards, self.streams] if serves_clients else []
         rest = FastRouter(Tracing(self.rest), fast_routes, gate, self.metrics, open_routes, self.errors)
         guards = [DemoGuard(self.hosts, gate).refusal] if self.settings.demo else []
         self.app: ASGIApp = Dispatcher(endpoints, rest, limits, self.bodies, guards)
@@ -297,6 +347,8 @@ class Node:
         self.health.drain()
         if self.cluster is not None:
             await self.cluster.registry.drain()
+        if isinstance(self.ownership, LeasedOwnership):
+            await self.ownership.hand_over()
         seconds = self.settings.drain_seconds / 2
         await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
 

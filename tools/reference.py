@@ -105,6 +105,7 @@ def metrics() -> list[Described]:
                 "demo": True,
                 "redis_url": "redis://localhost",
                 "link_listen": "unix:/run/link.sock",
+                "database_url": "postgresql://localhost/hub",
                 "secret": "of the reference alone",
             }
             settings = model_of(FAMILIES)(data_dir=Path(folder), presence=PresenceSettings(channels=("/**",)), **optional)

@@ -7,6 +7,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from channels.events import EVENT_TYPES, EventSinkError
+from channels.ingest.relayed import UncertainError
 from channels.ingest.schemas import PATH, SchemaResponse, schema_list, schema_of
 from channels.ingest.service import BATCH, LINE_TYPES, ONE, PLAIN, Ingest
 from hub.core.principal import Principal
@@ -23,6 +24,14 @@ from hub.http.routing import HubRouter
 def register_errors(errors: ErrorTable) -> None:
     """Register the HTTP answers to the errors of ingest."""
     errors.add(EventSinkError, lambda error: ApiError(503, f"nothing was taken, try again: {error}", headers={"Retry-After": "1"}))
+    errors.add(
+        UncertainError,
+        lambda error: ApiError(
+            503,
+            f"perhaps nothing was taken; send the same events again, those that were taken count once: {error}",
+            headers={"Retry-After": "1"},
+        ),
+    )
 
 
 def answer(accepted: int, duplicates: int, failures: list[dict[str, Any]], count: int, most: int = MAX_ERRORS_TOLD) -> Response:
@@ -95,7 +104,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "Malformed, or no event was good"},
     413: {"description": "More bytes or events than one request may have"},
     415: {"description": "A content type or a content encoding that is not accepted"},
-    503: {"description": "The event log could not be written; nothing was taken"},
+    503: {"description": "The event log could not be written, or the node that takes the tenant's events cannot be reached"},
 }
 
 

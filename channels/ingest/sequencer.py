@@ -26,9 +26,11 @@ from channels.events import (
 )
 from channels.ingest.counters import Counters
 from channels.ingest.deduplication import Deduplicator, key_of
+from hub.cluster.ownership import Ownership
 from hub.core.ports import Clock, Loop
 from hub.core.time_slice import TimeSlice
-from hub.eventlog.interface import EventLog
+from hub.eventlog.interface import EventLog, FencedError
+from hub.storage.lease import Fence
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +39,10 @@ _TAIL_GROWTH = 4
 _CONSUME_AT_ONCE = 64
 _BATCH = 2_000
 """Events of the calls that share a batch, at most; a call with more events is a batch alone."""
+
+
+class NotOwnerError(EventSinkError):
+    """Another process owns the tenant. Nothing was taken."""
 
 
 class _Call(NamedTuple):
@@ -48,9 +54,11 @@ class _Call(NamedTuple):
 
 
 class _Tenant:
-    __slots__ = ("calls", "deduplicator", "last_ms", "offset_ms", "recovered", "worked_on")
+    __slots__ = ("calls", "deduplicator", "fence", "last_ms", "offset_ms", "recovered", "worked_on")
 
-    def __init__(self, deduplicator: Deduplicator) -> None:
+    def __init__(self, deduplicator: Deduplicator, fence: Fence | None = None) -> None:
+        self.fence = fence
+        """The fence under which this process owns the tenant; None if writes need none."""
         self.calls: deque[_Call] = deque()
         """The calls that wait for a batch."""
         self.worked_on = False
@@ -72,7 +80,9 @@ class Sequencer:
         "_consumers",
         "_eventlog",
         "_find_consumers",
+        "_leased",
         "_loop",
+        "_ownership",
         "_tenants",
         "_under_way",
         "_window_ms",
@@ -89,7 +99,14 @@ class Sequencer:
         find_consumers: Callable[[], Sequence[EventConsumer]],
         repeats_s: int,
         repeats_max: int,
+        ownership: Ownership | None = None,
+        leased: bool = False,
     ) -> None:
+        """``ownership`` is told when the log refuses events. If this process owns ``leased`` tenants alone, it takes events from
+        :meth:`open_tenant` to :meth:`close_tenant`; else of every tenant.
+        """
+        self._ownership = ownership
+        self._leased = leased
         self.counters = Counters()
         self.repeats_max = repeats_max
         self._eventlog = eventlog
@@ -110,6 +127,24 @@ class Sequencer:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
+    # -- TenantWorker -----------------------------------------------------------------------------------------------
+
+    async def open_tenant(self, tenant: str, fence: Fence) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.open_tenant`. What the last owner took is found in the log."""
+        self._tenants[tenant] = _Tenant(Deduplicator(window_ms=self._window_ms, at_most=self.repeats_max), fence)
+
+    async def close_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.close_tenant`. Calls that are under way are finished, others refused."""
+        state = self._tenants.pop(tenant, None)
+        while state is not None and state.worked_on:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+
+    def drop_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`. What is under way is refused by the fence."""
+        self._tenants.pop(tenant, None)
+
+    # -- EventSink --------------------------------------------------------------------------------------------------
+
     async def accept(self, tenant: str, events: Sequence[Event], *, past: bool = False) -> list[str]:
         """Take events: see :class:`channels.events.EventSink`.
 
@@ -119,6 +154,8 @@ class Sequencer:
             EventSinkError: the log could not be read or written; no event was accepted, and none counts as a repeat later.
         """
         state = self._tenants.get(tenant)
+        if state is None and self._leased:
+            raise NotOwnerError(f"this node does not own the tenant {tenant}")
         if state is None:
             state = self._tenants[tenant] = _Tenant(Deduplicator(window_ms=self._window_ms, at_most=self.repeats_max))
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
@@ -168,7 +205,7 @@ class Sequencer:
         time_slice = TimeSlice(self._clock, self._loop)
         outcomes, taken, records = await self._select(name, tenant, events, now_ms, time_slice, past=past)
         if taken:
-            last = await self._append(name, records)
+            last = await self._append(name, tenant, records)
             for key, _ in taken:
                 tenant.deduplicator.remember(key, now_ms)
             self.counters.accepted += len(taken)
@@ -209,9 +246,14 @@ class Sequencer:
                 await time_slice.checkpoint()
         return outcomes, taken, records
 
-    async def _append(self, name: str, records: Sequence[bytes]) -> int:
+    async def _append(self, name: str, tenant: _Tenant, records: Sequence[bytes]) -> int:
         try:
-            return await self._eventlog.append(name, EVENT_STREAM, records)
+            return await self._eventlog.append(name, EVENT_STREAM, records, tenant.fence)
+        except FencedError as error:
+            _log.warning("events_refused", tenant=name, events=len(records), error=str(error))
+            if self._ownership is not None:
+                self._ownership.deposed(name, tenant.fence)
+            raise NotOwnerError(str(error)) from error
         except Exception as error:
             # after any fault (a full disk, a lost connection) the caller gets the same answer: not accepted, try again
             self.counters.log_failures += 1

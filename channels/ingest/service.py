@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from starlette.requests import Request
 
-from channels.events import ACCEPTED, DUPLICATE, Event, format_time
+from channels.events import ACCEPTED, DUPLICATE, Event, EventSink, format_time
 from channels.ingest.binary_mode import is_binary, is_json, of_headers, structured
 from channels.ingest.cloudevents import EventError, parse_event, split_document, split_lines
-from channels.ingest.sequencer import Sequencer
+from channels.ingest.counters import Counters
 from channels.ingest.settings import IngestSettings
 from hub.core.json_text import show
 from hub.core.ports import Clock, Loop
@@ -49,12 +49,13 @@ class Outcome(NamedTuple):
 
 
 class Ingest:
-    """Takes the events of a request: it reads, splits and checks the body, in slices, and passes the events to the sequencer."""
+    """Takes the events of a request: it reads, splits and checks the body, in slices, and passes the events to the sink."""
 
-    __slots__ = ("_clock", "_loop", "_sequencer", "_settings")
+    __slots__ = ("_clock", "_counters", "_loop", "_settings", "_sink")
 
-    def __init__(self, *, sequencer: Sequencer, settings: IngestSettings, clock: Clock, loop: Loop) -> None:
-        self._sequencer = sequencer
+    def __init__(self, *, sink: EventSink, counters: Counters, settings: IngestSettings, clock: Clock, loop: Loop) -> None:
+        self._sink = sink
+        self._counters = counters
         self._settings = settings
         self._clock = clock
         self._loop = loop
@@ -72,7 +73,7 @@ class Ingest:
             EventError: the request is malformed.
             EventSinkError: the event log could not be written.
         """
-        counters = self._sequencer.counters
+        counters = self._counters
         counters.requests += 1
         arrived_ms = self._clock.wall_ms()
         time_slice = TimeSlice(self._clock, self._loop)
@@ -88,7 +89,7 @@ class Ingest:
             counters.refused_requests += 1
             raise
         counters.refused_invalid += len(failures)
-        outcomes = await self._sequencer.accept(tenant, [event for _, event in events], past=past)
+        outcomes = await self._sink.accept(tenant, [event for _, event in events], past=past)
         for (index, event), outcome in zip(events, outcomes, strict=True):
             if outcome not in (ACCEPTED, DUPLICATE):
                 refused = refusal(outcome, event)

@@ -21,7 +21,9 @@ def build(context: Context) -> Parts:
     register_errors(context.errors)
     settings = context.section("interactions", InteractionsSettings)
     interactions = InteractionService(context.outbox, context.hosts.own_url, context.clock, settings.max_user_data_bytes)
-    consumer = EventLogConsumer(interactions, context.transactions, context.eventlog)
+    consumer = EventLogConsumer(interactions, context.transactions, context.eventlog, leased=context.leased)
+    if context.ownership is not None:
+        context.ownership.workers.append(consumer)
 
     def example(event_type: str) -> bytes:
         made = Interaction(

@@ -31,6 +31,7 @@ from channels.interactions import store
 from channels.interactions.service import INBOUND_NEW, InteractionService
 from channels.interactions.state_machine import Action
 from hub.eventlog.interface import EventLog, EventLogError
+from hub.storage.lease import Fence
 from hub.storage.transactions import StorageError, Transaction, Transactions
 
 _log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ class EventLogConsumer:
         "_behind",
         "_eventlog",
         "_interactions",
+        "_leased",
         "_max_waiting",
         "_retry_s",
         "_stopping",
@@ -78,10 +80,13 @@ class EventLogConsumer:
         max_waiting: int = 20_000,
         batch_size: int = 500,
         retry_s: float = 1.0,
+        leased: bool = False,
     ) -> None:
         """Of each tenant, up to ``max_waiting`` events wait in memory for the database; further ones are read from the log later.
-        ``batch_size`` is the number of events in one transaction, ``retry_s`` the pause after the database or the log failed.
+        ``batch_size`` is the number of events in one transaction, ``retry_s`` the pause after the database or the log failed. If this
+        process owns ``leased`` tenants alone, it applies the events of those.
         """
+        self._leased = leased
         self._interactions = interactions
         self._transactions = transactions
         self._eventlog = eventlog
@@ -118,11 +123,9 @@ class EventLogConsumer:
         """Whether an event concerns an interaction of this family. Most are about agents, or about calls that had no start event."""
         data = event.data
         if isinstance(data, InteractionStarted | InteractionFinished):
-            if event.source == SOURCE:
-                return False
             # later events of this interaction concern the family too, also before the database has it
             self._interactions.live.setdefault(tenant, set()).add(data.interaction_id)
-            return True
+            return event.source != SOURCE
         return type(data) in _MOVES and data.interaction_id in self._interactions.live.get(tenant, ())  # type: ignore[attr-defined]
 
     # -- service --------------------------------------------------------------------------------------------------------
@@ -136,8 +139,9 @@ class EventLogConsumer:
         """
         for tenant, identifier in await self._transactions.read(store.live):
             self._interactions.live.setdefault(tenant, set()).add(identifier)
-        for tenant in await self._eventlog.tenants(EVENT_STREAM):
-            await self._catch_up(tenant)
+        if not self._leased:
+            for tenant in await self._eventlog.tenants(EVENT_STREAM):
+                await self._catch_up(tenant)
         self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.event_consumer")
 
     async def stop(self) -> None:
@@ -147,6 +151,27 @@ class EventLogConsumer:
         if self._task is not None:
             await self._task
             self._task = None
+
+    # -- TenantWorker ---------------------------------------------------------------------------------------------------
+
+    async def open_tenant(self, tenant: str, fence: Fence) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.open_tenant`. What the last owner did not apply is applied soon.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        live = await self._transactions.read(lambda tx: store.live(tx, tenant))
+        self._interactions.live[tenant] = {identifier for _, identifier in live}
+        self._behind.add(tenant)
+        self._wake.set()
+
+    async def close_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.close_tenant`. What waits is in the log: the next owner applies it."""
+
+    def drop_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`."""
+        self._waiting.pop(tenant, None)
+        self._behind.discard(tenant)
 
     async def _run(self) -> None:
         while not (self._stopping and not self._waiting and not self._behind):
@@ -163,7 +188,8 @@ class EventLogConsumer:
                         self._behind.add(tenant)
                         raise
                 for tenant in list(self._waiting):
-                    await self._take_waiting(tenant)
+                    if tenant in self._waiting:
+                        await self._take_waiting(tenant)
             except (StorageError, EventLogError):
                 _log.exception("events_not_followed")
                 if self._stopping:
@@ -196,7 +222,7 @@ class EventLogConsumer:
         def write(tx: Transaction) -> None:
             if not store.is_tenant(tx, tenant):
                 return  # the tenant was removed
-            done = store.position(tx, tenant)
+            done = store.lock_position(tx, tenant)
             for position, event in events:
                 if position > done:
                     self._apply(tx, tenant, event)

@@ -152,9 +152,11 @@ def update(
     return _of_row(row)
 
 
-def live(transaction: Transaction) -> list[tuple[str, str]]:
-    """(tenant, id) of every interaction that is not over."""
-    return [(tenant, identifier) for tenant, identifier in transaction.rows("SELECT tenant, id FROM interactions WHERE stopped_ms IS NULL")]
+def live(transaction: Transaction, tenant: str | None = None) -> list[tuple[str, str]]:
+    """(tenant, id) of every interaction that is not over; of one tenant, or of all."""
+    query = "SELECT tenant, id FROM interactions WHERE stopped_ms IS NULL"
+    rows = transaction.rows(query) if tenant is None else transaction.rows(f"{query} AND tenant = ?", (tenant,))
+    return [(of, identifier) for of, identifier in rows]
 
 
 def is_tenant(transaction: Transaction, tenant: str) -> bool:
@@ -166,6 +168,14 @@ def position(transaction: Transaction, tenant: str) -> int:
     """The position up to which the event log of a tenant was applied."""
     row = transaction.row("SELECT position FROM interaction_positions WHERE tenant = ?", (tenant,))
     return 0 if row is None else row[0]
+
+
+def lock_position(transaction: Transaction, tenant: str) -> int:
+    """As :func:`position`; another process that wants to move it waits until this transaction has ended."""
+    transaction.run("INSERT INTO interaction_positions (tenant, position) VALUES (?, 0) ON CONFLICT (tenant) DO NOTHING", (tenant,))
+    row = transaction.row(f"SELECT position FROM interaction_positions WHERE tenant = ?{transaction.for_update}", (tenant,))
+    assert row is not None
+    return int(row[0])
 
 
 def advance(transaction: Transaction, tenant: str, to: int) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from channels.events import EVENT_CONSUMERS
 from channels.statistics.channels import declarations
 from channels.statistics.routes import create_administration_router, create_router, register_errors
+from channels.statistics.service.cluster import ClusterStatServer
+from channels.statistics.service.guests import Guests
+from channels.statistics.service.interface import StatServer
 from channels.statistics.service.local import LocalStatServer
 from channels.statistics.settings import StatisticsSettings
-from hub.core.metric import Gauge
+from hub.cluster.cluster import Cluster
+from hub.cluster.ownership import Ownership
+from hub.core.metric import Gauge, Latency
 from hub.family import Context, Parts
 
 
@@ -31,15 +38,65 @@ def _gauges(server: LocalStatServer) -> list[Gauge]:
 def build(context: Context) -> Parts:
     """The stat server of this process, its REST API and its channels."""
     register_errors(context.errors)
-    server = LocalStatServer(
-        hub=context.hub, eventlog=context.eventlog, clock=context.clock, settings=context.section("statistics", StatisticsSettings)
+    settings = context.section("statistics", StatisticsSettings)
+    if context.cluster is not None and context.ownership is not None:
+        return _build_in_cluster(context, settings, context.cluster, context.ownership)
+    server = LocalStatServer(hub=context.hub, eventlog=context.eventlog, clock=context.clock, settings=settings)
+    return _parts(context, server, server)
+
+
+def _build_in_cluster(context: Context, settings: StatisticsSettings, cluster: Cluster, ownership: Ownership) -> Parts:
+    """The stat server of one of several nodes: its own for the tenants that it owns, those of other nodes for all others."""
+    guests = Guests(context.hub.logins, settings.node_grace_s)
+    local = LocalStatServer(
+        hub=context.hub,
+        eventlog=context.eventlog,
+        clock=context.clock,
+        settings=settings,
+        logins=guests,
+        ownership=ownership,
+        leased=context.leased,
     )
+    guests.serve(local)
+    ownership.workers.append(local)
+    server = ClusterStatServer(
+        local,
+        guests,
+        hub=context.hub,
+        cluster=cluster,
+        ownership=ownership,
+        clock=context.clock,
+        answer_s=settings.answer_s,
+    )
+    parts = _parts(context, server, local)
+    return replace(
+        parts,
+        services=[local, server],
+        counters={**parts.counters, "stat_requests": server.counters},
+        latencies=[
+            Latency(
+                "stat_requests_seconds",
+                "Time from a request to the stat server of another node to the end of its answer.",
+                server.remote.latency,
+            )
+        ],
+        gauges=[
+            *parts.gauges,
+            Gauge(
+                "statistics_tenants_followed", "Tenants whose owner this node calls, since it has clients of them.", lambda: server.followed
+            ),
+        ],
+    )
+
+
+def _parts(context: Context, server: StatServer, local: LocalStatServer) -> Parts:
+    """What both forms have: ``server`` is asked by clients, ``local`` does the work of this process."""
     return Parts(
         routers=[create_router(server, max_body_bytes=context.hub.limits.max_request_bytes), create_administration_router(server)],
         channels=declarations(server),
-        services=[server],
-        offers=[EVENT_CONSUMERS.offer(server)],
-        counters={"statistics": server.counters},
-        gauges=_gauges(server),
-        readiness={"statistics": server.failing},
+        services=[local],
+        offers=[EVENT_CONSUMERS.offer(local)],
+        counters={"statistics": local.counters},
+        gauges=_gauges(local),
+        readiness={"statistics": local.failing},
     )

@@ -17,7 +17,7 @@ def declarations(server: StatServer) -> list[ChannelDeclaration]:
         return [] if data is None else [(UPDATES, data)]
 
     async def service(tenant: str, audience: str, pattern: str) -> Sequence[tuple[str, bytes]]:
-        return [(SERVICE, service_state_change(server.service_state(tenant)))]
+        return [(SERVICE, service_state_change(await server.present_state(tenant)))]
 
     def values(tenant: str, audience: str, pattern: str) -> AsyncGenerator[Sequence[tuple[str, bytes]], None]:
         return server.present_values(tenant, pattern)

@@ -27,6 +27,7 @@ from channels.statistics.service.interface import (
     Readings,
     Report,
     StatServer,
+    UnansweredError,
     UnavailableError,
     UnknownSubscriptionError,
 )
@@ -50,6 +51,7 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"model": StatusResponse, "description": "A field is wrong: `status.message` names it, what was expected and what came."},
     401: {"model": StatusResponse, "description": "The token is missing, expired or wrong."},
     503: {"model": StatusResponse, "description": "The stat server is UNAVAILABLE."},
+    504: {"model": StatusResponse, "description": "The stat server is there and did not answer in time."},
 }
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": StatusResponse, "description": "There is no such subscription or statistic."}}
 
@@ -61,6 +63,7 @@ Verbose = Annotated[
 def register_errors(errors: ErrorTable) -> None:
     """Say how the errors of the stat server are answered."""
     errors.add(UnavailableError, 503)
+    errors.add(UnansweredError, 504)
     errors.add(
         UnknownSubscriptionError,
         lambda error: ApiError(

@@ -53,6 +53,15 @@ class StatisticsSettings(BaseModel):
     login_idle_s: int = Field(
         600, ge=1, description="A login without a Bayeux session loses its subscriptions this many seconds after its last REST call."
     )
+    answer_s: float = Field(
+        10.0, gt=0, le=600, description="Seconds within which the stat server of another node must answer, before the answer is 504."
+    )
+    node_grace_s: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which the logins of a node that has ended keep their subscriptions, for their clients to come to another.",
+    )
     snapshot_events: int = Field(50_000, ge=1, description="Save the state after this many events: it bounds the replay after a restart.")
     snapshot_s: int = Field(60, ge=1, description="Save the state after this many seconds, if there were events.")
     retain_s: int = Field(

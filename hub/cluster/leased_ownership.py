@@ -88,10 +88,9 @@ class LeasedOwnership:
         me: str,
         role: str,
         claim: Callable[[str, int], Awaitable[int]],
-        known_tenants: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:
-        """``claim`` notes a fence in Redis and returns the highest one that was ever noted. ``known_tenants`` are those whose events
-        are kept: they have an owner also if nobody asks for them. A process with the role ``edge`` takes no tenant.
+        """``claim`` notes a fence in Redis and returns the highest one that was ever noted. A process with the role ``edge`` takes no
+        tenant.
         """
         self.counters = Counters()
         self.workers: list[TenantWorker] = []
@@ -103,9 +102,9 @@ class LeasedOwnership:
         self._clock = clock
         self._settings = settings
         self._me = me
-        self._candidate = _may_own(role)
+        self._candidate = may_own(role)
         self._claim = claim
-        self._known_tenants = known_tenants
+        self._first: set[str] = set()
         self._seen: dict[str, Held] = {}
         self._own: dict[str, _Owned] = {}
         self._wanted: set[str] = set()
@@ -180,6 +179,11 @@ class LeasedOwnership:
         """The tenants that this process owns and serves."""
         return [tenant for tenant, own in self._own.items() if own.serving]
 
+    def want_first(self, tenant: str) -> None:
+        """As :meth:`want`; and this process takes the tenant before all others if it is free: it has something to bring along."""
+        self._first.add(tenant)
+        self.want(tenant)
+
     def look_soon(self) -> None:
         """Look at the leases now: another node has released some."""
         self._wake.set()
@@ -191,10 +195,7 @@ class LeasedOwnership:
 
         Raises:
             StorageError: the database cannot be used.
-            EventLogError: the event log cannot be read.
         """
-        if self._candidate:
-            self._wanted.update(await self._known_tenants())
         await self._look()
         if begun := [own.task for own in self._own.values() if own.task is not None]:
             await asyncio.wait(begun)
@@ -218,7 +219,9 @@ class LeasedOwnership:
             self._wake.set()
 
     async def _release(self, tenant: str) -> None:
-        own = self._own[tenant]
+        own = self._own.get(tenant)
+        if own is None:
+            return  # it was lost at this moment
         if own.task is not None:
             await asyncio.wait([own.task])
         if self._own.get(tenant) is not own:
@@ -298,12 +301,14 @@ class LeasedOwnership:
 
     def _rank(self, tenant: str) -> int:
         """How many other candidates come before this process. The last owner of a free lease has ended, or gave it up: it is none."""
+        if tenant in self._first:
+            return 0
         held = self._seen.get(tenant)
         last = None if held is None else held.owner
         others = [
             record.incarnation
             for record in self._nodes.live().values()
-            if _may_own(record.role) and not record.draining and record.incarnation not in (last, self._me)
+            if may_own(record.role) and not record.draining and record.incarnation not in (last, self._me)
         ]
         return ranked(tenant, [*others, self._me]).index(self._me)
 
@@ -405,5 +410,6 @@ class LeasedOwnership:
                 _log.exception("tenant_not_dropped", tenant=tenant)
 
 
-def _may_own(role: str) -> bool:
+def may_own(role: str) -> bool:
+    """Whether a node with this ``role`` may own tenants."""
     return ProcessRole.STAT_SERVER in process_roles(role)

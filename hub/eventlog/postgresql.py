@@ -50,6 +50,18 @@ _SNAPSHOT: Final = (
 )
 
 
+_IMPORT: Final = (
+    ", added AS (INSERT INTO event_records (stream, position, record) SELECT ?::bigint, r.position, r.record"
+    " FROM unnest(?::bigint[], ?::bytea[]) AS r (position, record) WHERE EXISTS (SELECT 1 FROM held) ON CONFLICT DO NOTHING RETURNING 1)"
+    " SELECT (SELECT count(*) FROM added) FROM held"
+)
+
+_IMPORTED: Final = (
+    ", stream AS (UPDATE event_streams SET last = greatest(last, ?) WHERE id = ? AND EXISTS (SELECT 1 FROM held) RETURNING last)"
+    " SELECT last FROM stream"
+)
+
+
 class PostgresEventLog:
     """An :class:`hub.eventlog.interface.EventLog` in a PostgreSQL database that has the tables."""
 
@@ -132,6 +144,39 @@ class PostgresEventLog:
             return int(count) or None
 
         _unfenced(await self.database.write(replace), fence)
+
+    async def import_records(self, tenant: str, stream: str, records: Sequence[tuple[int, bytes]], fence: Fence | None = None) -> None:
+        """Add records of another log at their positions; those that are there stay. They do not count before :meth:`finish_import`.
+
+        Raises:
+            FencedError, EventLogError: see there.
+        """
+        positions, content = [position for position, _ in records], [record for _, record in records]
+
+        def insert(connection: Connection) -> int | None:
+            values = (self._stream_id(connection, tenant, stream), positions, content)
+            row = connection.execute(_fenced(fence, _IMPORT), (*_shown(fence), *values)).fetchone()
+            return None if row is None else int(row[0])
+
+        _unfenced(await self.database.write(insert), fence)
+
+    async def finish_import(
+        self, tenant: str, stream: str, last: int, snapshots: Sequence[tuple[str, int, bytes]], fence: Fence | None = None
+    ) -> None:
+        """Save the snapshots, ``(owner, position, state)``, of a log that was imported, and let the stream go on after ``last``.
+
+        Raises:
+            FencedError, EventLogError: see there.
+        """
+
+        def finish(connection: Connection) -> int | None:
+            identifier = self._stream_id(connection, tenant, stream)
+            for owner, position, state in snapshots:
+                connection.execute(_fenced(fence, _SNAPSHOT), (*_shown(fence), identifier, owner, position, state))
+            row = connection.execute(_fenced(fence, _IMPORTED), (*_shown(fence), last, identifier)).fetchone()
+            return None if row is None else int(row[0])
+
+        _unfenced(await self.database.write(finish), fence)
 
     async def load_snapshot(self, tenant: str, stream: str, owner: str) -> tuple[int, bytes] | None:
         """See :meth:`EventLog.load_snapshot`."""

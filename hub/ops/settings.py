@@ -249,7 +249,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one.")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve, all on this machine; see docs/scaling.md#workers.")
     role: Literal["all", "edge", "stat-server"] = Field(
-        default="all", description="What the process does: serve clients and own statistics (`all`). This version takes no other."
+        default="all", description="`edge`: serves clients; `stat-server`: owns tenants and computes their statistics; `all`: both."
     )
     data_dir: Path = Field(default=Path("hub-data"), description="Folder of the hub's own files: database, event log, secret.")
     redis_url: Annotated[str | None, BeforeValidator(_redis_url)] = Field(
@@ -363,9 +363,7 @@ class Settings(BaseSettings):
     )
     presence: PresenceSettings = Field(default_factory=PresenceSettings, description="Joins and leaves as events on `/hub/presence/...`.")
     outbox: OutboxSettings = Field(default_factory=OutboxSettings, description="Delivery of webhooks.")
-    ownership: OwnershipSettings = Field(
-        default_factory=OwnershipSettings, description="Which node keeps the statistics of a tenant, where several nodes are one hub."
-    )
+    ownership: OwnershipSettings = Field(default_factory=OwnershipSettings, description="Which of several nodes owns a tenant.")
     supervision: SupervisionSettings = Field(
         default_factory=SupervisionSettings,
         description="How the parent of several workers watches them, and the Valkey that it starts where no Redis is named.",

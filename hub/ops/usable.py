@@ -13,19 +13,32 @@ def check_supported(settings: Settings) -> None:
     that nobody could use.
 
     Raises:
-        SettingsError: the settings require a role other than ``all``, several workers without what they need (docs/scaling.md#workers),
+        SettingsError: a role other than ``all`` or several workers lack what they need (docs/scaling.md#roles, docs/scaling.md#workers),
             there is ``redis_url`` without ``secret``, or what is said of links contradicts itself.
     """
     problems = []
     if settings.workers > 1:
         problems += _of_workers(settings)
     if settings.role != "all":
-        problems.append(f"role: expected all, since this version has no separate stat server, got {settings.role}")
+        problems += _of_role(settings)
     if settings.redis_url is not None and settings.secret is None:
         problems.append("secret: expected the same one on each hub that shares the Redis of redis_url, got none")
     problems += link_problems(settings)
     if problems:
         raise SettingsError(problems)
+
+
+def _of_role(settings: Settings) -> list[str]:
+    """What a process lacks that does a part of the work: the others do the rest."""
+    problems = []
+    missing = f"role: expected all, since a node with the role {settings.role} works with others"
+    if settings.redis_url is None and settings.workers == 1:
+        problems.append(f"{missing} by a Redis: name one with redis_url (--redis-url, HUB_REDIS_URL)")
+    if DatabaseUrl.parse(settings.database).is_sqlite:
+        problems.append(f"{missing} on one PostgreSQL, got SQLite: name one with database_url (--database-url, HUB_DATABASE_URL)")
+    if settings.link_listen is None and settings.workers == 1:
+        problems.append(f"{missing} over links: say where it takes them with link_listen (HUB_LINK_LISTEN)")
+    return problems
 
 
 def _of_workers(settings: Settings) -> list[str]:

@@ -78,5 +78,25 @@ class Counters:
     """Snapshots that could not be taken or written."""
     tick_failures: int = 0
     """Notifications that could not be sent, and whole ticks that failed."""
+    deposed: int = 0
+    """Notifications that were not sent, since this node owns the tenant no more."""
     housekeeping_failures: int = 0
     """Rounds of housekeeping that failed."""
+
+
+@dataclass(slots=True)
+class RemoteCounters:
+    """What a node counts of its requests to the stat servers of other nodes."""
+
+    requests: int = 0
+    """Requests to the stat servers of other nodes."""
+    failed: int = 0
+    """Those that failed, since the node could not be reached or the link broke."""
+    unanswered: int = 0
+    """Those that were not answered in time."""
+    not_owner: int = 0
+    """Those that reached a node which did not own the tenant; they are sent to the owner."""
+    no_owner: int = 0
+    """Requests that found no owner of their tenant."""
+    watches_broken: int = 0
+    """Times that a node lost its call to a tenant's owner, by which it tells who is here and hears the service state."""

@@ -9,9 +9,11 @@ from channels.statistics.service.store import StateStore
 from channels.statistics.service.tenant import Tenant
 from channels.statistics.service.tenant_entry import TenantEntry
 from channels.statistics.settings import StatisticsSettings
+from hub.cluster.ownership import Ownership
 from hub.core.hub import Hub
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Logins
 from hub.core.time_slice import TimeSlice
+from hub.eventlog.interface import FencedError
 
 _FORGET_EVERY_S = 3600
 """Seconds between two looks for objects that are to be forgotten; the settings' lifetimes are days."""
@@ -31,7 +33,7 @@ async def catch_up(tenant: Tenant, time_slice: TimeSlice) -> None:
 class Housekeeper:
     """The periodical work for all tenants of one stat server."""
 
-    __slots__ = ("_clock", "_counters", "_entries", "_hub", "_settings", "_store")
+    __slots__ = ("_clock", "_counters", "_entries", "_hub", "_logins", "_ownership", "_settings", "_store")
 
     def __init__(
         self,
@@ -42,7 +44,12 @@ class Housekeeper:
         counters: Counters,
         clock: Clock,
         entries: dict[str, TenantEntry],
+        logins: Logins,
+        ownership: Ownership | None,
     ) -> None:
+        """``logins`` are those that have a session, on any node. ``ownership`` is told when a snapshot is refused."""
+        self._logins = logins
+        self._ownership = ownership
         self._hub = hub
         self._store = store
         self._settings = settings
@@ -68,7 +75,7 @@ class Housekeeper:
             return
         time_slice = TimeSlice(self._clock, self._hub.loop)
         for login in list(tenant.subscriptions.logins):
-            if tenant.subscriptions.is_idle(login, now) and not self._hub.logins.has(name, login):
+            if tenant.subscriptions.is_idle(login, now) and not self._logins.has(name, login):
                 tenant.close_login(login)
             await time_slice.checkpoint()
         await self._forget(name, entry)
@@ -118,12 +125,17 @@ class Housekeeper:
                 changes = entry.tenant.changes
                 position, state = await self._store.capture(entry.tenant)
                 await catch_up(entry.tenant, TimeSlice(self._clock, self._hub.loop))
-            await self._store.save(name, position, state)
+            await self._store.save(name, position, state, entry.fence)
             entry.snapshot_position = position
             entry.snapshot_ms = self._clock.wall_ms()
             self._counters.snapshots += 1
             await self._trim(name, entry)
             entry.failing = False
+        except FencedError as error:
+            self._counters.snapshot_failures += 1
+            _log.warning("snapshot_refused", tenant=name, error=str(error))
+            if self._ownership is not None:
+                self._ownership.deposed(name, entry.fence)
         except Exception:
             # the disk failed, or the state cannot be encoded: this tenant goes on, and the others must be saved
             self._counters.snapshot_failures += 1
@@ -138,4 +150,4 @@ class Housekeeper:
         while entry.arrivals and entry.arrivals[0][0] <= old:
             entry.cut = entry.arrivals.popleft()[1]
         if up_to := min(entry.cut, entry.snapshot_position):
-            await self._store.trim(name, up_to)
+            await self._store.trim(name, up_to, entry.fence)

@@ -95,6 +95,10 @@ class UnavailableError(Exception):
     """The tenant's stat server is stopped, is being restored, or cannot be reached."""
 
 
+class UnansweredError(Exception):
+    """The tenant's stat server is there, on another node, and did not answer in time. What was asked may have been done."""
+
+
 class UnknownSubscriptionError(Exception):
     """The login has no subscription of that id."""
 
@@ -193,6 +197,12 @@ class StatServer(Protocol):
 
     def service_state(self, tenant: str) -> ServiceState:
         """The present state, as this process knows it."""
+        ...
+
+    async def present_state(self, tenant: str) -> ServiceState:
+        """The present state, for a client that begins to hear of its changes. A stat server of another node is asked; if it does not answer
+        within some seconds, the state is UNAVAILABLE.
+        """
         ...
 
     async def report(self, tenant: str) -> Report:

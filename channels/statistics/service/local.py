@@ -7,7 +7,7 @@ them runs at a time. Between their slices events are taken, and subscriptions ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
 import structlog
@@ -31,6 +31,7 @@ from channels.statistics.service.interface import (
     UnknownSubscriptionError,
 )
 from channels.statistics.service.notify import SENT_TOGETHER, notify_due
+from channels.statistics.service.outlet import Outlet
 from channels.statistics.service.payloads import service_state_change
 from channels.statistics.service.requests import new_id
 from channels.statistics.service.store import StateStore
@@ -39,12 +40,14 @@ from channels.statistics.service.tenant import Tenant
 from channels.statistics.service.tenant_entry import TenantEntry
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
+from hub.cluster.ownership import Ownership
 from hub.core.channels import matches
 from hub.core.errors import RefusedError, WireError
 from hub.core.hub import Hub
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Logins
 from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
+from hub.storage.lease import Fence
 
 _OBJECTS_AT_ONCE = 256
 
@@ -63,9 +66,13 @@ class LocalStatServer:
         settings: StatisticsSettings,
         housekeeping_s: float = 1.0,
         sent_together: int = SENT_TOGETHER,
+        logins: Logins | None = None,
+        ownership: Ownership | None = None,
+        leased: bool = False,
     ) -> None:
         """``housekeeping_s`` are the seconds between two looks at idle logins and due snapshots; ``sent_together`` is how many logins are
-        sent a notification in one piece.
+        sent a notification in one piece. ``logins`` are those that have a session; by default those of this process. If this process owns
+        ``leased`` tenants alone, a tenant is there from :meth:`open_tenant` to :meth:`drop_tenant`; else every tenant is, at its first use.
         """
         self._hub = hub
         self._clock = clock
@@ -73,25 +80,42 @@ class LocalStatServer:
         self._housekeeping_s = housekeeping_s
         self._sent_together = sent_together
         self.counters = Counters()
+        self._logins: Logins = hub.logins if logins is None else logins  # one without logins is false
+        self._ownership = ownership
+        self._leased = leased
+        self._outlet = Outlet(hub.publisher, ownership, self.counters)
+        self.on_state: list[Callable[[str, ServiceState], object]] = []
+        """Called with a tenant when its service state changes, instead of publishing it, if there are any."""
         self._store = StateStore(eventlog, settings, settings.time_zone(), self.counters, clock)
         self._entries: dict[str, TenantEntry] = {}
         self._housekeeper = Housekeeper(
-            hub=hub, store=self._store, settings=settings, counters=self.counters, clock=clock, entries=self._entries
+            hub=hub,
+            store=self._store,
+            settings=settings,
+            counters=self.counters,
+            clock=clock,
+            entries=self._entries,
+            logins=self._logins,
+            ownership=ownership,
         )
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        hub.logins.on_gone.append(self._login_gone)
+        self._logins.on_gone.append(self._login_gone)
 
     # -- start and stop -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Restore every tenant that has a log, then start to send notifications.
+        """Restore every tenant that has a log, unless tenants are leased; then start to send notifications.
 
         Raises:
             EventLogError: the log cannot be read.
         """
-        await self.restore()
+        if not self._leased:
+            await self.restore()
+        elif self._ownership is not None:
+            for tenant in await self._store.tenants():  # they have an owner also if nobody asks for them
+                self._ownership.want(tenant)
         self._stopping.clear()
         self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._run_housekeeping_forever())]
 
@@ -103,9 +127,36 @@ class LocalStatServer:
             if outcome is not None:
                 _log.error("a task of the stat server had ended before its time", exc_info=outcome)
         self._tasks = []
-        for name, entry in self._entries.items():
+        for name, entry in list(self._entries.items()):
             if entry.tenant is not None and entry.tenant.changes:
                 await self._housekeeper.save(name, entry)
+
+    # -- owning (TenantWorker) --------------------------------------------------------------------------------------
+
+    async def open_tenant(self, tenant: str, fence: Fence) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.open_tenant`.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        self._entries[tenant] = TenantEntry(None, self._now_ms(), fence)
+        await self.start_service(tenant)
+
+    async def close_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.close_tenant`."""
+        entry = self._entries.get(tenant)
+        if entry is not None and entry.tenant is not None and entry.tenant.changes:
+            await self._housekeeper.save(tenant, entry)
+
+    def drop_tenant(self, tenant: str) -> None:
+        """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`."""
+        entry = self._entries.pop(tenant, None)
+        if entry is None or entry.tenant is None:
+            return
+        self.counters.subscriptions_closed += len(entry.tenant.subscriptions)
+        entry.tenant = None
+        for call in self.on_state:
+            call(tenant, ServiceState.UNAVAILABLE)
 
     async def restore(self) -> None:
         """Make every tenant available that has a log.
@@ -168,6 +219,8 @@ class LocalStatServer:
 
     def _entry(self, name: str) -> TenantEntry:
         entry = self._entries.get(name)
+        if entry is None and self._leased:
+            return TenantEntry(None, self._now_ms())  # it is another node's
         if entry is None:  # first use; a tenant that has a log was restored at the start
             entry = self._entries[name] = TenantEntry(self._store.empty(), self._now_ms())
         return entry
@@ -224,7 +277,8 @@ class LocalStatServer:
                             name,
                             entry.tenant,
                             self._now_ms(),
-                            hub=self._hub,
+                            outlet=self._outlet,
+                            loop=self._hub.loop,
                             clock=self._clock,
                             counters=self.counters,
                             sent_together=self._sent_together,
@@ -370,11 +424,23 @@ class LocalStatServer:
                         await time_slice.checkpoint()
                 yield found
 
+    async def send_values(self, tenant: str, channels: Sequence[str]) -> None:
+        """Publish the present values of some values channels, as far as they are open."""
+        for channel in channels:
+            async with aclosing(self.present_values(tenant, channel)) as pieces:
+                async for piece in pieces:
+                    for name, data in piece:
+                        await self._outlet.emit(tenant, name, data)
+
     # -- service state ----------------------------------------------------------------------------------------------
 
     def service_state(self, tenant: str) -> ServiceState:
         """See :meth:`StatServer.service_state`."""
         return ServiceState.UNAVAILABLE if self._entry(tenant).tenant is None else ServiceState.AVAILABLE
+
+    async def present_state(self, tenant: str) -> ServiceState:
+        """See :meth:`StatServer.present_state`."""
+        return self.service_state(tenant)
 
     async def report(self, tenant: str) -> Report:
         """See :meth:`StatServer.report`."""
@@ -432,7 +498,7 @@ class LocalStatServer:
             async with aclosing(self.present_values(tenant, f"{VALUES}/**")) as pieces:
                 async for piece in pieces:
                     for channel, data in piece:
-                        await self._hub.publisher.emit(tenant, channel, data)
+                        await self._outlet.emit(tenant, channel, data)
                         await time_slice.checkpoint()
 
     async def stop_service(self, tenant: str) -> None:
@@ -452,7 +518,10 @@ class LocalStatServer:
             await self._tell_state(tenant)
 
     async def _tell_state(self, tenant: str) -> None:
-        await self._hub.publisher.emit(tenant, SERVICE, service_state_change(self.service_state(tenant)))
+        if not self.on_state:
+            await self._outlet.emit(tenant, SERVICE, service_state_change(self.service_state(tenant)))
+        for call in self.on_state:
+            call(tenant, self.service_state(tenant))
 
     # -- housekeeping -----------------------------------------------------------------------------------------------
 

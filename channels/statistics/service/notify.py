@@ -12,10 +12,10 @@ from channels.statistics.service.counters import Counters
 from channels.statistics.service.encoding import Encoder
 from channels.statistics.service.interface import UPDATES, VALUES
 from channels.statistics.service.notification import NotificationGroup, OpenStatistic, RecipientGroup
+from channels.statistics.service.outlet import Outlet
 from channels.statistics.service.payloads import statistic_update
 from channels.statistics.service.tenant import Tenant
-from hub.core.hub import Hub
-from hub.core.ports import Clock
+from hub.core.ports import Clock, Loop
 from hub.core.time_slice import TimeSlice
 
 _log = structlog.get_logger(__name__)
@@ -42,20 +42,28 @@ _Pending = tuple[OpenStatistic, Value, bytes]
 
 
 async def notify_due(
-    name: str, tenant: Tenant, now_ms: int, *, hub: Hub, clock: Clock, counters: Counters, sent_together: int = SENT_TOGETHER
+    name: str,
+    tenant: Tenant,
+    now_ms: int,
+    *,
+    outlet: Outlet,
+    loop: Loop,
+    clock: Clock,
+    counters: Counters,
+    sent_together: int = SENT_TOGETHER,
 ) -> None:
-    """Send what is due of a tenant at ``now_ms`` (monotonic milliseconds), in slices.
+    """Send what is due of a tenant at ``now_ms`` (monotonic milliseconds) through ``outlet``, in slices.
 
     A statistic that cannot be computed, and a target that cannot be reached, do not keep the others from being sent. Each such failure is
     counted (``tick_failures``) and tried again later. The first of a round is logged with its traceback; of the others the number is.
     """
-    time_slice = TimeSlice(clock, hub.loop)
+    time_slice = TimeSlice(clock, loop)
     while changed := tenant.engine.take_changed(_LOGINS_A_PIECE):
         tenant.notifier.changed(changed, now_ms)
         await time_slice.checkpoint()
     due = tenant.notifier.next_due()
     if due is not None and due <= now_ms:
-        await _Round(name, tenant, now_ms, hub, clock, counters, sent_together).run()
+        await _Round(name, tenant, now_ms, outlet, loop, clock, counters, sent_together).run()
 
 
 class _Round:
@@ -65,16 +73,26 @@ class _Round:
     once. If groups overlap, or a statistic is closed meanwhile, each login is handled by itself.
     """
 
-    __slots__ = ("_counters", "_encoder", "_failures", "_hub", "_name", "_notifier", "_now_ms", "_sent_together", "_time_slice")
+    __slots__ = ("_counters", "_encoder", "_failures", "_name", "_notifier", "_now_ms", "_outlet", "_sent_together", "_time_slice")
 
-    def __init__(self, name: str, tenant: Tenant, now_ms: int, hub: Hub, clock: Clock, counters: Counters, sent_together: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        tenant: Tenant,
+        now_ms: int,
+        outlet: Outlet,
+        loop: Loop,
+        clock: Clock,
+        counters: Counters,
+        sent_together: int,
+    ) -> None:
         self._sent_together = sent_together
         self._name = name
         self._now_ms = now_ms
-        self._hub = hub
+        self._outlet = outlet
         self._counters = counters
         self._notifier = tenant.notifier
-        self._time_slice = TimeSlice(clock, hub.loop)
+        self._time_slice = TimeSlice(clock, loop)
         self._encoder = Encoder(tenant.engine, self._time_slice)
         self._failures = 0
 
@@ -154,7 +172,7 @@ class _Round:
         """Send some logins of a group, from place ``start`` on, what the whole group is sent."""
         logins = targets[start : start + self._sent_together]
         try:
-            self._hub.publisher.emit_to_logins(self._name, UPDATES, statistic_update([update.item for update in updates]), logins)
+            self._outlet.emit_to_logins(self._name, UPDATES, statistic_update([update.item for update in updates]), logins)
             self._counters.updates += len(logins)
             self._counters.update_items += len(logins) * len(updates)
         except Exception:
@@ -169,10 +187,10 @@ class _Round:
             present = [item for opened, _, item in items if not opened.closed]
             try:
                 if present and target.startswith(VALUES):
-                    await self._hub.publisher.emit(self._name, target, present[-1])
+                    await self._outlet.emit(self._name, target, present[-1])
                     self._counters.values += 1
                 elif present:
-                    await self._hub.publisher.emit(self._name, UPDATES, statistic_update(present), audience=target)
+                    await self._outlet.emit(self._name, UPDATES, statistic_update(present), audience=target)
                     self._counters.updates += 1
                     self._counters.update_items += len(present)
             except Exception:

@@ -19,6 +19,7 @@ from channels.statistics.settings import StatisticsSettings
 from hub.core.ports import Clock
 from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLog
+from hub.storage.lease import Fence
 
 OWNER = "statistics"
 """The name under which the event log keeps the snapshots."""
@@ -156,21 +157,23 @@ class StateStore:
             tenant.thaw()
         return position, state
 
-    async def save(self, name: str, position: int, state: bytes) -> None:
+    async def save(self, name: str, position: int, state: bytes, fence: Fence | None) -> None:
         """Save a captured state.
 
         Raises:
+            FencedError: another process owns the tenant.
             EventLogError: it could not be written.
         """
-        await self._log.save_snapshot(name, EVENT_STREAM, OWNER, position, state)
+        await self._log.save_snapshot(name, EVENT_STREAM, OWNER, position, state, fence)
 
-    async def trim(self, name: str, up_to: int) -> None:
+    async def trim(self, name: str, up_to: int, fence: Fence | None) -> None:
         """Forget events up to and with a position.
 
         Raises:
+            FencedError: another process owns the tenant.
             EventLogError: the log failed.
         """
-        await self._log.trim(name, EVENT_STREAM, up_to)
+        await self._log.trim(name, EVENT_STREAM, up_to, fence)
 
 
 def _encode_state(tenant: Tenant) -> bytes:

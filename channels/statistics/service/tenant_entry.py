@@ -7,6 +7,7 @@ from collections import deque
 
 from channels.statistics.service.requests import Wanted
 from channels.statistics.service.tenant import Tenant
+from hub.storage.lease import Fence
 
 
 class TenantEntry:
@@ -17,6 +18,7 @@ class TenantEntry:
         "changing",
         "cut",
         "failing",
+        "fence",
         "forgot_ms",
         "lock",
         "saved_ms",
@@ -27,7 +29,9 @@ class TenantEntry:
         "watched",
     )
 
-    def __init__(self, tenant: Tenant | None, now_ms: int) -> None:
+    def __init__(self, tenant: Tenant | None, now_ms: int, fence: Fence | None = None) -> None:
+        self.fence = fence
+        """The fence under which this process owns the tenant; None if writes need none."""
         # service state
         self.tenant = tenant
         """None while the service is UNAVAILABLE."""

@@ -97,7 +97,7 @@ class Ingesting:
             repeats_max=self.settings.repeats_max,
         )
         gate = Gate(Directory(InRole(role), self.clock), self.clock, CookieSigner(b"0" * 32, self.clock, lifetime_s=3600))
-        ingest = Ingest(sequencer=self.sequencer, settings=self.settings, clock=self.clock, loop=loop)
+        ingest = Ingest(sink=self.sequencer, counters=self.sequencer.counters, settings=self.settings, clock=self.clock, loop=loop)
         errors = ErrorTable()
         register_errors(errors)
         self.app = create_app(gate=gate, metrics=Metrics(), health=Health(), routers=[create_router(ingest)], errors=errors)

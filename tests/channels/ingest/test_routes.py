@@ -8,6 +8,7 @@ import pytest
 from channels.events import EVENT_TYPES, AgentReady, Event
 from channels.ingest.service import BATCH, CONTENT_TYPES, LINES, ONE, PLAIN, refusal
 from hub.eventlog.memory import MemoryEventLog
+from hub.storage.lease import Fence
 from tests.channels.examples import WHOLE
 from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, cloudevent, noon
 
@@ -341,7 +342,7 @@ async def test_as_many_events_as_may_be() -> None:
 
 async def test_the_log_cannot_be_written() -> None:
     class Full(MemoryEventLog):
-        async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+        async def append(self, tenant: str, stream: str, records: Sequence[bytes], fence: Fence | None = None) -> int:
             raise OSError("no space left on device")
 
     hub = Ingesting(log=Full())

@@ -7,6 +7,7 @@ import pytest
 from channels.events import EVENT_STREAM, AgentReady, Event, EventSinkError, RefusedEventError
 from channels.ingest.sequencer import Sequencer
 from hub.eventlog.memory import MemoryEventLog
+from hub.storage.lease import Fence
 from tests.channels.ingest.support import NOON_MS, RESTLESS_S, Ingesting, Recorder, noon
 from tests.channels.statistics.support import AsyncioLoop
 
@@ -179,12 +180,12 @@ class _Failing(MemoryEventLog):
         super().__init__()
         self.faults = 0
 
-    async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+    async def append(self, tenant: str, stream: str, records: Sequence[bytes], fence: Fence | None = None) -> int:
         await asyncio.sleep(0)
         if self.faults:
             self.faults -= 1
             raise OSError("no space left on device")
-        return await super().append(tenant, stream, records)
+        return await super().append(tenant, stream, records, fence)
 
     async def last(self, tenant: str, stream: str) -> int:
         if self.faults:
@@ -280,12 +281,12 @@ class _Slow(MemoryEventLog):
         self.appends: list[int] = []
         self.broken = False
 
-    async def append(self, tenant: str, stream: str, records: Sequence[bytes]) -> int:
+    async def append(self, tenant: str, stream: str, records: Sequence[bytes], fence: Fence | None = None) -> int:
         await self.go.wait()
         self.appends.append(len(records))
         if self.broken:
             raise OSError("disk full")
-        return await super().append(tenant, stream, records)
+        return await super().append(tenant, stream, records, fence)
 
 
 async def test_calls_that_come_while_one_is_written_share_the_next_write() -> None:

@@ -22,7 +22,8 @@ from tests.support.cluster import MemoryCluster, MemoryNode
 
 __all__ = ["postgres"]
 
-TERMS = OwnershipSettings(term_s=1.2, renew_s=0.2, give_up_s=0.6, look_s=0.05, rank_s=0.1, find_s=10)
+TERMS = OwnershipSettings(term_s=60, renew_s=0.2, give_up_s=50, look_s=0.05, rank_s=0.1, find_s=30)
+"""A lease ends when a test says so: a busy machine ends none."""
 
 
 class StoppedClock(SystemClock):
@@ -72,12 +73,7 @@ class Member:
         async def claimed(tenant: str, epoch: int) -> int:
             return claim(tenant, epoch)
 
-        async def known() -> list[str]:
-            return []
-
-        self.ownership = LeasedOwnership(
-            transactions, node.nodes, self.clock, TERMS, me=node.incarnation, role=role, claim=claimed, known_tenants=known
-        )
+        self.ownership = LeasedOwnership(transactions, node.nodes, self.clock, TERMS, me=node.incarnation, role=role, claim=claimed)
         self.worker = Worker(self.ownership)
         self.ownership.workers.append(self.worker)
         self.changes: list[Owner | None] = []
@@ -116,7 +112,7 @@ async def party(postgres: Postgres) -> AsyncIterator[Party]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -176,7 +172,8 @@ async def test_the_tenants_of_a_node_that_died_are_taken_when_their_leases_end(p
     assert own.lease is not None
     await own.lease._task.stop()  # it renews no more
     party.cluster.kill(one.node)
-    assert edge.ownership.owner("acme") is None, "a node that lives no more owns nothing"
+    async with running_at(party._url) as transactions:
+        await transactions.write(lambda tx: tx.run("UPDATE leases SET until = clock_timestamp()"))
     await until(lambda: edge.ownership.owner("acme") is not None)
     assert edge.ownership.owner("acme") == Owner(two.node.incarnation, 2)
     assert edge.changes == [Owner(one.node.incarnation, 1), None, Owner(two.node.incarnation, 2)]

@@ -19,6 +19,7 @@ from channels.statistics.service.store import CAPTURE_SWITCH_S, OWNER
 from hub.eventlog.interface import EventLog, EventLogError
 from hub.eventlog.memory import MemoryEventLog
 from hub.eventlog.sqlite import SqliteEventLog
+from hub.storage.lease import Fence
 from tests.channels.statistics.support import Centre, RestlessClock, agent_item, call, login
 
 OVERSIZE = (
@@ -326,10 +327,10 @@ class FullDisk(MemoryEventLog):
         super().__init__()
         self.full = True
 
-    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes) -> None:
+    async def save_snapshot(self, tenant: str, stream: str, owner: str, position: int, state: bytes, fence: Fence | None = None) -> None:
         if self.full:
             raise EventLogError("events.db cannot be written: database or disk is full")
-        await super().save_snapshot(tenant, stream, owner, position, state)
+        await super().save_snapshot(tenant, stream, owner, position, state, fence)
 
 
 async def test_a_snapshot_that_cannot_be_saved_is_counted_and_tried_again() -> None:

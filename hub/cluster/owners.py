@@ -1,0 +1,70 @@
+"""Puts the ownership of tenants together, from settings (docs/scaling.md#owners)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from hub.cluster.cluster import Cluster
+from hub.cluster.leased_ownership import LeasedOwnership, may_own
+from hub.cluster.ownership import FixedOwnership, Ownership
+from hub.cluster.ports import Call, LinkError
+from hub.core.metric import Gauge
+from hub.core.ports import Clock
+from hub.family import Parts
+from hub.ops.settings import Settings
+from hub.storage.transactions import Transactions
+
+KIND: Final = "owners"
+"""The kind of the calls by which a node that stops tells others that its tenants are free."""
+
+NOTICE_S: Final = 1.0
+"""Seconds that a node which stops waits for others to take notice; they look by themselves too."""
+
+
+def build_ownership(
+    settings: Settings,
+    cluster: Cluster,
+    transactions: Transactions,
+    clock: Clock,
+    *,
+    claim: Callable[[str, int], Awaitable[int]] | None,
+    worker: int | None,
+) -> Ownership:
+    """Make it. ``claim`` is that of the bus (:meth:`hub.bus.redis.bus.RedisBus.claim`); None: the nodes have no PostgreSQL in common, so
+    each node owns its tenants, and the first of several workers those of its machine. ``worker`` is the number of this process among them.
+    """
+    me = cluster.nodes.me.incarnation
+    if claim is None:
+        return FixedOwnership(cluster.nodes, me=me, is_owner=worker in (None, 0), find_s=settings.ownership.find_s)
+    ownership = LeasedOwnership(transactions, cluster.nodes, clock, settings.ownership, me=me, role=settings.role, claim=claim)
+
+    async def look(_call: Call) -> None:
+        ownership.look_soon()
+
+    async def tell(_tenants: Sequence[str]) -> None:
+        others = [node.incarnation for node in cluster.nodes.live().values() if may_own(node.role) and node.incarnation != me]
+        await asyncio.gather(*(_notify(cluster, node) for node in others))
+
+    cluster.links.serve(KIND, look)
+    ownership.on_released.append(tell)
+    return ownership
+
+
+async def _notify(cluster: Cluster, node: str) -> None:
+    try:
+        async with asyncio.timeout(NOTICE_S):
+            call = await cluster.links.open(node, KIND)
+            call.finish()
+            await call.receive()
+    except (LinkError, TimeoutError):
+        return  # it looks once a second by itself
+
+
+def parts_of(ownership: LeasedOwnership) -> Parts:
+    """The metrics of leased tenants."""
+    return Parts(
+        counters={"ownership": ownership.counters},
+        gauges=[Gauge("ownership_tenants", "Tenants that this node owns.", lambda: len(ownership.owned))],
+    )

@@ -1,0 +1,91 @@
+"""Nodes of one hub as real processes, over a real PostgreSQL and a real Redis or Valkey."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.hub_process import HubProcess, clean_environment, run_hub
+
+SECRET = "the same secret on every node of the hub"
+WITHIN_S = 30.0
+
+QUICK: Mapping[str, str] = {
+    "HUB_OWNERSHIP__TERM_S": "3",
+    "HUB_OWNERSHIP__RENEW_S": "0.5",
+    "HUB_OWNERSHIP__GIVE_UP_S": "2",
+    "HUB_OWNERSHIP__LOOK_S": "0.2",
+    "HUB_OWNERSHIP__RANK_S": "0.1",
+    "HUB_DRAIN_SECONDS": "1",
+    "HUB_LOG_LEVEL": "info",
+}
+"""Terms of ownership that a test does not wait long for."""
+
+
+class NodeProcess(HubProcess):
+    """One node. Its tenant ``acme`` has the administrator's token ``token``."""
+
+    def __init__(
+        self, folder: Path, database: str, redis: str, *, flags: tuple[str, ...] = (), environment: Mapping[str, str] = {}
+    ) -> None:
+        folder.mkdir()
+        super().__init__(
+            folder,
+            flags,
+            {
+                "HUB_DATABASE_URL": database,
+                "HUB_REDIS_URL": redis,
+                "HUB_SECRET": SECRET,
+                "HUB_LINK_LISTEN": f"unix:{folder / 'link.sock'}",
+                **QUICK,
+                **environment,
+            },
+        )
+
+    def freeze(self) -> None:
+        """Let the process stand still."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+def add_tenant(folder: Path, database: str, tenant: str) -> str:
+    """Make a tenant with an administrator's token; returns the token."""
+    environment = clean_environment({"HUB_DATABASE_URL": database, "HUB_DATA_DIR": str(folder / "admin")})
+
+    def run(*arguments: str) -> str:
+        done = run_hub(arguments, folder, environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("tenant", "add", tenant)
+    return str(json.loads(run("token", "add", "ana", "--tenant", tenant, "--role", "admin", "--json"))["token"])
+
+
+def wait_until(condition: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
+    """What ``condition`` returns, as soon as it is true."""
+    until = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < until, "it did not become true in time"
+        time.sleep(0.05)
+    return found
+
+
+def cloud_event(identifier: str, kind: str, **data: Any) -> dict[str, Any]:
+    return {"id": identifier, "type": kind, "data": data}
+
+
+def inbound_calls(node: NodeProcess, agent: str = "ana") -> int:
+    """The agent's InboundCalls, as this node answers."""
+    reply = node.get("/statistics/v3/statistic-values/InboundCalls", params={"objectId": agent, "objectType": "Agent"})
+    assert reply.status_code == httpx.codes.OK, reply.text
+    return int(reply.json()["data"]["statistic"]["value"]["intValue"])
