@@ -7,7 +7,7 @@ from collections import deque
 from typing import Protocol
 
 from hub.cluster.link.frames import PIECE_OVERHEAD, CancelReason, FrameType, encode_credit
-from hub.cluster.link.window import Window
+from hub.cluster.link.window import Window, again
 from hub.cluster.ports import CallEndedError, LinkError, UnreachableError
 
 _REASONS = {
@@ -125,7 +125,7 @@ class LinkCall:
 
     def _check_sending(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise again(self._error)
         if self._local_done:
             raise CallEndedError("this side of the call is finished")
 
@@ -133,7 +133,7 @@ class LinkCall:
         """See :meth:`hub.cluster.ports.Call.receive`."""
         while not self._pieces:
             if self._error is not None:
-                raise self._error
+                raise again(self._error)
             if self._remote_done:
                 return None
             if self._reader is not None:

@@ -19,7 +19,7 @@ from hub.cluster.link.frames import (
     encode_credit,
 )
 from hub.cluster.link.tuning import Counters, Tuning
-from hub.cluster.link.window import Window
+from hub.cluster.link.window import Window, again
 from hub.cluster.ports import Handler, LinkError, UnreachableError
 
 MAX_HOPS = 1
@@ -149,7 +149,7 @@ class Multiplexer:
             raise UnreachableError(f"{self._tuning.max_calls} calls to {self.node} are open, as many as cluster.max_calls allows")
         await self.window.take(len(payload) + PIECE_OVERHEAD)
         if self._error is not None:
-            raise self._error
+            raise again(self._error)
         call = LinkCall(self, self._take_stream(), self.node, hops + 1, head, body, answers=False, alone=alone)
         self._calls[call.stream] = call
         self._counters.calls_out += 1

@@ -5,6 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from hub.cluster.ports import LinkError
+
+
+def again(error: LinkError) -> LinkError:
+    """The same error as a new exception: one that is raised many times would gather the places where it was, and keep them alive."""
+    return type(error)(*error.args)
+
 
 class Window:
     """Bytes that may still be sent. Who wants to send more waits, in order."""
@@ -17,7 +24,7 @@ class Window:
         """
         self._size = size
         self._credit = size
-        self._error: Exception | None = None
+        self._error: LinkError | None = None
         self._waiting: deque[tuple[int, asyncio.Future[None]]] | None = None
 
     @property
@@ -36,12 +43,12 @@ class Window:
         """Take room for ``cost`` bytes, as soon as there is some.
 
         Raises:
-            Exception: what :meth:`close` was called with.
+            LinkError: what :meth:`close` was called with.
         """
         if self.try_take(cost):
             return
         if self._error is not None:
-            raise self._error
+            raise again(self._error)
         if self._waiting is None:
             self._waiting = deque()
         room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -51,8 +58,9 @@ class Window:
             await room
         except asyncio.CancelledError:
             if room.cancelled():
-                self._waiting.remove(entry)
-                self._serve()  # the next one may need less
+                if self._waiting is not None:  # it was not closed in the same moment
+                    self._waiting.remove(entry)
+                    self._serve()  # the next one may need less
             elif room.exception() is None:
                 self.give(cost)
             raise
@@ -62,13 +70,13 @@ class Window:
         self._credit += amount
         self._serve()
 
-    def close(self, error: Exception) -> None:
+    def close(self, error: LinkError) -> None:
         """Fail those who wait, and whoever comes."""
         self._error = error
         waiting, self._waiting = self._waiting, None
         for _, room in waiting or ():
             if not room.done():
-                room.set_exception(error)
+                room.set_exception(again(error))
 
     def _serve(self) -> None:
         while self._waiting:
