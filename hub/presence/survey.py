@@ -113,11 +113,9 @@ class Survey:
             rest = msgspec.structs.replace(question, limit=question.limit - len(items), after=serial)
             try:
                 reply = await self._ask(node, rest, SessionsReply, max(0.0, until - loop.time()))
-            except NodeGoneError:
-                continue
             except LinkError as error:
-                _log.warning("node_did_not_answer", node=node, reason=str(error))
-                missing.append(node)
+                if self._is_silent(node, error):
+                    missing.append(node)
             else:
                 items += reply.sessions
                 if reply.after is not None:
@@ -166,11 +164,8 @@ class Survey:
         async def ask(node: str) -> R | str | None:
             try:
                 return await self._ask(node, question, reply, self._timeout_s)
-            except NodeGoneError:
-                return None
             except LinkError as error:
-                _log.warning("node_did_not_answer", node=node, reason=str(error))
-                return node
+                return node if self._is_silent(node, error) else None
 
         answers = await asyncio.gather(*(ask(node) for node in nodes))
         missing = tuple(sorted(answer for answer in answers if isinstance(answer, str)))
@@ -188,6 +183,15 @@ class Survey:
             return answer
         raw = await self._cluster.links.ask(node, KIND, msgspec.json.encode(question), timeout_s=timeout_s)
         return msgspec.json.decode(raw, type=reply)
+
+    def _is_silent(self, node: str, error: LinkError) -> bool:
+        """Whether a node that could not be asked may have sessions all the same. One that has ended has none; one that lives and takes no
+        links has them.
+        """
+        if isinstance(error, NodeGoneError) and (self._cluster is None or self._cluster.nodes.find(node) is None):
+            return False
+        _log.warning("node_did_not_answer", node=node, reason=str(error))
+        return True
 
     # -- answering -----------------------------------------------------------------------------------------------------
 

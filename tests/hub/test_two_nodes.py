@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 
+from hub.cluster.settings import ClusterSettings
 from hub.node import Node
 from hub.ops.settings import PresenceSettings, Settings
 from tests.hub.storage.backends import Postgres, postgres
@@ -103,6 +105,7 @@ async def pair(tmp_path: Path, postgres: Postgres, shared_redis: Callable[[str],
     database = postgres.url(await postgres.migrated()).replace("+psycopg", "")
     prefix = secrets.token_hex(8)
     async with AsyncExitStack() as stack:
+        sockets = stack.enter_context(TemporaryDirectory(prefix="hub-"))  # not pytest's folder: the name of a socket is short
         servers = []
         for name in ("a", "b"):
             settings = Settings(
@@ -111,10 +114,15 @@ async def pair(tmp_path: Path, postgres: Postgres, shared_redis: Callable[[str],
                 redis_url=shared_redis("redis").url,
                 redis_prefix=prefix,
                 secret=SECRET,
+                link_listen=f"unix:{sockets}/{name}",
+                cluster=ClusterSettings(beat_s=0.1, lapse_s=1.0),
                 presence=PresenceSettings(channels=("/rooms/**",)),
             )
             node = Node(settings, [])
             servers.append(Server(node, await stack.enter_async_context(listening(node.app, lifespan=True))))
+        async with asyncio.timeout(BOUND_S):
+            while not all(server.node.cluster and len(server.node.cluster.registry.live()) == 2 for server in servers):
+                await asyncio.sleep(0.02)
         made = Pair(servers, stack)
         for tenant in ("one", "two"):
             await made.store.add_tenant(tenant)
@@ -197,11 +205,32 @@ async def test_a_ticket_of_one_node_opens_a_stream_on_the_other_and_again_on_the
         assert old.status_code == 200
         async with client.stream("GET", f"{a.url}/events", params=query) as new:
             assert new.status_code == 200
-            tickets = b.node.security.tickets
-            assert tickets is not None
-            await tickets.keep()  # which finds out that its stream was replaced, if nobody has said so
             assert "took this one's place" in (await old.aread()).decode()
     async with httpx.AsyncClient(timeout=BOUND_S) as client, client.stream("GET", f"{b.url}/events", params=query) as again:
         assert again.status_code == 200
         other = {**query, "channel": "/y"}
         assert (await client.get(f"{b.url}/events", params=other)).status_code == 401
+
+
+async def test_sessions_of_both_nodes_are_listed_counted_and_sent_away_from_either(pair: Pair) -> None:
+    a, b = pair.servers
+    token = pair.tokens["one"]
+    _, of_bob = await pair.store.add_token("one", "bob", ["admin"])
+    listener = await pair.dashboard(a, "/hub/presence/rooms/1", **bearer(token))
+    sockets = [await pair.dashboard(server, "/rooms/1", **bearer(of_bob)) for server in (a, b, a, b)]
+    joins: list[Any] = []
+    async with asyncio.timeout(BOUND_S):
+        while len(joins) < 4:
+            joins += [part["data"] for part in json.loads(await listener.recv()) if part["type"] == "event"]
+    assert sorted(join["sessions"] for join in joins) == [1, 2, 3, 4]
+    for server in pair.servers:
+        answer = (await server.call("GET", "/api/v1/channels/rooms/1", token, params={"limit": 3})).json()
+        assert (answer["status"], answer["data"]["count"], len(answer["data"]["sessions"])) == ({"code": 0}, 4, 3)
+        cursor = answer["data"]["cursor"]
+        other = pair.servers[server is a]
+        rest = (await other.call("GET", "/api/v1/channels/rooms/1", token, params={"cursor": cursor})).json()["data"]
+        found = [session["id"] for session in [*answer["data"]["sessions"], *rest["sessions"]]]
+        assert len(set(found)) == 4
+    sent_away = await b.call("DELETE", "/api/v1/sessions", token, params={"subject": "bob"})
+    assert sent_away.json() == {"status": {"code": 0}, "data": {"disconnected": 4}}
+    assert await asyncio.gather(*(close_code(each) for each in sockets)) == [4403] * 4
