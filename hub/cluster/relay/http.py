@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -23,21 +23,25 @@ from hub.cluster.relay.wire import (
 from hub.security.connections import ClientConnection, connection_of
 from hub.transports.plain_http import RESPONSE_TIMEOUT_S, respond
 from hub.transports.relaying import HOPS, ReleasedError
+from hub.transports.single_write import single_write
 
 KIND: Final = "http"
 """The kind of these calls between nodes."""
+
+_CLOSE: Final = (b"connection", b"close")
 
 
 class HttpRelay:
     """Relays requests of this node's clients."""
 
-    __slots__ = ("_links", "_response_timeout_s", "_waiting", "counters")
+    __slots__ = ("_headers", "_links", "_response_timeout_s", "_waiting", "counters")
 
     def __init__(self, links: Links, counters: RelayCounters, *, response_timeout_s: float = RESPONSE_TIMEOUT_S) -> None:
         """``response_timeout_s``: seconds that a client may take to read a long answer."""
         self._links = links
         self._response_timeout_s = response_timeout_s
         self._waiting: dict[_Watch, None] = {}
+        self._headers: tuple[tuple[bytes, bytes], ...] = ()
         self.counters = counters
 
     def __len__(self) -> int:
@@ -92,12 +96,12 @@ class HttpRelay:
         watch: _Watch | None = None
         call: Call | None = None
         try:
-            async with asyncio.timeout(timeout_s):
-                call = await self._links.open(node, KIND, encode(head), body, hops=scope.get(HOPS, 0))
-                watch = _Watch(call, receive, whole=whole)
-                if confirm:
-                    self._waiting[watch] = None
-                answer = await _response(call, connection)
+            call = await self._links.open(node, KIND, encode(head), body, hops=scope.get(HOPS, 0))
+            watch = _Watch(call, receive, timeout_s, whole=whole)
+            if confirm:
+                self._waiting[watch] = None
+            answer = await _response(call, connection)
+            watch.begun()
             self._waiting.pop(watch, None)
             if answer.more:
                 written = await self._stream(call, watch, connection, send, answer, confirm=confirm)
@@ -108,9 +112,6 @@ class HttpRelay:
                 call.confirm(written=written)
             call.finish()
             return written
-        except TimeoutError:
-            counters.failed_timeout += 1
-            raise UnreachableError(f"{node} did not answer within {timeout_s:g} s") from None
         except NodeGoneError:
             counters.failed_gone += 1
             raise
@@ -120,6 +121,9 @@ class HttpRelay:
             if watch is not None and watch.gone:
                 counters.client_left += 1
                 return False
+            if watch is not None and watch.late:
+                counters.failed_timeout += 1
+                raise UnreachableError(f"{node} did not answer within {timeout_s:g} s") from None
             counters.failed_unreachable += 1
             if isinstance(error, UnreachableError):
                 raise
@@ -134,11 +138,23 @@ class HttpRelay:
     async def _write(self, scope: Scope, send: Send, answer: ResponseHead) -> bool:
         """Write an answer that is here whole; returns whether the client took it."""
         if answer.body and scope["method"] != "HEAD":
-            headers = [header for header in answer.headers if header[0] != b"content-length"]  # respond adds it
+            headers = self._without_length(answer.headers)
+            written = single_write(send, answer.status, headers, answer.body) if _CLOSE not in headers else None
+            if written is not None:  # nearly always
+                return written
             return await respond(send, answer.status, headers, answer.body, timeout_s=self._response_timeout_s)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": b""})
         return not _disconnected(send)
+
+    def _without_length(self, headers: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+        """Headers without ``Content-Length``, which is added when they are written. Nearly all answers have the same ones, and the lines
+        of the same tuple are made once.
+        """
+        key = tuple([header for header in headers if header[0] != b"content-length"])
+        if key != self._headers:
+            self._headers = key
+        return self._headers
 
     async def _stream(
         self, call: Call, watch: _Watch, connection: ClientConnection | None, send: Send, answer: ResponseHead, *, confirm: bool
@@ -178,9 +194,10 @@ def _disconnected(send: Send) -> bool:
 class _Watch:
     """Sends on the rest of a request's body, then waits until its client has gone, and cancels the call then."""
 
-    __slots__ = ("_call", "_receive", "_task", "answered", "gone", "released")
+    __slots__ = ("_call", "_receive", "_task", "_timer", "answered", "gone", "late", "released")
 
-    def __init__(self, call: Call, receive: Receive, *, whole: bool) -> None:
+    def __init__(self, call: Call, receive: Receive, timeout_s: float, *, whole: bool) -> None:
+        loop = asyncio.get_running_loop()
         self._call = call
         self._receive = receive
         self.gone = False
@@ -189,11 +206,23 @@ class _Watch:
         """Whether nobody waits for the answer any more."""
         self.answered = False
         """Whether the answer has come: its end looks to ``receive`` like the end of the client."""
-        self._task = asyncio.get_running_loop().create_task(self._run(whole), name="hub.cluster.relay")
+        self.late = False
+        """Whether the answer has not begun in time."""
+        self._timer = loop.call_later(timeout_s, self._time_out)
+        self._task = loop.create_task(self._run(whole), name="hub.cluster.relay")
 
     def stop(self) -> None:
         """Wait no more."""
+        self._timer.cancel()
         self._task.cancel()
+
+    def begun(self) -> None:
+        """The answer has begun."""
+        self._timer.cancel()
+
+    def _time_out(self) -> None:
+        self.late = True
+        self._call.cancel()
 
     def release(self) -> None:
         """Stop waiting for the answer."""
