@@ -14,6 +14,7 @@ from bench.generator import Answer, Generator
 from bench.machine import cpu_us, median, resident_kib
 from bench.peers.servers import STARTS
 from bench.personal import personal
+from bench.relayed import relayed
 from bench.result import Result, Row, Size, goal
 from bench.servers import Hub, Limit, Server
 from bench.workers import workers
@@ -451,5 +452,6 @@ SCENARIOS: dict[str, Callable[[Size], Result]] = {
     "personal": personal,
     "workers": workers,
     "comeback": comeback,
+    "relayed": relayed,
     "peers": peers,
 }

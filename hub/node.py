@@ -18,6 +18,7 @@ from hub.cluster.leased_ownership import LeasedOwnership
 from hub.cluster.owners import parts_of as of_ownership
 from hub.cluster.ownership import Ownership
 from hub.cluster.relay.build import Relay
+from hub.cluster.relay.tuning import RelayTuning
 from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.recipient import Recipient
@@ -217,7 +218,7 @@ class Node:
         cluster = self.context.cluster
         if cluster is not None and self._backends.redis is not None:
             self._backends.redis.follow(cluster.nodes)
-        self.relay = None if cluster is None else Relay(cluster, settings.limits)
+        self.relay = None if cluster is None else Relay(cluster, settings.limits, RelayTuning.of(settings.cluster))
         self.bayeux = BayeuxServer(
             self.hub,
             gate,

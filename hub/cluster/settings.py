@@ -46,6 +46,22 @@ class ClusterSettings(BaseModel):
     dial_s: float = Field(
         default=3.0, gt=0, le=60, description="Seconds within which a link must be made, with the proof that both nodes know the secret."
     )
+    confirm_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=600,
+        description="Seconds that the owner of a session waits for the word that a relayed answer was written; then its messages are "
+        "queued again.",
+    )
+    patience_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=600,
+        description="Seconds that a relayed request may take beyond `limits.timeout_ms`; then it is answered 503.",
+    )
+    ask_s: float = Field(
+        default=1.0, gt=0, le=60, description="Seconds that another node may take to say whether a browser's cookie is of a session there."
+    )
     max_calls: int = Field(
         default=65_536,
         ge=1,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hub.cluster.settings import ClusterSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayTuning:
@@ -19,3 +21,13 @@ class RelayTuning:
     """Seconds between two tries to find out whether a node has ended whose link broke."""
     ask_s: float = 1.0
     """Seconds that other nodes may take to say whether they know a cookie."""
+
+    @classmethod
+    def of(cls, settings: ClusterSettings) -> RelayTuning:
+        """The times that follow from the settings."""
+        return cls(
+            confirm_s=settings.confirm_s,
+            patience_s=settings.patience_s,
+            lapse_s=settings.lapse_s + settings.beat_s,
+            ask_s=settings.ask_s,
+        )
