@@ -36,6 +36,12 @@ COMMANDS: Final = (
         "It changes nothing, and may run beside a hub; it ends with 1 when there is a problem.",
         (families,),
     ),
+    LazyCommand(
+        "migrate",
+        "hub.storage.cli:register",
+        "Copy the database of a hub that is stopped from SQLite into PostgreSQL. The data folder stays as it is.",
+        (families,),
+    ),
     LazyCommand("listen", "hub.client.cli:register", 'Print events as they come, each as one line of JSON: {"channel":...,"data":...}.'),
     LazyCommand(
         "publish",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import re
@@ -25,6 +26,8 @@ from tests.support.redis_server import RedisServer
 
 SERVICE = "/statistics/v3/service"
 VALUE = "/statistics/v3/values/Agent/ana/InboundCalls"
+
+pytestmark = pytest.mark.timeout(600)
 
 _tenants = itertools.count(1)
 
@@ -117,25 +120,25 @@ class Watcher:
     def __init__(self, node: NodeProcess) -> None:
         self.states: list[str] = []
         self.values: list[int] = []
-        self._socket: ClientConnection = connect(f"{node.ws_url}/ws")
-        self._socket.send(json.dumps({"type": "hello", "token": node.token}))
-        self._socket.send(json.dumps({"type": "subscribe", "channels": [SERVICE, VALUE]}))
+        self._node = node
+        self._socket: ClientConnection | None = None
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        try:
+        with connect(f"{self._node.ws_url}/ws", ping_interval=None) as self._socket, contextlib.suppress(ConnectionClosed):
+            self._socket.send(json.dumps({"type": "hello", "token": self._node.token}))
+            self._socket.send(json.dumps({"type": "subscribe", "channels": [SERVICE, VALUE]}))
             while True:
                 frame = json.loads(self._socket.recv())
                 for message in frame if isinstance(frame, list) else [frame]:
                     if message.get("channel") == SERVICE and message["type"] == "event":
                         self.states.append(message["data"]["data"]["serviceState"])
-                    elif message.get("channel") == VALUE and message["type"] == "event":
+                    if message.get("channel") == VALUE and message["type"] == "event":
                         self.values.append(message["data"]["value"]["intValue"])
-        except ConnectionClosed:
-            return
 
     def close(self) -> None:
+        assert self._socket is not None
         self._socket.close()
         self._thread.join(10)
 
@@ -154,13 +157,13 @@ class Load:
 
     def _run(self) -> None:
         turn = itertools.cycle(self._nodes)
+        client = httpx.Client(verify=False, timeout=30)  # loopback
         while not self._end.is_set():
-            body = "\n".join(json.dumps({"specversion": "1.0", "source": "load", **event}) for event in self._hub.call())
+            call = self._hub.call()
             while True:
                 node = next(turn)
-                headers = {**node.headers, "Content-Type": "application/x-ndjson"}
                 try:
-                    reply = httpx.post(f"{node.url}/ingest/v1/events", content=body, headers=headers, timeout=20)
+                    reply = node.ingest(*call, client=client)
                 except httpx.TransportError:
                     self.refused += 1
                     time.sleep(0.05)
@@ -305,7 +308,7 @@ def test_roles(make: Callable[..., Hub]) -> None:
     assert inbound_calls(edge) == 1
     assert stat.get("/livez").status_code == httpx.codes.OK
     # clients have nothing to look for at a stat server
-    assert httpx.post(f"{stat.url}/cometd", json=[], timeout=20).status_code == httpx.codes.NOT_FOUND
+    assert stat.post("/cometd", []).status_code == httpx.codes.NOT_FOUND
 
 
 @pytest.mark.parametrize(
