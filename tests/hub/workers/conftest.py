@@ -1,0 +1,3 @@
+from tests.hub.storage.backends import postgres
+
+__all__ = ["postgres"]
