@@ -149,7 +149,9 @@ class Node:
         from hub.cluster.build import build_cluster  # imported here, because most hubs do not need it
 
         secret = signing_secret(self.settings)
-        return build_cluster(self.settings, redis, self.incarnation, secret, self.clock, self.transactions, seat=self._seat)
+        parts = build_cluster(self.settings, redis, self.incarnation, secret, self.clock, self.transactions, seat=self._seat)
+        redis.follow(parts.registry)
+        return parts
 
     def _find_owners(self) -> Ownership | None:
         """Who owns which tenant; None where the hub is this process alone, or its nodes have no links."""
@@ -216,8 +218,6 @@ class Node:
         self.http_counters = HttpCounters()
         self.bodies = BodyBudget(settings.limits)
         cluster = self.context.cluster
-        if cluster is not None and self._backends.redis is not None:
-            self._backends.redis.follow(cluster.nodes)
         self.relay = None if cluster is None else Relay(cluster, settings.limits, RelayTuning.of(settings.cluster))
         self.bayeux = BayeuxServer(
             self.hub,

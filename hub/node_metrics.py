@@ -78,6 +78,7 @@ def of_redis(bus: RedisBus) -> Parts:
         gauges=[
             Gauge("redis_pending", "Messages that wait to be published through Redis.", lambda: bus.pending),
             Gauge("redis_pending_bytes", "Bytes of messages that wait to be published through Redis.", lambda: bus.pending_bytes),
+            Gauge("redis_lag_seconds", "Time that a message of this node to itself took by Redis, when last measured.", lambda: bus.lag_s),
             Gauge("redis_channels", "Channels of Redis that this node is subscribed to.", lambda: bus.channels),
         ],
     )

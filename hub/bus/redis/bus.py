@@ -261,6 +261,11 @@ class RedisBus:
         return self._sent.pending_bytes
 
     @property
+    def lag_s(self) -> float:
+        """Seconds that a message to this node itself took by Redis, when last measured."""
+        return self._heard.lag_s
+
+    @property
     def channels(self) -> int:
         """Channels of Redis that this node is subscribed to."""
         return self._heard.channels

@@ -24,6 +24,10 @@ class Watched(Protocol):
     tenants: dict[str, Heard]
     probe: bytes
     """The newest message to itself that arrived."""
+    probed_at: float
+    """When it arrived."""
+    lag_s: float
+    """Seconds that it took."""
 
     async def address(self) -> Address:
         """Where the server is now."""
@@ -111,6 +115,7 @@ class Liveness:
         probe = b"%d" % self._probes
         publish = b"SPUBLISH" if self._connection.sharded else b"PUBLISH"
         tops: Sequence[Any]
+        sent_at = self._loop.time()
         try:
             *tops, _ = await watched.server.pipeline(*[(b"HGET", heard.names.meta, b"top") for heard in tenants], (publish, channel, probe))
         except RedisElsewhereError:
@@ -129,6 +134,8 @@ class Liveness:
             if watched.tenants.get(heard.name) is heard:
                 watched.ask_meta(self._connection, heard, told)
         await self._ask(b"PING")
+        if probe and watched.probe == probe:
+            watched.lag_s = watched.probed_at - sent_at
         if behind:
             return "the subscriber connection is to a server that lags behind"
         if probe and watched.probe != probe and channel == await watched.own_channel(self._connection):

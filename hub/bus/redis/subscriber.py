@@ -101,8 +101,10 @@ class Subscriber:
         "connection",
         "distrusted",
         "endpoint",
+        "lag_s",
         "on_message",
         "probe",
+        "probed_at",
         "server",
         "tenants",
     )
@@ -128,6 +130,10 @@ class Subscriber:
         self._tasks: set[asyncio.Task[None]] = set()
         self.probe = b""
         """The newest probe message that arrived."""
+        self.probed_at = 0.0
+        """When it arrived."""
+        self.lag_s = 0.0
+        """Seconds that the newest probe message took to come back."""
         self.distrusted = False
         """Whether the last connection brought no messages: the next one is then checked before it is used."""
         self._down_since: float | None = self._loop.time()
@@ -299,6 +305,7 @@ class Subscriber:
         if heard is None:
             if channel == self._node_channel:
                 self.probe = payload
+                self.probed_at = self._loop.time()
             return
         try:
             received = decode(heard.name, payload)

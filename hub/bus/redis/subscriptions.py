@@ -106,6 +106,11 @@ class Subscriptions:
         """Channels of Redis that this node is subscribed to."""
         return sum(subscriber.channels for subscriber in self.subscribers.values())
 
+    @property
+    def lag_s(self) -> float:
+        """Seconds that the newest messages of this node to itself took by Redis: the slowest server's."""
+        return max((subscriber.lag_s for subscriber in self.subscribers.values()), default=0.0)
+
     def known(self, tenant: str) -> Known:
         """The position up to which a tenant's log was handed over."""
         heard = self._tenants.get(tenant)

@@ -248,6 +248,13 @@ async def test_a_hub_waits_for_a_redis_that_comes_later(redis_process: Start, ma
 # -- bounds ---------------------------------------------------------------------------------------------------------------
 
 
+async def test_how_long_a_message_takes_is_measured(redis_process: Start, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(redis_process())
+    assert cluster.a.bus.lag_s == 0
+    await until(lambda: cluster.a.bus.lag_s > 0)
+    assert cluster.a.bus.lag_s < TUNING.liveness_s
+
+
 async def test_what_waits_for_redis_is_bounded(redis_process: Start, make_cluster: MakeCluster) -> None:
     cluster = make_cluster(server := redis_process(), tuning=replace(TUNING, max_pending=200, liveness_s=30))
     await cluster.b.bus.subscribe([Topic("t", "", "/e")], positions=False)
