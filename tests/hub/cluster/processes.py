@@ -80,6 +80,10 @@ class NodeProcess(HubProcess):
         assert reply.status_code == httpx.codes.OK, reply.text
         assert reply.json()["data"]["accepted"] == len(events), reply.text
 
+    def close(self) -> None:
+        self.client.close()
+        super().close()
+
     def freeze(self) -> None:
         """Let the process stand still."""
         os.kill(self.process.pid, signal.SIGSTOP)

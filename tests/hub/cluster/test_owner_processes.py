@@ -157,7 +157,10 @@ class Load:
 
     def _run(self) -> None:
         turn = itertools.cycle(self._nodes)
-        client = httpx.Client(verify=False, timeout=30)  # loopback
+        with httpx.Client(verify=False, timeout=30) as client:
+            self._send(turn, client)
+
+    def _send(self, turn: Iterator[NodeProcess], client: httpx.Client) -> None:
         while not self._end.is_set():
             call = self._hub.call()
             while True:
