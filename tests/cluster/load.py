@@ -13,7 +13,7 @@ import httpx
 
 from tests.cluster.hubs import Tenant
 
-ACCEPTED_WITHIN_S = 60.0
+ACCEPTED_WITHIN_S = 120.0
 AGAIN_AFTER_S = 0.1
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
@@ -106,8 +106,10 @@ class Publisher(Load):
     def __init__(self, urls: Sequence[str], tenant: Tenant, channel: str, *, every_s: float = 0.02) -> None:
         self._channel = channel
         self._name = f"{channel}-{time.monotonic_ns()}"
+        self.numbers: list[int] = []
+        """Those that were acknowledged."""
         self.positions: dict[int, int] = {}
-        """The position of each number that was acknowledged."""
+        """Their positions. A message that was sent again, since the hub died that had recorded it, may have none in its answer."""
         super().__init__(urls, tenant, every_s=every_s)
 
     def send(self, http: httpx.Client, url: str, number: int) -> httpx.Response:
@@ -115,11 +117,13 @@ class Publisher(Load):
         return http.post(f"{url}/api/v1/publish", json=body)
 
     def done(self, number: int, response: httpx.Response) -> None:
-        self.positions[number] = response.json()["data"]["position"]
+        self.numbers.append(number)
+        if (position := response.json()["data"].get("position")) is not None:
+            self.positions[number] = position
 
     @property
     def count(self) -> int:
-        return len(self.positions)
+        return len(self.numbers)
 
 
 class Producer(Load):

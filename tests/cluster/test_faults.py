@@ -17,7 +17,7 @@ from tests.cluster.hubs import HubCluster, Tenant, until
 from tests.cluster.load import Producer, Publisher
 from tests.support.hub_process import HubProcess
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 GONE_WITHIN_S = 5.0
 LONG_ROUNDS = int(os.environ.get("HUB_TEST_KILLS", "200"))
@@ -81,10 +81,10 @@ def under_load(cluster: HubCluster, crowd: Crowd) -> Iterator[Publisher]:
         producer.stop()
     publisher.check()
     producer.check()
-    crowd.until_all_heard(cluster.acme, max(publisher.positions))
+    crowd.until_all_heard(cluster.acme, publisher.numbers[-1])
     members = crowd.of(cluster.acme)
     assert order_faults(members, publisher.positions, repeats=True) == []
-    assert missing(members, list(publisher.positions)) == []
+    assert missing(members, publisher.numbers) == []
     assert [member for member in crowd.of(cluster.globex) if member.heard] == []
     # each call once, whatever was sent again
     assert producer.accepted + producer.duplicates == producer.calls * 4
@@ -96,7 +96,7 @@ def under_load(cluster: HubCluster, crowd: Crowd) -> Iterator[Publisher]:
     assert value(cluster, "CallsEntered", queue) == producer.calls
 
 
-def until_everybody_hears(cluster: HubCluster, crowd: Crowd, publisher: Publisher, within_s: float = 60.0) -> None:
+def until_everybody_hears(cluster: HubCluster, crowd: Crowd, publisher: Publisher, within_s: float = 120.0) -> None:
     """Wait until each client has heard a message that was published after this call began."""
     since = publisher.count
     end = time.monotonic() + within_s

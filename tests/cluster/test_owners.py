@@ -18,7 +18,7 @@ from tests.cluster.load import Producer
 from tests.hub.storage.backends import Postgres
 from tests.support.hub_process import HubProcess
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 SLEEP_S = 12.0
 """Longer than a lease."""

@@ -18,7 +18,7 @@ from tests.cluster.hubs import HubCluster
 from tests.support.hub_process import HubProcess
 from tests.support.puppet import Puppet, PuppetProcess
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 DAY = Path(__file__).parents[2] / "samples" / "office-day.ndjson.gz"
 FIRST, COUNT, BATCH = 3000, 600, 50
