@@ -15,6 +15,7 @@ from hub.eventlog.channel_log import ChannelLog
 from hub.eventlog.channel_log_memory import MemoryChannelLog
 from hub.eventlog.channel_log_sqlite import SqliteChannelLog
 from hub.eventlog.interface import EventLog
+from hub.eventlog.memory import MemoryEventLog
 from hub.eventlog.sqlite import SqliteEventLog
 from hub.ops.settings import Settings, SettingsError, split_urls
 from hub.storage.url import DatabaseUrl
@@ -44,6 +45,11 @@ class OpenChannelLog(NamedTuple):
 def _sqlite_event_log(settings: Settings) -> OpenEventLog:
     log = SqliteEventLog(settings.data_dir)
     return OpenEventLog(log, log.file)
+
+
+def _no_event_log(_settings: Settings) -> OpenEventLog:
+    """For a worker that owns no tenant, and so appends nothing."""
+    return OpenEventLog(MemoryEventLog(), None)
 
 
 def _postgres_event_log(settings: Settings) -> OpenEventLog:
@@ -78,7 +84,11 @@ def _memory_bus(_settings: Settings, log: ChannelLog) -> Bus:
     return MemoryBus(log)
 
 
-EVENT_LOGS: Final[Mapping[str, Callable[[Settings], OpenEventLog]]] = {"sqlite": _sqlite_event_log, "postgresql": _postgres_event_log}
+EVENT_LOGS: Final[Mapping[str, Callable[[Settings], OpenEventLog]]] = {
+    "sqlite": _sqlite_event_log,
+    "postgresql": _postgres_event_log,
+    "none": _no_event_log,
+}
 """By :func:`event_log_of`."""
 CHANNEL_LOGS: Final[Mapping[str, Callable[[Settings, Clock], OpenChannelLog]]] = {
     "sqlite": _sqlite_channel_log,
@@ -105,24 +115,24 @@ class Backends:
         await self.event_log.log.close()
 
 
-def event_log_of(settings: Settings, *, linked: bool) -> str:
+def event_log_of(settings: Settings, *, linked: bool, keeps_files: bool = True) -> str:
     """Where the event log is: ``postgresql`` for nodes that share a Redis and a PostgreSQL and are ``linked``, and so are one hub; else
-    ``sqlite``.
+    ``sqlite`` in the process that ``keeps_files``, and ``none`` in the others.
     """
     shared = linked and settings.redis_url is not None and not DatabaseUrl.parse(settings.database).is_sqlite
-    return "postgresql" if shared else "sqlite"
+    return "postgresql" if shared else "sqlite" if keeps_files else "none"
 
 
-def open_backends(settings: Settings, clock: Clock, incarnation: str, *, linked: bool = False) -> Backends:
+def open_backends(settings: Settings, clock: Clock, incarnation: str, *, linked: bool = False, keeps_files: bool = True) -> Backends:
     """Open the backends that the settings name, for the process of this incarnation. The lock of the event log's file refuses a second hub
-    on the same data folder.
+    on the same data folder. ``linked``, ``keeps_files``: see :func:`event_log_of`.
 
     Raises:
         EventLogError: a file cannot be used.
         LogInUseError: another hub uses the file.
         SettingsError: ``redis_url`` is not a URL of Redis.
     """
-    event_log = EVENT_LOGS[event_log_of(settings, linked=linked)](settings)
+    event_log = EVENT_LOGS[event_log_of(settings, linked=linked, keeps_files=keeps_files)](settings)
     if settings.redis_url is not None:
         redis = _redis_bus(settings, settings.redis_url, incarnation)
         return Backends(redis, OpenChannelLog(redis.log, None), event_log, redis)

@@ -43,8 +43,8 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
         epilog="Examples:\n\n"
         "`hub serve --demo` — a simulated contact centre and built-in credentials, to look around\n\n"
         "`hub serve --host 0.0.0.0 --data-dir /var/lib/hub` — for real; then `hub tenant add`, `hub token add`\n\n"
-        "`hub serve --workers 4 --database-url postgresql://hub@db/hub` — on four cores; they need a Redis (`--redis-url`), or the one "
-        "that `pip install 'cx-event-hub[workers]'` brings\n\n"
+        "`hub serve --workers 4` — on four cores; they need a Redis (`--redis-url`), or the one that "
+        "`pip install 'cx-event-hub[workers]'` brings\n\n"
         "`hub serve --demo --extensions samples/extension.py:Desk` — code of your own beside it, see docs/extensions.md\n\n"
         "`HUB_LIMITS__TIMEOUT_MS=30000 hub serve --config hub.toml` — see `hub config --reference` for every setting",
     )

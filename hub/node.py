@@ -94,9 +94,11 @@ class Node:
         self.incarnation = new_incarnation()
         self.access = access_of(families)
         # open the logs before the database: their lock refuses a second hub before it can open the database's file
-        self._backends = open_backends(settings, self.clock, self.incarnation, linked=listen_address(settings, seat) is not None)
+        keeps_files = seat is None or seat.keeps_files
+        linked = listen_address(settings, seat) is not None
+        self._backends = open_backends(settings, self.clock, self.incarnation, linked=linked, keeps_files=keeps_files)
         self.channel_log = self._backends.channel_log.log
-        self.storage = DatabaseService(settings.database, migrations=migrations_of(families))
+        self.storage = DatabaseService(settings.database, migrations=migrations_of(families), exclusive=keeps_files)
         self.transactions = self.storage.transactions
         redis = self._backends.redis
         self.security = Security(settings, self.clock, self.transactions, self.access, None if redis is None else redis.shared)
@@ -126,7 +128,7 @@ class Node:
             hosts=self.hosts,
             errors=self.errors,
             roles=process_roles(settings.role),
-            alone=self.storage.database.is_sqlite,
+            alone=self.storage.database.is_sqlite and seat is None,
             redis=None if redis is None else redis.shared,
             cluster=None if self.cluster is None else self.cluster.cluster,
             ownership=self.ownership,

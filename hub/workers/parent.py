@@ -23,6 +23,7 @@ from hub import __version__
 from hub.ops.settings import Settings
 from hub.security.cookies import kept_secret
 from hub.storage.lock import lock
+from hub.storage.url import DatabaseUrl
 from hub.transports.listener import bind, bind_each
 from hub.workers.fixed import fixed_settings
 from hub.workers.place import Place
@@ -124,7 +125,10 @@ class Parent:
             return WorkerProcess(self._command, seat, supervision)
 
         restarts = Restarts(supervision.restart_min_s, supervision.restart_max_s, supervision.max_deaths, supervision.deaths_within_s)
-        return Place(index, start, restarts, self._settings.drain_seconds + CLOSING_S + supervision.kill_after_s, fixed)
+        # on SQLite the first worker takes the files for itself: its successor can only start after it
+        overlaps = index > 0 or not DatabaseUrl.parse(self._settings.database).is_sqlite
+        drain_s = self._settings.drain_seconds + CLOSING_S + supervision.kill_after_s
+        return Place(index, start, restarts, drain_s, fixed, overlaps=overlaps)
 
     async def _work(self, port: int) -> None:
         """Start everything and keep it alive; ends by an error, or when it is cancelled."""
@@ -147,7 +151,8 @@ class Parent:
 
     async def _replace_all(self) -> None:
         _log.info("replacing", workers=len(self._places))
-        for place in self._places:
+        # those first that can stay if the new settings or the new code are of no use
+        for place in sorted(self._places, key=lambda place: not place.overlaps):
             if not await place.replace():
                 return
         _log.info("replaced", workers=len(self._places))

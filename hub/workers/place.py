@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -25,18 +25,27 @@ class GaveUpError(Exception):
 class Place:
     """Keeps one worker alive. The socket that it listens on stays open meanwhile: connections wait there for the successor."""
 
-    __slots__ = ("_drain_s", "_fixed", "_leaving", "_life", "_restarts", "_start", "_starting", "index", "stopping", "worker")
+    __slots__ = ("_drain_s", "_fixed", "_leaving", "_life", "_restarts", "_start", "_starting", "index", "overlaps", "stopping", "worker")
 
     def __init__(
-        self, index: int, start: Callable[[int], WorkerProcess], restarts: Restarts, drain_s: float, fixed: dict[str, str] | None = None
+        self,
+        index: int,
+        start: Callable[[int], WorkerProcess],
+        restarts: Restarts,
+        drain_s: float,
+        fixed: Mapping[str, str] | None = None,
+        *,
+        overlaps: bool = True,
     ) -> None:
         """``start`` starts a process for this place, given its life: 1, 2 and so on. ``drain_s``: seconds in which a worker must have ended
-        after it was told to. ``fixed``: what :func:`hub.workers.fixed.fixed_settings` says in this process.
+        after it was told to. ``fixed``: what :func:`hub.workers.fixed.fixed_settings` says in this process. ``overlaps``: a successor
+        starts while the old worker still serves; without that, the old worker ends first, and connections wait at the socket.
         """
         self.index = index
         self._start = start
         self._restarts = restarts
         self._drain_s = drain_s
+        self.overlaps = overlaps
         self._fixed = fixed or {}
         self._life = 0
         self._starting = asyncio.Lock()
@@ -93,6 +102,8 @@ class Place:
             old = self.worker
             if self.stopping or old is None or old.child.ended.done():
                 return not self.stopping  # a dead worker's successor is a new one anyway
+            if not self.overlaps:
+                return await self._succeed(old)
             new = self._launch()
             self._leaving.add(new)
             ready = await new.started
@@ -109,6 +120,14 @@ class Place:
         await old.end(Order.REPLACE, self._drain_s)
         self._leaving.discard(old)
         return True
+
+    async def _succeed(self, old: WorkerProcess) -> bool:
+        """Start a successor when the old worker has ended. False: there is none yet; :meth:`keep` starts another one."""
+        await old.end(Order.REPLACE, self._drain_s)
+        if self.stopping:
+            return False
+        self.worker = self._launch()
+        return await self.worker.started is not None
 
     def quit(self) -> None:
         """Have every process of this place end at once."""

@@ -43,6 +43,11 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
         return {VARIABLE: msgspec.json.encode(self).decode()}
 
     @property
+    def keeps_files(self) -> bool:
+        """Whether this worker takes the files of SQLite for the hub, and has the event log where that is one: the first one does."""
+        return self.index == 0
+
+    @property
     def run_folder(self) -> Path:
         """The folder of the workers' own Unix sockets."""
         return Path(self.folder)

@@ -74,7 +74,6 @@ class Holder:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"workers": 2}, "database_url"),
         ({"role": "edge"}, "role"),
         ({"redis_url": "redis://localhost:6379/0"}, "secret"),
     ],

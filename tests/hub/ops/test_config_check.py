@@ -31,7 +31,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     ("variable", "value", "problem"),
     [
         ("HUB_EXTENSIONS", "missing.py:Desk", "extensions: 'missing.py:Desk' cannot be imported: FileNotFoundError"),
-        ("HUB_WORKERS", "2", "database_url: expected a PostgreSQL, which 2 workers can write to at once, got SQLite"),
+        ("HUB_ROLE", "edge", "role: expected all"),
         ("HUB_OUTBOX__RETRY_S", "[5", "outbox.retry_s: expected a list"),
     ],
 )

@@ -16,6 +16,7 @@ POSTGRESQL = "postgresql://hub@db/hub"
 
 def test_workers_without_a_redis_take_the_one_of_the_extra() -> None:
     check_supported(Settings(workers=4, database_url=POSTGRESQL))
+    check_supported(Settings(workers=4))
 
 
 def test_without_a_redis_and_without_the_extra_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
