@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hub.ops.metrics import Described
 from hub.storage.upgrade_copy_postgresql import SCHEMA
+from hub.workers.metrics import UP
 from tests.support.hub_process import HubProcess
 from tools.reference import metrics
 
@@ -18,6 +19,9 @@ NAMED = re.compile(r"`((?:hub|process)_[a-z0-9_]+)(?:\{([a-z_]+)=\"([a-z0-9_]+)\
 
 NO_METRICS = {SCHEMA}
 """Names in the text of pages that look like metrics and are none."""
+
+ADDED = {UP}
+"""Metrics that a worker adds to the answer of all workers: no single hub has them."""
 
 HISTOGRAM_SERIES = ("_bucket", "_sum", "_count")
 
@@ -56,7 +60,7 @@ def test_the_documents_name_metrics_that_there_are(page: Path, described: list[D
     known = {each.name: each for each in described}
     wrong = []
     for name, label, value in NAMED.findall(page.read_text(encoding="utf-8")):
-        if name in NO_METRICS:
+        if name in NO_METRICS | ADDED:
             continue
         metric = known.get(name) or next(
             (known.get(name.removesuffix(suffix)) for suffix in HISTOGRAM_SERIES if name.endswith(suffix)), None
@@ -76,7 +80,7 @@ def test_prometheus_reads_all_of_it(demo_hub: HubProcess) -> None:
 
 
 def test_a_hub_shows_all_that_the_reference_has(demo_hub: HubProcess, described: list[Described]) -> None:
-    """But for what only a hub with presence channels, or one of several nodes over Redis, has to show."""
+    """But for what only a hub with presence channels, one of several nodes over Redis, or one of several workers, has to show."""
     shown = {family.name.removesuffix("_info") for family in text_string_to_metric_families(demo_hub.get("/metrics").text)}
-    optional = re.compile("hub_(presence|redis|nodes|links|relay)")
+    optional = re.compile("hub_(presence|redis|nodes|links|relay|worker)")
     assert {each.name.removesuffix("_total").removesuffix("_info") for each in described if not optional.match(each.name)} <= shown
