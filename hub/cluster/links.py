@@ -11,7 +11,7 @@ import ssl
 import stat
 from collections import OrderedDict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from websockets.client import ClientProtocol
@@ -87,14 +87,14 @@ class Links(BaseLinks):
         if self._listen is None:
             return
         loop = asyncio.get_running_loop()
+        tls = self._listener_tls
+        how: dict[str, Any] = {"backlog": _BACKLOG, "ssl": tls, "ssl_handshake_timeout": None if tls is None else self.tuning.dial_s}
         try:
             if self._listen.path:
                 opened = _bind_path(Path(self._listen.path))
-                self._server = await loop.create_unix_server(self._accepted, sock=opened, ssl=self._listener_tls, backlog=_BACKLOG)
+                self._server = await loop.create_unix_server(self._accepted, sock=opened, **how)
             else:
-                self._server = await loop.create_server(
-                    self._accepted, self._listen.host, self._listen.port, ssl=self._listener_tls, backlog=_BACKLOG
-                )
+                self._server = await loop.create_server(self._accepted, self._listen.host, self._listen.port, **how)
         except OSError as error:
             where = self._listen.path or f"{self._listen.host}:{self._listen.port}"
             reason = error.strerror or error

@@ -69,7 +69,8 @@ class LinkConnection(asyncio.Protocol):
         self._flushing = False
         self._heard_at = 0.0
         self._tick_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        # over TLS the transport of who was called comes after that handshake, or never
+        self._timer = None if self.dialled else self._loop.call_later(tuning.dial_s, self._refuse_late)
 
     def _over(self) -> bool:
         return self.ended is not None
@@ -83,7 +84,11 @@ class LinkConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._timer = self._loop.call_later(self._tuning.dial_s, self._refuse_late)
+        if self._over():  # it was refused before its TLS handshake was done
+            self._transport.abort()
+            return
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tuning.dial_s, self._refuse_late)
         if isinstance(self._websocket, ClientProtocol):
             self._websocket.send_request(self._websocket.connect())
             self._send()

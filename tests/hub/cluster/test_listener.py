@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -397,6 +398,37 @@ async def over_tls(certificate: tuple[Path, Path], ca: Path | None) -> bytes:
 
 async def test_links_speak_tls(certificate: tuple[Path, Path]) -> None:
     assert await over_tls(certificate, certificate[0]) == b"by TLS|"
+
+
+async def test_strangers_before_their_tls_handshake_are_let_go(certificate: tuple[Path, Path]) -> None:
+    """Those that say nothing, and those that were crowded out and finish the handshake then."""
+    node = Links(
+        MemoryNodes(NodeRecord(incarnation="a" * 12, version="test")),
+        SECRET,
+        listen=LinkAddress("127.0.0.1", 0, tls=True),
+        certificates=Certificates(*certificate),
+        tuning=Tuning(dial_s=0.5, max_strangers=2),
+    )
+    await node.start()
+    anybody = ssl.create_default_context(cafile=certificate[0])
+    strangers = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(6)]
+    await until(lambda: node.counters.refused_crowded == 4)
+    late = [asyncio.open_connection(sock=each, ssl=anybody, server_hostname="localhost") for each in strangers[:3]]
+    for opened in await asyncio.gather(*late, return_exceptions=True):
+        if isinstance(opened, tuple):  # else it is closed already
+            async with asyncio.timeout(WITHIN_S):
+                with contextlib.suppress(OSError):
+                    assert await opened[0].read() == b""
+            opened[1].close()
+    loop = asyncio.get_running_loop()
+    for each in strangers[3:]:
+        each.setblocking(False)
+        async with asyncio.timeout(WITHIN_S):
+            with contextlib.suppress(OSError):
+                assert await loop.sock_recv(each, 1) == b""
+        each.close()
+    assert node.strangers == 0
+    await node.stop()
 
 
 async def test_a_certificate_of_nobody_known_is_refused(certificate: tuple[Path, Path]) -> None:
