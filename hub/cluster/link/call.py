@@ -115,7 +115,7 @@ class LinkCall:
             except BaseException:
                 self._window.give(cost)
                 raise
-            if self._error is not None:
+            if self._error is not None or self._local_done:  # it ended while this waited
                 self._link.window.give(cost)
         self._check_sending()
         self._local_done = last
