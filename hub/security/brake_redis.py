@@ -13,6 +13,7 @@ from hub.core.limits import Limits
 from hub.redis.commands import RedisRefusedError, RedisUnavailableError
 from hub.redis.shared import SharedRedis
 from hub.security.brake import Attempt, SignInBrake
+from hub.security.models import is_tenant_name
 from hub.security.passwords import FailureBrake
 
 _TIMEOUT_S: Final = 1.0
@@ -57,6 +58,8 @@ class SharedSignInBrake(SignInBrake):
             await self._answer(self._redis.commands(attempt.tenant).call("DEL", self._key(attempt)))
 
     async def _count(self, attempt: Attempt) -> None:
+        if not is_tenant_name(attempt.tenant):  # there is no such user: Redis keeps nothing of what anybody may make up
+            return
         script, keys = self._redis.scripts.sign_in_try, [self._key(attempt)]
         commands = self._redis.commands(attempt.tenant)
         answer = await self._answer(commands.run(script, keys, lambda _: [self._window_ms], timeout_s=_TIMEOUT_S))

@@ -138,3 +138,14 @@ async def test_without_redis_each_node_counts_for_itself(redis_process: Callable
     assert await succeeds(b)
     assert a.counters.unavailable > 0
     await commands.close()
+
+
+async def test_what_no_tenant_can_be_called_is_not_kept_in_redis(clock: ManualClock, shared_redis: Callable[[str], RedisServer]) -> None:
+    commands, names = ServerCommands(UrlEndpoint(shared_redis(KINDS[0]).url)), Names(secrets.token_hex(8))
+    brake = SharedSignInBrake(FailureBrake(clock, LIMITS), SharedRedis(lambda tenant: commands, names, Scripts(), "a"), LIMITS)
+    made_up = ("1.2.3.4", "\u00e9" * 1000, "ana")
+    assert [await fails(brake, made_up) for _ in range(5)] == [0, 0, 0, 0, 60]
+    assert await commands.call("KEYS", f"{names.prefix}*") == []
+    await fails(brake)
+    assert len(await commands.call("KEYS", f"{names.prefix}*")) == 1
+    await commands.close()
