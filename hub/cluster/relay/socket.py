@@ -51,6 +51,7 @@ class RelayedSocket:
         "_client",
         "_connection",
         "_counters",
+        "_gone",
         "_head",
         "_links",
         "_lock",
@@ -85,6 +86,7 @@ class RelayedSocket:
         self._client = client
         self._max_unread = max_unread
         self._tuning = tuning
+        self._gone = False
         self._lock: asyncio.Lock | None = None
         """Held while a message is sent on; None before the first one."""
         # while it leads to a node
@@ -116,6 +118,9 @@ class RelayedSocket:
             except LinkError as error:
                 self._give_up(error)
                 return True
+            if self._gone:  # while the link was waited for
+                call.cancel()
+                return True
             self._begin(call)
         for message in messages:
             if len(self._unanswered) >= MAX_UNANSWERED:
@@ -141,6 +146,7 @@ class RelayedSocket:
 
     def gone(self) -> None:
         """See :meth:`hub.bayeux.websocket.RemoteSessions.gone`. The owner starts the clock of the session at once."""
+        self._gone = True
         self._end()
 
     # -- towards the owner ------------------------------------------------------------------------------------------
