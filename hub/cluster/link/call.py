@@ -28,11 +28,6 @@ class Link(Protocol):
         ...
 
     @property
-    def call_window(self) -> int:
-        """Bytes that one side of a call may leave unread."""
-        ...
-
-    @property
     def max_piece(self) -> int:
         """Bytes of the longest piece."""
         ...
@@ -63,6 +58,7 @@ class LinkCall:
         "_read",
         "_reader",
         "_remote_done",
+        "_size",
         "_unread",
         "_window",
         "answers",
@@ -75,9 +71,21 @@ class LinkCall:
     )
 
     def __init__(
-        self, link: Link, stream: int, node: str, hops: int, head: bytes = b"", body: bytes = b"", *, answers: bool, alone: bool
+        self,
+        link: Link,
+        stream: int,
+        node: str,
+        hops: int,
+        head: bytes = b"",
+        body: bytes = b"",
+        *,
+        window: int,
+        answers: bool,
+        alone: bool,
     ) -> None:
-        """``answers``: the other node opened it. ``alone``: whoever opened it sends nothing more."""
+        """``window``: bytes that either side may leave unread, the same at both ends. ``answers``: the other node opened it. ``alone``:
+        whoever opened it sends nothing more.
+        """
         self.node = node
         self.head = head
         self.body = body
@@ -87,7 +95,8 @@ class LinkCall:
         self.counted = True
         """Whether what is read counts for the link: as long as the link knows the call."""
         self._link = link
-        self._window = Window(link.call_window)
+        self._size = window
+        self._window = Window(window)
         self._pieces: deque[bytes] | None = None
         self._unread = 0
         self._read = 0
@@ -150,7 +159,7 @@ class LinkCall:
             self._link.consumed(cost)
         if not self._remote_done:
             self._read += cost
-            if self._read >= self._link.call_window // 2:
+            if self._read >= self._size // 2:
                 self._link.write(self.stream, FrameType.CREDIT, encode_credit(self._read))
                 self._read = 0
         return piece

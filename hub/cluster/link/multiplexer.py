@@ -82,11 +82,6 @@ class Multiplexer:
     # -- for calls ----------------------------------------------------------------------------------------------------
 
     @property
-    def call_window(self) -> int:
-        """See :attr:`hub.cluster.link.call.Link.call_window`."""
-        return self._tuning.call_window
-
-    @property
     def max_piece(self) -> int:
         """See :attr:`hub.cluster.link.call.Link.max_piece`."""
         return self._tuning.max_piece
@@ -150,7 +145,9 @@ class Multiplexer:
         await self.window.take(len(payload) + PIECE_OVERHEAD)
         if self._error is not None:
             raise again(self._error)
-        call = LinkCall(self, self._take_stream(), self.node, hops + 1, head, body, answers=False, alone=alone)
+        call = LinkCall(
+            self, self._take_stream(), self.node, hops + 1, head, body, window=self._tuning.window_of(kind), answers=False, alone=alone
+        )
         self._calls[call.stream] = call
         self._counters.calls_out += 1
         self.write(call.stream, FrameType.REQUEST_ALONE if alone else FrameType.REQUEST, payload)
@@ -262,7 +259,8 @@ class Multiplexer:
             self._counters.refused_busy += 1
             self._refuse(stream, CancelReason.BUSY)
         else:
-            call = LinkCall(self, stream, self.node, request.hops, request.head, request.body, answers=True, alone=alone)
+            window = self._tuning.window_of(request.kind)
+            call = LinkCall(self, stream, self.node, request.hops, request.head, request.body, window=window, answers=True, alone=alone)
             self._calls[stream] = call
             self._incoming += 1
             task = asyncio.get_running_loop().create_task(self._answer(call, request.kind, handler), name=f"hub.cluster.{request.kind}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hub.core.metric import CounterFamily
@@ -16,6 +17,10 @@ class Tuning:
     """Calls that one node has open to another; held requests of clients are calls."""
     call_window: int = 1024 * 1024
     """Bytes of pieces that one side of a call sends before the other reads them; then it waits."""
+    narrow: Mapping[str, int] = field(default_factory=lambda: {"websocket": 32 * 1024})
+    """The same for calls of a kind of which there are thousands, whose other end may read nothing for long: they leave the window of the
+    link to others. What waits behind it waits in the socket of the session's owner.
+    """
     link_window: int = 64 * 1024 * 1024
     """The same over all calls of a link, with the requests that open them."""
     max_piece: int = 32 * 1024 * 1024
@@ -32,6 +37,10 @@ class Tuning:
     """Seconds after a failed connection in which no other is tried: at first, doubled each time up to the second value."""
     max_strangers: int = 64
     """Connections that have not shown that they know the secret. One more ends the oldest."""
+
+    def window_of(self, kind: str) -> int:
+        """Bytes of pieces that one side of a call of this kind sends before the other reads them."""
+        return min(self.call_window, self.narrow.get(kind, self.call_window))
 
 
 @dataclass(slots=True)

@@ -15,7 +15,6 @@ from hub.cluster.ports import CallEndedError
 class FullLink:
     """A link of whose window nothing is left."""
 
-    call_window = 1000
     max_piece = 1000
 
     def __init__(self) -> None:
@@ -36,7 +35,7 @@ class FullLink:
 async def test_a_piece_whose_call_ends_while_it_waits_takes_nothing(answered: bool) -> None:
     """Else a link would carry less with each upload that is refused amid its body, and nothing at last."""
     link = FullLink()
-    call = LinkCall(link, 1, "b" * 12, 1, answers=False, alone=False)
+    call = LinkCall(link, 1, "b" * 12, 1, window=1000, answers=False, alone=False)
     sending = asyncio.create_task(call.send(b"x" * 100))
     await asyncio.sleep(0)
     if answered:

@@ -10,6 +10,7 @@ import pytest
 
 from hub.cluster.link.tuning import Tuning
 from hub.cluster.ports import Call, CallEndedError, LinkError, NodeGoneError, UnreachableError
+from hub.cluster.relay.socket import KIND as SOCKETS
 from tests.hub.cluster.sockets import SocketCluster
 from tests.support.cluster import MemoryCluster
 
@@ -209,6 +210,31 @@ async def test_all_calls_together_have_a_limit_of_what_is_unread(cluster: Any) -
         ended = await asyncio.gather(*pouring, return_exceptions=True)
     assert all(isinstance(error, CallEndedError) for error in ended)
     assert sent <= TUNING.link_window + 8 * TUNING.call_window
+
+
+async def test_sockets_that_nobody_reads_leave_room_to_others(cluster: Any) -> None:
+    """As many as would fill the window of the link, if they were calls like others."""
+    a, b, _ = cluster.nodes
+    filled = 0
+
+    async def never(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    async def pour(call: Call) -> None:
+        nonlocal filled
+        for _ in range(8):
+            await call.send(b"x" * 4000)
+        filled += 1
+        while True:
+            await call.send(b"x" * 4000)
+
+    b.links.serve(SOCKETS, never)
+    b.links.serve("echo", echo)
+    pouring = [asyncio.create_task(pour(await a.links.open(b.incarnation, SOCKETS))) for _ in range(5)]
+    await until(lambda: filled == len(pouring))
+    assert await a.links.ask(b.incarnation, "echo", b"x" * 4000, timeout_s=WITHIN_S) == b"x" * 4000 + b"|"
+    for task in pouring:
+        task.cancel()
 
 
 async def test_unread_pieces_of_ended_calls_give_their_room_back(cluster: Any) -> None:
