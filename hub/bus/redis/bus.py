@@ -112,17 +112,23 @@ class RedisBus:
         """Connect. If Redis cannot be reached, this goes on trying in the background; until it is connected, nobody can subscribe.
 
         Raises:
-            UnusableRedisError: Redis is too old, or its settings let it evict keys.
+            UnusableRedisError: Redis is too old, or its settings let it evict keys; or two of several are the same one.
         """
         await self.servers.refresh()
+        runs: set[str] = set()
         for server in self.servers.all():
             try:
-                problems = (await server.look()).problems(sharded=server.endpoint.sharded)
+                found = await server.look()
             except (RedisUnavailableError, RedisRefusedError) as error:
                 _log.warning("redis_not_there_yet", error=str(error))
-            else:
-                if problems:
-                    raise UnusableRedisError(problems)
+                continue
+            problems = found.problems(sharded=server.endpoint.sharded)
+            if found.run in runs:  # each start would take its logs for those of tenants that have moved
+                problems.append(f"redis_url: expected servers that differ, got one twice (its run_id is {found.run}): name each once")
+            if problems:
+                raise UnusableRedisError(problems)
+            if found.run:
+                runs.add(found.run)
         try:
             await self.log.gather()
         except EventLogError as error:  # it is tried again with each search of the log for tenants

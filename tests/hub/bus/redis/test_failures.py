@@ -11,13 +11,17 @@ from dataclasses import replace
 import pytest
 
 from hub.bus.interface import BusError, Envelope, Gap
+from hub.bus.redis.bus import RedisBus
 from hub.bus.redis.envelopes import header_of
 from hub.cluster.ports import NodeRecord
 from hub.core.delivery import DeliveryClass
 from hub.core.message import Topic
 from hub.core.principal import login_key
+from hub.eventlog.channel_log_redis import RedisChannelLog
 from hub.redis.endpoint import UrlEndpoint
+from hub.redis.names import Names
 from hub.redis.server import UnusableRedisError
+from hub.redis.urls import open_servers
 from tests.hub.bus.backends import until
 from tests.hub.bus.redis.cluster import EVERY, TOPICS, TUNING, Cluster, MakeCluster
 from tests.hub.bus.redis.test_envelopes import payload_of, read_by_the_first_version
@@ -225,6 +229,18 @@ async def test_a_server_that_evicts_is_refused(redis_process: Start, make_cluste
     await ask(server, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     cluster.a.bus._look_again = 0
     assert "allkeys-lru" in (await cluster.a.bus.trouble() or "")
+
+
+async def test_one_server_by_two_names_is_refused(shared_redis: Callable[[str], RedisServer]) -> None:
+    """Each start would take its logs for those of tenants that have moved, and make a seam in all of them."""
+    server = shared_redis("redis")
+    servers = open_servers([server.url, f"{server.url}?db=0"])
+    bus = RedisBus(servers, RedisChannelLog(servers, names := Names("twice")), names)
+    try:
+        with pytest.raises(UnusableRedisError, match="expected servers that differ, got one twice"):
+            await bus.start()
+    finally:
+        await servers.close()
 
 
 async def _subscribe_quickly(make_cluster: MakeCluster, server: RedisServer) -> None:
