@@ -271,8 +271,8 @@ class Settings(BaseSettings):
     )
     database_url: Annotated[str | None, BeforeValidator(_database_url)] = Field(
         default=None,
-        description="Database of tenants, users, keys and tokens, such as `postgresql://user:password@host/hub`; "
-        "without it `hub.db` in `data_dir`.",
+        description="Database of tenants, credentials, webhooks and messages, and of several nodes also of events and who owns which "
+        "tenant, such as `postgresql://user:password@host/hub`; without it `hub.db` in `data_dir`.",
     )
     demo: bool = Field(
         default=False,
@@ -313,7 +313,8 @@ class Settings(BaseSettings):
         default=None,
         ge=0,
         le=65535,
-        description="Port of its own for `/metrics`, without credentials; without it only administrators read it, on the main port.",
+        description="Port of its own for `/metrics` on the address of `host`, without credentials; without it only administrators read it, "
+        "on the main port.",
     )
     allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)] = Field(
         default=(),
