@@ -116,7 +116,8 @@ class OwnersSink:
             raise
         except (LinkError, TimeoutError) as error:
             self.counters.failed += 1
-            raise UncertainError(f"the node that takes the tenant's events did not answer: {error}") from error
+            # who sends events is not told the addresses of nodes, which the error names
+            raise UncertainError("the node that takes the tenant's events did not answer") from error
         answer = _answer_decoder.decode(raw)
         if isinstance(answer, _Taken):
             return answer.outcomes
