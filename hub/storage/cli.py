@@ -59,10 +59,12 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
 def _migrate(source_url: str, target_url: str, packages: Sequence[str]) -> dict[str, int]:
     if not target_url.startswith("postgres"):
         raise ValueError(f"--to-postgresql: expected a URL such as postgresql://hub@db/hub, got {target_url.partition(':')[0]}:...")
-    source = Database(source_url)
-    if source.path is None:
-        source.close()
+    path = DatabaseUrl.parse(source_url).path
+    if path is None:
         raise ValueError("database_url: expected the SQLite database of the data folder, got another one: it needs no migration")
+    if not path.exists():  # opening it would make it
+        raise ValueError(f"there is no {path.absolute()}: name the data folder of the hub with --data-dir")
+    source = Database(source_url)
     try:
         lock = backend_of(source)  # a hub that runs would go on writing
     except BaseException:
@@ -79,7 +81,7 @@ def _migrate(source_url: str, target_url: str, packages: Sequence[str]) -> dict[
                     tasks[step.table] = bar.add_task(step.table, total=step.rows)
                 bar.update(tasks[step.table], completed=step.copied)
 
-            return dict(migrate_to_postgresql(source.path, target, packages, show))
+            return dict(migrate_to_postgresql(path, target, packages, show))
     finally:
         lock.close()
         source.close()

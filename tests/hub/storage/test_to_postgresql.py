@@ -39,9 +39,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         columns = [row[1] for row in database.execute("PRAGMA table_info(tenants)")]
         chosen = ", ".join("'tenant-' || value" if column == "name" else column for column in columns)
         database.execute(
-            f"INSERT INTO tenants ({', '.join(columns)}) SELECT {chosen} FROM tenants, generate_series(1, {TENANTS}) WHERE name = 'acme'"
-            if False
-            else f"WITH RECURSIVE numbers (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < {TENANTS})"
+            f"WITH RECURSIVE numbers (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < {TENANTS})"
             f" INSERT INTO tenants ({', '.join(columns)}) SELECT {chosen} FROM tenants, numbers WHERE name = 'acme'"
         )
     database.close()
@@ -138,3 +136,8 @@ async def test_the_command(source: Path, postgres: Postgres) -> None:
     refused = run_hub(("migrate", "--to-postgresql", "sqlite:///x.db"), source, environment)
     assert refused.returncode == 1
     assert "expected a URL such as postgresql://" in refused.stderr
+    missing = source / "mistyped"
+    refused = run_hub(("migrate", "--to-postgresql", url, "--data-dir", str(missing)), source, environment)
+    assert refused.returncode == 1
+    assert "name the data folder of the hub with --data-dir" in " ".join(refused.stderr.split())
+    assert not missing.exists()
