@@ -2,7 +2,7 @@
 
 from hub.cluster.addresses import link_problems
 from hub.ops.plugins import load_extensions
-from hub.ops.settings import Settings, SettingsError
+from hub.ops.settings import Settings, SettingsError, split_urls
 from hub.storage.url import DatabaseUrl
 from hub.workers.child import can_watch
 from hub.workers.valkey import bundled_program
@@ -53,6 +53,18 @@ def _of_workers(settings: Settings) -> list[str]:
     return problems
 
 
+def _check_redis_urls(settings: Settings) -> None:
+    """Read each URL as a hub that starts does; nothing is connected."""
+    if settings.redis_url is None:
+        return
+    from hub.redis.urls import open_servers  # a hub that starts finds this by itself, and most commands need no Redis
+
+    try:
+        open_servers(split_urls(settings.redis_url), settings.redis_durable)
+    except ValueError as error:
+        raise SettingsError([f"redis_url: {error}"]) from None
+
+
 def check_usable(settings: Settings) -> None:
     """Check everything that can be checked of the settings before a hub starts (`hub config --check`).
 
@@ -60,7 +72,7 @@ def check_usable(settings: Settings) -> None:
         SettingsError: see :func:`check_supported` and :func:`hub.ops.plugins.load_extensions`. It lists all problems at once.
     """
     problems: list[str] = []
-    for look in (check_supported, lambda checked: load_extensions(checked.extensions)):
+    for look in (check_supported, _check_redis_urls, lambda checked: load_extensions(checked.extensions)):
         try:
             look(settings)
         except SettingsError as error:

@@ -39,3 +39,17 @@ def test_what_serve_would_refuse_later_is_refused_too(tmp_path: Path, variable: 
     code, _, problems = check(tmp_path, environment={variable: value})
     assert code == 2
     assert problems[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis+sentinel://host:26379", "redis_url: expected the name of the master behind the hosts"),
+        ("redis://host:6379,redis://host:99999", "redis_url: Port out of range 0-65535"),
+        ("redis+cluster://host:6379/1", "redis_url: expected no database, or 0"),
+    ],
+)
+def test_a_redis_url_that_serve_would_refuse_is_refused(tmp_path: Path, url: str, problem: str) -> None:
+    code, _, problems = check(tmp_path, environment={"HUB_REDIS_URL": url, "HUB_SECRET": "s" * 32})
+    assert code == 2
+    assert problems[0].startswith(problem)
