@@ -114,8 +114,10 @@ class Links(BaseLinks):
             async with asyncio.timeout(self.tuning.dial_s):
                 await self._connect(me)
         except (_RefusedError, ssl.SSLError) as error:
+            another = isinstance(error, _RefusedError) and error.refusal is Refusal.NODE
+            found = "another node answers" if another else f"this was found: {error}"
             raise LinkListenError(
-                f"link_url: expected a URL that leads to link_listen of this node, got {me.link}, where this was found: {error}"
+                f"link_url: expected a URL that leads to link_listen of this node, got {me.link}, where {found}"
             ) from error
         except (OSError, TimeoutError) as error:  # such as a name that is known when the node is ready
             _log.warning("link_url_not_reached", link_url=me.link, error=str(error) or "no answer")
@@ -264,7 +266,7 @@ class Links(BaseLinks):
         finally:
             self._dialled.discard(connection)
         if connection.ended is not None and connection.refusal not in (Refusal.CROSSED, Refusal.DUPLICATE):
-            raise _RefusedError(connection.ended)
+            raise _RefusedError(connection.ended, connection.refusal)
 
     async def _arrival(self, node: str) -> Multiplexer:
         while True:
@@ -372,6 +374,10 @@ class Links(BaseLinks):
 
 class _RefusedError(Exception):
     """The connection did not become a link."""
+
+    def __init__(self, text: str, refusal: Refusal | None) -> None:
+        super().__init__(text)
+        self.refusal = refusal
 
 
 def _bind_path(path: Path) -> socket.socket:
