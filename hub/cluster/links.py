@@ -10,6 +10,7 @@ import socket
 import ssl
 import stat
 from collections import OrderedDict
+from contextvars import Context
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,7 +171,8 @@ class Links(BaseLinks):
             until, _, reason = self._back_off.get(node, (0.0, 0.0, ""))
             if asyncio.get_running_loop().time() < until:
                 raise UnreachableError(reason)
-            dial = asyncio.get_running_loop().create_task(self._dial(record), name=f"hub.cluster.dial.{node}")
+            # without the context of the request that needs the link first: the link outlives it, and its records would have that one's id
+            dial = asyncio.get_running_loop().create_task(self._dial(record), name=f"hub.cluster.dial.{node}", context=Context())
             self._dials[node] = dial
             dial.add_done_callback(lambda done: self._dial_ended(node, done))
         return await asyncio.shield(dial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -97,6 +98,30 @@ async def test_a_request_that_came_over_a_link_goes_over_no_other(cluster: Any) 
     b.links.serve("echo", echo)
     with pytest.raises(UnreachableError, match="circles"):
         await a.links.ask(b.incarnation, "echo", timeout_s=WITHIN_S, hops=1)
+
+
+REQUEST: ContextVar[str] = ContextVar("REQUEST", default="")
+
+
+async def test_a_link_does_not_keep_the_context_of_the_request_that_needed_it_first(cluster: Any) -> None:
+    a, b, _ = cluster.nodes
+    seen: list[str] = []
+
+    async def look(call: Call) -> None:
+        seen.append(REQUEST.get())
+        await call.send(b"", last=True)
+
+    for node in (a, b):
+        node.links.serve("echo", echo)
+        node.links.serve("look", look)
+
+    async def first_request() -> None:
+        REQUEST.set("the first")
+        await a.links.ask(b.incarnation, "echo", timeout_s=WITHIN_S)
+
+    await asyncio.create_task(first_request())
+    await b.links.ask(a.incarnation, "look", timeout_s=WITHIN_S)
+    assert seen == [""]
 
 
 async def test_a_kind_has_one_handler(cluster: Any) -> None:
