@@ -76,6 +76,16 @@ class Connects:
         held = self._take(session)
         if held is not None:
             self.refuse(session, held)
+            self.let_go(session)
+
+    def let_go(self, session: ServerSession) -> None:
+        """Send nothing more over the WebSocket of a session whose client was told that it is unknown: the client may have forgotten its
+        subscriptions, while an extension that remembers positions (replay) would take such a message for one that was heard.
+        """
+        websocket = session.websocket
+        if websocket is not None:
+            session.reach_by(None)
+            websocket.lose_session(session)
 
     def _take(self, session: ServerSession) -> HeldConnect[ServerSession] | None:
         """Stop holding the connect that is held, and give it the messages that go with its reply."""

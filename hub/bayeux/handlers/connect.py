@@ -53,6 +53,7 @@ class ConnectHandler:
         if acknowledged is not None:
             session.acknowledge(acknowledged)
         if advice.draining:
+            self._connects.let_go(session)
             return failure(head(message), WireError.SESSION_UNKNOWN.text, advice.handshake())
         if session.idle_too_long:
             session.disconnect()

@@ -474,6 +474,27 @@ async def test_drain_closes_every_socket() -> None:
     assert (client.wire.closed, idle.wire.closed) == (CloseCode.RESTARTING, CloseCode.RESTARTING)
 
 
+@pytest.mark.parametrize("held", [True, False])
+async def test_who_was_told_to_go_hears_nothing_more_on_its_socket(held: bool) -> None:
+    """The client has forgotten its subscriptions by then, but a replay extension of it would note the position of what comes."""
+    bayeux = Bayeux()
+    client = await opened(bayeux, "/log/a")
+    if held:
+        await client.send(client.connect())
+    steps = bayeux.server.drain()
+    if held:
+        next(steps)
+        (reply,) = await client.read()
+    else:
+        (reply,) = await client.send(client.connect())
+    assert reply["error"] == "402::session_unknown"
+    await bayeux.hub.publisher.emit("t", "/log/a", b"1")
+    await bayeux.loop.run()
+    assert await client.read() == []
+    list(steps)
+    assert client.wire.closed == CloseCode.RESTARTING
+
+
 # -- frames that are written at once ------------------------------------------------------------------------------------
 
 
