@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from bench.generator import Answer, Generator
@@ -64,13 +64,13 @@ class _Beside:
         )
 
     def while_(self, seconds: float, generator: Generator, **words: object) -> tuple[Answer, Answer]:
-        """The same while the other generator opens sessions, which takes about as long."""
-        opened: list[Answer] = []
-        thread = threading.Thread(target=lambda: opened.append(generator("open", **words)))
-        thread.start()
-        run = self.run(seconds)
-        thread.join()
-        return run, opened[0]
+        """The same for so long while the other generator opens sessions, and then idle until it has opened them."""
+        with ThreadPoolExecutor(1) as threads:
+            opening = threads.submit(generator, "open", **words)
+            run = self.run(seconds)
+            while not opening.done():
+                self.generator("idle", seconds=0.2)  # its sessions answer what comes, else the hub forgets them
+            return run, opening.result()
 
 
 def comeback(size: Size) -> Result:
@@ -98,7 +98,7 @@ def comeback(size: Size) -> Result:
                 opener.close()
                 beside.run(min(size.seconds, 2.0))
                 opener = Generator()
-                opener("open", group="s", count=size.many, channel=dying.channel("s"), **dying.subscribers("bayeux-ws"))
+                beside.while_(0.1, opener, **(words | dying.subscribers("bayeux-ws")))
                 dying.process.kill9()
                 opener.close()
                 opener = Generator()
