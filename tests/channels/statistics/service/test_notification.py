@@ -223,9 +223,9 @@ async def test_who_leaves_while_a_group_is_told_is_told_no_more_and_the_others_o
     pieces: list[int] = []
     emit_to_logins = Publisher.emit_to_logins
 
-    def leave(publisher: Publisher, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+    def leave(publisher: Publisher, tenant: str, channel: str, data: bytes, logins: Sequence[str], **more: Any) -> None:
         pieces.append(len(logins))
-        emit_to_logins(publisher, tenant, channel, data, logins)
+        emit_to_logins(publisher, tenant, channel, data, logins, **more)
         present = centre.server._entries["t"].tenant
         assert present is not None
         if len(pieces) == 2:
@@ -320,15 +320,15 @@ async def test_a_target_that_fails_takes_nothing_from_the_others_and_is_tried_ag
         tenant.close_subscription("first", "ended")
         raise ConnectionError("fault")
 
-    async def broken(publisher: Publisher, *args: Any, audience: str = "") -> None:
+    async def broken(publisher: Publisher, *args: Any, audience: str = "", **more: Any) -> None:
         if audience == "first":
             fail()
-        await emit(publisher, *args, audience=audience)
+        await emit(publisher, *args, audience=audience, **more)
 
-    def broken_too(publisher: Publisher, tenant: str, channel: str, data: bytes, logins: Sequence[str]) -> None:
+    def broken_too(publisher: Publisher, tenant: str, channel: str, data: bytes, logins: Sequence[str], **more: Any) -> None:
         if "first" in logins:
             fail()
-        emit_to_logins(publisher, tenant, channel, data, logins)
+        emit_to_logins(publisher, tenant, channel, data, logins, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(Publisher, "emit", broken)
