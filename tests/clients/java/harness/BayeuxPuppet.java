@@ -96,11 +96,18 @@ abstract class BayeuxPuppet implements Puppets.Puppet {
         }
         CompletableFuture<Object> reply = new CompletableFuture<>();
         client.handshake(template, message -> {
-            if (message.get("failure") == null) { // the library tries again by itself where the network failed
+            // the library tries again by itself where the network failed, and also where HTTP refuses the credential: that is an answer
+            if (message.get("failure") == null || isRefusal(message.get("failure"))) {
                 reply.complete(plain(message));
             }
         });
         return reply.get(WITHIN_S, TimeUnit.SECONDS);
+    }
+
+    /** Whether a failure is the status by which HTTP refuses a credential. */
+    private static boolean isRefusal(Object failure) {
+        Object code = failure instanceof Map ? ((Map<?, ?>) failure).get("httpCode") : null;
+        return code instanceof Number && (((Number) code).intValue() == 401 || ((Number) code).intValue() == 403);
     }
 
     private Object subscribe(String channel) throws Exception {
