@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from channels.families import FAMILIES
-from hub.families import OWN, migrations_of, whole
+from hub.families import EVENT_LOG, NODES, OWN, migrations_of, whole
 from hub.family import EVERYWHERE, Context, Family, Parts, ProcessRole, of_process, process_roles
 from hub.storage.migrations import HUB
 
@@ -55,9 +55,10 @@ def test_families_have_names_of_their_own() -> None:
 
 
 def test_the_tables_of_every_family_are_made_in_every_process() -> None:
-    assert migrations_of(()) == HUB
+    of_nodes = (EVENT_LOG, NODES)
+    assert migrations_of(()) == (*HUB, *of_nodes)
     added = Family("more", nothing, migrations="more.migrations", runs_in=frozenset({ProcessRole.STAT_SERVER}))
-    assert migrations_of([added]) == (*HUB, "more.migrations")
+    assert set(migrations_of([added])) == {*HUB, "more.migrations", *of_nodes}
     assert names(whole([added])) == [*names(OWN), "more"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
+from hub.core.limits import Limits
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.routes import create_router
@@ -14,6 +15,7 @@ from hub.ops.routes import create_router
 
 async def ask(made: Health, path: str) -> httpx.Response:
     app = FastAPI()
+    app.state.limits = Limits()
     app.include_router(create_router(made, Metrics()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub.test") as client:
         return await client.get(path)
