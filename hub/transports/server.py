@@ -178,8 +178,8 @@ async def _run(
                 order = await _until_order(orders, runs)
                 _log.info("draining", seconds=drain_seconds)
                 if order is Order.REPLACE:
-                    for server, _ in servers:
-                        server.stop_accepting()
+                    for replaced, _ in servers:
+                        replaced.stop_accepting()
                 if order is Order.QUIT:
                     _quit(servers)
                 else:
