@@ -123,9 +123,8 @@ class LeasedOwnership:
 
     def owner(self, tenant: str) -> Owner | None:
         """See :meth:`Ownership.owner`."""
-        own = self._own.get(tenant)
-        if own is not None and own.serving and own.lease is not None and own.lease.fence is not None:
-            return Owner(self._me, own.lease.fence.number)
+        if self.serves(tenant) and (fence := self.fence(tenant)) is not None:
+            return Owner(self._me, fence.number)
         held = self._seen.get(tenant)
         if held is None or held.left_s <= 0 or held.owner == self._me or self._nodes.find(held.owner) is None:
             return None
@@ -134,7 +133,7 @@ class LeasedOwnership:
     def serves(self, tenant: str) -> bool:
         """See :meth:`Ownership.serves`."""
         own = self._own.get(tenant)
-        return own is not None and own.serving and own.lease is not None and own.lease.fence is not None
+        return own is not None and own.serving and self.fence(tenant) is not None
 
     def fence(self, tenant: str) -> Fence | None:
         """See :meth:`Ownership.fence`. Also while the workers are opened and closed."""

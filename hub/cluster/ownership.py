@@ -133,8 +133,10 @@ class FixedOwnership:
         if self._nodes is None or self._is_owner:
             return
         machine = self._nodes.me.machine
-        found = [record.incarnation for record in self._nodes.live().values() if record.worker == 0 and record.machine == machine]
-        owner = Owner(found[0], 0) if found else None
+        found = [record for record in self._nodes.live().values() if record.worker == 0 and record.machine == machine]
+        # while the worker is replaced there are two of them
+        first = min(found, key=lambda record: record.draining, default=None)
+        owner = None if first is None else Owner(first.incarnation, 0)
         if owner == self._owner:
             return
         self._owner = owner

@@ -27,6 +27,9 @@ from hub.redis.server import ServerInfo
 
 _log = structlog.get_logger(__name__)
 
+_MAX_WARNED: Final = 1000
+"""Problems of other nodes that are remembered, so that each is logged once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryTuning:
@@ -263,8 +266,7 @@ class Registry:
             try:
                 told[incarnation] = msgspec.json.decode(raw, type=NodeRecord)
             except msgspec.MsgspecError as error:
-                if incarnation not in self._warned:
-                    self._warned.add(incarnation)
+                if self._is_new(incarnation):
                     _log.warning("node_not_understood", node=incarnation, error=str(error))
         told.pop(self._me.incarnation, None)
         ended = {incarnation for incarnation, record in told.items() if record.ended}
@@ -333,9 +335,15 @@ class Registry:
         if apart_s > self._tuning.clock_s:
             problems.append(f"the clock of node {record.incarnation} on {record.machine} is {apart_s:.0f} s from this one's")
         for problem in problems:
-            if problem not in self._warned and len(self._warned) < _MAX_WARNED:
-                self._warned.add(problem)
+            if self._is_new(problem):
                 _log.warning("node_does_not_fit", node=record.incarnation, problem=problem)
+
+    def _is_new(self, text: str) -> bool:
+        """Whether ``text`` is logged for the first time; not any more once ``_MAX_WARNED`` were."""
+        if text in self._warned or len(self._warned) >= _MAX_WARNED:
+            return False
+        self._warned.add(text)
+        return True
 
     async def _compare_clocks(self) -> None:
         before = self._clock.wall_ms()
@@ -347,10 +355,6 @@ class Registry:
         problem = clock_problem(self.clock_offset_s, self._tuning.clock_s)
         if problem is not None and was_right:
             _log.warning("clock_apart", problem=problem)
-
-
-_MAX_WARNED: Final = 1000
-"""Problems of other nodes that are remembered, so that each is logged once."""
 
 
 def _without_clock(record: NodeRecord) -> NodeRecord:

@@ -114,12 +114,10 @@ class Publisher:
 
     def emit_here(self, tenant: str, channel: str, data: bytes) -> None:
         """Publish an ``event`` or ``state`` message to the subscribers of this process alone, to all of a tenant."""
-        extra = b""
-        if self.filter is not None:
-            passed = self.filter(channel, data, extra)
-            if passed is None:
-                return
-            data, extra = passed
+        passed = self._filtered(channel, data, b"")
+        if passed is None:
+            return
+        data, extra = passed
         self._counters.published += 1
         self.deliver(Envelope(Topic(tenant, "", channel), self._registry.of(channel).delivery, data, extra))
 
@@ -129,12 +127,10 @@ class Publisher:
         Raises:
             ValueError: the channel is a log channel, where each message has a position of its own.
         """
-        extra = b""
-        if self.filter is not None:
-            passed = self.filter(channel, data, extra)
-            if passed is None:
-                return
-            data, extra = passed
+        passed = self._filtered(channel, data, b"")
+        if passed is None:
+            return
+        data, extra = passed
         delivery = self._registry.of(channel).delivery
         if delivery is DeliveryClass.LOG:
             raise ValueError(f"{channel} is a log channel: each message gets a position of its own")
@@ -144,22 +140,24 @@ class Publisher:
         self._counters.delivered += len(reached.subscribers)
         self._fan_outs.begin(Message(channel, data, delivery, extra=extra), reached)
 
+    def _filtered(self, channel: str, data: bytes, extra: bytes) -> tuple[bytes, bytes] | None:
+        """Data and extra as :attr:`filter` leaves them; None: the message is not published."""
+        return (data, extra) if self.filter is None else self.filter(channel, data, extra)
+
     async def _append(self, topic: Topic, data: bytes, extra: bytes, idempotency_key: str) -> int | None:
-        if self.filter is not None:
-            passed = self.filter(topic.channel, data, extra)
-            if passed is None:
-                return None
-            data, extra = passed
+        passed = self._filtered(topic.channel, data, extra)
+        if passed is None:
+            return None
+        data, extra = passed
         position = await self._bus.append(Envelope(topic, DeliveryClass.LOG, data, extra), idempotency_key=idempotency_key)
         self._counters.published += position is not None
         return position
 
     def _send(self, topic: Topic, delivery: DeliveryClass, data: bytes, extra: bytes, epoch: int = 0) -> None:
-        if self.filter is not None:
-            passed = self.filter(topic.channel, data, extra)
-            if passed is None:
-                return
-            data, extra = passed
+        passed = self._filtered(topic.channel, data, extra)
+        if passed is None:
+            return
+        data, extra = passed
         envelope = Envelope(topic, delivery, data, extra, epoch=epoch)
         self._counters.published += 1
         self.deliver(envelope)
