@@ -109,10 +109,9 @@ class RelayedSocket:
         if call is None or call.node != incarnation:
             if self._head is None:  # it has led to a session here: such a client shakes hands again
                 return False
-            self._end()
             try:
                 call = await self._links.open(incarnation, KIND, self._head)
-            except NodeGoneError:
+            except NodeGoneError:  # where it leads to now, it goes on leading
                 self._counters.failed_gone += 1
                 return False
             except LinkError as error:
@@ -121,6 +120,7 @@ class RelayedSocket:
             if self._gone:  # while the link was waited for
                 call.cancel()
                 return True
+            self._end()
             self._begin(call)
         for message in messages:
             if len(self._unanswered) >= MAX_UNANSWERED:

@@ -160,6 +160,24 @@ async def test_when_the_owner_ends_the_client_shakes_hands_on_the_same_socket(no
             assert (await listen(socket))[0]["data"] == 2
 
 
+async def test_a_message_of_a_node_that_has_ended_leaves_the_lead_to_a_living_one() -> None:
+    async with nodes() as hub, hub[0].client() as client:
+        await client.opened("/a")
+        session = hub[0].server.sessions[client.id]
+        cookie = f"BAYEUX_BROWSER={client.http.cookies['BAYEUX_BROWSER']}"
+        ended = "0" * 12 + client.id[12:]
+        async with hub[1].connect(Cookie=cookie) as socket:
+            await socket.send(json.dumps([connect(client.id)]))
+            await until(lambda: session.held is not None)
+            (reply,) = await talk(socket, message(ended, "/meta/subscribe", subscription="/b"))
+            assert reply["error"] == UNKNOWN
+            await hub[0].emit("/a", b"1")
+            assert (await listen(socket))[0]["data"] == 1
+            (reply,) = await talk(socket, message(client.id, "/meta/unsubscribe", subscription="/a"))
+            assert reply["successful"]
+            assert hub[1].relay.counters.sockets_out == 1
+
+
 async def test_a_socket_is_closed_when_the_owner_cannot_be_reached_and_the_session_stays() -> None:
     async with nodes() as hub, hub[0].client() as client:
         await client.opened("/a")
