@@ -1,6 +1,7 @@
 """A producer of events: sends batches of CloudEvents to a running hub over HTTP, and tries again while the hub cannot be reached."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -124,10 +125,9 @@ class Producer:
         return self._read(http_status, answer, len(events))
 
     async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _post(self, body: bytes) -> tuple[int, Any]:
         assert self._session is not None, "use the producer in `async with`"

@@ -102,7 +102,7 @@ class Hub:
             clock=clock,
         )
         self.sessions = Sessions(self.limits, clock, self.counters, self.subscriptions)
-        self.logins: NodeLogins = logins or LocalLogins()
+        self.logins: NodeLogins = LocalLogins() if logins is None else logins  # one without logins is false
         self.budget = QueueBudget(self.limits, self.counters, self.sessions.by_id.values)
         self.subjects = SubjectSessions(self.router)
         self.sessions.on_attached.append(self.subjects.arrived)

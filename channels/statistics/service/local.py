@@ -7,6 +7,7 @@ them runs at a time. Between their slices events are taken, and subscriptions ma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -180,10 +181,9 @@ class LocalStatServer:
         pause = self._settings.tick_ms / 1000
         while not self._stopping.is_set():
             # the first change after a quiet time is sent at once; those that follow it within a tick are sent together
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):  # not wait_for: in Python 3.11 it may lose a cancellation
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self.tick()
@@ -203,7 +203,8 @@ class LocalStatServer:
     async def _run_housekeeping_forever(self) -> None:
         while not self._stopping.is_set():
             try:
-                await asyncio.wait_for(self._stopping.wait(), self._housekeeping_s)
+                async with asyncio.timeout(self._housekeeping_s):
+                    await self._stopping.wait()
             except TimeoutError:
                 try:
                     await self.run_housekeeping()
