@@ -206,7 +206,8 @@ class ClusterStatServer:
                 self.counters.not_owner += 1
             except LinkError as error:
                 if not again:
-                    raise UnavailableError(f"the stat server cannot be reached, or broke off: {error}") from error
+                    # the caller is not told the addresses of nodes, which the error names
+                    raise UnavailableError("the stat server cannot be reached, or broke off; what was asked may have been done") from error
             await self._ownership.refresh()
         raise UnavailableError("the stat server cannot be reached; its state is told on /statistics/v3/service")
 

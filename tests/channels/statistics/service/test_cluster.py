@@ -271,6 +271,13 @@ async def test_an_owner_that_does_not_answer() -> None:
                 await nodes[1].server.read(login(), [agent_item(name="InboundCalls")])
         assert nodes[1].server.counters.unanswered == 1
         nodes.cluster.delay(nodes[1].node, nodes[0].node, 5)
+        counters = nodes[1].node.links.counters
+        before = counters.calls_out
+        asked = asyncio.create_task(nodes[1].server.clear_interaction("t", "x"))  # may not be repeated
+        await until(lambda: counters.calls_out > before)
+        nodes.cluster.drop(nodes[1].node, nodes[0].node)
+        with pytest.raises(UnavailableError, match=r"broke off; what was asked may have been done$"):
+            await asked
         # whoever sent the events hears nothing of addresses and names of nodes
         with pytest.raises(UncertainError, match=r"did not answer$"):
             await nodes[1].sink.accept("t", nodes.call())
