@@ -56,6 +56,10 @@ class CallEndedError(LinkError):
     """The other node has ended the call before its last piece."""
 
 
+class TooSlowError(CallEndedError):
+    """What the other node sent was not read for long, and its room was needed for other calls."""
+
+
 class Nodes(Protocol):
     """The nodes of the hub, as this process knows them. The last view stands while Redis is away: nobody expires then."""
 

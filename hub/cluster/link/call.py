@@ -16,6 +16,7 @@ _REASONS = {
     CancelReason.FAILED: "the other node failed to answer",
     CancelReason.LOOP: "the request has come over too many links",
     CancelReason.ANSWERED: "the other side has answered, and reads nothing more",
+    CancelReason.SLOW: "the other side did not read for too long",
 }
 
 
@@ -60,6 +61,7 @@ class LinkCall:
         "_remote_done",
         "_size",
         "_unread",
+        "_until_read",
         "_window",
         "answers",
         "body",
@@ -67,6 +69,7 @@ class LinkCall:
         "head",
         "hops",
         "node",
+        "stalled_since",
         "stream",
     )
 
@@ -99,6 +102,12 @@ class LinkCall:
         self._window = Window(window)
         self._pieces: deque[bytes] | None = None
         self._unread = 0
+        self.stalled_since = 0.0
+        """Since when pieces that were there have not all been read, by the clock of the event loop: it does not help to read one now and
+        then.
+        """
+        self._until_read = 0
+        """Pieces of those that are not read yet."""
         self._read = 0
         """Bytes that were read since the other side was last told."""
         self._reader: asyncio.Future[None] | None = None
@@ -155,6 +164,10 @@ class LinkCall:
         piece = self._pieces.popleft()
         cost = len(piece) + PIECE_OVERHEAD
         self._unread -= cost
+        self._until_read -= 1
+        if self._pieces and self._until_read <= 0:
+            self._until_read = len(self._pieces)
+            self.stalled_since = asyncio.get_running_loop().time()
         if self.counted:
             self._link.consumed(cost)
         if not self._remote_done:
@@ -172,13 +185,13 @@ class LinkCall:
         self._link.write(self.stream, FrameType.END)
         self._side_done()
 
-    def cancel(self, reason: CancelReason = CancelReason.CANCELLED) -> None:
-        """See :meth:`hub.cluster.ports.Call.cancel`."""
+    def cancel(self, reason: CancelReason = CancelReason.CANCELLED, error: LinkError | None = None) -> None:
+        """See :meth:`hub.cluster.ports.Call.cancel`. ``error`` is what this side gets from the call then."""
         if self._error is not None or (not self.answers and self._local_done and self._remote_done):
             return
         if self.counted:
             self._link.write(self.stream, FrameType.CANCEL, bytes([reason]))
-        self._end(CallEndedError("this side cancelled the call"), discard=True)
+        self._end(error or CallEndedError("this side cancelled the call"), discard=True)
 
     def confirm(self, *, written: bool) -> None:
         """See :meth:`hub.cluster.ports.Call.confirm`."""
@@ -225,6 +238,9 @@ class LinkCall:
             return
         if self._pieces is None:
             self._pieces = deque()
+        if not self._unread:
+            self._until_read = 1
+            self.stalled_since = asyncio.get_running_loop().time()
         self._pieces.append(piece)
         self._unread += len(piece) + PIECE_OVERHEAD
         self._wake()

@@ -59,6 +59,8 @@ class CancelReason(IntEnum):
     """The request has gone over too many links."""
     ANSWERED = 5
     """Its handler has answered, and reads no further pieces."""
+    SLOW = 6
+    """Too much of it lies unread for too long, while the link has little room left for other calls."""
 
 
 class Frame(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -20,12 +21,17 @@ from hub.cluster.link.frames import (
 )
 from hub.cluster.link.tuning import Counters, Tuning
 from hub.cluster.link.window import Window, again
-from hub.cluster.ports import Handler, LinkError, UnreachableError
+from hub.cluster.ports import Handler, LinkError, TooSlowError, UnreachableError
 
 MAX_HOPS = 1
 """Links that a request goes over at most: a node that was asked by another asks no third one, so that there are no loops."""
 
 _MAX_STREAM = 0xFFFF_FFFF
+
+_PIECE = 1000
+"""Calls that are looked at in one piece of the event loop."""
+_AT_ONCE = 64
+"""Calls that are ended in one piece."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +49,7 @@ class Multiplexer:
         "_next",
         "_parts",
         "_parts_bytes",
+        "_relief",
         "_tasks",
         "_tuning",
         "_write",
@@ -78,6 +85,7 @@ class Multiplexer:
         self._consumed = 0
         self._error: LinkError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._relief: asyncio.Task[None] | None = None
 
     # -- for calls ----------------------------------------------------------------------------------------------------
 
@@ -196,6 +204,8 @@ class Multiplexer:
         self.window.close(error)
         self._parts.clear()
         self._parts_bytes.clear()
+        if self._relief is not None:
+            self._relief.cancel()
         for call in list(self._calls.values()):
             call.broken(error)
 
@@ -239,6 +249,44 @@ class Multiplexer:
         call.arrived(payload)
         if last:
             call.ended()
+        if self.unread > self._tuning.crowded * self._tuning.link_window and self._relief is None:
+            self._relief = asyncio.get_running_loop().create_task(self._relieve(), name="hub.cluster.relieve")
+
+    # -- when little room is left ---------------------------------------------------------------------------------------
+
+    async def _relieve(self) -> None:
+        """End the calls that hold the most unread bytes for the longest, until others have room again. A call that is read, however much
+        it carries, is not ended.
+        """
+        tuning = self._tuning
+        goal = tuning.relieved * tuning.link_window
+        try:
+            while self.unread > goal:
+                slowest = await self._slowest()
+                if not slowest:
+                    if self.unread <= tuning.crowded * tuning.link_window:
+                        return
+                    await asyncio.sleep(tuning.slow_s / 4)
+                for stream in slowest:
+                    call = self._calls.get(stream)
+                    if call is not None and call.unread and self.unread > goal:
+                        self._counters.ended_slow += 1
+                        call.cancel(CancelReason.SLOW, TooSlowError("what the other node sent was not read for too long"))
+                await asyncio.sleep(0)
+        finally:
+            self._relief = None
+
+    async def _slowest(self) -> list[int]:
+        """The streams of the calls to end next: of those that are slow, the ones with the greatest product of unread bytes and seconds."""
+        now = asyncio.get_running_loop().time()
+        slow_s = self._tuning.slow_s
+        found: list[tuple[float, int]] = []
+        for number, call in enumerate(list(self._calls.values()), 1):
+            if call.unread and now - call.stalled_since >= slow_s:
+                found.append((call.unread * (now - call.stalled_since), call.stream))
+            if number % _PIECE == 0:
+                await asyncio.sleep(0)
+        return [stream for _, stream in heapq.nlargest(_AT_ONCE, found)]
 
     def _take_request(self, stream: int, payload: bytes, *, alone: bool) -> None:
         if stream == 0 or stream % 2 == self._next % 2 or stream in self._calls:

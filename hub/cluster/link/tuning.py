@@ -23,6 +23,12 @@ class Tuning:
     """
     link_window: int = 64 * 1024 * 1024
     """The same over all calls of a link, with the requests that open them."""
+    crowded: float = 0.5
+    """The part of a link's window above which calls are ended whose pieces lie unread."""
+    relieved: float = 0.25
+    """The part of it at which no more of them are ended."""
+    slow_s: float = 1.0
+    """Seconds for which pieces lie unread in a call that may be ended so."""
     max_piece: int = 32 * 1024 * 1024
     """Bytes of a piece, or of a request with its head."""
     part: int = 64 * 1024
@@ -91,6 +97,8 @@ class Counters:
     """Calls that were refused because too many were open."""
     refused_loop: int = 0
     """Calls that were refused because the request had come over too many links."""
+    ended_slow: int = 0
+    """Calls that this node ended because it did not read them for long, and little room was left on their link for others."""
     handlers_failed: int = 0
     """Calls whose handler raised an exception."""
     dialled: int = 0

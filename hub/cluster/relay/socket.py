@@ -12,7 +12,7 @@ import structlog
 from hub.bayeux.messages import Incoming
 from hub.bayeux.ports import Connection
 from hub.bayeux.websocket import WebSocketConnection
-from hub.cluster.ports import Call, CallEndedError, LinkError, Links, NodeGoneError
+from hub.cluster.ports import Call, CallEndedError, LinkError, Links, NodeGoneError, TooSlowError
 from hub.cluster.relay.counters import RelayCounters
 from hub.cluster.relay.tuning import RelayTuning
 from hub.cluster.relay.wire import Admitted, Closed, SocketText, decode_to_socket
@@ -184,6 +184,9 @@ class RelayedSocket:
                     return
         except msgspec.DecodeError as error:
             self._give_up(CallEndedError(f"{call.node} sent what cannot be read: {error}"))
+        except TooSlowError:
+            self._end()
+            self._socket.close(CloseCode.TOO_SLOW, "messages are not read")
         except LinkError as error:
             await self._lost(call.node, error)
         else:

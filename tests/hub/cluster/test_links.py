@@ -26,6 +26,7 @@ TUNING = Tuning(
     dead_s=0.3,
     dial_s=1.0,
     back_off_s=(0.01, 0.05),
+    slow_s=0.1,
 )
 
 
@@ -259,6 +260,45 @@ async def test_sockets_that_nobody_reads_leave_room_to_others(cluster: Any) -> N
     await until(lambda: filled == len(pouring))
     assert await a.links.ask(b.incarnation, "echo", b"x" * 4000, timeout_s=WITHIN_S) == b"x" * 4000 + b"|"
     for task in pouring:
+        task.cancel()
+
+
+@pytest.mark.parametrize("way", ["nothing", "a piece now and then"])
+async def test_calls_that_nobody_reads_are_ended_before_they_fill_the_link(cluster: Any, way: str) -> None:
+    """As many as have room for more than the link: who reads, however much, goes on."""
+    a, b, _ = cluster.nodes
+    read = 0
+
+    async def never(call: Call) -> None:
+        while way == "a piece now and then":
+            await call.receive()
+            await asyncio.sleep(TUNING.slow_s / 2)
+        await asyncio.Event().wait()
+
+    async def reads(call: Call) -> None:
+        nonlocal read
+        while (piece := await call.receive()) is not None:
+            read += len(piece)
+
+    async def pour(call: Call, size: int = 4000) -> None:
+        while True:
+            await call.send(b"x" * size)
+
+    b.links.serve("never", never)
+    b.links.serve("reads", reads)
+    slow = [asyncio.create_task(pour(await a.links.open(b.incarnation, "never"))) for _ in range(6)]
+    good = asyncio.create_task(pour(await a.links.open(b.incarnation, "reads")))
+    counters = b.links.counters
+    await until(lambda: counters.ended_slow >= 3)
+    before = read
+    await until(lambda: read > before + 10 * TUNING.call_window)
+    assert not good.done()
+    ended = [task for task in slow if task.done()]
+    assert len(ended) == counters.ended_slow
+    for task in ended:
+        with pytest.raises(CallEndedError, match="did not read for too long"):
+            await task
+    for task in [good, *slow]:
         task.cancel()
 
 
