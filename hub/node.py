@@ -116,6 +116,7 @@ class Node:
         self.cluster = self._find_nodes()
         self._event_import: EventImport | None = None
         self.ownership = self._find_owners()
+        self._leased = self.ownership if isinstance(self.ownership, LeasedOwnership) else None
         self.hosts = Hosts.of(settings)
         self.errors = ErrorTable(settings.limits.max_errors_told)
         self.context = Context(
@@ -132,7 +133,7 @@ class Node:
             redis=None if redis is None else redis.shared,
             cluster=None if self.cluster is None else self.cluster.cluster,
             ownership=self.ownership,
-            leased=isinstance(self.ownership, LeasedOwnership),
+            leased=self._leased is not None,
         )
         self.parts = self.context.parts
         for family in of_process(whole(families), settings.role):
@@ -252,7 +253,7 @@ class Node:
             StorageWatch(self._watched, self.settings.readiness.look_s),
             *([] if self.cluster is None else [self.cluster.membership]),
             *([] if self._event_import is None else [self._event_import]),
-            *([self.ownership] if isinstance(self.ownership, LeasedOwnership) else []),
+            *([] if self._leased is None else [self._leased]),
         ]
 
     def _observe(self) -> None:
@@ -266,7 +267,7 @@ class Node:
             *([] if self.relay is None else [of_relay(self.relay)]),
             *([] if redis is None else [of_redis(redis)]),
             *([] if self.cluster is None else [self.cluster.parts()]),
-            *([of_ownership(self.ownership)] if isinstance(self.ownership, LeasedOwnership) else []),
+            *([] if self._leased is None else [of_ownership(self._leased)]),
             *self.parts,
         ):
             show(self.metrics, part)
@@ -350,8 +351,8 @@ class Node:
         self.health.drain()
         if self.cluster is not None:
             await self.cluster.registry.drain()
-        if isinstance(self.ownership, LeasedOwnership):
-            await self.ownership.hand_over()
+        if self._leased is not None:
+            await self._leased.hand_over()
         seconds = self.settings.drain_seconds / 2
         await asyncio.gather(self.bayeux_endpoint.drain(seconds), self.dashboards.drain(seconds), self.streams.drain(seconds))
 

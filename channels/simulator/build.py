@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 from channels.events import EVENT_SINK
 from channels.simulator.runner import TENANT, Runner
 from channels.simulator.settings import SimulatorSettings
-from hub.cluster.leased_ownership import LeasedOwnership
 from hub.family import Context, Parts
 
 
@@ -13,8 +12,7 @@ def build(context: Context) -> Parts:
     """Build the runner, which sends the events of a simulated centre in real time."""
     settings = context.section("simulator", SimulatorSettings)
     ownership = context.ownership
-    leased = ownership if isinstance(ownership, LeasedOwnership) else None
-    if ownership is not None and leased is None and not ownership.serves(TENANT):
+    if ownership is not None and not context.leased and not ownership.serves(TENANT):
         return Parts()  # the first worker of this machine simulates
     # the totals of the statistics and the simulated day should begin at the same midnight
     zone = settings.zone or getattr(getattr(context.settings, "statistics", None), "zone", None)
@@ -24,6 +22,6 @@ def build(context: Context) -> Parts:
         clock=context.clock,
         zone=ZoneInfo(zone) if zone else None,
         find_sink=lambda: context.one(EVENT_SINK),
-        leased=leased,
+        leased=ownership if context.leased else None,
     )
     return Parts(services=[runner], counters={"simulator": runner.counters}, readiness={"simulator": runner.readiness})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -88,63 +89,23 @@ ToSocket = Admitted | SocketText | Closed
 Answer = Admitted | ResponseHead | BodyPiece
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_request: Final = msgspec.msgpack.Decoder(RequestHead)
-_answer: Final = msgspec.msgpack.Decoder(Answer)
-_socket: Final = msgspec.msgpack.Decoder(SocketHead)
-_to_socket: Final = msgspec.msgpack.Decoder(ToSocket)
-_body: Final = msgspec.msgpack.Decoder(BodyPiece)
+
+# each raises msgspec.DecodeError where the other node sent something else
+decode_request: Final[Callable[[bytes], RequestHead]] = msgspec.msgpack.Decoder(RequestHead).decode
+"""Reads the head of a request."""
+decode_body: Final[Callable[[bytes], BodyPiece]] = msgspec.msgpack.Decoder(BodyPiece).decode
+"""Reads a further piece of a request's body."""
+decode_answer: Final[Callable[[bytes], Answer]] = msgspec.msgpack.Decoder[Answer](Answer).decode
+"""Reads a piece of a response."""
+decode_socket: Final[Callable[[bytes], SocketHead]] = msgspec.msgpack.Decoder(SocketHead).decode
+"""Reads the opening handshake of a WebSocket."""
+decode_to_socket: Final[Callable[[bytes], ToSocket]] = msgspec.msgpack.Decoder[ToSocket](ToSocket).decode
+"""Reads what goes to the client of a WebSocket."""
 
 
 def encode(piece: RequestHead | SocketHead | Answer | ToSocket) -> bytes:
     """The bytes of a piece."""
     return _encoder.encode(piece)
-
-
-def decode_request(data: bytes) -> RequestHead:
-    """Read the head of a request.
-
-    Raises:
-        msgspec.DecodeError: the other node sent something else.
-    """
-    return _request.decode(data)
-
-
-def decode_answer(data: bytes) -> Answer:
-    """Read a piece of a response.
-
-    Raises:
-        msgspec.DecodeError: the other node sent something else.
-    """
-    answer: Answer = _answer.decode(data)
-    return answer
-
-
-def decode_body(data: bytes) -> BodyPiece:
-    """Read a further piece of a request's body.
-
-    Raises:
-        msgspec.DecodeError: the other node sent something else.
-    """
-    return _body.decode(data)
-
-
-def decode_socket(data: bytes) -> SocketHead:
-    """Read the opening handshake of a WebSocket.
-
-    Raises:
-        msgspec.DecodeError: the other node sent something else.
-    """
-    return _socket.decode(data)
-
-
-def decode_to_socket(data: bytes) -> ToSocket:
-    """Read what goes to the client of a WebSocket.
-
-    Raises:
-        msgspec.DecodeError: the other node sent something else.
-    """
-    piece: ToSocket = _to_socket.decode(data)
-    return piece
 
 
 def head_of(scope: Scope, *, confirm: bool = False, whole: bool = True) -> RequestHead:
