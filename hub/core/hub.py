@@ -12,7 +12,7 @@ from hub.core.frames import FrameCaches
 from hub.core.interest import Interest
 from hub.core.limits import Limits
 from hub.core.logins import LocalLogins
-from hub.core.ports import Authorizer, Clock, Loop, NodeLogins
+from hub.core.ports import Authorizer, Clock, Loop
 from hub.core.positions import Positions
 from hub.core.publisher import Publisher
 from hub.core.recipient import FaultObserver, Recipient
@@ -64,7 +64,6 @@ class Hub:
         clock: Clock,
         on_fault: FaultObserver,
         limits: Limits | None = None,
-        logins: NodeLogins | None = None,
         incarnation: str | None = None,
     ) -> None:
         """``on_fault`` is told of exceptions that one session raised while it was sent something. ``incarnation`` is the name of this
@@ -102,7 +101,7 @@ class Hub:
             clock=clock,
         )
         self.sessions = Sessions(self.limits, clock, self.counters, self.subscriptions)
-        self.logins: NodeLogins = LocalLogins() if logins is None else logins  # one without logins is false
+        self.logins = LocalLogins()
         self.budget = QueueBudget(self.limits, self.counters, self.sessions.by_id.values)
         self.subjects = SubjectSessions(self.router)
         self.sessions.on_attached.append(self.subjects.arrived)

@@ -13,41 +13,47 @@ class LocalLogins:
     __slots__ = ("_sessions", "on_came", "on_gone")
 
     def __init__(self) -> None:
-        # Bayeux sessions of each (tenant, audience)
-        self._sessions: dict[tuple[str, str], int] = {}
+        # by tenant, then by audience: the number of Bayeux sessions
+        self._sessions: dict[str, dict[str, int]] = {}
         self.on_came: list[Callable[[str, str], None]] = []
+        """Each is called with tenant and audience after the first session of a login has begun."""
         self.on_gone: list[Callable[[str, str], None]] = []
+        """See :attr:`hub.core.ports.Logins.on_gone`."""
 
     def arrived(self, principal: Principal) -> None:
         """See :meth:`hub.core.ports.Logins.arrived`."""
+        tenant = principal.tenant
         for audience in principal.audiences:
-            key = (principal.tenant, audience)
-            before = self._sessions.get(key, 0)
-            self._sessions[key] = before + 1
+            sessions = self._sessions.setdefault(tenant, {})
+            before = sessions.get(audience, 0)
+            sessions[audience] = before + 1
             if not before:
                 for listener in self.on_came:
-                    listener(*key)
+                    listener(tenant, audience)
 
     def left(self, principal: Principal) -> None:
         """See :meth:`hub.core.ports.Logins.left`."""
+        tenant = principal.tenant
         for audience in principal.audiences:
-            key = (principal.tenant, audience)
-            left = self._sessions.get(key, 0) - 1
+            sessions = self._sessions.get(tenant, {})
+            left = sessions.get(audience, 0) - 1
             if left > 0:
-                self._sessions[key] = left
+                sessions[audience] = left
                 continue
-            self._sessions.pop(key, None)
+            sessions.pop(audience, None)
+            if not sessions:
+                self._sessions.pop(tenant, None)
             for listener in self.on_gone:
-                listener(*key)
+                listener(tenant, audience)
 
     def has(self, tenant: str, audience: str) -> bool:
         """See :meth:`hub.core.ports.Logins.has`."""
-        return (tenant, audience) in self._sessions
+        return audience in self._sessions.get(tenant, ())
 
     def of_tenant(self, tenant: str) -> list[str]:
-        """See :meth:`hub.core.ports.NodeLogins.of_tenant`."""
-        return [audience for of, audience in self._sessions if of == tenant]
+        """The logins of one tenant."""
+        return list(self._sessions.get(tenant, ()))
 
     def __len__(self) -> int:
         """How many logins have a session."""
-        return len(self._sessions)
+        return sum(len(sessions) for sessions in self._sessions.values())

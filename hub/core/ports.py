@@ -87,17 +87,6 @@ class Logins(Protocol):
         ...
 
 
-class NodeLogins(Logins, Protocol):
-    """Which logins have a Bayeux session on this node."""
-
-    on_came: list[Callable[[str, str], None]]
-    """Each is called with tenant and audience after the first session of a login has begun."""
-
-    def of_tenant(self, tenant: str) -> list[str]:
-        """The logins of one tenant."""
-        ...
-
-
 Snapshot = Callable[[str, str, str], Awaitable[Sequence[tuple[str, bytes]]]]
 """``(tenant, audience, pattern)`` to the present ``(channel, data)`` pairs; ``audience`` is empty for ``all``."""
 

@@ -23,15 +23,15 @@ class Attempt:
 
     __slots__ = ("address", "counted", "known", "tenant", "user", "wait_s")
 
-    def __init__(self, address: str, tenant: str, user: str, wait_s: int, *, known: bool = False, counted: bool = False) -> None:
+    def __init__(self, address: str, tenant: str, user: str) -> None:
         self.address = address
         self.tenant = tenant
         self.user = user
-        self.wait_s = wait_s
+        self.wait_s = 0
         """Seconds to wait before another try; 0 if this one may go on."""
-        self.known = known
+        self.known = False
         """Whether this process knew of an earlier try that failed, or that is not over."""
-        self.counted = counted
+        self.counted = False
         """Whether the try is counted as a failure for all nodes already."""
 
     @property
@@ -51,7 +51,7 @@ class SignInBrake:
 
     async def begin(self, address: str, tenant: str, user: str) -> Attempt:
         """Count a try. It counts as failed until :meth:`succeeded` is called, so that many tries at once are limited too."""
-        attempt = Attempt(address, tenant, user, 0)
+        attempt = Attempt(address, tenant, user)
         attempt.wait_s = self.local.wait_s(address, attempt.who)
         if not attempt.wait_s:
             attempt.known = self.local.watches(address, attempt.who)
