@@ -30,6 +30,11 @@ def fed(hub: WorkersHub, number: int) -> bool:
     return True
 
 
+def all_know_the_owner(hub: WorkersHub, number: int) -> bool:
+    """Whether events are accepted on twenty connections one after the other, so that both workers know which one takes them."""
+    return all(fed(hub, each) for each in range(number, number + 20))
+
+
 async def ask_both(hub: WorkersHub, first: int) -> None:
     """Requests that read and write the database, and events, on as many connections as it takes to reach both workers."""
     before = hub.metrics()
@@ -55,11 +60,11 @@ async def test_both_workers_take_every_request_and_the_first_keeps_the_statistic
         (zero,) = [pid for pid in hub.program("serve") if "events.db" in _files(pid)]
         kill(zero)
         until(lambda: hub.logged("worker_restarted"), "the successor of the first worker")
-        until(lambda: fed(hub, 1_000), "an owner of the tenant")
+        until(lambda: all_know_the_owner(hub, 1_000), "an owner of the tenant")
         await ask_both(hub, 2_000)
         hub.process.process.send_signal(signal.SIGHUP)
         await asyncio.to_thread(until, lambda: hub.logged("replaced"), "the new workers")
-        until(lambda: fed(hub, 3_000), "an owner of the tenant")
+        until(lambda: all_know_the_owner(hub, 3_000), "an owner of the tenant")
         await ask_both(hub, 4_000)
         assert first["worker"] == 0
         assert {record["worker"] for record in hub.logged("simulating")} == {0}
