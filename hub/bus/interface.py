@@ -89,6 +89,16 @@ class Bus(Protocol):
     outstanding.
     """
 
+    @property
+    def node(self) -> str:
+        """The :attr:`Envelope.origin` of what this node publishes."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """The :attr:`Envelope.sequence` of the newest envelope that this node has published; 0 before the first."""
+        ...
+
     def attach(self, receiver: Receiver) -> None:
         """Set the receiver of messages. Called once, before anything else."""
         ...
@@ -116,6 +126,19 @@ class Bus(Protocol):
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
         """As :meth:`publish`, but to several logins; the audience of ``envelope`` is empty."""
+        ...
+
+    async def flush(self, tenant: str) -> None:
+        """Return when all envelopes of a tenant that this node published before the call were sent to the other nodes, or are lost."""
+        ...
+
+    async def settle(self, tenant: str) -> None:
+        """Return when all envelopes of a tenant that any node had published and sent before the call were handed over here, as far as this
+        node is subscribed to their topics. Those that are lost are told by :meth:`Receiver.on_gap`, now or later.
+
+        Raises:
+            BusError: the bus cannot confirm that.
+        """
         ...
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:

@@ -25,6 +25,11 @@ class MemoryBus:
         # by tenant: the newest position of the log when it was first asked for; messages up to it are not handed over
         self._taken_over: dict[str, int] = {}
 
+    @property
+    def sequence(self) -> int:
+        """See :attr:`Bus.sequence`. No other node hears of any."""
+        return 0
+
     def attach(self, receiver: Receiver) -> None:
         """See :meth:`Bus.attach`."""
         self._receiver = receiver
@@ -54,6 +59,12 @@ class MemoryBus:
 
     def publish_to_logins(self, envelope: Envelope, logins: Sequence[str]) -> None:
         """As :meth:`publish`."""
+
+    async def flush(self, tenant: str) -> None:
+        """See :meth:`Bus.flush`. There are no other nodes."""
+
+    async def settle(self, tenant: str) -> None:
+        """See :meth:`Bus.settle`. Nobody else publishes."""
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """See :meth:`Bus.append`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hub.bus.interface import Envelope, Gap
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry
+from hub.core.fetches import Fetches
 from hub.core.ports import Clock, Loop
 from hub.core.positions import Positions
 from hub.core.principal import SUBJECT
@@ -18,7 +19,18 @@ from hub.core.time_slice import TimeSlice
 class BusReceiver:
     """The :class:`hub.bus.interface.Receiver` of a hub."""
 
-    __slots__ = ("_clock", "_counters", "_loop", "_positions", "_publisher", "_registry", "_sessions", "_snapshots", "_subjects")
+    __slots__ = (
+        "_clock",
+        "_counters",
+        "_fetches",
+        "_loop",
+        "_positions",
+        "_publisher",
+        "_registry",
+        "_sessions",
+        "_snapshots",
+        "_subjects",
+    )
 
     def __init__(
         self,
@@ -27,6 +39,7 @@ class BusReceiver:
         positions: Positions,
         sessions: Sessions,
         snapshots: Snapshots,
+        fetches: Fetches,
         subjects: SubjectSessions,
         registry: ChannelRegistry,
         counters: Counters,
@@ -37,6 +50,7 @@ class BusReceiver:
         self._positions = positions
         self._sessions = sessions
         self._snapshots = snapshots
+        self._fetches = fetches
         self._subjects = subjects
         self._registry = registry
         self._counters = counters
@@ -50,6 +64,8 @@ class BusReceiver:
             self._subjects.hear(tenant, audience.removeprefix(SUBJECT))
         if envelope.position is not None:
             self._positions.advance(tenant, envelope.position)
+        else:
+            self._fetches.note(envelope)
         self._publisher.deliver(envelope)
 
     def on_position(self, tenant: str, position: int) -> None:

@@ -7,6 +7,7 @@ from hub.core.budget import QueueBudget
 from hub.core.bus_receiver import BusReceiver
 from hub.core.counters import Counters
 from hub.core.delivery import ChannelRegistry
+from hub.core.fetches import Fetches
 from hub.core.flusher import Flusher
 from hub.core.frames import FrameCaches
 from hub.core.interest import Interest
@@ -36,6 +37,7 @@ class Hub:
         "clock",
         "counters",
         "fan_outs",
+        "fetches",
         "flusher",
         "frame_caches",
         "incarnation",
@@ -86,6 +88,7 @@ class Hub:
         # who is here, and what they hear
         self.positions = Positions()
         self.snapshots = Snapshots(registry, self.limits, loop, clock)
+        self.fetches = Fetches(bus, self.limits.max_queue_bytes)
         self.subscriptions = Subscriptions(
             interest=Interest(bus, registry, self.positions),
             log=log,
@@ -116,6 +119,7 @@ class Hub:
                 positions=self.positions,
                 sessions=self.sessions,
                 snapshots=self.snapshots,
+                fetches=self.fetches,
                 subjects=self.subjects,
                 registry=registry,
                 counters=self.counters,

@@ -14,6 +14,7 @@ from channels.statistics.service.follower import Follower
 from channels.statistics.service.guests import Guests
 from channels.statistics.service.interface import (
     SERVICE,
+    UPDATES,
     Login,
     Readings,
     Report,
@@ -24,19 +25,24 @@ from channels.statistics.service.interface import (
 from channels.statistics.service.local import LocalStatServer
 from channels.statistics.service.node_calls import KIND as LOGINS
 from channels.statistics.service.node_calls import Host
-from channels.statistics.service.payloads import service_state_change
+from channels.statistics.service.payloads import service_state_change, without
 from channels.statistics.service.remote import Answerer, RemoteStatServer, report_of
 from channels.statistics.service.value_channels import parse_values_channel
-from channels.statistics.service.wire import KIND, NotOwnerError
+from channels.statistics.service.wire import KIND, NotOwnerError, Values
+from hub.bus.interface import BusError
 from hub.cluster.cluster import Cluster
 from hub.cluster.ownership import Ownership
 from hub.cluster.ports import LinkError, NodeGoneError
+from hub.core.fetches import Fetch
 from hub.core.hub import Hub
 from hub.core.ports import Clock
 
 T = TypeVar("T")
 
 TRIES = 2
+
+FETCHES = 3
+"""How often the present values of a login are asked for, if more changes of them come meanwhile than a queue may hold."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +78,7 @@ class ClusterStatServer:
         ownership.on_changed.append(self._owner_changed)
         hub.logins.on_came.append(self._login_came)
         hub.logins.on_gone.append(self._login_gone)
-        cluster.links.serve(KIND, Answerer(local, ownership).answer)
+        cluster.links.serve(KIND, Answerer(local, ownership, hub.fetches).answer)
         cluster.links.serve(LOGINS, self._host.serve)
 
     async def start(self) -> None:
@@ -123,13 +129,30 @@ class ClusterStatServer:
     async def present_updates(self, tenant: str, login: str) -> bytes | None:
         """See :meth:`StatServer.present_updates`."""
         try:
-            found: bytes | None = await self._do(
+            return await self._do(
                 tenant,
                 lambda: self._local.present_updates(tenant, login),
-                lambda node: self.remote.result(node, "present_updates", tenant, login),
+                lambda node: self._fetch_updates(node, tenant, login),
             )
         except (UnavailableError, UnansweredError):
             return None
+
+    async def _fetch_updates(self, node: str, tenant: str, login: str) -> bytes | None:
+        """The present values of a login from another node, without those of which newer ones have come here."""
+        found: bytes | None = None
+        for _ in range(FETCHES):
+            with self._hub.fetches.fetch(tenant, login) as fetch:
+                found, stamp = await self.remote.updates(node, tenant, login)
+                if found is None or stamp is None:
+                    return found
+                await self._settle(tenant)
+                if fetch.too_many:
+                    continue
+                if newer := fetch.newer(UPDATES, stamp):
+                    found, overtaken = without(found, newer)
+                    self.counters.overtaken += overtaken
+                return found
+        self.counters.unsettled += 1
         return found
 
     async def present_values(self, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
@@ -143,12 +166,34 @@ class ClusterStatServer:
                     yield piece
             return
         try:
-            async with aclosing(self.remote.values(owner.node, tenant, pattern)) as there:
-                async for piece in there:
-                    yield piece
+            with self._hub.fetches.fetch(tenant, "") as fetch:
+                is_settled = False
+                async with aclosing(self.remote.values(owner.node, tenant, pattern)) as there:
+                    async for some in there:
+                        if some.stamp is not None and not is_settled:
+                            await self._settle(tenant)
+                            is_settled = True
+                        yield self._not_overtaken(some, fetch)
         except (LinkError, NotOwnerError, UnansweredError):
             # the state goes UNAVAILABLE, and all values are sent when it comes back
             _log.warning("values_not_read", tenant=tenant, pattern=pattern, exc_info=True)
+
+    def _not_overtaken(self, piece: Values, fetch: Fetch) -> list[tuple[str, bytes]]:
+        """The values of which no newer ones have come here."""
+        stamp = piece.stamp
+        if stamp is None:
+            return piece.pairs
+        kept = [(channel, data) for channel, data in piece.pairs if not fetch.newer(channel, stamp)]
+        self.counters.overtaken += len(piece.pairs) - len(kept)
+        return kept
+
+    async def _settle(self, tenant: str) -> None:
+        """Wait until nothing that is older than the owner's answer can still come over the bus."""
+        try:
+            await self._hub.fetches.settle(tenant)
+        except BusError:
+            # when this node hears Redis again it is told of a gap, and all present values are sent again
+            self.counters.unsettled += 1
 
     async def objects(self, tenant: str, object_type: str) -> list[str]:
         """See :meth:`StatServer.objects`."""

@@ -98,5 +98,11 @@ class RemoteCounters:
     """Those that reached a node which did not own the tenant; they are sent to the owner."""
     no_owner: int = 0
     """Requests that found no owner of their tenant."""
+    overtaken: int = 0
+    """Present values of other nodes that were left out, since newer ones had come over the bus."""
+    unsettled: int = 0
+    """Times that present values of another node were sent although older ones could still come by Redis, which did not answer, or newer
+    ones had come, more than are kept.
+    """
     watches_broken: int = 0
     """Times that a node lost its call to a tenant's owner, by which it tells who is here and hears the service state."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+
+import msgspec
 
 from channels.statistics.engine.state import AGENTS
 from channels.statistics.engine.values import Value
@@ -61,6 +63,33 @@ def statistic_update(items: Sequence[bytes]) -> bytes:
     first, *others = items or (b"",)
     following = (part for item in others for part in (b",", item))
     return b"".join((b'{"name":"StatisticUpdate","topic":"%b","data":{"statistics":[' % UPDATES.encode(), first, *following, b"]}}"))
+
+
+class _Ids(msgspec.Struct, frozen=True):
+    """What names the statistic of an item, as it is on the wire."""
+
+    subscriptionId: str
+    statisticId: str
+
+
+class _Items(msgspec.Struct):
+    statistics: list[msgspec.Raw]
+
+
+class _Update(msgspec.Struct):
+    data: _Items
+
+
+_decode_update = msgspec.json.Decoder(_Update).decode
+_decode_ids = msgspec.json.Decoder(_Ids).decode
+
+
+def without(update: bytes, newer: Iterable[bytes]) -> tuple[bytes | None, int]:
+    """A ``StatisticUpdate`` without the statistics that ``newer`` ones have, None if none is left; and how many were taken out."""
+    known = {_decode_ids(item) for each in newer for item in _decode_update(each).data.statistics}
+    items = [bytes(item) for item in _decode_update(update).data.statistics]
+    kept = [item for item in items if _decode_ids(item) not in known]
+    return (statistic_update(kept) if kept else None), len(items) - len(kept)
 
 
 def service_state_change(state: ServiceState) -> bytes:

@@ -31,6 +31,7 @@ from channels.statistics.service.wire import (
 )
 from hub.cluster.ownership import Ownership
 from hub.cluster.ports import Call, CallEndedError, LinkError, Links
+from hub.core.fetches import Fetches, Stamp
 from hub.core.metric import Histogram
 from hub.core.ports import Clock
 
@@ -78,12 +79,21 @@ class RemoteStatServer:
                     result = piece.result
         return result
 
-    async def values(self, node: str, tenant: str, pattern: str) -> AsyncGenerator[list[tuple[str, bytes]], None]:
+    async def updates(self, node: str, tenant: str, login: str) -> tuple[bytes | None, Stamp | None]:
+        """See :meth:`StatServer.present_updates`, with the stamp. Raises as :meth:`readings`."""
+        done = Done()
+        async with aclosing(self._pieces(node, Request("present_updates", tenant), [login])) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Done):
+                    done = piece
+        return done.result, done.stamp
+
+    async def values(self, node: str, tenant: str, pattern: str) -> AsyncGenerator[Values, None]:
         """The present values of values channels, some at a time. Raises as :meth:`readings`."""
         async with aclosing(self._pieces(node, Request("present_values", tenant), [pattern])) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Values):
-                    yield piece.pairs
+                    yield piece
 
     async def _pieces(self, node: str, request: Request, arguments: list[Any]) -> AsyncGenerator[Piece, None]:
         """The pieces of an answer; the last one is a :class:`Done`."""
@@ -119,11 +129,13 @@ class RemoteStatServer:
 class Answerer:
     """Answers the requests of other nodes, for the tenants that this process owns."""
 
-    __slots__ = ("_local", "_ownership")
+    __slots__ = ("_fetches", "_local", "_ownership")
 
-    def __init__(self, local: StatServer, ownership: Ownership) -> None:
+    def __init__(self, local: StatServer, ownership: Ownership, fetches: Fetches) -> None:
+        """``fetches`` gives the stamps of present values."""
         self._local = local
         self._ownership = ownership
+        self._fetches = fetches
 
     async def answer(self, call: Call) -> None:
         """The handler of calls of the kind ``stat``."""
@@ -157,7 +169,8 @@ class Answerer:
                 await local.close_subscription(login, identifier)
                 await call.send(encode(Done()))
             case "present_updates", None, [audience]:
-                await call.send(encode(Done(await local.present_updates(tenant, audience))))
+                present = await local.present_updates(tenant, audience)
+                await call.send(encode(Done(present, stamp=await self._stamp(tenant))))
             case "present_values", None, [pattern]:
                 await self._send_values(call, tenant, pattern)
             case "objects", None, [object_type]:
@@ -181,9 +194,21 @@ class Answerer:
         async with aclosing(self._local.present_values(tenant, pattern)) as pieces:
             async for piece in pieces:
                 found += piece
+        stamp = await self._stamp(tenant)
         for at in range(0, len(found), AT_ONCE):
-            await call.send(encode(Values(found[at : at + AT_ONCE])))
+            await call.send(encode(Values(found[at : at + AT_ONCE], stamp)))
         await call.send(encode(Done()))
+
+    async def _stamp(self, tenant: str) -> Stamp:
+        """The stamp of values that were taken right now.
+
+        Raises:
+            NotOwnerError: this process owns the tenant no more; what it has may be old.
+        """
+        epoch = self._ownership.epoch(tenant)
+        if epoch is None:
+            raise NotOwnerError
+        return await self._fetches.stamp(tenant, epoch)
 
 
 async def _send_readings(call: Call, readings: Readings) -> None:

@@ -15,6 +15,7 @@ from channels.statistics.engine.definition import DefinitionError
 from channels.statistics.service.interface import LimitError, Login, Reading, UnavailableError, UnknownSubscriptionError
 from channels.statistics.service.requests import Refusal
 from hub.core.errors import RefusedError, WireError
+from hub.core.fetches import Stamp
 from hub.eventlog.interface import EventLogError
 
 KIND: Final = "stat"
@@ -50,6 +51,8 @@ class Values(msgspec.Struct, tag="values", frozen=True, array_like=True):
     """Some present ``(channel, data)``."""
 
     pairs: list[tuple[str, bytes]]
+    stamp: Stamp | None = None
+    """Of these values; None from nodes that know none."""
 
 
 class Done(msgspec.Struct, tag="done", frozen=True, array_like=True):
@@ -58,6 +61,8 @@ class Done(msgspec.Struct, tag="done", frozen=True, array_like=True):
     result: Any = None
     refusals: list[Refusal] = []
     subscription_id: str = ""
+    stamp: Stamp | None = None
+    """Of a result that is present values."""
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True, array_like=True):

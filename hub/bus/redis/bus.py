@@ -92,6 +92,11 @@ class RedisBus:
         self.on_fenced: list[Callable[[str, int], object]] = []
         """Called with a tenant and an epoch when messages are refused, since the tenant has a later epoch."""
 
+    @property
+    def sequence(self) -> int:
+        """See :attr:`Bus.sequence`."""
+        return self._sequence
+
     def attach(self, receiver: Receiver) -> None:
         """See :meth:`Bus.attach`."""
         self._subscriptions = Subscriptions(self.servers, Parts(self.log, self.names, self.node, receiver, self._tuning, self.counters))
@@ -184,6 +189,14 @@ class RedisBus:
             header = header_of(signed, epoch=signed.epoch, logins=len(some))
             self._sent.send(signed.topic.tenant, Outgoing(channels, header, body, epoch=signed.epoch))
 
+    async def flush(self, tenant: str) -> None:
+        """See :meth:`Bus.flush`. It takes ``Tuning.append_s`` seconds at most, and nothing if nothing waits for Redis."""
+        await self._sent.flush(tenant)
+
+    async def settle(self, tenant: str) -> None:
+        """See :meth:`Bus.settle`. Redis answers on the connection on which messages come."""
+        await self._heard.settle(tenant)
+
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """See :meth:`Bus.append`. If the connection breaks, the call is repeated; Redis records the message once. After
         ``Tuning.append_s`` seconds it fails, although Redis may still record the message.
@@ -211,7 +224,9 @@ class RedisBus:
         except (RedisUnavailableError, RedisRefusedError):
             _log.warning("epoch_not_claimed", tenant=tenant, epoch=epoch, exc_info=True)
             return 0
-        return int(answer)
+        noted = int(answer)
+        self._heard.claimed(tenant, noted)
+        return noted
 
     def _fenced(self, tenant: str, epoch: int) -> None:
         for call in self.on_fenced:

@@ -26,7 +26,6 @@ class Received(NamedTuple):
     envelope: Envelope
     logins: Sequence[str]
     """The logins that the envelope is for; empty if it is for the audience of its topic."""
-    epoch: int
     notice: bool = False
     """Whether it says that states of the tenant were lost; then it has no data."""
 
@@ -84,6 +83,14 @@ def decode(tenant: str, payload: bytes) -> Received:
         begin = end
     split = begin + header.extra_bytes
     envelope = Envelope(
-        header.topic(tenant), header.delivery, payload[split:], payload[begin:split], position, previous, header.origin, header.sequence
+        header.topic(tenant),
+        header.delivery,
+        payload[split:],
+        payload[begin:split],
+        position,
+        previous,
+        header.origin,
+        header.sequence,
+        header.epoch,
     )
-    return Received(envelope, logins, header.epoch, notice)
+    return Received(envelope, logins, notice)

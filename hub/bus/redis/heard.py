@@ -65,6 +65,7 @@ class Heard:
         "needed",
         "position",
         "run",
+        "settling",
         "topics",
     )
 
@@ -91,6 +92,8 @@ class Heard:
         """The server that named the position, as it was started."""
         self.epoch = 0
         """The highest fence of a stat server in any message so far."""
+        self.settling: asyncio.Future[str] | None = None
+        """Set when Redis has answered on the connection on which messages come, behind all that it had sent; then empty, or why not."""
         # the sequence number of the newest event or state from each node
         self._seen: dict[str, int] = {}
         # whether a gap is about to be reported
@@ -163,11 +166,11 @@ class Heard:
             self._counters.noticed += 1
             self.lose_states()
             return
-        if received.epoch:
-            if received.epoch < self.epoch:
+        if envelope.epoch:
+            if envelope.epoch < self.epoch:
                 self._counters.deposed += 1
                 return
-            self.epoch = received.epoch
+            self.epoch = envelope.epoch
         if not received.logins:
             self._bring(envelope)
             return

@@ -96,11 +96,25 @@ class Outgoing:
 class _TenantQueue:
     """The messages that one tenant publishes. Only one call runs at a time, so that positions follow the order of the messages."""
 
-    __slots__ = ("messages", "tenant")
+    __slots__ = ("added", "done", "messages", "tenant", "waiting")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
         self.messages: deque[Outgoing] = deque()
+        self.added = 0
+        """Messages that were queued."""
+        self.done = 0
+        """Those of them that were published, or have failed."""
+        self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        """Who waits until so many are done, by rising number."""
+
+    def finish(self, count: int) -> None:
+        """Note that so many more are done."""
+        self.done += count
+        while self.waiting and self.waiting[0][0] <= self.done:
+            future = self.waiting.popleft()[1]
+            if not future.done():
+                future.set_result(None)
 
 
 class Publisher:
@@ -199,6 +213,15 @@ class Publisher:
             tenant_queue = self._queues[tenant] = _TenantQueue(tenant)
             self._spawn(self._run(tenant_queue))
         tenant_queue.messages.append(outgoing)
+        tenant_queue.added += 1
+
+    async def flush(self, tenant: str) -> None:
+        """Return when the messages of a tenant that wait now have been published or have failed."""
+        tenant_queue = self._queues.get(tenant)
+        if tenant_queue is not None:
+            future: asyncio.Future[None] = self._loop.create_future()
+            tenant_queue.waiting.append((tenant_queue.added, future))
+            await future
 
     async def close(self) -> None:
         """Accept no more messages, and return when those that wait have been published or have failed."""
@@ -226,6 +249,7 @@ class Publisher:
                 self._fail_all(tenant_queue.tenant, batch, error)
             self._pending -= len(batch)
             self._bytes -= sum(each.size for each in batch)
+            tenant_queue.finish(len(batch))
         del self._queues[tenant_queue.tenant]
 
     def _take(self, tenant_queue: _TenantQueue) -> list[Outgoing]:

@@ -124,8 +124,45 @@ class Subscriptions:
         if heard is None:
             heard = self._tenants[tenant] = Heard(tenant, parts.names.of(tenant), parts.receiver, parts.tuning, parts.counters)
         heard.want([(topic, parts.names.subscription(topic)) for topic in topics])
-        channels = {parts.names.subscription(topic) for topic in topics}
-        deadline = self._loop.time() + parts.tuning.subscribe_s
+        return dict.fromkeys(topics, await self._confirm(heard, {parts.names.subscription(topic) for topic in topics}))
+
+    async def settle(self, tenant: str) -> None:
+        """See :meth:`hub.bus.interface.Bus.settle`. Calls that come while Redis is being asked share one more question."""
+        heard = self._tenants.get(tenant)
+        if heard is None:
+            return
+        if heard.settling is not None:
+            await asyncio.wait([heard.settling])
+        if heard.settling is None or heard.settling.done():
+            heard.settling = self._loop.create_future()
+            self._spawn(self._settle_now(heard, heard.settling))
+        failed = await asyncio.shield(heard.settling)
+        if failed:
+            raise BusError(failed)
+
+    async def _settle_now(self, heard: Heard, settled: asyncio.Future[str]) -> None:
+        failed = "the bus was closed"
+        try:
+            await self._confirm(heard, set())
+            failed = ""
+        except BusError as error:
+            failed = str(error)
+        finally:
+            settled.set_result(failed)
+
+    def claimed(self, tenant: str, epoch: int) -> None:
+        """Hand over no messages of an older epoch that are still on their way."""
+        if (heard := self._tenants.get(tenant)) is not None:
+            heard.epoch = max(heard.epoch, epoch)
+
+    async def _confirm(self, heard: Heard, channels: set[bytes]) -> int:
+        """The position from which channels of a tenant are in force; what was published before has been handed over.
+
+        Raises:
+            BusError: Redis did not confirm it in time.
+        """
+        tenant = heard.name
+        deadline = self._loop.time() + self._parts.tuning.subscribe_s
         subscriber: Subscriber | None = None
         try:
             async with asyncio.timeout_at(deadline):
@@ -138,7 +175,7 @@ class Subscriptions:
                     wanted = (channels & heard.needed.keys()) | (heard.needed.keys() - heard.channels)
                     try:
                         subscriber.subscribe(heard, wanted, confirmed)
-                        return dict.fromkeys(topics, await confirmed)
+                        return await confirmed
                     except ConnectionLostError:
                         if tenant in self._moving:
                             await asyncio.shield(self._change)

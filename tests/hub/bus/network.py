@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
@@ -187,6 +188,34 @@ class NetworkBus:
                 found.append(Envelope(topic, DeliveryClass.LOG, record.data, record.extra, record.position, after))
         for envelope in sorted(found, key=lambda envelope: envelope.position or 0):
             self.receive(envelope)
+
+    @property
+    def node(self) -> str:
+        return self.name
+
+    @property
+    def sequence(self) -> int:
+        return self._sequence
+
+    async def flush(self, tenant: str) -> None:
+        if not self.connected:
+            return  # what was published is lost
+
+        def flushed(done: asyncio.Future[None]) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        with contextlib.suppress(BusError):
+            await self._ask(flushed)
+
+    async def settle(self, tenant: str) -> None:
+        if not self.connected:
+            raise BusError("there is no connection")
+
+        def answered(done: asyncio.Future[None]) -> None:
+            self.answer(lambda: None if done.done() else done.set_result(None))
+
+        await self._ask(answered)
 
     def attach(self, receiver: Receiver) -> None:
         self._receiver = receiver

@@ -234,6 +234,34 @@ async def test_events_reach_the_other_node_once_by_name_and_pattern(pair: Pair) 
     assert pair.at_b.data() == [b"1", b"2", b"3"]
 
 
+async def test_what_was_flushed_on_one_node_has_come_when_another_one_is_settled(pair: Pair) -> None:
+    await pair.b.subscribe([A, B], positions=False)
+    for turn in range(1, 6):
+        before = pair.a.sequence
+        for number in range(100):
+            pair.a.publish(event((A, B)[number % 2], b"%d" % (turn * 1000 + number)))
+        assert pair.a.sequence >= before + 100
+        await pair.a.flush("t")
+        await asyncio.gather(*(pair.b.settle("t") for _ in range(5)))
+        assert len(pair.at_b.of(A)) + len(pair.at_b.of(B)) == turn * 100
+        newest = max(envelope.sequence for envelope in (*pair.at_b.of(A), *pair.at_b.of(B)))
+        assert newest == pair.a.sequence
+        assert {envelope.origin for envelope in pair.at_b.of(A)} == {pair.a.node}
+
+
+async def test_where_nothing_waits_and_nobody_listens_nothing_is_waited_for(pair: Pair) -> None:
+    await pair.a.flush("t")
+    await pair.a.settle("t")
+
+
+async def test_a_node_that_is_cut_off_cannot_say_that_it_is_settled(pair: Pair) -> None:
+    await pair.b.subscribe([A], positions=False)
+    await pair.nodes.cut()
+    with pytest.raises(BusError):
+        await pair.b.settle("t")
+    await pair.nodes.mend()
+
+
 async def test_a_second_copy_is_recognised(pair: Pair) -> None:
     await pair.b.subscribe([A], positions=True)
     await pair.nodes.repeat()

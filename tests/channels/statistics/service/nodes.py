@@ -133,8 +133,9 @@ class StatNode:
         self.name = node.incarnation
         self.clock = party.clock
         self.loop = AsyncioLoop()
+        self.bus = NetworkBus(party.network, self.name)
         self.hub = Hub(
-            bus=NetworkBus(party.network, self.name),
+            bus=self.bus,
             log=party.network.log,
             registry=ChannelRegistry(),
             authorizer=Everything(),

@@ -71,3 +71,29 @@ async def test_an_owner_that_was_replaced_is_not_heard(kind: str, shared_redis: 
         assert fenced == [("t", 7), ("t", 7)]
     finally:
         await nodes.close()
+
+
+async def test_the_next_owner_does_not_hear_the_last_one_any_more(shared_redis: Callable[[str], RedisServer]) -> None:
+    """What the last one had published is still on its way to the next one, which has taken the tenant already."""
+    nodes = await NodesOverRedis.make(shared_redis("redis"), ManualClock())
+    try:
+        ear = Ear()
+        nodes.a.attach(Ear())
+        nodes.b.attach(ear)
+        await nodes.b.subscribe([TOPIC], positions=False)
+        await nodes.a.claim("t", 7)
+        nodes.a.publish(Envelope(TOPIC, DeliveryClass.STATE, b"1", epoch=7))
+        await nodes.settle()
+        await until(lambda: len(ear.heard) == 1)
+        bring = nodes.b.subscriber.on_message
+        late: list[tuple[bytes, bytes]] = []
+        nodes.b.subscriber.on_message = lambda channel, payload: late.append((channel, payload))
+        nodes.a.publish(Envelope(TOPIC, DeliveryClass.STATE, b"2", epoch=7))
+        await until(lambda: bool(late))
+        await nodes.b.claim("t", 8)
+        for channel, payload in late:
+            bring(channel, payload)
+        assert [envelope.data for envelope in ear.heard] == [b"1"]
+        assert nodes.b.counters.deposed == 1
+    finally:
+        await nodes.close()
