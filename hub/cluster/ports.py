@@ -117,12 +117,35 @@ class Call(Protocol):
         """
         ...
 
+    def try_send(self, piece: bytes, *, last: bool = False) -> bool:
+        """Send a piece now, as :meth:`send` does; False if that would have to wait, and nothing was sent.
+
+        Raises:
+            LinkError, ValueError: as for :meth:`send`.
+        """
+        ...
+
     async def receive(self) -> bytes | None:
         """The next piece of the other side; None after its last one.
 
         Raises:
             CallEndedError: the other side cancelled the call.
             UnreachableError: the link broke.
+        """
+        ...
+
+    def take(self) -> bytes | None:
+        """The next piece of the other side, if it is here; None if it has not come yet.
+
+        Raises:
+            CallEndedError: the other side cancelled the call, or its last piece was taken.
+            UnreachableError: the link broke.
+        """
+        ...
+
+    def when_ready(self, ready: Callable[[], object] | None) -> None:
+        """Have the event loop call ``ready``, in a callback of its own, whenever a piece has come or the call has ended, and at once where
+        that is so already. It may be called with nothing new to take. No task may :meth:`receive` meanwhile. None ends it.
         """
         ...
 
@@ -142,6 +165,10 @@ class Call(Protocol):
         """Whether the caller said that the reply was written; False if it said that it was not, if the call or the link broke, or after
         ``timeout_s`` seconds without either.
         """
+        ...
+
+    def when_confirmed(self, told: Callable[[bool], object], timeout_s: float = 5.0) -> None:
+        """Have the event loop call ``told`` once, with what :meth:`confirmed` returns."""
         ...
 
 

@@ -13,6 +13,7 @@ from starlette.types import Receive, Send
 from hub.bayeux.response_batch import ResponseBatch
 from hub.core.limits import Limits
 from hub.transports.plain_http import envelope, respond
+from hub.transports.relaying import RelayedAnswer
 from hub.transports.single_write import single_write
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -72,6 +73,11 @@ class HttpResponse:
         """See :func:`hub.transports.single_write.single_write`."""
         return single_write(self._send, status, self._headers, body)
 
+    def pass_on(self, status: int, body: bytes, told: Callable[[bool], object]) -> bool:
+        """See :meth:`hub.transports.relaying.RelayedAnswer.respond`. False for a request that no node has relayed."""
+        exchange = getattr(self._send, "__self__", None)
+        return isinstance(exchange, RelayedAnswer) and exchange.respond(status, self._headers, body, told)
+
     async def respond(self, status: int, body: bytes) -> bool:
         """See :func:`hub.transports.plain_http.respond`."""
         return await respond(self._send, status, self._headers, body, timeout_s=self._limits.response_timeout_ms / 1000)
@@ -99,7 +105,7 @@ class _Ending:
         try:
             status, body = self._response.response(self._batch)
             delivered = self._response.single_write(status, body)
-            if delivered is None:
+            if delivered is None and not self._response.pass_on(status, body, self._settle):
                 self.task = self._loop.create_task(self._respond(status, body))
         finally:
             if delivered is not None:

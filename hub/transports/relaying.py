@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -60,6 +61,19 @@ class SessionRelay(Protocol):
     def release(self) -> Iterator[None]:
         """This node stops: end the wait for every request that another node holds. A step for each, so that the caller can spread them
         over time.
+        """
+        ...
+
+
+class RelayedAnswer(ABC):
+    """A request that another node has relayed to this one: ``send`` of its ASGI application is a method of this."""
+
+    @abstractmethod
+    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, told: Callable[[bool], object]) -> bool:
+        """Send a whole response at once, in place of several calls of ``send``. Returns whether it was sent: then ``told`` is called later,
+        once, with whether the client has it. Else nothing was done, and the caller has to use ``send``.
+
+        ``Content-Length`` is added by the other node; ``headers`` may contain neither that nor ``Connection``.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from starlette.types import Send
@@ -40,6 +41,14 @@ class _Shared:
 
 
 _shared = _Shared()
+
+
+def wakeable(send: Send) -> asyncio.Event | None:
+    """An event that ends the wait in ``receive`` of the request that ``send`` answers: ``receive`` returns an empty piece of the body then.
+    None under another server than uvicorn.
+    """
+    cycle = getattr(send, "__self__", None)
+    return cycle.message_event if isinstance(cycle, RequestResponseCycle) else None
 
 
 def single_write(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool | None:

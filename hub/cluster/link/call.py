@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from hub.cluster.link.frames import PIECE_OVERHEAD, CancelReason, FrameType, encode_credit
@@ -55,6 +56,7 @@ class LinkCall:
         "_ignored",
         "_link",
         "_local_done",
+        "_on_ready",
         "_pieces",
         "_read",
         "_reader",
@@ -111,20 +113,20 @@ class LinkCall:
         self._read = 0
         """Bytes that were read since the other side was last told."""
         self._reader: asyncio.Future[None] | None = None
+        self._on_ready: Callable[[], object] | None = None
         self._local_done = alone and not answers
         self._remote_done = alone and answers
         self._ignored = False
         self._error: LinkError | None = None
-        self._confirmation: asyncio.Future[bool] | bool | None = None
+        self._confirmation: _Confirmation | bool | None = None
 
     # -- what its owner does ------------------------------------------------------------------------------------------
 
     async def send(self, piece: bytes, *, last: bool = False) -> None:
         """See :meth:`hub.cluster.ports.Call.send`."""
-        if len(piece) > self._link.max_piece:
-            raise ValueError(f"expected a piece of at most {self._link.max_piece} bytes, got {len(piece)}")
+        if self.try_send(piece, last=last):  # nearly always
+            return
         cost = len(piece) + PIECE_OVERHEAD
-        self._check_sending()
         if not self._window.try_take(cost):
             await self._window.take(cost)
         if not self._link.window.try_take(cost):
@@ -136,6 +138,23 @@ class LinkCall:
             if self._error is not None or self._local_done:  # it ended while this waited
                 self._link.window.give(cost)
         self._check_sending()
+        self._write_piece(piece, last=last)
+
+    def try_send(self, piece: bytes, *, last: bool = False) -> bool:
+        """See :meth:`hub.cluster.ports.Call.try_send`."""
+        if len(piece) > self._link.max_piece:
+            raise ValueError(f"expected a piece of at most {self._link.max_piece} bytes, got {len(piece)}")
+        self._check_sending()
+        cost = len(piece) + PIECE_OVERHEAD
+        if not self._window.try_take(cost):
+            return False
+        if not self._link.window.try_take(cost):
+            self._window.give(cost)
+            return False
+        self._write_piece(piece, last=last)
+        return True
+
+    def _write_piece(self, piece: bytes, *, last: bool) -> None:
         self._local_done = last
         self._link.write(self.stream, FrameType.LAST_PIECE if last else FrameType.PIECE, piece)
         if last:
@@ -161,12 +180,31 @@ class LinkCall:
                 await self._reader
             finally:
                 self._reader = None
-        piece = self._pieces.popleft()
+        return self._take(self._pieces)
+
+    def take(self) -> bytes | None:
+        """See :meth:`hub.cluster.ports.Call.take`."""
+        if self._pieces:
+            return self._take(self._pieces)
+        if self._error is not None:
+            raise again(self._error)
+        if self._remote_done:
+            raise CallEndedError("the other side has sent all that it had")
+        return None
+
+    def when_ready(self, ready: Callable[[], object] | None) -> None:
+        """See :meth:`hub.cluster.ports.Call.when_ready`."""
+        self._on_ready = ready
+        if ready is not None and (self._pieces or self._error is not None or self._remote_done):
+            asyncio.get_running_loop().call_soon(ready)
+
+    def _take(self, pieces: deque[bytes]) -> bytes:
+        piece = pieces.popleft()
         cost = len(piece) + PIECE_OVERHEAD
         self._unread -= cost
         self._until_read -= 1
-        if self._pieces and self._until_read <= 0:
-            self._until_read = len(self._pieces)
+        if pieces and self._until_read <= 0:
+            self._until_read = len(pieces)
             self.stalled_since = asyncio.get_running_loop().time()
         if self.counted:
             self._link.consumed(cost)
@@ -200,20 +238,24 @@ class LinkCall:
 
     async def confirmed(self, timeout_s: float = 5.0) -> bool:
         """See :meth:`hub.cluster.ports.Call.confirmed`."""
-        if isinstance(self._confirmation, bool):
-            return self._confirmation
-        if self._error is not None:
-            return False
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def told(written: bool) -> None:
+            if not waiting.done():  # its task may have been cancelled
+                waiting.set_result(written)
+
+        self.when_confirmed(told, timeout_s)
+        return await waiting
+
+    def when_confirmed(self, told: Callable[[bool], object], timeout_s: float = 5.0) -> None:
+        """See :meth:`hub.cluster.ports.Call.when_confirmed`."""
         loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[bool] = loop.create_future()
-        self._confirmation = waiting
-        timer = loop.call_later(timeout_s, _expire, waiting)  # for each relayed request: asyncio.timeout costs several times as much
-        try:
-            return await waiting
-        finally:
-            timer.cancel()
-            if self._confirmation is waiting:
-                self._confirmation = None
+        if isinstance(self._confirmation, bool):
+            loop.call_soon(told, self._confirmation)
+        elif self._error is not None:
+            loop.call_soon(told, False)
+        else:
+            self._confirmation = _Confirmation(told, loop, timeout_s)
 
     def ignore(self) -> None:
         """Drop what the other side still sends, until it ends the call."""
@@ -259,8 +301,8 @@ class LinkCall:
         """The caller said whether the reply was written."""
         waiting = self._confirmation
         self._confirmation = written
-        if isinstance(waiting, asyncio.Future) and not waiting.done():
-            waiting.set_result(written)
+        if isinstance(waiting, _Confirmation):
+            waiting.settle(written)
 
     def cancelled(self, reason: int) -> None:
         """The other side ended the call. What it had finished before can still be read."""
@@ -304,11 +346,31 @@ class LinkCall:
             self._link.forget(self)
 
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        if self._reader is not None:
+            if not self._reader.done():
+                self._reader.set_result(None)
+        elif self._on_ready is not None:
+            # not here: an exception in it is not one of the link, and one message of the link may bring pieces for hundreds of calls
+            asyncio.get_running_loop().call_soon(self._on_ready)
 
 
-def _expire(waiting: asyncio.Future[bool]) -> None:
-    """Nobody has confirmed in time."""
-    if not waiting.done():
-        waiting.set_result(False)
+class _Confirmation:
+    """Waits for the word that a reply was written. A future and ``asyncio.timeout`` cost several times as much for each request."""
+
+    __slots__ = ("_loop", "_timer", "_told")
+
+    def __init__(self, told: Callable[[bool], object], loop: asyncio.AbstractEventLoop, timeout_s: float) -> None:
+        self._loop = loop
+        self._told: Callable[[bool], object] | None = told
+        self._timer = loop.call_later(timeout_s, self._expire)
+
+    def settle(self, written: bool) -> None:
+        """Tell it, once, behind what runs now."""
+        told, self._told = self._told, None
+        if told is not None:
+            self._timer.cancel()
+            self._loop.call_soon(told, written)
+
+    def _expire(self) -> None:
+        """Nobody has confirmed in time."""
+        self.settle(False)

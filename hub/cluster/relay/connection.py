@@ -39,6 +39,11 @@ class RelayedConnection:
             self.let_in = True
             self._untold = self._untold or Admitted(True, tenant)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the other node has still to be told something."""
+        return self._untold is not None
+
     def untold(self) -> Admitted | None:
         """What the other node has still to be told; from now on it counts as told."""
         untold, self._untold = self._untold, None

@@ -23,7 +23,7 @@ from hub.cluster.relay.wire import (
 from hub.security.connections import ClientConnection, connection_of
 from hub.transports.plain_http import RESPONSE_TIMEOUT_S, respond
 from hub.transports.relaying import HOPS, ReleasedError
-from hub.transports.single_write import single_write
+from hub.transports.single_write import single_write, wakeable
 
 KIND: Final = "http"
 """The kind of these calls between nodes."""
@@ -40,7 +40,7 @@ class HttpRelay:
         """``response_timeout_s``: seconds that a client may take to read a long answer."""
         self._links = links
         self._response_timeout_s = response_timeout_s
-        self._waiting: dict[_Watch, None] = {}
+        self._waiting: dict[_Wait, None] = {}
         self._headers: tuple[tuple[bytes, bytes], ...] = ()
         self.counters = counters
 
@@ -93,16 +93,26 @@ class HttpRelay:
             body, whole = message.get("body", b""), not message.get("more_body", False)
         connection = connection_of(scope)
         head = head_of(scope, confirm=confirm, whole=whole)
-        watch: _Watch | None = None
+        watch: _Wait | None = None
         call: Call | None = None
         try:
             call = await self._links.open(node, KIND, encode(head), body, hops=scope.get(HOPS, 0))
-            watch = _Watch(call, receive, timeout_s, whole=whole)
-            if confirm:
-                self._waiting[watch] = None
-            answer = await _response(call, connection)
+            answer: ResponseHead | None = None
+            if confirm and whole and wakeable(send) is not None:  # a connect, nearly always
+                watch = held = _Held(call, timeout_s, self, scope, send, connection)
+                self._waiting[held] = None
+                await held.wait(receive)
+                if held.written is not None:
+                    return held.written
+                answer = held.answer
+                self._waiting.pop(held, None)
+            watch = _Watch(call, timeout_s, receive, whole=whole)
+            if answer is None:
+                if confirm:
+                    self._waiting[watch] = None
+                answer = await _response(call, connection)
+                self._waiting.pop(watch, None)
             watch.begun()
-            self._waiting.pop(watch, None)
             if answer.more:
                 written = await self._stream(call, watch, connection, send, answer, confirm=confirm)
             else:
@@ -135,13 +145,19 @@ class HttpRelay:
             if call is not None:
                 call.cancel()
 
+    def write_at_once(self, scope: Scope, send: Send, answer: ResponseHead) -> bool | None:
+        """Write an answer that is here whole, as :func:`hub.transports.single_write.single_write` does."""
+        if not answer.body or scope["method"] == "HEAD" or _CLOSE in (headers := self._without_length(answer.headers)):
+            return None
+        return single_write(send, answer.status, headers, answer.body)
+
     async def _write(self, scope: Scope, send: Send, answer: ResponseHead) -> bool:
         """Write an answer that is here whole; returns whether the client took it."""
+        written = self.write_at_once(scope, send, answer)
+        if written is not None:  # nearly always
+            return written
         if answer.body and scope["method"] != "HEAD":
             headers = self._without_length(answer.headers)
-            written = single_write(send, answer.status, headers, answer.body) if _CLOSE not in headers else None
-            if written is not None:  # nearly always
-                return written
             return await respond(send, answer.status, headers, answer.body, timeout_s=self._response_timeout_s)
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": b""})
@@ -157,7 +173,7 @@ class HttpRelay:
         return self._headers
 
     async def _stream(
-        self, call: Call, watch: _Watch, connection: ClientConnection | None, send: Send, answer: ResponseHead, *, confirm: bool
+        self, call: Call, watch: _Wait, connection: ClientConnection | None, send: Send, answer: ResponseHead, *, confirm: bool
     ) -> bool:
         """Write an answer piece by piece, as fast as its client reads; returns whether the client took it. One that breaks off ends with
         the client's connection, so that the client does not take it for a whole one.
@@ -191,15 +207,13 @@ def _disconnected(send: Send) -> bool:
     return bool(getattr(getattr(send, "__self__", None), "disconnected", False))
 
 
-class _Watch:
-    """Sends on the rest of a request's body, then waits until its client has gone, and cancels the call then."""
+class _Wait:
+    """One relayed request whose answer has not begun, and why it may be that it never does."""
 
-    __slots__ = ("_call", "_receive", "_task", "_timer", "answered", "gone", "late", "released")
+    __slots__ = ("_call", "_timer", "answered", "gone", "late", "released")
 
-    def __init__(self, call: Call, receive: Receive, timeout_s: float, *, whole: bool) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, call: Call, timeout_s: float) -> None:
         self._call = call
-        self._receive = receive
         self.gone = False
         """Whether the client has left before its answer came."""
         self.released = False
@@ -208,13 +222,11 @@ class _Watch:
         """Whether the answer has come: its end looks to ``receive`` like the end of the client."""
         self.late = False
         """Whether the answer has not begun in time."""
-        self._timer = loop.call_later(timeout_s, self._time_out)
-        self._task = loop.create_task(self._run(whole), name="hub.cluster.relay")
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._time_out)
 
     def stop(self) -> None:
         """Wait no more."""
         self._timer.cancel()
-        self._task.cancel()
 
     def begun(self) -> None:
         """The answer has begun."""
@@ -228,6 +240,98 @@ class _Watch:
         """Stop waiting for the answer."""
         self.released = True
         self._call.cancel()
+
+
+class _Held(_Wait):
+    """A request that is here whole, and whose answer comes in one piece: a connect that another node holds.
+
+    It uses only the task that the server made for it, which waits in ``receive``. A callback writes the answer, which ends ``receive``;
+    what takes longer, or went wrong, is left to the task.
+    """
+
+    __slots__ = ("_connection", "_over", "_relay", "_scope", "_send", "answer", "error", "written")
+
+    def __init__(
+        self, call: Call, timeout_s: float, relay: HttpRelay, scope: Scope, send: Send, connection: ClientConnection | None
+    ) -> None:
+        super().__init__(call, timeout_s)
+        self._relay = relay
+        self._scope = scope
+        self._send = send
+        self._connection = connection
+        self._over = False
+        self.answer: ResponseHead | None = None
+        """The answer, or its head, if it cannot be written at once."""
+        self.error: Exception | None = None
+        self.written: bool | None = None
+        """Whether the client took the answer; None: nothing was written."""
+
+    async def wait(self, receive: Receive) -> None:
+        """Wait until the answer was written, or has to be.
+
+        Raises:
+            LinkError: it will not come.
+            ValueError: it cannot be written.
+        """
+        self._call.when_ready(self._look)
+        try:
+            while not self._over:
+                if (await receive())["type"] == "http.disconnect":
+                    break
+        finally:
+            self._call.when_ready(None)
+            self._timer.cancel()
+        if self.error is not None:
+            raise self.error
+        if not self._over:
+            self.gone = True
+            raise UnreachableError("the client has left")
+
+    def _look(self) -> None:
+        """Take what has come of the answer."""
+        if self._over:
+            return
+        try:
+            while (piece := self._call.take()) is not None:
+                if (answer := _read(self._call, piece, self._connection)) is not None:
+                    self._write(answer)
+                    return
+        except Exception as error:  # the task raises it
+            self.error = error
+            self._end()
+
+    def _write(self, answer: object) -> None:
+        if not isinstance(answer, ResponseHead):
+            raise UnreachableError(f"{self._call.node} sent an answer without a head")
+        if not answer.more:
+            self.written = self._relay.write_at_once(self._scope, self._send, answer)
+        if self.written is None:
+            self.answer = answer
+        else:
+            self._call.confirm(written=self.written)
+            self._call.finish()
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        if (event := wakeable(self._send)) is not None:
+            event.set()
+
+
+class _Watch(_Wait):
+    """Sends on the rest of a request's body, then waits until its client has gone, and cancels the call then."""
+
+    __slots__ = ("_receive", "_task")
+
+    def __init__(self, call: Call, timeout_s: float, receive: Receive, *, whole: bool) -> None:
+        super().__init__(call, timeout_s)
+        self._receive = receive
+        self._task = asyncio.get_running_loop().create_task(self._run(whole), name="hub.cluster.relay")
+
+    def stop(self) -> None:
+        """See :meth:`_Wait.stop`."""
+        super().stop()
+        self._task.cancel()
 
     async def _run(self, whole: bool) -> None:
         more = not whole
@@ -256,14 +360,21 @@ async def _next(call: Call, connection: ClientConnection | None) -> ResponseHead
         piece = await call.receive()
         if piece is None:
             raise UnreachableError(f"{call.node} ended its answer early")
-        try:
-            answer = decode_answer(piece)
-        except msgspec.DecodeError as error:
-            raise UnreachableError(f"{call.node} sent an answer that cannot be read: {error}") from error
-        if not isinstance(answer, Admitted):
+        if (answer := _read(call, piece, connection)) is not None:
             return answer
-        if connection is not None:
-            connection.admit(anonymous=answer.anonymous, tenant=answer.tenant)
+
+
+def _read(call: Call, piece: bytes, connection: ClientConnection | None) -> ResponseHead | BodyPiece | None:
+    """A piece of the answer; None for what the client has shown, which is noted."""
+    try:
+        answer = decode_answer(piece)
+    except msgspec.DecodeError as error:
+        raise UnreachableError(f"{call.node} sent an answer that cannot be read: {error}") from error
+    if not isinstance(answer, Admitted):
+        return answer
+    if connection is not None:
+        connection.admit(anonymous=answer.anonymous, tenant=answer.tenant)
+    return None
 
 
 async def _response(call: Call, connection: ClientConnection | None) -> ResponseHead:

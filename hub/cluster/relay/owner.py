@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 from starlette.types import ASGIApp, Message
 
@@ -21,6 +23,7 @@ from hub.cluster.relay.wire import (
 )
 from hub.security.connections import SCOPE_KEY
 from hub.transports.plain_http import RESPONSE_TIMEOUT_S
+from hub.transports.relaying import RelayedAnswer
 from hub.transports.single_write import SINGLE_WRITE_BYTES
 
 CONFIRM_S = 5.0
@@ -66,7 +69,7 @@ class HttpOwner:
         return self._confirm_s if body_bytes <= SINGLE_WRITE_BYTES else self._confirm_s + self._response_timeout_s
 
 
-class _Exchange:
+class _Exchange(RelayedAnswer):
     """One request and its response, as an ASGI application has them. ``send`` of the end of a response returns when the relay has said that
     all of it was written, and raises ``OSError`` when it was not: so :func:`hub.transports.plain_http.respond` finds out.
     """
@@ -133,6 +136,26 @@ class _Exchange:
             self._owner.counters.unconfirmed += 1
             self._call.cancel()
             raise ConnectionResetError(f"{self._call.node} did not say that the response was written")
+
+    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, told: Callable[[bool], object]) -> bool:
+        """See :meth:`hub.transports.relaying.RelayedAnswer.respond`."""
+        if not self._confirm or self._done or self._start is not None or self._connection.has_news or len(body) > SINGLE_WRITE_BYTES:
+            return False
+        try:
+            if not self._call.try_send(encode(ResponseHead(status, list(headers), body, False)), last=True):
+                return False
+        except LinkError:  # ``send`` finds out the same
+            return False
+
+        def confirmed(written: bool) -> None:
+            self._done = True
+            if not written:
+                self._owner.counters.unconfirmed += 1
+                self._call.cancel()
+            told(written)
+
+        self._call.when_confirmed(confirmed, self._owner.timeout_s(len(body)))
+        return True
 
     async def _pass_on(self, body: bytes, more: bool) -> None:
         """Send a piece of the response. The head goes with the first one."""

@@ -69,6 +69,33 @@ async def test_a_client_that_leaves_lets_go_of_its_connect_at_the_owner() -> Non
         assert hub[0].server.registry.connects_held == 0
 
 
+async def test_a_relayed_connect_takes_one_task_at_each_node() -> None:
+    """That of the request. There are thousands, and each task costs as much as a delivery."""
+    made: list[str] = []
+
+    def counting(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **options)
+
+    async with nodes() as hub, hub[0].client() as client:
+        await client.opened("/a")
+        move(client, hub[1])
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(counting)
+        try:
+            held = await client.hold()
+            await hub[0].emit("/a", b"1")
+            assert data_of((await held).json()) == [1]
+            await until(lambda: hub[0].node.links.ends[hub[1].incarnation].calls == 0)
+        finally:
+            loop.set_task_factory(None)
+        ours = [
+            name for name in made if name.startswith(("HttpRelay", "_Watch", "_Held", "_Ending", "Multiplexer", "RequestResponseCycle"))
+        ]
+        assert sorted(ours) == ["Multiplexer._answer", "RequestResponseCycle.run_asgi"]
+        assert hub[0].relay.counters.unconfirmed == 0
+
+
 @pytest.mark.parametrize("way", ["not_written", "no_word", "killed"])
 async def test_what_did_not_reach_the_client_comes_again(way: str) -> None:
     async with nodes(3) as hub, hub[0].client() as client:
