@@ -238,8 +238,8 @@ class LeasedOwnership:
             assert own.lease is not None
             try:
                 await own.lease.release()
-            except StorageError:
-                _log.warning("lease_not_released", tenant=tenant, exc_info=True)  # it ends by itself
+            except StorageError as error:  # it ends by itself
+                _log.warning("lease_not_released", tenant=tenant, error=str(error))
             self.counters.released += 1
             if (held := self._seen.get(tenant)) is not None:
                 self._seen[tenant] = held._replace(left_s=0.0)
@@ -256,9 +256,9 @@ class LeasedOwnership:
             try:
                 await self._look()
                 self._failing = False
-            except StorageError:
+            except StorageError as error:
                 if not self._failing:
-                    _log.warning("owners_not_read", exc_info=True)
+                    _log.warning("owners_not_read", error=str(error))
                 self._failing = True
             for waiter in waiters:
                 if not waiter.done():

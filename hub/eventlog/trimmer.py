@@ -37,8 +37,8 @@ class Trimmer:
         """Sweep once."""
         try:
             self.trimmed += await self._log.trim()
-        except EventLogError:  # the log grows until the next sweep; publishers get the error
-            _log.exception("log_not_trimmed")
+        except EventLogError as error:  # the log grows until the next sweep; publishers get the error
+            _log.error("log_not_trimmed", error=str(error))
 
     async def _run(self) -> None:
         while True:

@@ -200,8 +200,8 @@ class Lease:
             try:
                 async with asyncio.timeout(self._until - asked):
                     renewed = await self._transactions.write(lambda tx: renew(tx, fence, self._term_s))
-            except (StorageError, TimeoutError):
-                _log.warning("lease_not_renewed", lease=self._name, exc_info=True)
+            except (StorageError, TimeoutError) as error:
+                _log.warning("lease_not_renewed", lease=self._name, error=str(error) or "no answer in time")
                 due = self._renew_s / 3
                 continue
             if not renewed or self._fence is None:

@@ -174,9 +174,9 @@ class ClusterStatServer:
                             await self._settle(tenant)
                             is_settled = True
                         yield self._not_overtaken(some, fetch)
-        except (LinkError, NotOwnerError, UnansweredError):
+        except (LinkError, NotOwnerError, UnansweredError) as error:
             # the state goes UNAVAILABLE, and all values are sent when it comes back
-            _log.warning("values_not_read", tenant=tenant, pattern=pattern, exc_info=True)
+            _log.warning("values_not_read", tenant=tenant, pattern=pattern, error=str(error) or type(error).__name__)
 
     def _not_overtaken(self, piece: Values, fetch: Fetch) -> list[tuple[str, bytes]]:
         """The values of which no newer ones have come here."""

@@ -221,8 +221,8 @@ class RedisBus:
         try:
             meta = self.names.of(tenant).meta
             answer = await self.servers.of(meta).run(self._scripts.claim, (meta,), lambda _: [epoch])
-        except (RedisUnavailableError, RedisRefusedError):
-            _log.warning("epoch_not_claimed", tenant=tenant, epoch=epoch, exc_info=True)
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            _log.warning("epoch_not_claimed", tenant=tenant, epoch=epoch, error=str(error))
             return 0
         noted = int(answer)
         self._heard.claimed(tenant, noted)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from hub.core.message import Topic
 from hub.eventlog.channel_log import Retention
 from hub.eventlog.channel_log_memory import MemoryChannelLog
@@ -30,5 +32,9 @@ async def test_a_log_that_fails_does_not_end_it() -> None:
     await log.append(Topic("t", "", "/log/a"), b"1", b"")
     await log.close()
     trimmer = Trimmer(log)
-    await trimmer.sweep()
+    with capture_logs() as logs:
+        await trimmer.sweep()
     assert trimmer.trimmed == 0
+    # a log that is away for a while is expected, and needs no stack
+    assert [(line["event"], "exc_info" in line) for line in logs] == [("log_not_trimmed", False)]
+    assert logs[0]["error"]
