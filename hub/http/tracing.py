@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
+from typing import Final
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +18,9 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-
 _B3_TRACE_ID = re.compile(rb"(?:[0-9a-fA-F]{16}){1,2}")
 
 _ERROR_BODY = b'{"status":{"code":500,"message":"Internal Server Error"}}'
+
+_PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""Routes that balancers and Prometheus ask every second or so: at ``info`` their lines would hide those of clients."""
 
 _access = structlog.get_logger("hub.access")
 _log = structlog.get_logger(__name__)
@@ -78,8 +82,10 @@ class Tracing:
 
 
 def access(scope: Scope, status: int, seconds: float) -> None:
-    """Write the access log line of a request; ``status`` 0: it was not answered."""
-    _access.info("request", method=asked_method(scope), path=_route(scope), status=status, ms=round(seconds * 1000, 1))
+    """Write the access log line of a request; ``status`` 0: it was not answered. That of a probe has the level ``debug``."""
+    route = _route(scope)
+    write = _access.debug if route in _PROBES else _access.info
+    write("request", method=asked_method(scope), path=route, status=status, ms=round(seconds * 1000, 1))
 
 
 def _route(scope: Scope) -> str:

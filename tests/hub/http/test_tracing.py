@@ -56,6 +56,19 @@ async def test_ids_are_bound_echoed_and_logged_with_the_route_and_not_the_path()
     assert structlog.contextvars.get_contextvars() == {}
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_probes_are_logged_for_debugging_alone(path: str) -> None:
+    app = FastAPI()
+
+    @app.get(path)
+    async def probe() -> None:
+        return None
+
+    with capture_logs() as logs:
+        await get(Tracing(app), path)
+    assert [(line["path"], line["status"], line["log_level"]) for line in logs] == [(path, 200, "debug")]
+
+
 async def test_an_unknown_path_is_not_logged_as_it_came() -> None:
     with capture_logs() as logs:
         assert (await get(Tracing(rest()), "/unknown/secret")).status_code == 404
