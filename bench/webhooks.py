@@ -180,7 +180,7 @@ def databases(kinds: Sequence[str]) -> Iterator[dict[str, Postgres | None]]:
 async def house(server: Postgres | None) -> Any:
     """A fresh hub, receivers, and a session of HTTP."""
     with tempfile.TemporaryDirectory() as folder:
-        url = None if server is None else server.url(await server.create()).replace("postgresql+psycopg", "postgresql")
+        url = None if server is None else server.url(await server.create())
         hub = await asyncio.to_thread(Hub, Path(folder), url)
         await asyncio.to_thread(hub.start)
         receivers = Receivers()

@@ -388,11 +388,11 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The URL of the database: ``sqlite:///PATH`` or ``postgresql+psycopg://...``, whatever driver the setting names."""
+        """The URL of the database: ``sqlite:///PATH`` or ``postgresql://...``, whatever driver the setting names."""
         if self.database_url is None:
             return sqlite_url(self.data_dir / "hub.db")
         scheme, _, rest = self.database_url.partition("://")
-        return f"{'postgresql+psycopg' if scheme.startswith('postgres') else 'sqlite'}://{rest}"
+        return f"{'postgresql' if scheme.startswith('postgres') else 'sqlite'}://{rest}"
 
 
 def model_of(families: Iterable[Section]) -> type[Settings]:

@@ -70,7 +70,7 @@ def _migrate(source_url: str, target_url: str, packages: Sequence[str]) -> dict[
     except BaseException:
         source.close()
         raise
-    target = Database(_psycopg(target_url))
+    target = Database(target_url)
     try:
         asyncio.run(migrate(target, packages))
         with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=errors) as bar:
@@ -86,7 +86,3 @@ def _migrate(source_url: str, target_url: str, packages: Sequence[str]) -> dict[
         lock.close()
         source.close()
         target.close()
-
-
-def _psycopg(url: str) -> str:
-    return f"postgresql+psycopg://{url.partition('://')[2]}"

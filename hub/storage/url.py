@@ -27,6 +27,8 @@ _URL: Final = re.compile(
     re.VERBOSE,
 )
 
+MAX_PORT: Final = 65_535
+
 _HIDDEN: Final = "***"
 
 _SAFE: Final = "/ :@+,;=&!$'()*~"
@@ -62,6 +64,8 @@ class DatabaseUrl:
         if port is not None and not (port.isascii() and port.isdigit()):
             # the value is not shown: if the @ is missing, it is the password
             raise ValueError(f"expected a number as the port, got {len(port)} characters of which some are no digits")
+        if port is not None and not 1 <= int(port) <= MAX_PORT:
+            raise ValueError(f"expected a port from 1 to {MAX_PORT}, got {port}")
         return cls(
             kind == "sqlite",
             None if found["database"] in {"", ":memory:"} else _unquoted(found["database"]),
@@ -108,7 +112,7 @@ class DatabaseUrl:
         database = "" if self.database is None else f"/{quote(self.database)}"
         shown = [(name, _HIDDEN if name == "password" else value) for name, value in self.query]
         query = f"?{urlencode(shown, safe='/,:*')}" if shown else ""
-        return f"postgresql+psycopg://{user}{secret}{'@' if user or secret else ''}{host}{port}{database}{query}"
+        return f"postgresql://{user}{secret}{'@' if user or secret else ''}{host}{port}{database}{query}"
 
 
 def sqlite_url(path: str | Path) -> str:

@@ -133,14 +133,14 @@ def test_positions_ahead_of_the_clock(data: Path) -> None:
 
 async def test_a_postgresql_that_takes_no_writes(data: Path, postgres: Postgres) -> None:
     name = await postgres.migrated()
-    url = postgres.url(name).replace("postgresql+psycopg:", "postgresql:")
+    url = postgres.url(name)
     assert {finding["subject"] for finding in doctor(data, "--database-url", url)[1] if "takes writes" in finding["message"]} == {
         "PostgreSQL"
     }
     other = await postgres.create()
     with psycopg.connect(host=str(postgres.socket_dir), user="postgres", dbname="postgres", autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {other} SET default_transaction_read_only = on".encode())
-    url = postgres.url(other).replace("postgresql+psycopg:", "postgresql:")
+    url = postgres.url(other)
     code, found = doctor(data, "--database-url", url)
     assert code == 1
     assert problems(found)["PostgreSQL"].endswith("takes no writes: read-only")

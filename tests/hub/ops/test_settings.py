@@ -313,9 +313,9 @@ def test_nodes_that_share_a_redis_need_the_same_secret() -> None:
     ("url", "expected"),
     [
         (None, "sqlite:///data/hub.db"),
-        ("postgres://u@h/d", "postgresql+psycopg://u@h/d"),
-        ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
-        ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgres://u@h/d", "postgresql://u@h/d"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql+psycopg://u@h/d", "postgresql://u@h/d"),
         ("sqlite:///x.db", "sqlite:///x.db"),
         ("sqlite+aiosqlite:///x.db", "sqlite:///x.db"),
     ],

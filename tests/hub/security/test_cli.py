@@ -191,7 +191,7 @@ def test_wrong_usage_ends_with_2(hub: Hub) -> None:
 
 def test_a_database_that_does_not_answer_ends_with_1_and_hides_its_password(hub: Hub) -> None:
     result = hub("tenant", "list", "--database-url", "postgresql://ana:geheim@127.0.0.1:1/hub")
-    assert "database: PostgreSQL at postgresql+psycopg://[hidden]@127.0.0.1:1/hub cannot be used" in result.stderr.replace("\n", "")
+    assert "database: PostgreSQL at postgresql://[hidden]@127.0.0.1:1/hub cannot be used" in result.stderr.replace("\n", "")
     assert "geheim" not in result.output
     assert result.exit_code == 1
 

@@ -48,7 +48,7 @@ class Postgres:
         self._migrated: dict[tuple[str, ...], str] = {}
 
     def url(self, name: str) -> str:
-        return f"postgresql+psycopg://postgres@/{name}?host={self.socket_dir}"
+        return f"postgresql://postgres@/{name}?host={self.socket_dir}"
 
     async def create(self) -> str:
         """The name of a new database."""

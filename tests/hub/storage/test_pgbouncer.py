@@ -31,7 +31,7 @@ def pooler(postgres: Postgres) -> Iterator[PgBouncer]:
 async def test_writers_and_readers_share_server_connections(postgres: Postgres, pooler: PgBouncer) -> None:
     """More than five runs of each statement, after which a driver prepares it, by more clients than there are server connections."""
     name = await postgres.create()
-    async with opened(pooler.url(name).replace("postgresql:", "postgresql+psycopg:")) as database:
+    async with opened(pooler.url(name)) as database:
         stores = [Transactions(backend_of(database)) for _ in range(4)]
         for store in stores:
             await store.start()
@@ -55,7 +55,7 @@ async def test_writers_and_readers_share_server_connections(postgres: Postgres, 
 
 
 async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres: Postgres, pooler: PgBouncer) -> None:
-    url = pooler.url(await postgres.create()).replace("postgresql:", "postgresql+psycopg:")
+    url = pooler.url(await postgres.create())
 
     async def start(name: str) -> None:
         async with opened(url) as database:

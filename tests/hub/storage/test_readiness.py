@@ -106,7 +106,7 @@ def test_a_file_that_another_process_locks_is_told_by_the_next_probe(hub_process
 async def test_a_postgresql_that_stops_and_comes_back(hub_process: HubFactory) -> None:
     with running_postgres() as server:
         name = await server.create()
-        url = server.url(name).replace("postgresql+psycopg:", "postgresql:")
+        url = server.url(name)
         hub = hub_process("--open", "--database-url", url, environment={**OFTEN, "HUB_LOG_LEVEL": "info", "HUB_LOG_FORMAT": "json"})
         added = run_hub(
             ["token", "add", "a", "-t", "demo", "-r", "admin", "--json", "--database-url", url], hub.folder, clean_environment()
@@ -145,7 +145,7 @@ async def test_a_postgresql_that_stops_and_comes_back(hub_process: HubFactory) -
 
 async def test_strict_readiness_takes_a_node_out_without_postgresql(hub_process: HubFactory) -> None:
     with running_postgres() as server:
-        url = server.url(await server.create()).replace("postgresql+psycopg:", "postgresql:")
+        url = server.url(await server.create())
         hub = hub_process("--open", "--database-url", url, environment={**OFTEN, "HUB_READINESS__STRICT": "true"})
         await asyncio.to_thread(server.halt)
         await asyncio.to_thread(until, hub, lambda status, body: (status, body["status"]) == (503, "degraded"))

@@ -136,7 +136,7 @@ def test_a_postgresql_that_is_not_there(data: Path) -> None:
 
 
 def test_a_postgresql_without_the_database(data: Path, postgres: Postgres) -> None:
-    url = postgres.url("nowhere").replace("postgresql+psycopg:", "postgresql:")
+    url = postgres.url("nowhere")
     assert 'database "nowhere" does not exist' in sentence(serve(data, "--database-url", url))
 
 
@@ -179,7 +179,7 @@ def test_who_makes_a_new_database_says_so_and_where(tmp_path: Path) -> None:
 
 
 async def test_who_makes_new_tables_in_postgresql_says_so_without_the_password(postgres: Postgres, tmp_path: Path) -> None:
-    url = postgres.url(await postgres.create()).replace("postgresql+psycopg://postgres@", "postgresql://postgres:geheim@")
+    url = postgres.url(await postgres.create()).replace("postgresql://postgres@", "postgresql://postgres:geheim@")
     made = run_hub(["tenant", "add", "acme", "--database-url", url], tmp_path, QUIET)
-    assert made.stderr.startswith("made a new database: postgresql+psycopg://postgres:***@/hub_")
+    assert made.stderr.startswith("made a new database: postgresql://postgres:***@/hub_")
     assert run_hub(["tenant", "list", "--database-url", url], tmp_path, QUIET).stderr == ""

@@ -143,4 +143,4 @@ def test_the_driver_that_a_url_names_changes_nothing(url: str, tmp_path: Path, m
 
 
 def test_a_database_says_where_it_is_without_its_password() -> None:
-    assert str(Database("postgresql+psycopg://ana:geheim@db/hub")) == "postgresql+psycopg://ana:***@db/hub"
+    assert str(Database("postgresql+psycopg://ana:geheim@db/hub")) == "postgresql://ana:***@db/hub"

@@ -126,7 +126,7 @@ def test_a_file_of_another_version_is_refused(source: Path, target: Database, tm
 
 
 async def test_the_command(source: Path, postgres: Postgres) -> None:
-    url = postgres.url(await postgres.create()).replace("postgresql+psycopg", "postgresql")
+    url = postgres.url(await postgres.create())
     environment = clean_environment({"HUB_DATA_DIR": str(source)})
     done = run_hub(("migrate", "--to-postgresql", url), source, environment)
     assert done.returncode == 0, done.stderr

@@ -60,9 +60,9 @@ def test_what_postgresql_is_connected_with(rest: str, expected: dict[str, object
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgresql://ana:geheim@db:5433/hub?sslmode=require", "postgresql+psycopg://ana:***@db:5433/hub?sslmode=require"),
-        ("postgresql://ana@/hub?password=geheim&host=/run/pg", "postgresql+psycopg://ana@/hub?password=***&host=/run/pg"),
-        ("postgresql://:geheim@[::1]/", "postgresql+psycopg://:***@[::1]"),
+        ("postgresql://ana:geheim@db:5433/hub?sslmode=require", "postgresql://ana:***@db:5433/hub?sslmode=require"),
+        ("postgresql://ana@/hub?password=geheim&host=/run/pg", "postgresql://ana@/hub?password=***&host=/run/pg"),
+        ("postgresql://:geheim@[::1]/", "postgresql://:***@[::1]"),
         ("sqlite+aiosqlite:///x.db", "sqlite:///x.db"),
         ("sqlite://", "sqlite://"),
     ],
@@ -96,6 +96,11 @@ def test_what_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="expected") as refused:
         DatabaseUrl.parse(url)
     assert "geheim" not in str(refused.value)
+
+
+def test_a_port_that_none_can_be_is_named() -> None:
+    with pytest.raises(ValueError, match="expected a port from 1 to 65535, got 99999"):
+        DatabaseUrl.parse("postgresql://u@h:99999/db")
 
 
 def test_hosts_that_are_named_in_two_ways_are_refused() -> None:
