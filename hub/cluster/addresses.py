@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hub.cluster.link.address import LinkAddress, parse_listen, parse_url
+from hub.cluster.link.certificates import certificate_problems
 from hub.ops.settings import Settings
 from hub.workers.seat import Seat
 
@@ -63,6 +64,8 @@ def link_problems(settings: Settings) -> list[str]:
         problems.append("link_tls_key: expected link_tls_cert beside it, got none")
     if address.path and settings.link_tls_cert is not None:
         problems.append("link_tls_cert: expected none for a Unix socket, which leaves no machine, got one")
+    if not problems:  # else the files may be named where none is wanted
+        problems = certificate_problems(settings.link_tls_cert, settings.link_tls_key, settings.link_tls_ca)
     cluster = settings.cluster
     if cluster.lapse_s < 4 * cluster.beat_s:
         problems.append(f"cluster.lapse_s: expected at least four times beat_s ({cluster.beat_s:g}), got {cluster.lapse_s:g}")

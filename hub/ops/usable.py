@@ -31,13 +31,13 @@ def check_supported(settings: Settings) -> None:
 def _of_role(settings: Settings) -> list[str]:
     """What a process lacks that does a part of the work: the others do the rest."""
     problems = []
-    missing = f"role: expected all, since a node with the role {settings.role} works with others"
+    why = f"which the role {settings.role} needs to work with other nodes"
     if settings.redis_url is None and settings.workers == 1:
-        problems.append(f"{missing} by a Redis: name one with redis_url (--redis-url, HUB_REDIS_URL)")
+        problems.append(f"redis_url: expected the Redis of the hub, {why}, got none: name it (--redis-url, HUB_REDIS_URL)")
     if DatabaseUrl.parse(settings.database).is_sqlite:
-        problems.append(f"{missing} on one PostgreSQL, got SQLite: name one with database_url (--database-url, HUB_DATABASE_URL)")
+        problems.append(f"database_url: expected the PostgreSQL of the hub, {why}, got SQLite: name it (--database-url, HUB_DATABASE_URL)")
     if settings.link_listen is None and settings.workers == 1:
-        problems.append(f"{missing} over links: say where it takes them with link_listen (HUB_LINK_LISTEN)")
+        problems.append(f"link_listen: expected where this node takes links, {why}, got none: name a host and a port (HUB_LINK_LISTEN)")
     return problems
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
@@ -12,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 _TLS_ARGUMENTS = ("keyfile", "certfile", "cert_reqs", "ca_certs", "ca_data", "ca_path", "check_hostname", "ciphers", "password")
+_TLS_FILES = ("keyfile", "certfile", "ca_certs", "ca_path")
 
 HostPort = tuple[str, int]
 
@@ -72,7 +74,7 @@ class Access:
         self._class: type[AbstractConnection] = pool.connection_class
         tls = None
         if issubclass(self._class, SSLConnection):
-            tls = RedisSSLContext(**{name: arguments[f"ssl_{name}"] for name in _TLS_ARGUMENTS if f"ssl_{name}" in arguments}).get()
+            tls = _tls_of(arguments)
         self.address = Address(
             arguments.get("host", "localhost"),
             int(arguments.get("port", 6379)),
@@ -94,6 +96,22 @@ class Access:
         """See :meth:`Endpoint.connection`."""
         where: dict[str, Any] = {"path": address.path} if address.path else {"host": address.host, "port": address.port}
         return self._class(socket_timeout=None, socket_connect_timeout=timeout_s or None, protocol=2, **where, **self._arguments)
+
+
+def _tls_of(arguments: Mapping[str, Any]) -> ssl.SSLContext:
+    """What the arguments ``ssl_...`` of a URL say.
+
+    Raises:
+        ValueError: a file cannot be read, or an argument cannot be used; what was expected.
+    """
+    for name in _TLS_FILES:
+        path = arguments.get(f"ssl_{name}")
+        if path is not None and not os.access(path, os.R_OK):
+            raise ValueError(f"expected a path that this user can read as ssl_{name}, got {path}")
+    try:
+        return RedisSSLContext(**{name: arguments[f"ssl_{name}"] for name in _TLS_ARGUMENTS if f"ssl_{name}" in arguments}).get()
+    except (RedisError, OSError) as error:  # what ssl raises is an OSError
+        raise ValueError(f"expected arguments ssl_... that can be used, got: {error}") from None
 
 
 class UrlEndpoint:

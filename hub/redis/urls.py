@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from hub.redis.cluster import ClusterServers
 from hub.redis.commands import Durability, ServerCommands
@@ -95,12 +95,40 @@ def name_of(url: str) -> str:
 def _one(url: str, durability: Durability) -> Servers:
     kind = kind_of(url)
     if kind == "server":
+        _check_server(url)
         return ServerCommands(UrlEndpoint(url), durability=durability)
     if durability == "yes":
         raise ValueError("expected redis_durable auto or no with Sentinels or a Cluster, got yes: a replica is promoted with what it has")
     if kind == "cluster":
         return _cluster(_parts(url, REDIS_PORT))
     return ServerCommands(_sentinel(_parts(url, SENTINEL_PORT)))
+
+
+def _check_server(url: str) -> None:
+    """Refuse what redis-py would leave out without a word."""
+    split = urlsplit(url)
+    if split.scheme == "unix":
+        if split.path in {"", "/"}:
+            raise ValueError("expected the path of a socket such as unix:///run/redis.sock, got none")
+        return
+    _check_port(split)
+    _check_database(split.path.strip("/"))
+
+
+def _check_database(text: str) -> None:
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"expected the number of a database behind the host, such as redis://host:6379/0, got {text!r}")
+
+
+def _check_port(split: SplitResult) -> int | None:
+    """The port of a host, None without one."""
+    try:
+        return split.port
+    except ValueError:
+        text = split.netloc.rpartition("@")[2].rpartition(":")[2]
+        # what is no number is not shown: if the @ is missing, it is the password
+        got = text if text.isdigit() else f"{len(text)} characters of which some are no digits"
+        raise ValueError(f"expected a port from 0 to 65535 behind {split.hostname}, got {got}") from None
 
 
 def _cluster(parts: _Parts) -> ClusterServers:
@@ -113,6 +141,7 @@ def _sentinel(parts: _Parts) -> SentinelEndpoint:
     service, _, database = parts.path.partition("/")
     if not service:
         raise ValueError("expected the name of the master behind the hosts, such as redis+sentinel://host:26379/mymaster")
+    _check_database(database)
     return SentinelEndpoint(parts.access(database or "0"), parts.hosts, unquote(service), parts.sentinels())
 
 
@@ -132,4 +161,4 @@ def _host(text: str, port: int) -> HostPort:
     split = urlsplit(f"//{text}")
     if not split.hostname:
         raise ValueError(f"expected hosts such as host:{port}, separated by commas, got {text!r}")
-    return split.hostname, split.port or port
+    return split.hostname, _check_port(split) or port

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
+
+
+def certificate_problems(cert: Path | None, key: Path | None, ca: Path | None) -> list[str]:
+    """What is wrong with the files that the settings ``link_tls_...`` name; empty: nothing. The files are read."""
+    named = {"link_tls_cert": cert, "link_tls_key": key, "link_tls_ca": ca}
+    problems = [
+        f"{name}: expected a file (PEM) that this user can read, got {path.absolute()}"
+        for name, path in named.items()
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK))
+    ]
+    if problems:
+        return problems
+    certificates = Certificates(cert, key, ca)
+    try:
+        certificates.of_listener()
+    except OSError as error:  # what ssl raises is one too
+        problems.append(f"link_tls_cert: expected a certificate (PEM) with its key, got {cert}: {error}")
+    try:
+        certificates.of_dialler()
+    except OSError as error:
+        problems.append(f"link_tls_ca: expected certificates (PEM), got {ca}: {error}")
+    return problems
 
 
 class Certificates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hub.cluster.addresses import link_problems, listen_address, url_of
 from hub.cluster.link.address import LinkAddress, parse_listen, parse_url
 from hub.ops.settings import Settings
 from hub.workers.seat import Seat
+from tests.support.proxies import make_certificate
 
 REDIS = {"redis_url": "redis://localhost", "secret": "at least sixteen characters"}
 
@@ -120,3 +122,18 @@ def test_workers_and_their_successors_have_places_of_their_own() -> None:
 )
 def test_settings_that_do_not_fit_are_refused_by_name(changes: dict[str, Any], keys: list[str]) -> None:
     assert problems(**changes) == keys
+
+
+def test_certificates_that_cannot_be_used_are_refused_with_the_file(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    good = {"link_listen": "10.0.0.5:9080", "link_tls_cert": certificate, "link_tls_key": key, "link_tls_ca": certificate}
+    assert problems(**good) == []
+    none, wrong = tmp_path / "none.pem", tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    for name in ("link_tls_cert", "link_tls_key", "link_tls_ca"):
+        (problem,) = link_problems(Settings(**REDIS, **(good | {name: none})))
+        assert problem == f"{name}: expected a file (PEM) that this user can read, got {none}"
+    (problem,) = link_problems(Settings(**REDIS, **(good | {"link_tls_cert": wrong})))
+    assert problem.startswith(f"link_tls_cert: expected a certificate (PEM) with its key, got {wrong}: ")
+    (problem,) = link_problems(Settings(**REDIS, **(good | {"link_tls_ca": wrong})))
+    assert problem.startswith(f"link_tls_ca: expected certificates (PEM), got {wrong}: ")

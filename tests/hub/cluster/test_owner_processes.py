@@ -317,9 +317,12 @@ def test_roles(make: Callable[..., Hub]) -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({"HUB_ROLE": "edge"}, r"role: expected all, since a node with the role edge works with others on one PostgreSQL, got SQLite"),
-        ({"HUB_ROLE": "stat-server"}, r"by a Redis: name one with redis_url"),
-        ({"HUB_ROLE": "edge"}, r"over links: say where it takes them with link_listen"),
+        (
+            {"HUB_ROLE": "edge"},
+            r"database_url: expected the PostgreSQL of the hub, which the role edge needs to work with other nodes, got SQLite",
+        ),
+        ({"HUB_ROLE": "stat-server"}, r"redis_url: expected the Redis of the hub, which the role stat-server needs"),
+        ({"HUB_ROLE": "edge"}, r"link_listen: expected where this node takes links, which the role edge needs"),
     ],
 )
 def test_a_role_without_what_it_needs_is_refused(tmp_path: Path, environment: dict[str, str], expected: str) -> None:

@@ -45,6 +45,16 @@ def test_several_urls_are_separated_by_commas_though_hosts_are_too() -> None:
         ("redis+sentinel://a/m?sentinel_db=1", "expected sentinel_username, sentinel_password or sentinel_ssl, got sentinel_db"),
         ("redis+sentinel://a/m?sentinel_ssl=perhaps", "expected true or false for sentinel_ssl, got perhaps"),
         ("redis+cluster://a/1", "expected no database, or 0, in the URL of a Redis Cluster, got 1"),
+        ("redis://a/abc", "expected the number of a database behind the host, such as redis://host:6379/0, got 'abc'"),
+        ("redis://a/-1", "expected the number of a database behind the host"),
+        ("redis+sentinel://a/m/abc", "expected the number of a database behind the host"),
+        ("redis://a:65536", "expected a port from 0 to 65535 behind a, got 65536"),
+        ("redis+cluster://a,b:99999", "expected a port from 0 to 65535 behind b, got 99999"),
+        ("redis://a:geheim/0", "expected a port from 0 to 65535 behind a, got 6 characters of which some are no digits"),
+        ("unix://?db=1", "expected the path of a socket such as unix:///run/redis.sock, got none"),
+        ("rediss://a?ssl_ca_certs=/none.pem", "expected a path that this user can read as ssl_ca_certs, got /none.pem"),
+        ("rediss+sentinel://a/m?ssl_certfile=/none.pem", "expected a path that this user can read as ssl_certfile, got /none.pem"),
+        ("rediss://a?ssl_cert_reqs=perhaps", "expected arguments ssl_... that can be used, got: "),
     ],
 )
 def test_a_url_that_says_too_little(url: str, expected: str) -> None:
