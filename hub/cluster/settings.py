@@ -21,8 +21,7 @@ def check_listen(value: str) -> str:
 
 def check_url(value: str) -> str:
     """A validator of ``link_url``."""
-    parse_url(value)
-    return value.rstrip("/")
+    return parse_url(value).url
 
 
 class ClusterSettings(BaseModel):

@@ -299,7 +299,7 @@ class Settings(BaseSettings):
     link_url: Annotated[str, AfterValidator(check_url)] | None = Field(
         default=None,
         description="How other nodes reach `link_listen`, such as `ws://10.0.0.5:9080` or `wss://node-1.example.com:9080`; without it "
-        "what `link_listen` says.",
+        "what `link_listen` says. An IPv6 address may lack its brackets.",
     )
     link_tls_cert: Path | None = Field(
         default=None, description="Certificate of `link_listen` (PEM), which then speaks TLS alone. Without it the network must be yours."

@@ -38,7 +38,8 @@ def test_the_settings_of_compose_are_the_hubs(name: str, monkeypatch: pytest.Mon
     assert seconds(services[name]["stop_grace_period"]) >= settings.drain_seconds + BESIDES_DRAIN_S
 
 
-def test_the_settings_of_kubernetes_are_the_hubs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("pod_ip", "host"), [("10.1.2.3", "10.1.2.3"), ("fd00::3", "[fd00::3]")])
+def test_the_settings_of_kubernetes_are_the_hubs(pod_ip: str, host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pod = resource("Deployment", "hub")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     said = {"database-url": "postgresql://hub@postgres/hub", "secret": SECRETS["HUB_SECRET"]}
@@ -46,7 +47,7 @@ def test_the_settings_of_kubernetes_are_the_hubs(monkeypatch: pytest.MonkeyPatch
     for variable in container["env"]:
         source = variable.get("valueFrom", {})
         if "fieldRef" in source:
-            value = "10.1.2.3"
+            value = pod_ip
         elif "secretKeyRef" in source:
             value = said[source["secretKeyRef"]["key"]]
         else:
@@ -55,7 +56,7 @@ def test_the_settings_of_kubernetes_are_the_hubs(monkeypatch: pytest.MonkeyPatch
     settings = read_settings({name: value for name, value in environment.items() if name.startswith("HUB_")}, monkeypatch, tmp_path)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert (settings.port, settings.metrics_port) == (ports["http"], ports["metrics"])
-    assert settings.link_url == f"ws://10.1.2.3:{ports['link']}"
+    assert settings.link_url == f"ws://{host}:{ports['link']}"
     assert str(settings.link_listen).endswith(f":{ports['link']}")
     (sleep, before) = container["lifecycle"]["preStop"]["exec"]["command"]
     assert sleep == "sleep"

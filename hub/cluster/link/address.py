@@ -52,39 +52,60 @@ class LinkAddress(NamedTuple):
 
 
 def parse_listen(text: str) -> LinkAddress:
-    """Read ``link_listen``: ``host:port``, ``[address]:port`` or ``unix:/path``.
+    """Read ``link_listen``: ``host:port``, ``[address]:port`` or ``unix:/path``. An IPv6 address may lack its brackets.
 
     Raises:
         ValueError: it is neither.
     """
     if text.startswith(_UNIX):
         return _unix(text)
-    parts = urlsplit(f"//{text}")
+    netloc = _bracketed(text)
+    parts = urlsplit(f"//{netloc}")
     try:
         port = parts.port
     except ValueError:
         port = None
-    if not parts.hostname or port is None or parts.netloc != text or parts.username is not None:
+    if not parts.hostname or port is None or parts.netloc != netloc or parts.username is not None:
         raise ValueError("expected a host and a port such as 10.0.0.5:9080, or a Unix socket such as unix:/run/hub/link.sock")
     return LinkAddress(parts.hostname, port)
 
 
 def parse_url(text: str) -> LinkAddress:
-    """Read ``link_url``: ``ws://host:port``, ``wss://host:port`` or ``unix:/path``.
+    """Read ``link_url``: ``ws://host:port``, ``wss://host:port`` or ``unix:/path``. An IPv6 address may lack its brackets.
 
     Raises:
         ValueError: it is neither.
     """
     if text.startswith(_UNIX):
         return _unix(text)
-    parts = urlsplit(text)
+    scheme, separator, rest = text.partition("://")
+    parts = urlsplit(f"{scheme}{separator}{_bracketed(rest.rstrip('/'))}")
     try:
         port = parts.port
     except ValueError:
         port = None
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname or not port or parts.path not in {"", "/"} or parts.query or parts.fragment:
+    if (
+        parts.scheme not in {"ws", "wss"}
+        or not parts.hostname
+        or not port
+        or parts.username is not None
+        or parts.path
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError("expected a URL such as ws://10.0.0.5:9080, wss://node-1.example.com:9080 or unix:/run/hub/link.sock")
     return LinkAddress(parts.hostname, port, tls=parts.scheme == "wss")
+
+
+def _bracketed(netloc: str) -> str:
+    """``[fd00::1]:9080`` for ``fd00::1:9080``, which a template such as ``$(POD_IP):9080`` makes of an IPv6 address. A port is always
+    there.
+    """
+    host, _, port = netloc.rpartition(":")
+    try:
+        return f"[{ipaddress.IPv6Address(host)}]:{port}"
+    except ValueError:
+        return netloc
 
 
 def _unix(text: str) -> LinkAddress:

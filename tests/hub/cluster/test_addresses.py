@@ -34,6 +34,8 @@ def seat(index: int, life: int) -> Seat:
     [
         ("10.0.0.5:9080", LinkAddress("10.0.0.5", 9080)),
         ("[::1]:9080", LinkAddress("::1", 9080)),
+        ("fd00::1:9080", LinkAddress("fd00::1", 9080)),
+        (":::9080", LinkAddress("::", 9080)),
         ("node-1.example.com:9080", LinkAddress("node-1.example.com", 9080)),
         ("unix:/run/hub/link.sock", LinkAddress(path="/run/hub/link.sock")),
     ],
@@ -42,7 +44,21 @@ def test_where_links_are_taken(text: str, address: LinkAddress) -> None:
     assert parse_listen(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0.5", ":9080", "10.0.0.5:x", "10.0.0.5:99999", "ws://10.0.0.5:9080", "a@b:1", "unix:link.sock"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "10.0.0.5",
+        ":9080",
+        "10.0.0.5:x",
+        "10.0.0.5:99999",
+        "ws://10.0.0.5:9080",
+        "a@b:1",
+        "unix:link.sock",
+        "fd00::1",
+        "fd00:0:0:0:0:0:0:1",
+    ],
+)
 def test_what_is_no_such_place_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_listen(text)
@@ -53,6 +69,7 @@ def test_what_is_no_such_place_is_refused(text: str) -> None:
     [
         ("ws://10.0.0.5:9080", LinkAddress("10.0.0.5", 9080)),
         ("wss://[::1]:9080/", LinkAddress("::1", 9080, tls=True)),
+        ("ws://fd00::1:9080", LinkAddress("fd00::1", 9080)),  # $(POD_IP):9080 of Kubernetes
         ("unix:/run/hub/link.sock", LinkAddress(path="/run/hub/link.sock")),
     ],
 )
