@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from hub.offers import Offer, Port
 
 if TYPE_CHECKING:  # commands read a family's settings without importing the modules that serve
+    from pathlib import Path
+
     from _typeshed import DataclassInstance
     from fastapi import APIRouter
     from pydantic import BaseModel
@@ -180,6 +182,10 @@ class Parts:
     """Parts that the family offers to other families (:mod:`hub.offers`)."""
     readiness: Mapping[str, Callable[[], Awaitable[str | None]]] = field(default_factory=dict)
     """Checks of ``/readyz``, by name. A check returns None if the part works, else what is wrong."""
+    shared_folders: Mapping[str, Path | None] = field(default_factory=dict)
+    """Folders that all nodes of a hub must have in common, by the setting that names each; None where it has no value. Nodes compare
+    them when they start.
+    """
     export_source: ExportSource | None = None
     """Yields the family's records for an export; None if the family has no records to export."""
     eraser: Eraser | None = None

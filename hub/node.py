@@ -138,6 +138,7 @@ class Node:
         self.parts = self.context.parts
         for family in of_process(whole(families), settings.role):
             self._plug(family)
+        self._share_folders()
         self._keep_channels()
         self._open_endpoints()
         self._services = self._put_in_order(repeats)
@@ -154,6 +155,7 @@ class Node:
         secret = signing_secret(self.settings)
         parts = build_cluster(self.settings, redis, self.incarnation, secret, self.clock, self.transactions, seat=self._seat)
         redis.follow(parts.registry)
+        redis.before_writing = parts.registry.look_at_list
         return parts
 
     def _find_owners(self) -> Ownership | None:
@@ -203,6 +205,14 @@ class Node:
         for declaration in part.channels:
             self.hub.registry.declare(declaration)
         self.parts.append(part)
+
+    def _share_folders(self) -> None:
+        """Have the folders compared that the nodes of one hub must have in common. Hubs with a SQLite each are not one."""
+        if self.cluster is None or self.storage.database.is_sqlite:
+            return
+        for part in self.parts:
+            for setting, folder in part.shared_folders.items():
+                self.cluster.registry.share(setting, folder)
 
     def _keep_channels(self) -> None:
         problems = []

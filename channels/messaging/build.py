@@ -80,4 +80,5 @@ def build(context: Context) -> Parts:
         services=[MessagingRetention(transactions, folder, settings, clock, counters)],
         outbox_consumers=[MessagePublisher(context.hub, status, counters)],
         counters={"messaging": counters},
+        shared_folders={"messaging.media_dir": settings.media_dir},
     )

@@ -18,7 +18,9 @@ from hub.cluster.registry import Membership, Registry, RegistryTuning, machine_n
 from hub.core.metric import Gauge
 from hub.core.ports import Clock
 from hub.family import Parts, Service
-from hub.ops.settings import Settings, SettingsError
+from hub.ops.settings import Settings, SettingsError, split_urls
+from hub.redis.servers import SpreadServers
+from hub.redis.urls import fingerprint_of
 from hub.storage.transactions import Transaction, Transactions
 from hub.storage.url import DatabaseUrl
 from hub.workers.seat import Seat
@@ -90,13 +92,16 @@ def build_cluster(
         machine=machine_name(),
         worker=None if seat is None else seat.index,
         secret=fingerprint(secret),
+        redis=fingerprint_of(split_urls(settings.redis_url or "")),
     )
+    servers, (key, _) = redis.servers, registry_keys(settings.redis_prefix)
     registry = Registry(
-        redis.servers.of(registry_keys(settings.redis_prefix)[0]),
+        servers.of(key),
         settings.redis_prefix,
         record,
         clock,
         hub_id=_hub_id_of(settings, transactions),
+        beside=servers.beside(key) if isinstance(servers, SpreadServers) else (),
         tuning=RegistryTuning(beat_s=configured.beat_s, lapse_s=configured.lapse_s, clock_s=configured.clock_s),
     )
     try:

@@ -32,6 +32,18 @@ def misfits(me: NodeRecord, others: Sequence[NodeRecord], prefix: str) -> list[s
                 f"{_who(other)} has: set the same on all, or give this hub a redis_prefix of its own"
             )
             break
+    lists = list_problem(me, others)
+    if lists is not None:
+        found.append(lists)
+    for name, mine in sorted(me.folders.items()):
+        for other in others:
+            theirs = other.folders.get(name)
+            if mine and theirs and theirs != mine and not _before(me, other):
+                found.append(
+                    f"{name}: expected the folder of node {_who(other)}, got one that is another: name a folder that all nodes share, "
+                    "such as a mounted volume, so that each finds what another has written"
+                )
+                break
     for other in others:
         if me.link and other.link == me.link and (other.machine, other.worker) != (me.machine, me.worker):
             found.append(
@@ -40,6 +52,30 @@ def misfits(me: NodeRecord, others: Sequence[NodeRecord], prefix: str) -> list[s
             )
             break
     return found
+
+
+def list_problem(me: NodeRecord, others: Sequence[NodeRecord]) -> str | None:
+    """How this node's list of Redis differs from another node's; None: it does not."""
+    for other in others:
+        if me.redis and other.redis and other.redis != me.redis and not _before(me, other):
+            mine, theirs = (record.redis.partition(" ")[0] for record in (me, other))
+            which = f"{mine} where that has {theirs}" if mine != theirs else f"{mine}, of which some have other names there"
+            return (
+                f"redis_url: expected the list of node {_who(other)}, since each list puts tenants on servers of its own, got {which}: "
+                "write the same URLs on all nodes, and stop all of them before the list is changed"
+            )
+    return None
+
+
+def folder_problem(me: NodeRecord, others: Sequence[NodeRecord]) -> str | None:
+    """Which shared folder is set on some nodes alone; None: none. It is so while nodes are restarted with a new setting."""
+    for name, mine in sorted(me.folders.items()):
+        for other in others:
+            theirs = other.folders.get(name)
+            if theirs is not None and bool(mine) != bool(theirs):
+                without = _who(me if theirs else other)
+                return f"{name}: expected the same folder on all nodes, got none on node {without}: set it on all"
+    return None
 
 
 def clock_problem(ahead_s: float | None, allowed_s: float, others_s: Sequence[float] = ()) -> str | None:
@@ -60,6 +96,11 @@ def _of_clock(ahead_s: float, allowed_s: float, whose: str) -> str:
         f"the clock of this machine: expected at most {allowed_s:.0f} s between it and {whose}, got {abs(ahead_s):.0f} s {which} it: "
         "set it (NTP), and that of the machine of Redis"
     )
+
+
+def _before(me: NodeRecord, other: NodeRecord) -> bool:
+    """Whether another node is the process that ran in the place of this one before, whose last word still stands."""
+    return bool(me.link) and (other.link, other.machine, other.worker) == (me.link, me.machine, me.worker)
 
 
 def _who(node: NodeRecord) -> str:

@@ -36,6 +36,14 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An id of the hub's database: nodes of two hubs that share a Redis have different ones."""
     secret: str = ""
     """A fingerprint of the setting ``secret``, by which a node finds that another has a different one."""
+    redis: str = ""
+    """What its setting ``redis_url`` names, in a form that is the same for the same list (:func:`hub.redis.urls.fingerprint_of`); empty:
+    it does not tell, for it has an earlier version.
+    """
+    folders: dict[str, str] = {}
+    """The ids of the folders that it must have in common with others (:mod:`hub.cluster.folders`), by their settings; empty where the
+    setting has no value. Without a key: it needs no such folder, or has an earlier version.
+    """
     clock_ms: int = 0
     """Its wall clock when it said this, in ms since 1970."""
 

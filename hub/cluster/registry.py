@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import msgspec
 import structlog
 
 from hub.background import BackgroundTask
-from hub.cluster.checks import MisfitError, clock_problem, misfits
+from hub.cluster.checks import MisfitError, clock_problem, folder_problem, list_problem, misfits
+from hub.cluster.folders import folder_id
 from hub.cluster.ports import NodeRecord
 from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
@@ -96,11 +98,12 @@ class Registry:
         clock: Clock,
         *,
         hub_id: Callable[[], Awaitable[str]] | None = None,
+        beside: Sequence[Commands] = (),
         scripts: Scripts | None = None,
         tuning: RegistryTuning | None = None,
     ) -> None:
         """``commands``: to the Redis that has the keys of the registry (:func:`registry_keys`); ``hub_id``: reads the id of the database
-        (:attr:`NodeRecord.hub`).
+        (:attr:`NodeRecord.hub`); ``beside``: to the other Redis of a list that share the tenants.
         """
         self.on_changed: list[Callable[[], object]] = []
         """See :attr:`hub.cluster.ports.Nodes.on_changed`."""
@@ -117,6 +120,10 @@ class Registry:
         self._me = me
         self._clock = clock
         self._hub_id = hub_id
+        self._beside = tuple(beside)
+        self._found_beside: list[NodeRecord] = []
+        """Nodes that live, as the other Redis of the list tell. Those of them that have another list have their registry there."""
+        self._folders: dict[str, Path | None] = {}
         self._scripts = scripts or Scripts()
         self._tuning = tuning or RegistryTuning()
         self._seen: dict[str, _Seen] = {}
@@ -161,7 +168,13 @@ class Registry:
         found = misfits(self._me, self._others(), self._prefix)
         if found:
             return found[0]
-        return clock_problem(self.clock_offset_s, self._tuning.clock_s)
+        return folder_problem(self._me, self._others()) or clock_problem(self.clock_offset_s, self._tuning.clock_s)
+
+    def share(self, setting: str, folder: Path | None) -> None:
+        """Compare a folder, which this node must have in common with the others, with theirs; None: the setting that names it has no value.
+        Call it before :meth:`start`.
+        """
+        self._folders[setting] = folder
 
     def suspect(self, node: str) -> None:
         """The link to a node broke: ask soon whether it lives."""
@@ -176,12 +189,17 @@ class Registry:
 
         Raises:
             MisfitError: this node does not belong to those that are there.
+            OSError: a folder that nodes share cannot be used.
         """
+        folders = {
+            setting: "" if folder is None else await asyncio.to_thread(folder_id, folder) for setting, folder in self._folders.items()
+        }
+        self._change(folders=folders)
         if self._hub_id is not None:
-            self._me = msgspec.structs.replace(self._me, hub=await self._hub_id())
-            self._view[self._me.incarnation] = self._me
+            self._change(hub=await self._hub_id())
         try:
             await self._beat()
+            await self._beat_beside()
             await self._compare_clocks()
         except (RedisUnavailableError, RedisRefusedError) as error:
             _log.warning("registry_not_there_yet", error=str(error))
@@ -193,6 +211,22 @@ class Registry:
             if problems:
                 raise MisfitError(problems)
         self._task.start(self._go_on())
+
+    async def look_at_list(self) -> None:
+        """Compare what this node's ``redis_url`` names with the others' before anything is written to Redis: a node that goes by another
+        list takes their logs for those of tenants that have moved.
+
+        Raises:
+            MisfitError: another node that lives has another list.
+        """
+        try:
+            await self._beat()
+            await self._beat_beside()
+        except (RedisUnavailableError, RedisRefusedError) as error:
+            _log.warning("registry_not_there_yet", error=str(error))
+        problem = list_problem(self._me, self._others())
+        if problem is not None:
+            raise MisfitError([problem])
 
     async def join(self) -> None:
         """Be seen from now on: this node answers."""
@@ -234,6 +268,7 @@ class Registry:
             at = self._compared_at
             if at is None or self._clock.monotonic() - at >= self._tuning.look_at_clock_s:
                 await self._compare_clocks()
+            await self._beat_beside()
         except (RedisUnavailableError, RedisRefusedError) as error:
             if not self.counters.beats_failed or self.lag_s < 2 * self._tuning.beat_s:
                 _log.warning("registry_unavailable", error=str(error))
@@ -241,25 +276,48 @@ class Registry:
 
     async def _beat(self, timeout_s: float | None = None) -> None:
         async with self._beating:
-            name, ttl_ms = (self._me.incarnation, round(self._tuning.lapse_s * 1000)) if self._joined else ("", 0)
             self._me = msgspec.structs.replace(self._me, clock_ms=self._clock.wall_ms())
-            record = msgspec.json.encode(self._me)
+            said = self._said()
             asked_of = ""
 
             def arguments(server: ServerInfo) -> tuple[str, bytes, int]:
                 nonlocal asked_of
                 asked_of = server.run
-                return name, record, ttl_ms
+                return said
 
             answer = await self._commands.run(self._scripts.beat, self._keys, arguments, timeout_s=timeout_s)
             self.counters.beats += 1
             self._take(answer, asked_of)
 
-    def _take(self, answer: list[bytes], run: str) -> None:
-        now = self._clock.monotonic()
-        if self._beat_at is None or now - self._beat_at > self._tuning.lapse_s / 2 or run != self._run:
-            self._trusted_at = now
-        self._beat_at, self._run = now, run
+    def _said(self) -> tuple[str, bytes, int]:
+        """What a beat says of this node: its incarnation, its record, and for how many milliseconds it stands."""
+        name, ttl_ms = (self._me.incarnation, round(self._tuning.lapse_s * 1000)) if self._joined else ("", 0)
+        return name, msgspec.json.encode(self._me), ttl_ms
+
+    async def _beat_beside(self) -> None:
+        """Say the same to the other Redis of the list, so that nodes with another list find this one, and it finds them. A Redis that does
+        not answer is told by ``/readyz`` as ``redis``.
+        """
+        if not self._beside:
+            return
+        said = self._said()
+        answers = await asyncio.gather(
+            *(commands.run(self._scripts.beat, self._keys, lambda _: said, timeout_s=self._tuning.beat_s / 2) for commands in self._beside),
+            return_exceptions=True,
+        )
+        found: dict[str, NodeRecord] = {}
+        for answer in answers:
+            if isinstance(answer, RedisUnavailableError | RedisRefusedError):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            found |= self._read(answer)
+        found.pop(self._me.incarnation, None)
+        self._found_beside = [record for incarnation, record in found.items() if not record.ended and incarnation not in self._seen]
+        for record in self._found_beside:
+            self._warn_of(record)
+
+    def _read(self, answer: list[bytes]) -> dict[str, NodeRecord]:
         told: dict[str, NodeRecord] = {}
         for name, raw in zip(answer[::2], answer[1::2], strict=True):
             incarnation = name.decode(errors="replace")
@@ -268,6 +326,14 @@ class Registry:
             except msgspec.MsgspecError as error:
                 if self._is_new(incarnation):
                     _log.warning("node_not_understood", node=incarnation, error=str(error))
+        return told
+
+    def _take(self, answer: list[bytes], run: str) -> None:
+        now = self._clock.monotonic()
+        if self._beat_at is None or now - self._beat_at > self._tuning.lapse_s / 2 or run != self._run:
+            self._trusted_at = now
+        self._beat_at, self._run = now, run
+        told = self._read(answer)
         told.pop(self._me.incarnation, None)
         ended = {incarnation for incarnation, record in told.items() if record.ended}
         for incarnation in ended:
@@ -322,7 +388,7 @@ class Registry:
     # -- how it fits --------------------------------------------------------------------------------------------------
 
     def _others(self) -> list[NodeRecord]:
-        return [seen.record for seen in self._seen.values()]
+        return [*(seen.record for seen in self._seen.values()), *self._found_beside]
 
     def _offsets(self) -> list[float]:
         """Seconds that this node's clock is ahead of each other's, at most: their words are some time old."""
@@ -331,6 +397,9 @@ class Registry:
     def _warn_of(self, record: NodeRecord) -> None:
         """Log once what does not fit about another node."""
         problems = misfits(self._me, [record], self._prefix)
+        folder = folder_problem(self._me, [record])
+        if folder is not None:
+            problems.append(folder)
         apart_s = abs(self._clock.wall_ms() - record.clock_ms) / 1000 if record.clock_ms else 0.0
         if apart_s > self._tuning.clock_s:
             problems.append(f"the clock of node {record.incarnation} on {record.machine} is {apart_s:.0f} s from this one's")

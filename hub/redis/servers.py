@@ -68,6 +68,11 @@ class SpreadServers:
         tag = tag_of(key)
         return max(self._members, key=lambda member: hashlib.blake2b(member[0] + b"\0" + tag, digest_size=8).digest())[1]
 
+    def beside(self, key: bytes) -> list[Commands]:
+        """Commands to the other Redis than the one that has a key, each to the server that would have it there."""
+        home = self.member(key)
+        return [servers.of(key) for _, servers in self._members if servers is not home]
+
     def of(self, key: bytes) -> Commands:
         """See :meth:`Servers.of`."""
         return self.member(key).of(key)

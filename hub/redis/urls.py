@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
@@ -90,6 +91,15 @@ def name_of(url: str) -> str:
     parts = urlsplit(url)
     hosts = ",".join(sorted(parts.netloc.rpartition("@")[2].split(",")))
     return f"{parts.scheme}://{hosts}{parts.path}"
+
+
+def fingerprint_of(urls: Sequence[str]) -> str:
+    """Tells two lists apart between which tenants lie on different servers: the number of the Redis, and a hash of their names. One Redis
+    may be called by any name.
+    """
+    if len(urls) == 1:
+        return "1"
+    return f"{len(urls)} {hashlib.blake2b(' '.join(sorted(map(name_of, urls))).encode(), digest_size=8).hexdigest()}"
 
 
 def _one(url: str, durability: Durability) -> Servers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -51,6 +51,7 @@ class RedisBus:
         "_sequence",
         "_subscriptions",
         "_tuning",
+        "before_writing",
         "counters",
         "log",
         "names",
@@ -89,6 +90,8 @@ class RedisBus:
         self._look: asyncio.Task[str | None] | None = None
         self._publisher: Publisher | None = None
         self._subscriptions: Subscriptions | None = None
+        self.before_writing: Callable[[], Awaitable[None]] | None = None
+        """Called when the servers were looked at, before anything is written to them; what it raises ends the start."""
         self.on_fenced: list[Callable[[str, int], object]] = []
         """Called with a tenant and an epoch when messages are refused, since the tenant has a later epoch."""
 
@@ -134,6 +137,8 @@ class RedisBus:
                 raise UnusableRedisError(problems)
             if found.run:
                 runs.add(found.run)
+        if self.before_writing is not None:
+            await self.before_writing()
         try:
             await self.log.gather()
         except EventLogError as error:  # it is tried again with each search of the log for tenants

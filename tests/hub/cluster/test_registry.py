@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.cluster.checks import MisfitError
+from hub.cluster.folders import MARKER, folder_id, known_id
 from hub.cluster.ports import NodeRecord
 from hub.cluster.registry import Registry, RegistryTuning
 from hub.redis.commands import ServerCommands
@@ -41,16 +43,16 @@ class House:
         self.registries: list[Registry] = []
         self._commands: list[ServerCommands] = []
 
-    def make(self, name: str, clock: SystemClock | None = None, **record: str) -> Registry:
-        commands = ServerCommands(UrlEndpoint(self.server.url), timeout_s=0.5)
-        self._commands.append(commands)
+    def make(self, name: str, clock: SystemClock | None = None, beside: Sequence[RedisServer] = (), **record: Any) -> Registry:
+        commands, *others = (ServerCommands(UrlEndpoint(server.url), timeout_s=0.5) for server in (self.server, *beside))
+        self._commands += [commands, *others]
         fields: Any = {"machine": f"host-{name}", "secret": "same", "link": f"unix:/run/{name}.sock", **record}
         me = NodeRecord(incarnation=name * 12, version="test", **fields)
-        registry = Registry(commands, self.prefix, me, clock or SystemClock(), tuning=QUICK)
+        registry = Registry(commands, self.prefix, me, clock or SystemClock(), beside=others, tuning=QUICK)
         self.registries.append(registry)
         return registry
 
-    async def start(self, name: str, clock: SystemClock | None = None, **record: str) -> Registry:
+    async def start(self, name: str, clock: SystemClock | None = None, **record: Any) -> Registry:
         registry = self.make(name, clock, **record)
         await registry.start()
         await registry.join()
@@ -209,7 +211,7 @@ async def test_a_redis_that_is_not_there_yet_is_waited_for(redis_process: Callab
 # -- who does not belong -----------------------------------------------------------------------------------------------
 
 
-async def refused(house: House, name: str, clock: SystemClock | None = None, **record: str) -> str:
+async def refused(house: House, name: str, clock: SystemClock | None = None, **record: Any) -> str:
     """What a node that does not belong is told when it starts."""
     with pytest.raises(MisfitError) as caught:
         await house.start(name, clock, **record)
@@ -248,6 +250,117 @@ async def test_a_node_that_was_killed_starts_again_at_once(house: House) -> None
     a = await house.start("a", link="ws://10.0.0.1:9080", machine="here")
     await a.stop()
     await house.start("b", link="ws://10.0.0.1:9080", machine="here")
+
+
+async def test_a_node_with_another_list_of_redis_is_refused(house: House) -> None:
+    await house.start("a", redis="2 aaaa")
+    assert (await refused(house, "b", redis="3 bbbb")).startswith("redis_url: expected the list of node aaaaaaaaaaaa on host-a, since each")
+    assert "got 3 where that has 2: write the same URLs on all nodes" in await refused(house, "b", redis="3 bbbb")
+    assert "got 2, of which some have other names there" in await refused(house, "b", redis="2 bbbb")
+    await house.start("b", redis="2 aaaa")
+    await house.start("c")  # an earlier version does not tell
+
+
+async def test_a_node_whose_list_has_its_registry_on_another_server_is_refused(
+    house: House, redis_process: Callable[..., RedisServer]
+) -> None:
+    """The lists have one server in common, and it is the home of the registry in one of them alone."""
+    there = House(redis_process("redis"), house.prefix)
+    one = await house.start("a", redis="1")
+    assert "got 2 where that has 1" in await refused(there, "b", beside=[house.server], redis="2 bbbb")
+    await one.leave()
+    await there.start("c", beside=[house.server], redis="2 bbbb")
+    assert "got 1 where that has 2" in await refused(house, "d", redis="1")
+    await there.close()
+
+
+async def test_nodes_with_different_lists_that_start_at_once_tell_it(house: House, redis_process: Callable[..., RedisServer]) -> None:
+    there = House(redis_process("redis"), house.prefix)
+    one, two = house.make("a", redis="1"), there.make("b", beside=[house.server], redis="2 bbbb")
+    for registry in (one, two):
+        await registry.start()
+    for registry in (one, two):
+        await registry.join()
+    for registry in (one, two):
+        await until_told(registry, "redis_url: expected the list of node")
+    assert set(two.live()) == {"b" * 12}
+    await there.close()
+
+
+async def test_a_list_is_looked_at_before_anything_is_written(house: House) -> None:
+    await house.start("a", redis="2 aaaa")
+    with pytest.raises(MisfitError, match="redis_url: expected the list"):
+        await house.make("b", redis="3 bbbb").look_at_list()
+    with_same = house.make("c", redis="2 aaaa", secret="another")
+    await with_same.look_at_list()  # what else does not fit is found when it starts
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+
+
+async def test_nodes_that_share_a_folder(house: House, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        registry = house.make(name)
+        registry.share("messaging.media_dir", tmp_path / "media")
+        await registry.start()
+        await registry.join()
+    assert await registry.trouble() is None
+    assert (tmp_path / "media" / MARKER).exists()
+
+
+async def test_a_node_with_another_folder_is_refused(house: House, tmp_path: Path) -> None:
+    first, second = house.make("a"), house.make("b")
+    first.share("messaging.media_dir", tmp_path / "one")
+    second.share("messaging.media_dir", tmp_path / "two")
+    await first.start()
+    await first.join()
+    with pytest.raises(
+        MisfitError, match=r"messaging\.media_dir: expected the folder of node aaaaaaaaaaaa on host-a, got one that is another"
+    ):
+        await second.start()
+
+
+async def test_a_folder_that_one_node_has_alone_is_told_and_refused_to_none(house: House, tmp_path: Path) -> None:
+    """So nodes can be restarted one by one with a new setting."""
+    first, second = house.make("a"), house.make("b")
+    first.share("messaging.media_dir", None)
+    second.share("messaging.media_dir", tmp_path)
+    for registry in (first, second):
+        await registry.start()
+        await registry.join()
+    for registry in (first, second):
+        await until_told(registry, "messaging.media_dir: expected the same folder on all nodes, got none on node aaaaaaaaaaaa on host-a")
+    await house.start("c")  # a stat server, or an earlier version, has no such folder
+    await first.leave()
+    await until(lambda: "a" * 12 not in second.live())
+    assert await second.trouble() is None
+
+
+def test_a_folder_has_one_id(tmp_path: Path) -> None:
+    assert known_id(tmp_path / "x") is None
+    found = folder_id(tmp_path / "x")
+    assert (folder_id(tmp_path / "x"), known_id(tmp_path / "x")) == (found, found)
+    assert folder_id(tmp_path / "y") != found
+    (tmp_path / "x" / MARKER).write_text("something else")
+    with pytest.raises(OSError, match="holds no id of a folder"):
+        folder_id(tmp_path / "x")
+
+
+async def until_told(registry: Registry, beginning: str) -> None:
+    """Wait until a node tells a trouble that begins like this."""
+    async with asyncio.timeout(30):
+        while not (await registry.trouble() or "").startswith(beginning):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_redis_of_the_list_that_is_away_keeps_no_node_from_living(house: House, redis_process: Callable[..., RedisServer]) -> None:
+    other = redis_process("redis")
+    other.kill()
+    a = await house.start("a", beside=[other], redis="2 aaaa")
+    beats = a.counters.beats
+    await until(lambda: a.counters.beats > beats + 5)
+    assert await a.trouble() is None
+    assert a.counters.beats_failed == 0
 
 
 @pytest.mark.parametrize("ahead_s", [3600, -3600])
