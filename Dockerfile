@@ -16,7 +16,7 @@ LABEL org.opencontainers.image.title="CX Event Hub" \
       org.opencontainers.image.description="The self-hosted real-time event hub for contact centres" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --system --gid 10001 hub && useradd --system --uid 10001 --gid hub --home-dir /data --shell /usr/sbin/nologin hub \
-    && install -d -o hub -g hub -m 0750 /data
+    && install -d -o hub -g hub -m 0750 /data /media
 COPY --from=build /opt/hub /opt/hub
 ENV PATH=/opt/hub/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -28,7 +28,7 @@ USER 10001:10001
 VOLUME /data
 # 8080 for clients, 8081 for the other hubs of a cluster (link_listen)
 EXPOSE 8080 8081
-# /data is the only folder that is written to: run it with --read-only
+# /data is the only folder that is written to, and /media where several hubs share it (messaging.media_dir): run it with --read-only
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('HUB_PORT', '8080') + '/livez', timeout=2)"]
 CMD ["hub", "serve", "--host", "0.0.0.0"]

@@ -33,6 +33,7 @@ def test_the_settings_of_compose_are_the_hubs(name: str, monkeypatch: pytest.Mon
     assert settings.redis_url is not None
     assert settings.database.startswith("postgresql")
     assert settings.link_url == f"ws://{name}:8081"
+    assert f"media:{media_dir(settings)}" in services[name]["volumes"]
     # the balancer alone is believed
     assert [str(network) for network in settings.trusted_proxies] == [f"{services['nginx']['networks']['hub']['ipv4_address']}/32"]
     assert seconds(services[name]["stop_grace_period"]) >= settings.drain_seconds + BESIDES_DRAIN_S
@@ -57,10 +58,19 @@ def test_the_settings_of_kubernetes_are_the_hubs(pod_ip: str, host: str, monkeyp
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert (settings.port, settings.metrics_port) == (ports["http"], ports["metrics"])
     assert settings.link_url == f"ws://{host}:{ports['link']}"
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    (volume,) = (each for each in pod["volumes"] if each["name"] == mounts[media_dir(settings)])
+    claim = resource("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]  # each pod finds what another has written
     assert str(settings.link_listen).endswith(f":{ports['link']}")
     (sleep, before) = container["lifecycle"]["preStop"]["exec"]["command"]
     assert sleep == "sleep"
     assert pod["terminationGracePeriodSeconds"] >= int(before) + settings.drain_seconds + BESIDES_DRAIN_S
+
+
+def media_dir(settings: Settings) -> str:
+    """The folder of media, which all hubs must share."""
+    return str(settings.messaging.media_dir)  # type: ignore[attr-defined]  # the section of a family
 
 
 def seconds(text: str) -> int:
