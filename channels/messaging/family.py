@@ -1,5 +1,6 @@
 """The family ``messaging``: its name, its settings and where its parts are, for the list of families in :mod:`channels.families`."""
 
+from channels.messaging.doctor import media_folder
 from channels.messaging.settings import MessagingSettings
 from hub.family import Context, Family, Parts, ProcessRole
 from hub.security.roles import calls
@@ -16,6 +17,7 @@ family = Family(
     _build,
     settings=MessagingSettings,
     migrations="channels.messaging.migrations",
+    checks=(media_folder,),
     runs_in=frozenset({ProcessRole.EDGE}),
     operations={
         "/messaging/admin": "make, change and remove messaging channels, and rotate their secrets",

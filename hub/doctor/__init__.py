@@ -1,1 +1,1 @@
-"""``hub doctor``: checks of a data folder and its database, with advice for each problem (docs/operations.md)."""
+"""``hub doctor``: checks of a data folder, its database, its Redis and the other nodes, with advice for each (docs/operations.md)."""

@@ -9,6 +9,25 @@ from hub.doctor import databases, folder, processes
 from hub.doctor.inspection import Check, Finding, Inspection, Level
 from hub.storage.transactions import StorageError
 
+
+def redis_servers(inspection: Inspection) -> Iterable[Finding]:
+    """Check the Redis that connects several hubs, if the settings name one."""
+    if inspection.settings.redis_url is None:
+        return ()
+    from hub.doctor.redis_servers import examine as of_servers  # the client of Redis takes time to load, and most hubs do not use it
+
+    return of_servers(inspection)
+
+
+def nodes(inspection: Inspection) -> Iterable[Finding]:
+    """Check the other nodes of the hub, if the settings name a Redis."""
+    if inspection.settings.redis_url is None:
+        return ()
+    from hub.doctor.cluster_nodes import examine as of_nodes  # likewise
+
+    return of_nodes(inspection)
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     folder.permissions,
     folder.space,
@@ -19,6 +38,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     databases.clocks,
     processes.open_files,
     processes.workers,
+    redis_servers,
+    nodes,
 )
 
 

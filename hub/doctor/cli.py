@@ -42,8 +42,9 @@ def register(app: typer.Typer, families: Callable[[], Sequence[Family]] = tuple)
             typer.Option("--salvage", metavar="NEW-FOLDER", help="Write what can still be read of damaged files into a new folder."),
         ] = None,
     ) -> None:
-        """Check a data folder and its database: integrity, versions, space, clock, permissions. It changes nothing, and may run beside a
-        hub; it ends with 1 when there is a problem.
+        """Check a data folder and its database: integrity, versions, space, clock, permissions; and, where several hubs work together,
+        their Redis, the nodes that live, and who owns which tenant. It changes nothing, and may run beside a hub; it ends with 1 when
+        there is a problem.
         """
         known = families()
         settings = load_or_exit(known, config=config, flags={"data_dir": data_dir, "database_url": database_url})
