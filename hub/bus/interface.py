@@ -143,9 +143,10 @@ class Bus(Protocol):
 
     async def append(self, envelope: Envelope, *, idempotency_key: str = "") -> int | None:
         """Append a ``log`` envelope. It gets its position, and is delivered to every subscribed node, also this one, in the order of
-        positions. Returns the position; if this node is subscribed, not before the message was handed over here. Returns None if the log
-        already has a message with this ``idempotency_key`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`); it is not delivered
-        again. A message that was recorded is delivered even if the caller is cancelled in the meantime.
+        positions. Returns the position; if this node is subscribed, not before the message was handed over here. If the log already has a
+        message with this ``idempotency_key`` (:meth:`hub.eventlog.channel_log.ChannelLog.append`), it is not delivered again: returns the
+        position of that one, or None where the log does not say it. A message that was recorded is delivered even if the caller is
+        cancelled in the meantime.
 
         Raises:
             EventLogError: as far as this node knows, nothing was recorded. If the log is in another process that did not answer, the

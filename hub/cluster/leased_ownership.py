@@ -107,6 +107,8 @@ class LeasedOwnership:
         self._first: set[str] = set()
         self._seen: dict[str, Held] = {}
         self._own: dict[str, _Owned] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        """What opens a tenant that was lost meanwhile, until it has ended: no worker may open it after it was told to drop it."""
         self._wanted: set[str] = set()
         self._announced: set[str] = set()
         # monotonic seconds since when a tenant was seen without an owner
@@ -204,6 +206,8 @@ class LeasedOwnership:
         """Give every tenant up."""
         await self.hand_over()
         await self._task.stop()
+        if self._ending:
+            await asyncio.wait(self._ending.values())
 
     async def hand_over(self) -> None:
         """Save and release every tenant, so that other nodes can take them at once, and take none any more. From now on this process asks
@@ -271,7 +275,7 @@ class LeasedOwnership:
         if self._candidate:
             now = self._clock.monotonic()
             for tenant, since in self._free_since.items():
-                if tenant not in self._own:
+                if tenant not in self._own and tenant not in self._ending:
                     pause = min(pause, max(since + self._rank(tenant) * self._settings.rank_s - now, 0.0))
         return pause
 
@@ -292,7 +296,7 @@ class LeasedOwnership:
             # a lease that this process lost, because it could not renew it, is still its own until another process takes it
             if held.left_s > 0 and held.owner != self._me:
                 self._free_since.pop(tenant, None)
-            elif self._candidate and tenant not in self._own:
+            elif self._candidate and tenant not in self._own and tenant not in self._ending:
                 since = self._free_since.setdefault(tenant, now)
                 if now >= since + self._rank(tenant) * self._settings.rank_s:
                     self._begin(tenant)
@@ -392,13 +396,21 @@ class LeasedOwnership:
         self.counters.lost += 1
         del self._own[tenant]
         own.serving = False
-        if own.task is not None:
+        if own.task is None:
+            self._drop(tenant)
+        else:
+            self._ending[tenant] = own.task
+            own.task.add_done_callback(lambda _: self._ended_opening(tenant))
             own.task.cancel()
-        self._drop(tenant)
         held = self._seen.get(tenant)
         if held is not None and held.owner == self._me:
             self._seen[tenant] = held._replace(left_s=0.0)
         self._tell(tenant)
+        self._wake.set()
+
+    def _ended_opening(self, tenant: str) -> None:
+        del self._ending[tenant]
+        self._drop(tenant)
         self._wake.set()
 
     def _drop(self, tenant: str) -> None:

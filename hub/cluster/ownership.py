@@ -31,7 +31,9 @@ class TenantWorker(Protocol):
         ...
 
     def drop_tenant(self, tenant: str) -> None:
-        """Stop to work for a tenant at once: the fence is valid no more. Called after ``close_tenant``, and where a lease was lost."""
+        """Stop to work for a tenant at once: the fence is valid no more. Called after ``close_tenant``, and where a lease was lost; never
+        before an ``open_tenant`` that was cancelled for that has ended.
+        """
         ...
 
 

@@ -68,6 +68,13 @@ class TooSlowError(CallEndedError):
     """What the other node sent was not read for long, and its room was needed for other calls."""
 
 
+class TooLongError(ValueError):
+    """What is to be sent in one piece is longer than a link takes. Nothing was sent."""
+
+    def __init__(self, what: str, most: int, got: int) -> None:
+        super().__init__(f"expected {what} of at most {most} bytes, which is what goes over a link between nodes, got {got}")
+
+
 class Nodes(Protocol):
     """The nodes of the hub, as this process knows them. The last view stands while Redis is away: nobody expires then."""
 
@@ -121,7 +128,7 @@ class Call(Protocol):
 
         Raises:
             LinkError: the call is over.
-            ValueError: the piece is longer than a link takes (32 MiB).
+            TooLongError: the piece is longer than a link takes (32 MiB).
         """
         ...
 
@@ -129,7 +136,7 @@ class Call(Protocol):
         """Send a piece now, as :meth:`send` does; False if that would have to wait, and nothing was sent.
 
         Raises:
-            LinkError, ValueError: as for :meth:`send`.
+            LinkError, TooLongError: as for :meth:`send`.
         """
         ...
 
@@ -204,6 +211,7 @@ class Links(Protocol):
 
         Raises:
             NodeGoneError, UnreachableError: see there.
+            TooLongError: head and body are longer than a link takes (32 MiB).
         """
         ...
 
@@ -212,5 +220,6 @@ class Links(Protocol):
 
         Raises:
             NodeGoneError, UnreachableError, CallEndedError: see there.
+            TooLongError: head and body are longer than a link takes (32 MiB).
         """
         ...

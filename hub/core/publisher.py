@@ -94,7 +94,8 @@ class Publisher:
         idempotency_key: str = "",
         epoch: int = 0,
     ) -> int | None:
-        """Publish from within: to all of a tenant, or to one audience. Returns the position of a ``log`` message that is new.
+        """Publish from within: to all of a tenant, or to one audience. Returns the position of a ``log`` message; of one that
+        the log has already, where the log says it.
 
         ``event`` and ``state`` messages reach local subscribers at once, and other nodes by the bus. A ``log`` message travels only
         through the log, which gives it its position. ``idempotency_key`` names a message that its publisher may have to publish again:

@@ -13,6 +13,7 @@ import structlog
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 
+from hub.cluster.ports import TooLongError
 from hub.core.field_error import FieldError
 from hub.core.json_text import show
 from hub.eventlog.interface import EventLogError
@@ -28,8 +29,8 @@ _log = structlog.get_logger(__name__)
 
 
 class ErrorTable:
-    """The answers of one hub. At first it has answers for a wrong field, for a request that does not fit its model, and for a database or a
-    log that cannot be used; :meth:`add` adds others.
+    """The answers of one hub. At first it has answers for a wrong field, for a request that does not fit its model, for one that is
+    too long to be led to another node, and for a database or a log that cannot be used; :meth:`add` adds others.
     """
 
     __slots__ = ("_answers", "_max_errors")
@@ -43,6 +44,7 @@ class ErrorTable:
             NulTextError: lambda error, request: nul_refused(request, error),
         }
         self.add(FieldError, ApiError.of_error)
+        self.add(TooLongError, 413)
         self.add(StorageError, unavailable)
         self.add(EventLogError, unavailable)
 
@@ -80,11 +82,12 @@ class ErrorTable:
 
 
 def unavailable(error: StorageError | EventLogError) -> ApiError:
-    """Log the error, and return the answer 503 for a database or a log that cannot be used (docs/operations.md). The answer does not name
-    the reason.
+    """Log the error, and return the answer 503 for a database, a log or a Redis that cannot be used (docs/operations.md). The answer does
+    not name the reason.
     """
-    _log.error("database_unavailable", exc_info=error)
-    return ApiError(503, "the database cannot be used now, and nothing was changed: try again", headers={"Retry-After": "1"})
+    kind = type(error) if isinstance(error, StorageError) else StorageError
+    _log.error(kind.event, exc_info=error)
+    return ApiError(503, kind.told, headers={"Retry-After": "1"})
 
 
 def nul_refused(request: Request, error: NulTextError) -> ApiError:

@@ -87,10 +87,21 @@ def open_servers(urls: Sequence[str], durability: Durability = "auto") -> Server
 
 
 def name_of(url: str) -> str:
-    """The name by which one of several Redis is chosen for a tenant: its URL without credentials and arguments."""
-    parts = urlsplit(url)
-    hosts = ",".join(sorted(parts.netloc.rpartition("@")[2].split(",")))
-    return f"{parts.scheme}://{hosts}{parts.path}"
+    """The name by which one of several Redis is chosen for a tenant: its URL without credentials and arguments, with what else may be left
+    out of it: the port, and the database. A text that is no such URL is its own name.
+    """
+    split = urlsplit(url)
+    if not split.netloc:  # a Unix socket
+        return f"{split.scheme}://{split.path}"
+    sentinels = split.scheme.endswith("+sentinel")
+    try:
+        parts = _parts(url, SENTINEL_PORT if sentinels else REDIS_PORT)
+    except ValueError:
+        return url
+    hosts = ",".join(sorted(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in parts.hosts))
+    service, _, database = parts.path.partition("/") if sentinels else ("", "", parts.path)
+    database = parts.arguments.get("db") or database or "0"
+    return f"{split.scheme}://{hosts}/{service + '/' if sentinels else ''}{database}"
 
 
 def fingerprint_of(urls: Sequence[str]) -> str:

@@ -33,6 +33,9 @@ _SECRET_BYTES: Final = 24
 class TicketsUnavailableError(LookupUnavailableError):
     """The nodes' common memory of tickets does not answer. Nobody is let in by a ticket meanwhile: HTTP 503, close code 1013."""
 
+    told = "tickets cannot be used now, since the hub's Redis does not answer: try again"
+    event = "tickets_unavailable"
+
 
 @dataclass(slots=True)
 class TicketCounters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from hub.storage.reasons import Reason
 from hub.storage.text import check_text
@@ -20,6 +20,11 @@ def marks(values: Sequence[object]) -> str:
 
 class StorageError(Exception):
     """The database cannot be read or written now. Nothing of the operation was kept, unless the connection broke while committing."""
+
+    told: ClassVar[str] = "the database cannot be used now, and nothing was changed: try again"
+    """What a client is told: it does not name the reason."""
+    event: ClassVar[str] = "database_unavailable"
+    """What the log calls it."""
 
 
 class Connection(Protocol):

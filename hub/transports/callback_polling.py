@@ -78,7 +78,9 @@ class CallbackPolling:
             return
         if scope["method"] == "HEAD":
             # do not process the messages: the answer has no body for the replies, and HEAD is safe (RFC 9110 section 9.2.1)
-            await respond(send, 200, _SCRIPT, b"")
+            # nobody knows how long the answer to a GET would be, and a length of 0 would be wrong (section 8.6)
+            await send({"type": "http.response.start", "status": 200, "headers": _SCRIPT})
+            await send({"type": "http.response.body", "body": b""})
             return
         try:
             handled = await self._handle(scope, receive, send, messages)

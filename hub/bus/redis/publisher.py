@@ -310,11 +310,12 @@ class Publisher:
                 break
         self._counters.batches += 1
         self._counters.published += len(batch)
-        newest = max(map(int, filter(None, positions)), default=0)
+        newest = max(map(int, positions), default=0)
         if newest:
             if len(self._given) >= MAX_TENANTS and tenant_queue.tenant not in self._given:
                 self._given.clear()
-            self._given[tenant_queue.tenant] = Known(newest, run)
+            # the position of a message that is published again is an old one
+            self._given[tenant_queue.tenant] = max(Known(newest, run), self._given.get(tenant_queue.tenant, NOTHING_KNOWN))
         given = iter(positions)
         for outgoing in batch:
             if outgoing.kind is Kind.NOTICE:
@@ -323,7 +324,7 @@ class Publisher:
             if outgoing.future is not None:
                 position = next(given)
                 if not outgoing.future.done():
-                    outgoing.future.set_result(int(position) if position else None)
+                    outgoing.future.set_result(int(position))
 
     def _owe(self, tenant: str) -> None:
         """Tell the other nodes, as soon as Redis takes it, that states of a tenant were lost."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hub.cluster.link.frames import PIECE_OVERHEAD, CancelReason, FrameType, encode_credit
 from hub.cluster.link.window import Window, again
-from hub.cluster.ports import CallEndedError, LinkError, UnreachableError
+from hub.cluster.ports import CallEndedError, LinkError, TooLongError, UnreachableError
 
 _REASONS = {
     CancelReason.CANCELLED: "the other side cancelled the call",
@@ -143,7 +143,7 @@ class LinkCall:
     def try_send(self, piece: bytes, *, last: bool = False) -> bool:
         """See :meth:`hub.cluster.ports.Call.try_send`."""
         if len(piece) > self._link.max_piece:
-            raise ValueError(f"expected a piece of at most {self._link.max_piece} bytes, got {len(piece)}")
+            raise TooLongError("a piece", self._link.max_piece, len(piece))
         self._check_sending()
         cost = len(piece) + PIECE_OVERHEAD
         if not self._window.try_take(cost):

@@ -21,7 +21,7 @@ from hub.cluster.link.frames import (
 )
 from hub.cluster.link.tuning import Counters, Tuning
 from hub.cluster.link.window import Window, again
-from hub.cluster.ports import Handler, LinkError, TooSlowError, UnreachableError
+from hub.cluster.ports import Handler, LinkError, TooLongError, TooSlowError, UnreachableError
 
 MAX_HOPS = 1
 """Links that a request goes over at most: a node that was asked by another asks no third one, so that there are no loops."""
@@ -141,13 +141,13 @@ class Multiplexer:
 
         Raises:
             UnreachableError: the link is broken, or has too many calls; or the request has come over too many links.
-            ValueError: head and body are too long.
+            TooLongError: head and body are too long.
         """
         if hops >= MAX_HOPS:
             raise UnreachableError(f"expected a request that has come over fewer than {MAX_HOPS} links, got {hops}: it would go in circles")
         payload = Request(kind, hops + 1, head, body).encode()
         if len(payload) > self._tuning.max_piece:
-            raise ValueError(f"expected a request of at most {self._tuning.max_piece} bytes, got {len(payload)}")
+            raise TooLongError("a request", self._tuning.max_piece, len(payload))
         if len(self._calls) - self._incoming >= self._tuning.max_calls:
             raise UnreachableError(f"{self._tuning.max_calls} calls to {self.node} are open, as many as cluster.max_calls allows")
         await self.window.take(len(payload) + PIECE_OVERHEAD)

@@ -91,14 +91,17 @@ class HttpRelay:
                 counters.client_left += 1
                 return False
             body, whole = message.get("body", b""), not message.get("more_body", False)
+        rest = b""
+        if len(body) > PIECE_BYTES:
+            body, rest = body[:PIECE_BYTES], body[PIECE_BYTES:]
         connection = connection_of(scope)
-        head = head_of(scope, confirm=confirm, whole=whole)
+        head = head_of(scope, confirm=confirm, whole=whole and not rest)
         watch: _Wait | None = None
         call: Call | None = None
         try:
             call = await self._links.open(node, KIND, encode(head), body, hops=scope.get(HOPS, 0))
             answer: ResponseHead | None = None
-            if confirm and whole and wakeable(send) is not None:  # a connect, nearly always
+            if confirm and head.whole and wakeable(send) is not None:  # a connect, nearly always
                 watch = held = _Held(call, timeout_s, self, scope, send, connection)
                 self._waiting[held] = None
                 await held.wait(receive)
@@ -106,7 +109,7 @@ class HttpRelay:
                     return held.written
                 answer = held.answer
                 self._waiting.pop(held, None)
-            watch = _Watch(call, timeout_s, receive, whole=whole)
+            watch = _Watch(call, timeout_s, receive, rest, whole=whole)
             if answer is None:
                 if confirm:
                     self._waiting[watch] = None
@@ -321,11 +324,13 @@ class _Held(_Wait):
 class _Watch(_Wait):
     """Sends on the rest of a request's body, then waits until its client has gone, and cancels the call then."""
 
-    __slots__ = ("_receive", "_task")
+    __slots__ = ("_receive", "_rest", "_task")
 
-    def __init__(self, call: Call, timeout_s: float, receive: Receive, *, whole: bool) -> None:
+    def __init__(self, call: Call, timeout_s: float, receive: Receive, rest: bytes, *, whole: bool) -> None:
+        """``rest``: what was read of the body and has not been sent; ``whole``: there is nothing more."""
         super().__init__(call, timeout_s)
         self._receive = receive
+        self._rest = rest
         self._task = asyncio.get_running_loop().create_task(self._run(whole), name="hub.cluster.relay")
 
     def stop(self) -> None:
@@ -335,23 +340,28 @@ class _Watch(_Wait):
 
     async def _run(self, whole: bool) -> None:
         more = not whole
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                break
-            if not more:
-                continue
-            body: bytes = message.get("body", b"")
-            more = message.get("more_body", False)
-            try:
-                for begin in range(0, len(body) or 1, PIECE_BYTES):
-                    last = begin + PIECE_BYTES >= len(body)
-                    await self._call.send(encode(BodyPiece(body[begin : begin + PIECE_BYTES], more or not last)))
-            except LinkError:  # whoever waits for the answer gets it, too
-                return
+        try:
+            if self._rest:
+                rest, self._rest = self._rest, b""
+                await self._pass_on(rest, more)
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    break
+                if more:
+                    more = message.get("more_body", False)
+                    await self._pass_on(message.get("body", b""), more)
+        except LinkError:  # whoever waits for the answer gets it, too
+            return
         if not self.answered:
             self.gone = True
             self._call.cancel()
+
+    async def _pass_on(self, body: bytes, more: bool) -> None:
+        """Send a part of the body, in pieces as a link takes them."""
+        for begin in range(0, len(body) or 1, PIECE_BYTES):
+            last = begin + PIECE_BYTES >= len(body)
+            await self._call.send(encode(BodyPiece(body[begin : begin + PIECE_BYTES], more or not last)))
 
 
 async def _next(call: Call, connection: ClientConnection | None) -> ResponseHead | BodyPiece:

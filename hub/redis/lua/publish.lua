@@ -6,8 +6,8 @@
 --       'e', k, k indexes of channels, header, body                         an event or state
 --       'n', k, k indexes of channels, header, body                         a notice
 --       'l', topic, idempotency key or '', k, k indexes, header, body       a log message
--- Reply: for each log message its position, '' where the log has its key already. A batch that was executed before is answered as then,
---        and not executed again. Error FENCED: a later epoch was claimed, nothing was done.
+-- Reply: for each log message its position, or that of the earlier one where the log has its key already. A batch that was executed
+--        before is answered as then, and not executed again. Error FENCED: a later epoch was claimed, nothing was done.
 
 local m, l, p, o = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
@@ -80,14 +80,14 @@ while at <= total do
         if executed then
             prelude = nil
             if had and tonumber(had) ~= top + 1 then
-                positions[#positions + 1] = ''
+                positions[#positions + 1] = text(tonumber(had))
             else
                 top = top + 1
                 positions[#positions + 1] = text(top)
             end
         elseif had then
             prelude = nil
-            positions[#positions + 1] = ''
+            positions[#positions + 1] = text(tonumber(had))
         else
             top = top + 1
             local position = text(top)

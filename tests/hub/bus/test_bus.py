@@ -146,8 +146,9 @@ async def test_appended_comes_back_with_its_position_and_the_one_before(bus: Bus
 
 async def test_what_the_log_has_by_its_name_reaches_nobody_again(bus: Bus, received: Received) -> None:
     await bus.subscribe([A], positions=True)
-    assert await bus.append(log(A), idempotency_key="x") is not None
-    assert await bus.append(log(A), idempotency_key="x") is None
+    position = await bus.append(log(A), idempotency_key="x")
+    assert position is not None
+    assert await bus.append(log(A), idempotency_key="x") in (None, position)
     assert received.data() == [b"1"]
 
 

@@ -44,6 +44,8 @@ class Worker:
         self.calls: list[tuple[str, str]] = []
         self.open: dict[str, Fence] = {}
         self.fault: Exception | None = None
+        self.slow: asyncio.Event | None = None
+        """Set by a test that lets a cancelled ``open_tenant`` take so long to end."""
 
     async def open_tenant(self, tenant: str, fence: Fence) -> None:
         if self.fault is not None:
@@ -51,7 +53,18 @@ class Worker:
         self.calls.append(("open", tenant))
         assert self.ownership.fence(tenant) == fence
         assert not self.ownership.serves(tenant)
+        if self.slow is not None:
+            await self._read_slowly(self.slow, tenant, fence)
         self.open[tenant] = fence
+
+    async def _read_slowly(self, done: asyncio.Event, tenant: str, fence: Fence) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await done.wait()  # such as a thread that reads a snapshot
+            self.open[tenant] = fence
+            self.calls.append(("opened", tenant))
+            raise
 
     async def close_tenant(self, tenant: str) -> None:
         self.calls.append(("close", tenant))
@@ -209,6 +222,24 @@ async def test_an_owner_whose_write_is_refused_stops_at_once(party: Party) -> No
     assert not one.ownership.serves("acme")
     assert one.worker.calls == [("open", "acme"), ("drop", "acme")]
     assert one.ownership.counters.fenced == 2
+
+
+async def test_a_tenant_that_is_lost_while_it_is_opened_is_dropped_behind_that(party: Party) -> None:
+    one = await party.add()
+    one.worker.slow = ended = asyncio.Event()
+    one.ownership.want("acme")
+    await until(lambda: one.worker.calls == [("open", "acme")])
+    fence = one.ownership.fence("acme")
+    assert fence is not None
+    one.ownership.deposed("acme", fence)
+    await asyncio.sleep(0)
+    one.worker.slow = None
+    await asyncio.sleep(3 * TERMS.look_s)  # it may look meanwhile, and takes nothing yet
+    assert one.worker.calls == [("open", "acme")]
+    ended.set()
+    await until(lambda: one.ownership.serves("acme"))
+    assert one.worker.calls == [("open", "acme"), ("opened", "acme"), ("drop", "acme"), ("open", "acme")]
+    assert one.worker.open == {"acme": one.ownership.fence("acme")}
 
 
 async def test_a_tenant_that_cannot_be_opened_is_given_up_and_tried_again(party: Party) -> None:

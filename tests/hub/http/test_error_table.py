@@ -6,10 +6,12 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 
+from hub.cluster.ports import TooLongError
 from hub.core.field_error import FieldError
 from hub.eventlog.interface import EventLogError
 from hub.http.error_table import ErrorTable
 from hub.http.errors import ApiError
+from hub.security.tickets import TicketsUnavailableError
 from hub.storage.text import NulTextError
 from hub.storage.transactions import StorageError
 
@@ -78,6 +80,20 @@ def test_a_database_or_log_that_cannot_be_used_is_said_without_the_reason(error:
     assert answer is not None
     assert (answer.http_status, answer.headers) == (503, {"Retry-After": "1"})
     assert "full" not in answer.message
+
+
+def test_what_is_too_long_for_a_link_is_said_to_be_too_long() -> None:
+    answer = ErrorTable().answer(TooLongError("a request", 100, 101), request())
+    assert answer is not None
+    assert answer.http_status == 413
+    assert answer.message == "expected a request of at most 100 bytes, which is what goes over a link between nodes, got 101"
+
+
+def test_tickets_that_cannot_be_used_are_not_said_to_be_the_databases_fault() -> None:
+    answer = ErrorTable().answer(TicketsUnavailableError("tickets: no connection to Redis at 10.0.0.7"), request())
+    assert answer is not None
+    assert (answer.http_status, answer.headers) == (503, {"Retry-After": "1"})
+    assert answer.message == "tickets cannot be used now, since the hub's Redis does not answer: try again"
 
 
 def test_a_nul_is_refused_by_the_name_of_its_parameter() -> None:

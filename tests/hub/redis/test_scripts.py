@@ -39,7 +39,7 @@ class Log:
 
     async def publish(
         self, *messages: tuple[str, str], batch: int = 1, again: int = 0, epoch: int | str = "", node: str = "n", channels: int = 0
-    ) -> list[int | None]:
+    ) -> list[int]:
         """Append log messages, each a topic and an idempotency key; the positions."""
 
         def arguments(_: ServerInfo) -> list[Argument]:
@@ -50,7 +50,7 @@ class Log:
             return sent
 
         answer = await self.commands.run(CLOCKED.publish, [*self.keys, self.names.batch(node)], arguments)
-        return [int(position) if position else None for position in answer]
+        return [int(position) for position in answer]
 
     async def meta(self, field: str) -> int:
         return int(await self.commands.call("HGET", self.names.meta, field))
@@ -89,7 +89,7 @@ async def test_another_server_makes_a_seam(log: Log, clock: ManualClock) -> None
     log.run = "second"
     top, floor, seam = await log.open()
     assert top == seam == clock.wall_us() + GUARD
-    assert floor < (position or 0) < seam
+    assert floor < position < seam
     assert await log.open() == (top, floor, seam)
     assert await log.publish(("/a", ""), batch=2) == [seam + 1]
 
@@ -99,7 +99,7 @@ async def test_a_seam_lies_after_all_positions_though_the_clock_goes_back(log: L
     clock.advance(-3600)
     log.run = "second"
     top, _, seam = await log.open()
-    assert top == seam == (position or 0) + GUARD
+    assert top == seam == position + GUARD
 
 
 async def test_the_same_data_on_a_durable_server_need_no_seam(log: Log) -> None:
@@ -114,7 +114,7 @@ async def test_the_same_data_on_a_durable_server_need_no_seam(log: Log) -> None:
 async def test_a_log_that_has_less_than_a_node_knows_has_a_seam_also_on_a_durable_server(log: Log) -> None:
     log.durable = 1
     (position,) = await log.publish(("/a", ""))
-    log.known = (position or 0) + 5
+    log.known = position + 5
     top, _, seam = await log.open()
     assert top == seam > log.known
 
@@ -134,7 +134,7 @@ async def test_a_log_without_its_stream_vouches_for_nothing(log: Log) -> None:
     (position,) = await log.publish(("/a", "x"))
     await log.commands.call("DEL", log.names.stream)
     assert await log.open() == (position, position, 0)
-    assert await log.publish(("/a", "x"), batch=2) == [(position or 0) + 1]
+    assert await log.publish(("/a", "x"), batch=2) == [position + 1]
     assert await log.meta("floor") == position
 
 
@@ -149,33 +149,33 @@ async def test_positions_are_whole_numbers(log: Log, clock: ManualClock) -> None
 
 async def test_positions_of_a_batch_lie_side_by_side(log: Log) -> None:
     first, *rest = await log.publish(("/a", ""), ("/b", ""), ("/a", ""))
-    assert rest == [(first or 0) + 1, (first or 0) + 2]
+    assert rest == [first + 1, first + 2]
     entries = await log.commands.call("XRANGE", log.names.stream, "-", "+")
     assert [entry[0] for entry in entries] == [b"%d-0" % position for position in (first, *rest)]
-    assert [entry[1][1] for entry in entries] == [b"%d" % position for position in ((first or 0) - 1, (first or 0) - 1, first)]
+    assert [entry[1][1] for entry in entries] == [b"%d" % position for position in (first - 1, first - 1, first)]
     assert await log.meta("bytes") == 3
 
 
-async def test_what_has_a_key_that_is_known_is_not_recorded(log: Log) -> None:
+async def test_what_has_a_key_that_is_known_is_not_recorded_and_keeps_its_position(log: Log) -> None:
     first, twice, other = await log.publish(("/a", "x"), ("/a", "x"), ("/b", "x"))
-    assert (twice, other) == (None, (first or 0) + 1)
-    assert await log.publish(("/a", "x"), ("/a", ""), batch=2) == [None, (first or 0) + 2]
+    assert (twice, other) == (first, first + 1)
+    assert await log.publish(("/a", "x"), ("/a", ""), batch=2) == [first, first + 2]
     assert await log.commands.call("XLEN", log.names.stream) == 3
 
 
 async def test_a_batch_that_was_executed_is_answered_as_then(log: Log) -> None:
-    await log.publish(("/a", "old"))
+    (old,) = await log.publish(("/a", "old"))
     batch = (("/a", "old"), ("/a", ""), ("/b", "new"), ("/b", "new"), ("/b", ""))
     answered = await log.publish(*batch, batch=2)
-    assert [position is None for position in answered] == [True, False, False, True, False]
+    assert answered == [old, old + 1, old + 2, old + 2, old + 3]
     assert await log.publish(*batch, batch=2, again=1) == answered
     assert await log.commands.call("XLEN", log.names.stream) == 4
-    assert await log.publish(("/a", ""), batch=3, again=1) == [(answered[-1] or 0) + 1]  # that one was not executed
+    assert await log.publish(("/a", ""), batch=3, again=1) == [answered[-1] + 1]  # that one was not executed
 
 
 async def test_a_batch_of_another_node_is_another(log: Log) -> None:
     (first,) = await log.publish(("/a", ""))
-    assert await log.publish(("/a", ""), again=1, node="other") == [(first or 0) + 1]
+    assert await log.publish(("/a", ""), again=1, node="other") == [first + 1]
 
 
 async def test_a_deposed_owner_publishes_nothing(log: Log) -> None:
@@ -201,7 +201,7 @@ async def test_as_many_channels_as_a_call_may_name(log: Log) -> None:
 async def test_a_script_that_the_server_forgot_is_loaded_again(log: Log) -> None:
     (first,) = await log.publish(("/a", ""))
     await log.commands.call("SCRIPT", "FLUSH")
-    assert await log.publish(("/a", ""), batch=2) == [(first or 0) + 1]
+    assert await log.publish(("/a", ""), batch=2) == [first + 1]
 
 
 # -- nodes ----------------------------------------------------------------------------------------------------------------
@@ -276,6 +276,6 @@ async def test_a_replica_that_lags_with_a_clock_that_is_behind_gives_no_position
     clock.advance(-3)
     log.run = "replica"
     (position,) = await log.publish(("/a", ""), batch=4)
-    assert (position or 0) > max(lost)
+    assert position > max(lost)
     (_, _, seam) = await log.open()
-    assert max(lost) < seam < (position or 0)
+    assert max(lost) < seam < position

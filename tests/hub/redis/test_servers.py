@@ -129,6 +129,39 @@ def test_the_name_of_a_server_is_without_credentials_and_order() -> None:
     assert name_of("redis+cluster://ann:x@b:2,a:1?ssl_cert_reqs=none") == name_of("redis+cluster://a:1,b:2")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("redis://h", "redis://h:6379/0"),
+        ("redis://h/", "redis://H:6379"),
+        ("redis://ann:x@h", "redis://h/0?ssl_cert_reqs=none"),
+        ("redis://h/2", "redis://h:6379?db=2"),
+        ("redis://[::1]", "redis://[::1]:6379/0"),
+        ("rediss://h", "rediss://h:6379/0"),
+        ("redis+cluster://a,b:7000", "redis+cluster://b:7000,a:6379/0"),
+        ("redis+sentinel://a,b/mymaster", "redis+sentinel://b:26379,a:26379/mymaster/0"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_what_may_be_left_out_of_a_url_is_part_of_no_name(one: str, other: str) -> None:
+    assert name_of(one) == name_of(other)
+
+
+def test_servers_that_differ_have_names_that_differ() -> None:
+    urls = [
+        "redis://h",
+        "redis://h:6380",
+        "redis://h/1",
+        "redis://i",
+        "rediss://h",
+        "unix:///h",
+        "redis+cluster://h",
+        "redis+sentinel://h/m",
+    ]
+    urls += ["redis+sentinel://h/m/1", "redis+sentinel://h/n"]
+    assert len({name_of(url) for url in urls}) == len(urls)
+
+
 # -- a Cluster ------------------------------------------------------------------------------------------------------------
 
 

@@ -11,10 +11,12 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from hub.cluster.link.tuning import Tuning
 from hub.cluster.ports import LinkError, NodeGoneError, UnreachableError
 from hub.cluster.relay.counters import RelayCounters
 from hub.cluster.relay.http import KIND, HttpRelay
 from hub.cluster.relay.owner import HttpOwner
+from hub.cluster.relay.wire import PIECE_BYTES
 from hub.security.connections import connection_of
 from hub.transports.plain_http import respond
 from hub.transports.relaying import HOPS
@@ -38,8 +40,8 @@ async def body_of(receive: Receive) -> bytes:
 class Pair:
     """A node that relays every request, and the node that answers them."""
 
-    def __init__(self, app: App, *, confirm: bool, timeout_s: float) -> None:
-        self.cluster = MemoryCluster(2)
+    def __init__(self, app: App, *, confirm: bool, timeout_s: float, tuning: Tuning | None = None) -> None:
+        self.cluster = MemoryCluster(2, tuning=tuning)
         self.near, self.far = self.cluster.nodes
         self.relay = HttpRelay(self.near.links, RelayCounters(), response_timeout_s=0.5)
         self.owner = HttpOwner(app, RelayCounters(), confirm_s=0.5)
@@ -63,8 +65,10 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(app: App, *, confirm: bool = True, timeout_s: float = 10) -> AsyncIterator[tuple[Pair, httpx.AsyncClient]]:
-    made = Pair(app, confirm=confirm, timeout_s=timeout_s)
+async def pair(
+    app: App, *, confirm: bool = True, timeout_s: float = 10, tuning: Tuning | None = None
+) -> AsyncIterator[tuple[Pair, httpx.AsyncClient]]:
+    made = Pair(app, confirm=confirm, timeout_s=timeout_s, tuning=tuning)
     async with (
         listening(made) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client,
@@ -118,6 +122,17 @@ async def test_bodies_of_every_size_go_both_ways(size: int, whole: bool, confirm
         assert answer.headers["content-length"] == str(size)
         await until(lambda: results == [True] and hub.written == [True])
         await until(lambda: not hub.near.links.ends[hub.node].calls)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_body_that_is_longer_than_what_a_link_takes_in_one_piece_is_cut(whole: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, (), b"%d" % len(await body_of(receive)))
+
+    async with pair(app, tuning=Tuning(max_piece=PIECE_BYTES + 1000)) as (hub, client):
+        hub.whole = whole
+        answer = await client.post("/", content=b"x" * 3_000_000)
+        assert (answer.status_code, answer.content, hub.errors) == (200, b"3000000", [])
 
 
 async def test_an_answer_without_a_length_comes_in_pieces_as_they_are_sent() -> None:

@@ -328,6 +328,15 @@ async def test_callback_polling_goes_to_any_node() -> None:
 # -- drain ----------------------------------------------------------------------------------------------------------------
 
 
+async def test_head_of_callback_polling_says_no_length() -> None:
+    """Nobody knows how long the answer to a GET would be (RFC 9110 section 8.6): 0 would be wrong."""
+    async with nodes() as hub, httpx.AsyncClient() as client:
+        answer = await client.head(script(hub[0], HANDSHAKE))
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/javascript;charset=UTF-8")
+        assert "content-length" not in answer.headers
+        assert hub[0].server.sessions == {}
+
+
 async def test_a_node_that_stops_sends_away_the_clients_of_other_nodes_too() -> None:
     async with nodes() as hub, hub[0].client() as client:
         await client.opened("/a")
