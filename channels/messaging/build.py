@@ -16,6 +16,7 @@ from channels.messaging.settings import MessagingSettings
 from channels.messaging.signature import Signatures
 from channels.messaging.spool import Spool
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
+from hub.core.metric import Gauge
 from hub.family import Context, Parts
 from hub.outbox.guard import Guard
 from hub.security.service import signing_secret
@@ -80,5 +81,12 @@ def build(context: Context) -> Parts:
         services=[MessagingRetention(transactions, folder, settings, clock, counters)],
         outbox_consumers=[MessagePublisher(context.hub, status, counters)],
         counters={"messaging": counters},
+        gauges=[
+            Gauge(
+                "messaging_spool_bytes",
+                "Bytes of bodies of third parties that have begun and whose requests are not answered yet: at most `messaging.spool_bytes`.",
+                lambda: spool.held_bytes,
+            )
+        ],
         shared_folders={"messaging.media_dir": settings.media_dir},
     )

@@ -279,7 +279,10 @@ async def test_who_sends_most_is_refused_himself(light: Exchange) -> None:
         await stalling.begin(200 * 1024, f"192.0.2.{n}")
     refused = await post(light, PATH, b" " * (900 * 1024), "198.51.100.7", MADE_UP)
     assert (refused.status_code, refused.headers["connection"]) == (429, "close")
+    (held,) = (gauge for gauge in light.parts.gauges if gauge.name == "messaging_spool_bytes")
+    assert held.read() == 4 * 200 * 1024
     assert await stalling.end() == [403] * 4
+    assert held.read() == 0
     assert (light.counters.gave_way_spool, light.counters.refused_spool) == (0, 1)
 
 
