@@ -84,7 +84,7 @@ def build(context: Context) -> Parts:
         gauges=[
             Gauge(
                 "messaging_spool_bytes",
-                "Bytes of bodies of third parties that have begun and whose requests are not answered yet: at most `messaging.spool_bytes`.",
+                "Bytes of bodies of third parties whose requests are not answered yet: at most `messaging.spool_bytes`.",
                 lambda: spool.held_bytes,
             )
         ],
