@@ -12,8 +12,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool, RedisSS
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-_TLS_ARGUMENTS = ("keyfile", "certfile", "cert_reqs", "ca_certs", "ca_data", "ca_path", "check_hostname", "ciphers", "password")
-_TLS_FILES = ("keyfile", "certfile", "ca_certs", "ca_path")
+_TLS_FILES = ("ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_ca_path")
 
 HostPort = tuple[str, int]
 
@@ -61,7 +60,7 @@ class Endpoint(Protocol):
 class Access:
     """How connections to the servers of one URL are made: TLS, credentials, and the other arguments that redis-py knows."""
 
-    __slots__ = ("_arguments", "_class", "address")
+    __slots__ = ("_arguments", "_class", "_tls", "address")
 
     def __init__(self, url: str) -> None:
         """``url``: ``redis://``, ``rediss://`` or ``unix://``.
@@ -72,14 +71,12 @@ class Access:
         pool = ConnectionPool.from_url(url)
         arguments: dict[str, Any] = dict(pool.connection_kwargs)
         self._class: type[AbstractConnection] = pool.connection_class
-        tls = None
-        if issubclass(self._class, SSLConnection):
-            tls = _tls_of(arguments)
+        self._tls = _tls_of(arguments) if issubclass(self._class, SSLConnection) else None
         self.address = Address(
             arguments.get("host", "localhost"),
             int(arguments.get("port", 6379)),
             arguments.get("path", "") if issubclass(self._class, UnixDomainSocketConnection) else "",
-            tls,
+            None if self._tls is None else self._tls.get(),
             arguments.get("username") or "",
             arguments.get("password") or "",
         )
@@ -95,23 +92,28 @@ class Access:
     def connection(self, address: Address, timeout_s: float) -> AbstractConnection:
         """See :meth:`Endpoint.connection`."""
         where: dict[str, Any] = {"path": address.path} if address.path else {"host": address.host, "port": address.port}
-        return self._class(socket_timeout=None, socket_connect_timeout=timeout_s or None, protocol=2, **where, **self._arguments)
+        made = self._class(socket_timeout=None, socket_connect_timeout=timeout_s or None, protocol=2, **where, **self._arguments)
+        if self._tls is not None and isinstance(made, SSLConnection):
+            made.ssl_context = self._tls  # to make one takes 35 ms of the event loop
+        return made
 
 
-def _tls_of(arguments: Mapping[str, Any]) -> ssl.SSLContext:
-    """What the arguments ``ssl_...`` of a URL say.
+def _tls_of(arguments: Mapping[str, Any]) -> RedisSSLContext:
+    """What the arguments ``ssl_...`` of a URL say, with the defaults of redis-py: certificates are checked.
 
     Raises:
         ValueError: a file cannot be read, or an argument cannot be used; what was expected.
     """
     for name in _TLS_FILES:
-        path = arguments.get(f"ssl_{name}")
+        path = arguments.get(name)
         if path is not None and not os.access(path, os.R_OK):
-            raise ValueError(f"expected a path that this user can read as ssl_{name}, got {path}")
+            raise ValueError(f"expected a path that this user can read as {name}, got {path}")
     try:
-        return RedisSSLContext(**{name: arguments[f"ssl_{name}"] for name in _TLS_ARGUMENTS if f"ssl_{name}" in arguments}).get()
-    except (RedisError, OSError) as error:  # what ssl raises is an OSError
+        context = SSLConnection(**{name: value for name, value in arguments.items() if name.startswith("ssl_")}).ssl_context
+        context.get()
+    except (RedisError, TypeError, OSError) as error:  # what ssl raises is an OSError
         raise ValueError(f"expected arguments ssl_... that can be used, got: {error}") from None
+    return context
 
 
 class UrlEndpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import re
 import shutil
 import socket
@@ -58,8 +59,11 @@ def configuration(language: str, put_in: dict[str, str]) -> str:
     return str(block)
 
 
+LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
+
+
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A throw-away certificate for localhost that signs itself, and its key, in two PEM files."""
+    """A throw-away certificate for localhost and 127.0.0.1 that signs itself, and its key, in two PEM files."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -71,7 +75,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(LOOPBACK)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
