@@ -18,6 +18,7 @@ from channels.messaging.spool import Spool
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.metric import Gauge
 from hub.family import Context, Parts
+from hub.outbox.administration import EndpointTerms
 from hub.outbox.guard import Guard
 from hub.security.service import signing_secret
 
@@ -46,14 +47,8 @@ def build(context: Context) -> Parts:
     status = StatusWriter(outbox, clock, settings.event_bytes)
     media = MediaService(transactions, folder, settings, clock, counters)
     webhooks = context.settings.outbox
-    service = ChannelService(
-        Guard(webhooks.allowed_networks, webhooks.https_only),
-        clock,
-        webhooks,
-        settings.max_channels,
-        save=outbox.save_endpoint,
-        remove=outbox.remove_endpoint,
-    )
+    guard = Guard(webhooks.allowed_networks, webhooks.https_only)
+    service = ChannelService(EndpointTerms(guard, clock, webhooks, outbox.save_endpoint, outbox.remove_endpoint), settings.max_channels)
     return Parts(
         routers=[
             routes_third_party.create_router(

@@ -16,7 +16,7 @@ from channels.messaging.settings import MessagingSettings
 from hub.core.field_error import FieldError
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
-from hub.outbox.guard import Guard
+from hub.outbox.administration import EndpointTerms
 from hub.security.cli_database import Admin
 from hub.security.models import AdminError
 from hub.storage.transactions import Transaction
@@ -62,10 +62,8 @@ class _Runner:
         """Run ``work`` in a transaction, for the tenant that is meant."""
 
         def checked(tx: Transaction, settings: Settings, name: str) -> T:
-            chosen = settings.outbox
             own: MessagingSettings = settings.messaging  # type: ignore[attr-defined]  # a section of this family
-            guard = Guard(chosen.allowed_networks, chosen.https_only)
-            service = ChannelService(guard, SystemClock(), chosen, own.max_channels)
+            service = ChannelService(EndpointTerms.of(settings.outbox, SystemClock()), own.max_channels)
             try:
                 return work(tx, service, name)
             except FieldError as error:

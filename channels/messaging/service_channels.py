@@ -6,7 +6,6 @@ A channel owns an endpoint of the outbox, which holds its webhook and the secret
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -16,12 +15,9 @@ from channels.messaging.models import Channel
 from channels.messaging.schemas import MAX_ID_LENGTH
 from channels.messaging.signature import CHANNEL_ID
 from hub.core.field_error import FieldError
-from hub.core.ports import Clock
 from hub.outbox import endpoint_store
-from hub.outbox.administration import checked_secret, checked_url, forgiven, rotated, switched, throttled
-from hub.outbox.guard import Guard
+from hub.outbox.administration import EndpointTerms, checked_secret, checked_url, forgiven, rotated, switched, throttled
 from hub.outbox.models import Endpoint, Policy, Secret, Success
-from hub.outbox.settings import OutboxSettings
 from hub.outbox.sign import new_secret
 from hub.storage.transactions import Transaction
 
@@ -56,29 +52,13 @@ class Managed(NamedTuple):
 
 
 class ChannelService:
-    """The channels of all tenants. Its methods run inside transactions.
+    """The channels of all tenants. Its methods run inside transactions. A tenant may have ``max_channels``."""
 
-    ``save`` writes an endpoint and ``remove`` deletes one; in a running hub they update its copy too. A tenant may have ``max_channels``.
-    """
+    __slots__ = ("_max_channels", "_terms")
 
-    __slots__ = ("_clock", "_guard", "_max_channels", "_remove", "_save", "_settings")
-
-    def __init__(
-        self,
-        guard: Guard,
-        clock: Clock,
-        settings: OutboxSettings,
-        max_channels: int,
-        *,
-        save: Callable[[Transaction, Endpoint], object] = endpoint_store.save,
-        remove: Callable[[Transaction, str], object] | None = None,
-    ) -> None:
-        self._guard = guard
-        self._clock = clock
-        self._settings = settings
+    def __init__(self, terms: EndpointTerms, max_channels: int) -> None:
+        self._terms = terms
         self._max_channels = max_channels
-        self._save = save
-        self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
 
     def add(self, transaction: Transaction, tenant: str, identifier: str, change: Change, secret: str | None) -> tuple[Managed, str]:
         """Create a channel. Returns it with its secret, which is generated where none is given.
@@ -94,7 +74,7 @@ class ChannelService:
         if len(store_channels.of_tenant(transaction, tenant)) >= self._max_channels:
             raise FieldError.of_value("channels", f"at most {self._max_channels} of a tenant", self._max_channels + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
-        now_ms = self._clock.wall_ms()
+        now_ms = self._terms.clock.wall_ms()
         blank = Channel(0, tenant, identifier, "", None, None, endpoint_store.new_id(), now_ms)
         endpoint = Endpoint(
             blank.endpoint,
@@ -112,7 +92,7 @@ class ChannelService:
         channel = store_channels.add(transaction, made.channel)
         if channel is None:
             raise ChannelExistsError(identifier)
-        self._save(transaction, made.endpoint)
+        self._terms.save(transaction, made.endpoint)
         return Managed(channel, made.endpoint), secret
 
     def change(self, transaction: Transaction, tenant: str, identifier: str, change: Change) -> Managed:
@@ -124,7 +104,7 @@ class ChannelService:
         """
         made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
         store_channels.change(transaction, made.channel)
-        self._save(transaction, made.endpoint)
+        self._terms.save(transaction, made.endpoint)
         return made
 
     def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Managed, str]:
@@ -136,9 +116,9 @@ class ChannelService:
         """
         found = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
-        overlap_ms = round(self._settings.secret_overlap_h * 3_600_000)
-        endpoint = replace(found.endpoint, secrets=rotated(found.endpoint.secrets, secret, self._clock.wall_ms(), overlap_ms))
-        self._save(transaction, endpoint)
+        overlap_ms = round(self._terms.settings.secret_overlap_h * 3_600_000)
+        endpoint = replace(found.endpoint, secrets=rotated(found.endpoint.secrets, secret, self._terms.clock.wall_ms(), overlap_ms))
+        self._terms.save(transaction, endpoint)
         return Managed(found.channel, endpoint), secret
 
     def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Managed:
@@ -148,8 +128,8 @@ class ChannelService:
             UnknownChannelError: there is none.
         """
         found = self.find(transaction, tenant, identifier, to_change=True)
-        store_channels.remove(transaction, found.channel.number, self._clock.wall_ms())
-        self._remove(transaction, found.channel.endpoint)
+        store_channels.remove(transaction, found.channel.number, self._terms.clock.wall_ms())
+        self._terms.remove(transaction, found.channel.endpoint)
         return found
 
     def find(self, transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Managed:
@@ -185,7 +165,7 @@ class ChannelService:
         if channel.sender_id is None and channel.sender_name is not None:
             raise FieldError.of_value("sender.id", "one, since there is a name", None)
         if change.url is not None:
-            url = checked_url(self._guard, change.url, "webhook") if change.url else ""
+            url = checked_url(self._terms.guard, change.url, "webhook") if change.url else ""
             disabled_reason = "" if url else NO_WEBHOOK
             endpoint = replace(forgiven(endpoint), url=url, enabled=bool(url), disabled_reason=disabled_reason, failing_since_ms=None)
         if change.throttle is not None:

@@ -48,25 +48,38 @@ class Change:
     throttle: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointTerms:
+    """What whoever changes endpoints goes by: the addresses and the numbers that are allowed, and how an endpoint is written."""
+
+    guard: Guard
+    clock: Clock
+    settings: OutboxSettings
+    save: Callable[[Transaction, Endpoint], object] = endpoint_store.save
+    """Writes an endpoint; in a hub that runs, also into the copy of this process."""
+    drop: Callable[[Transaction, str], object] | None = None
+    """Deletes one, likewise; None: in the database alone."""
+
+    @classmethod
+    def of(cls, settings: OutboxSettings, clock: Clock) -> EndpointTerms:
+        """For a command, which has no copy of endpoints."""
+        return cls(Guard(settings.allowed_networks, settings.https_only), clock, settings)
+
+    def remove(self, transaction: Transaction, identifier: str) -> None:
+        """Delete an endpoint."""
+        if self.drop is None:
+            endpoint_store.remove(transaction, identifier, self.clock.wall_ms())
+        else:
+            self.drop(transaction, identifier)
+
+
 class Administration:
-    """Its methods run inside transactions. ``save`` and ``remove`` write an endpoint and update this process's copy of it at once."""
+    """Its methods run inside transactions."""
 
-    __slots__ = ("_clock", "_guard", "_remove", "_save", "_settings")
+    __slots__ = ("_terms",)
 
-    def __init__(
-        self,
-        guard: Guard,
-        clock: Clock,
-        settings: OutboxSettings,
-        *,
-        save: Callable[[Transaction, Endpoint], object] = endpoint_store.save,
-        remove: Callable[[Transaction, str], object] | None = None,
-    ) -> None:
-        self._guard = guard
-        self._clock = clock
-        self._settings = settings
-        self._save = save
-        self._remove = remove or (lambda tx, identifier: endpoint_store.remove(tx, identifier, clock.wall_ms()))
+    def __init__(self, terms: EndpointTerms) -> None:
+        self._terms = terms
 
     def add(self, transaction: Transaction, tenant: str, change: Change, secret: str | None) -> tuple[Endpoint, str]:
         """Create an endpoint. Returns it with its secret, which is generated where none is given.
@@ -76,15 +89,20 @@ class Administration:
         """
         if change.url is None:
             raise FieldError.of_value("url", "a URL", None)
-        most = self._settings.max_endpoints
+        most = self._terms.settings.max_endpoints
         if (present := endpoint_store.count(transaction, tenant)) >= most:
             raise FieldError.of_value("endpoints", f"at most {most} of a tenant (outbox.max_endpoints)", present + 1)
         secret = checked_secret(secret) if secret is not None else new_secret()
         made = Endpoint(
-            endpoint_store.new_id(), tenant, "", (Secret(secret),), policy=Policy(Success.EXACTLY_200), created_ms=self._clock.wall_ms()
+            endpoint_store.new_id(),
+            tenant,
+            "",
+            (Secret(secret),),
+            policy=Policy(Success.EXACTLY_200),
+            created_ms=self._terms.clock.wall_ms(),
         )
         made = self._changed(made, change)
-        self._save(transaction, made)
+        self._terms.save(transaction, made)
         return made, secret
 
     def change(self, transaction: Transaction, tenant: str, identifier: str, change: Change) -> Endpoint:
@@ -95,7 +113,7 @@ class Administration:
             FieldError: a field is wrong.
         """
         made = self._changed(self.find(transaction, tenant, identifier, to_change=True), change)
-        self._save(transaction, made)
+        self._terms.save(transaction, made)
         return made
 
     def rotate(self, transaction: Transaction, tenant: str, identifier: str, secret: str | None) -> tuple[Endpoint, str]:
@@ -107,10 +125,10 @@ class Administration:
         """
         endpoint = self.find(transaction, tenant, identifier, to_change=True)
         secret = checked_secret(secret) if secret is not None else new_secret()
-        now_ms = self._clock.wall_ms()
-        overlap_ms = round(self._settings.secret_overlap_h * 3_600_000)
+        now_ms = self._terms.clock.wall_ms()
+        overlap_ms = round(self._terms.settings.secret_overlap_h * 3_600_000)
         made = replace(endpoint, secrets=rotated(endpoint.secrets, secret, now_ms, overlap_ms))
-        self._save(transaction, made)
+        self._terms.save(transaction, made)
         return made, secret
 
     def remove(self, transaction: Transaction, tenant: str, identifier: str) -> Endpoint:
@@ -120,7 +138,7 @@ class Administration:
             UnknownEndpointError: the tenant has no such endpoint.
         """
         endpoint = self.find(transaction, tenant, identifier, to_change=True)
-        self._remove(transaction, identifier)
+        self._terms.remove(transaction, identifier)
         return endpoint
 
     def find(self, transaction: Transaction, tenant: str, identifier: str, *, to_change: bool = False) -> Endpoint:
@@ -141,7 +159,7 @@ class Administration:
     def _changed(self, endpoint: Endpoint, change: Change) -> Endpoint:
         changed: dict[str, Any] = {}
         if change.url is not None:
-            changed["url"] = checked_url(self._guard, change.url)
+            changed["url"] = checked_url(self._terms.guard, change.url)
             if change.url != endpoint.url:
                 endpoint = forgiven(endpoint)
         if change.types is not None:

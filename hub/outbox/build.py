@@ -3,7 +3,7 @@
 from hub.core.delivery import ChannelDeclaration, DeliveryClass
 from hub.core.metric import Gauge, Latency
 from hub.family import Context, Parts
-from hub.outbox.administration import Administration
+from hub.outbox.administration import Administration, EndpointTerms
 from hub.outbox.deferred_sender import DeferredSender
 from hub.outbox.example import Example, Examples, GenericExample
 from hub.outbox.guard import Guard
@@ -36,7 +36,7 @@ def build(context: Context) -> Parts:
         offered = [example for part in context.parts for example in part.examples] or [GenericExample()]
         return {event_type: example for example in offered for event_type in example.example_types}
 
-    administration = Administration(guard, clock, settings, save=outbox.save_endpoint, remove=outbox.remove_endpoint)
+    administration = Administration(EndpointTerms(guard, clock, settings, outbox.save_endpoint, outbox.remove_endpoint))
     shown = Examples(sender, clock, settings.timeout_s, examples, settings.examples)
     return Parts(
         routers=[create_router(outbox, administration, shown, clock)],

@@ -16,8 +16,7 @@ from hub.core.field_error import FieldError
 from hub.ops.cli import AsJson, Config, DatabaseUrl, DataDir, errors, print_json
 from hub.ops.settings import Settings
 from hub.outbox import archive_store
-from hub.outbox.administration import Administration, Change, UnknownEndpointError
-from hub.outbox.guard import Guard
+from hub.outbox.administration import Administration, Change, EndpointTerms, UnknownEndpointError
 from hub.outbox.models import Endpoint
 from hub.security.cli_database import Admin
 from hub.security.models import AdminError
@@ -63,8 +62,7 @@ class _Runner:
         """Run ``work`` in a transaction, for the tenant that is meant."""
 
         def checked(tx: Transaction, settings: Settings, name: str) -> T:
-            chosen = settings.outbox
-            administration = Administration(Guard(chosen.allowed_networks, chosen.https_only), SystemClock(), chosen)
+            administration = Administration(EndpointTerms.of(settings.outbox, SystemClock()))
             try:
                 return work(tx, administration, name)
             except FieldError as error:

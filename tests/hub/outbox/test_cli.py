@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from hub.core.field_error import FieldError
 from hub.outbox import cli, delivery_store, endpoint_store
-from hub.outbox.administration import Administration, Change
+from hub.outbox.administration import Administration, Change, EndpointTerms
 from hub.outbox.delivery_store import Work
 from hub.outbox.guard import Guard
 from hub.outbox.models import DeliveryState
@@ -134,7 +134,7 @@ def test_a_tenant_has_so_many_endpoints_and_no_more(hub: Hub, monkeypatch: pytes
 
 
 async def test_a_tenant_has_200_endpoints_unless_the_settings_say_otherwise(light_transactions: Transactions) -> None:
-    desk = Administration(Guard(), ManualClock(), OutboxSettings())
+    desk = Administration(EndpointTerms(Guard(), ManualClock(), OutboxSettings()))
     await light_transactions.write(lambda tx: endpoint_store.save(tx, endpoint("ep_owned", owner="messaging")))
 
     def fill(tx: Transaction) -> None:
