@@ -4,12 +4,13 @@ the connections for commands, and those by which a node hears, check it.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -101,6 +102,12 @@ def servers(secured: Secured, arguments: str = "") -> Servers:
     return open_servers([f"{secured.url}{arguments or secured.arguments}"])
 
 
+async def until_closed() -> None:
+    """Return when no socket is open: over TLS a connection that was closed says goodbye to the other side first."""
+    loop: Any = asyncio.get_running_loop()
+    await until(lambda: len(loop._selector.get_map()) == 1)  # the loop's own pipe is left
+
+
 async def test_nodes_hear_each_other_over_tls(secured: Secured) -> None:
     names = Names("tls")
     a, b = Node(servers(secured), names, "a"), Node(servers(secured), names, "b")
@@ -114,6 +121,7 @@ async def test_nodes_hear_each_other_over_tls(secured: Secured) -> None:
     finally:
         await a.close()
         await b.close()
+        await until_closed()
 
 
 async def test_a_certificate_of_a_stranger_is_refused(secured: Secured) -> None:
@@ -127,6 +135,7 @@ async def test_a_certificate_of_a_stranger_is_refused(secured: Secured) -> None:
         assert "CERTIFICATE_VERIFY_FAILED" in str(refused.value) or "cluster" in secured.url
     finally:
         await unknown.close()
+        await until_closed()
 
 
 @pytest.mark.parametrize("url", ["rediss://localhost", "rediss+sentinel://localhost/main", "rediss+cluster://localhost"])
