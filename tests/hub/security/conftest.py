@@ -5,12 +5,15 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from hub.core.principal import Principal
 from hub.http.application import create_app
 from hub.http.permits import requires
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
+from hub.security import passwords
 from hub.security.cookies import CookieSigner
 from hub.security.demo import DemoLookup
 from hub.security.directory import Directory
@@ -27,6 +30,18 @@ from tests.world import ManualClock
 __all__ = ["database", "empty_url", "light_database", "postgres", "sqlite"]
 
 SECRET = b"a secret of the tests"
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed with little memory, except where their hashes are tested: a real one takes 0.1 s of CPU, as it should."""
+    if "real_hashes" not in request.fixturenames:
+        monkeypatch.setattr(passwords, "_hasher", PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),)))
+
+
+@pytest.fixture
+def real_hashes() -> None:
+    """Passwords are hashed as in production."""
 
 
 @pytest.fixture

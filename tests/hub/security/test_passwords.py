@@ -4,6 +4,8 @@ from hub.core.limits import Limits
 from hub.security.passwords import FailureBrake, hash_password, verify_built_in, verify_password
 from tests.world import ManualClock
 
+pytestmark = pytest.mark.usefixtures("real_hashes")
+
 
 async def test_a_password_is_verified_against_its_hash() -> None:
     stored = await hash_password("correct horse é")
