@@ -6,13 +6,11 @@ import base64
 import json
 import subprocess
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
-import standardwebhooks
 import structlog
-import svix.webhooks
 
 from hub.core.field_error import FieldError
 from hub.doctor.inspection import Inspection, Level
@@ -56,13 +54,14 @@ def signed(secret: str) -> dict[str, str]:
     return sign.headers(event, [Secret(secret)], 1, int(time.time()))
 
 
-@pytest.mark.parametrize("library", [standardwebhooks.Webhook, svix.webhooks.Webhook])
+@pytest.mark.parametrize("library", ["standardwebhooks", "svix.webhooks"])
 @pytest.mark.parametrize("secret", [pytest.param(STANDARD[0], id="a new one"), *STANDARD[1:], *TEXTS])
-def test_libraries_for_python_verify_with_every_secret_that_is_accepted(secret: str, library: Any) -> None:
+def test_libraries_for_python_verify_with_every_secret_that_is_accepted(secret: str, library: str) -> None:
+    verifier = import_module(library)  # here: svix takes a second, which every process would spend that collects this test
     assert checked_secret(secret) == secret
-    webhook = library(secret if secret in STANDARD else secret.encode())
+    webhook = verifier.Webhook(secret if secret in STANDARD else secret.encode())
     webhook.verify(BODY, signed(secret))  # raises where it does not
-    with pytest.raises((standardwebhooks.WebhookVerificationError, svix.webhooks.WebhookVerificationError)):
+    with pytest.raises(verifier.WebhookVerificationError):
         webhook.verify(BODY + " ", signed(secret))
 
 
