@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,21 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Runs a command in a folder of its own, with a tenant."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_database, "set_up", lambda *_: None)
-    app = typer.Typer()
-    security_cli.register(app)
-    cli.register(app)
     runner = CliRunner()
 
     def run(*arguments: str) -> Any:
-        return runner.invoke(app, arguments)
+        return runner.invoke(commands(), arguments)
 
     run("tenant", "add", "acme")
     return run
+
+
+@cache
+def commands() -> typer.Typer:
+    app = typer.Typer()
+    security_cli.register(app)
+    cli.register(app)
+    return app
 
 
 def as_json(result: Result) -> Any:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,19 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Runs a command in a folder of its own, without any HUB_ variables."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_database, "set_up", lambda *_: None)  # logs are the process's: a test must not redirect those of pytest
-    app = typer.Typer()
-    cli.register(app, lambda: FAMILIES)
     runner = CliRunner()
 
     def run(*arguments: str, input: str | None = None) -> Any:
-        return runner.invoke(app, arguments, input=input)
+        return runner.invoke(commands(), arguments, input=input)
 
     return run
+
+
+@cache
+def commands() -> typer.Typer:
+    app = typer.Typer()
+    cli.register(app, lambda: FAMILIES)
+    return app
 
 
 def as_json(result: Result) -> Any:
