@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+import typer.testing
 
 from tests.support.hub_process import HUB_COMMAND, HubProcess, keep_warm
 from tests.support.puppet import why_no_node
@@ -26,7 +27,16 @@ STRICT = os.environ.get("HUB_TEST_STRICT") == "1"
 SMALL_CENTRE = {"HUB_SIMULATOR__AGENTS": "4", "HUB_LOG_SLOW_MS": "50"}
 """Hubs of one test do not need the whole demo, whose past day takes a moment to simulate."""
 
+QUIET_CENTRE = SMALL_CENTRE | {"HUB_SIMULATOR__AGENTS": "2", "HUB_SIMULATOR__LOAD": "0.01"}
+"""For tests to whom it does not matter what the demo's agents do: next to nothing."""
+
 COLD = os.environ.get("HUB_TEST_COLD") == "1"
+
+NO_AUTHORITY = Path(__file__).parent / "support" / "no_authority.pem"
+"""The one certificate that programs of the tests trust, unless a test names another: that of an authority whose key nobody has.
+
+Each client of httpx, and each process, would read the some 150 authorities of the web otherwise: 40 ms of CPU, for a loopback.
+"""
 
 HubFactory = Callable[..., HubProcess]
 
@@ -37,7 +47,12 @@ def chromium() -> str | None:
 
 
 def pytest_configure() -> None:
-    """Log exceptions plainly. By default structlog has rich draw each frame with its variables, which takes up to a second."""
+    """Read few certificates, and log exceptions plainly: by default structlog has rich draw each frame with its variables, which takes up
+    to a second.
+    """
+    os.environ["SSL_CERT_FILE"] = str(NO_AUTHORITY)
+    # its runner would read the signatures of all commands again for each one that is run: a third of the CPU of their tests
+    typer.testing._get_command = lru_cache(maxsize=16)(typer.testing._get_command)
     renderer = structlog.get_config()["processors"][-1]
     renderer.exception_formatter = structlog.dev.plain_traceback
 
@@ -102,14 +117,20 @@ def warm() -> Iterator[None]:
 
 
 @pytest.fixture
-def hub_process(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[HubFactory]:
+def centre() -> Mapping[str, str]:
+    """The simulated centre of a test's hubs; a folder's tests may have another."""
+    return SMALL_CENTRE
+
+
+@pytest.fixture
+def hub_process(tmp_path: Path, centre: Mapping[str, str], request: pytest.FixtureRequest) -> Iterator[HubFactory]:
     """Start hubs: ``hub_process(*flags, environment={...})``; without flags ``--demo``. Each ends with the test."""
     started: list[HubProcess] = request.node.stash.setdefault(_STARTED, [])
 
     def start(*flags: str, environment: Mapping[str, str] = {}) -> HubProcess:
         folder = tmp_path / f"hub-{len(started)}"
         folder.mkdir()
-        hub = HubProcess(folder, flags or ("--demo",), SMALL_CENTRE | dict(environment))
+        hub = HubProcess(folder, flags or ("--demo",), {**centre, **environment})
         started.append(hub)
         return hub.start()
 

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.conftest import SMALL_CENTRE
+from tests.conftest import QUIET_CENTRE
 from tests.support.hub_process import HubProcess
 
 HANDSHAKE = {
@@ -114,7 +114,7 @@ def test_a_demo_answers_no_script_element_of_any_page(demo_hub: HubProcess) -> N
 
 
 def test_names_and_origins_that_the_settings_allow(tmp_path: Path) -> None:
-    environment = {**SMALL_CENTRE, "HUB_ALLOWED_HOSTS": "hub.example", "HUB_ALLOWED_ORIGINS": "https://desk.example"}
+    environment = {**QUIET_CENTRE, "HUB_ALLOWED_HOSTS": "hub.example", "HUB_ALLOWED_ORIGINS": "https://desk.example"}
     hub = HubProcess(tmp_path, environment=environment)
     try:
         hub.start()

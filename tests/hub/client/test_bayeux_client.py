@@ -10,7 +10,7 @@ import pytest
 
 from hub.client import ALL, NEW, BayeuxClient, Message, PublishError, ReplayError, State, Subscription
 from hub.client.transports import LONG_POLLING, WEBSOCKET
-from tests.conftest import HubFactory
+from tests.conftest import QUIET_CENTRE, HubFactory
 from tests.support.hub_process import HubProcess
 from tests.support.network import Network
 
@@ -101,7 +101,7 @@ async def test_the_hub_restarts(hub_process: HubFactory, transport: str, end: st
 
 @pytest.fixture(scope="module")
 def log_hub(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    hub = HubProcess(tmp_path_factory.mktemp("log-hub"), ("--demo", "--extensions", f"{DESK}:Desk"), LOG | {"HUB_SIMULATOR__AGENTS": "4"})
+    hub = HubProcess(tmp_path_factory.mktemp("log-hub"), ("--demo", "--extensions", f"{DESK}:Desk"), QUIET_CENTRE | LOG)
     try:
         yield hub.start()
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import QUIET_CENTRE
 from tests.support.forward_proxy import ForwardProxy
 from tests.support.hub_process import HUB_COMMAND, HubProcess, clean_environment, hub_command, run_hub
 from tests.support.proxies import PlainProxy, ReverseProxy, why_not
@@ -26,7 +27,7 @@ EVENT = {
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
-    hub = HubProcess(tmp_path_factory.mktemp("hub"), ("--demo",), {"HUB_REPLAY__CHANNELS": "/log/**", "HUB_SIMULATOR__AGENTS": "4"})
+    hub = HubProcess(tmp_path_factory.mktemp("hub"), ("--demo",), QUIET_CENTRE | {"HUB_REPLAY__CHANNELS": "/log/**"})
     try:
         yield hub.start()
     finally:

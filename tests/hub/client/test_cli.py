@@ -17,6 +17,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from hub.client.cli import register
+from tests.conftest import QUIET_CENTRE
 from tests.support.hub_process import HubProcess, clean_environment, free_port, hub_command
 
 WITHIN_S = 30.0
@@ -25,7 +26,7 @@ _names = count(1)
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
-    hub = HubProcess(tmp_path_factory.mktemp("hub"), ("--demo",), {"HUB_REPLAY__CHANNELS": "/log/**", "HUB_SIMULATOR__AGENTS": "4"})
+    hub = HubProcess(tmp_path_factory.mktemp("hub"), ("--demo",), QUIET_CENTRE | {"HUB_REPLAY__CHANNELS": "/log/**"})
     try:
         yield hub.start()
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import SMALL_CENTRE
+from tests.conftest import QUIET_CENTRE
 from tests.hub.workers.hubs import Clients, WorkersHub
 from tests.hub.workers.parents import kill, until
 
@@ -52,7 +52,7 @@ async def ask_both(hub: WorkersHub, first: int) -> None:
 
 
 async def test_both_workers_take_every_request_and_the_first_keeps_the_statistics(tmp_path: Path) -> None:
-    hub = WorkersHub(tmp_path, "--demo", "--open", **SMALL_CENTRE)
+    hub = WorkersHub(tmp_path, "--demo", "--open", **QUIET_CENTRE)
     hub.start()
     numbers = itertools.count(10_000)  # a second event with one id would not be counted as accepted
     try:

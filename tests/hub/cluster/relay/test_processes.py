@@ -18,6 +18,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from tests.conftest import QUIET_CENTRE
 from tests.hub.transports.bayeux_house import BY_TOKEN
 from tests.support.hub_process import HubProcess
 from tests.support.redis_server import RedisServer
@@ -41,7 +42,7 @@ class Hubs:
                 "HUB_SECRET": SECRET,
                 "HUB_LINK_LISTEN": f"unix:{self.folder}/{number}.sock",
                 "HUB_DRAIN_SECONDS": "1",
-                "HUB_SIMULATOR__AGENTS": "2",
+                **QUIET_CENTRE,
                 "HUB_LIMITS__HANDSHAKES_PER_S_PER_ADDRESS": "0",
             }
             self.processes.append(HubProcess(own, ("--demo",), environment))
