@@ -15,6 +15,7 @@ from channels.statistics.settings import StatisticsSettings
 from hub.cluster.cluster import Cluster
 from hub.cluster.ownership import Ownership
 from hub.core.metric import Gauge, Latency
+from hub.core.time_slice import TimeSlice
 from hub.family import Context, Parts
 
 
@@ -92,7 +93,10 @@ def _build_in_cluster(context: Context, settings: StatisticsSettings, cluster: C
 def _parts(context: Context, server: StatServer, local: LocalStatServer) -> Parts:
     """What both forms have: ``server`` is asked by clients, ``local`` does the work of this process."""
     return Parts(
-        routers=[create_router(server, max_body_bytes=context.hub.limits.max_request_bytes), create_administration_router(server)],
+        routers=[
+            create_router(server, lambda: TimeSlice(context.clock, context.hub.loop), max_body_bytes=context.hub.limits.max_request_bytes),
+            create_administration_router(server),
+        ],
         channels=declarations(server),
         services=[local],
         offers=[EVENT_CONSUMERS.offer(local)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
@@ -34,6 +35,7 @@ from channels.statistics.service.interface import (
 from channels.statistics.service.payloads import described
 from channels.statistics.service.requests import ItemError, Refusal, check_id
 from hub.core.principal import Principal
+from hub.core.time_slice import TimeSlice
 from hub.eventlog.interface import EventLogError
 from hub.http.body import read_body, takes
 from hub.http.envelope import MAX_ERRORS_TOLD, PARTIAL, ok, status, with_more
@@ -79,8 +81,8 @@ def _of_field(error: ItemError | DefinitionError | LimitError) -> ApiError:
     return ApiError(400, str(error), detail={"field": error.field})
 
 
-def create_router(server: StatServer, *, max_body_bytes: int) -> HubRouter:
-    """The Statistics API. Bodies above ``max_body_bytes`` are refused with 413."""
+def create_router(server: StatServer, slices: Callable[[], TimeSlice], *, max_body_bytes: int) -> HubRouter:
+    """The Statistics API. Bodies above ``max_body_bytes`` are refused with 413. ``slices`` begins a piece of long work."""
     api = HubRouter(prefix=BASE, tags=["Statistics"], responses=_FAILURES)
 
     @api.post(
@@ -100,11 +102,11 @@ def create_router(server: StatServer, *, max_body_bytes: int) -> HubRouter:
         When some statistics fail the status code is 2 and `errors` says which; when all fail the answer is 400.
         """
         described_too = _verbose(verbose)
-        operation_id, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes)
+        operation_id, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes, slices())
         name = None if operation_id is None else check_id("operationId", operation_id)
         done = await server.open_subscription(_login(caller), name, items, verbose=described_too)
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
-        return _answer(done, errors, await _subscription(done, described_too))
+        return _answer(done, errors, await _subscription(done, described_too, slices()))
 
     @api.get(
         "/subscriptions/{id}/statistic-values",
@@ -125,7 +127,7 @@ def create_router(server: StatServer, *, max_body_bytes: int) -> HubRouter:
         described_too = _verbose(verbose)
         done = await server.peek_subscription(_login(caller), identifier, statistic_ids or [])
         errors = [_error(refusal, {"statisticId": refusal.statistic_id}) for refusal in done.refusals]
-        return _answer(done, errors, await _subscription(done, described_too), none=404)
+        return _answer(done, errors, await _subscription(done, described_too, slices()), none=404)
 
     @api.delete(
         "/subscriptions/{id}",
@@ -171,13 +173,13 @@ def create_router(server: StatServer, *, max_body_bytes: int) -> HubRouter:
     @takes(max_body_bytes)
     async def read_many(request: Request, caller: Principal = requires("/statistics/read")) -> Response:
         """The present values of predefined statistics, without a subscription. When some fail the code is 2 and `errors` says which."""
-        _, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes)
+        _, items = await parse_request(await read_body(request, max_body_bytes), max_body_bytes, slices())
         done = await server.read(_login(caller), items)
         errors = [
             _error(refusal, {"name": refusal.name, "objectId": refusal.object_id, "objectType": refusal.object_type})
             for refusal in done.refusals
         ]
-        return _answer(done, errors, {"statistics": await encode_list(done.readings, _item)})
+        return _answer(done, errors, {"statistics": await encode_list(done.readings, _item, slices())})
 
     return api
 
@@ -250,14 +252,14 @@ def _verbose(value: str | None) -> bool:
     return wanted != "OFF"
 
 
-async def _subscription(done: Readings, verbose: bool) -> dict[str, Any]:
+async def _subscription(done: Readings, verbose: bool, time_slice: TimeSlice) -> dict[str, Any]:
     def shown(reading: Reading) -> dict[str, Any]:
         return {"statisticId": reading.statistic_id} | _item(reading, verbose=verbose)
 
     return {
         "subscriptionId": done.subscription_id,
         "operationId": done.subscription_id,
-        "statistics": await encode_list(done.readings, shown),
+        "statistics": await encode_list(done.readings, shown, time_slice),
     }
 
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from channels.statistics.routes import create_administration_router, create_router, register_errors
 from hub.core.limits import Limits
 from hub.core.principal import Principal, login_key
+from hub.core.time_slice import TimeSlice
 from hub.http.error_table import ErrorTable
 from hub.http.handlers import install
 from hub.http.routing import WithoutSlash, include
@@ -21,6 +22,7 @@ from hub.security.credentials import Credential, hash_secret
 from hub.security.directory import Directory
 from hub.security.gate import Gate
 from hub.security.roles import Grants
+from hub.transports.runtime import AsyncioLoop
 from tests.channels.statistics.support import Centre, agent_item, call, items_of
 from tests.support.access import ROLES
 
@@ -71,7 +73,8 @@ async def client(centre: Centre) -> AsyncIterator[httpx.AsyncClient]:
     app.state.errors = errors = ErrorTable()
     register_errors(errors)
     install(app, errors)
-    for router in (create_router(centre.server, max_body_bytes=MAX_BODY), create_administration_router(centre.server)):
+    statistics = create_router(centre.server, lambda: TimeSlice(centre.clock, AsyncioLoop()), max_body_bytes=MAX_BODY)
+    for router in (statistics, create_administration_router(centre.server)):
         include(app, router)
     app.router.redirect_slashes, app.router.default = False, WithoutSlash(app.router)
     app.state.limits = Limits()
