@@ -56,7 +56,7 @@ def _postgres_event_log(settings: Settings) -> OpenEventLog:
     # imported here, because most hubs do not use PostgreSQL
     from hub.eventlog.postgresql import PostgresEventLog
 
-    log = PostgresEventLog(DatabaseUrl.parse(settings.database))
+    log = PostgresEventLog(DatabaseUrl.parse(settings.database), patience=settings.patience)
     return OpenEventLog(log, log.database, shared=True)
 
 

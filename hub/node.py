@@ -98,7 +98,9 @@ class Node:
         linked = listen_address(settings, seat) is not None
         self._backends = open_backends(settings, self.clock, self.incarnation, linked=linked, keeps_files=keeps_files)
         self.channel_log = self._backends.channel_log.log
-        self.storage = DatabaseService(settings.database, migrations=migrations_of(families), exclusive=keeps_files)
+        self.storage = DatabaseService(
+            settings.database, migrations=migrations_of(families), exclusive=keeps_files, patience=settings.patience
+        )
         self.transactions = self.storage.transactions
         redis = self._backends.redis
         self.security = Security(settings, self.clock, self.transactions, self.access, None if redis is None else redis.shared)

@@ -340,6 +340,10 @@ class LeasedOwnership:
     async def _take(self, tenant: str, own: _Owned) -> None:
         try:
             opened = await self._open(tenant, own)
+        except StorageError as error:  # it is tried again
+            _log.warning("tenant_not_opened", tenant=tenant, error=str(error))
+            opened = False
+            self.counters.failed += 1
         except Exception:
             _log.exception("tenant_not_opened", tenant=tenant)
             opened = False

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hub.eventlog.database import LogDatabase
 from hub.eventlog.interface import FencedError
-from hub.storage.interface import Connection
+from hub.storage.interface import Connection, Patience
 from hub.storage.lease import Fence
 from hub.storage.transactions_postgresql import PostgresBackend
 from hub.storage.url import DatabaseUrl
@@ -67,13 +67,16 @@ class PostgresEventLog:
 
     __slots__ = ("_stream_ids", "database")
 
-    def __init__(self, url: DatabaseUrl, *, max_group: int = 512, max_waiting: int = 100_000, readers: int = 2) -> None:
+    def __init__(
+        self, url: DatabaseUrl, *, max_group: int = 512, max_waiting: int = 100_000, readers: int = 2, patience: Patience | None = None
+    ) -> None:
         """The log connects at its first operation. ``max_group`` and ``max_waiting`` are those of the writer
-        (:class:`hub.storage.writer.GroupWriter`); ``readers`` is the number of reading threads.
+        (:class:`hub.storage.writer.GroupWriter`); ``readers`` is the number of reading threads, ``patience`` that of each
+        statement.
         """
         self._stream_ids: dict[tuple[str, str], int] = {}  # used by the writer's thread only
         self.database: LogDatabase[Connection] = LogDatabase(
-            PostgresBackend(url),
+            PostgresBackend(url, patience or Patience()),
             lambda connection: connection,
             name="events",
             shown=f"the event log in {url}",

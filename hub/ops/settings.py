@@ -38,6 +38,7 @@ from hub.eventlog.channel_log import Retention
 from hub.ops.environment import EnvironmentSource, split_list
 from hub.ops.readiness import ReadinessSettings
 from hub.outbox.settings import OutboxSettings
+from hub.storage.interface import Patience
 from hub.storage.url import DatabaseUrl, sqlite_url
 from hub.workers.settings import SupervisionSettings
 
@@ -274,6 +275,19 @@ class Settings(BaseSettings):
         description="Database of tenants, credentials, webhooks and messages, and of several nodes also of events and who owns which "
         "tenant, such as `postgresql://user:password@host/hub`; without it `hub.db` in `data_dir`.",
     )
+    database_lock_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="Seconds that a statement on PostgreSQL waits for a lock that another session holds, such as an administrator's open "
+        "transaction; then what needed it is refused with 503. 0: as long as it takes.",
+    )
+    database_statement_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="Seconds that a statement which writes to PostgreSQL may take in all. 0: as long as it takes.",
+    )
     demo: bool = Field(
         default=False,
         description="Adds tenant `demo`, built-in credentials and a simulated contact centre. Never where others can reach it.",
@@ -385,6 +399,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use only the values that :func:`load` passes in: it has merged all sources itself, so that it knows the source of each value."""
         return (init_settings,)
+
+    @property
+    def patience(self) -> Patience:
+        """How long statements on PostgreSQL may take."""
+        return Patience(self.database_lock_s, self.database_statement_s)
 
     @property
     def database(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from hub.storage.reasons import Reason
 from hub.storage.text import check_text
@@ -25,6 +25,15 @@ class StorageError(Exception):
     """What a client is told: it does not name the reason."""
     event: ClassVar[str] = "database_unavailable"
     """What the log calls it."""
+
+
+class Patience(NamedTuple):
+    """How long a statement may take on a database server, in seconds; 0: as long as it takes. A SQLite file has limits of its own."""
+
+    lock_s: float = 0.0
+    """For a lock that another session holds."""
+    statement_s: float = 0.0
+    """For a statement that writes, in all."""
 
 
 class Connection(Protocol):
@@ -77,6 +86,10 @@ class Backend(Protocol):
 
     def broken(self, error: Exception) -> bool:
         """Whether an error is a fault of the database and not of the operation, so that all waiting operations would fail too."""
+        ...
+
+    def blocked(self, error: Exception) -> bool:
+        """Whether a statement was given up because another session held a lock, or because it took too long (:class:`Patience`)."""
         ...
 
     def check(self) -> None:

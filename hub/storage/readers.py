@@ -69,9 +69,9 @@ class Readers:
                 self._local.connection = None
                 self._opened.remove(connection)
                 connection.close()
-            elif not self._backend.broken(error):
-                raise
-            else:
+            elif self._backend.broken(error):
                 self._condition.failed(error)
+            elif not self._backend.blocked(error):
+                raise
             raise StorageError(f"the database cannot be read: {error}") from error
         return result

@@ -6,6 +6,7 @@ import structlog
 
 from hub.storage.backends import backend_of
 from hub.storage.database import Database
+from hub.storage.interface import Patience
 from hub.storage.migrations import HUB, migrate, place_of
 from hub.storage.transactions import Transactions
 
@@ -17,10 +18,10 @@ class DatabaseService:
 
     __slots__ = ("_exclusive", "_migrations", "database", "is_new", "transactions")
 
-    def __init__(self, url: str, *, migrations: Sequence[str] = HUB, exclusive: bool = True) -> None:
+    def __init__(self, url: str, *, migrations: Sequence[str] = HUB, exclusive: bool = True, patience: Patience | None = None) -> None:
         """``url`` is :attr:`hub.ops.settings.Settings.database`; ``migrations`` are the packages of all versions
         (:func:`hub.families.migrations_of`). With ``exclusive`` a SQLite file is taken for this hub alone; commands, which may run beside a
-        hub, do not do that.
+        hub, do not do that. ``patience`` is that of statements on PostgreSQL, but not of changes of tables.
 
         Raises:
             InUseError: another hub has the SQLite file open.
@@ -31,7 +32,7 @@ class DatabaseService:
         self._migrations = tuple(migrations)
         self.database = Database(url)
         try:
-            self.transactions = Transactions(backend_of(self.database, exclusive=exclusive))
+            self.transactions = Transactions(backend_of(self.database, exclusive=exclusive, patience=patience))
         except BaseException:
             self.database.close()
             raise

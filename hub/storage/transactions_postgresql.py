@@ -7,17 +7,21 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from hub.storage.interface import Connection, StorageError
+from hub.storage.interface import Connection, Patience, StorageError
 from hub.storage.postgresql_errors import of_no_use, of_prepared_statements
 from hub.storage.reasons import Reason
 from hub.storage.url import DatabaseUrl
 
 CONNECT_TIMEOUT_S = 5
 
+ENDLESS = Patience()
+"""For changes of tables, which may take long."""
+
 IDLE_S = 10
 """Seconds after which the server ends a transaction that writes whose process does not go on."""
 
 _BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 PREPARE_AFTER = 5
 """Executions of a statement after which it is prepared; psycopg's own default."""
@@ -26,13 +30,16 @@ PREPARE_AFTER = 5
 class PostgresConnection:
     """A :class:`hub.storage.interface.Connection` to PostgreSQL."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_begin_reading", "_begin_writing", "_connection")
 
-    def __init__(self, arguments: Mapping[str, Any], *, prepare: bool = True) -> None:
-        """``prepare``: whether frequent statements may be prepared. Behind a pooler, which may use another server connection for each
-        transaction, statements are never prepared. A pooler is recognised because the process number in the connection's start-up message
-        is not that of the server process which answers.
+    def __init__(self, arguments: Mapping[str, Any], *, prepare: bool = True, patience: Patience = ENDLESS) -> None:
+        """``patience``: of the statements in transactions. ``prepare``: whether frequent statements may be prepared. Behind a pooler, which
+        may use another server connection for each transaction, statements are never prepared. A pooler is recognised because the process
+        number in the connection's start-up message is not that of the server process which answers.
         """
+        lock = f"; SET LOCAL lock_timeout = {round(patience.lock_s * 1000)}"
+        self._begin_writing = f"{_BEGIN}{lock}; SET LOCAL statement_timeout = {round(patience.statement_s * 1000)}".encode()
+        self._begin_reading = f"{_BEGIN_READING}{lock}".encode()
         # autocommit: the hub begins transactions by its own statements
         self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
             **{"connect_timeout": CONNECT_TIMEOUT_S, **arguments}, autocommit=True, prepare_threshold=None
@@ -51,11 +58,11 @@ class PostgresConnection:
 
     def begin_writing(self) -> None:
         """See :class:`hub.storage.interface.Connection`. A process that stands still within the transaction loses it, with its locks."""
-        self._connection.execute(_BEGIN, prepare=False)
+        self._connection.execute(self._begin_writing, prepare=False)
 
     def begin_reading(self) -> None:
         """See :class:`hub.storage.interface.Connection`."""
-        self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._connection.execute(self._begin_reading, prepare=False)
 
     def roll_back(self) -> None:
         """See :class:`hub.storage.interface.Connection`."""
@@ -69,9 +76,10 @@ class PostgresConnection:
 class PostgresBackend:
     """The :class:`hub.storage.interface.Backend` of PostgreSQL. ``url`` is that of the database."""
 
-    __slots__ = ("_arguments", "_prepare", "_shown", "name", "skip_locked", "unanswered")
+    __slots__ = ("_arguments", "_patience", "_prepare", "_shown", "name", "skip_locked", "unanswered")
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, patience: Patience = ENDLESS) -> None:
+        self._patience = patience
         self._arguments = url.arguments()
         self._prepare = True
         self._shown = str(url)
@@ -82,7 +90,7 @@ class PostgresBackend:
     def connect(self) -> PostgresConnection:
         """See :class:`hub.storage.interface.Backend`."""
         try:
-            return PostgresConnection(self._arguments, prepare=self._prepare)
+            return PostgresConnection(self._arguments, prepare=self._prepare, patience=self._patience)
         except psycopg.Error as error:
             raise StorageError(f"{self._shown} cannot be reached: {error}") from error
 
@@ -95,6 +103,10 @@ class PostgresBackend:
     def broken(self, error: Exception) -> bool:
         """See :class:`hub.storage.interface.Backend`."""
         return of_no_use(error)
+
+    def blocked(self, error: Exception) -> bool:
+        """See :class:`hub.storage.interface.Backend`."""
+        return isinstance(error, errors.LockNotAvailable | errors.QueryCanceled)
 
     def check(self) -> None:
         """See :class:`hub.storage.interface.Backend`; a server has no file that could be replaced."""

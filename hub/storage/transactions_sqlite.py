@@ -108,6 +108,10 @@ class SqliteBackend:
             self._file.stamp()
         self._prepared = True
 
+    def blocked(self, error: Exception) -> bool:
+        """See :class:`hub.storage.interface.Backend`; there is one lock, that of the file, and its error is one of the database."""
+        return False
+
     def check(self) -> None:
         """See :class:`hub.storage.interface.Backend`."""
         self._file.check()

@@ -38,6 +38,10 @@ class Counters:
     """Transactions of the database: operations divided by this is the size of a group."""
     refused: int = 0
     """Operations that raised an exception, and of which nothing was kept."""
+    blocked: int = 0
+    """Operations that were given up because another session held a lock, or because they took too long: `database_lock_s`,
+    `database_statement_s`.
+    """
     retried: int = 0
     """Operations that were tried again because the database asked for it."""
     faults: int = 0
@@ -287,8 +291,13 @@ class GroupWriter(Generic[A]):
                 if attempt < RETRIES and self._backend.again(error):
                     self.counters.retried += 1
                     continue
-                self.counters.refused += 1
-                each.error = error
+                if self._backend.blocked(error):
+                    self.counters.blocked += 1
+                    each.error = StorageError(f"the database did not do it in time: {error}")
+                    each.error.__cause__ = error
+                else:
+                    self.counters.refused += 1
+                    each.error = error
             else:
                 each.afterwards = afterwards
             connection.execute("RELEASE SAVEPOINT operation")
