@@ -276,17 +276,13 @@ class Settings(BaseSettings):
         "tenant, such as `postgresql://user:password@host/hub`; without it `hub.db` in `data_dir`.",
     )
     database_lock_s: float = Field(
-        default=5.0,
-        ge=0,
-        le=3600,
-        description="Seconds that a statement on PostgreSQL waits for a lock that another session holds, such as an administrator's open "
-        "transaction; then what needed it is refused with 503. 0: as long as it takes.",
+        default=5.0, ge=0, le=3600, description="Seconds that a statement waits on PostgreSQL for others' locks; then 503. 0: without end."
     )
     database_statement_s: float = Field(
         default=60.0,
         ge=0,
         le=3600,
-        description="Seconds that a statement which writes to PostgreSQL may take in all. 0: as long as it takes.",
+        description="Seconds that a statement which writes to PostgreSQL may take; then 503. 0: without end.",
     )
     demo: bool = Field(
         default=False,
