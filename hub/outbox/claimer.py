@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import nsmallest
 from operator import itemgetter
@@ -21,6 +22,8 @@ from hub.storage.transactions import Transaction, Transactions
 QUEUES_AT_ONCE: Final = 64
 """Endpoints whose deliveries one transaction claims."""
 
+ROUND: Final = 1024
+"""Endpoints that one walk over all of them finds for the next transactions. One that needs deliveries later waits for the next walk."""
 
 WALK: Final = 64
 """Endpoints that are checked between two checkpoints of the time slice."""
@@ -41,7 +44,20 @@ def in_turn(ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], limit: in
 class Claimer:
     """Claims deliveries for one process, and adds them to the queues."""
 
-    __slots__ = ("_cache", "_clock", "_held", "_lease_until_ms", "_loop", "_order_ms", "_owner", "_timing", "_transactions", "_turns")
+    __slots__ = (
+        "_cache",
+        "_clock",
+        "_held",
+        "_lease_until_ms",
+        "_loop",
+        "_order_ms",
+        "_owner",
+        "_ready_of",
+        "_round",
+        "_timing",
+        "_transactions",
+        "_turns",
+    )
 
     def __init__(
         self,
@@ -69,6 +85,10 @@ class Claimer:
         self._timing = timing
         self._lease_until_ms = lease_until_ms
         self._turns = itertools.count(1)
+        self._round: deque[tuple[str, str, EndpointQueue]] = deque()
+        """Tenant, id and queue of the endpoints that the last walk found, and whose turn has not come yet."""
+        self._ready_of: dict[str, int] = {}
+        """How many endpoints of each tenant the last walk found."""
 
     async def claim(self, queues: Mapping[str, EndpointQueue], begin: Callable[[str, EndpointQueue], object]) -> float:
         """Claim deliveries that may begin soon. Then call ``begin`` with the id and the queue of each endpoint for which it searched the
@@ -77,10 +97,12 @@ class Claimer:
         Raises:
             StorageError: the database cannot be written; the next call searches for these endpoints again.
         """
-        ready, next_at = await self._ready(queues)
-        wanted = self._reserve(ready, queues)
+        wanted = self._reserve(queues)
         if not wanted:
-            return max(0.0, next_at - self._clock.monotonic())
+            next_at = await self._walk(queues)
+            wanted = self._reserve(queues)
+            if not wanted:
+                return max(0.0, next_at - self._clock.monotonic())
         claims = await self._ask(wanted)
         now = self._clock.monotonic()
         wall_ms = self._clock.wall_ms()
@@ -98,8 +120,10 @@ class Claimer:
             begin(identifier, queue)
         return 0.0
 
-    async def _ready(self, queues: Mapping[str, EndpointQueue]) -> tuple[dict[str, list[tuple[int, str, EndpointQueue]]], float]:
-        """The queues that need deliveries from the database, by tenant, each with its turn; and the time when the next queue is due."""
+    async def _walk(self, queues: Mapping[str, EndpointQueue]) -> float:
+        """Find the queues that need deliveries from the database, and put up to :data:`ROUND` of them in the order of their turns. Returns
+        the time when the next queue is due.
+        """
         time_slice = TimeSlice(self._clock, self._loop)
         now = self._clock.monotonic()
         next_at = now + self._timing.look_s
@@ -117,21 +141,29 @@ class Claimer:
                 next_at = min(next_at, begins)
             elif queue.wants_more(now):
                 ready.setdefault(endpoint.tenant, []).append((queue.turn, identifier, queue))
-        return ready, next_at
-
-    def _reserve(
-        self, ready: Mapping[str, list[tuple[int, str, EndpointQueue]]], queues: Mapping[str, EndpointQueue]
-    ) -> list[tuple[str, EndpointQueue, int]]:
-        """The queues whose turn it is. Reserves places for deliveries in memory, and returns their number with each queue."""
-        now = self._clock.monotonic()
         with_room = {tenant: queues for tenant, queues in ready.items() if self._held.of(tenant).room > 0}
+        self._ready_of = {tenant: len(found) for tenant, found in with_room.items()}
+        self._round = deque(in_turn(with_room, ROUND))
+        return next_at
+
+    def _reserve(self, queues: Mapping[str, EndpointQueue]) -> list[tuple[str, EndpointQueue, int]]:
+        """The next :data:`QUEUES_AT_ONCE` of what the last walk found, as far as they still need deliveries. Reserves places for these in
+        memory, and returns their number with each queue.
+        """
+        now = self._clock.monotonic()
         wanted: list[tuple[str, EndpointQueue, int]] = []
-        for tenant, identifier, queue in in_turn(with_room, QUEUES_AT_ONCE):
+        while self._round and len(wanted) < QUEUES_AT_ONCE:
+            tenant, identifier, queue = self._round.popleft()
+            # since the walk it may have been removed or disabled, or have got what it needs
+            endpoint = self._cache.get(identifier)
+            if endpoint is None or not endpoint.enabled or queues.get(identifier) is not queue:
+                continue
+            if queue.due is None or queue.due > now or not queue.wants_more(now):
+                continue
             room = self._held.of(tenant).room
             # divide the tenant's room among its endpoints, instead of giving it all to the first
-            limit = min(queue.space(now), room, max(queue.limit, room // len(ready[tenant])))
-            # the room may be used up by now, or the endpoint was removed
-            if limit <= 0 or queues.get(identifier) is not queue:
+            limit = min(queue.space(now), room, max(queue.limit, room // self._ready_of[tenant]))
+            if limit <= 0:
                 continue
             queue.held += limit
             queue.turn = next(self._turns)
