@@ -103,6 +103,8 @@ class Connects:
     def finish(self, session: ServerSession, held: HeldConnect[ServerSession], reply: bytes) -> None:
         """Answer a connect that was held with this reply."""
         extensions = self._context.extensions
+        if held.messages and held.websocket is None:
+            held.in_flight = session.depart()
         held.replies.append(reply if extensions.none else extensions.reply(session, session.extensions, reply))
         held.finish()
 
@@ -115,7 +117,7 @@ class Connects:
             members["ack"] = b"%d" % session.acknowledged.batch
         if timesync is not None:
             members["timesync"] = timesync.member(session.hub.clock.wall_ms())
-        if session.replay and session.recovery is None and not session.queue:
+        if session.replay and session.recovery is None and not session.in_flight and not session.queue:
             position = session.hub.positions.newest(session.principal.tenant)
             # the position of a client that hears nothing for long must not fall behind the records that the log keeps
             if position is not None and position > session.sent_position:

@@ -25,7 +25,7 @@ class SessionEndings:
         if not session.flush_pending():
             return []
         session.resync_due = False
-        waiting = session.take()
+        waiting = [] if session.in_flight else session.take()
         held = session.release_connect()
         session.end()
         if held is not None:

@@ -30,6 +30,7 @@ class HeldConnect(Generic[S]):
         "beginning",
         "browser",
         "connect_seq",
+        "in_flight",
         "messages",
         "replies",
         "superseded",
@@ -66,6 +67,8 @@ class HeldConnect(Generic[S]):
         """The WebSocket that it came by; None for polling."""
         self.timer: Timer | None = None
         self.superseded = False
+        self.in_flight = False
+        """Whether its response carries messages that may be queued again: see :attr:`hub.bayeux.session.ServerSession.in_flight`."""
         # a function and its argument take less memory than a closure, and thousands of connects are held
         self._waiter: Callable[[Any], object] | None = None
         self._batch: object = None

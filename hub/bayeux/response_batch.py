@@ -17,7 +17,7 @@ class ResponseBatch:
     process. If the client goes before the batch is ready, the transport calls :meth:`abandon` instead.
     """
 
-    __slots__ = ("alone", "connect_seq", "first", "held", "messages", "opened", "peer", "replies", "session", "websocket")
+    __slots__ = ("alone", "connect_seq", "first", "held", "in_flight", "messages", "opened", "peer", "replies", "session", "websocket")
 
     def __init__(self, peer: Peer, websocket: WebSocketDelivery | None, *, alone: bool) -> None:
         self.peer = peer
@@ -38,6 +38,8 @@ class ResponseBatch:
         """The connect that is held, if there is one; then there is nothing else in the request."""
         self.connect_seq: int | None = None
         """The number of the connect that is answered here."""
+        self.in_flight = False
+        """Whether it carries messages that may be queued again: see :attr:`hub.bayeux.session.ServerSession.in_flight`."""
 
     @property
     def superseded(self) -> bool:
@@ -67,6 +69,7 @@ class ResponseBatch:
         """The response is on its way."""
         if self.connect_seq is not None and self.session is not None:
             self.session.connect_answered(self.connect_seq)
+        self._land()
 
     def lost(self, sent: int = 0) -> None:
         """Only the first ``sent`` parts of the response reached the client: queue the other events again."""
@@ -79,3 +82,12 @@ class ResponseBatch:
         """The client has gone while its connect is held."""
         if self.held is not None and self.session is not None:
             self.session.abandon_connect(self.held)
+
+    def _land(self) -> None:
+        """It is known what became of the messages."""
+        held = self.held
+        if self.session is not None and (self.in_flight or (held is not None and held.in_flight)):
+            self.in_flight = False
+            if held is not None:
+                held.in_flight = False
+            self.session.landed()

@@ -266,6 +266,8 @@ class BayeuxServer:
         connect = batch.connect_seq is not None
         if batch.held is None and session.delivery.rides_on_response(session, batch.peer, batch.websocket, connect=connect):
             batch.messages.extend(session.take())
+            if batch.messages and batch.websocket is None:
+                batch.in_flight = session.depart()
         else:
             session.wake()
 

@@ -146,6 +146,7 @@ class ServerSession(Subscriber):
         "ended",
         "extensions",
         "held",
+        "in_flight",
         "interval_ms",
         "replay",
         "request_order",
@@ -187,6 +188,11 @@ class ServerSession(Subscriber):
         self.by_callback = False
         """Its last request came by callback-polling."""
         self.held: HeldConnect[ServerSession] | None = None
+        self.in_flight = False
+        """Whether a response with messages is on its way to the client, and nobody knows yet whether it arrives. If it does not, they are
+        queued again; until that is known no later message is sent, so that none comes before them. Never with the ack extension, by which
+        each reply brings all that is not acknowledged, in order.
+        """
         self.connect_seq = 0
         self.interval_ms: int | None = None
         """The pause that the client announced with its last connect, in ms; None when it did not."""
@@ -354,6 +360,22 @@ class ServerSession(Subscriber):
                 return
         self.delivery.put_back(self)
 
+    def depart(self) -> bool:
+        """A response with messages sets out. Returns whether :meth:`landed` has to be called when its end is known."""
+        if self.acknowledged is not None or self.ended:
+            return False
+        self.in_flight = True
+        self.direct_write = None
+        return True
+
+    def landed(self) -> None:
+        """It is known what became of the response that was on its way: go on with what waits."""
+        self.in_flight = False
+        if not self.ended:
+            if self.websocket is not None:
+                self.reach_by(self.websocket)
+            self.wake()
+
     def wake(self) -> None:
         """Have the queued messages sent in the next tick, if there are any."""
         if (self.queue or self.resync_due) and not self.dirty:
@@ -410,8 +432,8 @@ class ServerSession(Subscriber):
 
     @property
     def sends_directly(self) -> bool:
-        """Whether frames may be written to the WebSocket past :meth:`encode`."""
-        return self.delivery is self.websocket and not self._context.count_deliveries
+        """Whether frames may be written to the WebSocket past :meth:`encode`, and past the queue."""
+        return self.delivery is self.websocket and not self.in_flight and not self._context.count_deliveries
 
     # -- its end ----------------------------------------------------------------------------------------------------
 

@@ -167,7 +167,7 @@ class WebSocketConnection:
 
     def flush(self, session: ServerSession) -> None:
         """Send the queued messages of the session, if they may be written now."""
-        if not self.writable:
+        if not self.writable or session.in_flight:
             return
         taken = session.take()
         if taken:
@@ -180,7 +180,7 @@ class WebSocketConnection:
 
     def rides_on_response(self, session: ServerSession, peer: Peer, websocket: WebSocketDelivery | None, *, connect: bool) -> bool:
         """Whether the replies to a request carry the queued messages: if it came by this WebSocket."""
-        return websocket is self and self.writable
+        return websocket is self and self.writable and not session.in_flight
 
     def reaches_client(self, session: ServerSession) -> bool:
         """Always."""

@@ -59,11 +59,12 @@ class ConnectHandler:
             session.disconnect()
             if session.ended:
                 return success(head(message), advice.none)
-        advised = advice.none if session.closing else advice.retry
+        closing = session.closing and not session.in_flight  # else the client is told when it is known what came before
+        advised = advice.none if closing else advice.retry
         waits = session.delivery.answers_at_once(session)
         if session.ended:  # what fan-outs had for it was too much for its queue
             return failure(head(message), WireError.SESSION_UNKNOWN.text, advice.handshake())
-        if not (first or not batch.alone or timeout_ms == 0 or waits or session.closing):
+        if not (first or not batch.alone or timeout_ms == 0 or waits or closing):
             peer = batch.peer
             browser = None if batch.websocket is not None or peer.callback or not peer.browsers else peer.browsers[0]
             if browser is None or context.registry.occupied.get(browser, 0) < limits.max_held_per_browser:
@@ -73,9 +74,9 @@ class ConnectHandler:
             advised = advice.many_clients
         if session.acknowledged is not None:
             batch.messages.clear()  # of a connect before it in the same request, whose batch is a part of this one
-        if session.acknowledged is not None or session.closing:
+        if session.acknowledged is not None or closing:
             batch.messages.extend(session.take_with_unacknowledged())
         reply = self._connects.reply(session, head(message), timesync, advised)
-        if session.closing:  # the client has been told now
+        if closing:  # the client has been told now
             session.end()
         return reply

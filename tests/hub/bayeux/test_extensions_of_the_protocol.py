@@ -210,6 +210,20 @@ async def test_an_idle_client_learns_how_far_the_log_is() -> None:
     assert "ext" not in reply
 
 
+async def test_no_position_is_told_while_a_response_may_still_be_lost() -> None:
+    bayeux = Bayeux()
+    client = await replaying(bayeux)
+    await client.subscribed("/log/a")
+    held = await client.hold()
+    await bayeux.emit("/log/a")
+    assert held.batch.messages
+    (reply,) = await connect(bayeux, client)
+    assert "ext" not in reply
+    held.batch.lost()
+    message, reply = await connect(bayeux, client)
+    assert (message["channel"], message["data"], reply["successful"]) == ("/log/a", 1, True)
+
+
 # -- many tabs ------------------------------------------------------------------------------------------------------------
 
 

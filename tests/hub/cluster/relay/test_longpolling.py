@@ -123,6 +123,39 @@ async def test_what_did_not_reach_the_client_comes_again(way: str) -> None:
         assert data_of(await client.post(client.connect())) == [1, 2]
 
 
+@pytest.mark.parametrize("way", ["no_word", "killed", "stopping"])
+async def test_nothing_overtakes_an_answer_of_which_nobody_knows_whether_it_was_written(way: str) -> None:
+    async with nodes(3) as hub, hub[0].client() as client:
+        await client.opened("/a")
+        session = hub[0].server.sessions[client.id]
+        move(client, hub[1])
+        held = await client.hold()
+        hub[0].cluster.dead_s = 60
+        heard: list[Any] = []
+        if way == "stopping":  # it lets go of the connect while the answer is on its way, and the owner hears of that late
+            hub[0].cluster.delay(hub[1].node, hub[0].node, 0.4)
+            hub[0].cluster.delay(hub[0].node, hub[1].node, 0.4)
+            await hub[0].emit("/a", b"1")
+            await hub[1].endpoint.drain(0.1)
+            assert data_of((await held).json()) == []
+        else:
+            hub[0].cluster.cut(hub[1].node, hub[0].node, both=False)
+            await hub[0].emit("/a", b"1")
+            heard += data_of((await held).json())  # written, and the owner is not told
+            assert heard == [1]
+        move(client, hub[2])
+        connect = await client.hold()
+        await hub[0].emit("/a", b"2")
+        if way == "killed":
+            hub[0].cluster.kill(hub[1].node)
+        await until(lambda: hub[0].relay.counters.unconfirmed == 1)
+        await until(lambda: not session.queue)
+        heard += data_of((await connect).json())
+        await hub[0].emit("/a", b"3")
+        heard += data_of(await client.post(client.connect()))
+        assert heard == ([1, 2, 3] if way == "stopping" else [1, 1, 2, 3])
+
+
 async def test_a_confirmation_that_comes_after_the_next_connect_starts_no_clock() -> None:
     async with nodes(3) as hub, hub[0].client() as client:
         await client.opened("/a")
