@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 
 from hub.storage.identity import FileIdentity
@@ -12,14 +13,18 @@ from hub.storage.reasons import Reason, of_sqlite
 BUSY_TIMEOUT_S = 5.0
 """Seconds for which the writer waits for the lock of another process, such as an administrative command."""
 
+_ASKING_MS = 2
+"""Milliseconds for which SQLite itself waits for the lock: it asks at 0, 1 and 2 ms, then the writer has it ask again."""
+
 
 class SqliteConnection:
     """A :class:`hub.storage.interface.Connection` to a SQLite file."""
 
-    __slots__ = ("_file", "execute", "raw")
+    __slots__ = ("_asks_often", "_file", "execute", "raw")
 
     def __init__(self, file: FileIdentity, *, foreign_keys: bool = True) -> None:
         self._file = file
+        self._asks_often = False
         # isolation_level None (autocommit): the hub begins transactions by its own statements
         self.raw = sqlite3.connect(file.path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S, cached_statements=512)
         self.execute = self.raw.execute
@@ -30,8 +35,22 @@ class SqliteConnection:
             self.execute("PRAGMA foreign_keys = ON")
 
     def begin_writing(self) -> None:
-        """Begin a transaction and take the write lock at once, so that two writers wait for each other instead of failing half-way."""
-        self.execute("BEGIN IMMEDIATE")
+        """Begin a transaction and take the write lock at once, so that two writers wait for each other instead of failing half-way. It
+        asks for the lock every millisecond: SQLite itself asks ever more rarely, and then hardly ever between two transactions of a process
+        that writes without a pause (docs/adr/one-file-many-workers.md).
+        """
+        if not self._asks_often:
+            self.execute(f"PRAGMA busy_timeout = {_ASKING_MS}")
+            self._asks_often = True
+        end = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if of_sqlite(error) is not Reason.LOCKED or time.monotonic() > end:
+                    raise
+            else:
+                return
 
     def begin_reading(self) -> None:
         """See :class:`hub.storage.interface.Connection`."""

@@ -19,6 +19,7 @@ from hub.storage.backends import backend_of
 from hub.storage.database import Database
 from hub.storage.reasons import Reason
 from hub.storage.transactions import Operation, StorageError, Transaction, Transactions
+from hub.storage.transactions_sqlite import SqliteBackend
 from hub.storage.watch import StorageWatch
 from tests.hub.storage.backends import Postgres, opened
 
@@ -74,6 +75,28 @@ async def test_a_file_that_another_process_has_locked(store: Transactions, light
     await watch.start()
     await until(lambda: store.condition.trouble is None)
     await watch.stop()
+
+
+def test_a_writer_asks_for_a_locked_file_so_often_that_it_finds_the_moment_in_between(light_database: Database) -> None:
+    """Another process that writes without a pause gives the lock back for a tenth of a millisecond at a time."""
+    assert light_database.file is not None
+    backend = SqliteBackend(light_database.file, exclusive=False)
+    blocker, writer = backend.connect(), backend.connect()
+    asked = 0
+
+    def execute(sql: str, *parameters: object) -> object:
+        nonlocal asked
+        if sql == "BEGIN IMMEDIATE" and (asked := asked + 1) == 50:  # long before its time is over
+            blocker.execute("COMMIT")
+        return writer.raw.execute(sql, *parameters)
+
+    blocker.begin_writing()
+    writer.execute = execute
+    writer.begin_writing()
+    assert asked == 50
+    for each in (writer, blocker):
+        each.roll_back()
+        each.close()
 
 
 async def test_trouble_is_logged_when_it_begins_and_when_it_ends(store: Transactions, light_database: Database) -> None:
