@@ -50,7 +50,7 @@ from hub.storage.watch import StorageWatch, Watched
 from hub.transports.bayeux import BayeuxEndpoint
 from hub.transports.dashboard_websocket import DashboardEndpoint
 from hub.transports.dispatcher import Dispatcher, Endpoint
-from hub.transports.http_protocol import HttpCounters
+from hub.transports.http_config import HttpCounters
 from hub.transports.loop_watch import LoopWatch
 from hub.transports.orders import Orders
 from hub.transports.runtime import AsyncioLoop, SystemClock, TimerDriver

@@ -17,7 +17,7 @@ from hub.security.connections import Connections
 from hub.storage.transactions import Transactions
 from hub.storage.watch import Watched
 from hub.transports.dashboard_websocket import DashboardEndpoint
-from hub.transports.http_protocol import HttpCounters
+from hub.transports.http_config import HttpCounters
 from hub.transports.loop_watch import LoopWatch
 from hub.transports.sse import EventStreamEndpoint
 from hub.workers.metrics import WorkerMetrics

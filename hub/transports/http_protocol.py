@@ -8,6 +8,7 @@ It differs from uvicorn's own protocol in these points:
   these are parsed. Bytes of further requests are kept unparsed, and the socket is not read until an answer is complete.
 - It refuses an unreadable request after it has answered the earlier ones: the client would take an earlier refusal for one of the answers.
 - It drops trailers, which are not headers (RFC 9110 section 6.5.1): a client could set a header with one that a proxy removes.
+- While the process stops, each answer ends its connection (RFC 9112 section 9.6), so that the next request goes to another one.
 - A client that is still sending can read the last answer of its connection; see :mod:`hub.transports.lingering`.
 """
 
@@ -16,23 +17,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final, cast
 
 import httptools
-import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hub.core.json_text import ascii_json
-from hub.core.limits import Limits
 from hub.core.time_slice import SLICE_S
 from hub.http.envelope import failure
-from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection, Connections
+from hub.security.connections import RETRY_AFTER_S, SCOPE_KEY, Connection
+from hub.transports.http_config import HubConfig
 from hub.transports.http_request import WITHOUT_CHUNKS, EndsByClosing, ReadFlow, Target
-from hub.transports.lingering import ClosesLingering, LingeringClose, LingeringConnections
+from hub.transports.lingering import ClosesLingering, LingeringClose
 from hub.transports.uvicorn_protocol import HubWebSocketProtocol, read_handshake
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -44,31 +43,6 @@ _REST_OF_HEAD_END: Final = re.compile(rb"\n?\r?\n")
 
 _WEBSOCKET: Final = b"websocket"
 _UNPARSED: Final = b"Invalid HTTP request received."
-
-
-@dataclass(slots=True)
-class HttpCounters:
-    """What the connections of a process count; each field becomes ``hub_http_<field>``."""
-
-    requests_unreadable: int = 0
-    """Requests that are no HTTP, or whose head is too large or too late."""
-    reading_paused: int = 0
-    """Times that a connection had ``max_requests_ahead`` requests waiting, and was not read until one was answered."""
-    upgrades_ignored: int = 0
-    """Requests that offered another protocol than WebSocket, and were read as if they had not."""
-    closed_amid_sending: int = 0
-    """Connections that were closed behind their last answer while the client may have been sending still: it may not have read that."""
-
-
-class HubConfig(uvicorn.Config):
-    """uvicorn's configuration, with the limits, counters and connections that the hub's protocols use."""
-
-    def __init__(self, app: Any, *, limits: Limits, counters: HttpCounters, connections: Connections, **options: Any) -> None:
-        super().__init__(app, **options)
-        self.hub_limits = limits
-        self.hub_connections = connections
-        self.http_counters = counters
-        self.lingering = LingeringConnections(limits, counters)
 
 
 class HeadTooLargeError(Exception):
@@ -184,6 +158,13 @@ class HubHttpProtocol(HttpToolsProtocol):
             self._end_unfinished(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             self.transport.close()
+
+    def close_answered(self) -> None:
+        """Close the connection behind the answer to the last request that has come. One without a request stays: the client may be sending
+        one now.
+        """
+        if self._answering:
+            self.cycle.keep_alive = False
 
     def admitted(self) -> None:
         """Do nothing: each route has its own limit for bodies, whoever the caller is."""
@@ -432,7 +413,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             self.server_state.default_headers,
             asyncio.Event(),
             self.expect_100_continue,
-            version != "1.0" and self.parser.should_keep_alive(),
+            version != "1.0" and not self.config.stopping and self.parser.should_keep_alive(),
             self.on_response_complete,
         )
         before, self.cycle = self.cycle, cycle

@@ -14,7 +14,7 @@ from hub.core.limits import Limits
 
 
 class Counters(Protocol):
-    """Counts the connections that the hub closed before their client did (:class:`hub.transports.http_protocol.HttpCounters`)."""
+    """Counts the connections that the hub closed before their client did (:class:`hub.transports.http_config.HttpCounters`)."""
 
     closed_amid_sending: int
 

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -17,7 +17,8 @@ from starlette.types import ASGIApp
 from hub.core.limits import Limits
 from hub.security.connections import LOOPBACK, Connections
 from hub.transports.forwarded import Forwarded
-from hub.transports.http_protocol import HttpCounters, HubConfig, HubHttpProtocol
+from hub.transports.http_config import HttpCounters, HubConfig
+from hub.transports.http_protocol import HubHttpProtocol
 from hub.transports.listener import BACKLOG, StartError, bind
 from hub.transports.orders import Order, Orders
 from hub.transports.runtime import tuned_collector
@@ -45,6 +46,13 @@ class HubServer(uvicorn.Server):
         """Close the listening sockets of this process; connections stay."""
         for each in getattr(self, "servers", ()):  # uvicorn sets it when it has started
             each.close()
+
+    def close_answered(self) -> None:
+        """From now on each answer ends its HTTP connection."""
+        cast("HubConfig", self.config).stopping = True
+        for each in list(self.server_state.connections):
+            if isinstance(each, HubHttpProtocol):
+                each.close_answered()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -128,9 +136,9 @@ async def serve(
     """Serve ``app``, and ``metrics_app`` on its own port, until SIGTERM or SIGINT; returns when everything is closed.
 
     ``on_bound`` is called once with the real port, before the application starts; ``on_ready`` with the same port, when the application has
-    started and both ports are open. After the first signal ``drain`` runs for at most ``drain_seconds``, then the remaining connections are
-    closed (WebSockets with 1012); a second signal skips what is left of both steps. ``explain`` returns one sentence why the application
-    did not start; if it returns None, the log has the traceback.
+    started and both ports are open. After the first signal each answer ends its connection, and ``drain`` runs for at most
+    ``drain_seconds``; then the remaining connections are closed (WebSockets with 1012). A second signal skips what is left of both steps.
+    ``explain`` returns one sentence why the application did not start; if it returns None, the log has the traceback.
     Run it in the main thread, on uvloop (:func:`hub.transports.runtime.run`).
 
     A worker gets its bound sockets as ``listener`` and ``metrics_listener``, and further orders than signals as ``orders``. When it is
@@ -183,6 +191,8 @@ async def _run(
                 if order is Order.QUIT:
                     _quit(servers)
                 else:
+                    for stopping, _ in servers:
+                        stopping.close_answered()
                     await _drain(orders, servers, drain, drain_seconds, settle_s if order is Order.REPLACE else 0)
         finally:
             for server, _ in servers:

@@ -149,7 +149,7 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        limits: Limits = self.config.hub_limits  # type: ignore[attr-defined]  # hub.transports.http_protocol.HubConfig, which imports this
+        limits: Limits = self.config.hub_limits  # type: ignore[attr-defined]  # hub.transports.http_config.HubConfig
         self.close_timeout = limits.close_timeout_ms / 1000
         self._max_size = self.config.ws_max_size
         self.conn: BoundedServerProtocol = BoundedServerProtocol.of(self.conn, limits)

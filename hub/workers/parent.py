@@ -14,6 +14,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +25,13 @@ from hub.ops.settings import Settings
 from hub.security.cookies import kept_secret
 from hub.storage.lock import lock
 from hub.storage.url import DatabaseUrl
-from hub.transports.listener import bind, bind_each
+from hub.transports.listener import BACKLOG, bind, bind_each
 from hub.workers.fixed import fixed_settings
 from hub.workers.place import Place
 from hub.workers.process import WorkerProcess
 from hub.workers.restarts import Restarts
 from hub.workers.seat import Seat
+from hub.workers.steering import Steering
 from hub.workers.valkey import Valkey, bundled_program
 
 CLOSING_S: Final = 5
@@ -66,6 +68,7 @@ class Parent:
         self._stopping = asyncio.Event()
         self._replace = asyncio.Event()
         self._places: list[Place] = []
+        self._steering = Steering(())
         self._valkey: Valkey | None = None
 
     async def run(self) -> None:
@@ -95,10 +98,11 @@ class Parent:
         if self._settings.redis_url is None and program is not None:
             self._valkey = Valkey(program, self._supervision, self._settings.data_dir, folder)
         fixed = dict(fixed_settings(self._settings))
+        self._steering = Steering(sockets)
         self._places = [self._place(index, sockets, metrics, folder, fixed) for index in range(len(sockets))]
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(self._work(sockets[0].getsockname()[1]))
+                running = tasks.create_task(self._work(sockets))
                 tasks.create_task(self._until_stopped(running))
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -128,9 +132,10 @@ class Parent:
         # on SQLite the first worker takes the files for itself: its successor can only start after it
         overlaps = index > 0 or not DatabaseUrl.parse(self._settings.database).is_sqlite
         drain_s = self._settings.drain_seconds + CLOSING_S + supervision.kill_after_s
-        return Place(index, start, restarts, drain_s, fixed, overlaps=overlaps)
+        serving = partial(self._steering.serves, index)
+        return Place(index, start, restarts, drain_s, fixed, overlaps=overlaps, serving=serving)
 
-    async def _work(self, port: int) -> None:
+    async def _work(self, sockets: Sequence[socket.socket]) -> None:
         """Start everything and keep it alive; ends by an error, or when it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
             if self._valkey is not None:
@@ -138,10 +143,13 @@ class Parent:
                 tasks.create_task(self._valkey.keep())
             # the first one alone: it brings the database up to date, and what is wrong is said once
             await self._places[0].fill()
+            if self._steering.works:  # they listen in their order, and connections are led to the first one until the others serve
+                for each in sockets[1:]:
+                    each.listen(BACKLOG)
             await asyncio.gather(*(place.fill() for place in self._places[1:]))
             if self._stopping.is_set():
                 return
-            self._on_ready(port)
+            self._on_ready(sockets[0].getsockname()[1])
             for place in self._places:
                 tasks.create_task(place.keep())
             while True:

@@ -18,14 +18,32 @@ from hub.workers.restarts import Restarts
 _log: Final = structlog.get_logger(__name__)
 
 
+ACCEPT_S: Final = 0.2
+"""Seconds for which a worker that is to leave its place, and gets no new connections, accepts those that wait at its socket already."""
+
+
 class GaveUpError(Exception):
     """A process does not stay alive; the text says why."""
 
 
 class Place:
-    """Keeps one worker alive. The socket that it listens on stays open meanwhile: connections wait there for the successor."""
+    """Keeps one worker alive. The socket that it listens on stays open meanwhile: connections that it has taken wait for the successor."""
 
-    __slots__ = ("_drain_s", "_fixed", "_leaving", "_life", "_restarts", "_start", "_starting", "index", "overlaps", "stopping", "worker")
+    __slots__ = (
+        "_drain_s",
+        "_fixed",
+        "_leaving",
+        "_life",
+        "_restarts",
+        "_retiring",
+        "_serving",
+        "_start",
+        "_starting",
+        "index",
+        "overlaps",
+        "stopping",
+        "worker",
+    )
 
     def __init__(
         self,
@@ -36,16 +54,21 @@ class Place:
         fixed: Mapping[str, str] | None = None,
         *,
         overlaps: bool = True,
+        serving: Callable[[bool], object] = lambda _: None,
     ) -> None:
         """``start`` starts a process for this place, given its life: 1, 2 and so on. ``drain_s``: seconds in which a worker must have ended
         after it was told to. ``fixed``: what :func:`hub.workers.fixed.fixed_settings` says in this process. ``overlaps``: a successor
-        starts while the old worker still serves; without that, the old worker ends first, and connections wait at the socket.
+        starts while the old worker still serves; without that, the old worker ends first. ``serving`` is told whether the place has a
+        worker that serves, so that no connections are led to one that does not.
         """
         self.index = index
         self._start = start
         self._restarts = restarts
         self._drain_s = drain_s
         self.overlaps = overlaps
+        self._serving = serving
+        self._retiring = False
+        """Whether the worker is told to end before its successor starts."""
         self._fixed = fixed or {}
         self._life = 0
         self._starting = asyncio.Lock()
@@ -68,6 +91,7 @@ class Place:
                 worker = self.worker = self._launch()
                 ready = await worker.started
                 if ready is not None:
+                    self._tell()
                     return ready
                 await asyncio.wait([worker.child.ended])
                 if worker.reason is not None:
@@ -85,6 +109,7 @@ class Place:
             worker = self.worker
             assert worker is not None  # fill comes first
             await asyncio.wait([worker.child.ended])
+            self._tell()
             async with self._starting:
                 if self.stopping or self.worker is not worker:
                     continue
@@ -92,6 +117,7 @@ class Place:
                     return
                 self.worker = self._launch()
                 if await self.worker.started is not None:
+                    self._tell()
                     _log.info("worker_restarted", worker=self.index, pid=self.worker.child.pid)
 
     async def replace(self) -> bool:
@@ -113,6 +139,7 @@ class Place:
                     _log.error("worker_not_replaced", worker=self.index, why=new.death(), effect="the old worker goes on")
                 return False
             self.worker = new
+            self._tell()
             self._leaving.add(old)
         if different := changed(self._fixed, ready.fixed):
             _log.warning("restart_needed", settings=different, why="only a new hub applies a change of these settings")
@@ -123,11 +150,24 @@ class Place:
 
     async def _succeed(self, old: WorkerProcess) -> bool:
         """Start a successor when the old worker has ended. False: there is none yet; :meth:`keep` starts another one."""
-        await old.end(Order.REPLACE, self._drain_s)
-        if self.stopping:
-            return False
-        self.worker = self._launch()
-        return await self.worker.started is not None
+        self._retiring = True
+        try:
+            self._tell()
+            await asyncio.sleep(ACCEPT_S)
+            await old.end(Order.REPLACE, self._drain_s)
+            if self.stopping:
+                return False
+            self.worker = self._launch()
+            started = await self.worker.started is not None
+        finally:
+            self._retiring = False
+            self._tell()
+        return started
+
+    def _tell(self) -> None:
+        """Tell whether there is a worker that serves."""
+        worker = self.worker
+        self._serving(worker is not None and worker.is_ready and not worker.child.ended.done() and not self._retiring)
 
     def quit(self) -> None:
         """Have every process of this place end at once."""

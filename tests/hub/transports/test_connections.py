@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from hub.core.frames import text_frame
 from hub.core.limits import Limits
 from hub.security.connections import LOOPBACK, Connections, admit, connection_of
-from hub.transports.http_protocol import HubConfig
+from hub.transports.http_config import HubConfig
 from hub.transports.server import configuration
 from hub.transports.socket import Socket
 from tests.hub.transports.harness import RawClient, running

@@ -24,7 +24,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.server import ServerProtocol
 
 from hub.transports import http_protocol, http_request, server, single_write, uvicorn_protocol
-from hub.transports.http_protocol import HubConfig, HubHttpProtocol
+from hub.transports.http_config import HubConfig
+from hub.transports.http_protocol import HubHttpProtocol
 from hub.transports.http_request import EndsByClosing, ReadFlow
 from hub.transports.server import HubServer
 from hub.transports.uvicorn_protocol import BoundedServerProtocol, HubWebSocketProtocol

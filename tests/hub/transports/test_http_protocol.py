@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from hub.core.frames import text_frame
 from hub.core.limits import Limits
-from hub.transports.http_protocol import HttpCounters, HubHttpProtocol
+from hub.transports.http_config import HttpCounters
+from hub.transports.http_protocol import HubHttpProtocol
 from hub.transports.server import configuration
 from hub.transports.socket import Socket
 from tests.hub.transports.harness import running

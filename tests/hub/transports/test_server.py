@@ -124,6 +124,59 @@ async def test_sockets_live_through_the_drain_and_are_closed_1012_after_it() -> 
     assert codes == ["alive", "1012"]
 
 
+async def test_while_it_drains_each_answer_ends_its_connection() -> None:
+    draining, drained = asyncio.Event(), asyncio.Event()
+    held = asyncio.Event()
+
+    class Held(House):
+        async def answer(self, request: Request) -> PlainTextResponse:
+            if "held" in request.url.query:
+                held.set()
+                await draining.wait()
+            return PlainTextResponse(request.url.query)
+
+    async def drain() -> None:
+        draining.set()
+        await drained.wait()
+
+    running = Running(Held(), drain, drain_seconds=60)
+    port = await running.port()
+    idle, busy = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    assert await _answers(idle, "before") == [("before", False)]
+    busy[1].write(_get("held") + _get("behind"))
+    await held.wait()
+    ending = asyncio.create_task(running.end())
+    await draining.wait()
+    assert await _answers(busy, "held", "behind", asked=True) == [("held", False), ("behind", True)]
+    assert await busy[0].read() == b""
+    assert await _answers(idle, "after") == [("after", True)]  # it was not closed while a request might have been on its way
+    assert await idle[0].read() == b""
+    late = await asyncio.open_connection("127.0.0.1", port)
+    assert await _answers(late, "late") == [("late", True)]
+    drained.set()
+    await ending
+    for _, writer in (idle, busy, late):
+        writer.close()
+
+
+def _get(query: str) -> bytes:
+    return b"GET /?%b HTTP/1.1\r\nHost: x\r\n\r\n" % query.encode()
+
+
+async def _answers(
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], *queries: str, asked: bool = False
+) -> list[tuple[str, bool]]:
+    """The bodies of answers, and whether each ends the connection."""
+    reader, writer = connection
+    if not asked:
+        writer.writelines(map(_get, queries))
+    found = []
+    for query in queries:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        found.append(((await reader.readexactly(len(query))).decode(), b"connection: close" in head.lower()))
+    return found
+
+
 async def test_metrics_have_a_port_of_their_own() -> None:
     async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("figures")(scope, receive, send)

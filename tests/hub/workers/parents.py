@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +48,12 @@ def alive(pid: int) -> bool:
         return False
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with contextlib.closing(socket.socket()) as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
 def children(pid: int) -> list[int]:
     """The processes that a process has started and that run."""
     found = Path(f"/proc/{pid}/task/{pid}/children")
@@ -62,6 +70,7 @@ class SmallHub:
         more["supervision"] = {**QUICK, **more.get("supervision", {})}
         self.settings = {"redis_url": redis_url, "secret": "sixteen characters at least", **more}
         self.out = folder / "out"
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def new_code(self, **code: Any) -> None:
@@ -71,7 +80,7 @@ class SmallHub:
     def launch(self) -> SmallHub:
         """Start the parent."""
         command = [sys.executable, "-m", "tests.hub.workers.small_parent", str(self.port), "2", json.dumps(self.settings)]
-        environment = clean_environment({"PYTHONPATH": str(ROOT)})
+        environment = clean_environment({"PYTHONPATH": str(ROOT), **self.environment})
         with self.out.open("ab") as out:
             self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         return self

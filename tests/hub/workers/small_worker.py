@@ -1,7 +1,8 @@
 """A worker of a few lines: it starts quickly, and serves as the hub's own workers do.
 
 ``GET /`` says who answers, ``GET /hang`` stops the event loop. A file ``code.json`` in the current folder is its "new code": what it
-answers, and how it fails.
+answers, how it fails, which workers do not serve before a file ``go`` is there, and whether it drains until ``drained`` is
+there.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ async def _work(seat: Seat) -> None:
 
     async def drain() -> None:
         await asyncio.sleep(drain_s)
+        while code.get("drains") and not Path("drained").exists():
+            await asyncio.sleep(0.02)
 
     await serve(
         app,
@@ -84,6 +87,8 @@ def main() -> None:
     if "reason" in code and seat.index in code.get("fails", [0, 1]):
         say(seat.open_line(), Failed(code["reason"]))
         raise SystemExit(2)
+    while seat.index in code.get("wait", []) and not Path("go").exists():
+        time.sleep(0.02)
     run(_work(seat))
 
 

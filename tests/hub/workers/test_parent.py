@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import signal
 import socket
 from collections import Counter
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.hub.workers.parents import SmallHub, alive, burst, children, kill, until
+from tests.hub.workers.parents import SmallHub, alive, burst, children, kill, listens, until
 
 Make = Callable[..., SmallHub]
 
@@ -60,6 +62,47 @@ def test_a_dead_worker_has_a_successor_and_the_other_one_notices_nothing(hub: Sm
     assert hub.logged("worker_died")[-1]["why"] == "worker 1 was ended by SIGKILL"
 
 
+@pytest.mark.parametrize("way", ["killed", "replaced"])
+async def test_while_a_worker_has_no_successor_the_other_one_gets_the_connections(make: Make, way: str) -> None:
+    hub = make()
+    await asyncio.to_thread(hub.start)
+    first = (await asyncio.to_thread(hub.workers))[0]["pid"]
+    hub.new_code(wait=[0])
+    if way == "killed":
+        kill(first)
+    else:
+        hub.signal(signal.SIGHUP)  # on SQLite the first worker ends before its successor starts
+    await asyncio.to_thread(until, lambda: not alive(first), "its end")
+    await asyncio.to_thread(until, lambda: len(children(hub.parent.pid)) == 2, "the start of the successor")
+    assert {answer["worker"] for answer in await burst(hub.port, 100)} == {1}
+    (hub.folder / "go").touch()
+    after = await asyncio.to_thread(hub.workers)
+    assert after[0]["life"] == 2
+
+
+async def test_connections_wait_for_no_worker_that_starts(make: Make) -> None:
+    hub = make()
+    hub.new_code(wait=[1])
+    hub.launch()
+    await asyncio.to_thread(until, lambda: listens(hub.port), "the first worker")
+    assert {answer["worker"] for answer in await burst(hub.port, 100)} == {0}
+    (hub.folder / "go").touch()
+    assert (await asyncio.to_thread(hub.workers)).keys() == {0, 1}
+
+
+async def test_where_the_kernel_takes_no_program_connections_wait_for_the_successor(make: Make) -> None:
+    hub = make()
+    hub.environment = {"SMALL_PARENT_DOES_NOT_STEER": "1"}
+    await asyncio.to_thread(hub.start)
+    assert hub.logged("connections_not_steered")
+    before = await asyncio.to_thread(hub.workers)
+    kill(before[0]["pid"])
+    await asyncio.to_thread(until, lambda: not alive(before[0]["pid"]), "its end")
+    answers = await burst(hub.port, 50)
+    assert {answer["worker"] for answer in answers} == {0, 1}
+    assert (await asyncio.to_thread(hub.workers))[0]["life"] == 2
+
+
 async def test_replacement_refuses_no_connection(hub: SmallHub) -> None:
     before = await asyncio.to_thread(hub.workers)
     replaced = len(hub.logged("replaced"))
@@ -75,6 +118,36 @@ async def test_replacement_refuses_no_connection(hub: SmallHub) -> None:
     assert not alive(before[0]["pid"])
     assert not alive(before[1]["pid"])
     assert len(children(hub.parent.pid)) == 2
+
+
+def test_a_client_that_keeps_its_connection_moves_to_the_successor_with_its_next_request(make: Make) -> None:
+    hub = make()
+    hub.new_code(drains=True)
+    hub.start()
+    (hub.folder / "code.json").unlink()
+    clients = [http.client.HTTPConnection("127.0.0.1", hub.port, timeout=60) for _ in range(20)]
+    first = [_over(client)[0] for client in clients]
+    assert {answer["worker"] for answer in first} == {0, 1}
+    hub.signal(signal.SIGHUP)
+    until(lambda: hub.logged("worker_replaced"), "the successor of worker 1")
+    for client, before in zip(clients, first, strict=True):
+        answer, closes = _over(client)
+        assert answer["pid"] == before["pid"]  # the old worker drains
+        if before["worker"] == 1:
+            assert closes
+            assert _over(client)[0]["pid"] != before["pid"]  # on a new connection
+    (hub.folder / "drained").touch()
+    until(lambda: hub.logged("replaced"), "the replacement")
+    for client in clients:
+        client.close()
+
+
+def _over(client: http.client.HTTPConnection) -> tuple[dict[str, Any], bool]:
+    """The answer on a connection, which is made anew if it was closed, and whether the answer closes it."""
+    client.request("GET", "/")
+    response = client.getresponse()
+    answer: dict[str, Any] = json.loads(response.read())
+    return answer, response.getheader("connection") == "close"
 
 
 def test_a_successor_that_does_not_start_leaves_the_old_workers(hub: SmallHub) -> None:
