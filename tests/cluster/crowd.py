@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,6 +75,8 @@ class Foreign(Member):
         self._heard: list[tuple[int | None, Any]] = []
         self._ended = 0
         """Answers that told it that its session is unknown."""
+        self._last_meta: deque[dict[str, Any]] = deque(maxlen=4)
+        """The last replies to meta messages, for whoever reads what a test says of it."""
 
     @property
     def heard(self) -> list[tuple[int | None, Any]]:
@@ -87,7 +90,11 @@ class Foreign(Member):
         super().clear()
         self._ended = 0
 
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} {list(self._last_meta)}"
+
     def take(self, events: Sequence[dict[str, Any]]) -> None:
+        self._last_meta.extend(event["message"] for event in events if event["event"] == "meta")
         for event in events:
             if event["event"] == "message":
                 data = event["message"]["data"]

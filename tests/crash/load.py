@@ -23,6 +23,8 @@ class Promised:
     """Ids whose stop was answered 200."""
     unknown: set[str] = field(default_factory=set)
     """External ids whose creation had no answer: they may be there or not."""
+    faults: set[str] = field(default_factory=set)
+    """The texts of answers of 500 and above."""
     refused: set[str] = field(default_factory=set)
     """External ids whose creation was answered 400."""
 
@@ -30,10 +32,11 @@ class Promised:
 class Clients:
     """Threads that go on until they are told to end. With several hubs each request goes to one of them by chance."""
 
-    def __init__(self, url: str | Sequence[str], key: str, threads: int, seed: int) -> None:
+    def __init__(self, url: str | Sequence[str], key: str, threads: int, seed: int, *, keep_alive: bool = True) -> None:
+        """Without ``keep_alive`` each request is sent on a connection of its own, so that all workers behind one port get some."""
         self.promised = Promised()
         self._hubs = [url] if isinstance(url, str) else list(url)
-        self._headers = {"x-api-key": key}
+        self._headers = {"x-api-key": key} | ({} if keep_alive else {"Connection": "close"})
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._numbers = iter(range(1 << 60))
@@ -107,7 +110,10 @@ class Clients:
         """The answer; None where the request may have arrived and none came. Whom nobody listens to has sent nothing, and tries again."""
         while True:
             try:
-                return client.post(url(), json=body)
+                answer = client.post(url(), json=body)
+                if answer.status_code >= 500:
+                    self.promised.faults.add(answer.text)
+                return answer
             except httpx.ConnectError:
                 if self._ending.wait(0.1):
                     return None
