@@ -32,7 +32,7 @@ from hub.http.error_table import ErrorTable
 from hub.http.fast_router import FastRouter
 from hub.http.permits import operations_asked
 from hub.http.tracing import Tracing
-from hub.node_metrics import of_endpoints, of_hub, of_redis, of_relay, of_storage, of_workers, readiness_of, show
+from hub.node_metrics import of_endpoints, of_hub, of_import, of_redis, of_relay, of_storage, of_workers, readiness_of, show
 from hub.ops.health import Health
 from hub.ops.metrics import Metrics
 from hub.ops.plugins import load_extensions
@@ -193,7 +193,7 @@ class Node:
 
         log = self._backends.event_log.log
         assert isinstance(log, PostgresEventLog)
-        event_import = EventImport(self.settings.data_dir, log, ownership.want_first)
+        event_import = EventImport(self.settings.data_dir, log, ownership.want_first, ownership.ask_for)
         ownership.workers.append(event_import)
         return event_import
 
@@ -253,7 +253,7 @@ class Node:
         self._watched: list[Watched] = [self.transactions, *(file for file in logs if file is not None)]
         return [
             *([] if repeats is None else [RepeatedErrors(repeats)]),
-            *([] if self._backends.redis is None else [self._backends.redis]),
+            *self._redis_services(),
             self.storage,
             *(() if self.cluster is None else self.cluster.services),
             self.security,
@@ -268,6 +268,15 @@ class Node:
             *([] if self._leased is None else [self._leased]),
         ]
 
+    def _redis_services(self) -> list[Service]:
+        """The bus over Redis, and what keeps positions of a hub that was alone from being taken for those of the log in Redis."""
+        redis = self._backends.redis
+        if redis is None:
+            return []
+        from hub.eventlog.old_positions import OldPositions  # imported here, because most hubs do not need it
+
+        return [redis, OldPositions(self.settings.data_dir, redis.log)]
+
     def _observe(self) -> None:
         """Add the metrics of every part to ``/metrics``, and the checks of every part to ``/readyz``."""
         self.metrics = Metrics()
@@ -280,6 +289,7 @@ class Node:
             *([] if redis is None else [of_redis(redis)]),
             *([] if self.cluster is None else [self.cluster.parts()]),
             *([] if self._leased is None else [of_ownership(self._leased)]),
+            *([] if self._event_import is None else [of_import(self._event_import)]),
             *self.parts,
         ):
             show(self.metrics, part)
@@ -298,6 +308,8 @@ class Node:
             self.health.register("bus", redis.deaf)
         if self.cluster is not None:
             self.health.register("cluster", self.cluster.registry.trouble, shared=True)
+        if self._event_import is not None:
+            self.health.register("import", self._event_import.failing, shared=True)
         self.health.register("disk", Disk(self.settings.data_dir, self.settings.readiness.min_free_bytes).readiness)
         for part in self.parts:
             for name, check in part.readiness.items():

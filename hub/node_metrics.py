@@ -24,6 +24,7 @@ from hub.workers.metrics import WorkerMetrics
 
 if TYPE_CHECKING:
     from hub.bus.redis.bus import RedisBus
+    from hub.eventlog.event_import import EventImport
 
 
 def show(metrics: Metrics, part: Parts) -> None:
@@ -40,6 +41,24 @@ def show(metrics: Metrics, part: Parts) -> None:
         metrics.count(*count)
     for latency in part.latencies:
         metrics.histogram(*latency)
+
+
+def of_import(event_import: EventImport) -> Parts:
+    """Metrics of the events that a hub that was alone brings along."""
+    return Parts(
+        gauges=[
+            Gauge(
+                "event_import_waiting",
+                "Tenants of a hub that was alone whose events in `events.db` are not imported yet.",
+                lambda: event_import.waiting,
+            ),
+            Gauge(
+                "event_import_refused",
+                "Tenants of a hub that was alone whose events in `events.db` cannot be imported, since PostgreSQL has others of them.",
+                lambda: event_import.refused,
+            ),
+        ]
+    )
 
 
 def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:

@@ -168,6 +168,10 @@ class EventLogConsumer:
     async def close_tenant(self, tenant: str) -> None:
         """See :meth:`hub.cluster.ownership.TenantWorker.close_tenant`. What waits is in the log: the next owner applies it."""
 
+    def is_idle(self, tenant: str) -> bool:
+        """See :meth:`hub.cluster.ownership.TenantWorker.is_idle`. The next owner goes on from its position."""
+        return True
+
     def drop_tenant(self, tenant: str) -> None:
         """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`."""
         self._waiting.pop(tenant, None)

@@ -138,6 +138,10 @@ class Runner:
         if tenant == TENANT:
             await self.stop()
 
+    def is_idle(self, tenant: str) -> bool:
+        """See :meth:`hub.cluster.ownership.TenantWorker.is_idle`. Another process would begin another day."""
+        return tenant != TENANT or self._task is None
+
     def drop_tenant(self, tenant: str) -> None:
         """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`."""
         if tenant == TENANT and self._task is not None:

@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 import structlog
 
 from hub.background import BackgroundTask
+from hub.cluster.balance import surplus
 from hub.cluster.ownership import Owner, TenantWorker, wait_for_owner
 from hub.cluster.ports import Nodes
 from hub.cluster.rendezvous import ranked
@@ -23,13 +24,11 @@ from hub.core.metric import CounterFamily
 from hub.core.ports import Clock
 from hub.family import ProcessRole, process_roles
 from hub.storage.interface import StorageError
+from hub.storage.lease import OWNERS as PREFIX
 from hub.storage.lease import Fence, Held, Lease, announce, find_all
 from hub.storage.transactions import Transactions
 
 _log = structlog.get_logger(__name__)
-
-PREFIX: Final = "stat/"
-"""Begins the names of the leases; the tenant follows."""
 
 SHORTEST_S: Final = 0.02
 """Seconds between two looks at least, also when many ask for one."""
@@ -59,6 +58,8 @@ class Counters:
     """Tenants that this node lost, because it could not renew its lease or another node had taken it."""
     failed: int = 0
     """Tenants that this node took and could not open."""
+    handed_over: int = 0
+    """Tenants that this node gave to another one, which had fewer or had asked for it."""
     fenced: int = 0
     """Writes and messages that were refused, because another node owned the tenant."""
 
@@ -104,7 +105,13 @@ class LeasedOwnership:
         self._me = me
         self._candidate = may_own(role)
         self._claim = claim
+        self.on_wanted: Callable[[str, str], Awaitable[object]] | None = None
+        """Asks a node to hand over a tenant to this one (:meth:`yield_to`)."""
         self._first: set[str] = set()
+        # tenants that this process gave to others: until one of them has taken it, this process comes last
+        self._yielded: set[str] = set()
+        # the nodes that could own tenants when this process last looked whether it has too many
+        self._candidates: frozenset[str] = frozenset()
         self._seen: dict[str, Held] = {}
         self._own: dict[str, _Owned] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -119,6 +126,7 @@ class LeasedOwnership:
         self._changed = asyncio.Event()
         self._failing = False
         self._task = BackgroundTask("hub.cluster.ownership")
+        self._balancing = BackgroundTask("hub.cluster.ownership.balance")
         nodes.on_left.append(self._node_left)
 
     # -- Ownership --------------------------------------------------------------------------------------------------
@@ -185,6 +193,39 @@ class LeasedOwnership:
         self._first.add(tenant)
         self.want(tenant)
 
+    async def ask_for(self, tenant: str) -> None:
+        """Ask the owner of a tenant, if another process owns it, to hand it over to this process, which has something to bring along."""
+        owner = self.owner(tenant)
+        if owner is not None and owner.node != self._me and self.on_wanted is not None:
+            await self.on_wanted(owner.node, tenant)
+
+    async def yield_to(self, tenant: str) -> None:
+        """Hand over a tenant because another node asks for it, or has fewer. If nobody takes it, this process takes it again."""
+        own = self._own.get(tenant)
+        if own is None or not own.serving:
+            return
+        self._first.discard(tenant)
+        self._yielded.add(tenant)
+        self.counters.handed_over += 1
+        _log.info("tenant_handed_over", tenant=tenant)
+        await self._release(tenant)
+        for call in self.on_released:
+            await call([tenant])
+
+    async def balance(self) -> None:
+        """Hand over one tenant, if another node has fewer: one that nobody watches. Nothing happens unless the same nodes were there when
+        this was called last, since nodes that are restarted one after the other give and take enough.
+        """
+        now = frozenset(node.incarnation for node in self._nodes.live().values() if may_own(node.role) and not node.draining)
+        before, self._candidates = self._candidates, now
+        owners = {tenant: owner.node for tenant in self._seen if (owner := self.owner(tenant)) is not None}
+        if not self._candidate or now != before or len(owners) < len(self._seen):
+            return
+        idle = [tenant for tenant in self.owned if all(worker.is_idle(tenant) for worker in self.workers)]
+        tenant = surplus(self._me, owners, now, idle)
+        if tenant is not None:
+            await self.yield_to(tenant)
+
     def look_soon(self) -> None:
         """Look at the leases now: another node has released some."""
         self._wake.set()
@@ -201,9 +242,12 @@ class LeasedOwnership:
         if begun := [own.task for own in self._own.values() if own.task is not None]:
             await asyncio.wait(begun)
         self._task.start(self._look_forever())
+        if self._candidate and self._settings.balance_s:
+            self._balancing.start(self._balance_forever())
 
     async def stop(self) -> None:
         """Give every tenant up."""
+        await self._balancing.stop()
         await self.hand_over()
         await self._task.stop()
         if self._ending:
@@ -269,6 +313,11 @@ class LeasedOwnership:
                     waiter.set_result(None)
             await asyncio.sleep(SHORTEST_S)
 
+    async def _balance_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.balance_s)
+            await self.balance()
+
     def _pause_s(self) -> float:
         """Until the next look: when a free tenant is this process's turn, else ``look_s``."""
         pause = self._settings.look_s
@@ -290,9 +339,13 @@ class LeasedOwnership:
             return
         rows = await self._transactions.read(lambda tx: find_all(tx, wanted, PREFIX))
         now = self._clock.monotonic()
-        for name, held in rows:
-            tenant = name.removeprefix(PREFIX)
+        found = {name.removeprefix(PREFIX): held for name, held in rows}
+        for tenant in (self._announced | self._seen.keys()) - found.keys():
+            self._forget(tenant)
+        for tenant, held in found.items():
             self._seen[tenant] = held
+            if held.left_s > 0 and held.owner != self._me:
+                self._yielded.discard(tenant)
             # a lease that this process lost, because it could not renew it, is still its own until another process takes it
             if held.left_s > 0 and held.owner != self._me:
                 self._free_since.pop(tenant, None)
@@ -306,6 +359,8 @@ class LeasedOwnership:
         """How many other candidates come before this process. The last owner of a free lease has ended, or gave it up: it is none."""
         if tenant in self._first:
             return 0
+        if tenant in self._yielded:
+            return len(self._nodes.live())
         held = self._seen.get(tenant)
         last = None if held is None else held.owner
         others = [
@@ -314,6 +369,19 @@ class LeasedOwnership:
             if may_own(record.role) and not record.draining and record.incarnation not in (last, self._me)
         ]
         return ranked(tenant, [*others, self._me]).index(self._me)
+
+    def _forget(self, tenant: str) -> None:
+        """The lease is not there any more: the tenant was removed. Whoever asks for it again makes the lease anew."""
+        for names in (self._wanted, self._announced, self._first, self._yielded):
+            names.discard(tenant)
+        self._seen.pop(tenant, None)
+        self._free_since.pop(tenant, None)
+        own = self._own.get(tenant)
+        if own is not None and own.serving and own.lease is not None:
+            own.lease.forget()
+            self._lose(tenant, own)
+        self._tell(tenant)
+        self._told.pop(tenant, None)
 
     def _node_left(self, node: str) -> None:
         for tenant, held in self._seen.items():
@@ -381,14 +449,15 @@ class LeasedOwnership:
         own.fence = await lease.acquire(fresh=True)
         if own.fence is None:
             return False
-        claimed = await self._claim(tenant, own.fence.number)
-        if claimed > own.fence.number:
-            # a later owner, or a database that was restored from a copy: who owns the lease now decides
+        noted = await self._claim(tenant, 0)
+        if noted >= own.fence.number:
+            # a later owner, a database that was restored from a copy, or a tenant that was removed and made again: who owns the lease now
+            # decides, and nobody who had its number before is heard any more
             await lease.release()
-            own.fence = await lease.acquire(fresh=True, least=claimed + 1)
+            own.fence = await lease.acquire(fresh=True, least=noted + 1)
             if own.fence is None:
                 return False
-            await self._claim(tenant, own.fence.number)
+        await self._claim(tenant, own.fence.number)
         for worker in self.workers:
             await worker.open_tenant(tenant, own.fence)
         return lease.fence == own.fence

@@ -19,6 +19,9 @@ from hub.storage.transactions import Transactions
 KIND: Final = "owners"
 """The kind of the calls by which a node that stops tells others that its tenants are free."""
 
+ASK: Final = "owners/ask"
+"""The kind of the calls by which a node asks the owner of a tenant, which is the head of the call, to hand it over."""
+
 NOTICE_S: Final = 1.0
 """Seconds that a node which stops waits for others to take notice; they look by themselves too."""
 
@@ -47,15 +50,23 @@ def build_ownership(
         others = [node.incarnation for node in cluster.nodes.live().values() if may_own(node.role) and node.incarnation != me]
         await asyncio.gather(*(_notify(cluster, node) for node in others))
 
+    async def hand_over(call: Call) -> None:
+        await ownership.yield_to(call.head.decode())
+
+    async def ask(node: str, tenant: str) -> None:
+        await _notify(cluster, node, ASK, tenant.encode())
+
     cluster.links.serve(KIND, look)
+    cluster.links.serve(ASK, hand_over)
+    ownership.on_wanted = ask
     ownership.on_released.append(tell)
     return ownership
 
 
-async def _notify(cluster: Cluster, node: str) -> None:
+async def _notify(cluster: Cluster, node: str, kind: str = KIND, head: bytes = b"") -> None:
     try:
         async with asyncio.timeout(NOTICE_S):
-            call = await cluster.links.open(node, KIND)
+            call = await cluster.links.open(node, kind, head)
             call.finish()
             await call.receive()
     except (LinkError, TimeoutError):

@@ -30,6 +30,10 @@ class TenantWorker(Protocol):
         """Finish what is under way and save it: another process will own the tenant. The fence is still valid."""
         ...
 
+    def is_idle(self, tenant: str) -> bool:
+        """Whether nobody would notice if another process went on with a tenant that this one has open."""
+        ...
+
     def drop_tenant(self, tenant: str) -> None:
         """Stop to work for a tenant at once: the fence is valid no more. Called after ``close_tenant``, and where a lease was lost; never
         before an ``open_tenant`` that was cancelled for that has ended.

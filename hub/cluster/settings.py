@@ -29,9 +29,9 @@ class ClusterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    beat_s: float = Field(default=1.0, gt=0, le=60, description="Seconds between two words of a node, in Redis, that it lives.")
+    beat_s: float = Field(default=0.5, gt=0, le=60, description="Seconds between two words of a node, in Redis, that it lives.")
     lapse_s: float = Field(
-        default=5.0,
+        default=4.0,
         gt=0,
         le=600,
         description="Seconds after its last word at which a node is taken for dead, where it did not say that it stops. At least four "
@@ -104,6 +104,14 @@ class OwnershipSettings(BaseModel):
     )
     find_s: float = Field(
         default=3.0, ge=0, le=60, description="Seconds that a request waits for a tenant's owner to appear before it is answered 503."
+    )
+
+    balance_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=86_400,
+        description="Seconds between two looks at whether this node owns more tenants than others. If it does, it hands over one that "
+        "nobody watches. 0: never.",
     )
 
     @model_validator(mode="after")

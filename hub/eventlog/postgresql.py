@@ -57,7 +57,8 @@ _IMPORT: Final = (
 )
 
 _IMPORTED: Final = (
-    ", stream AS (UPDATE event_streams SET last = greatest(last, ?) WHERE id = ? AND EXISTS (SELECT 1 FROM held) RETURNING last)"
+    ", stream AS (UPDATE event_streams SET last = greatest(last, ?), imported = ?"
+    " WHERE id = ? AND EXISTS (SELECT 1 FROM held) RETURNING last)"
     " SELECT last FROM stream"
 )
 
@@ -103,6 +104,8 @@ class PostgresEventLog:
             identifier = self._stream_id(connection, tenant, stream)
             values = (len(content), identifier, len(content), content)
             row = connection.execute(_fenced(fence, _APPEND), (*_shown(fence), *values)).fetchone()
+            if row is None:  # it may also be that the tenant was removed, and the stream with it: then it has another id later
+                self._stream_ids.pop((tenant, stream), None)
             return None if row is None else int(row[0])
 
         return _unfenced(await self.database.write(insert), fence)
@@ -124,6 +127,11 @@ class PostgresEventLog:
     async def last(self, tenant: str, stream: str) -> int:
         """See :meth:`EventLog.last`."""
         rows = await self._rows("SELECT last FROM event_streams WHERE tenant = ? AND name = ?", (tenant, stream))
+        return int(rows[0][0]) if rows else 0
+
+    async def imported(self, tenant: str, stream: str) -> int:
+        """The last position that :meth:`finish_import` imported into a stream; 0 if nothing was."""
+        rows = await self._rows("SELECT imported FROM event_streams WHERE tenant = ? AND name = ?", (tenant, stream))
         return int(rows[0][0]) if rows else 0
 
     async def trim(self, tenant: str, stream: str, up_to: int, fence: Fence | None = None) -> None:
@@ -176,7 +184,7 @@ class PostgresEventLog:
             identifier = self._stream_id(connection, tenant, stream)
             for owner, position, state in snapshots:
                 connection.execute(_fenced(fence, _SNAPSHOT), (*_shown(fence), identifier, owner, position, state))
-            row = connection.execute(_fenced(fence, _IMPORTED), (*_shown(fence), last, identifier)).fetchone()
+            row = connection.execute(_fenced(fence, _IMPORTED), (*_shown(fence), last, last, identifier)).fetchone()
             return None if row is None else int(row[0])
 
         _unfenced(await self.database.write(finish), fence)

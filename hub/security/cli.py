@@ -156,7 +156,9 @@ def _tenants(admin: Admin) -> typer.Typer:
         json: AsJson = False,
     ) -> None:
         """Remove a tenant; one that still has users, keys or tokens only by force."""
-        admin.run(lambda store: store.remove_tenant(name, force=force), config, data_dir, database_url)
+        from hub.eventlog.removal import remove_events  # imported here, because most commands do not need it
+
+        admin.run(lambda store: store.remove_tenant(name, force=force, also=remove_events), config, data_dir, database_url)
         show_removed(f"tenant {name}", json)
 
     return app

@@ -58,8 +58,11 @@ class Store:
         """
         return await self._transactions.read(lambda tx: queries.tenant_of(tx, name))
 
-    async def remove_tenant(self, name: str, *, force: bool = False) -> None:
-        """Remove a tenant. With ``force``, its users, keys and tokens are removed too.
+    async def remove_tenant(
+        self, name: str, *, force: bool = False, also: Callable[[Transaction, str], object] = lambda _, __: None
+    ) -> None:
+        """Remove a tenant. With ``force``, its users, keys and tokens are removed too. ``also`` removes in the same transaction what others
+        have of it.
 
         Raises:
             NotThereError: there is no tenant of that name.
@@ -75,6 +78,7 @@ class Store:
                     "remove them first, or force it to remove them too"
                 )
             tx.run("DELETE FROM tenants WHERE name = ?", (name,))
+            also(tx, name)
             queries.raise_revision(tx)
 
         await self._transactions.write(remove)

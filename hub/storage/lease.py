@@ -19,6 +19,9 @@ from hub.storage.transactions import Transactions
 
 _log = structlog.get_logger(__name__)
 
+OWNERS: Final = "stat/"
+"""Begins the names of the leases of tenants' owners; the tenant follows."""
+
 _UNTIL: Final = "clock_timestamp() + make_interval(secs => ?::double precision)"
 
 

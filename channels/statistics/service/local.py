@@ -149,6 +149,12 @@ class LocalStatServer:
         if entry is not None and entry.tenant is not None and entry.tenant.changes:
             await self._housekeeper.save(tenant, entry)
 
+    def is_idle(self, tenant: str) -> bool:
+        """See :meth:`hub.cluster.ownership.TenantWorker.is_idle`. Subscriptions end with a change of the owner."""
+        return (
+            (entry := self._entries.get(tenant)) is None or entry.tenant is None or not (entry.watched or len(entry.tenant.subscriptions))
+        )
+
     def drop_tenant(self, tenant: str) -> None:
         """See :meth:`hub.cluster.ownership.TenantWorker.drop_tenant`."""
         entry = self._entries.pop(tenant, None)

@@ -13,6 +13,7 @@ from hub.cluster.leased_ownership import LeasedOwnership
 from hub.cluster.ownership import FixedOwnership, Owner
 from hub.cluster.rendezvous import first, ranked
 from hub.cluster.settings import OwnershipSettings
+from hub.eventlog.removal import remove_events
 from hub.storage.lease import Fence
 from hub.storage.migrations import HUB
 from hub.storage.transactions import Transaction, Transactions
@@ -43,6 +44,7 @@ class Worker:
         self.ownership = ownership
         self.calls: list[tuple[str, str]] = []
         self.open: dict[str, Fence] = {}
+        self.busy: set[str] = set()
         self.fault: Exception | None = None
         self.slow: asyncio.Event | None = None
         """Set by a test that lets a cancelled ``open_tenant`` take so long to end."""
@@ -70,6 +72,10 @@ class Worker:
         self.calls.append(("close", tenant))
         assert self.ownership.fence(tenant) == self.open[tenant]
         assert not self.ownership.serves(tenant)
+
+    def is_idle(self, tenant: str) -> bool:
+        """See :meth:`hub.cluster.ownership.TenantWorker.is_idle`. A test says so."""
+        return tenant not in self.busy
 
     def drop_tenant(self, tenant: str) -> None:
         self.calls.append(("drop", tenant))
@@ -283,6 +289,94 @@ async def test_a_stopped_process_that_holds_a_lock_keeps_nobody_from_looking(par
         go_on.set()
         await writing
         assert await two.ownership.find("acme") == Owner(two.node.incarnation, 2)
+
+
+async def owned(party: Party, names: list[str]) -> None:
+    """Have all these tenants owned."""
+    for name in names:
+        party.members[0].ownership.want(name)
+    await until(lambda: all(party.members[0].ownership.owner(name) is not None for name in names))
+
+
+async def test_a_node_that_was_left_without_tenants_is_given_some_one_at_a_time(party: Party) -> None:
+    one = await party.add()
+    names = [f"tenant {number}" for number in range(9)]
+    await owned(party, names)
+    two = await party.add()
+    busy = names[:3]
+    one.worker.busy.update(busy)
+    await one.ownership.balance()
+    assert len(one.ownership.owned) == 9, "another node has just come: more may happen"
+    for given in range(1, 5):
+        await one.ownership.balance()
+        await until(lambda given=given: len(two.ownership.owned) == given)  # type: ignore[misc]
+        assert len(one.ownership.owned) == 9 - given
+        await until(lambda: all(one.ownership.owner(name) is not None for name in names))
+    for member in (one, two):
+        await member.ownership.balance()
+        await member.ownership.balance()
+    assert (len(one.ownership.owned), len(two.ownership.owned)) == (5, 4)
+    assert set(busy) <= set(one.ownership.owned), "what somebody watches stays where it is"
+    assert one.ownership.counters.handed_over == 4
+
+
+async def test_nothing_is_handed_over_by_a_node_that_stops_or_has_nothing_idle(party: Party) -> None:
+    one = await party.add()
+    names = ["a", "b", "c"]
+    await owned(party, names)
+    await party.add()
+    one.worker.busy.update(names)
+    for _ in range(3):
+        await one.ownership.balance()
+    assert sorted(one.ownership.owned) == names
+    one.worker.busy.clear()
+    one.ownership._candidate = False  # as in hand_over
+    await one.ownership.balance()
+    assert sorted(one.ownership.owned) == names
+
+
+async def test_a_tenant_is_handed_over_to_the_node_that_asks_for_it(party: Party) -> None:
+    one = await party.add()
+    await owned(party, ["acme"])
+    two, three = await party.add(), await party.add()
+
+    async def ask(node: str, tenant: str) -> None:
+        assert node == one.node.incarnation
+        await one.ownership.yield_to(tenant)
+
+    two.ownership.on_wanted = ask
+    await until(lambda: two.ownership.owner("acme") is not None)
+    two.ownership.want_first("acme")
+    await two.ownership.ask_for("acme")
+    await until(lambda: two.ownership.serves("acme"))
+    assert one.worker.calls == [("open", "acme"), ("close", "acme"), ("drop", "acme")]
+    await two.ownership.ask_for("acme")  # it has it
+    await until(lambda: one.ownership.owner("acme") == three.ownership.owner("acme") == Owner(two.node.incarnation, 2))
+
+
+async def test_a_tenant_that_nobody_takes_comes_back(party: Party) -> None:
+    one = await party.add()
+    await owned(party, ["acme"])
+    await one.ownership.yield_to("acme")
+    await until(lambda: one.ownership.serves("acme"))
+    await one.ownership.yield_to("not its own")
+    assert one.ownership.counters.handed_over == 1
+
+
+async def test_a_tenant_that_was_removed_is_forgotten_and_may_come_again(party: Party) -> None:
+    one, edge = await party.add(), await party.add("edge")
+    owner = await edge.ownership.find("acme")
+    assert owner is not None
+    async with running_at(party._url) as transactions:
+        await transactions.write(lambda tx: remove_events(tx, "acme"))
+        await until(lambda: one.ownership.owned == [] and edge.ownership.owner("acme") is None)
+        assert one.worker.calls == [("open", "acme"), ("drop", "acme")]
+        assert await transactions.read(lambda tx: tx.rows("SELECT name FROM leases", ())) == []
+    # another one of its name: nobody who owned the first one can write or be heard
+    again = await edge.ownership.find("acme")
+    assert again is not None
+    assert again.fence > owner.fence
+    assert party.epochs["acme"] == again.fence
 
 
 async def test_without_leases_the_first_worker_of_the_machine_owns_everything() -> None:

@@ -28,7 +28,15 @@ PACKAGES = migrations_of(FAMILIES)
 OLD = {"messaging_0001", "secure_email_0001", "interactions_0001"}
 """What 0.1.0 noted of its versions; they stand for those that they depend on, too."""
 
-NEW = {"cluster_0001", "eventlog_0001", "messaging_0001", "secure_email_0002", "interactions_0001", "outbox_0002", "security_0002"}
+NEW = {
+    "cluster_0001",
+    "eventlog_0002",
+    "messaging_0001",
+    "secure_email_0002",
+    "interactions_0001",
+    "outbox_0002",
+    "security_0002",
+}
 
 
 @pytest.fixture

@@ -189,6 +189,22 @@ async def test_values_channels_are_open_as_long_as_a_node_has_a_subscriber() -> 
         await until(lambda: not nodes[0].local._entries["t"].watched)
 
 
+async def test_a_tenant_is_idle_while_nobody_watches_it_on_any_node() -> None:
+    async with StatNodes(2) as nodes:
+        await nodes.give(0)
+        owner = nodes[0].local
+        assert owner.is_idle("t")
+        listener = await nodes[1].subscribe(VALUE)
+        assert not owner.is_idle("t")
+        nodes[1].hub.subscriptions.unsubscribe(listener, [VALUE])
+        await until(lambda: owner.is_idle("t"))
+        await nodes[1].server.open_subscription(login(), "op", [agent_item()])
+        assert not owner.is_idle("t")
+        await nodes[1].server.close_subscription(login(), "op")
+        assert owner.is_idle("t")
+        assert nodes[1].local.is_idle("t"), "it does not own it"
+
+
 async def test_what_a_node_that_died_watched_is_closed() -> None:
     async with StatNodes(2) as nodes:
         await nodes.give(0)
