@@ -1,6 +1,6 @@
-"""Who lives: each node says once a second in Redis that it does, and hears who else did (:class:`hub.cluster.ports.Nodes`).
+"""Who lives: each node says twice a second in Redis that it does, and hears who else did (:class:`hub.cluster.ports.Nodes`).
 
-A node that ends without a word is forgotten five seconds after its last one, by Redis's clock. What one node knows stands while Redis is
+A node that ends without a word is forgotten four seconds after its last one, by Redis's clock. What one node knows stands while Redis is
 away, and a while after that, until the others can have spoken: nobody is taken for dead because Redis was (docs/scaling.md#who-lives).
 """
 
@@ -37,11 +37,11 @@ _MAX_WARNED: Final = 1000
 class RegistryTuning:
     """Times of the registry."""
 
-    beat_s: float = 1.0
+    beat_s: float = 0.5
     """Seconds between two words of a node."""
     suspect_s: float = 0.25
     """The same while a link to a node is broken that still counts as alive."""
-    lapse_s: float = 5.0
+    lapse_s: float = 4.0
     """Seconds after its last word at which a node is forgotten."""
     clock_s: float = 60.0
     """Seconds that the clocks of nodes may be apart."""

@@ -15,7 +15,7 @@ class RelayTuning:
     """Seconds that the owner of a session waits for the word that a relayed answer was written; then it takes the answer for lost."""
     patience_s: float = 5.0
     """Seconds that a relay waits for an answer beyond the time for which the owner may hold the request."""
-    lapse_s: float = 6.0
+    lapse_s: float = 4.5
     """Seconds after which a node that has ended is known to have ended, wherever it ran: its record lapses after 5 s."""
     look_s: float = 0.2
     """Seconds between two tries to find out whether a node has ended whose link broke."""
