@@ -174,6 +174,7 @@ class Node:
             self.clock,
             claim=redis.claim if self._backends.event_log.shared else None,
             worker=None if self._seat is None else self._seat.index,
+            clock_is_right=self.cluster.registry.clock_is_right,
         )
 
         def fenced(tenant: str, epoch: int) -> None:

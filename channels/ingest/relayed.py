@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from channels.events import Event, EventSinkError, decode_event, encode_event
 from channels.ingest.sequencer import NotOwnerError, Sequencer
@@ -147,10 +148,13 @@ class OwnersSink:
         return _encoder.encode(records)
 
     async def _decode(self, body: bytes) -> list[Event]:
+        """The events. Those to which their producer gave no time get that of this node: the clocks of others may be wrong."""
         time_slice = TimeSlice(self._clock, self._loop)
+        arrived_ms = self._clock.wall_ms()
         events = []
         for record in _body_decoder.decode(body):
-            events.append(decode_event(record))
+            event = decode_event(record)
+            events.append(structs.replace(event, time_ms=arrived_ms) if event.arrival else event)
             if time_slice.used_up:
                 await time_slice.checkpoint()
         return events

@@ -34,14 +34,25 @@ def build_ownership(
     *,
     claim: Callable[[str, int], Awaitable[int]] | None,
     worker: int | None,
+    clock_is_right: Callable[[], bool] = lambda: True,
 ) -> Ownership:
     """Make it. ``claim`` is that of the bus (:meth:`hub.bus.redis.bus.RedisBus.claim`); None: the nodes have no PostgreSQL in common, so
     each node owns its tenants, and the first of several workers those of its machine. ``worker`` is the number of this process among them.
+    ``clock_is_right``: whether the time of day of this node is that of the others.
     """
     me = cluster.nodes.me.incarnation
     if claim is None:
         return FixedOwnership(cluster.nodes, me=me, is_owner=worker in (None, 0), find_s=settings.ownership.find_s)
-    ownership = LeasedOwnership(transactions, cluster.nodes, clock, settings.ownership, me=me, role=settings.role, claim=claim)
+    ownership = LeasedOwnership(
+        transactions,
+        cluster.nodes,
+        clock,
+        settings.ownership,
+        me=me,
+        role=settings.role,
+        claim=claim,
+        clock_is_right=clock_is_right,
+    )
 
     async def look(_call: Call) -> None:
         ownership.look_soon()

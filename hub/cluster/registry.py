@@ -176,6 +176,10 @@ class Registry:
         """
         self._folders[setting] = folder
 
+    def clock_is_right(self) -> bool:
+        """Whether this node's clock is that of Redis, as far as it is known."""
+        return clock_problem(self.clock_offset_s, self._tuning.clock_s) is None
+
     def suspect(self, node: str) -> None:
         """The link to a node broke: ask soon whether it lives."""
         if node in self._view:
@@ -419,7 +423,7 @@ class Registry:
         seconds, microseconds = await self._commands.call("TIME")
         after = self._clock.wall_ms()
         self._compared_at = self._clock.monotonic()
-        was_right = clock_problem(self.clock_offset_s, self._tuning.clock_s) is None
+        was_right = self.clock_is_right()
         self.clock_offset_s = (before + after) / 2000 - (int(seconds) + int(microseconds) / 1_000_000)
         problem = clock_problem(self.clock_offset_s, self._tuning.clock_s)
         if problem is not None and was_right:

@@ -14,6 +14,7 @@ from hub.cluster.ownership import FixedOwnership, Owner
 from hub.cluster.rendezvous import first, ranked
 from hub.cluster.settings import OwnershipSettings
 from hub.eventlog.removal import remove_events
+from hub.storage import lease
 from hub.storage.lease import Fence
 from hub.storage.migrations import HUB
 from hub.storage.transactions import Transaction, Transactions
@@ -23,15 +24,19 @@ from tests.support.cluster import MemoryCluster, MemoryNode
 
 __all__ = ["postgres"]
 
-TERMS = OwnershipSettings(term_s=60, renew_s=0.2, give_up_s=50, look_s=0.05, rank_s=0.1, find_s=30)
+TERMS = OwnershipSettings(term_s=60, renew_s=0.2, give_up_s=50, look_s=0.05, rank_s=0.5, find_s=30)
 """A lease ends when a test says so: a busy machine ends none."""
 
 
 class StoppedClock(SystemClock):
-    """A monotonic clock to which a test adds what a process slept."""
+    """A monotonic clock to which a test adds what a process slept, and a time of day that is ahead."""
 
     def __init__(self) -> None:
         self.slept = 0.0
+        self.ahead_s = 0.0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + round(self.ahead_s * 1000)
 
     def monotonic(self) -> float:
         return super().monotonic() + self.slept
@@ -92,7 +97,16 @@ class Member:
         async def claimed(tenant: str, epoch: int) -> int:
             return claim(tenant, epoch)
 
-        self.ownership = LeasedOwnership(transactions, node.nodes, self.clock, TERMS, me=node.incarnation, role=role, claim=claimed)
+        self.ownership = LeasedOwnership(
+            transactions,
+            node.nodes,
+            self.clock,
+            TERMS,
+            me=node.incarnation,
+            role=role,
+            claim=claimed,
+            clock_is_right=lambda: not self.clock.ahead_s,
+        )
         self.worker = Worker(self.ownership)
         self.ownership.workers.append(self.worker)
         self.changes: list[Owner | None] = []
@@ -214,6 +228,37 @@ async def test_an_owner_that_slept_over_its_lease_is_none_the_moment_it_wakes(pa
     assert one.ownership.fence("acme") == Fence("stat/acme", fence.number + 1)
     assert one.worker.calls == [("open", "acme"), ("drop", "acme"), ("open", "acme")]
     assert one.ownership.counters.lost == 1
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600])
+async def test_leases_go_by_no_time_of_day_and_a_node_without_the_right_one_comes_last(party: Party, ahead_s: float) -> None:
+    wrong = await party.add()
+    await owned(party, ["acme"])
+    right = await party.add()
+    wrong.clock.ahead_s = ahead_s
+    fence = wrong.ownership.fence("acme")
+    async with running_at(party._url) as transactions:
+
+        async def left_s() -> float:
+            ((_, held),) = await transactions.read(lambda tx: lease.find_all(tx, None, "stat/"))
+            assert held.owner == wrong.node.incarnation
+            return held.left_s
+
+        first = await left_s()
+        for _ in range(3):  # renewed by the database's clock, and owned as long as by the monotonic one
+            await asyncio.sleep(2 * TERMS.renew_s)
+            assert 0 < await left_s() <= TERMS.term_s
+        assert first <= TERMS.term_s
+    assert wrong.ownership.fence("acme") == fence
+    assert right.ownership.owner("acme") == Owner(wrong.node.incarnation, 1)
+    names = [f"tenant {number}" for number in range(6)]
+    await owned(party, names)
+    await until(lambda: set(names) <= set(right.ownership.owned))
+    assert wrong.ownership.owned == ["acme"]
+    # nobody else is there: it takes them all the same
+    party.cluster.change(right.node, draining=True)
+    await right.ownership.hand_over()
+    await until(lambda: set(wrong.ownership.owned) == {"acme", *names})
 
 
 async def test_an_owner_whose_write_is_refused_stops_at_once(party: Party) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -128,10 +128,11 @@ class TestOwnership:
 class StatNode:
     """One node."""
 
-    def __init__(self, party: StatNodes, node: MemoryNode, settings: StatisticsSettings, find_s: float) -> None:
+    def __init__(self, party: StatNodes, node: MemoryNode, clock: ManualClock, find_s: float) -> None:
+        settings = party.settings
         self.node = node
         self.name = node.incarnation
-        self.clock = party.clock
+        self.clock = clock
         self.loop = AsyncioLoop()
         self.bus = NetworkBus(party.network, self.name)
         self.hub = Hub(
@@ -140,7 +141,7 @@ class StatNode:
             registry=ChannelRegistry(),
             authorizer=Everything(),
             loop=self.loop,
-            clock=party.clock,
+            clock=clock,
             on_fault=lambda _, fault: None,
         )
         self.ownership = TestOwnership(party.owners, self.name, find_s)
@@ -148,7 +149,7 @@ class StatNode:
         self.local = LocalStatServer(
             hub=self.hub,
             eventlog=party.log,
-            clock=party.clock,
+            clock=clock,
             settings=settings,
             logins=guests,
             ownership=self.ownership,
@@ -162,14 +163,14 @@ class StatNode:
             hub=self.hub,
             cluster=node,
             ownership=self.ownership,
-            clock=party.clock,
+            clock=clock,
             answer_s=settings.answer_s,
         )
         for declaration in declarations(self.server):
             self.hub.registry.declare(declaration)
         self.sequencer = Sequencer(
             eventlog=party.log,
-            clock=party.clock,
+            clock=clock,
             loop=self.loop,
             find_consumers=lambda: [self.local],
             repeats_s=600,
@@ -178,7 +179,7 @@ class StatNode:
             leased=True,
         )
         self.sink = OwnersSink(
-            self.sequencer, cluster=node, ownership=self.ownership, clock=party.clock, loop=self.loop, answer_s=settings.answer_s
+            self.sequencer, cluster=node, ownership=self.ownership, clock=clock, loop=self.loop, answer_s=settings.answer_s
         )
         self.ownership.workers += [self.local, self.sequencer]
 
@@ -199,15 +200,19 @@ class StatNode:
 class StatNodes:
     """Some nodes. The tenant ``t`` has no owner at first."""
 
-    def __init__(self, count_: int = 2, *, log: EventLog | None = None, find_s: float = WITHIN_S, **settings: Any) -> None:
+    def __init__(
+        self, count_: int = 2, *, log: EventLog | None = None, find_s: float = WITHIN_S, ahead_s: Sequence[float] = (), **settings: Any
+    ) -> None:
+        """``ahead_s``: seconds by which the clock of each node is ahead; by default all nodes have one clock, which is right."""
         self.clock = ManualClock(wall=START_MS)
+        self.clocks = [ManualClock(wall=START_MS + round(seconds * 1000)) for seconds in ahead_s] or [self.clock] * count_
         self.log = log or MemoryEventLog()
         self.cluster = MemoryCluster(count_)
         self.network = Network(NetworkLog(self.clock))
         self.owners = Owners()
         self._ids = count()
         self.settings = StatisticsSettings(**{"zone": "UTC", "answer_s": 5, "node_grace_s": 0.1, **settings})
-        self.nodes = [StatNode(self, node, self.settings, find_s) for node in self.cluster.nodes]
+        self.nodes = [StatNode(self, node, clock, find_s) for node, clock in zip(self.cluster.nodes, self.clocks, strict=True)]
 
     async def __aenter__(self) -> StatNodes:
         for node in self.nodes:
@@ -249,7 +254,8 @@ class StatNodes:
 
     async def tick(self, seconds: float = 1.0) -> None:
         """Let time pass, and let every node send what is due."""
-        self.clock.advance(seconds)
+        for clock in {id(clock): clock for clock in (self.clock, *self.clocks)}.values():
+            clock.advance(seconds)
         for node in self.nodes:
             await node.local.tick()
         for node in self.nodes:
