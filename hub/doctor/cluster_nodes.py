@@ -15,7 +15,6 @@ from websockets.exceptions import WebSocketException
 from hub import __version__
 from hub.cluster.checks import folder_problem, misfits
 from hub.cluster.folders import known_id
-from hub.cluster.leased_ownership import PREFIX
 from hub.cluster.link.address import parse_url
 from hub.cluster.link.certificates import Certificates
 from hub.cluster.link.hello import fingerprint
@@ -27,6 +26,7 @@ from hub.redis.commands import Commands, RedisRefusedError, RedisUnavailableErro
 from hub.redis.server import UnusableRedisError
 from hub.redis.servers import SpreadServers
 from hub.redis.urls import fingerprint_of, open_servers
+from hub.storage.lease import OWNERS as PREFIX
 from hub.storage.transactions import StorageError
 from hub.storage.url import DatabaseUrl
 
