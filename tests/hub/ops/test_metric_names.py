@@ -83,6 +83,6 @@ def test_a_hub_shows_all_that_the_reference_has(demo_hub: HubProcess, described:
     """But for what only a hub with presence channels, one of several nodes over Redis, or one of several workers, has to show."""
     shown = {family.name.removesuffix("_info") for family in text_string_to_metric_families(demo_hub.get("/metrics").text)}
     optional = re.compile(
-        "hub_(presence|redis|nodes|links|relay|worker|ownership|stat_requests|ingest_relayed|statistics_tenants_followed)"
+        "hub_(presence|redis|nodes|links|relay|worker|ownership|event_import|stat_requests|ingest_relayed|statistics_tenants_followed)"
     )
     assert {each.name.removesuffix("_total").removesuffix("_info") for each in described if not optional.match(each.name)} <= shown
