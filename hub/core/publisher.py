@@ -24,7 +24,7 @@ Filter = Callable[[str, bytes, bytes], tuple[bytes, bytes] | None]
 class Publisher:
     """Publishes for clients (:meth:`publish`) and for the hub's own services (:meth:`emit`)."""
 
-    __slots__ = ("_authorizer", "_bus", "_counters", "_fan_outs", "_registry", "_router", "filter")
+    __slots__ = ("_authorizer", "_bus", "_counters", "_fan_outs", "_registry", "_router", "filter", "withheld")
 
     def __init__(
         self, bus: Bus, registry: ChannelRegistry, router: Router[Recipient], fan_outs: FanOuts, authorizer: Authorizer, counters: Counters
@@ -37,6 +37,8 @@ class Publisher:
         self._counters = counters
         self.filter: Filter | None = None
         """Called once with each message that is published."""
+        self.withheld: Callable[[Topic], bool] | None = None
+        """Whether a ``state`` message is not brought to the subscribers of this process now; whoever says so sends the state later."""
 
     async def check_publish(self, principal: Principal, channel: str) -> None:
         """Check that a client may publish on a channel.
@@ -166,6 +168,8 @@ class Publisher:
 
     def deliver(self, envelope: Envelope) -> None:
         """Bring a message to the subscribers of this process."""
+        if self.withheld is not None and envelope.delivery is DeliveryClass.STATE and self.withheld(envelope.topic):
+            return
         members = self._router.match(envelope.topic)
         if members is None:
             return

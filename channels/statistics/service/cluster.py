@@ -15,6 +15,7 @@ from channels.statistics.service.guests import Guests
 from channels.statistics.service.interface import (
     SERVICE,
     UPDATES,
+    VALUES,
     Login,
     Readings,
     Report,
@@ -28,13 +29,15 @@ from channels.statistics.service.node_calls import Host
 from channels.statistics.service.payloads import service_state_change, without
 from channels.statistics.service.remote import Answerer, RemoteStatServer, report_of
 from channels.statistics.service.value_channels import parse_values_channel
-from channels.statistics.service.wire import KIND, NotOwnerError, Values
+from channels.statistics.service.wire import KIND, NotOwnerError
+from channels.statistics.service.wire import Values as SomeValues
 from hub.bus.interface import BusError
 from hub.cluster.cluster import Cluster
 from hub.cluster.ownership import Ownership
 from hub.cluster.ports import LinkError, NodeGoneError
 from hub.core.fetches import Fetch
 from hub.core.hub import Hub
+from hub.core.message import Topic
 from hub.core.ports import Clock
 
 T = TypeVar("T")
@@ -74,6 +77,7 @@ class ClusterStatServer:
         self.remote = RemoteStatServer(cluster.links, clock, self.counters, answer_s)
         self._host = Host(guests, ownership, local.service_state, self._send_values_of)
         self._followers: dict[str, Follower] = {}
+        hub.publisher.withheld = self._is_withheld
         local.on_state.append(self._local_state_changed)
         ownership.on_changed.append(self._owner_changed)
         hub.logins.on_came.append(self._login_came)
@@ -178,7 +182,7 @@ class ClusterStatServer:
             # the state goes UNAVAILABLE, and all values are sent when it comes back
             _log.warning("values_not_read", tenant=tenant, pattern=pattern, error=str(error) or type(error).__name__)
 
-    def _not_overtaken(self, piece: Values, fetch: Fetch) -> list[tuple[str, bytes]]:
+    def _not_overtaken(self, piece: SomeValues, fetch: Fetch) -> list[tuple[str, bytes]]:
         """The values of which no newer ones have come here."""
         stamp = piece.stamp
         if stamp is None:
@@ -293,6 +297,7 @@ class ClusterStatServer:
                 logins=self._hub.logins.of_tenant,
                 tell=self._tell,
                 opened=self._send_values_of,
+                back=self._send_present_values,
                 broken=self._count_broken,
                 watch_s=self._answer_s,
             )
@@ -302,6 +307,28 @@ class ClusterStatServer:
 
     def _tell(self, tenant: str, state: ServiceState) -> None:
         self._hub.publisher.emit_here(tenant, SERVICE, service_state_change(state))
+
+    def _send_present_values(self, tenant: str) -> None:
+        self._hub.loop.spawn(self._send_present(tenant))
+
+    async def _send_present(self, tenant: str) -> None:
+        """Send the present values of all values channels that have a subscriber here to these subscribers."""
+        watched = self._follower(tenant).watched
+        async with aclosing(self.present_values(tenant, f"{VALUES}/**")) as pieces:
+            async for piece in pieces:
+                for channel, data in piece:
+                    if channel in watched:
+                        self._hub.publisher.emit_here(tenant, channel, data)
+
+    def _is_withheld(self, topic: Topic) -> bool:
+        """Whether a message is the value of an owner that this node's clients were told to be gone, or that is not told yet."""
+        if not topic.channel.startswith(f"{VALUES}/"):
+            return False
+        follower = self._followers.get(topic.tenant)
+        if follower is None or follower.state is not ServiceState.UNAVAILABLE:
+            return False
+        self.counters.withheld += 1
+        return True
 
     def _count_broken(self) -> None:
         self.counters.watches_broken += 1

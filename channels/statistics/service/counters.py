@@ -100,6 +100,8 @@ class RemoteCounters:
     """Requests that found no owner of their tenant."""
     overtaken: int = 0
     """Present values of other nodes that were left out, since newer ones had come over the bus."""
+    withheld: int = 0
+    """Values of an owner that came while this node's clients were told UNAVAILABLE; they are sent the present values with AVAILABLE."""
     unsettled: int = 0
     """Times that present values of another node were sent although older ones could still come by Redis, which did not answer, or newer
     ones had come, more than are kept.

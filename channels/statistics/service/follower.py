@@ -39,12 +39,14 @@ class Follower:
         logins: Callable[[str], Iterable[str]],
         tell: Callable[[str, ServiceState], object],
         opened: Callable[[str, list[str]], object],
+        back: Callable[[str], object],
         broken: Callable[[], object],
         watch_s: float,
     ) -> None:
         """``logins`` are those of this process. ``tell`` gets each change of the service state. ``opened`` is that of
-        :class:`channels.statistics.service.node_calls.Host`. ``broken`` is called when the call to the owner breaks. ``watch_s``: seconds
-        that :meth:`watch` waits for the owner.
+        :class:`channels.statistics.service.node_calls.Host`. ``back`` is called after AVAILABLE was told, if UNAVAILABLE was told before:
+        the values channels have to be sent. ``broken`` is called when the call to the owner breaks. ``watch_s``: seconds that
+        :meth:`watch` waits for the owner.
         """
         self.tenant = tenant
         self.state: ServiceState | None = None
@@ -59,6 +61,7 @@ class Follower:
         self._logins = logins
         self._tell = tell
         self._opened = opened
+        self._back = back
         self._broken = broken
         self._watch_s = watch_s
         self._known = asyncio.Event()
@@ -249,3 +252,5 @@ class Follower:
         self._known.set()
         if before is not None and before is not state:
             self._tell(self.tenant, state)
+            if state is ServiceState.AVAILABLE and self.watched:
+                self._back(self.tenant)

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from channels.statistics.service.interface import ServiceState
 from tests.channels.statistics.service.nodes import StatNode, StatNodes, until
 from tests.channels.statistics.support import Listener, agent_item, items_of, login
 
 VALUE = "/statistics/v3/values/Agent/ana/InboundCalls"
 VALUES = "/statistics/v3/values/**"
 UPDATES = "/statistics/v3/updates"
+
+SLOW_S = 1.0
+"""Of a link: longer than everything that happens meanwhile takes."""
 
 
 def values(taken: list[tuple[str, Any]]) -> list[int]:
@@ -74,7 +78,7 @@ async def test_an_older_present_value_does_not_come_behind_a_change(pattern: str
     """The link is slow, the bus is not."""
     async with StatNodes(2) as nodes:
         listener = await listening(nodes, pattern)
-        nodes.cluster.delay(nodes[0].node, nodes[1].node, 0.05)
+        nodes.cluster.delay(nodes[0].node, nodes[1].node, SLOW_S)
         before = nodes[0].node.links.counters.calls_in
         asking = ask(nodes[1], listener, pattern)
         await until(lambda: nodes[0].node.links.counters.calls_in > before)
@@ -84,6 +88,32 @@ async def test_an_older_present_value_does_not_come_behind_a_change(pattern: str
         await nodes[1].settle()
         assert heard(listener) == [0, 1, 2]
         assert nodes[1].server.counters.overtaken == 1
+
+
+async def test_between_unavailable_and_available_no_value_is_heard_and_then_the_present_one() -> None:
+    """Another node watches the same value: its owner has it open already, and does not send it for those who come later."""
+    async with StatNodes(3) as nodes:
+        await nodes.give(0)
+        states = "/statistics/v3/service"
+        listeners = [await node.subscribe(states, VALUE) for node in nodes.nodes]
+        await one_more(nodes)
+        nodes[2].bus.delay("answers")
+        await one_more(nodes)
+        await nodes.owners.release("t")
+        await until(lambda: all(node.server.service_state("t") is ServiceState.UNAVAILABLE for node in nodes.nodes))
+        nodes[2].bus.hurry()  # what the last owner had said comes now
+        nodes.cluster.delay(nodes[1].node, nodes[2].node, SLOW_S)  # and the state of the next one comes late
+        await nodes.give(1)
+        await until(lambda: all(node.server.service_state("t") is ServiceState.AVAILABLE for node in nodes.nodes))
+        await until(lambda: all(values(listener.received)[-1:] == [2] for listener in listeners))
+        for listener in listeners:
+            told = [
+                data["data"]["serviceState"] if channel == states else values([(channel, data)])[0] for channel, data in listener.received
+            ]
+            away = told[told.index("UNAVAILABLE") : len(told) - told[::-1].index("AVAILABLE")]
+            assert away == ["UNAVAILABLE", "AVAILABLE"]
+            assert told[-1] == 2
+        assert nodes[2].server.counters.withheld >= 1
 
 
 async def test_what_the_last_owner_had_said_does_not_come_behind_what_the_next_one_gives() -> None:
@@ -130,7 +160,7 @@ async def test_statistics_that_did_not_change_are_not_left_out_with_one_that_did
         await nodes[1].server.open_subscription(login(), "op", [agent_item("calls"), agent_item("ben", agent="ben")])
         listener = await nodes[1].subscribe(UPDATES)
         listener.taken()
-        nodes.cluster.delay(nodes[0].node, nodes[1].node, 0.05)
+        nodes.cluster.delay(nodes[0].node, nodes[1].node, SLOW_S)
         before = nodes[0].node.links.counters.calls_in
         asking = ask(nodes[1], listener, UPDATES)
         await until(lambda: nodes[0].node.links.counters.calls_in > before)
