@@ -168,6 +168,37 @@ async def test_a_link_that_breaks_is_made_again_and_tells_everything() -> None:
         assert nodes[1].server.counters.watches_broken == 1
 
 
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("towards_owner", [True, False])
+async def test_a_link_that_is_cut_in_one_direction_ends_requests_and_comes_back_with_everything(both: bool, towards_owner: bool) -> None:
+    """The owner lives, and goes on: nothing is taken over, and what the node had is there again when the link is."""
+    async with StatNodes(2, node_grace_s=30, find_s=0.05, answer_s=0.3) as nodes:
+        await nodes.give(0)
+        owner, other = nodes
+        other.hub.logins.arrived(principal())
+        await other.server.open_subscription(login(), "op", [agent_item()])
+        watching = await other.subscribe(VALUE, SERVICE)
+        await other.sink.accept("t", nodes.call())
+        await nodes.tick(11)
+        here, there = (other.node, owner.node) if towards_owner else (owner.node, other.node)
+        nodes.cluster.cut(here, there, both=both)
+        await until(lambda: other.server.service_state("t") is ServiceState.UNAVAILABLE)
+        with pytest.raises((UnavailableError, UnansweredError)):
+            await other.server.read(login(), [agent_item(name="InboundCalls")])
+        with pytest.raises(EventSinkError):
+            await other.sink.accept("t", nodes.call())
+        await owner.sink.accept("t", nodes.call())
+        nodes.cluster.mend(here, there)
+        await until(lambda: other.server.service_state("t") is ServiceState.AVAILABLE)
+        await nodes.tick(11)
+        readings = await other.server.peek_subscription(login(), "op", ["s"])
+        assert calls({"value": readings.readings[0].value}) == 2
+        await until(lambda: [calls(data) for channel, data in watching.received if channel == VALUE][-1] == 2)
+        heard = [calls(data) for channel, data in watching.received if channel == VALUE]
+        assert heard == sorted(heard)
+        assert nodes.owners.owners["t"].fence == 1
+
+
 async def test_values_channels_are_open_as_long_as_a_node_has_a_subscriber() -> None:
     async with StatNodes(3) as nodes:
         await nodes.give(0)

@@ -6,9 +6,12 @@ import asyncio
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from channels.statistics.service.interface import ServiceState
+from channels.statistics.service.wire import Done, Values, decode_piece, encode
+from hub.core.fetches import Stamp
 from tests.channels.statistics.service.nodes import StatNode, StatNodes, until
 from tests.channels.statistics.support import Listener, agent_item, items_of, login
 
@@ -132,6 +135,32 @@ async def test_what_the_last_owner_had_said_does_not_come_behind_what_the_next_o
         await asking
         await until(lambda: heard(listener)[-1] == 3)
         assert heard(listener) == sorted(heard(listener))
+
+
+class OldValues(msgspec.Struct, tag="values", frozen=True, array_like=True):
+    """Frozen: as nodes sent and read values that knew no stamps."""
+
+    pairs: list[tuple[str, bytes]]
+
+
+class OldDone(msgspec.Struct, tag="done", frozen=True, array_like=True):
+    """Frozen, as :class:`OldValues`."""
+
+    result: Any = None
+    refusals: list[Any] = []
+    subscription_id: str = ""
+
+
+def test_nodes_with_and_without_stamps_understand_one_another() -> None:
+    pairs = [(VALUE, b"1")]
+    stamp = Stamp("owner", 5, 7)
+    old = msgspec.msgpack.Decoder(OldValues | OldDone)
+    assert old.decode(encode(Values(pairs, stamp))) == OldValues(pairs)
+    assert old.decode(encode(Done(b"1", stamp=stamp))) == OldDone(b"1")
+    assert decode_piece(encode(OldValues(pairs))) == Values(pairs, None)
+    assert decode_piece(encode(OldDone(b"1"))) == Done(b"1")
+    assert decode_piece(encode(Values(pairs, stamp))) == Values(pairs, stamp)
+    assert decode_piece(encode(Done(b"1", stamp=stamp))) == Done(b"1", stamp=stamp)
 
 
 async def test_a_bus_that_does_not_answer_delays_present_values_and_does_not_keep_them() -> None:
