@@ -77,6 +77,8 @@ class ClusterStatServer:
         self.remote = RemoteStatServer(cluster.links, clock, self.counters, answer_s)
         self._host = Host(guests, ownership, local.service_state, self._send_values_of)
         self._followers: dict[str, Follower] = {}
+        # tenants of which a value was withheld, since UNAVAILABLE was told
+        self._withheld: set[str] = set()
         hub.publisher.withheld = self._is_withheld
         local.on_state.append(self._local_state_changed)
         ownership.on_changed.append(self._owner_changed)
@@ -309,16 +311,17 @@ class ClusterStatServer:
         self._hub.publisher.emit_here(tenant, SERVICE, service_state_change(state))
 
     def _send_present_values(self, tenant: str) -> None:
-        self._hub.loop.spawn(self._send_present(tenant))
+        # whoever is subscribed to a pattern has no channel open by itself
+        if tenant in self._withheld or self._follower(tenant).watched:
+            self._withheld.discard(tenant)
+            self._hub.loop.spawn(self._send_present(tenant))
 
     async def _send_present(self, tenant: str) -> None:
-        """Send the present values of all values channels that have a subscriber here to these subscribers."""
-        watched = self._follower(tenant).watched
+        """Send the present values of all values channels to their subscribers here."""
         async with aclosing(self.present_values(tenant, f"{VALUES}/**")) as pieces:
             async for piece in pieces:
                 for channel, data in piece:
-                    if channel in watched:
-                        self._hub.publisher.emit_here(tenant, channel, data)
+                    self._hub.publisher.emit_here(tenant, channel, data)
 
     def _is_withheld(self, topic: Topic) -> bool:
         """Whether a message is the value of an owner that this node's clients were told to be gone, or that is not told yet."""
@@ -328,6 +331,7 @@ class ClusterStatServer:
         if follower is None or follower.state is not ServiceState.UNAVAILABLE:
             return False
         self.counters.withheld += 1
+        self._withheld.add(topic.tenant)
         return True
 
     def _count_broken(self) -> None:

@@ -44,8 +44,8 @@ class Follower:
         watch_s: float,
     ) -> None:
         """``logins`` are those of this process. ``tell`` gets each change of the service state. ``opened`` is that of
-        :class:`channels.statistics.service.node_calls.Host`. ``back`` is called after AVAILABLE was told, if UNAVAILABLE was told before:
-        the values channels have to be sent. ``broken`` is called when the call to the owner breaks. ``watch_s``: seconds that
+        :class:`channels.statistics.service.node_calls.Host`. ``back`` is called after AVAILABLE was told, if UNAVAILABLE was told before.
+        ``broken`` is called when the call to the owner breaks. ``watch_s``: seconds that
         :meth:`watch` waits for the owner.
         """
         self.tenant = tenant
@@ -252,5 +252,5 @@ class Follower:
         self._known.set()
         if before is not None and before is not state:
             self._tell(self.tenant, state)
-            if state is ServiceState.AVAILABLE and self.watched:
+            if state is ServiceState.AVAILABLE:
                 self._back(self.tenant)

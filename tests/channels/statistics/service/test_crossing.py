@@ -93,12 +93,14 @@ async def test_an_older_present_value_does_not_come_behind_a_change(pattern: str
         assert nodes[1].server.counters.overtaken == 1
 
 
-async def test_between_unavailable_and_available_no_value_is_heard_and_then_the_present_one() -> None:
+@pytest.mark.parametrize("pattern", [VALUE, VALUES])
+async def test_between_unavailable_and_available_no_value_is_heard_and_then_the_present_one(pattern: str) -> None:
     """Another node watches the same value: its owner has it open already, and does not send it for those who come later."""
     async with StatNodes(3) as nodes:
         await nodes.give(0)
         states = "/statistics/v3/service"
-        listeners = [await node.subscribe(states, VALUE) for node in nodes.nodes]
+        listeners = [await node.subscribe(states, VALUE) for node in nodes.nodes[:2]]
+        listeners.append(await nodes[2].subscribe(states, pattern))
         await one_more(nodes)
         nodes[2].bus.delay("answers")
         await one_more(nodes)
