@@ -19,6 +19,7 @@ from hub.cluster.owners import parts_of as of_ownership
 from hub.cluster.ownership import Ownership
 from hub.cluster.relay.build import Relay
 from hub.cluster.relay.tuning import RelayTuning
+from hub.collector import ArrivalCollector
 from hub.core.delivery import ChannelRegistry
 from hub.core.hub import Hub
 from hub.core.recipient import Recipient
@@ -259,6 +260,7 @@ class Node:
             *(() if self.cluster is None else self.cluster.services),
             self.security,
             TimerDriver(self.hub.timers, self.hub.budget.step),
+            ArrivalCollector(self.hub.sessions.on_attached),
             self.loop_watch,
             self.trimmer,
             *(service for part in self.parts for service in part.services),

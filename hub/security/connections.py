@@ -118,6 +118,22 @@ class Held(Protocol):
         ...
 
 
+class _Ended:
+    """Stands for a connection that has ended."""
+
+    waits = False
+    stalled = False
+
+    def give_way(self) -> None:
+        """Nothing is left to close."""
+
+    def admitted(self) -> None:
+        """Nothing comes any more."""
+
+
+_ENDED: Final[Held] = _Ended()
+
+
 class ClientConnection(Protocol):
     """The connection of a client, as those see it who serve its requests: a :class:`Connection`, or what stands for the one of another node
     (:class:`hub.cluster.relay.connection.RelayedConnection`).
@@ -202,6 +218,13 @@ class Connection:
     def close(self) -> None:
         """Note that the connection has ended. It may be called twice."""
         self._connections.close(self)
+
+    def lost(self) -> None:
+        """Note that the connection has ended, and let go of what held it: that refers to this, and no circle is left to the garbage
+        collector.
+        """
+        self.close()
+        self.held = _ENDED
 
     @property
     def limited_address(self) -> str | None:

@@ -108,7 +108,7 @@ class HubHttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._unset_keepalive_if_required()
         if self._connection is not None:
-            self._connection.close()
+            self._connection.lost()
         if self._lingering is not None:
             self._lingering.lost()
         self._unread = b""
@@ -118,6 +118,11 @@ class HubHttpProtocol(HttpToolsProtocol):
         if active is not None and active is not self.cycle:  # the base class ends the last request alone
             active.disconnected = True
             active.message_event.set()
+        # they refer to this: circles for the garbage collector
+        self._last_word = None
+        for cycle in (active, self.cycle):
+            if cycle is not None:
+                cycle.transport = self.transport
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -335,6 +340,7 @@ class HubHttpProtocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
             if connection is not None:
                 connection.close()
+        self.parser = cast("Any", None)  # it refers to this: a circle for the garbage collector
         if not self.transport.is_closing():  # else the handshake was refused
             self._websocket = cast("asyncio.Protocol", self.transport.get_protocol())
             if rest:  # the client sent frames before it had the answer

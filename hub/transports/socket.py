@@ -109,9 +109,7 @@ class Socket:
         while self._state is not _State.GONE:
             message = await self._next()
             if message["type"] == "websocket.disconnect":
-                self._state = _State.GONE
-                self._queue.clear()
-                self._queued = 0
+                self._end()
             elif message["type"] == "hub.begun":
                 return cast("Work", message["payload"])
             elif self._state is _State.OPEN:
@@ -224,6 +222,10 @@ class Socket:
 
     def _lost(self, error: Exception) -> None:
         _log.info("websocket_write_failed", fault=str(error))
+        self._end()
+
+    def _end(self) -> None:
         self._state = _State.GONE
         self._queue.clear()
         self._queued = 0
+        self._on_text = self._drain = None  # these refer to whoever has this: no circle is left to the garbage collector

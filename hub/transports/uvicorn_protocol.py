@@ -158,6 +158,8 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self._early = b""
         """Bytes of a client that did not wait for the answer to its opening handshake; they are parsed after that answer."""
         self._heard_at = self.loop.time()
+        self._served = False
+        """Whether the application has ended."""
         self._on_text: DirectWrite | None = None
         self._on_drain: Callable[[], None] | None = None
         self._writable_changed: Callable[[DirectWrite | None], object] = _ignore
@@ -291,7 +293,9 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         await super().run_asgi()
+        self._served = True
         self._bound_closing()
+        self._let_go()
 
     def schedule_ping(self) -> None:
         """Ping when the peer has sent nothing for nearly the interval. The time is random, so that connections which were opened together
@@ -327,8 +331,19 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._connection is not None:
-            self._connection.close()
+            self._connection.lost()
         self._tell_writable()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Break the circles of references when both the connection and its application have ended. Else each would stay in memory until the
+        garbage collector finds it, which with many sessions comes late and takes long.
+        """
+        if self._served and self.disconnected:
+            self.scope = cast("Any", {})
+            self._on_text = self._on_drain = None
+            self._writable_changed = _ignore
+            self.conn.parser = cast("Any", None)
 
     def _bound_closing(self) -> None:
         self._tell_writable()
