@@ -6,7 +6,9 @@ import asyncio
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -15,10 +17,59 @@ from hub.storage.transactions import StorageError
 _log = structlog.get_logger(__name__)
 
 
-class BackgroundTask:
-    """One task of a service. An exception in it is logged at once, because nothing awaits the task until the service stops."""
+@dataclass(slots=True)
+class BackgroundCounters:
+    """What is counted of tasks in the background; each field becomes ``hub_background_<field>_total``."""
 
-    __slots__ = ("_name", "_task")
+    failed: int = 0
+    """Tasks of services that ended though nobody had ordered it: by an exception that nobody expected. What they did is done no more."""
+
+
+class Unordered:
+    """The tasks of this process that ended though nobody had ordered it, and were not started again: ``/readyz`` tells of them."""
+
+    __slots__ = ("_names", "counters")
+
+    def __init__(self) -> None:
+        # by the task: one whose service is gone is of no interest
+        self._names: WeakKeyDictionary[object, str] = WeakKeyDictionary()
+        self.counters = BackgroundCounters()
+
+    def watch(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """Note if a task raises an exception, which only a mistake in the hub does; returns the task. It has a name."""
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.note(task, task.get_name(), error)
+
+    def note(self, task: object, name: str, error: BaseException | None) -> None:
+        """A task has ended by an exception, or with None because something within it was cancelled."""
+        self.counters.failed += 1
+        self._names[task] = name
+        _log.error("background_task_failed", task=name, exc_info=error)
+
+    def forget(self, task: object) -> None:
+        """It was started again, or stopped."""
+        self._names.pop(task, None)
+
+    async def trouble(self) -> str | None:
+        """Which tasks have ended; None if none has. The check of ``/readyz``."""
+        names = sorted(set(self._names.values()))
+        return f"ended by a mistake in the hub, and work no more until it is started again: {', '.join(names)}" if names else None
+
+
+unordered: Final = Unordered()
+"""Those of this process."""
+
+
+class BackgroundTask:
+    """One task of a service. An end that nobody ordered is logged at once and told by ``/readyz`` (:class:`Unordered`), because nothing
+    awaits the task until the service stops.
+    """
+
+    __slots__ = ("__weakref__", "_name", "_task")
 
     def __init__(self, name: str) -> None:
         """``name`` is the name of the asyncio task, and appears in the log."""
@@ -39,19 +90,26 @@ class BackgroundTask:
         if self.running:
             work.close()
             raise RuntimeError(f"{self._name} runs already")
+        unordered.forget(self)
         self._task = asyncio.get_running_loop().create_task(work, name=self._name)
         self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Cancel the work and wait until it has ended. Does nothing if there is no work."""
         task, self._task = self._task, None
+        unordered.forget(self)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("background_task_failed", task=self._name, exc_info=error)
+        if task.cancelled():
+            if task is self._task:
+                unordered.note(self, self._name, None)
+        elif (error := task.exception()) is not None:
+            unordered.note(self, self._name, error)
+            if task is not self._task:  # it was being stopped: nobody misses it
+                unordered.forget(self)
 
 
 class RetentionJob(ABC):

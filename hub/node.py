@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from hub import __version__
 from hub.backends import open_backends
+from hub.background import unordered
 from hub.bayeux.server import BayeuxServer
 from hub.cluster.addresses import listen_address
 from hub.cluster.leased_ownership import LeasedOwnership
@@ -313,6 +314,8 @@ class Node:
             self.health.register("cluster", self.cluster.registry.trouble, shared=True)
         if self._event_import is not None:
             self.health.register("import", self._event_import.failing, shared=True)
+        # degraded: what ended one of its tasks may have ended that of every node
+        self.health.register("background", unordered.trouble, shared=True)
         self.health.register("disk", Disk(self.settings.data_dir, self.settings.readiness.min_free_bytes).readiness)
         for part in self.parts:
             for name, check in part.readiness.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from hub.background import unordered
 from hub.bayeux.server import BayeuxServer
 from hub.cluster.relay.build import Relay
 from hub.core.hub import Hub
@@ -64,7 +65,7 @@ def of_import(event_import: EventImport) -> Parts:
 def of_hub(hub: Hub, trimmer: Trimmer, loop_watch: LoopWatch) -> Parts:
     """Metrics of sessions, topics and deliveries, and of the event loop."""
     return Parts(
-        counters={"": hub.counters},
+        counters={"": hub.counters, "background": unordered.counters},
         gauges=[
             Gauge("sessions", "Sessions of every endpoint that are open now.", lambda: len(hub.sessions)),
             Gauge("waiting_bytes", "Bytes that wait for clients, when last counted.", lambda: hub.budget.waiting_bytes),

@@ -30,6 +30,7 @@ from channels.events import (
 from channels.interactions import store
 from channels.interactions.service import INBOUND_NEW, InteractionService
 from channels.interactions.state_machine import Action
+from hub.background import unordered
 from hub.eventlog.interface import EventLog, EventLogError
 from hub.storage.lease import Fence
 from hub.storage.transactions import StorageError, Transaction, Transactions
@@ -142,7 +143,7 @@ class EventLogConsumer:
         if not self._leased:
             for tenant in await self._eventlog.tenants(EVENT_STREAM):
                 await self._catch_up(tenant)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="interactions.event_consumer")
+        self._task = unordered.watch(asyncio.get_running_loop().create_task(self._run(), name="interactions.event_consumer"))
 
     async def stop(self) -> None:
         """Apply the events that wait, and stop."""

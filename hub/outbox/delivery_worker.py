@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from hub.background import unordered
 from hub.core.ports import Clock, Loop
 from hub.core.time_slice import TimeSlice
 from hub.outbox.claimer import Claimer
@@ -123,7 +124,7 @@ class DeliveryWorker:
         """Begin to deliver."""
         self._outcomes.consumers = self._find_consumers()
         await self.follow(time_slice)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.deliver")
+        self._task = unordered.watch(asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.deliver"))
 
     async def stop(self, grace_s: float) -> None:
         """Begin no more requests. Those under way may end within ``grace_s`` seconds; then they are cancelled, and made again after the

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from hub.background import unordered
 from hub.core.ports import Clock
 from hub.outbox import delivery_store, endpoint_store
 from hub.outbox.counters import Counters
@@ -122,7 +123,7 @@ class Dispatcher:
     async def start(self) -> None:
         """Begin to dispatch."""
         self._consumers = self._find_consumers()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.dispatcher")
+        self._task = unordered.watch(asyncio.get_running_loop().create_task(self._run(), name="hub.outbox.dispatcher"))
 
     async def stop(self) -> None:
         """Dispatch the events that wait in memory, then stop."""

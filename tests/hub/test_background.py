@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from hub.background import BackgroundTask, RetentionJob
+from hub.background import BackgroundTask, RetentionJob, unordered
 from hub.storage.transactions import StorageError
 
 
@@ -47,6 +49,54 @@ async def test_a_second_start_is_refused_while_the_first_runs() -> None:
     await task.stop()
     task.start(_for_ever([]))
     await task.stop()
+
+
+async def fails() -> None:
+    raise ValueError("of the work")
+
+
+async def cancels_itself() -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+@pytest.mark.parametrize("work", [fails, cancels_itself])
+async def test_an_end_that_nobody_ordered_is_logged_counted_and_told(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    task = BackgroundTask("test.work")
+    before = unordered.counters.failed
+    with capture_logs() as logs:
+        task.start(work())
+        while task.running:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [(line["event"], line["task"], line["log_level"]) for line in logs] == [("background_task_failed", "test.work", "error")]
+    assert unordered.counters.failed == before + 1
+    assert "test.work" in str(await unordered.trouble())
+    task.start(_for_ever([]))  # it works again
+    assert "test.work" not in str(await unordered.trouble())
+    await task.stop()
+    assert unordered.counters.failed == before + 1
+
+
+async def test_an_end_that_was_ordered_is_told_to_nobody() -> None:
+    task = BackgroundTask("test.work")
+    task.start(asyncio.sleep(0))
+    while task.running:
+        await asyncio.sleep(0)
+    task.start(_for_ever([]))
+    await asyncio.sleep(0)
+    await task.stop()
+    assert "test.work" not in str(await unordered.trouble())
+
+
+async def test_a_task_of_a_service_that_fails_is_told_until_the_service_is_gone() -> None:
+    task = unordered.watch(asyncio.get_running_loop().create_task(fails(), name="test.other"))
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert "test.other" in str(await unordered.trouble())
+    del task
+    assert "test.other" not in str(await unordered.trouble())
 
 
 async def test_what_the_work_raises_is_logged_at_once() -> None:

@@ -41,6 +41,7 @@ from channels.statistics.service.tenant import Tenant
 from channels.statistics.service.tenant_entry import TenantEntry
 from channels.statistics.service.value_channels import parse_values_channel
 from channels.statistics.settings import StatisticsSettings
+from hub.background import unordered
 from hub.cluster.ownership import Ownership
 from hub.core.channels import matches
 from hub.core.errors import RefusedError, WireError
@@ -118,7 +119,8 @@ class LocalStatServer:
             for tenant in await self._store.tenants():  # they have an owner also if nobody asks for them
                 self._ownership.want(tenant)
         self._stopping.clear()
-        self._tasks = [asyncio.create_task(self._notify_forever()), asyncio.create_task(self._run_housekeeping_forever())]
+        works = {"statistics.notify": self._notify_forever(), "statistics.housekeeping": self._run_housekeeping_forever()}
+        self._tasks = [unordered.watch(asyncio.create_task(work, name=name)) for name, work in works.items()]
 
     async def stop(self) -> None:
         """Stop sending notifications, and save every tenant that changed since its last snapshot, also if a task failed."""
