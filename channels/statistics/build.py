@@ -31,6 +31,16 @@ def _gauges(server: LocalStatServer) -> list[Gauge]:
             "Interactions in which something goes on, of all tenants; `statistics.max_interactions` bounds those of each.",
             server.interaction_count,
         ),
+        Gauge(
+            "statistics_user_data_bytes",
+            "Bytes of the user data of interactions that are not over, of all tenants; `statistics.max_all_user_data_bytes` bounds each.",
+            server.user_data_bytes,
+        ),
+        Gauge(
+            "statistics_held_bytes",
+            "Bytes of events that wait for their time, of all tenants; `statistics.max_held_bytes` bounds those of each.",
+            server.held_bytes,
+        ),
         Gauge("statistics_open", "Statistics that subscriptions have open, of all tenants.", server.open_count),
         Gauge("statistics_events_waiting", "Events that were taken and wait to be applied, of all tenants.", server.waiting_count),
     ]

@@ -103,11 +103,19 @@ class StatisticsSettings(BaseModel):
         description="Bytes of the userData of cx.interaction.queued as JSON: it is kept as long as its interaction, and shown with the "
         "state of its agents.",
     )
+    max_all_user_data_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=1,
+        description="Bytes of the userData of all interactions of a tenant that are not over. Events that bring more are refused.",
+    )
     max_media: int = Field(100, ge=1, description="Media of a tenant that events named: each has totals of its own wherever it comes to.")
     max_groups: int = Field(5_000, ge=1, description="Groups of a tenant that events named.")
     max_group_members: int = Field(5_000, ge=1, description="Members of a group: the state of a group holds that of each.")
     max_member_groups: int = Field(200, ge=1, description="Groups of an agent or queue: each event of it counts in all of them.")
     max_held: int = Field(100_000, ge=1, description="Events of a tenant that wait for their time, since they lie a little ahead.")
+    max_held_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="Bytes of these events, as the log has them. Events that lie ahead are refused above it."
+    )
     forget_after_s: int = Field(
         7 * 86_400,
         ge=60,
@@ -161,6 +169,7 @@ class StatisticsSettings(BaseModel):
             interaction_agents=self.max_interaction_agents,
             agent_interactions=self.max_agent_interactions,
             user_data_bytes=self.max_user_data_bytes,
+            all_user_data_bytes=self.max_all_user_data_bytes,
             media=self.max_media,
             places=self.max_places,
         )

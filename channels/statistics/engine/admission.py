@@ -78,7 +78,7 @@ _Key = tuple[str, str]
 class _Promise:
     """What one admitted event will add."""
 
-    __slots__ = ("at_ms", "groups", "interaction", "joins", "media", "objects", "part")
+    __slots__ = ("at_ms", "groups", "interaction", "joins", "media", "objects", "part", "user_data_bytes")
 
     def __init__(self, at_ms: int) -> None:
         self.at_ms = at_ms
@@ -93,10 +93,13 @@ class _Promise:
         """Agent and interaction, if the agent takes part from then on."""
         self.media: tuple[str, ...] = ()
         """Media that no event named before."""
+        self.user_data_bytes = 0
+        """Of the user data that it brings."""
 
     def __bool__(self) -> bool:
         """Whether it will add anything."""
-        return bool(self.objects or self.joins or self.groups or self.media or self.interaction is not None or self.part is not None)
+        named = self.interaction is not None or self.part is not None
+        return bool(named or self.objects or self.joins or self.groups or self.media or self.user_data_bytes)
 
 
 class Admission:
@@ -104,7 +107,7 @@ class Admission:
 
     __slots__ = (
         *("_bounds", "_centre", "_groups", "_interactions", "_joins", "_media", "_members", "_objects", "_parts", "_parts_of_agent"),
-        *("_parts_of_interaction", "_promises", "_sizes"),
+        *("_parts_of_interaction", "_promises", "_sizes", "_user_data_bytes"),
     )
 
     def __init__(self, centre: Centre, bounds: Bounds) -> None:
@@ -130,6 +133,7 @@ class Admission:
         """How many of these there are of each."""
         self._media: dict[str, int] = {}
         """How many promises name each new medium."""
+        self._user_data_bytes = 0
 
     def check(self, event: Event) -> None:
         """Let an event pass, and count what it will add until :meth:`settle` says that it is applied.
@@ -143,7 +147,7 @@ class Admission:
             self._forget(now_ms - FORGET_MS)
         promise = _Promise(now_ms)
         if isinstance(data, events.InteractionQueued) and data.user_data:
-            self._check_user_data(data.user_data)
+            promise.user_data_bytes = self._check_user_data(data.interaction_id, data.user_data)
         self._want_media(promise, data)
         if type(data) in _OPENING:
             self._want_interaction(promise, data)
@@ -197,10 +201,19 @@ class Admission:
             )
         promise.interaction = identifier
 
-    def _check_user_data(self, user_data: dict[str, Any]) -> None:
-        """That of ``cx.interaction.queued`` is kept here."""
-        if (size := len(msgspec.json.encode(user_data))) > self._bounds.user_data_bytes:
-            raise RefusedEventError(f"data.userData: expected at most {self._bounds.user_data_bytes} bytes of JSON; got {size}")
+    def _check_user_data(self, interaction_id: str, user_data: dict[str, Any]) -> int:
+        """That of ``cx.interaction.queued`` is kept here, in place of what the interaction had before. Returns how many bytes it has."""
+        bounds = self._bounds
+        if (size := len(msgspec.json.encode(user_data))) > bounds.user_data_bytes:
+            raise RefusedEventError(f"data.userData: expected at most {bounds.user_data_bytes} bytes of JSON; got {size}")
+        known = self._centre.known(interaction_id)
+        there = self._centre.user_data_bytes + self._user_data_bytes - (0 if known is None else known.user_data_bytes)
+        if there + size > bounds.all_user_data_bytes:
+            raise RefusedEventError(
+                f"data.userData: expected at most {bounds.all_user_data_bytes} bytes of JSON in all interactions of a tenant that are not "
+                f"over; got {size} more than {there}"
+            )
+        return size
 
     def _want_part(self, promise: _Promise, data: Any) -> None:
         """An agent's part in an interaction, unless the agent has it or will."""
@@ -316,6 +329,7 @@ class Admission:
     def _keep(self, event: Event, promise: _Promise) -> None:
         self.settle(event)
         self._promises[event.source, event.id] = promise
+        self._user_data_bytes += promise.user_data_bytes
         for key in promise.objects:
             if key not in self._objects:
                 self._groups += key[0] in ("agents", "queues")
@@ -343,6 +357,7 @@ class Admission:
             self._drop(self._promises.pop(key))
 
     def _drop(self, promise: _Promise) -> None:
+        self._user_data_bytes -= promise.user_data_bytes
         for key in promise.objects:
             self._objects[key] -= 1
             if not self._objects[key]:

@@ -286,3 +286,4 @@ class CallRules:
             self.release(party, at_ms)
         self._areas.deleted(interaction, at_ms)
         interaction.finished = True
+        self._centre.drop_user_data(interaction)

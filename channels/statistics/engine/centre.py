@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from channels.events import VOICE
 from channels.statistics.engine.bounds import DEFAULT_BOUNDS
 from channels.statistics.engine.definition import ObjectType
@@ -33,6 +35,7 @@ class Centre:
         "most_idle",
         "queue_groups",
         "queues",
+        "user_data_bytes",
     )
 
     def __init__(self, calendar: Calendar) -> None:
@@ -62,6 +65,8 @@ class Centre:
         """The others, in the order in which they were heard of."""
         self.most_idle = DEFAULT_BOUNDS.interactions
         """How many of these there may be: beyond, the one heard of least recently is forgotten."""
+        self.user_data_bytes = 0
+        """Of the JSON of what :meth:`keep_user_data` keeps."""
         self.media: set[str] = {VOICE}
         """Media that were named by events."""
 
@@ -258,7 +263,23 @@ class Centre:
     def _keep_idle(self, interaction: Interaction) -> None:
         self.idle[interaction.id] = interaction
         if len(self.idle) > self.most_idle:
-            del self.idle[next(iter(self.idle))]
+            self.forget_idle(next(iter(self.idle)))
+
+    def forget_idle(self, identifier: str) -> None:
+        """Forget an interaction in which nothing goes on."""
+        self.drop_user_data(self.idle.pop(identifier))
+
+    def keep_user_data(self, interaction: Interaction, user_data: dict[str, object]) -> None:
+        """Keep what a producer said of an interaction, in place of what it said before."""
+        self.drop_user_data(interaction)
+        interaction.user_data = user_data
+        interaction.user_data_bytes = len(msgspec.json.encode(user_data))
+        self.user_data_bytes += interaction.user_data_bytes
+
+    def drop_user_data(self, interaction: Interaction) -> None:
+        """Keep it no longer: the interaction is over, or is forgotten."""
+        self.user_data_bytes -= interaction.user_data_bytes
+        interaction.user_data, interaction.user_data_bytes = None, 0
 
     def file(self, interaction: Interaction) -> None:
         """Move an interaction to the end of the list it belongs to, after an event named it."""

@@ -105,6 +105,11 @@ class Engine:
         return end_lost_logins(self._centre, self._machine.agents, self._lifetimes.login_ms)
 
     @property
+    def user_data_bytes(self) -> int:
+        """Bytes of the JSON of the user data that is kept of all interactions."""
+        return self._centre.user_data_bytes
+
+    @property
     def interaction_count(self) -> int:
         """In how many interactions something goes on."""
         return len(self._centre.live)

@@ -160,7 +160,7 @@ class Machine:
             if oldest.touched_ms + IDLE_MS > now_ms:
                 self._look_again(oldest.touched_ms + IDLE_MS)
                 break
-            del idle[oldest.id]
+            self._centre.forget_idle(oldest.id)
         else:
             self._look_again(now_ms)
         for some in (self._centre.calls, self._centre.live):

@@ -452,12 +452,17 @@ class Queue(Member):
 class Interaction:
     """A call, a chat or a message: where it waits, and who takes part."""
 
-    __slots__ = ("area", "entered_s", "finished", "id", "last_ms", "media", "parties", "queue", "touched_ms", "user_data", "visits")
+    __slots__ = (
+        *("area", "entered_s", "finished", "id", "last_ms", "media", "parties", "queue", "touched_ms", "user_data", "user_data_bytes"),
+        "visits",
+    )
 
     def __init__(self, identifier: str, media: str) -> None:
         self.id = identifier
         self.media = media
         self.user_data: dict[str, object] | None = None
+        self.user_data_bytes = 0
+        """Of its JSON."""
         self.area: str | None = None
         """The staging area that it entered when it started; None before that."""
         self.entered_s = 0

@@ -21,7 +21,7 @@ class QueueRules:
         """Enters a queue, and waits there from now on."""
         interaction = self.reopened(data.interaction_id, data.media)
         if data.user_data:
-            interaction.user_data = data.user_data
+            self._centre.keep_user_data(interaction, data.user_data)
             for party in interaction.parties.values():
                 party.agent.touch()
         self.enter(interaction, data.queue, at_ms)
@@ -30,7 +30,7 @@ class QueueRules:
         """The interaction of an id, as a new one if the one before is over or is not known."""
         interaction = self._centre.interaction(identifier, media)
         if interaction is None:
-            last_ms = self._centre.idle[identifier].last_ms
+            last_ms = self._centre.idle[identifier].last_ms  # it is over, and keeps no user data any more
             interaction = self._centre.idle[identifier] = Interaction(identifier, medium_name(media))
             interaction.last_ms = last_ms
         return interaction

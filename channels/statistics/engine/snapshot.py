@@ -259,6 +259,9 @@ def restore(state: bytes, zone: ZoneInfo) -> Centre:
     interactions = {each.id: _restore_interaction(each) for each in (*saved.live, *saved.idle)}
     centre.live = {each.id: interactions[each.id] for each in saved.live}
     centre.idle = {each.id: interactions[each.id] for each in saved.idle}
+    for each in (*saved.live, *saved.idle):
+        if each.user_data and not each.finished:
+            centre.keep_user_data(interactions[each.id], each.user_data)
     for agent in saved.agents:
         _restore_agent(centre, agent, interactions)
     for each in saved.live:
@@ -329,7 +332,6 @@ def _restore_group(group: Group, saved: _Group, members: dict[str, Agent] | dict
 
 def _restore_interaction(saved: _Interaction) -> Interaction:
     interaction = Interaction(saved.id, saved.media)
-    interaction.user_data = saved.user_data
     interaction.queue = saved.queue
     interaction.visits = {queue: visit for queue, visit in saved.visits.items() if isinstance(visit, bool)}
     interaction.last_ms, interaction.touched_ms, interaction.finished = saved.last_ms, saved.touched_ms, saved.finished

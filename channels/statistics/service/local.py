@@ -546,6 +546,14 @@ class LocalStatServer:
         """In how many interactions something goes on, of all tenants that are available."""
         return sum(entry.tenant.engine.interaction_count for entry in self._entries.values() if entry.tenant is not None)
 
+    def user_data_bytes(self) -> int:
+        """Bytes of the user data that is kept of all interactions, of all tenants that are available."""
+        return sum(entry.tenant.engine.user_data_bytes for entry in self._entries.values() if entry.tenant is not None)
+
+    def held_bytes(self) -> int:
+        """Bytes of the events that wait for their time, of all tenants."""
+        return sum(entry.tenant.held_bytes for entry in self._entries.values() if entry.tenant is not None)
+
     def open_count(self) -> int:
         """How many statistics subscriptions have open, of all tenants."""
         return sum(entry.tenant.subscriptions.statistics for entry in self._entries.values() if entry.tenant is not None)

@@ -10,7 +10,7 @@ from itertools import count
 import structlog
 from msgspec import structs
 
-from channels.events import Event, GroupChanged, LateEventError, RefusedEventError
+from channels.events import Event, GroupChanged, LateEventError, RefusedEventError, encode_event
 from channels.statistics.engine.engine import Engine
 from channels.statistics.service.counters import Counters
 from channels.statistics.service.notification import Notifier, OpenStatistic
@@ -56,6 +56,7 @@ class Tenant:
         "_closing",
         "_counters",
         "_held",
+        "_held_bytes",
         "_newest_ms",
         "_order",
         "_settings",
@@ -80,7 +81,9 @@ class Tenant:
         self.changes = 0
         """Events since the last snapshot."""
         self._newest_ms = engine.now_ms
-        self._held: list[tuple[int, int, Event]] = []
+        self._held: list[tuple[int, int, Event, int]] = []
+        """Time, order of arrival, event, and its bytes."""
+        self._held_bytes = 0
         self._order = count()
         # what is open
         self.subscriptions = Subscriptions(settings)
@@ -122,11 +125,15 @@ class Tenant:
             raise AheadEventError(
                 f"time: expected at most {settings.max_ahead_s} s in the future (statistics.max_ahead_s), got {ahead_ms / 1000:.1f} s"
             )
-        if ahead_ms > 0 and len(self._held) >= settings.max_held:
+        if ahead_ms > 0 and (len(self._held) >= settings.max_held or self._held_bytes >= settings.max_held_bytes):
             self._counters.events_over_limit += 1
+            most = (
+                f"{settings.max_held} events (statistics.max_held)"
+                if len(self._held) >= settings.max_held
+                else f"events of {settings.max_held_bytes} bytes (statistics.max_held_bytes)"
+            )
             raise HeldEventError(
-                f"time: expected one that is over, since {settings.max_held} events (statistics.max_held) wait for their time already; "
-                f"got {ahead_ms / 1000:.1f} s in the future"
+                f"time: expected one that is over, since {most} wait for their time already; got {ahead_ms / 1000:.1f} s in the future"
             )
         if -ahead_ms > settings.max_behind_s * 1000 and not past and not event.never_late:
             self._counters.events_behind += 1
@@ -164,7 +171,7 @@ class Tenant:
                 self.engine.close(opened.statistic)
             return True
         if self._held and self._held[0][0] <= self._horizon_ms():
-            self._begin(heappop(self._held)[2])
+            self._begin(self._pop_held())
             return True
         return False
 
@@ -211,7 +218,7 @@ class Tenant:
         self._counters.times_set_back += 1
         self._newest_ms = min(self._newest_ms, present_ms)
         yield from self.engine.set_back(horizon_ms, horizon_ms - reach_ms)
-        self._held = [(self._sane_ms(time_ms), number, event) for time_ms, number, event in self._held]
+        self._held = [(self._sane_ms(time_ms), number, event, size) for time_ms, number, event, size in self._held]
         heapify(self._held)
 
     def _sane_ms(self, time_ms: int) -> int:
@@ -238,17 +245,29 @@ class Tenant:
 
     def hold(self, event: Event) -> None:
         """Hold an event back. :meth:`release` applies these in the order of their times, those of one time in the order of arrival."""
-        heappush(self._held, (event.time_ms, next(self._order), event))
+        size = len(encode_event(event))
+        heappush(self._held, (event.time_ms, next(self._order), event, size))
+        self._held_bytes += size
+
+    def _pop_held(self) -> Event:
+        *_, event, size = heappop(self._held)
+        self._held_bytes -= size
+        return event
 
     def release(self, up_to_ms: int) -> Iterator[object]:
         """Apply the held events up to and with a time, in pieces."""
         while self._held and self._held[0][0] <= up_to_ms:
-            yield from self._pieces(heappop(self._held)[2])
+            yield from self._pieces(self._pop_held())
             yield None
 
     def held(self) -> list[Event]:
         """The events that wait for their time, in the order of arrival."""
-        return [event for _, _, event in sorted(self._held, key=lambda entry: entry[1])]
+        return [event for _, _, event, _ in sorted(self._held, key=lambda entry: entry[1])]
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the events that wait for their time, as the log has them."""
+        return self._held_bytes
 
     @property
     def held_count(self) -> int:

@@ -311,3 +311,32 @@ def test_user_data_that_is_kept_has_a_size() -> None:
     with pytest.raises(RefusedEventError, match=r"data\.userData: expected at most 20 bytes of JSON; got 21"):
         batch.admit("interaction.queued", ixn="j", queue="q", user_data={"a": "1234567890123"})
     batch.admit("interaction.started", ixn="j", media="chat", user_data={"a": "1234567890123"})  # which is not kept here
+
+
+def test_the_user_data_of_all_interactions_has_a_size() -> None:
+    batch = Batch(Bounds(all_user_data_bytes=40))
+
+    def kept() -> int:
+        return batch.engine.user_data_bytes
+
+    batch.admit("interaction.queued", ixn="i", queue="q", user_data={"a": "123456789012"})  # 20 bytes
+    batch.admit("interaction.queued", ixn="j", queue="q", user_data={"a": "123456789012"})
+    refusal = r"data\.userData: expected at most 40 bytes of JSON in all interactions of a tenant that are not over; got 7 more than 40"
+    with pytest.raises(RefusedEventError, match=refusal):  # what was let pass counts before it is applied
+        batch.admit("interaction.queued", ixn="k", queue="q", user_data={"a": 1})
+    batch.apply()
+    assert kept() == 40
+    with pytest.raises(RefusedEventError, match=refusal):
+        batch.admit("interaction.queued", ixn="k", queue="q", user_data={"a": 1})
+    batch.admit("interaction.queued", ixn="k", queue="q")  # without user data there is room
+    batch.admit("interaction.queued", ixn="i", queue="q2", user_data={"a": "123456789012"})  # in place of the same
+    batch.apply()
+    assert kept() == 40
+    restored = Engine.restore(batch.engine.save(), zone=UTC, bounds=Bounds(all_user_data_bytes=40))
+    assert restored.user_data_bytes == 40
+    batch.admit("interaction.finished", ixn="i", media="chat")
+    batch.apply()
+    assert kept() == 20  # it is over
+    batch.admit("interaction.queued", ixn="k", queue="q", user_data={"a": 1})
+    batch.apply()
+    assert kept() == 27

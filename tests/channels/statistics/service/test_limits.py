@@ -159,6 +159,20 @@ async def test_an_event_of_the_near_future_too_many_is_refused() -> None:
     assert centre.server.counters.events_over_limit == 1
 
 
+async def test_events_of_the_near_future_have_a_size() -> None:
+    centre = Centre(max_held_bytes=1000)
+    large = centre.event("cx.interaction.queued", 60, interactionId="i", queue="q", userData={"a": "x" * 1000})
+    await centre.feed(large)
+    held = centre.server.held_bytes()
+    assert 1000 < held < 1500
+    with pytest.raises(RefusedEventError, match=r"since events of 1000 bytes \(statistics\.max_held_bytes\) wait for their time already"):
+        centre.server.check("t", centre.event("cx.agent.ready", 60, agentId="b"))
+    assert (await restarted(centre)).server.held_bytes() == held  # in a snapshot they are still held
+    centre.clock.advance(61)
+    await centre.feed(centre.event("cx.agent.ready", agentId="c"))
+    assert centre.server.held_bytes() == 0
+
+
 async def test_an_interaction_is_cleared_and_stays_so_after_a_restart() -> None:
     centre = Centre()
     await centre.feed(
