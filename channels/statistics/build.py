@@ -14,7 +14,7 @@ from channels.statistics.service.local import LocalStatServer
 from channels.statistics.settings import StatisticsSettings
 from hub.cluster.cluster import Cluster
 from hub.cluster.ownership import Ownership
-from hub.core.metric import Gauge, Latency
+from hub.core.metric import Count, Gauge, Latency
 from hub.core.time_slice import TimeSlice
 from hub.family import Context, Parts
 
@@ -112,5 +112,12 @@ def _parts(context: Context, server: StatServer, local: LocalStatServer) -> Part
         offers=[EVENT_CONSUMERS.offer(local)],
         counters={"statistics": local.counters},
         gauges=_gauges(local),
+        counts=[
+            Count(
+                "statistics_states_cut",
+                "Values of CurrentState without the user data of some agents: it was more than `statistics.max_state_user_data_bytes`.",
+                local.states_cut,
+            )
+        ],
         readiness={"statistics": local.failing},
     )

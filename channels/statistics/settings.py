@@ -108,6 +108,12 @@ class StatisticsSettings(BaseModel):
         ge=1,
         description="Bytes of the userData of all interactions of a tenant that are not over. Events that bring more are refused.",
     )
+    max_state_user_data_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=0,
+        description="Bytes of userData in one value of CurrentState, of an agent or a group. Agents whose userData does not fit any more "
+        "are shown without, with `userDataLeftOut`.",
+    )
     max_media: int = Field(100, ge=1, description="Media of a tenant that events named: each has totals of its own wherever it comes to.")
     max_groups: int = Field(5_000, ge=1, description="Groups of a tenant that events named.")
     max_group_members: int = Field(5_000, ge=1, description="Members of a group: the state of a group holds that of each.")
@@ -170,6 +176,7 @@ class StatisticsSettings(BaseModel):
             agent_interactions=self.max_agent_interactions,
             user_data_bytes=self.max_user_data_bytes,
             all_user_data_bytes=self.max_all_user_data_bytes,
+            state_user_data_bytes=self.max_state_user_data_bytes,
             media=self.max_media,
             places=self.max_places,
         )

@@ -47,6 +47,8 @@ class Bounds:
     """Of the JSON of an interaction's ``userData``: it is kept as long as the interaction, and shown with the state of its agents."""
     all_user_data_bytes: int = 64 * 1024 * 1024
     """Of the JSON of the ``userData`` of all interactions that are not over."""
+    state_user_data_bytes: int = 4 * 1024 * 1024
+    """Of the JSON of the user data in one value of CurrentState: it is repeated for each agent of an interaction."""
     media: int = 100
     """Each has totals of its own at every agent, queue and group that it comes to."""
     places: int = 8

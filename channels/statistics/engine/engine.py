@@ -17,6 +17,7 @@ from channels.statistics.engine.machine import Machine
 from channels.statistics.engine.profiles import Calendar, TimeProfile
 from channels.statistics.engine.retention import end_lost_logins, forget_unheard
 from channels.statistics.engine.set_back import set_back
+from channels.statistics.engine.state import UserDataLimit
 from channels.statistics.engine.statistic import Board, Statistic
 from channels.statistics.engine.values import Value
 
@@ -30,13 +31,14 @@ class Engine:
     of all calls of :meth:`advance`; it never goes back.
     """
 
-    __slots__ = ("_calendar", "_centre", "_lifetimes", "_machine", "_open", "_resetting")
+    __slots__ = ("_calendar", "_centre", "_lifetimes", "_machine", "_open", "_resetting", "_user_data")
 
     def __init__(self, *, zone: ZoneInfo, now_ms: int, lifetimes: Lifetimes = DEFAULT_LIFETIMES, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._calendar = Calendar(zone, now_ms)
         self._centre = Centre(self._calendar)
         self._lifetimes = lifetimes
         self._machine = Machine(self._centre, lifetimes, bounds)
+        self._user_data = UserDataLimit(bounds.state_user_data_bytes)
         self._open: dict[tuple[Definition, ObjectType, str], Statistic] = {}
         self._resetting: deque[tuple[Set[TimeProfile], Iterator[Statistic]]] = deque()
 
@@ -108,6 +110,11 @@ class Engine:
     def user_data_bytes(self) -> int:
         """Bytes of the JSON of the user data that is kept of all interactions."""
         return self._centre.user_data_bytes
+
+    @property
+    def states_cut(self) -> int:
+        """How many values of CurrentState lacked user data, since it was too much."""
+        return self._user_data.cut
 
     @property
     def interaction_count(self) -> int:
@@ -190,7 +197,7 @@ class Engine:
         definition = statistic.definition
         if definition.category is not Category.CURRENT_STATE:
             return statistic.compute(self._calendar.now_ms)
-        return state.agent_value(self._centre.any_agent(statistic.object_id), definition.media)
+        return state.agent_value(self._centre.any_agent(statistic.object_id), definition.media, self._user_data)
 
     def valuing(self, statistic: Statistic) -> Generator[None, None, Value]:
         """:meth:`value` in pieces, which the state of a group takes. What changes between two of them is among the changed statistics
@@ -198,7 +205,7 @@ class Engine:
         """
         if statistic.takes_pieces:
             group = self._centre.any_group("agents", statistic.object_id)
-            return (yield from state.group_value(group, statistic.definition.media))
+            return (yield from state.group_value(group, statistic.definition.media, self._user_data))
         return self.value(statistic)
 
     def take_changed(self, most: int | None = None) -> list[Statistic]:
@@ -248,6 +255,7 @@ class Engine:
         engine._centre = snapshot.restore(state, zone)
         engine._lifetimes = lifetimes
         engine._machine = Machine(engine._centre, lifetimes, bounds)
+        engine._user_data = UserDataLimit(bounds.state_user_data_bytes)
         engine._calendar = engine._centre.calendar
         engine._open = {}
         engine._resetting = deque()

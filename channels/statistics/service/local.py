@@ -550,6 +550,10 @@ class LocalStatServer:
         """Bytes of the user data that is kept of all interactions, of all tenants that are available."""
         return sum(entry.tenant.engine.user_data_bytes for entry in self._entries.values() if entry.tenant is not None)
 
+    def states_cut(self) -> int:
+        """How many values of CurrentState lacked user data, of all tenants that are available."""
+        return sum(entry.tenant.engine.states_cut for entry in self._entries.values() if entry.tenant is not None)
+
     def held_bytes(self) -> int:
         """Bytes of the events that wait for their time, of all tenants."""
         return sum(entry.tenant.held_bytes for entry in self._entries.values() if entry.tenant is not None)

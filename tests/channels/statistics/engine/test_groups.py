@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.channels.statistics.engine.scene import Scene
+from typing import Any
+
+import orjson
+
+from channels.statistics.engine import Bounds, Engine
+from tests.channels.statistics.engine.scene import NINE, UTC, Scene
 
 IN = "*,~LoggedOut,~NotMonitored"
 
@@ -121,3 +126,32 @@ def test_a_watched_group_counts_as_one_that_is_not() -> None:
     team("ann", "bob", at=20, scene=scene)
     team("bob", at=30, scene=scene).until(60)
     assert scene.engine.value(watched).int_value == 30 + 40
+
+
+def test_the_user_data_of_one_state_has_a_size() -> None:
+    """An interaction's is repeated for each of its agents."""
+    scene = Scene()
+    scene.engine = Engine(zone=UTC, now_ms=NINE, bounds=Bounds(state_user_data_bytes=45))
+    for agent, size in (("a", 12), ("b", 12), ("c", 2)):  # 20, 20 and 10 bytes of JSON
+        scene.at(1, "agent.login", agent=agent, place=agent, media=["voice"])
+        scene.at(2, "interaction.queued", ixn=agent, queue="q", user_data={"a": "x" * size})
+        scene.at(3, "interaction.established", ixn=agent, agent=agent, type="inbound")
+
+    def shown() -> list[tuple[str, bool]]:
+        state = scene.value("GroupAgents", "All", "CurrentGroupState").state_value
+        assert state is not None
+        agents: Any = state["agents"]
+        return [(agent["agentId"], "userDataLeftOut" in agent) for agent in agents]
+
+    assert shown() == [("a", False), ("b", False), ("c", True)]
+    assert scene.engine.states_cut == 1
+    scene.at(4, "interaction.held", ixn="b", agent="b")  # shown twice
+    assert shown() == [("a", False), ("b", True), ("c", False)]
+    state = scene.value("Agent", "b", category="CurrentState", subject="AgentStatus", mainMask="*").state_value
+    assert state is not None
+    assert "userDataLeftOut" not in state
+    scene.at(5, "interaction.queued", ixn="b", queue="q", user_data={"a": "x" * 30})
+    state = scene.value("Agent", "b", category="CurrentState", subject="AgentStatus", mainMask="*").state_value
+    assert state is not None
+    assert state["userDataLeftOut"] is True
+    assert b"xxx" not in orjson.dumps(state)
