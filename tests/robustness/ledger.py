@@ -1,7 +1,8 @@
-"""What was published, who may and who must receive it, and what each received: the model that random conversations are checked against.
+"""The model against which random conversations are checked: the published messages, the receivers that may or must get each, and what each
+receiver got.
 
-Every message carries a number. At the moment at which the hub fans it out the ledger writes down for whom it is, by what it knows of the
-subscriptions; at the end it looks whether each receiver got what was its own, once, in order, and nothing else.
+Every message carries a number. When the hub fans a message out, the ledger records its receivers, as far as it knows the subscriptions. At
+the end it checks that each receiver got its own messages once, in order, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hub.core.message import Topic
 from hub.core.principal import Principal
 
 NUMBER = "n"
-"""The member that numbers a message: of its data, or of the message itself where the data is no object."""
+"""The member that holds the number of a message: in its data, or in the message itself if the data is no object."""
 
 
 class Standing(Enum):
@@ -27,7 +28,7 @@ class Standing(Enum):
 
     NO = "no"
     MAYBE = "maybe"
-    """A request about it is under way, or two were at once."""
+    """A request about it is in progress, or two were in progress at the same time."""
     YES = "yes"
 
 
@@ -38,7 +39,7 @@ class _Subscription:
         self.standing = Standing.NO
         self.under_way = 0
         self.muddled = False
-        """Two requests about it were under way together: which came last is not known."""
+        """Whether two requests about it were in progress together, so that nobody knows which came last."""
 
 
 class Receiver:
@@ -50,23 +51,23 @@ class Receiver:
         self.audiences = frozenset(("", *who.audiences))
         self.alive = alive
         self.owed: dict[int, str] = {}
-        """Numbers that it must receive, with their channels."""
+        """The numbers of messages that it must receive, with their channels."""
         self.allowed: set[int] = set()
-        """Numbers that it may receive."""
+        """The numbers of messages that it may receive."""
         self.out_of_turn: set[int] = set()
-        """Numbers that were on a response that was lost after a newer one had been made: they come late, and may."""
+        """The numbers of messages on a response that was lost after a newer response had been made. They may arrive late."""
         self.received: list[tuple[tuple[int, int], int, str]] = []
-        """(the place of what carried it, number, channel)."""
+        """(the order of the response or frame that carried it, number, channel)."""
         self.replays: dict[str, int] = defaultdict(int)
-        """Log patterns that were asked for from a position, and how often."""
+        """The log patterns that were requested from a position, and how often."""
         self._subscriptions: dict[str, _Subscription] = defaultdict(_Subscription)
 
     def may_know(self, topic: Topic) -> bool:
-        """Whether messages of a topic are for its tenant, and for all or for its own login."""
+        """Whether messages of a topic are for the session: of its tenant, and for everybody or for its own login."""
         return topic.tenant == self.tenant and topic.audience in self.audiences
 
     def begin(self, patterns: Iterable[str], wanted: Standing) -> None:
-        """A request to subscribe, or to unsubscribe, is on its way."""
+        """Record that a request to subscribe or to unsubscribe was sent."""
         for pattern in patterns:
             subscription = self._subscriptions[pattern]
             subscription.under_way += 1
@@ -75,7 +76,7 @@ class Receiver:
                 subscription.standing = Standing.MAYBE
 
     def end(self, patterns: Iterable[str], outcome: Standing) -> None:
-        """The request has been answered: this is so from now on, unless another one is under way too."""
+        """Record that the request was answered. Its result holds from now on, unless another request is in progress too."""
         for pattern in patterns:
             subscription = self._subscriptions[pattern]
             subscription.under_way -= 1
@@ -84,20 +85,20 @@ class Receiver:
                 subscription.muddled = False
 
     def standing(self, pattern: str) -> Standing:
-        """What is known of one pattern."""
+        """The state of one pattern, as far as it is known."""
         return self._subscriptions[pattern].standing
 
     def towards(self, channel: str) -> Standing:
-        """Whether a message of a channel is for this receiver."""
+        """Whether this receiver is to get a message of a channel."""
         found = {s.standing for pattern, s in self._subscriptions.items() if s.standing is not Standing.NO and matches(pattern, channel)}
         return Standing.YES if Standing.YES in found else Standing.MAYBE if found else Standing.NO
 
     def ever_asked(self, channel: str) -> bool:
-        """Whether it ever subscribed to a channel: what waits for it is not taken back when it unsubscribes."""
+        """Whether it ever subscribed to a channel. Messages that wait for it are not removed when it unsubscribes."""
         return any(matches(pattern, channel) for pattern in self._subscriptions)
 
     def replays_of(self, channel: str) -> int:
-        """How often what is before now was asked for of a channel."""
+        """How often earlier messages of a channel were requested."""
         return sum(times for pattern, times in self.replays.items() if matches(pattern, channel))
 
 
@@ -105,24 +106,24 @@ class Ledger:
     """All messages and all receivers of one run."""
 
     def __init__(self, personal: Callable[[str], bool]) -> None:
-        """``personal(channel)``: its messages are for one login each."""
+        """``personal(channel)`` returns whether each message of a channel is for one login."""
         self.receivers: list[Receiver] = []
         self.places: dict[int, int] = {}
-        """Number to its place in the order in which the hub fanned out."""
+        """From the number of a message to its place in the order of the fan-outs."""
         self.logged: set[int] = set()
         self.direct: dict[int, Receiver] = {}
-        """Numbers that were sent to one session alone, whatever it subscribed to."""
+        """The numbers of messages that were sent to one session alone, independent of its subscriptions."""
         self.topics: dict[int, Topic] = {}
         self._personal = personal
         self._next = 0
 
     def number(self) -> int:
-        """The number of the next message."""
+        """Return the number of the next message."""
         self._next += 1
         return self._next
 
     def published(self, envelope: Envelope) -> None:
-        """The hub fans a message out."""
+        """Record that the hub fans a message out."""
         number = number_of(json.loads(b'{"data":%b%b}' % (envelope.data, envelope.extra)))
         assert number is not None, envelope
         assert number not in self.places, f"message {number} was published twice"
@@ -141,7 +142,9 @@ class Ledger:
                 receiver.owed[number] = channel
 
     def received(self, receiver: Receiver, message: dict[str, Any], place: tuple[int, int]) -> int | None:
-        """A receiver got an event; ``place`` orders what carried it. Returns its number, None for a snapshot."""
+        """Record that a receiver got an event; ``place`` is the order of the response or frame that carried it. Returns the number of the
+        event, None for a snapshot.
+        """
         number = number_of(message)
         channel = message["channel"]
         if number is None:
@@ -158,7 +161,9 @@ class Ledger:
         return number
 
     def check_order(self, receiver: Receiver, *, repeated: Callable[[int], bool] = lambda _: False) -> None:
-        """What it received came once and in the order of publication, channel by channel. ``repeated(number)``: that one may come again."""
+        """Check that each message arrived once and in the order of publication, for each channel. ``repeated(number)`` returns whether a message
+        may arrive again.
+        """
         last: dict[str, int] = {}
         seen: set[int] = set()
         for _, number, channel in sorted(receiver.received, key=lambda entry: entry[0]):
@@ -166,7 +171,7 @@ class Ledger:
                 assert number not in seen or repeated(number), f"{receiver.name} got {number} of {channel} twice"
                 seen.add(number)
                 continue
-            if number in self.logged and receiver.replays_of(channel) > 1:  # what is asked for again comes again
+            if number in self.logged and receiver.replays_of(channel) > 1:  # messages that are requested again arrive again
                 continue
             if number in seen:
                 assert repeated(number), f"{receiver.name} got {number} of {channel} twice"
@@ -179,18 +184,20 @@ class Ledger:
             last[channel] = number
 
     def check_complete(self, receiver: Receiver, *, lost: Callable[[str], bool]) -> None:
-        """It received all that it must; ``lost(channel)``: of this channel something was given up, as its class allows."""
+        """Check that everything arrived that had to. ``lost(channel)`` returns whether messages of a channel were dropped, as its delivery class
+        allows.
+        """
         got = {number for _, number, _ in receiver.received}
         missing = {number: channel for number, channel in receiver.owed.items() if number not in got and not lost(channel)}
         for number in self.logged & missing.keys():
             channel = missing[number]
             if receiver.replays_of(channel) and receiver.towards(channel) is not Standing.YES:
-                del missing[number]  # it unsubscribed while it was still reading what was before
+                del missing[number]  # it unsubscribed while it was still reading earlier messages
         assert missing == {}, f"{receiver.name} never got {missing}"
 
 
 def number_of(message: dict[str, Any]) -> int | None:
-    """The number that an event carries; None when it has none."""
+    """Return the number of an event; None if it has none."""
     data = message.get("data")
     found = data.get(NUMBER) if isinstance(data, dict) else None
     number = message.get(NUMBER) if found is None else found

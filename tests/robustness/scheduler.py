@@ -1,4 +1,6 @@
-"""A loop that the test steps through: what awaits an answer of the outside world stops there, and goes on when the test says so."""
+"""An event loop that the test steps through. Work that waits for an answer of the outside world stops there, and continues when the test
+says so.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 
 class _Pause:
-    """Awaiting it gives control back to whoever steps the work."""
+    """Awaiting it gives control back to the code that steps the work."""
 
     __slots__ = ()
 
@@ -16,7 +18,7 @@ class _Pause:
 
 
 class SteppedSignal:
-    """:class:`hub.core.ports.Signal`: whoever awaits it is paused until it was given, however often it is stepped."""
+    """A :class:`hub.core.ports.Signal`. Work that awaits it is paused until the signal is set, however often the work is stepped."""
 
     __slots__ = ("_given",)
 
@@ -36,7 +38,7 @@ class SteppedSignal:
 
 
 class Work:
-    """One coroutine that is under way, and what is done with its result."""
+    """One coroutine that is running, and the callback for its result."""
 
     __slots__ = ("_coroutine", "_then")
 
@@ -45,7 +47,7 @@ class Work:
         self._then = then
 
     def step(self) -> bool:
-        """Run on to the next pause; True when it has ended. What the coroutine raises is raised here."""
+        """Run until the next pause. Returns True when the coroutine has ended; its exception is raised here."""
         try:
             self._coroutine.send(None)
         except StopIteration as end:
@@ -55,7 +57,7 @@ class Work:
 
 
 class SteppedLoop:
-    """:class:`hub.core.ports.Loop` for one test. While it is ``slow``, the ports that wait for the outside world stop at :meth:`answer`."""
+    """The :class:`hub.core.ports.Loop` of one test. While ``slow`` is true, ports that wait for the outside world stop at :meth:`answer`."""
 
     def __init__(self) -> None:
         self.slow = False
@@ -63,7 +65,7 @@ class SteppedLoop:
         self._callbacks: list[Callable[[], object]] = []
 
     async def answer(self) -> None:
-        """The outside world takes its time, if it is slow."""
+        """Pause the caller if the outside world is slow."""
         if self.slow:
             await _Pause()
 
@@ -80,11 +82,11 @@ class SteppedLoop:
         self.call_soon(lambda: self.start(work))
 
     def start(self, work: Coroutine[Any, Any, Any], then: Callable[[Any], object] = lambda _: None) -> None:
-        """Run until it ends, or until its first pause."""
+        """Run a coroutine until it ends or pauses for the first time."""
         self._step(Work(work, then))
 
     def go_on(self, index: int) -> None:
-        """Let one of those that are paused run on."""
+        """Continue one of the paused coroutines."""
         self._step(self.paused.pop(index))
 
     def _step(self, work: Work) -> None:
@@ -92,18 +94,18 @@ class SteppedLoop:
             self.paused.append(work)
 
     def tick(self) -> None:
-        """What is due now, not what that makes due."""
+        """Run the callbacks that are due now, but not those that they schedule."""
         now, self._callbacks = self._callbacks, []
         for callback in now:
             callback()
 
     def settle(self) -> None:
-        """Until nothing is due any more; what is paused stays so."""
+        """Run until no callback is due any more. Paused coroutines stay paused."""
         while self._callbacks:
             self.tick()
 
     def finish(self) -> None:
-        """Until everything has ended."""
+        """Run until every coroutine has ended."""
         self.slow = False
         while self._callbacks or self.paused:
             self.settle()

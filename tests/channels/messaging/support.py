@@ -1,4 +1,4 @@
-"""The family as a hub builds it, over a real database, with the outbox and real requests to a receiver on loopback."""
+"""The family as a hub builds it, with a real database, the outbox, and real requests to a receiver on loopback."""
 
 from __future__ import annotations
 
@@ -65,38 +65,38 @@ CONSUMER = "16504661149"
 PUBLIC_URL = "https://hub.example.com"
 
 WITHIN_S = 30.0
-"""How long a test waits for what must come."""
+"""The longest time that a test waits for an expected event, in seconds."""
 
 
 def signature(body: bytes, secret: str = SECRET, algorithm: str = "sha1") -> str:
-    """The value of ``X-Hub-Signature``, by the standard library alone."""
+    """Return the value of ``X-Hub-Signature``, computed with the standard library alone."""
     return f"{algorithm}={hmac.new(secret.encode(), body, getattr(hashlib, algorithm)).hexdigest()}"
 
 
 def text_from(text: str = "Consumer message text", **channel: Any) -> dict[str, Any]:
-    """A text of a consumer's, as third parties send it."""
+    """Return a text message of a consumer, as third parties send it."""
     return {"channel": {"from": {"id": CONSUMER}, "to": {"id": SMS}, **channel}, "type": "Text", "text": text}
 
 
 def text_to(text: str = "Agent message text", **channel: Any) -> dict[str, Any]:
-    """A text to a consumer, as agents' systems send it."""
+    """Return a text message to a consumer, as the systems of agents send it."""
     return {"channel": {"to": {"id": CONSUMER}, **channel}, "type": "Text", "text": text}
 
 
 def mail_to(*consumers: str, **channel: Any) -> dict[str, Any]:
-    """An e-mail to consumers, as agents' systems send it."""
+    """Return an e-mail to consumers, as the systems of agents send it."""
     way = {"from": {"id": "no-reply@company.com"}, "to": [{"id": each} for each in consumers], **channel}
     return {"channel": way, "type": "Email", "subject": "Subject", "content": [{"type": "text", "text": "Body"}]}
 
 
 def receipt(message_id: str, status: str = "Delivered", *reasons: int, **channel: Any) -> dict[str, Any]:
-    """A receipt, as third parties send it."""
+    """Return a receipt, as third parties send it."""
     made: dict[str, Any] = {"channel": {"messageId": message_id, **channel}, "type": "Receipt", "status": status}
     return made | ({"reasons": [{"code": each} for each in reasons]} if reasons else {})
 
 
 def form(content: bytes, filename: str = "MyImage", declared: str | None = None, field: str = "file") -> tuple[bytes, dict[str, str]]:
-    """A form with a file: its bytes, and its Content-Type header."""
+    """Return a form with a file: its bytes and its Content-Type header."""
     lines = [f'Content-Disposition: form-data; name="{field}"; filename="{filename}"']
     if declared is not None:
         lines.append(f"Content-Type: {declared}")
@@ -105,7 +105,7 @@ def form(content: bytes, filename: str = "MyImage", declared: str | None = None,
 
 
 class Request(NamedTuple):
-    """What a receiver got. Names of headers in lower case."""
+    """A request that the receiver got. Names of headers are in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -116,12 +116,12 @@ Answer = tuple[int, bytes]
 
 
 class Receiver:
-    """The third party's end: keeps what came, and answers with what the test laid out; the last answer goes on for ever."""
+    """The server of the third party. It keeps the requests and sends the prepared answers; the last answer is repeated."""
 
     def __init__(self) -> None:
         self.got: list[Request] = []
         self.answers: list[Answer | None] = [(200, b"{}")]
-        """None hangs until the caller has gone."""
+        """With None the request stays open until the caller has disconnected."""
         self.url = ""
 
     async def _handle(self, request: web.Request) -> web.Response:
@@ -133,7 +133,7 @@ class Receiver:
         return web.Response(status=answer[0], body=answer[1])
 
     def bodies(self) -> list[Any]:
-        """What came, as JSON."""
+        """The bodies of the requests, parsed as JSON."""
         return [json.loads(each.body) for each in self.got]
 
     @asynccontextmanager
@@ -151,7 +151,7 @@ class Receiver:
 
 
 class Heard:
-    """Stands for the hub: what is told on channels, a repeat under the same name once, as the hub's log has it."""
+    """Stands for the hub. It keeps the published messages, and drops one that is published again with the same name."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, Any]] = []
@@ -159,7 +159,7 @@ class Heard:
 
     @property
     def publisher(self) -> Self:
-        """It is a publisher too."""
+        """The hub is also the publisher."""
         return self
 
     async def emit(self, tenant: str, channel: str, data: bytes, *, idempotency_key: str = "") -> None:
@@ -170,11 +170,11 @@ class Heard:
         self.events.append((tenant, channel, json.loads(data)))
 
     def messages(self, channel: str = SMS, tenant: str = "acme") -> list[Any]:
-        """What was told of a messaging channel."""
+        """Return the messages that were published for a messaging channel."""
         return [data for whose, where, data in self.events if (whose, where) == (tenant, f"{NEXUS}/{channel}/messages")]
 
     def states(self, channel: str = SMS, tenant: str = "acme") -> list[tuple[str, str]]:
-        """(id, state) of each."""
+        """Return (id, state) of each message."""
         return [(each["id"], each["state"]) for each in self.messages(channel, tenant)]
 
 
@@ -183,7 +183,7 @@ _transactions, _heard, _clock, _outbox = Switch(), Switch(), Switch(), Switch()
 
 @cache
 def _build(outbox: str, messaging: str) -> tuple[Parts, FastAPI, Path]:
-    """The family, its calls and its folder: built once for each settings, over what the present exchange has."""
+    """Build the parts of the family, its application and its folder, once for each choice of settings; they use the current exchange."""
     folder = Path(tempfile.mkdtemp(prefix="messaging-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     settings_of: Any = model_of([family])
@@ -204,7 +204,7 @@ def _build(outbox: str, messaging: str) -> tuple[Parts, FastAPI, Path]:
 
 
 class Exchange:
-    """The family, whoever calls it, and where its webhooks go."""
+    """The family, its callers, and the receiver of its webhooks."""
 
     def __init__(self, transactions: Transactions, receiver: Receiver, *, outbox: OutboxSettings, settings: dict[str, Any]) -> None:
         self.transactions = transactions
@@ -246,13 +246,13 @@ class Exchange:
     # -- who calls ----------------------------------------------------------------------------------------------------
 
     async def send(self, method: str, url: str, **more: Any) -> httpx.Response:
-        """A request as it is."""
+        """Send a request unchanged."""
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
             return await client.request(method, url, **more)
 
     async def rest(self, method: str, path: str = "", body: Any = None, *, caller: str = "admin", status: int = 200, **more: Any) -> Any:
-        """A call of ``/api/v1/messaging/channels``; ``data`` of the answer, ``status`` of a refusal."""
+        """Call ``/api/v1/messaging/channels``. Returns ``data`` of the answer, or ``status`` of a refusal."""
         given = {} if body is None else {"json": body}
         answer = await self.send(method, f"{API}{path}", headers={"Authorization": f"Bearer {caller}"}, **given, **more)
         assert answer.status_code == status, answer.text
@@ -269,7 +269,7 @@ class Exchange:
         headers: dict[str, str] | None = None,
         **more: Any,
     ) -> httpx.Response:
-        """A request of a third party, signed with ``secret`` unless that is None."""
+        """Send a request of a third party, signed with ``secret`` unless that is None."""
         shown = {"Content-Type": "application/json"} if method == "POST" else {}
         if secret is not None:
             shown["X-Hub-Signature"] = signature(body, secret)
@@ -278,29 +278,29 @@ class Exchange:
         return await self.send(method, f"{NEXUS}{path}", content=body, headers=shown | (headers or {}), **more)
 
     async def come(self, *messages: dict[str, Any], channel: str = SMS, **more: Any) -> list[str]:
-        """Messages and receipts come in and are taken; returns the ids."""
+        """Send messages and receipts, which must be accepted. Returns their ids."""
         answer = await self.third("POST", f"/{channel}/messages", json.dumps({"messages": messages}).encode(), **more)
         assert answer.status_code == 200, answer.text
         return cast("list[str]", answer.json().get("data", {"ids": []})["ids"])
 
     async def go(self, message: dict[str, Any], channel: str = SMS, **more: Any) -> str:
-        """A message goes out; returns its id."""
+        """Send a message to a consumer. Returns its id."""
         return str((await self.rest("POST", f"/{channel}/messages", message, caller="desk", **more))["id"])
 
     async def upload(self, content: bytes, filename: str = "MyImage", declared: str | None = None, **more: Any) -> httpx.Response:
-        """A third party uploads a file."""
+        """Upload a file as a third party."""
         body, headers = form(content, filename, declared)
         return await self.third("POST", f"/{SMS}/media", body, headers=headers, **more)
 
     async def channel(self, identifier: str = SMS, kind: str = "sms", *, caller: str = "admin", secret: str = SECRET, **more: Any) -> Any:
-        """Make a channel whose webhook is the receiver's."""
+        """Make a channel with a webhook that leads to the receiver."""
         given = {"id": identifier, "type": kind, "webhook": self.receiver.url, "secret": secret, **more}
         return await self.rest("POST", "", given, caller=caller)
 
     # -- what becomes of it -------------------------------------------------------------------------------------------
 
     async def state(self, identifier: str, channel: str = SMS) -> str:
-        """Where a message stands."""
+        """Return the state of a message."""
         return str((await self.rest("GET", f"/{channel}/messages/{identifier}"))["state"])
 
     async def until(self, done: Callable[[], bool]) -> None:
@@ -309,7 +309,7 @@ class Exchange:
                 await asyncio.sleep(0.005)
 
     async def told(self, identifier: str, *states: str, channel: str = SMS) -> None:
-        """Wait until the hub was told of just these states of a message, in this order."""
+        """Wait until exactly these states of a message were published, in this order."""
 
         def heard() -> Sequence[str]:
             return [state for each, state in self.heard.states(channel) if each == identifier]

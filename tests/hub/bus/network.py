@@ -1,4 +1,4 @@
-"""A network of nodes in memory that a test can delay, cut, mend and make repeat itself, as a server between nodes may do."""
+"""A network of nodes in memory. A test can delay, cut and repair it, and have it deliver twice, as a server between nodes may do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that awaits nothing: the network does one thing at a time."""
+    """Return the result of a coroutine that awaits nothing: the network does one thing at a time."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -30,7 +30,7 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 class NetworkLog(MemoryChannelLog):
-    """A log in memory that can lose its end, as a server that comes back with less than it had."""
+    """A log in memory that can lose its newest records, as a server does that restarts with less data than before."""
 
     __slots__ = ("seams",)
 
@@ -42,7 +42,7 @@ class NetworkLog(MemoryChannelLog):
         return (await super().span(tenant))._replace(seam=self.seams.get(tenant, 0))
 
     def lose_end(self, tenant: str, position: int) -> None:
-        """Forget what came after ``position``. What comes next gets positions that nobody had before."""
+        """Forget the records after ``position``. Later records get positions that were never used before."""
         log = self._log(tenant)
         del log.kept[log.after(position) :]
         log.newest += 1_000_000
@@ -50,14 +50,14 @@ class NetworkLog(MemoryChannelLog):
 
 
 class Network:
-    """One server between nodes: the log's order is the order in which it sends."""
+    """One server between nodes. It sends in the order of the log."""
 
     def __init__(self, log: NetworkLog) -> None:
         self.log = log
         self.nodes: list[NetworkBus] = []
 
     def send(self, envelope: Envelope, to: Callable[[NetworkBus], bool]) -> None:
-        """A copy for each subscription by which the envelope matches."""
+        """Send one copy for each subscription that the envelope matches."""
         tenant, audience, channel = envelope.topic
         for node in filter(to, self.nodes):
             if audience.startswith(SUBJECT):
@@ -71,15 +71,15 @@ class Network:
 
 
 class NetworkBus:
-    """One node's end. Requests and what comes back travel in two lines of their own, each first in, first out."""
+    """The bus of one node. Requests travel in one queue, and answers with published messages in another; each is first in, first out."""
 
     def __init__(self, network: Network, name: str) -> None:
         self.name = name
         self.connected = True
         self.repeats = False
-        """Each envelope comes twice."""
+        """Whether each envelope is delivered twice."""
         self.subscribed: set[Topic] = set()
-        """What the server has of this node."""
+        """The subscriptions of this node, as the server knows them."""
         self._network = network
         self._receiver: Receiver | None = None
         self._wanted: dict[Topic, None] = {}
@@ -95,16 +95,16 @@ class NetworkBus:
     # -- what a test does to it -------------------------------------------------------------------------------------
 
     def delay(self, *lines: str) -> None:
-        """Hold what is sent on ``requests`` or ``answers`` until :meth:`hurry`."""
+        """Hold everything that is sent on ``requests`` or ``answers`` until :meth:`hurry` is called."""
         self._delayed |= dict.fromkeys(lines, True)
 
     def hurry(self, *lines: str) -> None:
-        """Send what was held, and hold nothing more: on both lines, or on those that are named."""
+        """Send everything that was held, and hold nothing more, on both queues or on the named ones."""
         self._delayed |= dict.fromkeys(lines or ("requests", "answers"), False)
         self._run()
 
     def cut(self) -> None:
-        """The connection breaks: what is on its way is lost, and the server knows nothing of the node any more."""
+        """Break the connection. Everything that is being sent is lost, and the server forgets the node."""
         self.connected = False
         self.subscribed.clear()
         self._requests.clear()
@@ -114,14 +114,14 @@ class NetworkBus:
                 future.set_exception(BusError("the connection broke"))
 
     def mend(self) -> None:
-        """The node connects again, subscribes to what it wants, and reads from the log what it has missed."""
+        """Connect the node again. It subscribes to its topics and reads the messages that it has missed from the log."""
         self.connected = True
         self.subscribed = set(self._wanted)
         assert self._receiver is not None
         for tenant in {topic.tenant for topic in self._wanted}:
             span = at_once(self._network.log.span(tenant))
             after = self._handed_over.get(tenant, span.newest)
-            self._receiver.on_gap(Gap(tenant))  # what is in no log is lost
+            self._receiver.on_gap(Gap(tenant))  # messages that are in no log are lost
             if after < span.seam:
                 self._receiver.on_reset(tenant, span.seam)
             elif after < span.floor:
@@ -164,7 +164,7 @@ class NetworkBus:
     # -- the node's side --------------------------------------------------------------------------------------------
 
     def receive(self, envelope: Envelope) -> None:
-        """Hand over an envelope, unless it is a second copy."""
+        """Hand an envelope to the receiver, unless it is a second copy."""
         assert self._receiver is not None
         tenant = envelope.topic.tenant
         if envelope.position is not None:
@@ -178,7 +178,7 @@ class NetworkBus:
         self._receiver.on_envelope(envelope)
 
     def _repair(self, tenant: str, after: int) -> None:
-        """Hand over what the log has of the wanted topics after a position."""
+        """Hand over the log records of the subscribed topics after a position."""
         topics = [topic for topic in self._wanted if topic.tenant == tenant]
         found: list[Envelope] = []
         for audience in {topic.audience for topic in topics}:
@@ -199,7 +199,7 @@ class NetworkBus:
 
     async def flush(self, tenant: str) -> None:
         if not self.connected:
-            return  # what was published is lost
+            return  # the published messages are lost
 
         def flushed(done: asyncio.Future[None]) -> None:
             if not done.done():

@@ -1,4 +1,4 @@
-"""A hub whose clock and loop are the test's own."""
+"""A hub with the clock and the loop of a test."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.world import ManualClock
 
 
 def principal(subject: str = "ann", *, tenant: str = "t", cookie: str = "") -> Principal:
-    """A principal whose login is its token's, or with ``cookie`` one of its own."""
+    """Return a principal. Its login is that of its token, or a login of its own if there is a ``cookie``."""
     token_login = f"token-{subject}"
     return Principal(tenant, subject, frozenset(), f"login-{cookie}" if cookie else token_login, token_login)
 
 
 class ManualLoop:
-    """Runs what it is given when the test says so."""
+    """A loop that runs its callbacks when the test says so."""
 
     def __init__(self) -> None:
         self.callbacks: list[Callable[[], object]] = []
         self.work: list[Coroutine[Any, Any, None]] = []
         self.breaths = 0
-        """How often work gave way."""
+        """How often work let other work run."""
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self.callbacks.append(callback)
@@ -49,13 +49,13 @@ class ManualLoop:
         return asyncio.get_running_loop().create_future()
 
     def tick(self) -> None:
-        """One tick: what is scheduled now, not what that schedules."""
+        """Run one tick: the callbacks that are scheduled now, but not those that they schedule."""
         now, self.callbacks = self.callbacks, []
         for callback in now:
             callback()
 
     async def run(self) -> None:
-        """Until nothing is left to do."""
+        """Run until no callback is left."""
         while self.callbacks or self.work:
             if self.callbacks:
                 self.tick()
@@ -64,7 +64,7 @@ class ManualLoop:
 
 
 class Grants:
-    """Everything but ``/secret/**`` and the wildcards that reach into it, and the operations that were taken away."""
+    """Allows everything except ``/secret/**``, wildcards that match channels in it, and operations that were taken away."""
 
     def __init__(self) -> None:
         self.denied: set[str] = set()
@@ -76,7 +76,7 @@ class Grants:
 
 
 class Recorder(Subscriber):
-    """A session that keeps what it is sent."""
+    """A session that keeps the messages that it gets."""
 
     __slots__ = ("ended", "fault", "received")
 
@@ -97,13 +97,13 @@ class Recorder(Subscriber):
 
 
 def at_any_rate(limits: Limits) -> Limits:
-    """Where time stands still all sessions open in one second: their rate is bounded only where the test sets it."""
+    """The clock stands still, so all sessions are opened within one second: their rate is limited only if the test says so."""
     usual = limits.handshakes_per_s_per_tenant == Limits().handshakes_per_s_per_tenant
     return replace(limits, handshakes_per_s_per_tenant=0) if usual else limits
 
 
 class World:
-    """One hub and what is around it."""
+    """One hub with its ports."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class World:
         bus: Bus | None = None,
         clock: ManualClock | None = None,
     ) -> None:
-        """``bus`` is one over ``log``; both are made where they are not given."""
+        """``bus`` uses ``log``; each is made if it is not given."""
         self.clock = clock or ManualClock()
         self.loop = ManualLoop()
         self.log = log or MemoryChannelLog(self.clock)
@@ -133,7 +133,7 @@ class World:
         )
 
     def session(self, identifier: str = "s", who: Principal | None = None) -> Recorder:
-        """A session that has been let in."""
+        """Return a session that the hub has accepted."""
         recorder = Recorder(self.hub, identifier, who)
         self.hub.sessions.attach(recorder)
         return recorder
@@ -144,12 +144,12 @@ class World:
 
 
 async def no_values(tenant: str, audience: str, pattern: str) -> list[tuple[str, bytes]]:
-    """The snapshot of a channel that has no value."""
+    """Return the snapshot of a channel without a value."""
     return []
 
 
 class WatchfulBus(MemoryBus):
-    """A memory bus that remembers what was asked of it, and can fail."""
+    """A memory bus that records its calls and can fail."""
 
     __slots__ = ("asked", "failing", "published")
 
@@ -179,7 +179,7 @@ class WatchfulBus(MemoryBus):
 
 
 def watchful(*declarations: ChannelDeclaration) -> tuple[World, WatchfulBus]:
-    """A world, and its bus."""
+    """Return a world and its bus."""
     clock = ManualClock()
     log = MemoryChannelLog(clock)
     bus = WatchfulBus(log)
@@ -187,5 +187,5 @@ def watchful(*declarations: ChannelDeclaration) -> tuple[World, WatchfulBus]:
 
 
 def received(session: Recorder) -> list[bytes]:
-    """The data of what a session was sent."""
+    """Return the data of the messages that a session got."""
     return [message.data for message in session.received]

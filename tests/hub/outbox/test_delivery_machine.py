@@ -1,4 +1,6 @@
-"""Endpoints and deliveries as a state machine: whatever processes, time and administrators do, a plain model says what is so."""
+"""Endpoints and deliveries as a state machine. Processes, time and administrators act at random, and a plain model says which state is
+right.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ ends = st.sampled_from([PENDING, DELIVERED, DELIVERED, DEAD])
 
 @dataclass
 class Known:
-    """What must be so of one delivery."""
+    """The expected state of one delivery."""
 
     endpoint: str
     key: str
@@ -49,7 +51,7 @@ class Known:
     finished_ms: int | None = None
 
     def held(self, now_ms: int) -> bool:
-        """Whether a process has it."""
+        """Whether a process has a lease for it."""
         return bool(self.owner) and self.until_ms > now_ms
 
 
@@ -89,7 +91,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.there) > 1)
     @rule(name=endpoints)
     def remove(self, name: str) -> None:
-        """What waits for it is given up, and says so; what is over stays."""
+        """Remove an endpoint. Its waiting deliveries are cancelled with a reason; finished deliveries stay."""
         endpoint_store.remove(self.tx, name, self.now_ms)
         self.there.discard(name)
         for each in self.known.values():
@@ -121,7 +123,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.there)
     @rule(key=keys, owner=st.sampled_from(["", *OWNERS]), index=st.integers(0, 1))
     def create(self, key: str, owner: str, index: int) -> None:
-        """A lease only where nothing older of the key waits that the owner does not have itself."""
+        """Create a delivery. It gets a lease only if the owner has the leases of all older deliveries of its key."""
         name = sorted(self.there)[index % len(self.there)]
         event = self.recording.add(key)(self.tx)
         until_ms = self.now_ms + LEASE_MS if owner else 0
@@ -139,7 +141,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(name=endpoints, owner=owners, limit=st.integers(1, 5))
     def claim(self, name: str, owner: str, limit: int) -> None:
-        """What is due, that nobody has, and that has nothing older of its key before it, for as long as the bound says."""
+        """Claim deliveries that are due and have no lease. One waits for an older delivery of its key, but no longer than the limit."""
         found = delivery_store.claim(
             self.tx, name, owner=owner, now_ms=self.now_ms, lease_until_ms=self.now_ms + LEASE_MS, order_ms=ORDER_MS, limit=limit
         )
@@ -159,7 +161,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.claimed.append((owner, work))
 
     def waits_for(self, identifier: int) -> list[int]:
-        """Older deliveries of the same key to the same endpoint that are not over."""
+        """Return the older deliveries of the same key and endpoint that are not finished."""
         each = self.known[identifier]
         return [
             other
@@ -172,7 +174,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         index=st.integers(0, 100), end=st.sampled_from([PENDING, DELIVERED, DELIVERED, DEAD]), again_ms=st.sampled_from([0, 5_000, 200_000])
     )
     def record(self, index: int, end: DeliveryState, again_ms: int) -> None:
-        """The outcome counts if the delivery is still its process's: once, and never after somebody else has it."""
+        """Record an outcome. It counts once, and only while the process still has the lease of the delivery."""
         owner, work = self.claimed.pop(index % len(self.claimed))
         each = self.known.get(work.delivery)
         came = outcome(200 if end is DELIVERED else 500, Failure.NONE, at_ms=self.now_ms, duration_ms=0)
@@ -195,7 +197,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """A process that has the database alone begins: every lease is let go of."""
+        """Start a process that uses the database alone: every lease is released."""
         delivery_store.free_own(self.tx)
         for each in self.known.values():
             if each.state is PENDING and each.until_ms > 0:

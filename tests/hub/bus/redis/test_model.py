@@ -1,7 +1,7 @@
-"""Random orders of publishing, subscribing, breaking, restarting and trimming, each step of a subscription by itself. What a node was
-brought, and what a client that comes back is told, is compared with a list of everything that was acknowledged.
+"""Random sequences of publishing, subscribing, broken connections, restarts and trimming, with each step of a subscription by itself. The
+messages that a node got, and the answer to a client that returns, are compared with a list of all acknowledged messages.
 
-The scripts run on a real server; what it pushes to a node waits in a list until the test delivers it.
+The scripts run on a real server. Messages from the server to a node wait in a list until the test delivers them.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from tests.world import ManualClock
 TOPICS = [Topic("t", "", "/a"), Topic("t", "", "/b")]
 GUARD_US = 2_000_000
 BEHIND_S = 1.5
-"""Seconds by which the clock of another host is behind."""
+"""Seconds that the clock of another host is behind."""
 COMMAND_S = 0.00002
-"""Seconds that a command takes at least."""
+"""The shortest time of a command, in seconds."""
 
 
 class Node:
-    """What one node knows, and what is on its way to it."""
+    """The state of one node, and the messages that are being sent to it."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
@@ -51,12 +51,12 @@ class Node:
         self.heard = Heard("t", names.of("t"), self.journal, Tuning(), self.counters)
         self.connected = True
         self.subscribed: set[Topic] = set()
-        """What the server has."""
+        """The subscriptions of the node, as the server knows them."""
         self.coming: deque[Any] = deque()
         """Envelopes, and answers: ('meta', top, floor, run, seam)."""
         self.in_force: dict[Topic, int] = {}
         self.reading: int | None = None
-        """Up to where what was missed is read from the log."""
+        """The position up to which missed messages are read from the log."""
 
 
 class Model(RuleBasedStateMachine):
@@ -73,9 +73,9 @@ class Model(RuleBasedStateMachine):
         self.batch = 0
         self.acknowledged: dict[int, Topic] = {}
         self.given = [NOTHING_KNOWN, NOTHING_KNOWN]
-        """The newest position that each node's messages were given."""
+        """The newest position of each node's own messages."""
         self.behind = False
-        """Whether the server's clock is behind that of the one before."""
+        """Whether the clock of this server is behind the clock of the previous one."""
         self.nodes = [Node(self.names), Node(self.names)]
         self.log = RedisChannelLog(self.commands, self.names, Retention(max_messages=3), scripts=CLOCKED)
 
@@ -123,7 +123,7 @@ class Model(RuleBasedStateMachine):
             return int((await self.commands.run(CLOCKED.publish, [*self.keys, self.names.of("t").batch(f"n{by}")], arguments))[0])
 
         position = self.do(publish(0))
-        assert self.do(publish(1)) == position  # the answer was lost: it is the same, and nothing is recorded
+        assert self.do(publish(1)) == position  # the first answer was lost: the second one is the same, and nothing more is recorded
         assert position not in self.acknowledged
         assert position > max(self.acknowledged, default=0)
         self.acknowledged[position] = topic
@@ -142,9 +142,9 @@ class Model(RuleBasedStateMachine):
 
     @rule(lost=st.integers(0, 3), behind=st.booleans())
     def restart(self, lost: int, behind: bool) -> None:
-        """The server comes back, or another one instead of it whose clock may be behind; perhaps without the newest records, also if it
-        lost some a moment ago. One that is durable has them all. One whose clock is behind takes over no sooner than its clock is behind
-        after positions were let jump ahead of the clock.
+        """Restart the server, or replace it by another one whose clock may be behind. The new server may lack the newest records, even if
+        records were lost a moment ago; a durable server has all of them. A server whose clock is behind takes over only when at least that
+        time has passed since positions jumped ahead of the clock.
         """
         names = self.names.of("t")
         self.clock.advance(COMMAND_S)
@@ -169,7 +169,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: not self.durable)
     @rule(key=st.sampled_from([0, 1]))
     def delete(self, key: int) -> None:
-        """An operator deletes the hash or the stream."""
+        """Delete the hash or the stream, as an operator may do."""
         self.clock.advance(COMMAND_S)
         self.do(self.commands.call("DEL", self.keys[key]))
 
@@ -205,7 +205,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(by=st.sampled_from([0, 1]), count=st.integers(1, 4))
     def deliver(self, by: int, count: int) -> None:
-        """What the server sent next reaches the node. An answer is what the log was when it was asked for."""
+        """Deliver the next message of the server to the node. An answer describes the log at the time of the request."""
         node = self.nodes[by]
         for _ in range(min(count, len(node.coming))):
             item = node.coming.popleft()
@@ -217,8 +217,8 @@ class Model(RuleBasedStateMachine):
                 self._answer(node, *item[1:])
 
     def _answer(self, node: Node, repair: bool, topic: Topic | None) -> None:
-        """The node waits for this answer, and nothing was sent before it that has not come: so it may be made now, where nothing is coming,
-        else it is as of now and comes after what is coming.
+        """Answer the node. If no message is being sent to it, the answer is delivered at once; otherwise it describes the log as of now,
+        and is delivered after those messages.
         """
         top, floor, run, seam = self.meta()
         heard = node.heard
@@ -245,7 +245,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: any(node.reading is not None for node in self.nodes))
     @rule()
     def read(self) -> None:
-        """A node that was cut off reads one page."""
+        """Have a node that was disconnected read one page of the log."""
         for node in self.nodes:
             if node.reading is None:
                 continue
@@ -267,7 +267,7 @@ class Model(RuleBasedStateMachine):
         commands, run_id, durable = self.commands, self.run_id, self.durable
 
         class ThisRun(RedisChannelLog):
-            """Takes the model's run for the server's."""
+            """A server that reports the run of the model as its own."""
 
             async def _meta_and_entries(self, names: Any, after: int) -> Any:
                 meta = await commands.call("HMGET", names.meta, "top", "floor", "run", "seam", "last")
@@ -288,7 +288,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.acknowledged)
     @rule(data=st.data(), topic=st.sampled_from(TOPICS))
     def come_back(self, data: st.DataObject, topic: Topic) -> None:
-        """Who is told that nothing is missing can read all that was acknowledged."""
+        """Check that a client which is told that nothing is missing can read every acknowledged message."""
         since = data.draw(st.sampled_from(sorted(self.acknowledged)))
         top, floor, seam = self.open()
         if max(floor, seam) <= since <= top:
