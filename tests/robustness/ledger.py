@@ -161,8 +161,8 @@ class Ledger:
         return number
 
     def check_order(self, receiver: Receiver, *, repeated: Callable[[int], bool] = lambda _: False) -> None:
-        """Check that each message arrived once and in the order of publication, for each channel. ``repeated(number)`` returns whether a message
-        may arrive again.
+        """Check that each message arrived once and in the order of publication, for each channel. ``repeated(number)`` returns whether
+        a message may arrive again.
         """
         last: dict[str, int] = {}
         seen: set[int] = set()
@@ -184,8 +184,8 @@ class Ledger:
             last[channel] = number
 
     def check_complete(self, receiver: Receiver, *, lost: Callable[[str], bool]) -> None:
-        """Check that everything arrived that had to. ``lost(channel)`` returns whether messages of a channel were dropped, as its delivery class
-        allows.
+        """Check that everything arrived that had to. ``lost(channel)`` returns whether messages of a channel were dropped, as its
+        delivery class allows.
         """
         got = {number for _, number, _ in receiver.received}
         missing = {number: channel for number, channel in receiver.owed.items() if number not in got and not lost(channel)}

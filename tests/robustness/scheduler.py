@@ -57,7 +57,7 @@ class Work:
 
 
 class SteppedLoop:
-    """The :class:`hub.core.ports.Loop` of one test. While ``slow`` is true, ports that wait for the outside world stop at :meth:`answer`."""
+    """The :class:`hub.core.ports.Loop` of one test. While it is ``slow``, ports that wait for the outside world stop at :meth:`answer`."""
 
     def __init__(self) -> None:
         self.slow = False
