@@ -13,20 +13,22 @@ from bench.servers import GENERATOR_CORE, Hub
 from tests.support.redis_server import RedisServer, persistence, why_no_redis
 
 DEAD = "dead0000dead" + "0" * 48
-"""The clientId of a session of a node that lives no more: 12 digits say which one it was."""
+"""The clientId of a session on a node that has ended: its first 12 digits name the node."""
 
 BESIDE_INTERVAL_US = 10_000
 BESIDE = 10
 EXPECTED_MS = 1.2
-"""About what a session costs: for so long the others are watched, beside fresh sessions and beside those that come back."""
+"""The approximate CPU time of opening a session, in ms. It decides how long the other sessions are observed, beside fresh sessions and
+beside returning ones.
+"""
 
 AT_ONCE = 64
-"""Sessions that are being set up at any time: enough that the hub has always something to do."""
+"""Sessions that are being opened at the same time: enough to keep the hub busy."""
 
 
 @contextmanager
 def _two_hubs() -> Iterator[tuple[Hub, Hub]]:
-    """A hub, and the one that dies, over one Redis."""
+    """A hub, and another one that is killed, with one Redis."""
     kind = "redis" if why_no_redis("redis") is None else "valkey"
     redis = RedisServer(kind, *persistence("everysec"))
     pin(redis.pid, GENERATOR_CORE)
@@ -42,7 +44,7 @@ def _two_hubs() -> Iterator[tuple[Hub, Hub]]:
 
 
 class _Beside:
-    """A publisher and its few subscribers, in a generator of their own: how long their messages take while something else goes on."""
+    """A publisher and a few subscribers in a generator of their own. They measure the latency of messages while other work is going on."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -64,17 +66,17 @@ class _Beside:
         )
 
     def while_(self, seconds: float, generator: Generator, **words: object) -> tuple[Answer, Answer]:
-        """The same for so long while the other generator opens sessions, and then idle until it has opened them."""
+        """Measure the latency for a time while the other generator opens sessions, and then wait until it has opened them."""
         with ThreadPoolExecutor(1) as threads:
             opening = threads.submit(generator, "open", **words)
             run = self.run(seconds)
             while not opening.done():
-                self.generator("idle", seconds=0.2)  # its sessions answer what comes, else the hub forgets them
+                self.generator("idle", seconds=0.2)  # its sessions must answer the hub, or the hub forgets them
             return run, opening.result()
 
 
 def comeback(size: Size) -> Result:
-    """Fresh sessions, then as many that come back; CPU of the hub for each, and the latency of others meanwhile."""
+    """Open fresh sessions, then let as many return. Measures the CPU time of the hub for each, and the latency of others."""
     result = Result("comeback")
     fresh, back, quiet, meanwhile = [], [], [], []
     for _ in range(size.runs):
@@ -94,7 +96,7 @@ def comeback(size: Size) -> Result:
                 }
                 beside.while_(size.many * EXPECTED_MS / 1000, opener, **words)
                 fresh.append((cpu_us(hub.pid) - before) / 1000 / size.many)
-                # they go, and the hub has what it had before
+                # these sessions end, so that the hub has as many as before
                 opener.close()
                 beside.run(min(size.seconds, 2.0))
                 opener = Generator()

@@ -20,13 +20,13 @@ HOUR_MS = 3_600_000
 
 
 def recorded(agents: int, hours: float) -> list[Event]:
-    """What a simulated centre does in some hours."""
+    """Return the events of a simulated contact centre over some hours."""
     model = Model(demo_centre(agents), seed=1, start_ms=MIDNIGHT_MS, midnight_ms=MIDNIGHT_MS)
     return list(model.run_until(MIDNIGHT_MS + round(hours * HOUR_MS)))
 
 
 def open_statistics(engine: Engine, events: list[Event]) -> int:
-    """Open every predefined statistic of every object that the events speak of; returns how many."""
+    """Open every predefined statistic of every object that the events name. Returns their number."""
     first = Engine(zone=ZoneInfo("UTC"), now_ms=MIDNIGHT_MS)
     for event in events:
         first.apply(event)
@@ -61,7 +61,7 @@ def apply_all(engine: Engine, events: list[Event]) -> tuple[float, float, int]:
 
 
 def count_only(events: list[Event]) -> float:
-    """Seconds to find each event's object in a dictionary and count it."""
+    """Return the seconds that it takes to find the object of each event in a dictionary and to count it."""
     counts: dict[str, int] = {}
     began = time.perf_counter()
     for event in events:
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def row(what: str, number: int, seconds: float, unit: str) -> str:
-    """One line: how many a second, and how long one takes."""
+    """Print one line: events per second, and the time of one event."""
     return f"  {what:<24} {number / seconds:>12,.0f} {unit}/s  {seconds / number * 1e6:8.2f} us each"
 
 

@@ -1,4 +1,4 @@
-"""What is read of the machine and of processes: CPU time, memory, what it is."""
+"""Reads CPU time and memory of processes, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def children(pid: int) -> list[int]:
-    """A process and all that it started."""
+    """Return a process and all its descendants."""
     found = [pid]
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in path.read_text().split():
@@ -19,7 +19,7 @@ def children(pid: int) -> list[int]:
 
 
 def cpu_us(pid: int) -> float:
-    """Microseconds of CPU that a process, its threads and its children have used."""
+    """Return the CPU time of a process, its threads and its children, in microseconds."""
     total = 0
     for each in children(pid):
         for thread in Path(f"/proc/{each}/task").iterdir():
@@ -31,7 +31,7 @@ def cpu_us(pid: int) -> float:
 
 
 def resident_kib(pid: int) -> int:
-    """Resident memory of a process and its children."""
+    """Return the resident memory of a process and its children, in KiB."""
     total = 0
     for each in children(pid):
         status = Path(f"/proc/{each}/status").read_text()
@@ -40,7 +40,7 @@ def resident_kib(pid: int) -> int:
 
 
 def pin(pid: int, core: int) -> None:
-    """Keep a process and its threads on one core, where there are several."""
+    """Keep a process and its threads on one core, if the machine has several."""
     if (os.cpu_count() or 1) < 2:
         return
     for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -48,7 +48,7 @@ def pin(pid: int, core: int) -> None:
 
 
 def described() -> str:
-    """The machine in one line."""
+    """Describe the machine in one line."""
     processor = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in processor if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
@@ -57,5 +57,5 @@ def described() -> str:
 
 
 def median(values: Iterable[float]) -> float:
-    """The middle one."""
+    """Return the median."""
     return statistics.median(values)

@@ -1,4 +1,4 @@
-"""Personal updates: many logins, each with a subscription of its own to the same statistics, all of which change every second."""
+"""Personal updates: many logins have a subscription each to the same statistics, which all change every second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WAITING = {
 
 
 class _House:
-    """A hub with a tenant and a token, and what is said to it over REST."""
+    """A hub with a tenant and a token, and its REST calls."""
 
     def __init__(self, folder: Path) -> None:
         self._process = HubProcess(folder, (), {"HUB_LOG_LEVEL": "warning", **UNLIMITED, **_ALL_OF_ONE_SUBJECT})
@@ -50,11 +50,11 @@ class _House:
         return subprocess.run(command, check=True, capture_output=True, text=True, env=clean_environment()).stdout
 
     def headers(self, login: int) -> dict[str, str]:
-        """Of one login: the token is that of all, the cookie its own."""
+        """Return the headers of one login: all share the token, and each has a cookie of its own."""
         return {"Authorization": f"Bearer {self.token}", "Cookie": f"STATISTICS_SESSIONID={login:032x}"}
 
     def connection(self) -> http.client.HTTPConnection:
-        """For :func:`_post`."""
+        """Open a connection for :func:`_post`."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ def _post(connection: http.client.HTTPConnection, path: str, body: object, heade
 
 
 class _Feed(threading.Thread):
-    """Sends the events: each queue gets a waiting call every second, the queues all at once or evenly spread over the second."""
+    """Sends the events: each queue gets a waiting call every second, either all queues at once or evenly spread over the second."""
 
     def __init__(self, house: _House, since_ns: int, interval_s: float, at_once: int) -> None:
         super().__init__(daemon=True)
@@ -81,7 +81,7 @@ class _Feed(threading.Thread):
         self._at_once = at_once
         self._stopping = threading.Event()
         self.late = 0
-        """Batches that were sent more than 5 ms after their time."""
+        """The number of batches that were sent more than 5 ms late."""
 
     def run(self) -> None:
         connection = self._house.connection()
@@ -109,7 +109,7 @@ def _event(number: int, feed: int) -> dict[str, object]:
 
 @contextmanager
 def _subscribed(logins: int) -> Iterator[tuple[_House, Generator]]:
-    """A hub whose logins have their subscriptions and listen."""
+    """Start a hub with logins that have subscribed and listen."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         house = _House(folder)
@@ -135,7 +135,7 @@ def _subscribed(logins: int) -> Iterator[tuple[_House, Generator]]:
 
 
 def personal(size: Size) -> Result:
-    """Each login hears of each statistic once a second."""
+    """Each login gets each statistic once a second."""
     result = Result("personal updates")
     what = f"{size.clients:,} logins, {STATISTICS} statistics each, "
     with _subscribed(size.clients) as (house, generator):

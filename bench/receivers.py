@@ -1,4 +1,4 @@
-"""Webhook receivers for benchmarks: one port, a receiver for each path; it costs as little as Python can."""
+"""Webhook receivers for benchmarks: one port with a receiver for each path, as cheap as Python allows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _ANSWER = b'{"status":{"code":0}}'
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_ANSWER), _ANSWER)
 
 HANG = "/hang/"
-"""Paths below it are never answered."""
+"""Requests to paths below this one are never answered."""
 
 
 class Receivers:
-    """What came, by path; and when each event of each interaction came first, by (id, event), in seconds of the monotonic clock."""
+    """The received requests by path, and when each event of an interaction came first, by (id, event), in monotonic seconds."""
 
     def __init__(self) -> None:
         self.by_path: Counter[str] = Counter()
@@ -27,7 +27,7 @@ class Receivers:
 
     @property
     def total(self) -> int:
-        """Requests that were answered."""
+        """The number of answered requests."""
         return sum(count for path, count in self.by_path.items() if not path.startswith(HANG))
 
     async def start(self) -> None:
@@ -36,12 +36,12 @@ class Receivers:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
     def take(self, path: str, body: bytes) -> bool:
-        """One request; returns whether it is answered."""
+        """Take one request. Returns whether it is answered."""
         self.by_path[path] += 1
         if path.startswith(HANG):
             return False
@@ -52,7 +52,7 @@ class Receivers:
 
 
 class _Connection(asyncio.Protocol):
-    """HTTP/1.1 as the hub sends it: Content-Length, kept alive."""
+    """The HTTP/1.1 of the hub: requests with Content-Length on kept connections."""
 
     def __init__(self, receivers: Receivers) -> None:
         self._receivers = receivers

@@ -1,4 +1,6 @@
-"""Long-polling through a node that does not have the sessions, beside long-polling at the node that has them, in turns in one run."""
+"""Compares long-polling through a node that does not have the sessions with long-polling at the node that has them, alternating in one
+run.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class _Session:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection of a session to a node: requests out, whole responses in."""
+    """One connection of a session to a node. It sends requests and reads whole responses."""
 
     def __init__(self, session: _Session, polls: _Polls) -> None:
         self.session = session
@@ -84,7 +86,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Polls:
-    """All sessions, and how many of them have the last message."""
+    """All sessions, and the number of those that have the last message."""
 
     def __init__(self) -> None:
         self.got = 0
@@ -106,7 +108,7 @@ class _Polls:
 
 
 async def _opened(polls: _Polls, port: int) -> _Session:
-    """A session at a node, subscribed and connected."""
+    """Open a session at a node, with a subscription and a connect."""
     session = _Session()
     connection = await _connected(session, polls, port)
     head, (reply,) = await connection.ask(_HANDSHAKE)
@@ -125,7 +127,7 @@ async def _connected(session: _Session, polls: _Polls, port: int) -> _Connection
 
 
 async def _measured(sessions: list[_Session], polls: _Polls, publisher: _Connection, hubs: list[Hub], port: int, messages: int) -> float:
-    """Microseconds of CPU of both nodes for each delivery, where all connects go to ``port``."""
+    """Return the CPU time of both nodes for each delivery, in microseconds, if all connects go to ``port``."""
     connections = [await _connected(session, polls, port) for session in sessions]
     for connection in connections:
         connection.hold()
@@ -152,11 +154,11 @@ async def _run(size: Size, hubs: list[Hub]) -> list[tuple[float, float]]:
     messages = max(2, size.deliveries // 50 // count)
     runs = [[await _measured(sessions, polls, publisher, hubs, hub.port, messages) for hub in hubs] for _ in range(size.runs + 1)]
     publisher.close()
-    return [(local, relayed) for local, relayed in runs[1:] or runs]  # the first one warms up
+    return [(local, relayed) for local, relayed in runs[1:] or runs]  # the first run warms up
 
 
 def relayed(size: Size) -> Result:
-    """See the module."""
+    """Run the benchmark of this module."""
     result = Result("relayed long-polling")
     redis = RedisServer()
     hubs: list[Hub] = []

@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures, each with its goal and what was measured beside it; and how large it is."""
+"""The results of a benchmark: figures with their goals and with the figures measured beside them, and the size of the run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Row:
     value: float
     unit: str
     beside: float | None = None
-    """The same of the kernel's limit."""
+    """The same figure for the limit of the kernel."""
     goal: str = ""
     met: bool | None = None
 
 
 @dataclass
 class Result:
-    """What one scenario gave."""
+    """The result of one scenario."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
@@ -31,14 +31,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Size:
-    """How large: the goals are those of the full size."""
+    """The size of a run. The goals are those of the full size."""
 
     clients: int = 1_000
     many: int = 10_000
     runs: int = 5
     seconds: float = 10.0
     deliveries: int = 200_000
-    """Of one run."""
+    """The number of deliveries in one run."""
 
     @property
     def full(self) -> bool:

@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 
 def why_no_node() -> str | None:
-    """None when the Node clients can run here, else what is missing."""
+    """Return None if the Node clients can run here, else what is missing."""
     if shutil.which("node") is None:
         return "Node.js is not installed"
     missing = [name for name in ("cometd", "cometd8", "faye") if not (NODE_FOLDER / "node_modules" / name).is_dir()]
@@ -33,7 +33,9 @@ def why_no_node() -> str | None:
 
 
 class PuppetProcess:
-    """One process that runs client libraries; :meth:`client` makes one more in it. Every wait has an end, and says what came instead."""
+    """One process that runs client libraries; :meth:`client` makes another client in it. Each wait has a limit, and its error says what
+    happened instead.
+    """
 
     def __init__(self, script: str, *, program: str = "node", folder: Path = NODE_FOLDER, environment: Mapping[str, str] = {}) -> None:
         self._process = subprocess.Popen(
@@ -66,7 +68,7 @@ class PuppetProcess:
         self._incoming.put(None)
 
     def client(self) -> Puppet:
-        """One more client."""
+        """Make another client."""
         return Puppet(self, next(self._clients))
 
     def start(self, client: int, name: str, *args: Any) -> int:
@@ -78,7 +80,7 @@ class PuppetProcess:
         return number
 
     def result(self, number: int, name: str, *, timeout: float) -> Any:
-        """The result of the command that :meth:`start` began under that number.
+        """Return the result of the command that :meth:`start` began with this number.
 
         Raises:
             AssertionError: the command failed, or did not answer in time.
@@ -90,7 +92,7 @@ class PuppetProcess:
     def wait(
         self, client: int | None, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S
     ) -> Event:
-        """A client's first event of that name that the condition holds for and that no earlier wait took."""
+        """Return the first event of a client that has this name, meets the condition, and was not returned by an earlier wait."""
 
         def find() -> Event | None:
             for index, candidate in enumerate(self._events):
@@ -102,7 +104,7 @@ class PuppetProcess:
         return found
 
     def waiting(self, client: int, event: str) -> list[Event]:
-        """A client's events of that name that have come and that nothing took yet."""
+        """Return the events of a client that have this name and were not returned yet."""
         while True:
             try:
                 record = self._incoming.get_nowait()
@@ -112,7 +114,7 @@ class PuppetProcess:
                 self._sort(record)
 
     def take_all(self, *names: str) -> dict[int, list[Event]]:
-        """Every client's events of these names that have come, in their order, taken away; what else came by itself is thrown away."""
+        """Remove and return the events of all clients that have these names, in their order. All other events are dropped."""
         self.waiting(0, "")
         taken: dict[int, list[Event]] = {}
         for each in self._events:
@@ -122,7 +124,7 @@ class PuppetProcess:
         return taken
 
     def forget(self, client: int) -> None:
-        """Throw away what a client told."""
+        """Drop the events of a client."""
         self._events = [event for event in self._events if event["client"] != client]
 
     def _take_until(self, found: Callable[[], Any], timeout: float, what: str) -> Any:
@@ -146,11 +148,11 @@ class PuppetProcess:
             self._events.append(record)
 
     def freeze(self) -> None:
-        """Stop the process where it stands, as a laptop's sleep does."""
+        """Stop the process, as a laptop does that goes to sleep."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Continue a stopped process."""
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
@@ -163,7 +165,7 @@ class PuppetProcess:
         try:
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # a command that the killed process had not read
+            pass  # the command that the killed process did not read
         self._process.stdout.close()
 
 
@@ -183,31 +185,31 @@ class Puppet:
         return self.process.result(self.process.start(self.number, name, *args), name, timeout=timeout)
 
     def start(self, name: str, *args: Any) -> Callable[[], Any]:
-        """Call a command without waiting; what comes back waits for its result."""
+        """Call a command without waiting. Calling what it returns waits for the result."""
         number = self.process.start(self.number, name, *args)
         return lambda: self.process.result(number, name, timeout=REPLY_WITHIN_S)
 
     def wait(self, event: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
-        """The first event of that name that the condition holds for and that no earlier wait took."""
+        """Return the first event that has this name, meets the condition, and was not returned by an earlier wait."""
         return self.process.wait(self.number, event, where, timeout=timeout)
 
     def meta(self, channel: str, where: Callable[[Event], bool] = lambda _: True, *, timeout: float = REPLY_WITHIN_S) -> Event:
-        """The next message on a meta channel that the condition holds for."""
+        """Return the next message on a meta channel that meets the condition."""
         found = self.wait("meta", lambda event: event["channel"] == channel and where(event["message"]), timeout=timeout)
         message: Event = found["message"]
         return message
 
     def message(self, channel: str | None = None, *, timeout: float = REPLY_WITHIN_S) -> Event:
-        """The next message that a subscription delivered (of that channel)."""
+        """Return the next message that a subscription delivered (on this channel)."""
         found = self.wait("message", lambda event: channel is None or event["message"]["channel"] == channel, timeout=timeout)
         message: Event = found["message"]
         return message
 
     def waiting(self, event: str) -> list[Event]:
-        """Events of that name that have come and that nothing took yet."""
+        """Return the events that have this name and were not returned yet."""
         return self.process.waiting(self.number, event)
 
     def drop(self) -> None:
-        """Leave the client: it disconnects if it can, and what it still tells goes unheard."""
+        """Leave the client. It disconnects if it can, and its later events are ignored."""
         self.call("drop")
         self.process.forget(self.number)

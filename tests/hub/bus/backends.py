@@ -1,4 +1,4 @@
-"""Every backend of the bus behind one face, so that one suite tries them all: its log, two nodes, and what a test may do to them."""
+"""All backends of the bus behind one interface, for one suite: the log, two nodes, and the faults that a test can cause."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.support.redis_server import CLOCKED, SHARED, Clocked, RedisServer
 from tests.world import ManualClock
 
 WITHIN_S = 10.0
-"""Seconds within which what must come, comes."""
+"""The longest time that a test waits for an expected event, in seconds."""
 
 QUICK = Tuning(subscribe_s=0.5, linger_s=0, append_s=0.5, reconnect_s=(0.01, 0.05), resync_s=0)
-"""Times of the bus over Redis for a test of one thing."""
+"""Short times of the bus over Redis, for tests."""
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    """Return as soon as something is the case."""
+    """Return as soon as a condition holds."""
     async with asyncio.timeout(WITHIN_S):
         while not reached():
             await asyncio.sleep(0.002)
@@ -45,21 +45,21 @@ class Backend(Protocol):
     log: ChannelLog
 
     async def settle(self) -> None:
-        """Return when everything that was published has arrived."""
+        """Return when all published messages have arrived."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Nodes(Protocol):
-    """Two nodes over one log. Node B's connection is in the test's hands."""
+    """Two nodes with one log. The test controls the connection of node B."""
 
     a: Bus
     b: Any
     log: ChannelLog
 
     async def settle(self) -> None:
-        """Return when everything that was published, and may arrive, has arrived."""
+        """Return when all published messages that can arrive have arrived."""
         ...
 
     async def asked(self, topic: Topic) -> None:
@@ -67,29 +67,29 @@ class Nodes(Protocol):
         ...
 
     async def hold(self, *lines: str) -> None:
-        """Let nothing through: of B's ``requests``, of the ``answers`` to it and what is published."""
+        """Hold the ``requests`` of B, or the ``answers`` and published messages for it."""
         ...
 
     async def release(self) -> None: ...
 
     async def cut(self) -> None:
-        """B has no connection."""
+        """Break the connection of B."""
         ...
 
     async def mend(self) -> None:
-        """B has a connection again; returns when it has what it missed."""
+        """Connect B again. Returns when it has read the messages that it had missed."""
         ...
 
     async def repeat(self) -> None:
-        """From now on everything comes to B twice."""
+        """Deliver everything to B twice from now on."""
         ...
 
     async def forget(self, tenant: str) -> None:
-        """The log keeps none of its records."""
+        """Delete all records of the log."""
         ...
 
     async def lose_end(self, tenant: str, position: int) -> None:
-        """The log comes back without what came after a position."""
+        """Delete the records of the log after a position, as a restart without them does."""
         ...
 
     async def close(self) -> None: ...
@@ -111,7 +111,7 @@ class OneInMemory:
 
 
 class NodesInMemory:
-    """What is done to the network is done at once."""
+    """Two nodes of which each fault takes effect at once."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.log = NetworkLog(clock)
@@ -156,13 +156,13 @@ class NodesInMemory:
 
 
 class StartedBus(RedisBus):
-    """Starts with its receiver; a test may put something before its methods."""
+    """A bus that starts when its receiver is attached. A test may wrap its methods."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.repeats = False
         self.hears_by: Endpoint | None = None
-        """Where its subscriber connection goes instead of where the commands go."""
+        """The endpoint of the subscribers, if it differs from that of the commands."""
 
     def attach(self, receiver: Receiver) -> None:
         super().attach(receiver)
@@ -182,22 +182,22 @@ class StartedBus(RedisBus):
 
     @property
     def subscriber(self) -> Subscriber:
-        """Where there is one server."""
+        """The only subscriber, where there is one server."""
         (subscriber,) = self._heard.subscribers.values()
         return subscriber
 
     def subscriber_of(self, tenant: str) -> Subscriber:
-        """Where a tenant is heard."""
+        """Return the subscriber that hears a tenant."""
         return self._heard._homes[tenant]
 
     @property
     def connected(self) -> bool:
-        """Whether it hears every server."""
+        """Whether every subscriber is connected."""
         subscribers = self._heard.subscribers.values()
         return bool(subscribers) and all(subscriber.connection is not None for subscriber in subscribers)
 
     async def quiet(self) -> None:
-        """Return when everything was sent that waits, and everything has come that was published before."""
+        """Return when all waiting messages were sent, and all earlier messages have arrived."""
         if self._subscriptions is None:
             return
         heard = self._heard
@@ -212,7 +212,7 @@ class StartedBus(RedisBus):
 
 
 class OverRedis:
-    """Nodes over one server; ``names`` are their own."""
+    """Nodes with one server. They use ``names`` of their own in it."""
 
     def __init__(self, server: RedisServer, clock: ManualClock, tuning: Tuning = QUICK) -> None:
         self.server = server
@@ -229,7 +229,7 @@ class OverRedis:
         return StartedBus(log._servers, log, self.names, node=node, scripts=CLOCKED, guard_us=0, tuning=self.tuning)
 
     async def call(self, *command: Any) -> Any:
-        """A command to the server of tenant ``t``."""
+        """Send a command to the server of tenant ``t``."""
         return await self.servers[0].of(self.names.of("t").meta).call(*command)
 
     async def close(self) -> None:
@@ -329,5 +329,5 @@ NODES = ("memory", *SHARED)
 
 
 async def make_nodes(kind: str, clock: ManualClock, server: Callable[[str], RedisServer]) -> Nodes:
-    """Two nodes of a backend that connects nodes."""
+    """Return two nodes of a backend that connects nodes."""
     return NodesInMemory(clock) if kind == "memory" else await NodesOverRedis.make(server(kind), clock)
