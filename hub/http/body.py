@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -14,6 +15,7 @@ from hub.core.json_validation import commas
 from hub.core.limits import Limits
 from hub.core.metric import CounterFamily
 from hub.http.errors import ApiError
+from hub.http.headers import first_headers
 from hub.security.connections import connection_of
 
 IDENTITY: Final = "identity"
@@ -21,6 +23,9 @@ GZIP: Final = "gzip"
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
 """The memory of bodies becomes free within seconds."""
+
+DISCARD_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of a too large Bayeux body that are read and dropped, so that the client can read the refusal; then the connection ends."""
 
 INLINE_BYTES: Final = 32 * 1024
 """Bytes of a body above which a thread processes it, so that it does not block the event loop."""
@@ -251,6 +256,22 @@ def check_members(text: bytes, max_members: int, field: str = "body") -> None:
         raise ApiError.of_field(field, f"at most {max_members} members and elements", "more", http_status=413)
 
 
+async def pieces_of(receive: Receive) -> AsyncGenerator[bytes, None]:
+    """The pieces of a body, as they arrive. Every body of a request is read here.
+
+    Raises:
+        ClientDisconnect: the client closed the connection before the body was complete.
+    """
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if piece := message.get("body", b""):
+            yield piece
+        more = message.get("more_body", False)
+
+
 async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:
     """The body in pieces, as it arrives, without decoding. The caller first checks the headers with :func:`content_encoding` and
     :func:`check_announced`.
@@ -263,7 +284,7 @@ async def stream_body(request: Request, limit: int) -> AsyncIterator[bytes]:
     """
     size = 0
     try:
-        async for piece in request.stream():
+        async for piece in pieces_of(request.receive):
             size += len(piece)
             if size > limit:  # the length of a chunked body is unknown before its end
                 raise too_large(limit)
@@ -282,3 +303,67 @@ async def read_body(request: Request, limit: int, *encodings: str) -> bytes:
     check_announced(request, limit)
     pieces = [piece async for piece in stream_body(request, limit)]
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class BodyTooLargeError(ValueError):
+    """The body is larger than the limit; the text gives the limit in bytes."""
+
+
+async def read_posted(scope: Scope, receive: Receive, max_bytes: int, bodies: BodyBudget) -> bytes:
+    """The whole body of a request without a framework, such as a Bayeux request. ``Content-Length`` is not relied upon. The rest of a body
+    that is too large is read and dropped. The server limits how long a body may take to arrive, and then ends the connection
+    (:class:`hub.transports.http_protocol.HubHttpProtocol`).
+
+    Raises:
+        BodyTooLargeError: more than ``max_bytes``.
+        ClientDisconnect: the client has closed the connection.
+        ApiError: the body arrives in several pieces, and these do not fit into ``bodies``: 429 or 503.
+    """
+    if _waits_for_continue(scope, max_bytes):
+        raise _more_than(max_bytes)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):  # nearly always
+        if len(body) > max_bytes:
+            raise _more_than(max_bytes)
+        return body
+    lease = bodies.lease(scope)
+    try:
+        return await _read_rest(receive, body, max_bytes, lease)
+    finally:
+        lease.release()
+
+
+async def _read_rest(receive: Receive, first: bytes, max_bytes: int, lease: Lease) -> bytes:
+    lease.add(len(first))
+    kept = [first]
+    size = len(first)
+    async with aclosing(pieces_of(receive)) as pieces:
+        async for piece in pieces:
+            size += len(piece)
+            if size > max_bytes:
+                kept.clear()
+                lease.release()
+                if size > max_bytes + DISCARD_BYTES:
+                    break
+            else:
+                lease.add(len(piece))
+                kept.append(piece)
+    if size > max_bytes:
+        raise _more_than(max_bytes)
+    return b"".join(kept)
+
+
+def _waits_for_continue(scope: Scope, max_bytes: int) -> bool:
+    """Whether the client waits for "100 Continue" before it sends a body that is too large (RFC 9110 section 10.1.1)."""
+    headers = first_headers(scope)
+    if b"expect" not in headers:  # nearly always
+        return False
+    length = headers.get(b"content-length", b"")
+    return length.isdigit() and int(length) > max_bytes
+
+
+def _more_than(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"expected a body of at most {max_bytes} bytes, got more")

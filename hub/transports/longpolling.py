@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from hub.bayeux.messages import CONNECT, BatchTooLargeError, Incoming, MalformedError, read_request
@@ -20,7 +21,7 @@ from hub.cluster.ports import LinkError, NodeGoneError
 from hub.core.errors import RefusedError
 from hub.core.field_error import FieldError
 from hub.core.frames import array
-from hub.http.body import RETRY_AFTER, BodyBudget
+from hub.http.body import RETRY_AFTER, BodyBudget, BodyTooLargeError, read_posted
 from hub.http.cors import MAX_AGE, CrossOrigin, Headers
 from hub.http.error_table import unavailable
 from hub.http.errors import ApiError
@@ -32,7 +33,7 @@ from hub.security.gate import Failure, Gate
 from hub.security.origin import foreign_origin, is_secure
 from hub.storage.transactions import StorageError
 from hub.transports.http_response import HttpResponse
-from hub.transports.plain_http import BodyTooLargeError, ClientGoneError, envelope, read_body, respond
+from hub.transports.plain_http import envelope, respond
 from hub.transports.relaying import ReleasedError, SessionRelay, was_relayed
 
 BROWSER_COOKIE = "BAYEUX_BROWSER"
@@ -109,9 +110,9 @@ class LongPolling:
         try:
             if statistics and _may_be_large(first_headers(scope)):
                 await self._check_header(scope)
-            body = await read_body(scope, receive, self._server.hub.limits.max_request_bytes, self._bodies)
+            body = await read_posted(scope, receive, self._server.hub.limits.max_request_bytes, self._bodies)
             messages = read_request(body, self._server.hub.limits)
-        except ClientGoneError:
+        except ClientDisconnect:
             return
         except ApiError as error:
             self._server.counters.bad_requests += 1
