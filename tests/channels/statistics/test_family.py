@@ -27,6 +27,8 @@ async def test_build() -> None:
     assert [gauge.name for gauge in parts.gauges] == [
         "statistics_objects",
         "statistics_interactions",
+        "statistics_user_data_bytes",
+        "statistics_held_bytes",
         "statistics_open",
         "statistics_events_waiting",
     ]
